@@ -1,0 +1,339 @@
+//! Processes and cgroups coming, changing and going. Rare, and sent whatever the filter: they
+//! name what other events point to.
+
+use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::{
+    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, flags, stage,
+    task_flags,
+};
+use agent_ebpf::spec::spec_flags;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::{self, LIFECYCLE, config};
+use crate::syscall;
+use crate::task::{self, Task, load, now};
+
+/// Whether this is a thread of the recorder.
+#[inline(always)]
+fn is_own(task: Task) -> bool {
+    task.pid() == config!(own_pid)
+}
+
+/// `sched:sched_process_fork` (parent, child).
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let parent = Task(ctx.arg::<*mut u8>(0));
+    let child = Task(ctx.arg::<*mut u8>(1));
+    if is_own(child) {
+        return 0;
+    }
+    let cgroup = parent.cgroup();
+    let mut inherited = 0;
+    if !is_own(parent) {
+        // SAFETY: an argument of the hook.
+        let state = unsafe { maps::state(parent.0, false) };
+        if !state.is_null() {
+            // SAFETY: not null; the parent is the current task.
+            inherited = unsafe { (*state).flags } & (task_flags::EXCLUDED | task_flags::TREE);
+        }
+    }
+    let tree = config!(tree_pid);
+    if tree == 0 || inherited & task_flags::TREE != 0 {
+        // SAFETY: an argument of the hook.
+        let state = unsafe { maps::state(child.0, true) };
+        if state.is_null() {
+            maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
+        } else {
+            // SAFETY: not null; the child does not run yet.
+            unsafe { (*state).flags = inherited | task_flags::CHILD };
+        }
+    }
+    let Some(slot) = maps::reserve::<Fork>(&LIFECYCLE, Kind::Fork as u8, cgroup) else {
+        return 0;
+    };
+    let record = slot.as_ptr();
+    // SAFETY: reserved for this type, every byte is written.
+    unsafe {
+        (&raw mut (*record).head).write(parent.header(Kind::Fork as u8, 0, 0, time, cgroup));
+        (&raw mut (*record).child_cgroup).write(child.cgroup());
+        (&raw mut (*record).child_start).write(child.start());
+        (&raw mut (*record).child_pid).write(child.pid());
+        (&raw mut (*record).child_tid).write(child.tid());
+        (&raw mut (*record).uid).write(parent.uid());
+        (&raw mut (*record).tree).write(u32::from(inherited & task_flags::TREE != 0));
+        child.comm(&raw mut (*record).comm);
+    }
+    slot.submit();
+    0
+}
+
+/// `sched:sched_process_exec` (task, old tid, linux_binprm).
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let task = Task(ctx.arg::<*mut u8>(0));
+    let old_tid: u32 = ctx.arg(1);
+    let bprm: *mut u8 = ctx.arg(2);
+    if is_own(task) {
+        return 0;
+    }
+    let cgroup = task.cgroup();
+    let tree = config!(tree_pid);
+    if tree != 0 && task.pid() == tree {
+        // SAFETY: an argument of the hook.
+        let state = unsafe { maps::state(task.0, false) };
+        if !state.is_null() {
+            // SAFETY: not null; the task is the current one.
+            unsafe { (*state).flags |= task_flags::TREE };
+        }
+    }
+    let Some(slot) = maps::reserve::<Exec>(&LIFECYCLE, Kind::Exec as u8, cgroup) else {
+        return 0;
+    };
+    let record = slot.as_ptr();
+    let mut bits = 0;
+    // SAFETY: reserved for this type, sizes as declared; the helpers check the sources.
+    unsafe {
+        let path: *mut u8 = load(bprm, config!(offsets.bprm_filename));
+        let len = bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), EXEC_PATH as u32, path.cast());
+        let mut path_len = 0;
+        if len <= 0 {
+            bits |= flags::STR0_UNREAD;
+        } else {
+            path_len = len as u32 - 1;
+            if len as usize == EXEC_PATH {
+                bits |= flags::STR0_CUT;
+            }
+        }
+        (&raw mut (*record).path_len).write(path_len);
+
+        let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
+        let start: u64 = load(mm, config!(offsets.mm_arg_start));
+        let end: u64 = load(mm, config!(offsets.mm_arg_end));
+        let mut args_len = end.wrapping_sub(start);
+        if args_len > EXEC_ARGS as u64 {
+            args_len = EXEC_ARGS as u64;
+            bits |= flags::STR1_CUT;
+        }
+        if bpf_probe_read_user((&raw mut (*record).args).cast(), args_len as u32, start as *const _) != 0 {
+            bits |= flags::STR1_UNREAD;
+            args_len = 0;
+        }
+        (&raw mut (*record).args_len).write(args_len as u32);
+        (&raw mut (*record).old_tid).write(old_tid);
+        (&raw mut (*record).uid).write(task.uid());
+        task.comm(&raw mut (*record).comm);
+        (&raw mut (*record).head).write(task.header(Kind::Exec as u8, 0, bits, time, cgroup));
+    }
+    slot.submit();
+    0
+}
+
+/// `sched:sched_process_exit` (task[, group_dead]).
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let task = Task(ctx.arg::<*mut u8>(0));
+    if is_own(task) {
+        return 0;
+    }
+    let cgroup = task.cgroup();
+    if config!(filter_cgroups) == 0 || maps::allowed(cgroup) {
+        // SAFETY: an argument of the hook.
+        let state = unsafe { maps::state(task.0, false) };
+        if !state.is_null() {
+            // SAFETY: not null; the task is the current one.
+            end_call(task, unsafe { &mut *state }, time, cgroup);
+        }
+    }
+    let signal: *mut u8 = load(task.0, config!(offsets.task_signal));
+    let process = if config!(exit_has_group_dead) != 0 {
+        ctx.arg::<u64>(1) & 0xff != 0
+    } else {
+        load::<u32>(signal, config!(offsets.signal_live)) == 0
+    };
+    let mut code: u32 = load(task.0, config!(offsets.task_exit_code));
+    if process {
+        let group: u32 = load(signal, config!(offsets.signal_group_exit_code));
+        if group != 0 {
+            code = group;
+        }
+    }
+    let Some(slot) = maps::reserve::<Exit>(&LIFECYCLE, Kind::Exit as u8, cgroup) else {
+        return 0;
+    };
+    // SAFETY: reserved for this type.
+    unsafe {
+        slot.as_ptr().write(Exit {
+            head: task.header(Kind::Exit as u8, 0, 0, time, cgroup),
+            code,
+            process: u32::from(process),
+            uid: task.uid(),
+            reserved: 0,
+        });
+    }
+    slot.submit();
+    0
+}
+
+/// The call that a task ends in: `exit` itself, or one that it was killed in.
+#[inline(always)]
+fn end_call(task: Task, state: &mut records::TaskState, time: u64, cgroup: u64) {
+    let known = state.flags;
+    if known & task_flags::EXCLUDED != 0 || known & (task_flags::LIVE | task_flags::START_UNKNOWN) == 0 {
+        return;
+    }
+    let mut bits = 0;
+    if known & task_flags::START_UNKNOWN != 0 {
+        state.start = time;
+        bits = flags::START_UNKNOWN;
+    }
+    let returns = match maps::spec(state.key) {
+        Some(spec) => spec.flags & spec_flags::NO_RESULT == 0,
+        None => true,
+    };
+    if returns {
+        bits |= flags::UNFINISHED | flags::KILLED;
+    }
+    state.flags = 0;
+    syscall::emit_plain(task, state, 0, time, bits, cgroup);
+}
+
+/// `task:task_rename` (task, comm).
+#[btf_tracepoint(function = "task_rename")]
+pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let task = Task(ctx.arg::<*mut u8>(0));
+    let comm: *const u8 = ctx.arg(1);
+    if is_own(task) {
+        return 0;
+    }
+    // An exec renames too, and has its own event.
+    // SAFETY: an argument of the hook.
+    let state = unsafe { maps::state(task.0, false) };
+    if !state.is_null() {
+        // SAFETY: not null.
+        let (known, key) = unsafe { ((*state).flags, (*state).key) };
+        if known & task_flags::LIVE != 0
+            && let Some(spec) = maps::spec(key)
+            && spec.flags & spec_flags::EXEC != 0
+        {
+            return 0;
+        }
+    }
+    let cgroup = task.cgroup();
+    let Some(slot) = maps::reserve::<Rename>(&LIFECYCLE, Kind::Rename as u8, cgroup) else {
+        return 0;
+    };
+    let record = slot.as_ptr();
+    // SAFETY: reserved for this type; the helper writes at most COMM_LEN bytes and checks the source.
+    unsafe {
+        (&raw mut (*record).head).write(task.header(Kind::Rename as u8, 0, 0, time, cgroup));
+        (&raw mut (*record).uid).write(task.uid());
+        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).comm).cast::<[u64; COMM_LEN / 8]>().write([0; COMM_LEN / 8]);
+        bpf_probe_read_kernel_str((&raw mut (*record).comm).cast(), COMM_LEN as u32, comm.cast());
+    }
+    slot.submit();
+    0
+}
+
+/// `cgroup:cgroup_mkdir` (cgroup, path).
+#[btf_tracepoint(function = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
+    let cgroup: *mut u8 = ctx.arg(0);
+    if task::hierarchy(cgroup) != config!(hierarchy) {
+        return 0;
+    }
+    let id = task::cgroup_id(cgroup);
+    if config!(filter_cgroups) != 0 && !maps::allow(id) {
+        maps::count_loss(Kind::Syscall as u8, stage::MAP, id);
+    }
+    cgroup_event(Kind::CgroupMkdir, id, ctx.arg(1), None)
+}
+
+/// `cgroup:cgroup_rmdir` (cgroup, path).
+#[btf_tracepoint(function = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
+    let cgroup: *mut u8 = ctx.arg(0);
+    if task::hierarchy(cgroup) != config!(hierarchy) {
+        return 0;
+    }
+    cgroup_event(Kind::CgroupRmdir, task::cgroup_id(cgroup), ctx.arg(1), None)
+}
+
+/// `cgroup:cgroup_attach_task` (destination, path, task, threadgroup).
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
+    let cgroup: *mut u8 = ctx.arg(0);
+    if task::hierarchy(cgroup) != config!(hierarchy) {
+        return 0;
+    }
+    let moved = Task(ctx.arg::<*mut u8>(2));
+    if config!(filter_cgroups) != 0 {
+        // The return of its present call may be seen from another side of the filter than its
+        // entry was.
+        // SAFETY: an argument of the hook.
+        let state = unsafe { maps::state(moved.0, true) };
+        if !state.is_null() {
+            // SAFETY: not null. A concurrent entry of that task only makes the call live again.
+            unsafe { mark_moved(moved, &mut *state) };
+        }
+    }
+    cgroup_event(
+        Kind::CgroupAttach,
+        task::cgroup_id(cgroup),
+        ctx.arg(1),
+        Some((moved, ctx.arg::<u64>(3) & 0xff != 0)),
+    )
+}
+
+/// A task that was in an unrecorded call is from now on in a call of unknown start.
+#[inline(always)]
+fn mark_moved(task: Task, state: &mut records::TaskState) {
+    if state.flags & task_flags::LIVE == 0 {
+        crate::iter::note_call(task, state);
+    }
+}
+
+#[inline(always)]
+fn cgroup_event(kind: Kind, id: u64, path: *const u8, moved: Option<(Task, bool)>) -> i32 {
+    let time = now();
+    let task = Task::current();
+    let Some(slot) = maps::reserve::<Cgroup>(&LIFECYCLE, kind as u8, id) else {
+        return 0;
+    };
+    let record = slot.as_ptr();
+    let mut bits = 0;
+    // SAFETY: reserved for this type, size as declared; the helper checks the source.
+    unsafe {
+        let len =
+            bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), CGROUP_PATH as u32, path.cast());
+        let mut path_len = 0;
+        if len <= 0 {
+            bits |= flags::STR0_UNREAD;
+        } else {
+            path_len = len as u32 - 1;
+            if len as usize == CGROUP_PATH {
+                bits |= flags::STR0_CUT;
+            }
+        }
+        let (pid, tid, whole) = match moved {
+            Some((moved, whole)) => (moved.pid(), moved.tid(), whole),
+            None => (0, 0, false),
+        };
+        (&raw mut (*record).id).write(id);
+        (&raw mut (*record).moved_pid).write(pid);
+        (&raw mut (*record).moved_tid).write(tid);
+        (&raw mut (*record).threadgroup).write(u32::from(whole));
+        (&raw mut (*record).uid).write(task.uid());
+        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).path_len).write(path_len);
+        (&raw mut (*record).head).write(task.header(kind as u8, 0, bits, time, task.cgroup()));
+    }
+    slot.submit();
+    0
+}

@@ -1,0 +1,21 @@
+//! ktape's eBPF programs. One object for every kernel and architecture: whatever differs
+//! comes in through [`agent_ebpf::config::Config`] at load.
+#![no_std]
+#![no_main]
+
+mod iter;
+mod lifecycle;
+mod maps;
+mod syscall;
+mod task;
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: the verifier refuses a program in which this could be reached.
+    unsafe { core::hint::unreachable_unchecked() }
+}
+
+/// Helpers such as `bpf_probe_read_*` are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

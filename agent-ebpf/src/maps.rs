@@ -1,0 +1,204 @@
+//! Maps, globals and what is done with them: rings, loss counters, allow-set, task storage.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use agent_ebpf::config::Config;
+use agent_ebpf::records::{LossKey, TaskInfo, TaskState};
+use agent_ebpf::spec::{ABIS, NUMBERS, Spec};
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::helpers::generated::{
+    bpf_get_smp_processor_id, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    bpf_task_storage_get,
+};
+use aya_ebpf::macros::btf_map;
+
+/// Most CPUs that get a ring of their own.
+const MAX_RINGS: usize = 1024;
+
+type Ring = RingBuf<u8, 4096>;
+/// An array of rings; the agent creates the real ones and puts them in.
+pub type Rings = ArrayOfMaps<Ring, MAX_RINGS>;
+
+/// One ring per CPU for syscalls.
+#[btf_map]
+pub static FLOOD: Rings = Rings::new();
+
+/// One ring per CPU for events that must survive any flood.
+#[btf_map]
+pub static LIFECYCLE: Rings = Rings::new();
+
+/// What to read of each syscall, at `abi * NUMBERS + number`.
+#[btf_map]
+static SPECS: Array<Spec, { (ABIS * NUMBERS) as usize }> = Array::new();
+
+/// Cgroups to record, if there is such a filter. A cgroup that is created meanwhile is let in
+/// here at once; the agent takes it out again when its path does not match.
+#[btf_map]
+static ALLOWED: HashMap<u64, u8, 65536> = HashMap::new();
+
+/// Lost events by cgroup, kind and stage, counted up.
+#[btf_map]
+static LOSSES: PerCpuHashMap<LossKey, u64, 4096> = PerCpuHashMap::new();
+
+/// Room for what a task iterator writes, too large for the stack.
+#[repr(C)]
+pub struct IterScratch {
+    /// The fixed part.
+    pub info: TaskInfo,
+    /// The executable's path.
+    pub exe: [u8; 4096],
+}
+
+/// Only the task iterator uses it, and only the agent reads that, one at a time.
+#[btf_map]
+pub static ITER_SCRATCH: PerCpuArray<IterScratch, 1> = PerCpuArray::new();
+
+/// The definition of the task storage, in the shape that loaders read from BTF; aya-ebpf has
+/// no wrapper for this map type.
+#[repr(C)]
+struct TaskStorage {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const TaskState,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 1],
+}
+
+// SAFETY: only the address is used; the fields are never read.
+unsafe impl Sync for TaskStorage {}
+
+/// What call each task is in.
+#[unsafe(link_section = ".maps")]
+#[unsafe(export_name = "TASKS")]
+static TASKS: TaskStorage = TaskStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// Set by the agent before the load, read-only afterwards.
+#[unsafe(no_mangle)]
+pub static CONFIG: Config = Config::EMPTY;
+
+/// Reads a field of [`CONFIG`] in such a way that the compiler cannot assume its initial value;
+/// the verifier then sees a constant.
+#[inline(always)]
+pub fn constant<T: Copy>(field: &'static T) -> T {
+    // SAFETY: a reference is valid for reads.
+    unsafe { ptr::read_volatile(field) }
+}
+
+/// A field of [`CONFIG`].
+macro_rules! config {
+    ($($field:tt)+) => { $crate::maps::constant(&$crate::maps::CONFIG.$($field)+) };
+}
+pub(crate) use config;
+
+/// A reserved record: to be filled and submitted, or discarded.
+pub struct Slot<T>(*mut T);
+
+impl<T> Slot<T> {
+    /// The record's memory, not initialised.
+    #[inline(always)]
+    pub fn as_ptr(&self) -> *mut T {
+        self.0
+    }
+
+    /// Hands the record to the agent, which looks by itself often enough.
+    #[inline(always)]
+    pub fn submit(self) {
+        // SAFETY: the pointer came from reserve and is given back once.
+        unsafe { bpf_ringbuf_submit(self.0.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
+    }
+
+    /// Gives the room up.
+    #[inline(always)]
+    pub fn discard(self) {
+        // SAFETY: the pointer came from reserve and is given back once.
+        unsafe { bpf_ringbuf_discard(self.0.cast(), u64::from(BPF_RB_NO_WAKEUP)) };
+    }
+}
+
+/// Room for a record in this CPU's ring, or the loss is counted.
+#[inline(always)]
+pub fn reserve<T>(rings: &Rings, kind: u8, cgroup: u64) -> Option<Slot<T>> {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let last = config!(rings) - 1;
+    let index = if cpu < last { cpu } else { last };
+    if let Some(ring) = rings.get(index) {
+        let ring = ptr::from_ref(ring).cast_mut().cast::<c_void>();
+        // SAFETY: `ring` is a ring buffer map that the verifier knows.
+        let slot = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) };
+        if !slot.is_null() {
+            return Some(Slot(slot.cast()));
+        }
+    }
+    count_loss(kind, agent_ebpf::records::stage::RING, cgroup);
+    None
+}
+
+/// Counts one lost event.
+#[inline(never)]
+pub fn count_loss(kind: u8, stage: u8, cgroup: u64) -> i32 {
+    let mut key = LossKey { cgroup, kind, stage, reserved: [0; 3] };
+    if let Some(count) = LOSSES.get_ptr_mut(&key) {
+        add(count);
+        return 0;
+    }
+    if LOSSES.insert(&key, &1, u64::from(BPF_NOEXIST)).is_ok() {
+        return 0;
+    }
+    key.cgroup = u64::MAX;
+    if let Some(count) = LOSSES.get_ptr_mut(&key) {
+        add(count);
+    }
+    0
+}
+
+/// Adds one to a counter of this CPU. Not atomic: the key names the kind, and a kind's program
+/// does not interrupt itself (the kernel refuses that as a recursion, and counts it).
+#[inline(always)]
+fn add(count: *mut u64) {
+    // SAFETY: the pointer is a live map value of this CPU.
+    unsafe { *count += 1 };
+}
+
+/// What to read of the call with this key.
+#[inline(always)]
+pub fn spec(key: u32) -> Option<&'static Spec> {
+    let abi = key >> 16;
+    let nr = key & 0xffff;
+    if nr >= NUMBERS {
+        return None;
+    }
+    SPECS.get(abi * NUMBERS + nr)
+}
+
+/// Whether this cgroup is recorded.
+#[inline(always)]
+pub fn allowed(cgroup: u64) -> bool {
+    ALLOWED.get_ptr(&cgroup).is_some()
+}
+
+/// Lets a cgroup in until the agent has decided.
+#[inline(always)]
+pub fn allow(cgroup: u64) -> bool {
+    ALLOWED.insert(&cgroup, &2, u64::from(BPF_ANY)).is_ok()
+}
+
+/// The state of a task; `create` makes one if it has none. Null if that fails, or if there is none.
+///
+/// # Safety
+///
+/// `task` is a `task_struct` that the verifier trusts.
+#[inline(always)]
+pub unsafe fn state(task: *mut u8, create: bool) -> *mut TaskState {
+    let map = (&raw const TASKS).cast_mut().cast::<c_void>();
+    // SAFETY: by contract; a null initial value means zeroes.
+    unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+}

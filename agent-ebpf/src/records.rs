@@ -1,0 +1,330 @@
+//! What travels through the rings. Every struct is `repr(C)` with explicit sizes and no implicit
+//! padding (checked below), so that the agent may read it from any bytes of that length.
+
+/// Bits of a record's `flags`, stored in the file as they are: never reuse one.
+pub mod flags {
+    /// The call was entered before the capture could see it: start and duration are unknown.
+    pub const START_UNKNOWN: u32 = 1 << 0;
+    /// The call was denied or answered by seccomp before it was entered.
+    pub const SECCOMP: u32 = 1 << 1;
+    /// The call has not returned: `dur` is how long it has lasted so far, `ret` means nothing.
+    pub const UNFINISHED: u32 = 1 << 2;
+    /// The call never gives a result (`exit`, `exit_group`, `rt_sigreturn`).
+    pub const NO_RESULT: u32 = 1 << 3;
+    /// With [`UNFINISHED`]: the thread was killed inside the call.
+    pub const KILLED: u32 = 1 << 4;
+    /// The first string could not be read.
+    pub const STR0_UNREAD: u32 = 1 << 5;
+    /// The first string is longer than what was kept.
+    pub const STR0_CUT: u32 = 1 << 6;
+    /// The second string could not be read.
+    pub const STR1_UNREAD: u32 = 1 << 7;
+    /// The second string is longer than what was kept.
+    pub const STR1_CUT: u32 = 1 << 8;
+    /// Written after later events had been written already.
+    pub const LATE: u32 = 1 << 9;
+    /// With [`UNFINISHED`]: the capture ended first.
+    pub const AT_END: u32 = 1 << 10;
+    /// A negative duration was clamped to 0 (the boot clock may step back between CPUs).
+    pub const CLAMPED: u32 = 1 << 11;
+}
+
+/// The start of every record. 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Header {
+    /// When the event ended, ns of CLOCK_BOOTTIME.
+    pub time: u64,
+    /// The id (kernfs node id) of the subject's cgroup in the chosen hierarchy.
+    pub cgroup: u64,
+    /// The subject's process id in the initial namespace.
+    pub pid: u32,
+    /// The subject's thread id in the initial namespace.
+    pub tid: u32,
+    /// Bits of [`flags`].
+    pub flags: u32,
+    /// The CPU.
+    pub cpu: u16,
+    /// A [`crate::kinds::Kind`] as its number.
+    pub kind: u8,
+    /// Which struct follows, see [`class`].
+    pub class: u8,
+}
+
+/// Size classes of syscall records ([`Header::class`]): a ring reservation needs a constant size.
+pub mod class {
+    /// No arguments.
+    pub const ARGS0: u8 = 0;
+    /// Arguments 0 to 2.
+    pub const ARGS3: u8 = 1;
+    /// All six arguments.
+    pub const ARGS6: u8 = 2;
+    /// All six arguments and one or two string slots of 128 bytes in all.
+    pub const STR_SMALL: u8 = 3;
+    /// The same with 1,024 bytes.
+    pub const STR_MEDIUM: u8 = 4;
+    /// The same with 8,208 bytes: two paths of `PATH_MAX` and room to tell that they were not longer.
+    pub const STR_LARGE: u8 = 5;
+}
+
+/// The fixed part of a syscall record. 56 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Syscall {
+    /// Common part; `time` is the return.
+    pub head: Header,
+    /// From entry to return, ns.
+    pub dur: u64,
+    /// The result.
+    pub ret: i64,
+    /// [`crate::kinds::syscall_key`].
+    pub key: u32,
+    /// The effective user id in the initial namespace.
+    pub uid: u32,
+}
+
+/// A syscall with `N` arguments and nothing else.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SyscallArgs<const N: usize> {
+    /// Fixed part.
+    pub call: Syscall,
+    /// The first `N` argument registers.
+    pub args: [u64; N],
+}
+
+/// A syscall with arguments and one or two strings in `N` bytes. If the call has two (see
+/// [`crate::spec::Spec`]), the second one starts at `N / 2`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SyscallStrs<const N: usize> {
+    /// Fixed part.
+    pub call: Syscall,
+    /// The argument registers.
+    pub args: [u64; 6],
+    /// How many bytes of each string follow, without a terminating NUL.
+    pub len: [u32; 2],
+    /// The bytes.
+    pub bytes: [u8; N],
+}
+
+/// Bytes of string space in the three string classes.
+pub const STR_SIZES: [usize; 3] = [128, 1024, 8208];
+
+/// `TASK_COMM_LEN` of the kernel.
+pub const COMM_LEN: usize = 16;
+
+/// A new task. The header's subject is the parent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fork {
+    /// Common part.
+    pub head: Header,
+    /// The child's cgroup.
+    pub child_cgroup: u64,
+    /// The child's start time, ns of CLOCK_BOOTTIME: with its id this is its identity.
+    pub child_start: u64,
+    /// The child's process id.
+    pub child_pid: u32,
+    /// The child's thread id.
+    pub child_tid: u32,
+    /// The parent's effective user id.
+    pub uid: u32,
+    /// 1 if parent and child belong to the recorded command.
+    pub tree: u32,
+    /// The parent's name, which the child inherits.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Bytes kept of an executed file's path.
+pub const EXEC_PATH: usize = 1024;
+/// Bytes kept of an executed program's arguments.
+pub const EXEC_ARGS: usize = 3072;
+
+/// A successful exec.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Exec {
+    /// Common part. Of the flags, `STR0_*` are about the path and `STR1_*` about the arguments.
+    pub head: Header,
+    /// The thread id before the exec.
+    pub old_tid: u32,
+    /// The effective user id after the exec.
+    pub uid: u32,
+    /// How many bytes of the path follow.
+    pub path_len: u32,
+    /// How many bytes of the arguments follow.
+    pub args_len: u32,
+    /// The name after the exec.
+    pub comm: [u8; COMM_LEN],
+    /// The path as given to the call.
+    pub path: [u8; EXEC_PATH],
+    /// The arguments, each with its NUL.
+    pub args: [u8; EXEC_ARGS],
+}
+
+/// A thread's end.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Exit {
+    /// Common part.
+    pub head: Header,
+    /// The code as `wait` reports it: status << 8 | core << 7 | signal.
+    pub code: u32,
+    /// 1 if this was the last thread of the process.
+    pub process: u32,
+    /// Its effective user id.
+    pub uid: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// A thread's new name.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rename {
+    /// Common part; the subject is the renamed thread.
+    pub head: Header,
+    /// Its effective user id.
+    pub uid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The new name.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// Bytes kept of a cgroup's path.
+pub const CGROUP_PATH: usize = 3960;
+
+/// A cgroup event (mkdir, rmdir, attach). The header's subject is whoever did it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Cgroup {
+    /// Common part.
+    pub head: Header,
+    /// The id of the cgroup.
+    pub id: u64,
+    /// The moved task's process id (attach).
+    pub moved_pid: u32,
+    /// The moved task's thread id (attach).
+    pub moved_tid: u32,
+    /// 1 if the whole process moved (attach).
+    pub threadgroup: u32,
+    /// Effective user id of whoever did it.
+    pub uid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// How many bytes of the path follow.
+    pub path_len: u32,
+    /// The path inside the hierarchy.
+    pub path: [u8; CGROUP_PATH],
+}
+
+/// What the task iterator writes for each thread of the machine.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskInfo {
+    /// The cgroup id.
+    pub cgroup: u64,
+    /// When the thread started, ns of CLOCK_BOOTTIME.
+    pub start: u64,
+    /// When the process's leader started, ns of CLOCK_BOOTTIME.
+    pub leader_start: u64,
+    /// When its call was entered, ns of CLOCK_BOOTTIME; 0 if unknown or in no call.
+    pub call_start: u64,
+    /// The call's arguments.
+    pub args: [u64; 6],
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// The parent's process id.
+    pub ppid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// [`crate::kinds::syscall_key`] of the call that the thread is in, or `u32::MAX`.
+    pub call: u32,
+    /// 1 for a kernel thread.
+    pub kthread: u32,
+    /// The thread's name.
+    pub comm: [u8; COMM_LEN],
+    /// The name of the process's leader.
+    pub leader_comm: [u8; COMM_LEN],
+    /// How many bytes of the executable's path follow this struct.
+    pub exe_len: u32,
+    /// Bits of [`task_flags`].
+    pub flags: u32,
+}
+
+/// Per-task state of the kernel side ([`TaskState::flags`]).
+pub mod task_flags {
+    /// Inside a call that was seen to start.
+    pub const LIVE: u32 = 1 << 0;
+    /// Inside a call whose start was not seen.
+    pub const START_UNKNOWN: u32 = 1 << 1;
+    /// A new task, whose first return is not the return of a call.
+    pub const CHILD: u32 = 1 << 2;
+    /// Not to be recorded: the recorder, or the reader of its pipe.
+    pub const EXCLUDED: u32 = 1 << 3;
+    /// Belongs to the recorded command.
+    pub const TREE: u32 = 1 << 4;
+}
+
+/// The value of the task storage: the call that a task is in. 64 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskState {
+    /// When the call was entered, ns of CLOCK_BOOTTIME.
+    pub start: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+    /// [`crate::kinds::syscall_key`].
+    pub key: u32,
+    /// Bits of [`task_flags`].
+    pub flags: u32,
+}
+
+/// Where an event was lost in the kernel ([`LossKey::stage`]).
+pub mod stage {
+    /// No room in the ring.
+    pub const RING: u8 = 1;
+    /// Task storage could not be had.
+    pub const STORAGE: u8 = 2;
+    /// A map was full.
+    pub const MAP: u8 = 3;
+}
+
+/// A key of the per-CPU loss map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LossKey {
+    /// The cgroup of the lost event; `u64::MAX` if the map had no room for another cgroup.
+    pub cgroup: u64,
+    /// The kind of the lost event.
+    pub kind: u8,
+    /// One of [`stage`].
+    pub stage: u8,
+    /// Always 0.
+    pub reserved: [u16; 3],
+}
+
+macro_rules! sizes {
+    ($($ty:ty = $size:expr;)*) => { $(const _: () = assert!(size_of::<$ty>() == $size);)* };
+}
+
+// The size is the sum of the fields: no implicit padding.
+sizes! {
+    Header = 32;
+    Syscall = 56;
+    SyscallArgs<3> = 56 + 24;
+    SyscallArgs<6> = 56 + 48;
+    SyscallStrs<128> = 56 + 48 + 8 + 128;
+    Fork = 32 + 16 + 16 + 16;
+    Exec = 32 + 16 + 16 + EXEC_PATH + EXEC_ARGS;
+    Exit = 48;
+    Rename = 56;
+    Cgroup = 32 + 32 + CGROUP_PATH;
+    TaskState = 64;
+    TaskInfo = 32 + 48 + 24 + 32 + 8;
+    LossKey = 16;
+}

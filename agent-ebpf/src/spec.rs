@@ -1,0 +1,57 @@
+//! What the kernel side reads for each syscall: a map of one [`Spec`] for each ABI and number,
+//! filled by the agent from its syscall table.
+
+/// Numbers that the map has room for, in each ABI.
+pub const NUMBERS: u32 = 1024;
+/// ABIs in the map ([`crate::kinds::Abi`]).
+pub const ABIS: u32 = 3;
+
+/// How an argument is read from user memory.
+pub mod read {
+    /// Nothing to read.
+    pub const NONE: u8 = 0;
+    /// A NUL-terminated string.
+    pub const STRING: u8 = 1;
+    /// A socket address whose length is the argument that follows.
+    pub const SOCKADDR: u8 = 2;
+    /// A socket address whose length is an `int` that the argument that follows points to.
+    pub const SOCKADDR_OUT: u8 = 3;
+    /// A `struct msghdr` that points to a socket address.
+    pub const MSGHDR: u8 = 4;
+    /// The same with 32-bit pointers.
+    pub const MSGHDR32: u8 = 5;
+}
+
+/// Bits of [`Spec::flags`].
+pub mod spec_flags {
+    /// Not wanted in this capture.
+    pub const SKIP: u8 = 1 << 0;
+    /// `execve` and `execveat`: arguments and numbers in the registers are gone at return.
+    pub const EXEC: u8 = 1 << 1;
+    /// Never gives a result.
+    pub const NO_RESULT: u8 = 1 << 2;
+    /// `fork`, `vfork`, `clone` and `clone3`: they return in the child too.
+    pub const FORK: u8 = 1 << 3;
+}
+
+/// What to record of a call. 8 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spec {
+    /// One of [`crate::records::class`]: `ARGS0`, `ARGS3`, `ARGS6` or `STR_SMALL`.
+    pub class: u8,
+    /// Bits of [`spec_flags`].
+    pub flags: u8,
+    /// How the first string is read, one of [`read`].
+    pub read0: u8,
+    /// Which argument it is.
+    pub arg0: u8,
+    /// How the second string is read.
+    pub read1: u8,
+    /// Which argument it is.
+    pub arg1: u8,
+    /// Always 0.
+    pub reserved: [u8; 2],
+}
+
+const _: () = assert!(size_of::<Spec>() == 8);

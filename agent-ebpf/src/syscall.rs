@@ -1,0 +1,474 @@
+//! The two hooks that every syscall of the machine goes through. What happens here is paid by
+//! everyone, so the order of the checks is by cost.
+
+use core::mem::MaybeUninit;
+
+use agent_ebpf::kinds::{Abi, Kind, syscall_key};
+use agent_ebpf::records::{Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, task_flags};
+use agent_ebpf::spec::{Spec, read, spec_flags};
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::{self, FLOOD, config};
+use crate::task::{Task, load, now};
+
+/// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
+const X32_BIT: u32 = 0x4000_0000;
+/// Most bytes of a socket address (`sizeof(struct sockaddr_storage)`).
+const SOCKADDR_MAX: u64 = 128;
+
+/// ABI and number of a call, from the number as the kernel passes it.
+#[inline(always)]
+pub fn key_of(task: Task, nr: u32) -> u32 {
+    let bits = config!(compat_bits);
+    if bits != 0 && load::<u32>(task.0, config!(offsets.task_status)) & bits != 0 {
+        return syscall_key(Abi::Compat, 0) | (nr & 0xffff);
+    }
+    if nr & X32_BIT != 0 {
+        return syscall_key(Abi::X32, 0) | (nr & 0xffff);
+    }
+    nr & 0xffff
+}
+
+/// Reads the arguments of the call that `regs` entered with.
+#[inline(always)]
+pub fn args_of(regs: *mut u8, key: u32) -> [u64; 6] {
+    if key >> 16 == Abi::Compat as u32 {
+        // Only the lower halves are arguments.
+        [
+            u64::from(load::<u32>(regs, config!(regs_compat_args[0]))),
+            u64::from(load::<u32>(regs, config!(regs_compat_args[1]))),
+            u64::from(load::<u32>(regs, config!(regs_compat_args[2]))),
+            u64::from(load::<u32>(regs, config!(regs_compat_args[3]))),
+            u64::from(load::<u32>(regs, config!(regs_compat_args[4]))),
+            u64::from(load::<u32>(regs, config!(regs_compat_args[5]))),
+        ]
+    } else {
+        [
+            load(regs, config!(regs_args[0])),
+            load(regs, config!(regs_args[1])),
+            load(regs, config!(regs_args[2])),
+            load(regs, config!(regs_args[3])),
+            load(regs, config!(regs_args[4])),
+            load(regs, config!(regs_args[5])),
+        ]
+    }
+}
+
+#[inline(always)]
+fn spec_bits(spec: Option<&Spec>) -> u8 {
+    match spec {
+        Some(spec) => spec.flags,
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn is_skipped(spec: Option<&Spec>) -> bool {
+    match spec {
+        Some(spec) => spec.flags & spec_flags::SKIP != 0,
+        None => config!(narrow) != 0,
+    }
+}
+
+/// `raw_syscalls:sys_enter` (regs, id).
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    let task = Task::current();
+    let pid = task.pid();
+    if pid == config!(own_pid) {
+        return 0;
+    }
+    if config!(filter_cgroups) != 0 && !maps::allowed(task.cgroup()) {
+        return 0;
+    }
+    let nr: i64 = ctx.arg(1);
+    let key = key_of(task, nr as u32);
+    let spec = maps::spec(key);
+    if config!(narrow) != 0 && is_skipped(spec) {
+        return 0;
+    }
+    let tree = config!(tree_pid);
+    // SAFETY: the current task.
+    let state = unsafe { maps::state(task.0, tree == 0 || pid == tree) };
+    if state.is_null() {
+        if tree == 0 {
+            maps::count_loss(Kind::Syscall as u8, stage::STORAGE, task.cgroup());
+        }
+        return 0;
+    }
+    // SAFETY: not null, and only the task itself, here, and the fork of it write to it.
+    let state = unsafe { &mut *state };
+    let kept = state.flags & (task_flags::EXCLUDED | task_flags::TREE);
+    if kept & task_flags::EXCLUDED != 0 {
+        return 0;
+    }
+    if tree != 0 && kept & task_flags::TREE == 0 {
+        // The recorded command belongs to its tree from its exec on.
+        if pid != tree || spec_bits(spec) & spec_flags::EXEC == 0 {
+            return 0;
+        }
+    }
+    let regs: *mut u8 = ctx_regs(&ctx);
+    state.args = args_of(regs, key);
+    state.key = key;
+    state.flags = kept | task_flags::LIVE;
+    state.start = now();
+    0
+}
+
+/// `raw_syscalls:sys_exit` (regs, ret).
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let task = Task::current();
+    if task.pid() == config!(own_pid) {
+        return 0;
+    }
+    let cgroup = task.cgroup();
+    if config!(filter_cgroups) != 0 && !maps::allowed(cgroup) {
+        return 0;
+    }
+    let regs: *mut u8 = ctx_regs(&ctx);
+    let ret: i64 = ctx.arg(1);
+    let tree = config!(tree_pid);
+    if config!(narrow) != 0 {
+        let nr: u64 = load(regs, config!(regs_nr));
+        // execve and sigreturn have changed the registers by now.
+        if nr as i64 >= 0 {
+            let spec = maps::spec(key_of(task, nr as u32));
+            let bits = spec_bits(spec);
+            if bits & spec_flags::EXEC == 0 && is_skipped(spec) {
+                return if bits & spec_flags::FORK != 0 { clear_child(task) } else { 0 };
+            }
+        }
+    }
+    // SAFETY: the current task.
+    let mut state = unsafe { maps::state(task.0, false) };
+    if state.is_null() {
+        if tree != 0 {
+            return 0;
+        }
+        // Nothing is known of this task yet: it entered before the capture began and returns
+        // before the scan has reached it.
+        // SAFETY: the current task.
+        state = unsafe { maps::state(task.0, true) };
+        if state.is_null() {
+            maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
+            return 0;
+        }
+        let nr: u64 = load(regs, config!(regs_nr));
+        let key = key_of(task, nr as u32);
+        // SAFETY: not null; see sys_enter.
+        unsafe {
+            (*state).key = key;
+            (*state).args = args_of(regs, key);
+            (*state).flags = task_flags::START_UNKNOWN;
+        }
+    }
+    // SAFETY: not null; see sys_enter.
+    let state = unsafe { &mut *state };
+    let known = state.flags;
+    if known & task_flags::EXCLUDED != 0 {
+        return 0;
+    }
+    if tree != 0 && known & task_flags::TREE == 0 && known & task_flags::LIVE == 0 {
+        return 0;
+    }
+    state.flags = known & task_flags::TREE;
+    let mut record_flags = 0;
+    if known & task_flags::START_UNKNOWN != 0 {
+        record_flags = flags::START_UNKNOWN;
+        state.start = time;
+    } else if known & task_flags::LIVE == 0 {
+        if known & task_flags::CHILD != 0 {
+            return 0;
+        }
+        // Seen before, in no call, and yet it returns: seccomp answered in its place.
+        let nr: u64 = load(regs, config!(regs_nr));
+        let key = key_of(task, nr as u32);
+        if config!(narrow) != 0 && is_skipped(maps::spec(key)) {
+            return 0;
+        }
+        state.key = key;
+        state.args = args_of(regs, key);
+        state.start = time;
+        record_flags = flags::SECCOMP;
+    }
+    emit(task, state, ret, time, record_flags, cgroup);
+    0
+}
+
+/// A child's first return is not the return of a call, whether its parent's call is wanted or not.
+#[inline(always)]
+fn clear_child(task: Task) -> i32 {
+    // SAFETY: the current task.
+    let state = unsafe { maps::state(task.0, false) };
+    if !state.is_null() {
+        // SAFETY: not null; see sys_enter.
+        unsafe { (*state).flags &= !task_flags::CHILD };
+    }
+    0
+}
+
+#[inline(always)]
+fn ctx_regs(ctx: &BtfTracePointContext) -> *mut u8 {
+    // SAFETY: the first argument of both hooks is a `struct pt_regs *`.
+    unsafe { *ctx.as_ptr().cast::<*mut u8>() }
+}
+
+/// Writes the record of a call that has returned.
+#[inline(always)]
+fn emit(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, cgroup: u64) {
+    if let Some(spec) = maps::spec(call.key)
+        && spec.class >= class::STR_SMALL
+        // After an exec the strings are gone with the old memory: the agent takes the path from
+        // the exec event.
+        && (spec.flags & spec_flags::EXEC == 0 || ret != 0)
+    {
+        let fixed = Fixed::new(task, call, ret, time, bits, cgroup);
+        emit_strings(call, &fixed, spec);
+    } else {
+        emit_plain(task, call, ret, time, bits, cgroup);
+    }
+}
+
+/// Writes a record without strings: of a call that has none, or whose strings cannot be read.
+#[inline(always)]
+pub fn emit_plain(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, cgroup: u64) {
+    let mut fixed = Fixed::new(task, call, ret, time, bits, cgroup);
+    let mut size = class::ARGS6;
+    if let Some(spec) = maps::spec(call.key) {
+        size = spec.class;
+        if spec.flags & spec_flags::NO_RESULT != 0 {
+            fixed.bits |= flags::NO_RESULT;
+        }
+        if spec.read0 != read::NONE {
+            fixed.bits |= flags::STR0_UNREAD;
+        }
+        if spec.read1 != read::NONE {
+            fixed.bits |= flags::STR1_UNREAD;
+        }
+    }
+    let kind = Kind::Syscall as u8;
+    if size == class::ARGS0 {
+        if let Some(slot) = maps::reserve::<Syscall>(&FLOOD, kind, cgroup) {
+            fixed.write(slot.as_ptr(), class::ARGS0);
+            slot.submit();
+        }
+    } else if size == class::ARGS3 {
+        if let Some(slot) = maps::reserve::<SyscallArgs<3>>(&FLOOD, kind, cgroup) {
+            // SAFETY: reserved for this type.
+            let (head, args) =
+                unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
+            fixed.write(head, class::ARGS3);
+            copy_args::<3>(args, call);
+            slot.submit();
+        }
+    } else if let Some(slot) = maps::reserve::<SyscallArgs<6>>(&FLOOD, kind, cgroup) {
+        // SAFETY: reserved for this type.
+        let (head, args) =
+            unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
+        fixed.write(head, class::ARGS6);
+        copy_args::<6>(args, call);
+        slot.submit();
+    }
+}
+
+/// Everything of a record but arguments and strings.
+struct Fixed {
+    task: Task,
+    time: u64,
+    cgroup: u64,
+    dur: u64,
+    ret: i64,
+    key: u32,
+    bits: u32,
+}
+
+impl Fixed {
+    #[inline(always)]
+    fn new(task: Task, call: &TaskState, ret: i64, time: u64, mut bits: u32, cgroup: u64) -> Self {
+        let mut dur = time.wrapping_sub(call.start);
+        if (dur as i64) < 0 {
+            dur = 0;
+            bits |= flags::CLAMPED;
+        }
+        Self { task, time, cgroup, dur, ret, key: call.key, bits }
+    }
+
+    #[inline(always)]
+    fn write(&self, to: *mut Syscall, class: u8) {
+        let head = self.task.header(Kind::Syscall as u8, class, self.bits, self.time, self.cgroup);
+        // SAFETY: the fixed part of a reserved record.
+        unsafe {
+            to.write(Syscall { head, dur: self.dur, ret: self.ret, key: self.key, uid: self.task.uid() });
+        }
+    }
+}
+
+/// Word by word: a plain copy would become a loop over bytes.
+#[inline(always)]
+pub fn copy_args<const N: usize>(to: *mut u64, call: &TaskState) {
+    for (i, arg) in call.args.iter().take(N).enumerate() {
+        // SAFETY: the argument array of a reserved record has N words.
+        unsafe { to.add(i).write_volatile(*arg) };
+    }
+}
+
+/// Tries the smallest class first: nearly all paths fit.
+#[inline(always)]
+fn emit_strings(call: &TaskState, fixed: &Fixed, spec: &Spec) {
+    if try_strings::<128>(call, fixed, spec, class::STR_SMALL)
+        && try_strings::<1024>(call, fixed, spec, class::STR_MEDIUM)
+    {
+        try_strings::<8208>(call, fixed, spec, class::STR_LARGE);
+    }
+}
+
+/// Whether a larger class is needed.
+#[inline(always)]
+fn try_strings<const N: usize>(call: &TaskState, fixed: &Fixed, spec: &Spec, class: u8) -> bool {
+    let Some(slot) = maps::reserve::<SyscallStrs<N>>(&FLOOD, Kind::Syscall as u8, fixed.cgroup) else {
+        return false;
+    };
+    let record = slot.as_ptr();
+    // SAFETY: reserved for this type.
+    let bytes = unsafe { (&raw mut (*record).bytes).cast::<u8>() };
+    let at = argument(call, spec.arg0);
+    let (first, second) = if spec.read1 == read::NONE {
+        let next = argument(call, spec.arg0 + 1);
+        // SAFETY: N bytes.
+        (unsafe { read_string(bytes, N as u32, spec.read0, at, next) }, Got { len: 0, bits: 0 })
+    } else {
+        // Two strings have half of the room each, and are never socket addresses.
+        // SAFETY: N bytes in all.
+        unsafe {
+            let first = read_path(bytes, N as u32 / 2, at);
+            (first, read_path(bytes.add(N / 2), N as u32 / 2, argument(call, spec.arg1)))
+        }
+    };
+    if (first.bits | second.bits) & Got::CUT != 0 && class != class::STR_LARGE {
+        slot.discard();
+        return true;
+    }
+    let whole = Fixed { bits: fixed.bits | first.bits | (second.bits << 2), ..*fixed };
+    // SAFETY: reserved for this type.
+    unsafe {
+        (&raw mut (*record).len).cast::<u32>().write(first.len);
+        (&raw mut (*record).len).cast::<u32>().add(1).write(second.len);
+        whole.write(&raw mut (*record).call, class);
+        copy_args::<6>((&raw mut (*record).args).cast(), call);
+    }
+    slot.submit();
+    false
+}
+
+struct Got {
+    len: u32,
+    bits: u32,
+}
+
+impl Got {
+    const CUT: u32 = flags::STR0_CUT;
+    const UNREAD: Self = Self { len: 0, bits: flags::STR0_UNREAD };
+}
+
+const _: () =
+    assert!(flags::STR0_UNREAD << 2 == flags::STR1_UNREAD && flags::STR0_CUT << 2 == flags::STR1_CUT);
+
+/// An argument by an index that the verifier cannot know.
+#[inline(always)]
+fn argument(call: &TaskState, index: u8) -> u64 {
+    // As a word of the whole state, of which the arguments are 1 to 6: so the mask alone shows
+    // that it stays inside, whatever the compiler makes of it.
+    let word = (usize::from(index) + 1) & 7;
+    // SAFETY: the state is eight words, see below.
+    unsafe { core::ptr::from_ref(call).cast::<u64>().add(word).read_volatile() }
+}
+
+const _: () = assert!(size_of::<TaskState>() == 8 * 8 && core::mem::offset_of!(TaskState, args) == 8);
+
+/// Reads a NUL-terminated string from the caller's memory.
+///
+/// # Safety
+///
+/// `to` has room for `size` bytes, and `size` is a constant.
+#[inline(always)]
+unsafe fn read_path(to: *mut u8, size: u32, from: u64) -> Got {
+    if from == 0 {
+        return Got::UNREAD;
+    }
+    // SAFETY: by contract.
+    let len = unsafe { bpf_probe_read_user_str(to.cast(), size, from as *const _) };
+    if len <= 0 {
+        return Got::UNREAD;
+    }
+    let bits = if len as u32 == size { Got::CUT } else { 0 };
+    Got { len: len as u32 - 1, bits }
+}
+
+/// Reads a string or a socket address from the caller's memory. `next` is the argument that
+/// follows it.
+///
+/// # Safety
+///
+/// `to` has room for `size` bytes, and `size` is a constant of at least [`SOCKADDR_MAX`].
+#[inline(always)]
+unsafe fn read_string(to: *mut u8, size: u32, how: u8, from: u64, next: u64) -> Got {
+    if how == read::STRING {
+        // SAFETY: by contract.
+        return unsafe { read_path(to, size, from) };
+    }
+    if from == 0 {
+        return Got { len: 0, bits: 0 };
+    }
+    // 64 bits wide: the verifier loses a bound that was checked on a 32-bit copy.
+    let (mut address, mut len) = (from, next & 0xffff_ffff);
+    if how == read::SOCKADDR_OUT {
+        let mut told = MaybeUninit::<u32>::uninit();
+        // SAFETY: reads 4 bytes into a u32, which is initialised if that succeeds.
+        len = unsafe {
+            if bpf_probe_read_user(told.as_mut_ptr().cast(), 4, next as *const _) != 0 {
+                return Got::UNREAD;
+            }
+            u64::from(told.assume_init())
+        };
+    } else if how == read::MSGHDR {
+        // struct msghdr starts with the address of the name and its length.
+        let mut name = MaybeUninit::<[u64; 2]>::uninit();
+        // SAFETY: reads 16 bytes into 16, which are initialised if that succeeds.
+        let name = unsafe {
+            if bpf_probe_read_user(name.as_mut_ptr().cast(), 16, from as *const _) != 0 {
+                return Got::UNREAD;
+            }
+            name.assume_init()
+        };
+        address = name[0];
+        len = name[1] & 0xffff_ffff;
+    } else if how == read::MSGHDR32 {
+        let mut name = MaybeUninit::<u64>::uninit();
+        // SAFETY: reads 8 bytes into 8, which are initialised if that succeeds.
+        let name = unsafe {
+            if bpf_probe_read_user(name.as_mut_ptr().cast(), 8, from as *const _) != 0 {
+                return Got::UNREAD;
+            }
+            name.assume_init()
+        };
+        address = name & 0xffff_ffff;
+        len = name >> 32;
+    }
+    if address == 0 || len == 0 {
+        return Got { len: 0, bits: 0 };
+    }
+    if len > SOCKADDR_MAX {
+        len = SOCKADDR_MAX;
+    }
+    // SAFETY: by contract; `len` is at most SOCKADDR_MAX, which fits.
+    if unsafe { bpf_probe_read_user(to.cast(), len as u32, address as *const _) } != 0 {
+        return Got::UNREAD;
+    }
+    Got { len: len as u32, bits: 0 }
+}

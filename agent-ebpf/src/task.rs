@@ -1,0 +1,170 @@
+//! Reading `task_struct` and what hangs off it. All loads are direct: the verifier knows the
+//! types and turns a load through a bad pointer into a zero.
+
+use agent_ebpf::config::ABSENT;
+use agent_ebpf::records::{COMM_LEN, Header};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+};
+
+use crate::maps::config;
+
+/// A kernel thread (`PF_KTHREAD`).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// A `task_struct`.
+#[derive(Clone, Copy)]
+pub struct Task(pub *mut u8);
+
+/// Loads a value at a byte offset of a kernel object.
+#[inline(always)]
+pub fn load<T: Copy>(base: *mut u8, offset: u32) -> T {
+    // SAFETY: the verifier checks type and bounds of every direct load.
+    unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// Now, ns of CLOCK_BOOTTIME.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+impl Task {
+    /// The current task.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: no arguments.
+        Self(unsafe { bpf_get_current_task_btf() }.cast())
+    }
+
+    /// Thread id in the initial namespace.
+    #[inline(always)]
+    pub fn tid(self) -> u32 {
+        load(self.0, config!(offsets.task_pid))
+    }
+
+    /// Process id in the initial namespace.
+    #[inline(always)]
+    pub fn pid(self) -> u32 {
+        load(self.0, config!(offsets.task_tgid))
+    }
+
+    /// Effective user id in the initial namespace.
+    #[inline(always)]
+    pub fn uid(self) -> u32 {
+        let cred: *mut u8 = load(self.0, config!(offsets.task_cred));
+        load(cred, config!(offsets.cred_euid))
+    }
+
+    /// Start time, ns of CLOCK_BOOTTIME.
+    #[inline(always)]
+    pub fn start(self) -> u64 {
+        load(self.0, config!(offsets.task_start))
+    }
+
+    /// The leader of its process.
+    #[inline(always)]
+    pub fn leader(self) -> Self {
+        Self(load(self.0, config!(offsets.task_leader)))
+    }
+
+    /// The parent that `getppid` names.
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self(load(self.0, config!(offsets.task_parent)))
+    }
+
+    /// Whether it is a kernel thread.
+    #[inline(always)]
+    pub fn is_kthread(self) -> bool {
+        load::<u32>(self.0, config!(offsets.task_flags)) & PF_KTHREAD != 0
+    }
+
+    /// Whether it runs on a CPU right now.
+    #[inline(always)]
+    pub fn on_cpu(self) -> bool {
+        load::<u32>(self.0, config!(offsets.task_on_cpu)) != 0
+    }
+
+    /// Copies its name.
+    #[inline(always)]
+    pub fn comm(self, to: *mut [u8; COMM_LEN]) {
+        let from = self.0.wrapping_add(config!(offsets.task_comm) as usize);
+        // SAFETY: `to` has COMM_LEN bytes; a bad source is an error of the helper.
+        unsafe { bpf_probe_read_kernel(to.cast(), COMM_LEN as u32, from.cast()) };
+    }
+
+    /// The id of its cgroup in the chosen hierarchy.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        let set: *mut u8 = load(self.0, config!(offsets.task_cgroups));
+        let subsys = config!(cgroup_subsys);
+        let cgroup: *mut u8 = if subsys == 0 {
+            load(set, config!(offsets.css_set_dfl))
+        } else {
+            let mut css: *mut u8 = core::ptr::null_mut();
+            let mut cgroup: *mut u8 = core::ptr::null_mut();
+            let slot = config!(offsets.css_set_subsys) as usize + (subsys as usize - 1) * size_of::<usize>();
+            // SAFETY: both targets are pointers; the helper checks the sources. It is used
+            // because the verifier does not follow arrays of pointers.
+            unsafe {
+                bpf_probe_read_kernel(
+                    (&raw mut css).cast(),
+                    size_of::<usize>() as u32,
+                    set.wrapping_add(slot).cast(),
+                );
+                let from = css.wrapping_add(config!(offsets.css_cgroup) as usize);
+                bpf_probe_read_kernel((&raw mut cgroup).cast(), size_of::<usize>() as u32, from.cast());
+            }
+            return probe_cgroup_id(cgroup);
+        };
+        cgroup_id(cgroup)
+    }
+
+    /// The start of a record about this task.
+    #[inline(always)]
+    pub fn header(self, kind: u8, class: u8, flags: u32, time: u64, cgroup: u64) -> Header {
+        // SAFETY: no arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+        Header { time, cgroup, pid: self.pid(), tid: self.tid(), flags, cpu, kind, class }
+    }
+}
+
+/// The id of a `struct cgroup` that the verifier knows.
+#[inline(always)]
+pub fn cgroup_id(cgroup: *mut u8) -> u64 {
+    let kn: *mut u8 = load(cgroup, config!(offsets.cgroup_kn));
+    load(kn, config!(offsets.kn_id))
+}
+
+/// The id of a `struct cgroup` at an address that the verifier does not know.
+#[inline(always)]
+fn probe_cgroup_id(cgroup: *mut u8) -> u64 {
+    let mut kn: *mut u8 = core::ptr::null_mut();
+    let mut id = 0u64;
+    // SAFETY: both targets are 8 bytes; the helper checks the sources.
+    unsafe {
+        let from = cgroup.wrapping_add(config!(offsets.cgroup_kn) as usize);
+        bpf_probe_read_kernel((&raw mut kn).cast(), size_of::<usize>() as u32, from.cast());
+        bpf_probe_read_kernel(
+            (&raw mut id).cast(),
+            8,
+            kn.wrapping_add(config!(offsets.kn_id) as usize).cast(),
+        );
+    }
+    id
+}
+
+/// The number of the hierarchy that a `struct cgroup` belongs to.
+#[inline(always)]
+pub fn hierarchy(cgroup: *mut u8) -> u32 {
+    let root: *mut u8 = load(cgroup, config!(offsets.cgroup_root));
+    load(root, config!(offsets.root_hierarchy))
+}
+
+/// Whether the running kernel has this member.
+#[inline(always)]
+pub fn has(offset: u32) -> bool {
+    offset != ABSENT
+}
