@@ -1,0 +1,326 @@
+//! From the body of a chunk to columns: the directory, frames, streams, lists. Everything is
+//! checked before it is believed.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+
+use crate::{
+    chunk::{Column, Table},
+    error::FormatError,
+    group::{Distinct, Groups},
+    intern::Strings,
+    limits::{
+        MAX_DECODED, MAX_FRAME, MAX_FRAME_RATIO, MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES,
+        MAX_STRINGS, MAX_TABLES,
+    },
+    schema::{ColumnType, Schema, TableId},
+    stream,
+    varint::Cursor,
+};
+
+/// Lists stored position by position over all rows.
+pub(crate) const LIST_PLAIN: u8 = 0;
+/// Lists stored position by position over the rows of each key.
+pub(crate) const LIST_GROUPED: u8 = 1;
+
+/// Where the encoded bytes of a column are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Slot {
+    /// There are none: the column is decoded already.
+    #[default]
+    None,
+    /// In frame 0, from byte to byte.
+    Inline(usize, usize),
+    /// A frame of its own: its bytes in the body, from byte to byte, and its uncompressed length.
+    Frame(usize, usize, usize),
+}
+
+/// The body of a chunk, frame 0 decompressed.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    bytes: Bytes,
+    first: Vec<u8>,
+    offset: u64,
+    /// Values of the list columns that were decoded.
+    pub(crate) list_values: AtomicU64,
+    strings: usize,
+    string_lengths: Slot,
+    string_bytes: Slot,
+}
+
+impl Body {
+    /// Where the chunk's block is.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Bytes of the body.
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The encoded bytes of a column.
+    pub(crate) fn slot(&self, slot: &Slot) -> Result<Cow<'_, [u8]>, FormatError> {
+        Ok(match *slot {
+            Slot::None => Cow::Borrowed(&[]),
+            Slot::Inline(from, to) => Cow::Borrowed(&self.first[from..to]),
+            Slot::Frame(from, to, raw) => {
+                Cow::Owned(decompress(&self.bytes[from..to], raw, MAX_FRAME_RATIO, self.offset, "frame")?)
+            }
+        })
+    }
+
+    pub(crate) fn strings(&self) -> Result<Strings, FormatError> {
+        let lengths = u64s(&self.slot(&self.string_lengths)?, self.offset, self.strings)?;
+        let bytes = self.slot(&self.string_bytes)?.into_owned();
+        let mut end = 0u64;
+        let mut ends = Vec::with_capacity(lengths.len());
+        for len in lengths {
+            end = end.saturating_add(len);
+            FormatError::limit(self.offset, "end of a string", end, bytes.len() as u64)?;
+            ends.push(end as u32);
+        }
+        if end != bytes.len() as u64 {
+            return Err(FormatError::Invalid {
+                offset: self.offset,
+                what: "bytes of all strings",
+                expected: end.to_string(),
+                found: bytes.len() as u64,
+            });
+        }
+        Ok(Strings::new(bytes.into(), ends))
+    }
+}
+
+/// Decompresses one zstd frame that must become `raw` bytes; no memory is taken before the lengths agree.
+pub(crate) fn decompress(
+    bytes: &[u8],
+    raw: usize,
+    ratio: u64,
+    offset: u64,
+    what: &'static str,
+) -> Result<Vec<u8>, FormatError> {
+    thread_local! {
+        static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    FormatError::limit(offset, what, raw as u64, (bytes.len() as u64).saturating_mul(ratio))?;
+    let failed = |message: String| FormatError::Decode { offset, what, message };
+    let stated = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+    if stated != Some(raw as u64) {
+        return Err(failed(format!("the frame holds {stated:?} bytes, the directory says {raw}")));
+    }
+    let out = CONTEXT.with_borrow_mut(|context| {
+        let context = match context {
+            Some(context) => context,
+            None => context.insert(zstd::bulk::Decompressor::new()?),
+        };
+        context.decompress(bytes, raw)
+    });
+    let out = out.map_err(|e| failed(e.to_string()))?;
+    if out.len() != raw {
+        return Err(failed(format!("{} bytes instead of {raw}", out.len())));
+    }
+    Ok(out)
+}
+
+/// Reads the directory of a chunk: which tables it has and where their columns are.
+pub(crate) fn directory(
+    schema: &Schema,
+    bytes: Bytes,
+    offset: u64,
+) -> Result<(Body, Vec<Option<Table>>), FormatError> {
+    let mut head = Cursor::new(&bytes, offset);
+    let raw = head.count("length of frame 0", MAX_FRAME)?;
+    let packed = head.count("packed length of frame 0", bytes.len())?;
+    let from = bytes.len() - head.remaining();
+    let first = decompress(head.bytes(packed)?, raw, MAX_FRAME_RATIO, offset, "frame 0")?;
+    let mut reader = Directory {
+        cursor: Cursor::new(&first, offset),
+        first_len: first.len(),
+        body_len: bytes.len(),
+        next_frame: from + packed,
+    };
+    let strings = reader.cursor.count("strings", MAX_STRINGS)?;
+    let string_lengths = reader.slot(MAX_FRAME)?;
+    let string_bytes = reader.slot(MAX_STRING_BYTES)?;
+    let mut tables: Vec<Option<Table>> = schema.tables().iter().map(|_| None).collect();
+    let mut decoded = strings as u64 * 12;
+    for _ in 0..reader.cursor.count("tables", MAX_TABLES)? {
+        let id = TableId(reader.cursor.count("table number", u16::MAX as usize)? as u16);
+        let rows = reader.cursor.count("rows", MAX_ROWS)?;
+        let index = schema.index(id).filter(|&i| tables[i].is_none() && rows > 0).ok_or_else(|| {
+            let expected = "tables of the schema, each once and with rows".into();
+            FormatError::Invalid { offset, what: "table number", expected, found: id.0.into() }
+        })?;
+        let mut columns = Vec::with_capacity(schema.tables()[index].columns.len());
+        for column in &schema.tables()[index].columns {
+            decoded +=
+                rows as u64 * if matches!(column.ty, ColumnType::Bytes | ColumnType::Ref(_)) { 4 } else { 8 };
+            columns.push(Column { slot: reader.slot(MAX_FRAME)?, data: OnceLock::new() });
+        }
+        tables[index] = Some(Table { rows: rows as u32, columns });
+    }
+    FormatError::limit(offset, "bytes of all columns", decoded, MAX_DECODED)?;
+    reader.cursor.end("directory")?;
+    if reader.next_frame != bytes.len() {
+        return Err(FormatError::Invalid {
+            offset,
+            what: "bytes of all frames",
+            expected: reader.next_frame.to_string(),
+            found: bytes.len() as u64,
+        });
+    }
+    let body =
+        Body { bytes, first, offset, list_values: AtomicU64::new(0), strings, string_lengths, string_bytes };
+    Ok((body, tables))
+}
+
+struct Directory<'a> {
+    cursor: Cursor<'a>,
+    first_len: usize,
+    body_len: usize,
+    next_frame: usize,
+}
+
+impl Directory<'_> {
+    fn slot(&mut self, limit: usize) -> Result<Slot, FormatError> {
+        let head = self.cursor.count("length of a column", limit.saturating_mul(2) + 1)?;
+        let len = head >> 1;
+        if head & 1 == 0 {
+            let from = self.first_len - self.cursor.remaining();
+            self.cursor.bytes(len)?;
+            return Ok(Slot::Inline(from, from + len));
+        }
+        let packed = self.cursor.count("packed length of a column", self.body_len - self.next_frame)?;
+        let from = self.next_frame;
+        self.next_frame += packed;
+        Ok(Slot::Frame(from, self.next_frame, len))
+    }
+}
+
+/// A column of numbers: one stream, or one for each key.
+pub(crate) fn numbers(bytes: &[u8], offset: u64, keys: &[u64]) -> Result<Vec<u64>, FormatError> {
+    if bytes.first() != Some(&stream::GROUPED) {
+        return u64s(bytes, offset, keys.len());
+    }
+    let mut cursor = Cursor::new(&bytes[1..], offset);
+    let mut out = vec![0; keys.len()];
+    let mut scratch = Vec::new();
+    for rows in Groups::new(keys, &mut Distinct::default()).iter() {
+        scratch.clear();
+        stream::decode(&mut cursor, rows.len(), &mut scratch)?;
+        rows.iter().zip(&scratch).for_each(|(&row, &value)| out[row as usize] = value);
+    }
+    cursor.end("column")?;
+    Ok(out)
+}
+
+/// A column that is one stream.
+pub(crate) fn u64s(bytes: &[u8], offset: u64, rows: usize) -> Result<Vec<u64>, FormatError> {
+    let mut cursor = Cursor::new(bytes, offset);
+    let mut out = Vec::with_capacity(rows);
+    stream::decode(&mut cursor, rows, &mut out)?;
+    cursor.end("column")?;
+    Ok(out)
+}
+
+/// The same, of numbers below `bound`.
+pub(crate) fn u32s(
+    bytes: &[u8],
+    offset: u64,
+    rows: usize,
+    what: &'static str,
+    bound: usize,
+) -> Result<Vec<u32>, FormatError> {
+    narrow(&u64s(bytes, offset, rows)?, offset, what, bound)
+}
+
+/// Numbers that must be below `bound`.
+pub(crate) fn narrow(
+    values: &[u64],
+    offset: u64,
+    what: &'static str,
+    bound: usize,
+) -> Result<Vec<u32>, FormatError> {
+    let max = values.iter().copied().max().unwrap_or(0);
+    if !values.is_empty() && max >= bound as u64 {
+        return Err(FormatError::Invalid { offset, what, expected: format!("below {bound}"), found: max });
+    }
+    Ok(values.iter().map(|&v| v as u32).collect())
+}
+
+/// A list column: where each row's list ends, and the values. `taken` counts the values of all list columns of the
+/// chunk: a few bytes can stand for many.
+pub(crate) fn list(
+    bytes: &[u8],
+    offset: u64,
+    keys: &[u64],
+    taken: &AtomicU64,
+) -> Result<(Vec<u32>, Vec<u64>), FormatError> {
+    let mut cursor = Cursor::new(bytes, offset);
+    let groups = match cursor.byte()? {
+        LIST_PLAIN => Groups::single(keys.len()),
+        LIST_GROUPED => Groups::new(keys, &mut Distinct::default()),
+        found => {
+            let expected = "0 or 1".into();
+            return Err(FormatError::Invalid {
+                offset,
+                what: "layout of a list column",
+                expected,
+                found: found.into(),
+            });
+        }
+    };
+    let mut lens = vec![0u32; keys.len()];
+    let mut scratch = Vec::new();
+    for rows in groups.iter() {
+        let head = cursor.count("length of lists", MAX_LIST + 1)?;
+        if head > 0 {
+            rows.iter().for_each(|&row| lens[row as usize] = head as u32 - 1);
+            continue;
+        }
+        scratch.clear();
+        stream::decode(&mut cursor, rows.len(), &mut scratch)?;
+        for (&row, &len) in rows.iter().zip(&scratch) {
+            FormatError::limit(offset, "length of a list", len, MAX_LIST as u64)?;
+            lens[row as usize] = len as u32;
+        }
+    }
+    let total: u64 = lens.iter().map(|&l| u64::from(l)).sum();
+    FormatError::limit(offset, "values of a list column", total, MAX_LIST_VALUES as u64)?;
+    let all = taken.fetch_add(total, Ordering::Relaxed).saturating_add(total);
+    FormatError::limit(offset, "values of all list columns", all, MAX_DECODED / 8)?;
+    let mut ends = Vec::with_capacity(lens.len());
+    let mut end = 0;
+    for len in &lens {
+        end += len;
+        ends.push(end);
+    }
+    let mut values = vec![0; total as usize];
+    let mut having = Vec::new();
+    for rows in groups.iter() {
+        for position in 0.. {
+            having.clear();
+            having.extend(rows.iter().copied().filter(|&row| lens[row as usize] > position));
+            if having.is_empty() {
+                break;
+            }
+            scratch.clear();
+            stream::decode(&mut cursor, having.len(), &mut scratch)?;
+            for (&row, &value) in having.iter().zip(&scratch) {
+                let row = row as usize;
+                values[(ends[row] - lens[row] + position) as usize] = value;
+            }
+        }
+    }
+    cursor.end("list column")?;
+    Ok((ends, values))
+}

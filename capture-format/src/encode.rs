@@ -1,0 +1,337 @@
+//! From a filled chunk to the bytes of its block.
+
+use crate::{
+    block::{self, BlockKind},
+    builder::{ChunkBuilder, ColumnBuilder},
+    decode::{LIST_GROUPED, LIST_PLAIN},
+    error::FormatError,
+    group::{Distinct, Groups},
+    limits::{MAX_BODY, MAX_FRAME, MAX_SUMMARY},
+    schema::{ColumnType, TableId, TableSchema},
+    stream::{self, StreamEncoder},
+    summarize,
+    summary::ChunkSummary,
+    varint::put,
+};
+
+/// How list columns are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Position by position over all rows.
+    Plain,
+    /// Position by position over the rows of each key.
+    #[default]
+    Grouped,
+}
+
+/// How to encode chunks.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodeOptions {
+    /// The zstd level, 1 to 22.
+    pub level: i32,
+    /// How list columns are stored.
+    pub layout: Layout,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self { level: 3, layout: Layout::Grouped }
+    }
+}
+
+/// What a column takes in a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColumnSize {
+    /// The table, None for the strings of the chunk.
+    pub table: Option<TableId>,
+    /// The column's index (of the strings: 0 the lengths, 1 the bytes).
+    pub column: u16,
+    /// Rows of the table (for strings: how many there are).
+    pub rows: u32,
+    /// Bytes before zstd.
+    pub encoded: u32,
+    /// Bytes of its own frame; 0 if it is in frame 0.
+    pub packed: u32,
+}
+
+/// The block of a chunk, ready to be written.
+#[derive(Debug)]
+pub struct EncodedBlock {
+    pub(crate) block: Vec<u8>,
+    /// The chunk's summary.
+    pub summary: ChunkSummary,
+    /// What each column takes.
+    pub columns: Vec<ColumnSize>,
+}
+
+impl EncodedBlock {
+    /// Bytes that it will take in the file.
+    pub fn size(&self) -> usize {
+        self.block.len()
+    }
+}
+
+/// Columns of up to this many encoded bytes are stored together in frame 0: a frame of its own
+/// costs about 20 bytes and finds no repeats in its neighbours.
+const INLINE_MAX: usize = 1024;
+
+/// Encodes chunks; keeps its scratch memory between them. One for each thread that encodes.
+pub struct Encoder {
+    options: EncodeOptions,
+    zstd: zstd::bulk::Compressor<'static>,
+    streams: StreamEncoder,
+    distinct: Distinct,
+    /// The rows of the table at hand by its key.
+    groups: Option<(u16, Groups)>,
+    /// The encoded column at hand, and another way to encode it.
+    column: Vec<u8>,
+    grouped: Vec<u8>,
+    wide: Vec<u64>,
+    having: Vec<u32>,
+    /// Frame 0, uncompressed.
+    first: Vec<u8>,
+    /// The other frames.
+    frames: Vec<u8>,
+    sizes: Vec<ColumnSize>,
+}
+
+impl std::fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Encoder {
+    /// An encoder.
+    ///
+    /// # Errors
+    /// [`FormatError::Io`] if zstd refuses the level or has no memory.
+    pub fn new(options: EncodeOptions) -> Result<Self, FormatError> {
+        Ok(Self {
+            options,
+            zstd: zstd::bulk::Compressor::new(options.level).map_err(FormatError::io("start zstd"))?,
+            streams: StreamEncoder::default(),
+            distinct: Distinct::default(),
+            groups: None,
+            column: Vec::new(),
+            grouped: Vec::new(),
+            wide: Vec::new(),
+            having: Vec::new(),
+            first: Vec::new(),
+            frames: Vec::new(),
+            sizes: Vec::new(),
+        })
+    }
+
+    /// Encodes a chunk. The builder keeps its content; [`ChunkBuilder::clear`] makes it ready for the next.
+    ///
+    /// # Errors
+    /// [`FormatError::Invalid`] or [`FormatError::Limit`] if a column has not one value for each row, a reference or a
+    /// string number is out of range, or the chunk is too large; [`FormatError::Io`] if zstd fails.
+    pub fn encode(&mut self, builder: &ChunkBuilder) -> Result<EncodedBlock, FormatError> {
+        summarize::check(builder)?;
+        let summary = summarize::summarize(builder);
+        self.first.clear();
+        self.frames.clear();
+        self.sizes.clear();
+        self.strings(builder)?;
+        let filled: Vec<usize> = (0..builder.tables.len()).filter(|&i| builder.rows_at(i) > 0).collect();
+        put(&mut self.first, filled.len() as u64);
+        for i in filled {
+            let schema = &builder.schema.tables()[i];
+            put(&mut self.first, schema.id.0.into());
+            put(&mut self.first, builder.rows_at(i).into());
+            let columns = &builder.tables[i].columns;
+            self.groups = None;
+            for c in 0..columns.len() {
+                self.column(schema, columns, c);
+                self.store(Some(schema.id), c, builder.rows_at(i))?;
+            }
+        }
+        self.finish(summary)
+    }
+
+    fn strings(&mut self, builder: &ChunkBuilder) -> Result<(), FormatError> {
+        let ends = builder.strings.ends();
+        put(&mut self.first, ends.len() as u64);
+        self.wide.clear();
+        let mut previous = 0;
+        self.wide.extend(ends.iter().map(|&end| u64::from(end - std::mem::replace(&mut previous, end))));
+        self.column.clear();
+        self.streams.encode(&self.wide, &mut self.column);
+        self.store(None, 0, ends.len() as u32)?;
+        self.column.clear();
+        self.column.extend_from_slice(builder.strings.arena());
+        self.store(None, 1, ends.len() as u32)
+    }
+
+    /// Encodes a column into `self.column`.
+    fn column(&mut self, schema: &TableSchema, columns: &[ColumnBuilder], c: usize) {
+        self.column.clear();
+        let keys = |key: u16| match &columns[key as usize] {
+            ColumnBuilder::U64(keys) => keys.as_slice(),
+            // The schema says that it is a U64 column.
+            _ => &[],
+        };
+        match (&columns[c], schema.columns[c].ty) {
+            (ColumnBuilder::U64(values), _) => {
+                self.streams.encode(values, &mut self.column);
+                let other = |key: &u16| *key as usize != c && schema.time != Some(c as u16);
+                if let Some(key) = schema.key().filter(other) {
+                    self.try_grouped(key, keys(key), values);
+                }
+            }
+            (ColumnBuilder::U32(values), _) => {
+                self.wide.clear();
+                self.wide.extend(values.iter().map(|&v| u64::from(v)));
+                self.streams.encode(&self.wide, &mut self.column);
+            }
+            (
+                ColumnBuilder::ListU64 { ends, values },
+                ColumnType::U64List { key } | ColumnType::BytesList { key },
+            ) => {
+                self.list(key, keys(key), ends, |i| values[i]);
+            }
+            (
+                ColumnBuilder::ListU32 { ends, values },
+                ColumnType::U64List { key } | ColumnType::BytesList { key },
+            ) => self.list(key, keys(key), ends, |i| values[i].into()),
+            // A builder makes list builders for list columns only.
+            (ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. }, _) => {}
+        }
+    }
+
+    /// The rows by their key, made once for all columns of the table that need it.
+    fn take_groups(&mut self, key: u16, keys: &[u64]) -> Groups {
+        match self.groups.take() {
+            Some((k, groups)) if k == key => groups,
+            _ => Groups::new(keys, &mut self.distinct),
+        }
+    }
+
+    /// Encodes a column group by group, and keeps that unless it is larger: at equal size values of one kind that
+    /// stand together compress better.
+    fn try_grouped(&mut self, key: u16, keys: &[u64], values: &[u64]) {
+        // Below two bytes per value the groups have little to win.
+        if self.options.layout == Layout::Plain || self.column.len() < values.len() || values.len() < 64 {
+            return;
+        }
+        let groups = self.take_groups(key, keys);
+        self.grouped.clear();
+        self.grouped.push(stream::GROUPED);
+        for rows in groups.iter() {
+            self.wide.clear();
+            self.wide.extend(rows.iter().map(|&row| values[row as usize]));
+            self.streams.encode(&self.wide, &mut self.grouped);
+        }
+        self.groups = Some((key, groups));
+        if self.grouped.len() <= self.column.len() + self.column.len() / 64 {
+            std::mem::swap(&mut self.grouped, &mut self.column);
+        }
+    }
+
+    fn list(&mut self, key: u16, keys: &[u64], ends: &[u32], value: impl Fn(usize) -> u64) {
+        let groups = match self.options.layout {
+            Layout::Plain => Groups::single(keys.len()),
+            Layout::Grouped => self.take_groups(key, keys),
+        };
+        self.column.push(match self.options.layout {
+            Layout::Plain => LIST_PLAIN,
+            Layout::Grouped => LIST_GROUPED,
+        });
+        let start = |row: u32| if row == 0 { 0 } else { ends[row as usize - 1] };
+        let len = |row: u32| ends[row as usize] - start(row);
+        let mut longest = Vec::new();
+        for rows in groups.iter() {
+            let first = len(rows[0]);
+            if rows.iter().all(|&row| len(row) == first) {
+                put(&mut self.column, u64::from(first) + 1);
+                longest.push((first, true));
+                continue;
+            }
+            put(&mut self.column, 0);
+            self.wide.clear();
+            self.wide.extend(rows.iter().map(|&row| u64::from(len(row))));
+            longest.push((self.wide.iter().copied().max().unwrap_or(0) as u32, false));
+            self.streams.encode(&self.wide, &mut self.column);
+        }
+        for (rows, (longest, same)) in groups.iter().zip(longest) {
+            for position in 0..longest {
+                self.wide.clear();
+                let at = |row: u32| value((start(row) + position) as usize);
+                if same {
+                    self.wide.extend(rows.iter().map(|&row| at(row)));
+                } else {
+                    self.having.clear();
+                    self.having.extend(rows.iter().copied().filter(|&row| len(row) > position));
+                    self.wide.extend(self.having.iter().map(|&row| at(row)));
+                }
+                self.streams.encode(&self.wide, &mut self.column);
+            }
+        }
+        if self.options.layout == Layout::Grouped {
+            self.groups = Some((key, groups));
+        }
+    }
+
+    /// Puts the encoded column into frame 0 or gives it its own.
+    fn store(&mut self, table: Option<TableId>, column: usize, rows: u32) -> Result<(), FormatError> {
+        let encoded = self.column.len();
+        let mut packed = 0;
+        if encoded <= INLINE_MAX {
+            put(&mut self.first, (encoded as u64) << 1);
+            self.first.extend_from_slice(&self.column);
+        } else {
+            FormatError::limit(0, "length of a frame", encoded as u64, MAX_FRAME as u64)?;
+            packed = self.compress(FrameOf::Column)?;
+            put(&mut self.first, (encoded as u64) << 1 | 1);
+            put(&mut self.first, packed as u64);
+        }
+        self.sizes.push(ColumnSize {
+            table,
+            column: column as u16,
+            rows,
+            encoded: encoded as u32,
+            packed: packed as u32,
+        });
+        Ok(())
+    }
+
+    /// Compresses to the end of `self.frames`; the bytes added.
+    fn compress(&mut self, what: FrameOf) -> Result<usize, FormatError> {
+        let source = match what {
+            FrameOf::Column => &self.column,
+            FrameOf::First => &self.first,
+        };
+        let start = self.frames.len();
+        self.frames.resize(start + zstd::zstd_safe::compress_bound(source.len()), 0);
+        let len = self
+            .zstd
+            .compress_to_buffer(source, &mut self.frames[start..])
+            .map_err(FormatError::io("compress a frame"))?;
+        self.frames.truncate(start + len);
+        Ok(len)
+    }
+
+    fn finish(&mut self, summary: ChunkSummary) -> Result<EncodedBlock, FormatError> {
+        let summary_bytes = summary.encode()?;
+        FormatError::limit(0, "length of a chunk's summary", summary_bytes.len() as u64, MAX_SUMMARY as u64)?;
+        FormatError::limit(0, "length of frame 0", self.first.len() as u64, MAX_FRAME as u64)?;
+        let frames = self.frames.len();
+        let packed = self.compress(FrameOf::First)?;
+        let mut head = Vec::with_capacity(20);
+        put(&mut head, self.first.len() as u64);
+        put(&mut head, packed as u64);
+        let (others, first) = self.frames.split_at(frames);
+        let body_len = head.len() + first.len() + others.len();
+        FormatError::limit(0, "length of a chunk's body", body_len as u64, MAX_BODY as u64)?;
+        let block = block::build(BlockKind::Chunk, &summary_bytes, &[&head, first, others]);
+        Ok(EncodedBlock { block, summary, columns: self.sizes.clone() })
+    }
+}
+
+#[derive(Clone, Copy)]
+enum FrameOf {
+    Column,
+    First,
+}

@@ -1,0 +1,269 @@
+//! A capture in a file: which segments it has, which chunks they have, and one chunk at a time.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    block::{BlockHeader, BlockKind, HEADER_LEN},
+    chunk::Chunk,
+    error::{Damage, FormatError},
+    header::Header,
+    metadata::MetadataIndex,
+    scan,
+    summary::ChunkSummary,
+};
+
+/// A chunk that can be read.
+#[derive(Clone, Debug)]
+pub struct ChunkEntry {
+    /// Where its block begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Bytes of its block.
+    pub len: u64,
+    /// Which segment it belongs to, as an index into [`CaptureFile::segments`].
+    pub segment: usize,
+    /// What it says about its content.
+    pub summary: ChunkSummary,
+}
+
+/// One run of a recorder within a file.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// What it says about itself.
+    pub header: Arc<Header>,
+    /// Its chunks, in the order of the file.
+    pub chunks: Vec<ChunkEntry>,
+    /// What is known of its cgroups.
+    pub metadata: MetadataIndex,
+    /// Whether it was finished: if not, it is still being written or its recorder died.
+    pub complete: bool,
+    /// Where it begins, in bytes from the start of the file.
+    pub offset: u64,
+    /// Its bytes, up to the end of the last block.
+    pub len: u64,
+}
+
+pub(crate) trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// Where bytes come from; several threads may read.
+pub(crate) enum Source {
+    #[cfg(unix)]
+    File(File),
+    Shared(Mutex<Box<dyn ReadSeek>>),
+}
+
+impl Source {
+    fn from_file(file: File) -> Self {
+        #[cfg(unix)]
+        return Self::File(file);
+        #[cfg(not(unix))]
+        return Self::Shared(Mutex::new(Box::new(file)));
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        match self {
+            #[cfg(unix)]
+            Self::File(file) => file.metadata().map(|m| m.len()),
+            Self::Shared(reader) => {
+                reader.lock().unwrap_or_else(PoisonError::into_inner).seek(SeekFrom::End(0))
+            }
+        }
+    }
+
+    /// Fills the buffer; how many bytes there were before the end of the file.
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FormatError> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.read_some(offset + done as u64, &mut buffer[done..]) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(FormatError::io("read the capture")(e)),
+            }
+        }
+        Ok(done)
+    }
+
+    fn read_some(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            #[cfg(unix)]
+            Self::File(file) => std::os::unix::fs::FileExt::read_at(file, buffer, offset),
+            Self::Shared(reader) => {
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.seek(SeekFrom::Start(offset))?;
+                reader.read(buffer)
+            }
+        }
+    }
+
+    /// Exactly these bytes.
+    pub(crate) fn bytes(&self, offset: u64, len: usize, what: &'static str) -> Result<Vec<u8>, FormatError> {
+        let mut buffer = vec![0; len];
+        let found = self.read_at(offset, &mut buffer)? as u64;
+        if found < len as u64 {
+            return Err(FormatError::Truncated { offset, what, expected: len as u64, found });
+        }
+        Ok(buffer)
+    }
+
+    /// The header of the block at `offset`, which must end before `end`.
+    pub(crate) fn block_header(&self, offset: u64, end: u64) -> Result<BlockHeader, FormatError> {
+        let mut bytes = [0; HEADER_LEN];
+        let expected = HEADER_LEN as u64;
+        let room = end.saturating_sub(offset);
+        let found = (self.read_at(offset, &mut bytes)? as u64).min(room);
+        if found < expected {
+            return Err(FormatError::Truncated { offset, what: "a block header", expected, found });
+        }
+        let header = BlockHeader::parse(&bytes, offset)?;
+        if header.len() > room {
+            return Err(FormatError::Truncated {
+                offset,
+                what: "a block",
+                expected: header.len(),
+                found: room,
+            });
+        }
+        Ok(header)
+    }
+
+    /// The checked summary of a block.
+    pub(crate) fn summary(&self, offset: u64, header: &BlockHeader) -> Result<Vec<u8>, FormatError> {
+        let at = offset + HEADER_LEN as u64;
+        let summary = self.bytes(at, header.summary_len, "a summary")?;
+        header.check_summary(at, &summary)?;
+        Ok(summary)
+    }
+
+    /// The checked body of a block.
+    pub(crate) fn body(&self, offset: u64, header: &BlockHeader) -> Result<Vec<u8>, FormatError> {
+        let at = offset + (HEADER_LEN + header.summary_len) as u64;
+        let body = self.bytes(at, header.body_len, "a body")?;
+        header.check_body(at, &body)?;
+        Ok(body)
+    }
+}
+
+/// A capture in a file.
+pub struct CaptureFile {
+    source: Source,
+    len: u64,
+    segments: Vec<Segment>,
+    damage: Vec<Damage>,
+    metadata: MetadataIndex,
+}
+
+impl std::fmt::Debug for CaptureFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaptureFile")
+            .field("len", &self.len)
+            .field("segments", &self.segments.len())
+            .field("damage", &self.damage)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CaptureFile {
+    /// Opens a file and finds its chunks: by the indexes at the ends of its segments where there are any, else by going from
+    /// block to block. Chunks are not read. Of a file that is being written, what is complete now.
+    ///
+    /// # Errors
+    /// [`FormatError::Io`]; [`FormatError::NotACapture`] if there is no block in the file; [`FormatError::Version`] if there
+    /// are only blocks of another version; [`FormatError::Limit`] if the indexes are larger than a reader may keep.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        Self::from_file(File::open(path).map_err(FormatError::io("open the capture"))?)
+    }
+
+    /// The same for a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_file(file: File) -> Result<Self, FormatError> {
+        Self::load(Source::from_file(file))
+    }
+
+    /// The same for other things that can seek.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_reader(reader: impl Read + Seek + Send + 'static) -> Result<Self, FormatError> {
+        Self::load(Source::Shared(Mutex::new(Box::new(reader))))
+    }
+
+    fn load(source: Source) -> Result<Self, FormatError> {
+        let len = source.len().map_err(FormatError::io("find the length of the capture"))?;
+        let found = scan::find_segments(&source, len)?;
+        let mut metadata = MetadataIndex::default();
+        found.segments.iter().for_each(|s| metadata.merge(&s.metadata));
+        Ok(Self { source, len, segments: found.segments, damage: found.damage, metadata })
+    }
+
+    /// Its segments, in the order of the file.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// All its chunks, in the order of the file.
+    pub fn chunks(&self) -> impl Iterator<Item = &ChunkEntry> {
+        self.segments.iter().flat_map(|s| &s.chunks)
+    }
+
+    /// The metadata of all segments, joined.
+    pub fn metadata(&self) -> &MetadataIndex {
+        &self.metadata
+    }
+
+    /// What was found damaged when it was opened. Damage within chunks shows when they are read.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// Bytes of the file when it was opened.
+    pub fn bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads a chunk; its columns are decompressed when they are first asked for. Several threads may do this at once.
+    ///
+    /// # Errors
+    /// What is wrong with the chunk's block, with its place; other chunks are not affected.
+    pub fn read_chunk(&self, entry: &ChunkEntry) -> Result<Chunk, FormatError> {
+        let segment = self.segments.get(entry.segment).ok_or(FormatError::Invalid {
+            offset: entry.offset,
+            what: "segment of a chunk",
+            expected: format!("below {}", self.segments.len()),
+            found: entry.segment as u64,
+        })?;
+        let offset = entry.offset;
+        let header = self.source.block_header(offset, self.len)?;
+        header.check_version(offset)?;
+        let expected = |expected: &str| expected.to_string();
+        if header.kind != BlockKind::Chunk || header.len() != entry.len {
+            let (what, expected) = ("length of the block of a chunk", entry.len.to_string());
+            return Err(FormatError::Invalid { offset, what, expected, found: header.len() });
+        }
+        if header.tag != segment.header.tag() {
+            let (what, expected) = ("segment tag of a chunk", expected("that of its segment's header"));
+            return Err(FormatError::Invalid { offset, what, expected, found: header.tag.into() });
+        }
+        let at = offset + HEADER_LEN as u64;
+        let mut bytes =
+            Bytes::from(self.source.bytes(at, header.summary_len + header.body_len, "a block")?);
+        let summary = bytes.split_to(header.summary_len);
+        header.check_summary(at, &summary)?;
+        header.check_body(at + header.summary_len as u64, &bytes)?;
+        let summary = ChunkSummary::decode(at, &summary)?;
+        if summary != entry.summary {
+            let (what, expected) = ("summary of a chunk", expected("that of the index"));
+            return Err(FormatError::Invalid { offset, what, expected, found: 0 });
+        }
+        Chunk::parse(segment.header.schema.clone(), summary, bytes, offset)
+    }
+}

@@ -1,0 +1,344 @@
+//! Finds the segments of a file: backwards from trailer to trailer, else forwards from block to
+//! block, else by looking for anything that is a block.
+
+use std::sync::Arc;
+
+use crate::{
+    block::{self, BlockHeader, BlockKind, HEADER_LEN, MAGIC, TRAILER_LEN},
+    error::{Damage, FormatError},
+    file::{ChunkEntry, Segment, Source},
+    header::Header,
+    index::{self, Index, Trailer},
+    limits::MAX_INDEX_MEMORY,
+    metadata::MetadataIndex,
+    summary::ChunkSummary,
+};
+
+pub(crate) struct Found {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// All segments of a file.
+pub(crate) fn find_segments(source: &Source, len: u64) -> Result<Found, FormatError> {
+    let mut scan = Scan { source, segments: Vec::new(), damage: Vec::new(), memory: 0, blocks: 0 };
+    let mut end = len;
+    let mut parts = Vec::new();
+    while let Ok((trailer, tag)) = scan.trailer(end) {
+        let start = end - trailer.segment_len;
+        let before = scan.segments.len();
+        match scan.indexed(start, end, trailer, tag) {
+            Ok(()) => {}
+            Err(e @ FormatError::Io { .. }) => return Err(e),
+            Err(e @ FormatError::Limit { what: MEMORY, .. }) => return Err(e),
+            Err(_) => scan.forward(start, end)?,
+        }
+        parts.push(scan.segments.split_off(before));
+        end = start;
+        if end == 0 {
+            break;
+        }
+    }
+    if end > 0 {
+        scan.forward(0, end)?;
+    }
+    let front = std::mem::take(&mut scan.segments);
+    let mut segments: Vec<Segment> = front.into_iter().chain(parts.into_iter().rev().flatten()).collect();
+    for (i, segment) in segments.iter_mut().enumerate() {
+        segment.chunks.iter_mut().for_each(|c| c.segment = i);
+    }
+    let mut damage = scan.damage;
+    damage.sort_by_key(|d| d.offset);
+    if segments.is_empty() {
+        let version = damage.iter().position(|d| matches!(d.cause, FormatError::Version { .. }));
+        match version {
+            Some(i) => return Err(damage.swap_remove(i).cause),
+            None if scan.blocks == 0 => return Err(FormatError::NotACapture),
+            None => {}
+        }
+    }
+    Ok(Found { segments, damage })
+}
+
+/// What the limit on a reader's memory is called in errors.
+const MEMORY: &str = "memory for the index";
+/// How much is read at once when looking for a block.
+const WINDOW: usize = 256 << 10;
+
+struct Scan<'a> {
+    source: &'a Source,
+    segments: Vec<Segment>,
+    damage: Vec<Damage>,
+    memory: usize,
+    blocks: u64,
+}
+
+/// A segment that is being found.
+struct Open {
+    tag: u32,
+    header: Option<Arc<Header>>,
+    segment: Segment,
+}
+
+impl Scan<'_> {
+    /// The trailer that ends at `end`, with its tag.
+    fn trailer(&self, end: u64) -> Result<(Trailer, u32), FormatError> {
+        let offset = end.checked_sub(TRAILER_LEN as u64).ok_or(FormatError::NotACapture)?;
+        let header = self.source.block_header(offset, end)?;
+        header.check_version(offset)?;
+        if header.kind != BlockKind::Trailer || header.len() != TRAILER_LEN as u64 {
+            return Err(FormatError::NotACapture);
+        }
+        let trailer = Trailer::decode(offset, &self.source.summary(offset, &header)?)?;
+        if trailer.segment_len < TRAILER_LEN as u64 {
+            return Err(FormatError::NotACapture);
+        }
+        FormatError::limit(offset, "length of a segment", trailer.segment_len, end)?;
+        Ok((trailer, header.tag))
+    }
+
+    /// Takes memory that stays taken while the file is open.
+    fn keep(&mut self, offset: u64, bytes: usize) -> Result<(), FormatError> {
+        self.memory += bytes;
+        FormatError::limit(offset, MEMORY, self.memory as u64, MAX_INDEX_MEMORY as u64)
+    }
+
+    /// The segment from `start` to `end`, by its indexes.
+    fn indexed(&mut self, start: u64, end: u64, trailer: Trailer, tag: u32) -> Result<(), FormatError> {
+        let mut parts: Vec<(u64, Index)> = Vec::new();
+        let mut before = trailer.segment_len;
+        let mut at = trailer.index;
+        while at != 0 {
+            let offset = start.saturating_add(at);
+            FormatError::limit(offset, "place of an index", at, before - 1)?;
+            let header = self.source.block_header(offset, end)?;
+            if header.kind != BlockKind::Index || header.tag != tag {
+                let (what, expected) = ("block", "an index of this segment".into());
+                return Err(FormatError::Invalid { offset, what, expected, found: header.tag.into() });
+            }
+            header.check_version(offset)?;
+            let mut part = index::decode_index(offset, &self.source.body(offset, &header)?)?;
+            let kept: usize = part.chunks.iter().map(|c| size_of::<ChunkEntry>() + c.summary.len()).sum();
+            self.keep(offset, kept)?;
+            before = at;
+            at = part.previous;
+            // The header is needed once, and only if the header block is unreadable.
+            if at != 0 {
+                part.header = Vec::new();
+            }
+            parts.push((offset, part));
+        }
+        parts.reverse();
+        let Some((first_offset, first)) = parts.first() else { return Err(FormatError::NotACapture) };
+        let mut damaged = None;
+        let header = match self.header_at(start, end) {
+            Ok(header) if header.tag() == tag => header,
+            other => {
+                let cause = other.err().unwrap_or(FormatError::NoHeader { offset: start, tag });
+                damaged = Some(cause);
+                Header::decode(*first_offset, &first.header)?
+            }
+        };
+        self.keep(start, first.header.len())?;
+        let mut segment = Segment {
+            header: Arc::new(header),
+            chunks: Vec::new(),
+            metadata: MetadataIndex::default(),
+            complete: true,
+            offset: start,
+            len: end - start,
+        };
+        let mut free = 0;
+        for (offset, part) in &parts {
+            for chunk in &part.chunks {
+                let chunk_end = chunk.offset.saturating_add(chunk.len);
+                FormatError::limit(*offset, "place of a chunk", free, chunk.offset)?;
+                FormatError::limit(*offset, "end of a chunk", chunk_end, trailer.segment_len)?;
+                FormatError::limit(*offset, "bytes of a block header", HEADER_LEN as u64, chunk.len)?;
+                free = chunk_end;
+                let summary = ChunkSummary::decode(*offset, &chunk.summary)?;
+                let entry = ChunkEntry { offset: start + chunk.offset, len: chunk.len, segment: 0, summary };
+                segment.chunks.push(entry);
+            }
+            part.metadata.iter().for_each(|record| segment.metadata.add(record));
+        }
+        if let Some(cause) = damaged {
+            // The header's own length is unknown then: up to the first chunk or index.
+            let next = segment.chunks.first().map_or(*first_offset, |c| c.offset.min(*first_offset));
+            self.damage.push(Damage { offset: start, len: next - start, cause });
+        }
+        self.blocks += 1;
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    fn header_at(&self, offset: u64, end: u64) -> Result<Header, FormatError> {
+        let block = self.source.block_header(offset, end)?;
+        if block.kind != BlockKind::Header {
+            return Err(FormatError::NoHeader { offset, tag: block.tag });
+        }
+        block.check_version(offset)?;
+        Header::decode(offset, &index::info_body(offset, &self.source.body(offset, &block)?)?)
+    }
+
+    /// Everything between `start` and `end`, block by block.
+    fn forward(&mut self, start: u64, end: u64) -> Result<(), FormatError> {
+        let mut at = start;
+        let mut open: Option<Open> = None;
+        while at < end {
+            let header = match self.usable(at, end) {
+                Ok(header) => header,
+                Err(e @ FormatError::Io { .. }) => return Err(e),
+                Err(cause) => {
+                    let next = self.resync(at, end)?;
+                    self.damaged(at, next - at, cause);
+                    at = next;
+                    continue;
+                }
+            };
+            self.blocks += 1;
+            let result = match header.check_version(at) {
+                Ok(()) => self.block(at, &header, &mut open),
+                Err(e) => Err(e),
+            };
+            match result {
+                Ok(()) => {}
+                Err(e @ FormatError::Io { .. }) => return Err(e),
+                Err(e @ FormatError::Limit { what: MEMORY, .. }) => return Err(e),
+                Err(cause) => self.damaged(at, header.len(), cause),
+            }
+            at += header.len();
+        }
+        self.close(open);
+        Ok(())
+    }
+
+    /// The header of the block at `at`, if the block is as long as it says: either another block follows, or the
+    /// end, or its checksum is right. (A block that was cut when its recorder died may be followed by another segment.)
+    fn usable(&self, at: u64, end: u64) -> Result<BlockHeader, FormatError> {
+        let header = self.source.block_header(at, end)?;
+        let next = at + header.len();
+        let mut magic = [0; MAGIC.len()];
+        let room = (end - next).min(MAGIC.len() as u64) as usize;
+        let found = self.source.read_at(next, &mut magic[..room])?;
+        if magic[..found] != MAGIC[..found] {
+            self.source.body(at, &header)?;
+        }
+        Ok(header)
+    }
+
+    /// The next block after the damaged one at `at`, or the end.
+    fn resync(&self, at: u64, end: u64) -> Result<u64, FormatError> {
+        let mut from = at + 1;
+        let mut window = vec![0; WINDOW];
+        while from < end {
+            let room = (end - from).min(WINDOW as u64) as usize;
+            let found = self.source.read_at(from, &mut window[..room])?;
+            if found == 0 {
+                break;
+            }
+            let mut place = 0;
+            let mut next = from + found as u64;
+            while let Some(i) = block::find_magic(&window[..found], place) {
+                let offset = from + i as u64;
+                if i > 0 && found - i < MAGIC.len() && offset + (MAGIC.len() as u64) < end {
+                    // It goes on in the next window.
+                    next = offset;
+                    break;
+                }
+                match self.source.block_header(offset, end) {
+                    Ok(_) => return Ok(offset),
+                    // A block that is cut at the end is found again when its turn comes.
+                    Err(FormatError::Truncated { what: "a block", .. }) => return Ok(offset),
+                    Err(e @ FormatError::Io { .. }) => return Err(e),
+                    Err(_) => place = i + 1,
+                }
+            }
+            from = next;
+        }
+        Ok(end)
+    }
+
+    fn damaged(&mut self, offset: u64, len: u64, cause: FormatError) {
+        // A segment of another version is told once, not for each of its blocks.
+        if let Some(last) = self.damage.last_mut()
+            && let (FormatError::Version { found: a, .. }, FormatError::Version { found: b, .. }) =
+                (&last.cause, &cause)
+            && a == b
+            && last.offset + last.len == offset
+        {
+            last.len += len;
+            return;
+        }
+        self.damage.push(Damage { offset, len, cause });
+    }
+
+    /// Takes a block into the open segment, or opens another.
+    fn block(&mut self, at: u64, block: &BlockHeader, open: &mut Option<Open>) -> Result<(), FormatError> {
+        if block.kind == BlockKind::Header || open.as_ref().is_none_or(|o| o.tag != block.tag) {
+            self.close(open.take());
+            *open = Some(Open {
+                tag: block.tag,
+                header: None,
+                segment: Segment {
+                    header: Arc::default(),
+                    chunks: Vec::new(),
+                    metadata: MetadataIndex::default(),
+                    complete: false,
+                    offset: at,
+                    len: 0,
+                },
+            });
+        }
+        let Some(Open { header, segment, .. }) = open.as_mut() else { return Ok(()) };
+        segment.len = at + block.len() - segment.offset;
+        match block.kind {
+            BlockKind::Header => {
+                let raw = index::info_body(at, &self.source.body(at, block)?)?;
+                self.keep(at, raw.len())?;
+                *header = Some(Arc::new(Header::decode(at, &raw)?));
+            }
+            BlockKind::Chunk => {
+                let summary = ChunkSummary::decode(at, &self.source.summary(at, block)?)?;
+                self.keep(at, size_of::<ChunkEntry>() + summary.memory())?;
+                segment.chunks.push(ChunkEntry { offset: at, len: block.len(), segment: 0, summary });
+            }
+            BlockKind::Metadata => {
+                let records = index::decode_metadata(at, &self.source.body(at, block)?)?;
+                records.iter().for_each(|record| segment.metadata.add(record));
+            }
+            BlockKind::Index => {
+                // All that it repeats was seen, except what is damaged.
+                let index = index::decode_index(at, &self.source.body(at, block)?)?;
+                if header.is_none() {
+                    *header = Some(Arc::new(Header::decode(at, &index.header)?));
+                }
+                index.metadata.iter().for_each(|record| segment.metadata.add(record));
+            }
+            BlockKind::Trailer => {
+                let trailer = Trailer::decode(at, &self.source.summary(at, block)?)?;
+                segment.complete = trailer.segment_len == segment.len;
+                self.close(open.take());
+            }
+            BlockKind::Unknown(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends a segment. Without a header its chunks cannot be read.
+    fn close(&mut self, open: Option<Open>) {
+        let Some(Open { tag, header, mut segment }) = open else { return };
+        match header {
+            Some(header) => {
+                segment.header = header;
+                self.segments.push(segment);
+            }
+            None => {
+                for chunk in &segment.chunks {
+                    let cause = FormatError::NoHeader { offset: chunk.offset, tag };
+                    self.damage.push(Damage { offset: chunk.offset, len: chunk.len, cause });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! How a sequence of numbers becomes bytes that zstd can compress well: a stream.
+//!
+//! The first byte holds the encoding (low four bits) and a width in bytes (high four bits);
+//! numbers of a width are stored as planes: the lowest byte of all, then the next byte of all, ...
+
+use crate::{
+    error::FormatError,
+    group::Distinct,
+    varint::{Cursor, put, unzigzag, zigzag},
+};
+
+/// All values are `base`.
+const CONSTANT: u8 = 0;
+/// `base` plus a number of the width.
+const OFFSET: u8 = 1;
+/// The value before plus `base` plus a number of the width; the first value is stored in full.
+const DELTA: u8 = 2;
+/// A number of the width (1 or 2), which counts into a nested stream of distinct values.
+const DICTIONARY: u8 = 3;
+/// Not a stream but one for each key of the table, each for the rows with that key: only as the first byte of a column of
+/// numbers.
+pub(crate) const GROUPED: u8 = 4;
+
+/// Dictionaries larger than this need more than two bytes per value.
+const MAX_DICTIONARY: usize = 1 << 16;
+/// Shorter streams are not worth a dictionary.
+const MIN_DICTIONARY_ROWS: usize = 16;
+/// How many values are looked at to guess what an encoding will cost.
+const SAMPLE: usize = 512;
+
+/// Encodes streams; keeps its scratch memory between them.
+#[derive(Debug, Default)]
+pub(crate) struct StreamEncoder {
+    distinct: Distinct,
+    numbers: Vec<u32>,
+    /// What is left of the values to be stored as planes.
+    residuals: Vec<u64>,
+}
+
+/// The bytes needed for a number, 0 for 0.
+fn width(max: u64) -> u8 {
+    (64 - max.leading_zeros()).div_ceil(8) as u8
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    base: u64,
+    width: u8,
+}
+
+impl Range {
+    fn unsigned(min: u64, max: u64) -> Self {
+        Self { base: min, width: width(max.wrapping_sub(min)) }
+    }
+
+    fn signed(min: i64, max: i64) -> Self {
+        Self { base: min as u64, width: width((max as u64).wrapping_sub(min as u64)) }
+    }
+}
+
+/// The ranges of the values (the narrower of the unsigned and the signed reading) and of the differences between them.
+fn ranges(values: &[u64]) -> (Range, Range) {
+    let (mut min, mut max) = (u64::MAX, 0);
+    let (mut delta_min, mut delta_max) = (i64::MAX, i64::MIN);
+    let mut previous = values[0];
+    for &v in &values[1..] {
+        min = min.min(v);
+        max = max.max(v);
+        let delta = v.wrapping_sub(previous) as i64;
+        delta_min = delta_min.min(delta);
+        delta_max = delta_max.max(delta);
+        previous = v;
+    }
+    let unsigned = Range::unsigned(min.min(values[0]), max.max(values[0]));
+    let delta =
+        if values.len() > 1 { Range::signed(delta_min, delta_max) } else { Range { base: 0, width: 0 } };
+    if max.max(values[0]) >> 63 == 0 {
+        return (unsigned, delta);
+    }
+    let signed =
+        values.iter().fold((i64::MAX, i64::MIN), |(min, max), &v| (min.min(v as i64), max.max(v as i64)));
+    let signed = Range::signed(signed.0, signed.1);
+    (if signed.width < unsigned.width { signed } else { unsigned }, delta)
+}
+
+/// Appends the planes of the numbers.
+fn planes(out: &mut Vec<u8>, width: u8, numbers: &[u64]) {
+    if numbers.is_empty() || width == 0 {
+        return;
+    }
+    let start = out.len();
+    out.resize(start + width as usize * numbers.len(), 0);
+    for (plane, bytes) in out[start..].chunks_exact_mut(numbers.len()).enumerate() {
+        for (byte, number) in bytes.iter_mut().zip(numbers) {
+            *byte = (number >> (8 * plane)) as u8;
+        }
+    }
+}
+
+fn bits(v: u64) -> f64 {
+    f64::from(64 - v.leading_zeros())
+}
+
+impl StreamEncoder {
+    /// Appends the stream of `values`; nothing for no values.
+    pub(crate) fn encode(&mut self, values: &[u64], out: &mut Vec<u8>) {
+        if values.is_empty() {
+            return;
+        }
+        let (offset, delta) = ranges(values);
+        if offset.width == 0 {
+            out.push(CONSTANT);
+            put(out, zigzag(offset.base));
+            return;
+        }
+        if delta.width == 0 {
+            return self.delta(values, delta, out);
+        }
+        // Bits per value, guessed from evenly spread samples. Planes compress to about their entropy, of which
+        // the mean length of the numbers is a usable upper bound.
+        let step = values.len().div_ceil(SAMPLE);
+        let samples = values.len().div_ceil(step) as f64;
+        let offset_bits =
+            values.iter().step_by(step).map(|v| bits(v.wrapping_sub(offset.base))).sum::<f64>() / samples;
+        let delta_bits = values
+            .windows(2)
+            .step_by(step)
+            .map(|w| bits(w[1].wrapping_sub(w[0]).wrapping_sub(delta.base)))
+            .sum::<f64>()
+            / samples;
+        let best = offset_bits.min(delta_bits);
+        if offset.width > 1
+            && delta.width > 1
+            && values.len() >= MIN_DICTIONARY_ROWS
+            && let Some(dictionary_bits) = self.try_dictionary(values)
+            && dictionary_bits < best
+        {
+            return self.dictionary(out);
+        }
+        // Deltas of unordered values double their noise, and zstd finds repeats in plain values.
+        if delta_bits < offset_bits * 0.8 {
+            self.delta(values, delta, out);
+        } else {
+            out.push(OFFSET | offset.width << 4);
+            put(out, zigzag(offset.base));
+            self.residuals.clear();
+            self.residuals.extend(values.iter().map(|v| v.wrapping_sub(offset.base)));
+            planes(out, offset.width, &self.residuals);
+        }
+    }
+
+    fn delta(&mut self, values: &[u64], delta: Range, out: &mut Vec<u8>) {
+        out.push(DELTA | delta.width << 4);
+        put(out, zigzag(values[0]));
+        put(out, zigzag(delta.base));
+        self.residuals.clear();
+        self.residuals.extend(values.windows(2).map(|w| w[1].wrapping_sub(w[0]).wrapping_sub(delta.base)));
+        planes(out, delta.width, &self.residuals);
+    }
+
+    /// Numbers the distinct values; the guessed bits per value, None if there are too many.
+    fn try_dictionary(&mut self, values: &[u64]) -> Option<f64> {
+        self.distinct.reset(values.len().min(1024));
+        self.numbers.clear();
+        for (i, &v) in values.iter().enumerate() {
+            self.numbers.push(self.distinct.add(v));
+            if self.distinct.len() > 512 + i / 4 {
+                return None;
+            }
+        }
+        let n = values.len() as f64;
+        let used: f64 =
+            self.distinct.counts().iter().map(|&c| f64::from(c) * (n / f64::from(c)).log2()).sum();
+        let stored: f64 = self.distinct.values().iter().map(|&v| bits(zigzag(v))).sum();
+        (self.distinct.len() <= MAX_DICTIONARY).then_some((used + stored) / n)
+    }
+
+    fn dictionary(&mut self, out: &mut Vec<u8>) {
+        let (ranks, order) = self.distinct.ranks();
+        let width = if order.len() <= 256 { 1 } else { 2 };
+        out.push(DICTIONARY | width << 4);
+        put(out, order.len() as u64);
+        let values: Vec<u64> = order.iter().map(|&n| self.distinct.values()[n as usize]).collect();
+        // The values are ascending: an arithmetic encoding wins, never another dictionary.
+        if values.len() > 1 {
+            self.delta(&values, ranges(&values).1, out);
+        } else {
+            out.push(CONSTANT);
+            put(out, zigzag(values[0]));
+        }
+        self.residuals.clear();
+        self.residuals.extend(self.numbers.iter().map(|&n| u64::from(ranks[n as usize])));
+        planes(out, width, &self.residuals);
+    }
+}
+
+/// Adds to `values` the numbers of the width, plane by plane.
+fn add_planes(cursor: &mut Cursor<'_>, width: u8, values: &mut [u64]) -> Result<(), FormatError> {
+    let bytes = cursor.bytes(width as usize * values.len())?;
+    for (plane, bytes) in bytes.chunks_exact(values.len().max(1)).enumerate() {
+        for (value, &byte) in values.iter_mut().zip(bytes) {
+            *value = value.wrapping_add(u64::from(byte) << (8 * plane));
+        }
+    }
+    Ok(())
+}
+
+/// Appends the `count` values of a stream.
+pub(crate) fn decode(cursor: &mut Cursor<'_>, count: usize, out: &mut Vec<u64>) -> Result<(), FormatError> {
+    decode_nested(cursor, count, out, false)
+}
+
+fn decode_nested(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    out: &mut Vec<u64>,
+    nested: bool,
+) -> Result<(), FormatError> {
+    if count == 0 {
+        return Ok(());
+    }
+    let start = out.len();
+    let tag = cursor.byte()?;
+    let (encoding, width) = (tag & 15, tag >> 4);
+    let wrong = |expected: &str, cursor: &Cursor<'_>| FormatError::Invalid {
+        offset: cursor.offset(),
+        what: "encoding of a stream",
+        expected: expected.into(),
+        found: tag.into(),
+    };
+    match encoding {
+        CONSTANT if width == 0 => {
+            let base = unzigzag(cursor.varint("constant")?);
+            out.resize(start + count, base);
+        }
+        OFFSET if (1..=8).contains(&width) => {
+            let base = unzigzag(cursor.varint("base")?);
+            out.resize(start + count, base);
+            add_planes(cursor, width, &mut out[start..])?;
+        }
+        DELTA if width <= 8 => {
+            let first = unzigzag(cursor.varint("first value")?);
+            let base = unzigzag(cursor.varint("base")?);
+            out.push(first);
+            out.resize(start + count, base);
+            add_planes(cursor, width, &mut out[start + 1..])?;
+            let mut previous = first;
+            for value in &mut out[start + 1..] {
+                previous = previous.wrapping_add(*value);
+                *value = previous;
+            }
+        }
+        DICTIONARY if (1..=2).contains(&width) && !nested => {
+            let limit = MAX_DICTIONARY.min(count);
+            let entries = cursor.count("entries of a dictionary", limit)?;
+            let mut values = Vec::with_capacity(entries);
+            decode_nested(cursor, entries, &mut values, true)?;
+            out.resize(start + count, 0);
+            add_planes(cursor, width, &mut out[start..])?;
+            for value in &mut out[start..] {
+                let found = *value;
+                *value = *values.get(found as usize).ok_or(FormatError::Limit {
+                    offset: cursor.offset(),
+                    what: "number of a dictionary entry",
+                    limit: entries as u64 - u64::from(entries > 0),
+                    found,
+                })?;
+            }
+        }
+        _ => return Err(wrong("a known encoding with a width it allows", cursor)),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! What a chunk says about its content without being decompressed.
+
+use crate::{
+    codec::{self, Decode, Encode},
+    error::FormatError,
+    limits::{MAX_COLUMNS, MAX_ROWS, MAX_SUMMARY_VALUES, MAX_TABLES},
+    schema::TableId,
+    varint::Cursor,
+};
+
+/// A value of a summary column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Value<'a> {
+    /// Of a U64 column.
+    U64(u64),
+    /// Of a Bytes column.
+    Bytes(&'a [u8]),
+}
+
+/// The values of one column in a chunk.
+#[derive(Clone, Debug)]
+pub enum SummaryValues<'a> {
+    /// The column is no summary column.
+    NotKept,
+    /// There are too many to be kept: the chunk may contain any.
+    TooMany,
+    /// All of them.
+    Kept(SummaryIter<'a>),
+}
+
+impl SummaryValues<'_> {
+    /// Whether the chunk may contain a value for which `test` holds.
+    pub fn may_contain(self, mut test: impl FnMut(Value<'_>) -> bool) -> bool {
+        match self {
+            Self::NotKept | Self::TooMany => true,
+            Self::Kept(mut values) => values.any(|(value, _)| test(value)),
+        }
+    }
+}
+
+/// Distinct values, ascending, each with its count: for a column of an event table the number
+/// of rows; for a column of a dictionary how many times event rows refer to rows with this value,
+/// directly or through other dictionaries.
+#[derive(Clone, Debug)]
+pub struct SummaryIter<'a> {
+    cursor: Cursor<'a>,
+    left: usize,
+    kind: u8,
+    previous: u64,
+}
+
+impl<'a> Iterator for SummaryIter<'a> {
+    type Item = (Value<'a>, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.try_next().ok()?;
+        if item.is_none() {
+            self.left = 0;
+        }
+        item
+    }
+}
+
+impl<'a> SummaryIter<'a> {
+    fn empty() -> Self {
+        Self { cursor: Cursor::new(&[], 0), left: 0, kind: KIND_U64, previous: 0 }
+    }
+
+    fn try_next(&mut self) -> Result<Option<(Value<'a>, u64)>, FormatError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        let value = if self.kind == KIND_U64 {
+            self.previous = self.previous.wrapping_add(self.cursor.varint("summary value")?);
+            Value::U64(self.previous)
+        } else {
+            let len = self.cursor.varint("length of a summary value")?;
+            Value::Bytes(self.cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX))?)
+        };
+        Ok(Some((value, self.cursor.varint("count of a summary value")?)))
+    }
+}
+
+pub(crate) const KIND_TOO_MANY: u8 = 0;
+pub(crate) const KIND_U64: u8 = 1;
+pub(crate) const KIND_BYTES: u8 = 2;
+
+/// The summary of a chunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChunkSummary {
+    /// The earliest start (end minus duration) of an event, in ns of the boot clock.
+    pub start_min: u64,
+    /// The earliest end of an event, in ns of the boot clock.
+    pub end_min: u64,
+    /// The latest end of an event, in ns of the boot clock.
+    pub end_max: u64,
+    /// Wall clock minus boot clock for this chunk, in ns.
+    pub wall_offset: i64,
+    /// Rows and values, packed as in the file: an index keeps one for every second of a capture.
+    detail: Box<[u8]>,
+}
+
+/// The summary as it is stored. Fields are only ever appended.
+#[derive(Encode, Decode)]
+struct Wire {
+    start_min: u64,
+    end_min: u64,
+    end_max: u64,
+    wall_offset: i64,
+    detail: Vec<u8>,
+}
+
+impl ChunkSummary {
+    pub(crate) fn new(times: [u64; 3], wall_offset: i64, detail: Vec<u8>) -> Self {
+        let [start_min, end_min, end_max] = times;
+        Self { start_min, end_min, end_max, wall_offset, detail: detail.into() }
+    }
+
+    /// Rows of a table.
+    pub fn rows(&self, table: TableId) -> u32 {
+        self.tables().find(|(id, _)| *id == table).map_or(0, |(_, rows)| rows)
+    }
+
+    /// The tables that have rows, with how many.
+    pub fn tables(&self) -> impl Iterator<Item = (TableId, u32)> {
+        let mut cursor = Cursor::new(&self.detail, 0);
+        let count = cursor.varint("tables").unwrap_or(0);
+        (0..count).map_while(move |_| Some((table_id(&mut cursor).ok()?, cursor.varint("rows").ok()? as u32)))
+    }
+
+    /// The distinct values of a summary column, with their counts.
+    pub fn values(&self, table: TableId, column: u16) -> SummaryValues<'_> {
+        if self.rows(table) == 0 {
+            return SummaryValues::Kept(SummaryIter::empty());
+        }
+        let mut found = SummaryValues::NotKept;
+        // The summary was checked when it was made or read, so the walk does not fail.
+        let _ = walk(&self.detail, 0, |id, c, values| {
+            if id == table && c == column {
+                found = values;
+            }
+        });
+        found
+    }
+
+    /// Memory it takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.detail.len()
+    }
+
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
+        let wire = Wire {
+            start_min: self.start_min,
+            end_min: self.end_min,
+            end_max: self.end_max,
+            wall_offset: self.wall_offset,
+            detail: self.detail.to_vec(),
+        };
+        codec::encode("chunk summary", &wire)
+    }
+
+    pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
+        let wire: Wire = codec::decode(offset, "chunk summary", bytes)?;
+        walk(&wire.detail, offset, |_, _, _| {})?;
+        let times = [wire.start_min, wire.end_min, wire.end_max];
+        Ok(Self::new(times, wire.wall_offset, wire.detail))
+    }
+}
+
+fn table_id(cursor: &mut Cursor<'_>) -> Result<TableId, FormatError> {
+    Ok(TableId(cursor.count("table number", u16::MAX as usize)? as u16))
+}
+
+/// Goes through a whole detail, checking it, and shows each column's values.
+fn walk<'a>(
+    detail: &'a [u8],
+    offset: u64,
+    mut show: impl FnMut(TableId, u16, SummaryValues<'a>),
+) -> Result<(), FormatError> {
+    let mut cursor = Cursor::new(detail, offset);
+    for _ in 0..cursor.count("tables of a summary", MAX_TABLES)? {
+        table_id(&mut cursor)?;
+        cursor.count("rows of a table", MAX_ROWS)?;
+    }
+    for _ in 0..cursor.count("columns of a summary", MAX_TABLES * MAX_COLUMNS)? {
+        let table = table_id(&mut cursor)?;
+        let column = cursor.count("column number", MAX_COLUMNS)? as u16;
+        let kind = cursor.byte()?;
+        if kind == KIND_TOO_MANY {
+            show(table, column, SummaryValues::TooMany);
+            continue;
+        }
+        if kind != KIND_U64 && kind != KIND_BYTES {
+            let expected = "0, 1 or 2".into();
+            return Err(FormatError::Invalid {
+                offset,
+                what: "kind of summary",
+                expected,
+                found: kind.into(),
+            });
+        }
+        let left = cursor.count("values of a summary column", MAX_SUMMARY_VALUES)?;
+        let values = SummaryIter { cursor: cursor.clone(), left, kind, previous: 0 };
+        let mut checked = values.clone();
+        while checked.try_next()?.is_some() {}
+        cursor = checked.cursor;
+        show(table, column, SummaryValues::Kept(values));
+    }
+    cursor.end("chunk summary")
+}
