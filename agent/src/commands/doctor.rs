@@ -1,0 +1,136 @@
+//! `ktape doctor`: what this kernel and these privileges allow, and what is missing.
+
+use std::process::ExitCode;
+
+use agent_ebpf::config::Offsets;
+use anyhow::Result;
+
+use crate::containers::Hierarchy;
+use crate::kernel::Selection;
+use crate::kernel::btf::Btf;
+use crate::record::{self, ContainerFilter, Request};
+use crate::session::privileges;
+
+/// Options of `ktape doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// Load the programs and show what the verifier said of each, as a Markdown table
+    #[arg(long)]
+    pub programs: bool,
+}
+
+/// Tracepoints that the programs attach to, and what is lost without them.
+const TRACEPOINTS: [(&str, &str); 9] = [
+    ("sys_enter", "durations and arguments of syscalls"),
+    ("sys_exit", "syscalls"),
+    ("sched_process_fork", "who started whom"),
+    ("sched_process_exec", "programs and their arguments"),
+    ("sched_process_exit", "how processes end"),
+    ("task_rename", "names of threads"),
+    ("cgroup_mkdir", "containers that start during a capture"),
+    ("cgroup_rmdir", "containers that end during a capture"),
+    ("cgroup_attach_task", "processes that move into a container"),
+];
+
+/// Runs it.
+///
+/// # Errors
+///
+/// With `--programs`, they cannot be loaded.
+pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
+    if args.programs {
+        return programs();
+    }
+    let mut healthy = true;
+    let mut line = |good: bool, text: String| {
+        healthy &= good;
+        println!("{} {text}", if good { "ok     " } else { "MISSING" });
+    };
+    line(
+        privileges::suffice(privileges::effective()),
+        "privileges: root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned(),
+    );
+    match Btf::of_kernel() {
+        Err(error) => line(false, format!("kernel types (BTF): {error}")),
+        Ok(btf) => {
+            line(true, "kernel types (BTF)".to_owned());
+            for (name, without) in TRACEPOINTS {
+                let there = btf.tracepoint_args(name).is_some();
+                let text = if there {
+                    format!("tracepoint {name}")
+                } else {
+                    format!("tracepoint {name}: without it, no {without}")
+                };
+                line(there, text);
+            }
+            let absent: Vec<&str> =
+                Offsets::PATHS.iter().copied().filter(|path| btf.offset(path).is_none()).collect();
+            line(absent.is_empty(), format!("kernel structs{}{}", sep(&absent), absent.join(", ")));
+            let helper = btf.has_function("bpf_task_pt_regs");
+            line(helper, "helper bpf_task_pt_regs (5.15): calls that wait when a capture begins".to_owned());
+        }
+    }
+    match Hierarchy::detect() {
+        Ok(hierarchy) => line(
+            true,
+            format!(
+                "cgroups: {} at {}{}",
+                hierarchy.name,
+                hierarchy.mount.display(),
+                if hierarchy.hybrid { ", v1 controllers beside it" } else { "" }
+            ),
+        ),
+        Err(error) => line(false, format!("cgroups: {error}")),
+    }
+    if privileges::suffice(privileges::effective()) {
+        match load() {
+            Ok(prepared) => {
+                let reports = prepared.kernel().reports();
+                let total: std::time::Duration = reports.iter().map(|report| report.load).sum();
+                line(
+                    true,
+                    format!("{} programs load, in {:.0} ms", reports.len(), total.as_secs_f64() * 1e3),
+                );
+            }
+            Err(error) => line(false, format!("the programs do not load: {error:#}")),
+        }
+    }
+    println!("{}", if healthy { "ktape can record here" } else { "ktape cannot record everything here" });
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn sep(absent: &[&str]) -> &'static str {
+    if absent.is_empty() { "" } else { " without " }
+}
+
+fn load() -> Result<record::Prepared> {
+    Ok(record::prepare(Request {
+        kinds: agent_ebpf::kinds::KINDS.to_vec(),
+        selection: Selection::All,
+        containers: ContainerFilter::default(),
+        ring_bytes: Some(record::RING_MIN),
+        hierarchy: Hierarchy::detect()?,
+        tree_pid: None,
+        reader_pid: None,
+        keep_secrets: false,
+        live: false,
+    })?)
+}
+
+fn programs() -> Result<ExitCode> {
+    privileges::require()?;
+    let prepared = load()?;
+    println!("| program | instructions verified | bytes | load (ms) |");
+    println!("|---|---:|---:|---:|");
+    for report in prepared.kernel().reports() {
+        let number = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+        println!(
+            "| `{}` | {} | {} | {:.1} |",
+            report.name,
+            number(report.verified),
+            number(report.bytes),
+            report.load.as_secs_f64() * 1e3
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,248 @@
+//! `ktape info`: what a capture is, from its headers and summaries; of the events, only lost ones are read.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use agent_ebpf::kinds::Kind;
+use anyhow::Result;
+use capture_format::{SummaryValues, Value};
+use serde_json::{Map, json};
+
+use crate::filter::{Context, prune};
+use crate::model::{ChunkView, metadata};
+use crate::replay::input::{self, Capture, Input};
+use crate::replay::{LossTally, Question};
+use crate::text::escape::{Place, escaped};
+use crate::text::time;
+use crate::text::units::{count_text, duration_text, size_text};
+
+/// How many containers the text lists.
+const LISTED: usize = 20;
+
+/// Arguments of `ktape info`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct InfoArgs {
+    /// Captures, or directories of captures
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is known of the captures as a whole.
+#[derive(Debug, Default)]
+struct Facts {
+    events: u64,
+    kinds: BTreeMap<String, u64>,
+    loss: LossTally,
+    start: i64,
+    end: i64,
+    bytes: u64,
+    chunks: u64,
+    unfinished: u64,
+    damage: Vec<String>,
+    /// By full id: events and name.
+    containers: BTreeMap<Vec<u8>, (u64, Option<String>)>,
+    /// Some chunk had too many containers to count.
+    containers_incomplete: bool,
+}
+
+/// Prints what the captures are.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn run(args: &InfoArgs) -> Result<ExitCode> {
+    let Input::Files(captures) = Input::open(&args.files)? else {
+        anyhow::bail!("info reads files: save the capture to a file first, with `capture -o FILE`");
+    };
+    let facts = gather(&captures);
+    let text = if args.json {
+        let mut line = to_json(&captures, &facts).to_string();
+        line.push('\n');
+        line
+    } else {
+        to_text(&captures, &facts)
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        result => Ok(result.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+fn gather(captures: &[Capture]) -> Facts {
+    let span = input::span(captures, None);
+    let names = input::names(captures);
+    let context = Context { names: &names, start: span.start };
+    let mut facts = Facts { start: span.start, end: span.end.unwrap_or(span.start), ..Facts::default() };
+    for capture in captures {
+        facts.bytes += capture.file.bytes();
+        let damage = |text: String| format!("{}: {text}", capture.path.display());
+        facts.damage.extend(capture.file.damage().iter().map(|d| damage(d.to_string())));
+        for segment in capture.file.segments() {
+            facts.unfinished += u64::from(!segment.complete);
+        }
+        for entry in capture.file.chunks() {
+            facts.chunks += 1;
+            let binding = &capture.bindings[entry.segment];
+            for table in &binding.events {
+                let rows = u64::from(entry.summary.rows(table.id));
+                if rows == 0 {
+                    continue;
+                }
+                if table.kind != Some(Kind::Loss) {
+                    facts.events += rows;
+                    *facts.kinds.entry(table.name.clone()).or_default() += rows;
+                    continue;
+                }
+                let read = capture.file.read_chunk(entry).and_then(|chunk| {
+                    let view = ChunkView::open(&chunk, binding)?;
+                    for rows in view.tables().filter(|r| r.event.kind == Some(Kind::Loss)) {
+                        Question::default().losses(&context, &view, rows, &mut facts.loss);
+                    }
+                    Ok(())
+                });
+                if let Err(error) = read {
+                    facts.damage.push(damage(error.to_string()));
+                }
+            }
+            match prune::chains(binding, &entry.summary) {
+                SummaryValues::Kept(values) => {
+                    for (value, count) in values {
+                        let Value::Bytes(chain) = value else { continue };
+                        for id in crate::replay::containers::elements(chain) {
+                            let known = facts.containers.entry(id.to_vec()).or_default();
+                            known.0 += count;
+                            if known.1.is_none() {
+                                let boot_id = binding.header.boot_id;
+                                let name = names.of_container(boot_id, id, metadata::NAME);
+                                known.1 = name.map(str::to_owned);
+                            }
+                        }
+                    }
+                }
+                _ => facts.containers_incomplete = true,
+            }
+        }
+    }
+    facts
+}
+
+fn text(bytes: &[u8]) -> String {
+    escaped(bytes, Place::Free).into_owned()
+}
+
+fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
+    let headers: Vec<_> = captures.iter().flat_map(|c| c.file.segments()).map(|s| &s.header).collect();
+    let first = headers.first();
+    let mut hosts: Vec<&str> = headers.iter().map(|h| h.host.as_str()).collect();
+    hosts.dedup();
+    let lost_by: Vec<_> = facts
+        .loss
+        .by
+        .iter()
+        .map(|((kind, stage), count)| json!({"kind": text(kind.as_bytes()), "stage": text(stage.as_bytes()), "count": count}))
+        .collect();
+    let containers: Vec<_> = facts
+        .containers
+        .iter()
+        .map(|(id, (events, name))| {
+            let mut object = Map::new();
+            object.insert("id".into(), text(id).into());
+            if let Some(name) = name {
+                object.insert("name".into(), text(name.as_bytes()).into());
+            }
+            object.insert("events".into(), (*events).into());
+            serde_json::Value::Object(object)
+        })
+        .collect();
+    let labels: Map<String, serde_json::Value> = headers
+        .iter()
+        .flat_map(|h| &h.labels)
+        .map(|(k, v)| (text(k.as_bytes()), text(v.as_bytes()).into()))
+        .collect();
+    json!({
+        "events": facts.events,
+        "kinds": facts.kinds.iter().map(|(k, n)| (text(k.as_bytes()), *n)).collect::<BTreeMap<_, _>>(),
+        "lost": facts.loss.total,
+        "lost_by": lost_by,
+        "start": time::rfc3339(facts.start),
+        "end": time::rfc3339(facts.end),
+        "host": text(first.map_or("", |h| &h.host).as_bytes()),
+        "hosts": hosts.iter().map(|h| text(h.as_bytes())).collect::<Vec<_>>(),
+        "kernel": text(first.map_or("", |h| &h.kernel).as_bytes()),
+        "arch": text(first.map_or("", |h| &h.arch).as_bytes()),
+        "time_zone": text(first.map_or("", |h| &h.time_zone).as_bytes()),
+        "agent_version": text(first.map_or("", |h| &h.agent_version).as_bytes()),
+        "command_line": first.map_or(Vec::new(), |h| h.command_line.iter().map(|a| text(a)).collect()),
+        "labels": labels,
+        "secrets_masked": headers.iter().all(|h| h.secrets_masked),
+        "containers": containers,
+        "containers_incomplete": facts.containers_incomplete,
+        "bytes": facts.bytes,
+        "files": captures.len(),
+        "segments": headers.len(),
+        "unfinished": facts.unfinished,
+        "chunks": facts.chunks,
+        "damage": facts.damage.iter().map(|d| text(d.as_bytes())).collect::<Vec<_>>(),
+    })
+}
+
+fn to_text(captures: &[Capture], facts: &Facts) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
+    let zone = input::span(captures, None).zone;
+    for (i, segment) in captures.iter().flat_map(|c| c.file.segments()).enumerate() {
+        let h = &segment.header;
+        let same = |f: fn(&capture_format::Header) -> &str| {
+            i > 0 && captures.iter().flat_map(|c| c.file.segments()).take(i).any(|s| f(&s.header) == f(h))
+        };
+        if same(|h| &h.host) && same(|h| &h.kernel) {
+            continue;
+        }
+        line("host", &text(h.host.as_bytes()));
+        line("kernel", &format!("{} ({})", text(h.kernel.as_bytes()), text(h.arch.as_bytes())));
+        let arguments: Vec<String> = h.command_line.iter().map(|a| text(a)).collect();
+        line("recorded by", &format!("ktape {}: {}", text(h.agent_version.as_bytes()), arguments.join(" ")));
+        for (key, value) in &h.labels {
+            line("label", &format!("{}={}", text(key.as_bytes()), text(value.as_bytes())));
+        }
+    }
+    line("start", &time::date_time(facts.start, &zone));
+    let length = facts.end.saturating_sub(facts.start).max(0) as u64;
+    line("end", &format!("{} (after {})", time::date_time(facts.end, &zone), duration_text(length)));
+    line("size", &format!("{} in {} chunks", size_text(facts.bytes), count_text(facts.chunks)));
+    line("events", &count_text(facts.events));
+    for (kind, count) in &facts.kinds {
+        line("", &format!("{:>15} {}", count_text(*count), text(kind.as_bytes())));
+    }
+    line("lost", &count_text(facts.loss.total));
+    for ((kind, stage), count) in &facts.loss.by {
+        let (kind, stage) = (text(kind.as_bytes()), text(stage.as_bytes()));
+        line("", &format!("{:>15} {kind} ({stage})", count_text(*count)));
+    }
+    let mut containers: Vec<_> = facts.containers.iter().collect();
+    containers.sort_by_key(|(id, (events, _))| (std::cmp::Reverse(*events), id.as_slice()));
+    let more = if facts.containers_incomplete { " or more" } else { "" };
+    line("containers", &format!("{}{more}", containers.len()));
+    for (id, (events, name)) in containers.iter().take(LISTED) {
+        let name = name.as_ref().map_or(String::new(), |n| format!(" {}", text(n.as_bytes())));
+        let id = text(crate::model::short_id(id));
+        line("", &format!("{:>15} {id}{name}", count_text(*events)));
+    }
+    if containers.len() > LISTED {
+        line("", &format!("{:>15} and {} more (--json lists all)", "", containers.len() - LISTED));
+    }
+    if facts.unfinished > 0 {
+        line("unfinished", "it is being written, or its recorder died");
+    }
+    for damage in &facts.damage {
+        line("DAMAGE", &text(damage.as_bytes()));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! The commands, each with its options and what it does.
+
+pub mod capture;
+pub mod check;
+pub mod doctor;
+pub mod fields;
+pub mod info;
+pub mod replay;

@@ -1,0 +1,340 @@
+//! `ktape replay`: the events of captures, filtered, as text, JSON, CSV, a number, or a smaller capture.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use capture_format::StreamReader;
+use jiff::tz::TimeZone;
+
+use crate::filter::{Context, Filter};
+use crate::replay::containers::Ambiguous;
+use crate::replay::input::{self, Capture, Input};
+use crate::replay::merge::Outcome;
+use crate::replay::stream::{self, StreamError};
+use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_matching, replay_files};
+use crate::text::escape::{Place, escaped};
+use crate::text::time::{self, Span, TimeSpec};
+use crate::text::units::count_text;
+use crate::view::Format;
+
+/// Arguments of `ktape replay`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// Captures or directories of captures, or - for standard input; the last one may be an expression
+    #[arg(value_name = "FILE|EXPR", required = true)]
+    inputs: Vec<OsString>,
+    /// Only events that pass this expression; `ktape fields` lists what it can name
+    #[arg(long, value_name = "EXPR")]
+    filter: Option<String>,
+    /// Only events of this container: a name or the beginning of an id (may be repeated)
+    #[arg(long, value_name = "NAME|ID-PREFIX")]
+    container: Vec<String>,
+    /// Only these kinds of events and syscalls, separated by commas
+    #[arg(short, long, value_name = "LIST")]
+    events: Vec<String>,
+    /// Only events that had not ended before T: RFC 3339, 12:00:01, +5s (from the start), -10s (from the end)
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    from: Option<String>,
+    /// Only events that had begun by T
+    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    to: Option<String>,
+    /// How events are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Stop after N events
+    #[arg(short = 'n', value_name = "N")]
+    limit: Option<u64>,
+    /// Print only how many events match
+    #[arg(long, conflicts_with_all = ["format", "limit", "speed", "write"])]
+    count: bool,
+    /// As fast as it happened (1x), or by a factor faster or slower
+    #[arg(long, value_name = "1x")]
+    speed: Option<String>,
+    /// Write the matching events to a new capture
+    #[arg(short = 'w', long, value_name = "OUT.ktape", conflicts_with_all = ["format", "limit", "speed"])]
+    write: Option<PathBuf>,
+    /// Overwrite the file of -w
+    #[arg(long, requires = "write")]
+    force: bool,
+    /// Print times in UTC
+    #[arg(long, conflicts_with = "tz")]
+    utc: bool,
+    /// Print times in this zone instead of the recording host's
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    tz: Option<String>,
+    /// Exit with 3 if events were lost that could have matched
+    #[arg(long)]
+    strict: bool,
+}
+
+/// A mistake in how the command was called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn usage(error: impl ToString) -> anyhow::Error {
+    Usage(error.to_string()).into()
+}
+
+/// Replays.
+///
+/// # Errors
+/// If a capture cannot be read or the output not be written. Wrong usage is told on standard error and
+/// gives exit code 2.
+pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
+    match replay(args) {
+        Ok(code) => Ok(code),
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is::<Usage>() || error.is::<Ambiguous>() => {
+            eprintln!("ktape replay: {error}");
+            Ok(ExitCode::from(2))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().or(match cause.downcast_ref::<StreamError>() {
+            Some(StreamError::Sink(io)) => Some(io),
+            _ => None,
+        });
+        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The paths, and the expression if the last argument is one.
+fn split_inputs(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
+    let mut paths: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
+    let Some(last) = paths.last() else { return Ok((paths, None)) };
+    let missing = match fs::metadata(last) {
+        _ if last == Path::new("-") => return Ok((paths, None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => error,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => error,
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => error,
+        _ => return Ok((paths, None)),
+    };
+    let shown = escaped(last.as_os_str().as_encoded_bytes(), Place::Free).into_owned();
+    let parsed = match last.to_str() {
+        Some(text) => Filter::parse(text).map_err(|e| e.to_string()),
+        None => Err("it is not valid UTF-8".to_owned()),
+    };
+    match parsed {
+        Ok(filter) if paths.len() > 1 => {
+            paths.pop();
+            Ok((paths, Some(filter)))
+        }
+        Ok(_) => {
+            Err(usage(format!("`{shown}` is an expression; which capture? `ktape replay FILE '{shown}'`")))
+        }
+        Err(reason) => Err(usage(format!(
+            "`{shown}` is neither a file nor an expression\n  as a file: {missing}\n  as an expression: {reason}"
+        ))),
+    }
+}
+
+/// What the arguments say, before anything has been read.
+struct Request<'a> {
+    args: &'a ReplayArgs,
+    filter: Option<Filter>,
+    from: Option<TimeSpec>,
+    to: Option<TimeSpec>,
+    zone: Option<TimeZone>,
+    pace: Option<Pace>,
+}
+
+fn replay(args: &ReplayArgs) -> Result<ExitCode> {
+    let (paths, positional) = split_inputs(&args.inputs)?;
+    let named = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
+    let filter = match (positional, named) {
+        (Some(a), Some(b)) => Some(a.and(b)),
+        (a, b) => a.or(b),
+    };
+    let spec = |text: &Option<String>| text.as_deref().map(TimeSpec::parse).transpose().map_err(usage);
+    let zone = match &args.tz {
+        Some(zone) => Some(time::zone(zone).map_err(usage)?),
+        None => args.utc.then_some(TimeZone::UTC),
+    };
+    let pace = match &args.speed {
+        Some(text) => Some(
+            Pace::parse(text)
+                .ok_or_else(|| usage(format!("`{text}` is not a speed: write 1x, 0.5x, 10x")))?,
+        ),
+        None => None,
+    };
+    let request = Request { args, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace };
+    match Input::open(&paths)? {
+        Input::Files(captures) => request.files(&captures),
+        Input::Pipe => request.pipe(),
+    }
+}
+
+impl Request<'_> {
+    /// The question, with everything that is relative to the capture resolved.
+    fn question(&self, span: &Span, is_call: impl Fn(&str) -> bool) -> Result<Question> {
+        let mut filter = self.filter.clone();
+        if let Some(filter) = &mut filter {
+            filter.resolve(span).map_err(usage)?;
+        }
+        let events = Filter::of_events(&self.args.events, is_call).map_err(usage)?;
+        let resolve = |t: &Option<TimeSpec>| t.as_ref().map(|t| t.resolve(span)).transpose().map_err(usage);
+        Ok(Question {
+            containers: (!self.args.container.is_empty())
+                .then(|| Containers::new(self.args.container.clone())),
+            from: resolve(&self.from)?,
+            to: resolve(&self.to)?,
+            filter: match (events, filter) {
+                (Some(a), Some(b)) => Some(a.and(b)),
+                (a, b) => a.or(b),
+            },
+        })
+    }
+
+    fn files(mut self, captures: &[Capture]) -> Result<ExitCode> {
+        let span = input::span(captures, self.zone.clone());
+        let names = input::names(captures);
+        let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
+        let mut question = self.question(&span, calls)?;
+        let mut unknown = Vec::new();
+        let by_id = question.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some());
+        if question.containers.is_some() || by_id {
+            let known = input::known_containers(captures);
+            check_ids(&question, &known)?;
+            if let Some(containers) = &mut question.containers {
+                containers.resolve(&known, &names)?;
+                unknown = containers.unknown().to_vec();
+            }
+        }
+        for damage in captures.iter().flat_map(|c| c.file.damage().iter().map(move |d| (c, d))) {
+            eprintln!("ktape replay: {}: {}", damage.0.path.display(), damage.1);
+        }
+        let context = Context { names: &names, start: span.start };
+        let mut outcome = if let Some(path) = &self.args.write {
+            self.copy(path, captures, &question, &context)?
+        } else if self.args.count {
+            replay_files(captures, &question, &context, None)?
+        } else {
+            let mut sink = self.sink(span.zone.clone());
+            replay_files(captures, &question, &context, Some(&mut sink))?
+        };
+        outcome.unknown_containers = unknown;
+        self.finish(&outcome)
+    }
+
+    fn pipe(mut self) -> Result<ExitCode> {
+        if self.args.write.is_some() {
+            return Err(usage("-w reads files: save the capture to a file first, with `capture -o FILE`"));
+        }
+        let mut reader = StreamReader::new(io::stdin().lock());
+        let mut outcome = Outcome::default();
+        let header = stream::first_header(&mut reader, &mut outcome)
+            .context("cannot read a capture from standard input")?;
+        let zone = self.zone.clone();
+        let zone = zone.unwrap_or_else(|| time::host_zone(&header.time_zone, header.utc_offset));
+        let span = Span { start: header.created, end: None, zone };
+        let calls = crate::model::Calls::new(&header);
+        let question = self.question(&span, |name| calls.has(name))?;
+        let mut sink = (!self.args.count).then(|| self.sink(span.zone));
+        let sink = sink.as_mut().map(|s| s as &mut dyn Sink);
+        stream::replay_stream(&mut reader, header, question, sink, &mut outcome).map_err(|e| match e {
+            StreamError::Ambiguous(ambiguous) => ambiguous.into(),
+            other => anyhow::Error::from(other),
+        })?;
+        self.finish(&outcome)
+    }
+
+    fn sink(&mut self, zone: TimeZone) -> PrintSink<io::StdoutLock<'static>> {
+        PrintSink::new(self.args.format.view(zone), io::stdout().lock(), self.args.limit, self.pace.take())
+    }
+
+    fn copy(
+        &self,
+        path: &Path,
+        captures: &[Capture],
+        question: &Question,
+        context: &Context<'_>,
+    ) -> Result<Outcome> {
+        let mut out = create(path, captures, self.args.force)?;
+        copy_matching(captures, question, context, &mut out)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Prints the count, what was lost, damaged and not found, and gives the exit code.
+    fn finish(&self, outcome: &Outcome) -> Result<ExitCode> {
+        if self.args.count {
+            writeln!(io::stdout(), "{}", outcome.matching)?;
+        }
+        for (path, cause) in &outcome.damage {
+            eprintln!("ktape replay: {}: {cause}", path.display());
+        }
+        for wanted in &outcome.unknown_containers {
+            eprintln!("ktape replay: no container `{wanted}` in this capture; `ktape info` lists them");
+        }
+        if outcome.disordered {
+            eprintln!("ktape replay: too many chunks overlap in time; some events are out of order");
+        }
+        let lost = &outcome.lost;
+        if lost.total > 0 {
+            let by: Vec<String> = lost
+                .by
+                .iter()
+                .map(|((kind, stage), n)| {
+                    let word = |text: &str| escaped(text.as_bytes(), Place::Free).into_owned();
+                    format!("{} {} ({})", count_text(*n), word(kind), word(stage))
+                })
+                .collect();
+            eprintln!(
+                "ktape replay: {} events that could match were lost: {}",
+                count_text(lost.total),
+                by.join(", ")
+            );
+        }
+        Ok(match lost.total {
+            1.. if self.args.strict => ExitCode::from(3),
+            _ if outcome.damage.is_empty() => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// An id prefix within the expression must fit one container, too.
+fn check_ids(question: &Question, known: &Known) -> Result<(), Ambiguous> {
+    let Some(filter) = &question.filter else { return Ok(()) };
+    filter.container_ids().try_for_each(|id| known.by_prefix(id).map(|_| ()))
+}
+
+/// Creates the file of `-w`.
+fn create(path: &Path, captures: &[Capture], force: bool) -> Result<io::BufWriter<File>> {
+    if let Ok(old) = fs::metadata(path) {
+        for capture in captures {
+            let same =
+                fs::metadata(&capture.path).is_ok_and(|m| (m.dev(), m.ino()) == (old.dev(), old.ino()));
+            if same {
+                return Err(usage(format!("{} is what is being read", path.display())));
+            }
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            Err(usage(format!("{} exists; --force overwrites it", path.display())))
+        }
+        result => {
+            Ok(io::BufWriter::new(result.with_context(|| format!("cannot create {}", path.display()))?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

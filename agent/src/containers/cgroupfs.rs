@@ -1,0 +1,316 @@
+//! The cgroup file systems of this machine: which hierarchy identifies containers, which cgroups it has.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
+use std::path::PathBuf;
+
+#[cfg(test)]
+mod tests;
+
+/// The v1 controllers that identify containers, the best first: every runtime sets `pids`, then `memory`.
+const PREFERRED: [&str; 5] = ["pids", "memory", "cpu", "cpuset", "name=systemd"];
+/// Inode number of the initial cgroup namespace (`PROC_CGROUP_INIT_INO`).
+const INITIAL_NAMESPACE: u64 = 0xefff_fffb;
+/// No machine has more cgroups; a scan ends here whatever it finds.
+const MAX_CGROUPS: usize = 1 << 20;
+
+/// A mounted cgroup hierarchy. Identity of a cgroup is its id within one hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// `v2`, or the controller by which a v1 hierarchy was chosen (`pids`, `name=systemd`).
+    pub name: String,
+    /// The v1 controller whose state in `css_set.subsys` leads to the cgroup; `None` for v2, and for a
+    /// v1 hierarchy without controllers.
+    pub subsys: Option<String>,
+    /// The kernel's number of it: 0 for v2, else column 2 of `/proc/cgroups`.
+    pub number: u32,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Which cgroup of the hierarchy the mount shows: `/`, unless only a part is mounted here.
+    pub root: Vec<u8>,
+    /// Whether this process lives in the initial cgroup namespace. If not, paths from [`Self::scan`] start
+    /// at the namespace's root, while those in kernel events start at the real one.
+    pub initial_namespace: bool,
+    /// Whether v1 and v2 hierarchies are mounted at once.
+    pub hybrid: bool,
+}
+
+/// Why there is no hierarchy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HierarchyError {
+    /// A file of `/proc` could not be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// Which one.
+        path: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// No cgroup file system is mounted.
+    #[error("no cgroup hierarchy is mounted: mount one (mount -t cgroup2 none /sys/fs/cgroup)")]
+    NoneMounted,
+    /// The one asked for is not there.
+    #[error("the cgroup hierarchy {name:?} is not mounted; mounted are: {mounted}")]
+    NotMounted {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        mounted: String,
+    },
+}
+
+/// A cgroup line of mountinfo.
+#[derive(Debug)]
+struct Mount {
+    v2: bool,
+    root: Vec<u8>,
+    point: PathBuf,
+    options: Vec<String>,
+}
+
+impl Hierarchy {
+    /// The hierarchy by which containers are told apart: v2 if it is mounted, else the first of the v1
+    /// controllers pids, memory, cpu, cpuset and the named one of systemd.
+    ///
+    /// With both kinds mounted v2 is right too: systemd and runc (1.0 and later) enter their cgroups in
+    /// all hierarchies. A runtime that does not needs [`Self::named`].
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read or no cgroup file system is mounted.
+    pub fn detect() -> Result<Self, HierarchyError> {
+        let machine = Machine::read()?;
+        std::iter::once("v2")
+            .chain(PREFERRED)
+            .find_map(|name| machine.hierarchy(name))
+            .ok_or(HierarchyError::NoneMounted)
+    }
+
+    /// A hierarchy by name: `v2`, a v1 controller, or `name=systemd`.
+    ///
+    /// # Errors
+    /// If `/proc` cannot be read or there is no such hierarchy.
+    pub fn named(name: &str) -> Result<Self, HierarchyError> {
+        let machine = Machine::read()?;
+        machine.hierarchy(name).ok_or_else(|| HierarchyError::NotMounted {
+            name: name.to_owned(),
+            mounted: machine.names().join(", "),
+        })
+    }
+
+    /// Whether paths from [`Self::scan`] are those of the kernel, and all cgroups are seen.
+    pub fn is_whole(&self) -> bool {
+        self.initial_namespace && self.root == b"/"
+    }
+
+    /// Every cgroup: its id (the directory's inode number is the kernel's id of it) and its path from the
+    /// hierarchy's root. Parents come before children; what vanishes meanwhile is left out.
+    ///
+    /// # Errors
+    /// If the mount point itself cannot be read.
+    pub fn scan(&self) -> io::Result<Vec<(u64, Vec<u8>)>> {
+        let root = fs::symlink_metadata(&self.mount)?;
+        let mut found = vec![(root.ino(), self.root.clone())];
+        let mut pending = vec![(self.mount.clone(), self.root.clone())];
+        let mut first = true;
+        while let Some((directory, path)) = pending.pop() {
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(e) if first => return Err(e),
+                Err(_) => continue,
+            };
+            first = false;
+            for entry in entries.flatten() {
+                // Types come with the entries here: no further call, and a link is not a directory.
+                if !entry.file_type().is_ok_and(|ty| ty.is_dir()) {
+                    continue;
+                }
+                if found.len() >= MAX_CGROUPS {
+                    return Ok(found);
+                }
+                let mut child = path.clone();
+                if child.last() != Some(&b'/') {
+                    child.push(b'/');
+                }
+                child.extend_from_slice(entry.file_name().as_bytes());
+                found.push((entry.ino(), child.clone()));
+                pending.push((entry.path(), child));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The path of a cgroup from the hierarchy's root, by its id.
+    ///
+    /// # Errors
+    /// If there is no such cgroup (any more; `ESTALE`), or without `CAP_DAC_READ_SEARCH`.
+    pub fn path_of(&self, id: u64) -> io::Result<Vec<u8>> {
+        let mount = File::open(&self.mount)?;
+        let directory = open_by_id(&mount, id)?;
+        let link = fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd()))?;
+        let Ok(inside) = link.strip_prefix(&self.mount) else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the cgroup is outside of the mount"));
+        };
+        let mut path = self.root.clone();
+        if !inside.as_os_str().is_empty() {
+            if path.last() != Some(&b'/') {
+                path.push(b'/');
+            }
+            path.extend_from_slice(inside.as_os_str().as_bytes());
+        }
+        match path.strip_suffix(b" (deleted)") {
+            // A name may end like that as well: then the cgroup is there.
+            Some(_) if fs::symlink_metadata(&link).is_err() => {
+                Err(io::Error::from_raw_os_error(libc::ESTALE))
+            }
+            _ => Ok(path),
+        }
+    }
+}
+
+/// `struct file_handle` as kernfs wants it (`FILEID_KERNFS`).
+#[repr(C)]
+struct KernfsHandle {
+    bytes: u32,
+    kind: i32,
+    id: [u8; 8],
+}
+
+fn open_by_id(mount: &File, id: u64) -> io::Result<OwnedFd> {
+    const FILEID_KERNFS: i32 = 0xfe;
+    let mut handle = KernfsHandle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
+    // SAFETY: the handle is laid out as `struct file_handle` with 8 bytes of `f_handle`, as its first field
+    // says, and outlives the call; the descriptor is open.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_by_handle_at,
+            mount.as_raw_fd(),
+            &raw mut handle,
+            libc::O_PATH | libc::O_CLOEXEC | libc::O_DIRECTORY,
+        )
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call gave a new descriptor, which nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// What `/proc` says about cgroups.
+struct Machine {
+    mounts: Vec<Mount>,
+    /// Names and numbers of v1 hierarchies.
+    numbers: Vec<(String, u32)>,
+    initial_namespace: bool,
+}
+
+impl Machine {
+    fn read() -> Result<Self, HierarchyError> {
+        let read = |path| fs::read(path).map_err(|source| HierarchyError::Read { path, source });
+        let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
+        // Gone from kernels that are built without v1; then there is no v1 hierarchy either.
+        let controllers = read("/proc/cgroups").unwrap_or_default();
+        let own = read("/proc/self/cgroup")?;
+        let namespace = fs::metadata("/proc/self/ns/cgroup");
+        Ok(Self {
+            mounts,
+            numbers: parse_numbers(&controllers, &own),
+            // Kernels without such namespaces have none but the initial one.
+            initial_namespace: namespace.map_or(true, |m| m.ino() == INITIAL_NAMESPACE),
+        })
+    }
+
+    fn hierarchy(&self, name: &str) -> Option<Hierarchy> {
+        let v2 = name == "v2";
+        let matching = |mount: &&Mount| mount.v2 == v2 && (v2 || mount.options.iter().any(|o| o == name));
+        // A mount of the whole hierarchy if there is one, else the first.
+        let mount = self
+            .mounts
+            .iter()
+            .filter(matching)
+            .find(|mount| mount.root == b"/")
+            .or_else(|| self.mounts.iter().find(matching))?;
+        let number = match v2 {
+            true => 0,
+            false => self.numbers.iter().find(|(known, _)| known == name)?.1,
+        };
+        Some(Hierarchy {
+            name: name.to_owned(),
+            subsys: (!v2 && !name.starts_with("name=")).then(|| name.to_owned()),
+            number,
+            mount: mount.point.clone(),
+            root: mount.root.clone(),
+            initial_namespace: self.initial_namespace,
+            hybrid: self.mounts.iter().any(|m| m.v2) && self.mounts.iter().any(|m| !m.v2),
+        })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        let v2 = self.mounts.iter().any(|mount| mount.v2).then_some("v2");
+        let named = self.numbers.iter().map(|(name, _)| &**name);
+        v2.into_iter().chain(named.filter(|name| self.hierarchy(name).is_some())).collect()
+    }
+}
+
+fn parse_mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    mountinfo.split(|&b| b == b'\n').filter_map(parse_mount).collect()
+}
+
+fn parse_mount(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+    // Optional fields end at a lone dash.
+    let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+    let v2 = match *fields.get(dash + 1)? {
+        b"cgroup2" => true,
+        b"cgroup" => false,
+        _ => return None,
+    };
+    let options = String::from_utf8_lossy(fields.get(dash + 3)?);
+    Some(Mount {
+        v2,
+        root: unescape(fields[3]),
+        point: PathBuf::from(OsStr::from_bytes(&unescape(fields[4]))),
+        options: options.split(',').map(str::to_owned).collect(),
+    })
+}
+
+/// Undoes mountinfo's octal escapes.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, tail)) = rest.split_first() {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                out.push(first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+/// Numbers of v1 hierarchies: of controllers from `/proc/cgroups`, of named ones from `/proc/self/cgroup`.
+fn parse_numbers(controllers: &[u8], own: &[u8]) -> Vec<(String, u32)> {
+    let controllers = String::from_utf8_lossy(controllers);
+    let own = String::from_utf8_lossy(own);
+    let attached = controllers.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next()?;
+        Some((name.to_owned(), words.next()?.parse().ok()?))
+    });
+    let named = own.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let number = parts.next()?.parse().ok()?;
+        let name = parts.next()?;
+        name.starts_with("name=").then(|| (name.to_owned(), number))
+    });
+    attached.chain(named).filter(|&(_, number): &(String, u32)| number != 0).collect()
+}

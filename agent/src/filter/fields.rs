@@ -1,0 +1,395 @@
+//! Every field that a filter can name, and that JSON and CSV print. Kinds and their columns come from
+//! the table of kinds; the names of the others follow sysdig where it has them.
+
+use std::sync::LazyLock;
+
+use agent_ebpf::kinds::{KINDS, Kind, Ty};
+use agent_ebpf::records::flags;
+
+use crate::model::column;
+
+/// What the values of a field are, which decides how a literal is read and what may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// A whole number.
+    Number,
+    /// Nanoseconds; literals may carry a unit.
+    Duration,
+    /// A point in time.
+    Time,
+    /// `true` or `false`.
+    Bool,
+    /// Bytes, mostly text.
+    Text,
+    /// A number or text, depending on the event.
+    Any,
+}
+
+impl FieldType {
+    /// The name that `ktape fields` prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Duration => "duration",
+            Self::Time => "time",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// What follows a field's name in brackets or after a further dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldArg {
+    /// Nothing.
+    None,
+    /// `[key]`.
+    Key,
+    /// `[number]` or `.name`.
+    IndexOrName,
+}
+
+/// A field with its argument: what a filter asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `evt.num`
+    Number,
+    /// `evt.time`
+    Start,
+    /// `evt.rawtime`
+    RawTime,
+    /// `evt.reltime`
+    RelativeTime,
+    /// `evt.latency`
+    Latency,
+    /// `evt.dir`
+    Direction,
+    /// `evt.type`
+    Type,
+    /// `evt.category`
+    Category,
+    /// `evt.cpu`
+    Cpu,
+    /// `evt.args`
+    Args,
+    /// `evt.arg.NAME`
+    ArgNamed(String),
+    /// `evt.arg[N]`
+    ArgAt(u8),
+    /// `evt.res`
+    Result,
+    /// `evt.rawres`
+    RawResult,
+    /// `evt.failed`
+    Failed,
+    /// `evt.hostname`
+    Hostname,
+    /// A bit of the record's flags.
+    Mark(u32),
+    /// `syscall.type`
+    Call,
+    /// `syscall.abi`
+    Abi,
+    /// `proc.name`
+    ProcName,
+    /// `proc.pid`
+    ProcPid,
+    /// `proc.ppid`
+    ProcPpid,
+    /// `proc.pname`
+    ProcParentName,
+    /// `proc.exe`
+    ProcExe,
+    /// `proc.exepath`
+    ProcExePath,
+    /// `proc.args`
+    ProcArgs,
+    /// `proc.cmdline`
+    ProcCmdline,
+    /// `thread.tid`
+    ThreadTid,
+    /// `thread.name`
+    ThreadName,
+    /// `user.uid`
+    UserUid,
+    /// `user.name`
+    UserName,
+    /// `container.id`
+    ContainerId,
+    /// `container.full_id`
+    ContainerFullId,
+    /// `container.chain`
+    ContainerChain,
+    /// `container.type`
+    ContainerType,
+    /// A value that metadata gives a container: its name in metadata.
+    Metadata(String),
+    /// `k8s.pod.uid`
+    PodUid,
+    /// `cgroup.id`
+    CgroupId,
+    /// `cgroup.path`
+    CgroupPath,
+    /// `host.label[K]`
+    HostLabel(String),
+    /// `fd.num`
+    FdNum,
+    /// `fd.name`
+    FdName,
+    /// A column of a kind.
+    Column(Kind, u16),
+}
+
+/// A row of the registry.
+#[derive(Clone, Debug)]
+pub struct FieldDecl {
+    /// The name, without its argument.
+    pub name: String,
+    /// What may follow the name.
+    pub arg: FieldArg,
+    /// The type of its values.
+    pub ty: FieldType,
+    /// What it holds.
+    pub doc: String,
+    /// The field, with an empty argument if it takes one.
+    pub field: Field,
+}
+
+/// The registry, in the order in which `ktape fields` prints it.
+pub fn registry() -> &'static [FieldDecl] {
+    static REGISTRY: LazyLock<Vec<FieldDecl>> = LazyLock::new(|| {
+        let mut all = general();
+        all.extend(of_kinds());
+        all
+    });
+    &REGISTRY
+}
+
+/// The names of the marks that a record's flags carry.
+pub const MARKS: [(u32, &str, &str); 7] = [
+    (flags::UNFINISHED, "evt.unfinished", "the call has not returned; evt.latency is how long it has lasted"),
+    (flags::START_UNKNOWN, "evt.start_unknown", "the call was entered before the capture could see it"),
+    (flags::KILLED, "evt.killed", "the thread was killed inside the call"),
+    (flags::AT_END, "evt.at_end", "the capture ended before the call did"),
+    (flags::SECCOMP, "evt.seccomp", "the call was denied or answered by seccomp before it began"),
+    (flags::LATE, "evt.late", "written after later events; the reader puts it in its place"),
+    (flags::CLAMPED, "evt.clamped", "the clock stepped back during the call; its duration is given as 0"),
+];
+
+fn general() -> Vec<FieldDecl> {
+    use FieldType::{Any, Bool, Duration, Number, Text, Time};
+    let mut all = Vec::new();
+    let mut add = |name: &str, ty: FieldType, field: Field, doc: &str| {
+        let arg = match field {
+            Field::ArgAt(_) => FieldArg::IndexOrName,
+            Field::HostLabel(_) => FieldArg::Key,
+            Field::Metadata(ref key) if key.is_empty() => FieldArg::Key,
+            _ => FieldArg::None,
+        };
+        all.push(FieldDecl { name: name.to_owned(), arg, ty, doc: doc.to_owned(), field });
+    };
+    add("evt.num", Number, Field::Number, "the event's number in the capture, from 1");
+    add("evt.time", Time, Field::Start, "when it started; compares with RFC 3339, 12:00:01, +5s, -10s");
+    add("evt.rawtime", Number, Field::RawTime, "when it started, in ns since 1970");
+    add("evt.reltime", Duration, Field::RelativeTime, "when it started, from the start of the capture");
+    add("evt.latency", Duration, Field::Latency, "how long it took, in ns; compares with 5ms, 1.5s");
+    add("evt.dir", Text, Field::Direction, "always `<`: an event is recorded once, at its end");
+    add("evt.type", Text, Field::Type, "the name of the syscall, or of the kind for other events");
+    add("evt.category", Text, Field::Category, "the kind of event: syscall, fork, exec, loss, ...");
+    add("evt.cpu", Number, Field::Cpu, "the CPU it ended on");
+    add("evt.args", Text, Field::Args, "all arguments of a syscall, as text output shows them");
+    add("evt.arg", Any, Field::ArgAt(0), "one argument of a syscall: evt.arg.filename or evt.arg[1]");
+    add("evt.res", Text, Field::Result, "SUCCESS or the name of the error, such as ENOENT");
+    add("evt.rawres", Number, Field::RawResult, "the result of a syscall; errors are negative");
+    add("evt.failed", Bool, Field::Failed, "whether a syscall returned an error");
+    add("evt.hostname", Text, Field::Hostname, "the host that recorded it");
+    for (bit, name, doc) in MARKS {
+        add(name, Bool, Field::Mark(bit), doc);
+    }
+    add("syscall.type", Text, Field::Call, "the name of the syscall; other events have none");
+    add("syscall.abi", Text, Field::Abi, "native, i386 or x32");
+    add("proc.name", Text, Field::ProcName, "the name of the process (its main thread)");
+    add("proc.pid", Number, Field::ProcPid, "the process id in the initial namespace");
+    add("proc.ppid", Number, Field::ProcPpid, "the parent's process id");
+    add("proc.pname", Text, Field::ProcParentName, "the parent's name");
+    add("proc.exe", Text, Field::ProcExe, "the first argument of the process, as it was given");
+    add("proc.exepath", Text, Field::ProcExePath, "the path of the executable");
+    add("proc.args", Text, Field::ProcArgs, "the arguments after the first, joined by spaces");
+    add("proc.cmdline", Text, Field::ProcCmdline, "the name and the arguments after the first");
+    add("thread.tid", Number, Field::ThreadTid, "the thread id in the initial namespace");
+    add("thread.name", Text, Field::ThreadName, "the name of the thread");
+    add("user.uid", Number, Field::UserUid, "the effective user id in the initial namespace");
+    add("user.name", Text, Field::UserName, "the user's name on the recording host");
+    add(
+        "container.id",
+        Text,
+        Field::ContainerId,
+        "the first 12 characters of the innermost container's id, or `host`; `=` takes any unambiguous prefix of the id",
+    );
+    add("container.full_id", Text, Field::ContainerFullId, "the id of the innermost container, or `host`");
+    add(
+        "container.chain",
+        Text,
+        Field::ContainerChain,
+        "the ids of all containers around it, outermost first, joined by `>`",
+    );
+    add("container.type", Text, Field::ContainerType, "the runtime of the innermost container, or `host`");
+    add(
+        "container.name",
+        Text,
+        Field::Metadata("container.name".into()),
+        "the name that the runtime gave the container, or `host`",
+    );
+    add("container.image", Text, Field::Metadata("container.image".into()), "the image of the container");
+    add(
+        "container.label",
+        Text,
+        Field::Metadata(String::new()),
+        "a label of the container: container.label[KEY]",
+    );
+    add("k8s.pod.uid", Text, Field::PodUid, "the uid of the Kubernetes pod");
+    add("k8s.pod.name", Text, Field::Metadata("k8s.pod.name".into()), "the name of the Kubernetes pod");
+    add("k8s.ns.name", Text, Field::Metadata("k8s.ns.name".into()), "the namespace of the Kubernetes pod");
+    add("cgroup.id", Number, Field::CgroupId, "the kernel's id of the cgroup it happened in");
+    add("cgroup.path", Text, Field::CgroupPath, "the path of that cgroup");
+    add(
+        "host.label",
+        Text,
+        Field::HostLabel(String::new()),
+        "a label given with capture --label: host.label[KEY]",
+    );
+    add("fd.num", Number, Field::FdNum, "the first file descriptor among the arguments of a syscall");
+    add("fd.name", Text, Field::FdName, "the path or socket address among the arguments of a syscall");
+    all
+}
+
+fn of_kinds() -> impl Iterator<Item = FieldDecl> {
+    KINDS.iter().flat_map(|kind| {
+        let decl = kind.decl();
+        decl.columns.iter().filter(|c| !matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings)).map(move |c| {
+            FieldDecl {
+                name: format!("{}.{}", decl.name, c.name),
+                arg: FieldArg::None,
+                ty: type_of(c.ty),
+                doc: c.doc.to_owned(),
+                field: Field::Column(*kind, column(*kind, c.name)),
+            }
+        })
+    })
+}
+
+fn type_of(ty: Ty) -> FieldType {
+    match ty {
+        Ty::Duration => FieldType::Duration,
+        Ty::Time => FieldType::Time,
+        Ty::Bool => FieldType::Bool,
+        Ty::Cpu | Ty::Flags | Ty::Pid | Ty::Uid | Ty::U64 | Ty::I64 | Ty::SyscallResult => FieldType::Number,
+        Ty::Syscall
+        | Ty::SyscallArgs
+        | Ty::SyscallStrings
+        | Ty::Signal
+        | Ty::Kind
+        | Ty::Path
+        | Ty::Args
+        | Ty::Text
+        | Ty::Task
+        | Ty::Cgroup => FieldType::Text,
+    }
+}
+
+/// Why a name is no field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// Not in the registry.
+    #[error("there is no field `{name}`{}; `ktape fields` lists all", did_you_mean(.closest))]
+    Unknown {
+        /// What was written.
+        name: String,
+        /// The most similar names.
+        closest: Vec<String>,
+    },
+    /// It needs an argument, or has one that it does not take.
+    #[error("`{name}` {reason}")]
+    Argument {
+        /// The field.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+fn did_you_mean(closest: &[String]) -> String {
+    if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(", ")) }
+}
+
+/// The field that `text` names, with its type.
+///
+/// # Errors
+/// If there is none of that name, or its argument is missing or wrong.
+pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
+    let (name, key) = match text.split_once('[') {
+        Some((name, rest)) => (name, Some(rest.strip_suffix(']').unwrap_or(rest))),
+        None => (text, None),
+    };
+    if let Some(arg) = name.strip_prefix("evt.arg.")
+        && key.is_none()
+        && !arg.is_empty()
+    {
+        return Ok((Field::ArgNamed(arg.to_owned()), FieldType::Any));
+    }
+    let Some(decl) = registry().iter().find(|decl| decl.name == name) else {
+        return Err(FieldError::Unknown { name: name.to_owned(), closest: closest(name) });
+    };
+    let wrong = |reason| Err(FieldError::Argument { name: name.to_owned(), reason });
+    let field = match (decl.arg, key) {
+        (FieldArg::None, None) => decl.field.clone(),
+        (FieldArg::None, Some(_)) => return wrong("takes no argument in brackets"),
+        (FieldArg::Key, Some(key)) if !key.is_empty() => match decl.field {
+            Field::HostLabel(_) => Field::HostLabel(key.to_owned()),
+            _ => Field::Metadata(format!("{name}[{key}]")),
+        },
+        (FieldArg::Key, _) => return wrong("needs a key in brackets"),
+        (FieldArg::IndexOrName, key) => match key.and_then(|k| k.parse().ok()) {
+            Some(at @ 0..=5) => Field::ArgAt(at),
+            _ => return wrong("needs an argument's name or position: evt.arg.fd, evt.arg[0] to evt.arg[5]"),
+        },
+    };
+    Ok((field, decl.ty))
+}
+
+/// Up to three names that could have been meant.
+fn closest(name: &str) -> Vec<String> {
+    let mut scored: Vec<(usize, &str)> = registry()
+        .iter()
+        .map(|decl| {
+            let same_end = decl.name.rsplit('.').next() == name.rsplit('.').next();
+            (distance(name, &decl.name).saturating_sub(usize::from(same_end) * 3), decl.name.as_str())
+        })
+        .filter(|(score, candidate)| *score <= 3.max(candidate.len() / 4))
+        .collect();
+    scored.sort_unstable();
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How many letters have to be changed, added or removed.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

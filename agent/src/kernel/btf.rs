@@ -1,0 +1,230 @@
+//! A reader for the running kernel's BTF: struct offsets, enum values and argument counts, which
+//! differ between kernels and configurations.
+//!
+//! The format is `Documentation/bpf/btf.rst`; only what the questions here need is kept.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use thiserror::Error;
+
+#[cfg(test)]
+mod tests;
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER_LEN: usize = 24;
+
+mod kind {
+    pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const VAR: u32 = 14;
+    pub const DATASEC: u32 = 15;
+    pub const FLOAT: u32 = 16;
+    pub const DECL_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+}
+
+/// What can be wrong with the kernel's BTF.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BtfError {
+    /// The file is not there or cannot be read.
+    #[error("cannot read {path}: {source} (the kernel needs CONFIG_DEBUG_INFO_BTF)")]
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not BTF as we know it.
+    #[error("malformed BTF: {0}")]
+    Malformed(&'static str),
+}
+
+/// The kernel's types.
+pub struct Btf {
+    data: Vec<u8>,
+    strings: usize,
+    strings_end: usize,
+    /// Where each type starts in `data`; type ids start at 1.
+    types: Vec<u32>,
+    named: HashMap<(u32, Vec<u8>), u32>,
+}
+
+impl Btf {
+    /// Reads and indexes `/sys/kernel/btf/vmlinux`.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
+        let data = std::fs::read(path)
+            .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+        Self::parse(data)
+    }
+
+    /// Indexes BTF bytes of this machine's endianness.
+    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+        if data.len() < HEADER_LEN || u16::from_ne_bytes([data[0], data[1]]) != MAGIC {
+            return Err(BtfError::Malformed("wrong magic or too short"));
+        }
+        let word =
+            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?)) };
+        let header = word(4).unwrap_or(0) as usize;
+        let field = |at: usize| word(at).unwrap_or(0) as usize;
+        let (type_off, type_len) = (header + field(8), field(12));
+        let (str_off, str_len) = (header + field(16), field(20));
+        if type_off + type_len > data.len() || str_off + str_len > data.len() {
+            return Err(BtfError::Malformed("sections reach past the end"));
+        }
+        let mut types = vec![0u32];
+        let mut named = HashMap::new();
+        let (mut at, end) = (type_off, type_off + type_len);
+        while at < end {
+            let (Some(name), Some(info)) = (word(at), word(at + 4)) else {
+                return Err(BtfError::Malformed("cut type"));
+            };
+            let kind = (info >> 24) & 0x1f;
+            let vlen = (info & 0xffff) as usize;
+            let extra = match kind {
+                kind::PTR
+                | kind::FWD
+                | kind::TYPEDEF
+                | kind::VOLATILE
+                | kind::CONST
+                | kind::RESTRICT
+                | kind::FUNC
+                | kind::FLOAT
+                | kind::TYPE_TAG => 0,
+                kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                kind::ARRAY => 12,
+                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => vlen * 12,
+                kind::ENUM | kind::FUNC_PROTO => vlen * 8,
+                _ => return Err(BtfError::Malformed("unknown kind of type")),
+            };
+            if matches!(kind, kind::STRUCT | kind::ENUM | kind::ENUM64 | kind::TYPEDEF | kind::FUNC) {
+                let bytes = &data[str_off..str_off + str_len];
+                let bytes = bytes.get(name as usize..).unwrap_or_default();
+                let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+                if len > 0 {
+                    named.entry((kind, bytes[..len].to_vec())).or_insert(types.len() as u32);
+                }
+            }
+            types.push(at as u32);
+            at += 12 + extra;
+        }
+        Ok(Self { strings: str_off, strings_end: str_off + str_len, types, named, data })
+    }
+
+    fn word(&self, at: usize) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.data.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    fn string(&self, offset: u32) -> &[u8] {
+        let bytes = self.data.get(self.strings + offset as usize..self.strings_end).unwrap_or_default();
+        let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        &bytes[..len]
+    }
+
+    /// (kind, vlen, size or type, offset of what follows)
+    fn type_at(&self, id: u32) -> Option<(u32, usize, u32, usize)> {
+        if id == 0 {
+            return None;
+        }
+        let at = *self.types.get(id as usize)? as usize;
+        let info = self.word(at + 4)?;
+        Some(((info >> 24) & 0x1f, (info & 0xffff) as usize, self.word(at + 8)?, at + 12))
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> u32 {
+        for _ in 0..32 {
+            match self.type_at(id) {
+                Some((
+                    kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG,
+                    _,
+                    target,
+                    _,
+                )) => id = target,
+                _ => break,
+            }
+        }
+        id
+    }
+
+    /// The byte offset of a member, given as `struct.member` or `struct.member.member`; members
+    /// of anonymous structs and unions count as the struct's own.
+    pub fn offset(&self, path: &str) -> Option<u32> {
+        let mut parts = path.split('.');
+        let name = parts.next()?;
+        let mut id = *self.named.get(&(kind::STRUCT, name.as_bytes().to_vec()))?;
+        let mut bits = 0;
+        for part in parts {
+            let (offset, member) = self.member(self.resolve(id), part.as_bytes(), 0)?;
+            bits += offset;
+            id = member;
+        }
+        Some(bits / 8)
+    }
+
+    /// Bit offset and type of a member.
+    fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
+        let (kind, vlen, _, at) = self.type_at(id)?;
+        if !matches!(kind, kind::STRUCT | kind::UNION) || depth > 8 {
+            return None;
+        }
+        let flagged = self.word(at - 8)? >> 31 == 1;
+        for i in 0..vlen {
+            let member = at + i * 12;
+            let member_name = self.string(self.word(member)?);
+            let member_type = self.word(member + 4)?;
+            let raw = self.word(member + 8)?;
+            // With the kind flag set, the upper 8 bits are a bit field's width.
+            let offset = if flagged { raw & 0x00ff_ffff } else { raw };
+            if member_name == name {
+                return Some((offset, member_type));
+            }
+            if member_name.is_empty()
+                && let Some((inner, found)) = self.member(self.resolve(member_type), name, depth + 1)
+            {
+                return Some((offset + inner, found));
+            }
+        }
+        None
+    }
+
+    /// The value of an enumerator.
+    pub fn enum_value(&self, enum_name: &str, enumerator: &str) -> Option<u32> {
+        let id = *self.named.get(&(kind::ENUM, enum_name.as_bytes().to_vec()))?;
+        let (_, vlen, _, at) = self.type_at(id)?;
+        (0..vlen).find_map(|i| {
+            let entry = at + i * 8;
+            (self.string(self.word(entry)?) == enumerator.as_bytes()).then(|| self.word(entry + 4))?
+        })
+    }
+
+    /// How many arguments a tracepoint passes, from its `btf_trace_NAME` prototype; `None` if
+    /// the kernel has no such tracepoint.
+    pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
+        let id = *self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes()))?;
+        let (_, _, pointer, _) = self.type_at(id)?;
+        let (ptr_kind, _, proto, _) = self.type_at(pointer)?;
+        let (proto_kind, vlen, _, _) = self.type_at(proto)?;
+        // The first parameter is the tracepoint's private data.
+        (ptr_kind == kind::PTR && proto_kind == kind::FUNC_PROTO).then(|| vlen.saturating_sub(1))
+    }
+
+    /// Whether the kernel has a function of this name in its BTF.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.named.contains_key(&(kind::FUNC, name.as_bytes().to_vec()))
+    }
+}

@@ -1,0 +1,90 @@
+//! What the kernel side is told before it is loaded: struct offsets of this kernel, registers of
+//! this architecture, and which events are wanted.
+
+use agent_ebpf::config::{ABSENT, Config, Offsets};
+use agent_ebpf::spec::{Spec, read, spec_flags};
+
+use super::btf::Btf;
+use crate::syscalls;
+
+/// Which syscalls are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// None: the syscall hooks are not attached at all.
+    None,
+    /// Those with these names, in every ABI.
+    Named(Vec<String>),
+}
+
+/// Offsets of this kernel's structs; a member that it lacks is [`ABSENT`].
+pub fn offsets(btf: &Btf) -> Offsets {
+    let values: Vec<u32> = Offsets::PATHS
+        .iter()
+        .map(|path| {
+            let offset = btf.offset(path);
+            // Named `real_start_time` before 5.5, with the same meaning.
+            let offset = offset.or_else(|| {
+                (*path == "task_struct.start_boottime").then(|| btf.offset("task_struct.real_start_time"))?
+            });
+            offset.unwrap_or(ABSENT)
+        })
+        .collect();
+    Offsets::from_values(&values).unwrap_or(Offsets::ABSENT)
+}
+
+/// The registers that carry a syscall, as byte offsets in the kernel's `struct pt_regs`.
+pub fn set_registers(config: &mut Config) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // di, si, dx, r10, r8, r9; for 32-bit callers bx, cx, dx, si, di, bp; orig_ax.
+        config.regs_args = [112, 104, 96, 56, 72, 64];
+        config.regs_compat_args = [40, 88, 96, 104, 112, 32];
+        config.regs_nr = 120;
+        // TS_COMPAT of arch/x86/include/asm/thread_info.h.
+        config.compat_bits = 2;
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        // x0 is overwritten by the result, but arguments are read at entry; syscallno follows
+        // regs[31], sp, pc, pstate and orig_x0.
+        config.regs_args = [0, 8, 16, 24, 32, 40];
+        config.regs_compat_args = [0, 8, 16, 24, 32, 40];
+        config.regs_nr = 280;
+        config.compat_bits = 0;
+    }
+}
+
+/// The map of what to read of each call, unwanted ones marked.
+pub fn specs(selection: &Selection) -> Vec<Spec> {
+    let table = syscalls::table();
+    let mut specs = table.specs();
+    // Both ABIs of 32-bit pointers follow the native one.
+    for spec in specs.iter_mut().skip(agent_ebpf::spec::NUMBERS as usize) {
+        for read in [&mut spec.read0, &mut spec.read1] {
+            if *read == read::MSGHDR {
+                *read = read::MSGHDR32;
+            }
+        }
+    }
+    let slot = |abi: agent_ebpf::kinds::Abi, nr: u16| {
+        abi as usize * agent_ebpf::spec::NUMBERS as usize + usize::from(nr)
+    };
+    if let Selection::Named(names) = selection {
+        for spec in &mut specs {
+            spec.flags |= spec_flags::SKIP;
+        }
+        for name in names {
+            for (abi, nr) in table.by_name(name) {
+                specs[slot(abi, nr)].flags &= !spec_flags::SKIP;
+            }
+        }
+    }
+    for name in ["fork", "vfork", "clone", "clone3"] {
+        for (abi, nr) in table.by_name(name) {
+            specs[slot(abi, nr)].flags |= spec_flags::FORK;
+        }
+    }
+    specs
+}

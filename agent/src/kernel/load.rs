@@ -1,0 +1,419 @@
+//! Loads the programs, attaches them, and takes them out again.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use agent_ebpf::config::Config;
+use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::{LossKey, stage};
+use agent_ebpf::spec::Spec;
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
+use aya::programs::tp_btf::BtfTracePointLinkId;
+use aya::programs::{BtfTracePoint, Iter, Program};
+use aya::{Ebpf, EbpfLoader};
+use thiserror::Error;
+
+use super::btf::{Btf, BtfError};
+use super::config::{self, Selection};
+use super::loss::LossCounters;
+use super::ring::Ring;
+use super::tasks::{self, ScannedTask};
+use crate::containers::Hierarchy;
+
+/// `BPF_MAP_TYPE_RINGBUF`.
+const MAP_TYPE_RINGBUF: u32 = 27;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
+
+/// The hooks of rare events, all attached always: they name what others point to.
+const LIFECYCLE_HOOKS: [&str; 7] = [
+    "sched_process_fork",
+    "sched_process_exec",
+    "sched_process_exit",
+    "task_rename",
+    "cgroup_mkdir",
+    "cgroup_rmdir",
+    "cgroup_attach_task",
+];
+/// The hooks of every syscall. The return first: a call whose entry was seen must not be missed
+/// at its return.
+const SYSCALL_HOOKS: [&str; 2] = ["sys_exit", "sys_enter"];
+
+/// Why recording cannot begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The kernel does not describe its types.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// aya could not read the kernel's types.
+    #[error("cannot read the kernel's types: {0}")]
+    AyaBtf(#[from] aya::BtfError),
+    /// The object could not be loaded.
+    #[error("cannot load the eBPF object: {0}")]
+    Object(#[from] aya::EbpfError),
+    /// A program was refused.
+    #[error("the kernel refuses the program {name}: {source}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// Why, with the verifier's log.
+        source: aya::programs::ProgramError,
+    },
+    /// A map could not be made or filled.
+    #[error("cannot set up the map {name}: {source}")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// Why.
+        source: aya::maps::MapError,
+    },
+    /// Something that the object must have is not there.
+    #[error("the eBPF object has no {0}")]
+    Missing(&'static str),
+    /// A ring could not be mapped, or an iterator not read.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// What to capture.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which syscalls.
+    pub selection: Selection,
+    /// Only these cgroups, and such that are created meanwhile.
+    pub cgroups: Option<Vec<u64>>,
+    /// Only this process and its descendants, from its exec on.
+    pub tree_pid: Option<u32>,
+    /// A process to leave out (the reader of our pipe), with its children.
+    pub reader_pid: Option<u32>,
+    /// Bytes of each CPU's flood ring; rounded to a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// Bytes of each CPU's lifecycle ring.
+    pub lifecycle_bytes: u32,
+    /// The hierarchy that identifies cgroups.
+    pub hierarchy: Hierarchy,
+}
+
+/// The rings of a capture, by CPU.
+pub struct Rings {
+    /// Syscalls.
+    pub flood: Vec<Ring>,
+    /// Lifecycle events.
+    pub lifecycle: Vec<Ring>,
+}
+
+/// What the kernel says about a loaded program.
+#[derive(Clone, Debug)]
+pub struct ProgramReport {
+    /// Its name.
+    pub name: String,
+    /// Instructions that the verifier walked through, where the kernel tells (5.16 and later).
+    pub verified: Option<u32>,
+    /// Bytes of translated eBPF.
+    pub bytes: Option<u32>,
+    /// How long the load took.
+    pub load: Duration,
+}
+
+/// The read-only globals, as bytes that aya may copy.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct Globals(Config);
+
+// SAFETY: `Config` is repr(C) and made of u32 alone.
+unsafe impl aya::Pod for Globals {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodSpec(Spec);
+
+// SAFETY: `Spec` is repr(C) and made of u8 alone.
+unsafe impl aya::Pod for PodSpec {}
+
+/// A key of the loss map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct PodLossKey(pub(super) LossKey);
+
+// SAFETY: `LossKey` is repr(C) without padding (checked at its definition).
+unsafe impl aya::Pod for PodLossKey {}
+
+/// The programs in the kernel. Dropping it takes them out.
+pub struct Capture {
+    ebpf: Ebpf,
+    allowed: HashMap<MapData, u64, u8>,
+    losses: LossCounters,
+    syscalls: bool,
+    links: Vec<(&'static str, BtfTracePointLinkId)>,
+    load_times: Vec<(&'static str, Duration)>,
+    // The outer maps hold references to the rings; closing them is the last thing.
+    _outer: Vec<ArrayOfMaps<MapData, MapData>>,
+}
+
+fn map_error(name: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
+    move |source| LoadError::Map { name, source }
+}
+
+impl Capture {
+    /// Loads everything; nothing is attached yet.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks something or forbids it.
+    pub fn load(settings: &Settings) -> Result<(Self, Rings), LoadError> {
+        let kernel = Btf::of_kernel()?;
+        let cpus = online_cpus();
+        let mut globals = Config::EMPTY;
+        globals.offsets = config::offsets(&kernel);
+        config::set_registers(&mut globals);
+        globals.own_pid = std::process::id();
+        globals.reader_pid = settings.reader_pid.unwrap_or(0);
+        globals.hierarchy = settings.hierarchy.number;
+        globals.cgroup_subsys = match &settings.hierarchy.subsys {
+            None => 0,
+            Some(subsys) => kernel
+                .enum_value("cgroup_subsys_id", &format!("{subsys}_cgrp_id"))
+                .map(|index| index + 1)
+                .ok_or(LoadError::Missing("number for the cgroup controller in the kernel's types"))?,
+        };
+        globals.filter_cgroups = u32::from(settings.cgroups.is_some());
+        globals.tree_pid = settings.tree_pid.unwrap_or(0);
+        globals.rings = cpus;
+        globals.narrow = u32::from(matches!(settings.selection, Selection::Named(_)));
+        globals.exit_has_group_dead = u32::from(kernel.tracepoint_args("sched_process_exit") == Some(2));
+        let globals = Globals(globals);
+
+        let btf = aya::Btf::from_sys_fs()?;
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .allow_unsupported_maps()
+            .override_global("CONFIG", &globals, true)
+            .map_max_entries("FLOOD", cpus)
+            .map_max_entries("LIFECYCLE", cpus)
+            .load(OBJECT)?;
+
+        let (flood, flood_map) = make_rings(&mut ebpf, "FLOOD", cpus, settings.ring_bytes)?;
+        let (lifecycle, lifecycle_map) = make_rings(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
+
+        let mut specs: Array<MapData, PodSpec> = take(&mut ebpf, "SPECS")?;
+        for (index, spec) in config::specs(&settings.selection).into_iter().enumerate() {
+            if spec != Spec::default() {
+                specs.set(index as u32, PodSpec(spec), 0).map_err(map_error("SPECS"))?;
+            }
+        }
+        let mut allowed: HashMap<MapData, u64, u8> = take(&mut ebpf, "ALLOWED")?;
+        for cgroup in settings.cgroups.iter().flatten() {
+            allowed.insert(cgroup, 1, 0).map_err(map_error("ALLOWED"))?;
+        }
+        let mut losses: PerCpuHashMap<MapData, PodLossKey, u64> = take(&mut ebpf, "LOSSES")?;
+        let possible =
+            aya::util::nr_cpus().map_err(|(_, source)| LoadError::Io { what: "count CPUs", source })?;
+        for kind in agent_ebpf::kinds::KINDS {
+            for stage in [stage::RING, stage::STORAGE, stage::MAP] {
+                let key = LossKey { cgroup: u64::MAX, kind: kind as u8, stage, reserved: [0; 3] };
+                let zero = PerCpuValues::try_from(vec![0u64; possible])
+                    .map_err(|source| LoadError::Io { what: "count CPUs", source })?;
+                losses.insert(PodLossKey(key), zero, 0).map_err(map_error("LOSSES"))?;
+            }
+        }
+
+        let mut load_times = Vec::new();
+        let syscalls = settings.selection != Selection::None;
+        let hooks = LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter().filter(|_| syscalls));
+        for &name in hooks {
+            let started = Instant::now();
+            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+            program.load(name, &btf).map_err(|source| LoadError::Program { name, source })?;
+            load_times.push((name, started.elapsed()));
+        }
+        let started = Instant::now();
+        let iter: &mut Iter = program(&mut ebpf, "task_iter")?;
+        iter.load("task", &btf).map_err(|source| LoadError::Program { name: "task_iter", source })?;
+        load_times.push(("task_iter", started.elapsed()));
+
+        let losses = LossCounters::new(losses);
+        let capture = Self {
+            ebpf,
+            allowed,
+            losses,
+            syscalls,
+            links: Vec::new(),
+            load_times,
+            _outer: vec![flood_map, lifecycle_map],
+        };
+        Ok((capture, Rings { flood, lifecycle }))
+    }
+
+    /// Attaches the hooks, the rare events first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks a tracepoint or forbids to attach to it.
+    pub fn attach(&mut self) -> Result<(), LoadError> {
+        let syscalls = self.syscalls;
+        for &name in LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter().filter(|_| syscalls)) {
+            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+            let link = program.attach().map_err(|source| LoadError::Program { name, source })?;
+            self.links.push((name, link));
+        }
+        Ok(())
+    }
+
+    /// Detaches the syscall hooks, so that what each task is in stands still.
+    pub fn detach_syscalls(&mut self) {
+        self.detach(|name| SYSCALL_HOOKS.contains(&name));
+    }
+
+    /// Detaches what is left.
+    pub fn detach_all(&mut self) {
+        self.detach(|_| true);
+    }
+
+    /// In the order of attachment: `sys_exit` goes first, so that no return is seen without its
+    /// entry. The programs stay loaded, for their counters.
+    fn detach(&mut self, which: impl Fn(&str) -> bool) {
+        let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
+        self.links = kept;
+        let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
+        for (name, link) in gone {
+            if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name) {
+                // It can only fail for a link that is gone already.
+                let _ = program.detach(link);
+            }
+        }
+    }
+
+    /// Lists every thread of the machine, with the call it is in.
+    ///
+    /// # Errors
+    ///
+    /// The iterator could not be made or read.
+    pub fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {
+        let name = "task_iter";
+        let iter: &mut Iter = program(&mut self.ebpf, name)?;
+        let link = iter.attach().map_err(|source| LoadError::Program { name, source })?;
+        let link = iter.take_link(link).map_err(|source| LoadError::Program { name, source })?;
+        let file = link.into_file().map_err(|error| LoadError::Io {
+            what: "start the task iterator",
+            source: std::io::Error::other(error),
+        })?;
+        tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })
+    }
+
+    /// Takes a cgroup out of the allow-set, or puts it in.
+    ///
+    /// # Errors
+    ///
+    /// The set is full.
+    pub fn set_allowed(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
+        if allow {
+            self.allowed.insert(cgroup, 1, 0).map_err(map_error("ALLOWED"))
+        } else {
+            // It may be gone already.
+            let _ = self.allowed.remove(&cgroup);
+            Ok(())
+        }
+    }
+
+    /// What was lost in the kernel since the last call.
+    pub fn take_losses(&mut self) -> Vec<super::loss::Lost> {
+        let mut lost = self.losses.take();
+        let hooks = LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter());
+        for &name in hooks {
+            if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name)
+                && let Ok(fd) = program.fd()
+            {
+                self.losses.take_misses(name, fd.as_fd().as_raw_fd(), kind_of_hook(name), &mut lost);
+            }
+        }
+        lost
+    }
+
+    /// What the verifier said of each program.
+    pub fn reports(&self) -> Vec<ProgramReport> {
+        self.load_times
+            .iter()
+            .map(|&(name, load)| {
+                let info = match self.ebpf.program(name) {
+                    Some(Program::BtfTracePoint(program)) => program.info().ok(),
+                    Some(Program::Iter(program)) => program.info().ok(),
+                    _ => None,
+                };
+                ProgramReport {
+                    name: name.to_owned(),
+                    verified: info.as_ref().and_then(aya::programs::ProgramInfo::verified_instruction_count),
+                    bytes: info.as_ref().and_then(aya::programs::ProgramInfo::size_translated),
+                    load,
+                }
+            })
+            .collect()
+    }
+}
+
+/// Which kind of event is missing when a hook was skipped.
+fn kind_of_hook(name: &str) -> Kind {
+    match name {
+        "sched_process_fork" => Kind::Fork,
+        "sched_process_exec" => Kind::Exec,
+        "sched_process_exit" => Kind::Exit,
+        "task_rename" => Kind::Rename,
+        "cgroup_mkdir" => Kind::CgroupMkdir,
+        "cgroup_rmdir" => Kind::CgroupRmdir,
+        "cgroup_attach_task" => Kind::CgroupAttach,
+        _ => Kind::Syscall,
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or(LoadError::Missing(name))?
+        .try_into()
+        .map_err(|source| LoadError::Program { name, source })
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    ebpf.take_map(name).ok_or(LoadError::Missing(name))?.try_into().map_err(map_error(name))
+}
+
+fn make_rings(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    count: u32,
+    bytes: u32,
+) -> Result<(Vec<Ring>, ArrayOfMaps<MapData, MapData>), LoadError> {
+    let mut outer: ArrayOfMaps<MapData, MapData> = take(ebpf, name)?;
+    let size = bytes.next_power_of_two().max(page_size());
+    let mut rings = Vec::new();
+    for index in 0..count {
+        let definition = aya_obj::Map::new_from_params(MAP_TYPE_RINGBUF, 0, 0, size, 0);
+        let map = MapData::create(definition, "ktape_ring", None).map_err(map_error(name))?;
+        outer.set(index, &map, 0).map_err(map_error(name))?;
+        let ring = Ring::new(map.fd().as_fd(), size)
+            .map_err(|source| LoadError::Io { what: "map a ring", source })?;
+        rings.push(ring);
+    }
+    Ok((rings, outer))
+}
+
+fn page_size() -> u32 {
+    // SAFETY: a constant question.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
+}
+
+/// One more than the highest CPU that is online now; a CPU that comes later shares the last ring.
+pub fn online_cpus() -> u32 {
+    let highest = aya::util::online_cpus().ok().and_then(|cpus| cpus.into_iter().max()).unwrap_or(0);
+    highest + 1
+}

@@ -1,0 +1,61 @@
+//! What the runtimes told of containers, joined to the cgroups of events. A record's values are named
+//! like the filter fields that show them (`container.name`, `container.label[KEY]`, ...).
+
+use capture_format::{MetadataIndex, MetadataKey};
+use rustc_hash::FxHashMap;
+
+/// The value of a record that holds the container's full id: with it, a name given to a container's own
+/// cgroup names the cgroups inside it too.
+pub const FULL_ID: &str = "container.full_id";
+/// The value that holds the container's name.
+pub const NAME: &str = "container.name";
+
+/// Metadata of one or several captures.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    index: MetadataIndex,
+    by_container: FxHashMap<([u8; 16], Vec<u8>), MetadataKey>,
+}
+
+impl Names {
+    /// Adds what a capture, or a part of it, told.
+    pub fn merge(&mut self, other: &MetadataIndex) {
+        self.index.merge(other);
+        self.by_container = self
+            .index
+            .keys()
+            .filter_map(|key| {
+                let id = self.index.get(key, FULL_ID)?;
+                Some(((key.boot_id, id.as_bytes().to_vec()), *key))
+            })
+            .collect();
+    }
+
+    /// A value of a cgroup, or else of the container (by full id) that it belongs to.
+    pub fn get(&self, key: &MetadataKey, container: &[u8], name: &str) -> Option<&str> {
+        if self.index.is_empty() {
+            return None;
+        }
+        if let Some(value) = self.index.get(key, name) {
+            return Some(value);
+        }
+        self.of_container(key.boot_id, container, name)
+    }
+
+    /// A value of a container by its full id.
+    pub fn of_container(&self, boot_id: [u8; 16], container: &[u8], name: &str) -> Option<&str> {
+        if container.is_empty() || self.by_container.is_empty() {
+            return None;
+        }
+        let key = self.by_container.get(&(boot_id, container.to_vec()))?;
+        self.index.get(key, name)
+    }
+
+    /// The full ids of the containers with this name.
+    pub fn ids_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.by_container
+            .iter()
+            .filter(move |(_, key)| self.index.get(key, NAME) == Some(name))
+            .map(|((_, id), _)| id.as_slice())
+    }
+}

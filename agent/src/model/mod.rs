@@ -1,0 +1,18 @@
+//! The event model of a file: the table of event kinds and the dictionaries turned into a schema,
+//! and the way back from the schema of any file to kinds, columns and names.
+
+pub mod binding;
+pub mod calls;
+pub mod dictionaries;
+pub mod metadata;
+pub mod rows;
+mod schema;
+
+#[cfg(test)]
+pub mod testing;
+
+pub use binding::{Binding, BoundColumn, EventTable};
+pub use calls::{Call, Calls};
+pub use metadata::Names;
+pub use rows::{CallColumns, CallString, CgroupRow, ChunkView, ProcessRow, Rows, TaskRow, short_id};
+pub use schema::{CALLS, column, event_table, schema};

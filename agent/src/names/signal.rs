@@ -1,0 +1,88 @@
+//! Names of signals.
+
+use std::borrow::Cow;
+
+#[cfg(test)]
+mod tests;
+
+/// Names of signals 1 to 31, as on x86, arm and every other architecture that ktape records on.
+const SIGNALS: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
+/// Other names that programs use for the same numbers.
+const ALIASES: [(&str, u32); 4] = [("SIGIOT", 6), ("SIGPOLL", 29), ("SIGCLD", 17), ("SIGUNUSED", 31)];
+
+/// The first real-time signal of the kernel; C libraries keep one or two for themselves and begin later.
+const RT_MIN: u32 = 32;
+const RT_MAX: u32 = 64;
+
+/// The name of a signal: `SIGKILL`, `SIGRTMIN+2` (counted from the kernel's 32), or the bare number of one
+/// that does not exist.
+pub fn signal_name(signal: u32) -> Cow<'static, str> {
+    match signal {
+        1..RT_MIN => Cow::Borrowed(SIGNALS[signal as usize - 1]),
+        RT_MIN => Cow::Borrowed("SIGRTMIN"),
+        33..=RT_MAX => Cow::Owned(format!("SIGRTMIN+{}", signal - RT_MIN)),
+        _ => Cow::Owned(signal.to_string()),
+    }
+}
+
+/// The number of a signal's name, whatever its case, with or without `SIG`; also `SIGRTMAX-n` and a
+/// bare number from 1 to 64.
+pub fn signal_number(name: &str) -> Option<u32> {
+    if let Some(number) = bare(name) {
+        return (1..=RT_MAX).contains(&number).then_some(number);
+    }
+    let upper = name.to_ascii_uppercase();
+    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let named = (1..).zip(SIGNALS).map(|(number, name)| (name, number)).chain(ALIASES);
+    if let Some((_, number)) = named.into_iter().find(|(name, _)| &name[3..] == short) {
+        return Some(number);
+    }
+    let number = match short {
+        "RTMIN" => RT_MIN,
+        "RTMAX" => RT_MAX,
+        _ => match (short.strip_prefix("RTMIN+"), short.strip_prefix("RTMAX-")) {
+            (Some(n), _) => RT_MIN.checked_add(bare(n)?)?,
+            (_, Some(n)) => RT_MAX.checked_sub(bare(n)?)?,
+            _ => return None,
+        },
+    };
+    (RT_MIN..=RT_MAX).contains(&number).then_some(number)
+}
+
+/// A number without a sign, which `parse` would accept.
+fn bare(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}

@@ -1,0 +1,52 @@
+use super::*;
+
+#[test]
+fn every_signal_round_trips() {
+    for signal in 1..=64 {
+        assert_eq!(signal_number(&signal_name(signal)), Some(signal), "{}", signal_name(signal));
+    }
+}
+
+#[test]
+fn names() {
+    for (signal, name) in [
+        (libc::SIGHUP, "SIGHUP"),
+        (libc::SIGKILL, "SIGKILL"),
+        (libc::SIGSEGV, "SIGSEGV"),
+        (libc::SIGTERM, "SIGTERM"),
+        (libc::SIGCHLD, "SIGCHLD"),
+        (libc::SIGSTOP, "SIGSTOP"),
+        (libc::SIGWINCH, "SIGWINCH"),
+        (libc::SIGSYS, "SIGSYS"),
+        (32, "SIGRTMIN"),
+        (34, "SIGRTMIN+2"),
+        (64, "SIGRTMIN+32"),
+        (0, "0"),
+        (65, "65"),
+    ] {
+        assert_eq!(signal_name(signal as u32), name);
+    }
+}
+
+#[test]
+fn numbers() {
+    for (name, number) in [
+        ("kill", Some(9)),
+        ("sigterm", Some(15)),
+        ("SIGIOT", Some(6)),
+        ("SIGRTMAX", Some(64)),
+        ("SIGRTMAX-1", Some(63)),
+        ("RTMIN+3", Some(35)),
+        ("9", Some(9)),
+        ("0", None),
+        ("65", None),
+        ("SIGRTMIN+33", None),
+        ("SIGRTMIN++3", None),
+        ("SIGRTMAX-99", None),
+        ("SIGSIGKILL", None),
+        ("", None),
+        ("SIG", None),
+    ] {
+        assert_eq!(signal_number(name), number, "{name}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Where the recorder's values go: the dense indices of tables, and the positions of columns, all
+//! from the one table of kinds.
+
+use agent_ebpf::kinds::{KINDS, Kind};
+use capture_format::{ChunkBuilder, Schema};
+
+use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use crate::model::event_table;
+
+macro_rules! columns {
+    ($($(#[$doc:meta])* $module:ident = $table:ident { $($name:ident = $column:literal,)* })*) => {
+        $($(#[$doc])* pub mod $module {
+            use super::*;
+            $(#[doc = concat!("Column `", $column, "`.")] pub const $name: usize = dict_column($table, $column) as usize;)*
+        })*
+    };
+}
+
+columns! {
+    /// Columns of the process dictionary.
+    process = PROCESS {
+        PID = "pid", START = "start", PPID = "ppid", PNAME = "pname", NAME = "name", EXE = "exe", ARGS = "args",
+    }
+    /// Columns of the task dictionary.
+    task = TASK {
+        PROCESS = "process", TID = "tid", NAME = "name", UID = "uid", USER = "user", CGROUP = "cgroup",
+    }
+    /// Columns of the cgroup dictionary.
+    cgroup = CGROUP {
+        ID = "id", BIRTH = "birth", HIERARCHY = "hierarchy", PATH = "path", CONTAINER = "container",
+        RUNTIME = "runtime", CHAIN = "chain", POD_UID = "pod_uid",
+    }
+}
+
+/// Dense indices of the tables in the schema.
+#[derive(Clone, Copy, Debug)]
+pub struct TableIndex {
+    /// Process dictionary.
+    pub process: usize,
+    /// Task dictionary.
+    pub task: usize,
+    /// Cgroup dictionary.
+    pub cgroup: usize,
+    events: [usize; KINDS.len() + 1],
+}
+
+impl TableIndex {
+    /// Looks the tables up in the schema of this version.
+    ///
+    /// # Panics
+    /// If the schema is another one.
+    pub fn new(schema: &Schema) -> Self {
+        let of = |id| schema.index(id).expect("a table of our own schema");
+        let mut events = [0; KINDS.len() + 1];
+        for kind in KINDS {
+            events[kind as usize] = of(event_table(kind));
+        }
+        Self { process: of(PROCESS), task: of(TASK), cgroup: of(CGROUP), events }
+    }
+
+    /// The table of a kind.
+    #[inline]
+    pub fn event(&self, kind: Kind) -> usize {
+        self.events[kind as usize]
+    }
+}
+
+/// The chunk that rows are written to.
+pub struct Dictionaries<'a> {
+    /// The chunk.
+    pub builder: &'a mut ChunkBuilder,
+    /// Its number, counted from 1.
+    pub number: u64,
+    /// Where its tables are.
+    pub index: TableIndex,
+}

@@ -1,0 +1,154 @@
+//! Ring bytes to typed records. The rings are filled by our own programs, yet nothing is believed:
+//! a record that is too short is counted as damaged, not read.
+
+use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+
+/// Structs that may be read from any bytes of their length.
+///
+/// # Safety
+///
+/// `repr(C)`, made of integers alone, without padding.
+unsafe trait Plain: Copy {}
+
+// SAFETY: checked at their definitions.
+unsafe impl Plain for Header {}
+// SAFETY: as above.
+unsafe impl Plain for Syscall {}
+// SAFETY: as above.
+unsafe impl Plain for Fork {}
+// SAFETY: as above.
+unsafe impl Plain for Exit {}
+// SAFETY: as above.
+unsafe impl Plain for Rename {}
+// SAFETY: as above.
+unsafe impl Plain for [u64; 6] {}
+// SAFETY: as above.
+unsafe impl Plain for [u64; 3] {}
+// SAFETY: as above.
+unsafe impl Plain for [u32; 2] {}
+
+#[inline]
+fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
+    let bytes = bytes.get(at..at + size_of::<T>())?;
+    // SAFETY: long enough, any bytes are a value of a Plain type, and no alignment is asked for.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// When the record ended, ns of the boot clock; 0 if it is too short to tell.
+#[inline]
+pub fn time(bytes: &[u8]) -> u64 {
+    bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+}
+
+/// The kind of a record.
+#[inline]
+pub fn kind(bytes: &[u8]) -> Option<Kind> {
+    Kind::from_number(*bytes.get(std::mem::offset_of!(Header, kind))?)
+}
+
+/// A syscall record.
+pub struct SyscallRecord<'a> {
+    /// The fixed part.
+    pub call: Syscall,
+    /// Arguments; those that were not sent are 0.
+    pub args: [u64; 6],
+    /// First and second string.
+    pub strings: [&'a [u8]; 2],
+}
+
+/// Reads a syscall record.
+#[inline]
+pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
+    let call: Syscall = read(bytes, 0)?;
+    let after = size_of::<Syscall>();
+    let mut record = SyscallRecord { call, args: [0; 6], strings: [b"", b""] };
+    match call.head.class {
+        class::ARGS0 => {}
+        class::ARGS3 => {
+            let args: [u64; 3] = read(bytes, after)?;
+            record.args[..3].copy_from_slice(&args);
+        }
+        class::ARGS6 => record.args = read(bytes, after)?,
+        string_class => {
+            let room = *STR_SIZES.get(string_class.checked_sub(class::STR_SMALL)? as usize)?;
+            record.args = read(bytes, after)?;
+            let len: [u32; 2] = read(bytes, after + 48)?;
+            let start = std::mem::offset_of!(SyscallStrs<128>, bytes);
+            record.strings[0] = bytes.get(start..)?.get(..len[0] as usize)?;
+            record.strings[1] = bytes.get(start + room / 2..)?.get(..len[1] as usize)?;
+        }
+    }
+    Some(record)
+}
+
+/// Reads a fork record.
+pub fn fork(bytes: &[u8]) -> Option<Fork> {
+    read(bytes, 0)
+}
+
+/// Reads an exit record.
+pub fn exit(bytes: &[u8]) -> Option<Exit> {
+    read(bytes, 0)
+}
+
+/// Reads a rename record.
+pub fn rename(bytes: &[u8]) -> Option<Rename> {
+    read(bytes, 0)
+}
+
+/// An exec record: the struct is large, so only its parts are read.
+pub struct ExecRecord<'a> {
+    /// Everything but path and arguments.
+    pub fixed: Exec,
+    /// The path.
+    pub path: &'a [u8],
+    /// The arguments.
+    pub args: &'a [u8],
+}
+
+/// Reads an exec record.
+pub fn exec(bytes: &[u8]) -> Option<ExecRecord<'_>> {
+    if bytes.len() < size_of::<Exec>() {
+        return None;
+    }
+    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
+    let fixed: Exec = unsafe { bytes.as_ptr().cast::<Exec>().read_unaligned() };
+    let path = bytes.get(std::mem::offset_of!(Exec, path)..)?.get(..fixed.path_len as usize)?;
+    let args = bytes.get(std::mem::offset_of!(Exec, args)..)?.get(..fixed.args_len as usize)?;
+    Some(ExecRecord { fixed, path, args })
+}
+
+/// A cgroup record.
+pub struct CgroupRecord<'a> {
+    /// Common part.
+    pub head: Header,
+    /// The cgroup.
+    pub id: u64,
+    /// The moved task (attach): process and thread id.
+    pub moved: (u32, u32),
+    /// Whether the whole process moved (attach).
+    pub threadgroup: bool,
+    /// Effective user id of whoever did it.
+    pub uid: u32,
+    /// The cgroup's path.
+    pub path: &'a [u8],
+}
+
+/// Reads a cgroup record.
+pub fn cgroup(bytes: &[u8]) -> Option<CgroupRecord<'_>> {
+    if bytes.len() < size_of::<Cgroup>() {
+        return None;
+    }
+    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
+    let fixed: Cgroup = unsafe { bytes.as_ptr().cast::<Cgroup>().read_unaligned() };
+    let path = bytes.get(std::mem::offset_of!(Cgroup, path)..)?.get(..fixed.path_len as usize)?;
+    Some(CgroupRecord {
+        head: fixed.head,
+        id: fixed.id,
+        moved: (fixed.moved_pid, fixed.moved_tid),
+        threadgroup: fixed.threadgroup != 0,
+        uid: fixed.uid,
+        path,
+    })
+}

@@ -1,0 +1,235 @@
+//! Recording: from the rings to full chunks. See `ARCHITECTURE.md` for the flow.
+
+mod cgroups;
+pub mod clock;
+mod cmdline;
+mod columns;
+mod decode;
+mod drain;
+mod merge;
+mod processes;
+mod rows;
+mod secrets;
+mod sink;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use agent_ebpf::kinds::Kind;
+use capture_format::Schema;
+use thiserror::Error;
+
+pub use cgroups::{Busy, ContainerFilter};
+pub use drain::{Outcome, Stop};
+pub use sink::{Progress, Sink, Stages, to_file, to_function};
+
+use crate::containers::Hierarchy;
+use crate::kernel::{Capture, LoadError, Selection, Settings};
+use cgroups::Cgroups;
+use drain::Drain;
+use merge::Merge;
+use processes::Processes;
+use rows::{Rows, Wanted};
+
+/// Largest ring of a CPU, in bytes.
+const RING_MAX: u64 = 8 << 20;
+/// Smallest ring of a CPU, in bytes: the largest record must fit a few times.
+pub const RING_MIN: u64 = 64 << 10;
+/// Smallest lifecycle ring of a CPU, in bytes.
+const LIFECYCLE_MIN: u64 = 256 << 10;
+
+/// What to record.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Kinds to write.
+    pub kinds: Vec<Kind>,
+    /// Syscalls to record.
+    pub selection: Selection,
+    /// Only containers whose id starts with one of these.
+    pub containers: ContainerFilter,
+    /// Bytes of each CPU's ring; by default 1 % of memory in all, at most 8 MiB each.
+    pub ring_bytes: Option<u64>,
+    /// The hierarchy that identifies cgroups.
+    pub hierarchy: Hierarchy,
+    /// Only this process and its descendants, from its exec on.
+    pub tree_pid: Option<u32>,
+    /// A process to leave out.
+    pub reader_pid: Option<u32>,
+    /// Whether values of secret flags are recorded.
+    pub keep_secrets: bool,
+    /// Whether chunks are handed over as soon as possible.
+    pub live: bool,
+}
+
+/// Why recording cannot begin.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The kernel side.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// More than one container fits.
+    #[error("`--container {prefix}` fits {count} containers: {list}; write more of the id", count = ids.len(), list = ids.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// What it fits.
+        ids: Vec<String>,
+    },
+}
+
+/// A capture that runs.
+pub struct Recording {
+    stop: Arc<Stop>,
+    drain: JoinHandle<Outcome>,
+}
+
+impl Recording {
+    /// Ends the capture; what is in the rings is still written.
+    pub fn stop(&self) {
+        self.stop.set();
+        self.drain.thread().unpark();
+    }
+
+    /// Whether the drain has ended, by itself or because it was told to.
+    pub fn is_finished(&self) -> bool {
+        self.drain.is_finished()
+    }
+
+    /// Waits for the end of the drain.
+    pub fn join(self) -> Outcome {
+        self.drain.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// The programs, loaded but not attached: until [`Prepared::start`] nothing costs anything.
+pub struct Prepared {
+    kernel: Capture,
+    merge: Merge,
+    request: Request,
+    ring_bytes: u64,
+}
+
+/// Loads what the request needs.
+///
+/// # Errors
+///
+/// The kernel refuses, or a container prefix fits several containers.
+pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
+    let cpus = u64::from(crate::kernel::online_cpus());
+    let ring_bytes = ring_size(request.ring_bytes, memory_bytes(), cpus);
+    let lifecycle_bytes = (ring_bytes / 8).max(LIFECYCLE_MIN);
+    let cgroups = if request.containers.is_open() {
+        None
+    } else {
+        let cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+        check_prefixes(&request.containers, &cgroups.containers())?;
+        Some(cgroups.wanted_ids())
+    };
+    let settings = Settings {
+        selection: request.selection.clone(),
+        cgroups,
+        tree_pid: request.tree_pid,
+        reader_pid: request.reader_pid,
+        ring_bytes: ring_bytes as u32,
+        lifecycle_bytes: lifecycle_bytes as u32,
+        hierarchy: request.hierarchy.clone(),
+    };
+    let (kernel, rings) = Capture::load(&settings)?;
+    Ok(Prepared { kernel, merge: Merge::new(rings), request, ring_bytes })
+}
+
+impl Prepared {
+    /// The programs as the kernel sees them.
+    pub fn kernel(&self) -> &Capture {
+        &self.kernel
+    }
+
+    /// Attaches the hooks, then looks who is there, then starts the drain.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn start(
+        self,
+        schema: &Arc<Schema>,
+        sink: Sink,
+        progress: &Arc<Progress>,
+    ) -> Result<Recording, RecordError> {
+        let Self { mut kernel, merge, request, ring_bytes } = self;
+        kernel.attach()?;
+        let filter = request.containers.clone();
+        let filtered = !filter.is_open();
+        let cgroups = Cgroups::scan(request.hierarchy.clone(), filter);
+        if filtered {
+            // One that was created between the first look and the attachment is in no event.
+            for id in cgroups.wanted_ids() {
+                kernel.set_allowed(id, true)?;
+            }
+        }
+        let tasks = kernel.scan_tasks()?;
+        let mut processes = Processes::new(request.keep_secrets);
+        processes.add_scan(&tasks);
+        let arguments = cmdline::read_in_background(&tasks);
+        let wanted = Wanted::new(&request.kinds);
+        let rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
+        let drain =
+            Drain::new(kernel, merge, rows, sink, arguments, progress.clone(), ring_bytes, request.live);
+        let stop = Arc::new(Stop::default());
+        let told = stop.clone();
+        let failed = progress.clone();
+        let drain = std::thread::Builder::new()
+            .name("ktape-drain".to_owned())
+            .spawn(move || {
+                let outcome = drain.run(&told);
+                failed.events.store(outcome.events, Ordering::Relaxed);
+                outcome
+            })
+            .map_err(|source| LoadError::Io { what: "start the drain's thread", source })?;
+        Ok(Recording { stop, drain })
+    }
+}
+
+fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), RecordError> {
+    for prefix in filter.prefixes() {
+        let ids: Vec<String> =
+            known.iter().filter(|id| crate::containers::matches_prefix(id, prefix)).cloned().collect();
+        if ids.len() > 1 && !ids.contains(prefix) {
+            return Err(RecordError::Ambiguous { prefix: prefix.clone(), ids });
+        }
+        if ids.is_empty() {
+            tracing::warn!("no container's id starts with `{prefix}`; waiting for one");
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of each CPU's ring: a power of two.
+fn ring_size(asked: Option<u64>, memory: u64, cpus: u64) -> u64 {
+    let size = asked.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, 1 << 30);
+    // Rounding a default up would exceed the budget.
+    match asked {
+        Some(_) => size.next_power_of_two(),
+        None => (1 << size.ilog2()).min(RING_MAX),
+    }
+}
+
+fn memory_bytes() -> u64 {
+    // SAFETY: constant questions.
+    let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    pages.max(0) as u64 * size.max(0) as u64
+}
+
+/// Puts the calling thread before the workload that it records: when a machine is full of
+/// runnable threads, the recorder must still get its turn in time, and what it takes is bounded by
+/// what the workload produces. Without the right to do so it stays as it is.
+pub(crate) fn prefer_this_thread() {
+    const NICE: i32 = -15;
+    // SAFETY: integers only; thread 0 is the calling one.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}

@@ -1,0 +1,369 @@
+//! Who is who: processes and threads by id, as of the moment that the drain has reached.
+//!
+//! Filled from the scan at start, kept up to date by lifecycle events in time order. Ids of ended
+//! threads stay known for a while, since events may come late.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use agent_ebpf::records::{COMM_LEN, TaskInfo, flags};
+use capture_format::StrId;
+use rustc_hash::FxHashMap;
+
+use super::cgroups::Cgroups;
+use super::columns::{Dictionaries, process as p, task as t};
+use super::secrets;
+use super::users::Users;
+use crate::kernel::ScannedTask;
+
+/// How many ended threads stay known.
+const GRAVEYARD: usize = 8192;
+
+/// A process.
+#[derive(Clone, Debug, Default)]
+struct Process {
+    pid: u32,
+    start: u64,
+    ppid: u32,
+    pname: Arc<[u8]>,
+    name: Arc<[u8]>,
+    exe: Arc<[u8]>,
+    args: Arc<[u8]>,
+    /// Counts changes, so that rows written before one are not used after it.
+    version: u32,
+    row: CachedRow,
+}
+
+/// A row of the chunk with this number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CachedRow {
+    /// The chunk; 0 is none.
+    pub chunk: u64,
+    /// The row.
+    pub row: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Thread {
+    process: u32,
+    name: Arc<[u8]>,
+    /// The path of an exec whose return is still to come.
+    exec_path: Option<ExecPath>,
+    row: CachedRow,
+    row_of: (u64, u32, u32),
+    /// Which thread of this id it is, for [`Processes::bury`].
+    incarnation: u32,
+}
+
+/// The path that an exec was given.
+#[derive(Clone, Debug)]
+pub struct ExecPath {
+    /// As the kernel copied it.
+    pub path: Box<[u8]>,
+    /// `STR0_*` of the exec event.
+    pub bits: u32,
+}
+
+/// All that are known.
+pub struct Processes {
+    processes: Vec<Process>,
+    free: Vec<u32>,
+    users_of: Vec<u32>,
+    threads: FxHashMap<u32, Thread>,
+    dead: VecDeque<(u32, u32)>,
+    incarnations: u32,
+    empty: Arc<[u8]>,
+    keep_secrets: bool,
+}
+
+/// The bytes before the first NUL.
+pub fn comm(bytes: &[u8; COMM_LEN]) -> &[u8] {
+    let len = bytes.iter().position(|b| *b == 0).unwrap_or(COMM_LEN);
+    &bytes[..len]
+}
+
+impl Processes {
+    /// Nobody is known yet.
+    pub fn new(keep_secrets: bool) -> Self {
+        Self {
+            processes: Vec::new(),
+            free: Vec::new(),
+            users_of: Vec::new(),
+            threads: FxHashMap::default(),
+            dead: VecDeque::new(),
+            incarnations: 0,
+            empty: Arc::from(&b""[..]),
+            keep_secrets,
+        }
+    }
+
+    /// Takes in the scan at start.
+    pub fn add_scan(&mut self, tasks: &[ScannedTask]) {
+        let names: FxHashMap<u32, &[u8; COMM_LEN]> =
+            tasks.iter().filter(|t| t.info.pid == t.info.tid).map(|t| (t.info.pid, &t.info.comm)).collect();
+        let mut by_pid: FxHashMap<u32, u32> = FxHashMap::default();
+        for task in tasks {
+            let info: &TaskInfo = &task.info;
+            let process = *by_pid.entry(info.pid).or_insert_with(|| {
+                self.add_process(Process {
+                    pid: info.pid,
+                    start: info.leader_start,
+                    ppid: info.ppid,
+                    pname: names.get(&info.ppid).map_or_else(|| self.empty.clone(), |n| Arc::from(comm(n))),
+                    name: Arc::from(comm(&info.leader_comm)),
+                    exe: self.empty.clone(),
+                    args: self.empty.clone(),
+                    ..Process::default()
+                })
+            });
+            if info.pid == info.tid {
+                self.processes[process as usize].exe = Arc::from(&task.exe[..]);
+            }
+            self.add_thread(info.tid, process, Arc::from(comm(&info.comm)));
+        }
+    }
+
+    /// Takes in the arguments of a process that was there before, read meanwhile by somebody who
+    /// may wait for them.
+    pub fn set_args(&mut self, pid: u32, start: u64, args: &[u8]) {
+        let Some(thread) = self.threads.get(&pid) else { return };
+        let process = &mut self.processes[thread.process as usize];
+        if process.start == start && process.args.is_empty() {
+            process.args = Arc::from(mask(args, self.keep_secrets));
+            process.version += 1;
+        }
+    }
+
+    fn add_process(&mut self, process: Process) -> u32 {
+        if let Some(index) = self.free.pop() {
+            self.processes[index as usize] = process;
+            self.users_of[index as usize] = 0;
+            return index;
+        }
+        self.processes.push(process);
+        self.users_of.push(0);
+        self.processes.len() as u32 - 1
+    }
+
+    fn add_thread(&mut self, tid: u32, process: u32, name: Arc<[u8]>) {
+        self.incarnations = self.incarnations.wrapping_add(1);
+        self.users_of[process as usize] += 1;
+        let thread = Thread {
+            process,
+            name,
+            exec_path: None,
+            row: CachedRow::default(),
+            row_of: (0, 0, 0),
+            incarnation: self.incarnations,
+        };
+        if let Some(old) = self.threads.insert(tid, thread) {
+            self.release(old.process);
+        }
+    }
+
+    fn release(&mut self, process: u32) {
+        let users = &mut self.users_of[process as usize];
+        *users -= 1;
+        if *users == 0 {
+            self.processes[process as usize] = Process::default();
+            self.free.push(process);
+        }
+    }
+
+    /// The thread with this id, made up if nobody has told of it.
+    fn thread_index(&mut self, pid: u32, tid: u32) -> u32 {
+        if let Some(thread) = self.threads.get(&tid) {
+            return thread.process;
+        }
+        let process = match self.threads.get(&pid) {
+            Some(leader) => leader.process,
+            None => self.add_process(Process {
+                pid,
+                pname: self.empty.clone(),
+                name: self.empty.clone(),
+                exe: self.empty.clone(),
+                args: self.empty.clone(),
+                ..Process::default()
+            }),
+        };
+        let name = self.processes[process as usize].name.clone();
+        self.add_thread(tid, process, name);
+        process
+    }
+
+    /// A new task.
+    pub fn fork(&mut self, fork: &agent_ebpf::records::Fork) {
+        let parent = self.thread_index(fork.head.pid, fork.head.tid);
+        let name: Arc<[u8]> = Arc::from(comm(&fork.comm));
+        let process = if fork.child_pid == fork.head.pid {
+            parent
+        } else {
+            let from = &self.processes[parent as usize];
+            let child = Process {
+                pid: fork.child_pid,
+                start: fork.child_start,
+                ppid: fork.head.pid,
+                pname: from.name.clone(),
+                name: name.clone(),
+                exe: from.exe.clone(),
+                args: from.args.clone(),
+                ..Process::default()
+            };
+            self.add_process(child)
+        };
+        self.add_thread(fork.child_tid, process, name);
+    }
+
+    /// A new program. Returns the name that the thread had before.
+    pub fn exec(&mut self, exec: &agent_ebpf::records::Exec, path: &[u8], args: &[u8]) -> Arc<[u8]> {
+        let (pid, tid) = (exec.head.pid, exec.head.tid);
+        let old_name = self
+            .threads
+            .get(&exec.old_tid)
+            .or_else(|| self.threads.get(&tid))
+            .map_or_else(|| self.empty.clone(), |thread| thread.name.clone());
+        if exec.old_tid != tid
+            && let Some(old) = self.threads.remove(&exec.old_tid)
+        {
+            self.release(old.process);
+        }
+        let process = self.thread_index(pid, tid);
+        let name: Arc<[u8]> = Arc::from(comm(&exec.comm));
+        let row = &mut self.processes[process as usize];
+        row.name = name.clone();
+        row.exe = Arc::from(path);
+        row.args = Arc::from(mask(args, self.keep_secrets));
+        row.version += 1;
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.name = name;
+            thread.row = CachedRow::default();
+            thread.exec_path = Some(ExecPath {
+                path: path.into(),
+                bits: exec.head.flags & (flags::STR0_UNREAD | flags::STR0_CUT),
+            });
+        }
+        old_name
+    }
+
+    /// The path of this thread's exec, for the record of the call that returns from it.
+    pub fn take_exec_path(&mut self, tid: u32) -> Option<ExecPath> {
+        self.threads.get_mut(&tid)?.exec_path.take()
+    }
+
+    /// The arguments of this thread's program, secrets masked.
+    pub fn args_of(&self, tid: u32) -> Arc<[u8]> {
+        match self.threads.get(&tid) {
+            Some(thread) => self.processes[thread.process as usize].args.clone(),
+            None => self.empty.clone(),
+        }
+    }
+
+    /// A new name.
+    pub fn rename(&mut self, pid: u32, tid: u32, comm_bytes: &[u8; COMM_LEN]) {
+        let process = self.thread_index(pid, tid);
+        let name: Arc<[u8]> = Arc::from(comm(comm_bytes));
+        if pid == tid {
+            let row = &mut self.processes[process as usize];
+            row.name = name.clone();
+            row.version += 1;
+        }
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.name = name;
+            thread.row = CachedRow::default();
+        }
+    }
+
+    /// A thread ended. It stays known for late events.
+    pub fn bury(&mut self, tid: u32) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        self.dead.push_back((tid, thread.incarnation));
+        if self.dead.len() > GRAVEYARD
+            && let Some((tid, incarnation)) = self.dead.pop_front()
+            && self.threads.get(&tid).is_some_and(|thread| thread.incarnation == incarnation)
+            && let Some(thread) = self.threads.remove(&tid)
+        {
+            self.release(thread.process);
+        }
+    }
+
+    /// The row of the task dictionary for an event of this thread, written if this chunk has
+    /// none yet.
+    #[inline]
+    pub fn task_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        users: &mut Users,
+        (pid, tid): (u32, u32),
+        cgroup: u64,
+        uid: u32,
+    ) -> u32 {
+        if let Some(thread) = self.threads.get(&tid)
+            && thread.row.chunk == chunk.number
+            && thread.row_of == (cgroup, uid, self.processes[thread.process as usize].version)
+        {
+            return thread.row.row;
+        }
+        self.new_task_row(chunk, cgroups, users, (pid, tid), cgroup, uid)
+    }
+
+    #[cold]
+    fn new_task_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        users: &mut Users,
+        (pid, tid): (u32, u32),
+        cgroup: u64,
+        uid: u32,
+    ) -> u32 {
+        let cgroup_row = cgroups.row(chunk, cgroup);
+        let index = self.thread_index(pid, tid);
+        let process_row = self.process_row(chunk, index);
+        let name = match self.threads.get(&tid) {
+            Some(thread) => thread.name.clone(),
+            None => self.empty.clone(),
+        };
+        let name = chunk.builder.intern(&name);
+        let user = chunk.builder.intern(users.name(uid));
+        let table = chunk.builder.table_at(chunk.index.task);
+        table.push_ref(t::PROCESS, process_row);
+        table.push_u64(t::TID, u64::from(tid));
+        table.push_bytes(t::NAME, name);
+        table.push_u64(t::UID, u64::from(uid));
+        table.push_bytes(t::USER, user);
+        table.push_ref(t::CGROUP, cgroup_row);
+        let row = table.end_row();
+        let version = self.processes[index as usize].version;
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.row = CachedRow { chunk: chunk.number, row };
+            thread.row_of = (cgroup, uid, version);
+        }
+        row
+    }
+
+    fn process_row(&mut self, chunk: &mut Dictionaries<'_>, index: u32) -> u32 {
+        let process = &mut self.processes[index as usize];
+        // The version is part of the number, so that a changed process gets a new row.
+        let key = chunk.number << 32 | u64::from(process.version);
+        if process.row.chunk == key {
+            return process.row.row;
+        }
+        let strings: [StrId; 4] =
+            [&process.pname, &process.name, &process.exe, &process.args].map(|s| chunk.builder.intern(s));
+        let table = chunk.builder.table_at(chunk.index.process);
+        table.push_u64(p::PID, u64::from(process.pid));
+        table.push_u64(p::START, process.start);
+        table.push_u64(p::PPID, u64::from(process.ppid));
+        table.push_bytes(p::PNAME, strings[0]);
+        table.push_bytes(p::NAME, strings[1]);
+        table.push_bytes(p::EXE, strings[2]);
+        table.push_bytes(p::ARGS, strings[3]);
+        process.row = CachedRow { chunk: key, row: table.end_row() };
+        process.row.row
+    }
+}
+
+fn mask(args: &[u8], keep: bool) -> std::borrow::Cow<'_, [u8]> {
+    if keep { args.into() } else { secrets::mask(args) }
+}

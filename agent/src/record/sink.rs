@@ -1,0 +1,204 @@
+//! Where full chunks go: encoded by one thread, written by another, or shown live.
+//!
+//! Both queues are short and bounded. When the first is full the drain stops reading the flood
+//! rings, so that what is lost is counted in the kernel, by cgroup; lifecycle events are still read.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use capture_format::{
+    ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Header, Schema, SegmentWriter,
+};
+
+/// Chunks that may wait to be encoded.
+const QUEUE: usize = 2;
+/// Chunks that may wait to be written.
+const WRITE_QUEUE: usize = 4;
+
+/// What the stages tell while they run.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Events in chunks that are handed over.
+    pub events: AtomicU64,
+    /// Events lost, at any stage.
+    pub lost: AtomicU64,
+    /// Bytes written.
+    pub bytes: AtomicU64,
+    /// Set when a stage cannot go on.
+    pub failed: AtomicBool,
+}
+
+/// A stage's thread, with whatever its output is.
+pub type Stage<T> = JoinHandle<Result<T, FormatError>>;
+
+/// The end of the drain's pipeline.
+pub struct Sink {
+    sender: SyncSender<ChunkBuilder>,
+    recycled: Receiver<ChunkBuilder>,
+    schema: Arc<Schema>,
+    spare: Option<ChunkBuilder>,
+}
+
+impl Sink {
+    /// A builder to fill: one that was used before, if there is one.
+    pub fn builder(&mut self) -> ChunkBuilder {
+        if let Some(builder) = self.spare.take() {
+            return builder;
+        }
+        self.recycled.try_recv().unwrap_or_else(|_| ChunkBuilder::new(self.schema.clone()))
+    }
+
+    /// Takes an unused builder back.
+    pub fn keep(&mut self, builder: ChunkBuilder) {
+        self.spare = Some(builder);
+    }
+
+    /// Hands over a full chunk, or gives it back if there is no room for it now.
+    ///
+    /// # Errors
+    ///
+    /// The chunk, and whether it makes sense to try again.
+    pub fn send(&self, builder: ChunkBuilder) -> Result<(), (ChunkBuilder, bool)> {
+        self.sender.try_send(builder).map_err(|error| match error {
+            TrySendError::Full(builder) => (builder, true),
+            TrySendError::Disconnected(builder) => (builder, false),
+        })
+    }
+}
+
+/// The threads behind a [`Sink`].
+pub struct Stages<W> {
+    encoder: JoinHandle<Result<(), FormatError>>,
+    writer: Stage<W>,
+}
+
+impl<W> Stages<W> {
+    /// Waits for both; the drain must have dropped the [`Sink`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever stopped one of them.
+    pub fn join(self) -> Result<W, FormatError> {
+        let encoded = self.encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let written = self.writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        encoded.and(written)
+    }
+
+    /// Whether both have ended.
+    pub fn is_finished(&self) -> bool {
+        self.encoder.is_finished() && self.writer.is_finished()
+    }
+}
+
+/// Counts what is written.
+#[derive(Debug)]
+struct Counted<W> {
+    out: W,
+    progress: Arc<Progress>,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.progress.bytes.fetch_add(written as u64, Ordering::Relaxed);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Starts the stages that write a file: the header at once, the index at the end.
+///
+/// # Errors
+///
+/// The header cannot be written, or zstd not be started.
+pub fn to_file<W: Write + Send + 'static>(
+    out: W,
+    header: &Header,
+    level: i32,
+    progress: &Arc<Progress>,
+) -> Result<(Sink, Stages<W>), FormatError> {
+    let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
+    let (recycle, recycled) = channel();
+    let (blocks_in, blocks) = sync_channel::<EncodedBlock>(WRITE_QUEUE);
+    let out = Counted { out, progress: progress.clone() };
+    let mut writer = SegmentWriter::new(out, header)?;
+    let mut encoder = Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?;
+    let shared = progress.clone();
+    let encoder = spawn("ktape-encode", move || {
+        let result = (|| {
+            for mut builder in chunks {
+                let block = encoder.encode(&builder)?;
+                builder.clear();
+                // The drain may be gone already.
+                let _ = recycle.send(builder);
+                if blocks_in.send(block).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })();
+        if result.is_err() {
+            shared.failed.store(true, Ordering::Release);
+        }
+        result
+    });
+    let shared = progress.clone();
+    let writer = spawn("ktape-write", move || {
+        let result = (|| {
+            for block in blocks {
+                writer.write_block(block)?;
+            }
+            Ok(writer.finish()?.out)
+        })();
+        if result.is_err() {
+            shared.failed.store(true, Ordering::Release);
+        }
+        result
+    });
+    let sink = Sink { sender, recycled, schema: header.schema.clone(), spare: None };
+    Ok((sink, Stages { encoder, writer }))
+}
+
+/// Hands chunks to a function instead of a file: the live view.
+pub fn to_function<T: Send + 'static>(
+    schema: Arc<Schema>,
+    mut show: impl FnMut(ChunkBuilder) -> Result<(), FormatError> + Send + 'static,
+    done: impl FnOnce() -> T + Send + 'static,
+    progress: &Arc<Progress>,
+) -> (Sink, Stages<T>) {
+    let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
+    let (recycle, recycled) = channel();
+    let shared = progress.clone();
+    let encoder = spawn("ktape-view", move || {
+        // Nothing comes back: a shown chunk keeps its builder.
+        drop(recycle);
+        let result = (|| {
+            for builder in chunks {
+                show(builder)?;
+            }
+            Ok(())
+        })();
+        if result.is_err() {
+            shared.failed.store(true, Ordering::Release);
+        }
+        result
+    });
+    let writer = spawn("ktape-done", move || Ok(done()));
+    (Sink { sender, recycled, schema, spare: None }, Stages { encoder, writer })
+}
+
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            super::prefer_this_thread();
+            body()
+        })
+        .expect("the system has room for one more thread")
+}

@@ -1,0 +1,126 @@
+//! `--container`: a name, or a prefix of an id that fits one container alone.
+
+use std::collections::BTreeSet;
+
+use crate::model::Names;
+use crate::text::escape::{Place, escaped};
+
+/// How many candidates an error lists.
+const LISTED: usize = 10;
+
+/// More than one container fits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("container `{wanted}` is ambiguous: {}", .candidates.join(", "))]
+pub struct Ambiguous {
+    /// What was asked for.
+    pub wanted: String,
+    /// The ids that fit.
+    pub candidates: Vec<String>,
+}
+
+/// The containers that captures mention.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    ids: BTreeSet<Vec<u8>>,
+}
+
+impl Known {
+    /// Adds the containers of a chain (ids joined by `>`); whether there was a new one.
+    pub fn add_chain(&mut self, chain: &[u8]) -> bool {
+        let mut new = false;
+        for id in elements(chain) {
+            if !self.ids.contains(id) {
+                new |= self.ids.insert(id.to_vec());
+            }
+        }
+        new
+    }
+
+    /// The ids, in order.
+    pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.ids.iter().map(Vec::as_slice)
+    }
+
+    /// The ids that `wanted` stands for: the one that it is, else those that it begins.
+    ///
+    /// # Errors
+    /// If it begins several.
+    pub fn by_prefix(&self, wanted: &[u8]) -> Result<Option<&[u8]>, Ambiguous> {
+        if let Some(id) = self.ids.get(wanted) {
+            return Ok(Some(id));
+        }
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let fitting: Vec<&[u8]> = self
+            .ids
+            .range(wanted.to_vec()..)
+            .take_while(|id| id.starts_with(wanted))
+            .take(LISTED + 1)
+            .map(Vec::as_slice)
+            .collect();
+        if fitting.len() < 2 {
+            return Ok(fitting.first().copied());
+        }
+        let mut candidates: Vec<String> =
+            fitting.iter().take(LISTED).map(|id| escaped(id, Place::Free).into_owned()).collect();
+        if fitting.len() > LISTED {
+            candidates.push("...".to_owned());
+        }
+        Err(Ambiguous { wanted: escaped(wanted, Place::Free).into_owned(), candidates })
+    }
+}
+
+/// The containers that a question is about.
+#[derive(Clone, Debug, Default)]
+pub struct Containers {
+    wanted: Vec<String>,
+    ids: Vec<Vec<u8>>,
+    unknown: Vec<String>,
+}
+
+impl Containers {
+    /// Those with these names or id prefixes, once [`Self::resolve`] has found them.
+    pub fn new(wanted: Vec<String>) -> Self {
+        Self { unknown: wanted.clone(), wanted, ids: Vec::new() }
+    }
+
+    /// Finds the containers among those that are known. To be repeated when more become known.
+    ///
+    /// # Errors
+    /// If a prefix fits several. Several containers with one name are all meant.
+    pub fn resolve(&mut self, known: &Known, names: &Names) -> Result<(), Ambiguous> {
+        self.ids.clear();
+        self.unknown.clear();
+        for wanted in &self.wanted {
+            let named: Vec<Vec<u8>> = names.ids_named(wanted).map(<[u8]>::to_vec).collect();
+            if !named.is_empty() {
+                self.ids.extend(named);
+                continue;
+            }
+            match known.by_prefix(wanted.as_bytes())? {
+                Some(id) => self.ids.push(id.to_vec()),
+                None => self.unknown.push(wanted.clone()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What fits no container.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Whether a chain (ids joined by `>`) has one of the containers.
+    pub fn match_chain(&self, chain: &[u8]) -> bool {
+        elements(chain).any(|id| self.ids.iter().any(|wanted| wanted == id))
+    }
+}
+
+/// The ids of a chain.
+pub fn elements(chain: &[u8]) -> impl Iterator<Item = &[u8]> {
+    chain.split(|b| *b == b'>').filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! Reading captures: which chunks can matter, which of their events do, and in which order they come.
+
+pub mod containers;
+pub mod copy;
+pub mod input;
+pub mod merge;
+pub mod open;
+pub mod question;
+pub mod sink;
+pub mod stream;
+
+#[cfg(test)]
+mod tests;
+
+pub use containers::{Containers, Known};
+pub use copy::copy_matching;
+pub use input::{Capture, Input, InputError};
+pub use merge::{Outcome, replay_files};
+pub use question::{LossTally, Question};
+pub use sink::{Flow, Pace, PrintSink, Sink};
+pub use stream::replay_stream;

@@ -1,0 +1,185 @@
+//! What is asked of a capture, and how each chunk, each event and each loss answers.
+
+use std::collections::BTreeMap;
+
+use agent_ebpf::kinds::{Kind, Ty};
+use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
+
+use crate::filter::prune::{self, Lost};
+use crate::filter::{Context, Evaluator, Filter};
+use crate::model::{Binding, ChunkView, Rows, column};
+
+use super::containers::Containers;
+
+/// What is asked. Everything that is not set lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Events of these containers.
+    pub containers: Option<Containers>,
+    /// Events that had not ended before this, wall-clock ns.
+    pub from: Option<i64>,
+    /// Events that had begun by this, wall-clock ns.
+    pub to: Option<i64>,
+    /// Events that pass; its times are resolved.
+    pub filter: Option<Filter>,
+}
+
+/// What a chunk has to offer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Skip,
+    /// Lost events that might have matched.
+    LossOnly,
+    /// Maybe events that match.
+    Read,
+}
+
+/// Lost events that might have matched, by where they were lost.
+#[derive(Clone, Debug, Default)]
+pub struct LossTally {
+    /// All of them.
+    pub total: u64,
+    /// By kind and stage.
+    pub by: BTreeMap<(String, String), u64>,
+}
+
+impl Question {
+    /// Whether lost events are part of the answer itself, not only told along with it.
+    pub fn asks_for_loss(&self) -> bool {
+        self.filter.as_ref().is_some_and(Filter::asks_for_loss)
+    }
+
+    /// What a chunk has to offer, from its summary alone.
+    pub fn verdict(&self, binding: &Binding, summary: &ChunkSummary) -> Verdict {
+        let wall = |boot: u64| (boot as i64).saturating_add(summary.wall_offset);
+        if self.from.is_some_and(|from| wall(summary.end_max) < from) {
+            return Verdict::Skip;
+        }
+        // Losses may have happened long before the chunk in which they are told.
+        let lossy = binding.table_of(Kind::Loss).is_some_and(|t| summary.rows(t.id) > 0);
+        let otherwise = if lossy { Verdict::LossOnly } else { Verdict::Skip };
+        if self.to.is_some_and(|to| wall(summary.start_min) > to) {
+            return otherwise;
+        }
+        if let Some(containers) = &self.containers
+            && !prune::chains(binding, summary)
+                .may_contain(|v| matches!(v, SummaryValue::Bytes(chain) if containers.match_chain(chain)))
+        {
+            return otherwise;
+        }
+        match &self.filter {
+            Some(filter) if !prune::may_match(filter.expr(), binding, summary) => otherwise,
+            _ => Verdict::Read,
+        }
+    }
+
+    /// The rows of a table that match, ascending. Loss rows match if they are asked for.
+    pub fn matching<'c>(
+        &self,
+        view: &ChunkView<'c>,
+        rows: &Rows<'c>,
+        evaluator: Option<&mut Evaluator<'_, 'c>>,
+        in_containers: Option<&[bool]>,
+    ) -> Vec<u32> {
+        let mut selected: Vec<u32> = (0..rows.len() as u32).collect();
+        let summary = view.chunk.summary();
+        if let Some(from) = self.from.filter(|from| view.wall(summary.end_min) < *from) {
+            selected.retain(|row| view.wall(rows.end(*row as usize)) >= from);
+        }
+        if let Some(to) = self.to.filter(|to| view.wall(summary.end_max) > *to) {
+            selected.retain(|row| view.wall(rows.start(*row as usize)) <= to);
+        }
+        if let Some(answers) = in_containers {
+            let inside = |cgroup: Option<u32>| cgroup.is_some_and(|c| answers.get(c as usize) == Some(&true));
+            let others = cgroup_columns(rows);
+            selected.retain(|row| {
+                let row = *row as usize;
+                inside(view.subject_cgroup(rows, row))
+                    || others.iter().any(|refs| inside(refs.get(row).copied()))
+            });
+        }
+        if let Some(evaluator) = evaluator {
+            evaluator.retain(rows, &mut selected);
+        }
+        selected
+    }
+
+    /// For each cgroup of a chunk whether it is in one of the containers.
+    pub fn in_containers(&self, view: &ChunkView<'_>) -> Option<Vec<bool>> {
+        let containers = self.containers.as_ref()?;
+        Some(
+            (0..view.cgroup_rows() as u32)
+                .map(|row| containers.match_chain(view.cgroup(row).chain))
+                .collect(),
+        )
+    }
+
+    /// The loss rows that tell of events which might have matched; those are added to the tally.
+    pub fn losses(
+        &self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        tally: &mut LossTally,
+    ) -> Vec<u32> {
+        let mut matching = Vec::new();
+        for row in 0..rows.len() {
+            let number = |own: u16| rows.number(own, row).unwrap_or(0);
+            let to = view.wall(rows.end(row));
+            let from = number(const { column(Kind::Loss, "from") });
+            let lost = Lost {
+                kind: number(const { column(Kind::Loss, "kind") }),
+                cgroup: view.subject_cgroup(rows, row),
+                from: if from == 0 { i64::MIN } else { view.wall(from).min(to) },
+                to,
+            };
+            if !self.might_match(context, view, &lost) {
+                continue;
+            }
+            let count = number(const { column(Kind::Loss, "count") });
+            tally.total += count;
+            let kind = match view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind) {
+                Some(table) => table.name.clone(),
+                None => "unknown".to_owned(),
+            };
+            let stage = rows.bytes(const { column(Kind::Loss, "stage") }, row).unwrap_or_default();
+            let stage = String::from_utf8_lossy(stage).into_owned();
+            *tally.by.entry((kind, stage)).or_default() += count;
+            matching.push(row as u32);
+        }
+        matching
+    }
+
+    fn might_match(&self, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
+        // A lost call may have begun at any time, so only its end can rule it out.
+        if self.from.is_some_and(|from| lost.to < from) || self.to.is_some_and(|to| lost.from > to) {
+            return false;
+        }
+        if let Some(containers) = &self.containers {
+            let cgroup = lost.cgroup.map(|row| view.cgroup(row)).filter(|c| c.is_known());
+            if cgroup.is_some_and(|c| !containers.match_chain(c.chain)) {
+                return false;
+            }
+        }
+        match &self.filter {
+            Some(filter) if !filter.asks_for_loss() => {
+                prune::may_match_lost(filter.expr(), context, view, lost)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// The columns of a kind that name further cgroups: a new one, a child's.
+fn cgroup_columns<'c>(rows: &Rows<'c>) -> Vec<&'c [u32]> {
+    rows.event
+        .columns
+        .iter()
+        .filter(|c| c.ty == Some(Ty::Cgroup) && rows.event.kind != Some(Kind::Loss))
+        .filter_map(|c| match rows.table.column(c.index) {
+            Ok(ColumnView::Ref(_, refs)) => Some(refs),
+            _ => None,
+        })
+        .collect()
+}

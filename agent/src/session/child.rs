@@ -1,0 +1,127 @@
+//! The command that is recorded: forked first, so that its id is known, executed when the hooks are
+//! attached.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::oneshot;
+
+/// A child that waits before its exec.
+pub struct Waiting {
+    /// Its process id.
+    pub pid: u32,
+    go: File,
+    exit: oneshot::Receiver<std::io::Result<ExitStatus>>,
+    _waiter: JoinHandle<()>,
+}
+
+/// A child that runs.
+pub struct Running {
+    /// Its process id.
+    pub pid: u32,
+    /// Becomes ready when it has ended, or could not be executed.
+    pub exit: oneshot::Receiver<std::io::Result<ExitStatus>>,
+}
+
+/// Forks the command.
+///
+/// # Errors
+///
+/// There is no such program, or no process can be made.
+pub fn fork(command: &[OsString]) -> Result<Waiting> {
+    let (program, args) = command.split_first().context("no command given after --")?;
+    let path = find(program)?;
+    let (go_read, go_write) = pipe()?;
+    let (pid_read, pid_write) = pipe()?;
+    let (sender, exit) = oneshot::channel();
+    let mut child = Command::new(&path);
+    child.arg0(program).args(args);
+    let (go_fd, pid_fd, our_end) = (go_read.as_raw_fd(), pid_write.as_raw_fd(), go_write.as_raw_fd());
+    // SAFETY: only close, read, write and getpid are called between fork and exec, which is allowed there.
+    // Both descriptors stay open until spawn returns, as the thread below owns them.
+    unsafe {
+        child.pre_exec(move || {
+            let pid = libc::getpid().to_ne_bytes();
+            let mut byte = 0u8;
+            // Else it would never see that the recorder is gone.
+            libc::close(our_end);
+            if libc::write(pid_fd, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
+                return Err(std::io::Error::last_os_error());
+            }
+            loop {
+                match libc::read(go_fd, (&raw mut byte).cast(), 1) {
+                    1 => return Ok(()),
+                    // The recorder is gone.
+                    0 => return Err(std::io::Error::from_raw_os_error(libc::ECANCELED)),
+                    _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
+                    _ => return Err(std::io::Error::last_os_error()),
+                }
+            }
+        });
+    }
+    // spawn returns only after the exec, so it has a thread of its own.
+    let waiter = std::thread::spawn(move || {
+        let spawned = child.spawn();
+        drop((go_read, pid_write));
+        let status = spawned.and_then(|mut child| child.wait());
+        // Nobody may wait for it any more.
+        let _ = sender.send(status);
+    });
+    let mut pid = [0; 4];
+    File::from(pid_read).read_exact(&mut pid).context("cannot start the command")?;
+    Ok(Waiting { pid: u32::from_ne_bytes(pid), go: File::from(go_write), exit, _waiter: waiter })
+}
+
+impl Waiting {
+    /// Lets it execute.
+    ///
+    /// # Errors
+    ///
+    /// It is gone.
+    pub fn go(mut self) -> Result<Running> {
+        self.go.write_all(&[1]).context("the command ended before it began")?;
+        Ok(Running { pid: self.pid, exit: self.exit })
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = std::io::pipe().context("cannot make a pipe")?;
+    Ok((read.into(), write.into()))
+}
+
+/// The program's path, looked up here: the child shall have one exec, not one for each directory.
+fn find(program: &OsStr) -> Result<PathBuf> {
+    let is_program = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|meta| {
+            meta.is_file() && std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111 != 0
+        })
+    };
+    if program.as_encoded_bytes().contains(&b'/') {
+        return Ok(PathBuf::from(program));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+    match std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| is_program(path)) {
+        Some(path) => Ok(path),
+        None => bail!("cannot find the program {} in PATH", Path::new(program).display()),
+    }
+}
+
+/// What became of it, in words.
+pub fn describe(status: &std::io::Result<ExitStatus>) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match status {
+        Err(error) => format!("could not be executed: {error}"),
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exited with {code}"),
+            (None, Some(signal)) => format!("was killed by {}", crate::names::signal_name(signal as u32)),
+            (None, None) => "ended".to_owned(),
+        },
+    }
+}

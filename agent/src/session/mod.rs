@@ -1,0 +1,8 @@
+//! What commands that record have in common: options into a request, the file and its header, the
+//! recorded command, privileges.
+
+pub mod child;
+pub mod header;
+pub mod output;
+pub mod privileges;
+pub mod select;

@@ -1,0 +1,94 @@
+//! `-e LIST`: kinds of events and names of syscalls.
+
+use agent_ebpf::kinds::{KINDS, Kind, Ring};
+use anyhow::{Result, bail};
+
+use crate::kernel::Selection;
+use crate::syscalls;
+
+/// Kinds to write and syscalls to record, from a comma-separated list of both. Loss and clock are
+/// always written. An empty list is everything.
+///
+/// # Errors
+///
+/// A name is neither.
+pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
+    let names: Vec<&str> = list
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() {
+        return Ok((KINDS.to_vec(), Selection::All));
+    }
+    let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|kind| kind.decl().ring == Ring::Agent).collect();
+    let mut calls = Vec::new();
+    let mut every_call = false;
+    for name in names {
+        // A few names are both: `fork` and `exit` then mean both.
+        let kind = KINDS.into_iter().find(|kind| kind.decl().name == name);
+        let is_call = !syscalls::table().by_name(name).is_empty();
+        match kind {
+            Some(Kind::Syscall) => every_call = true,
+            Some(kind) => kinds.push(kind),
+            None if !is_call => {
+                let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();
+                bail!("`{name}` is neither a kind of event ({}) nor a syscall", known.join(", "));
+            }
+            None => {}
+        }
+        if is_call {
+            calls.push(name.to_owned());
+        }
+    }
+    let selection = if every_call {
+        Selection::All
+    } else if calls.is_empty() {
+        Selection::None
+    } else {
+        Selection::Named(calls)
+    };
+    if selection != Selection::None {
+        kinds.push(Kind::Syscall);
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    Ok((kinds, selection))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(list: &str) -> (Vec<Kind>, Selection) {
+        parse(&[list.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn kinds_and_calls_mix() {
+        assert_eq!(of("").1, Selection::All);
+        assert_eq!(of("exec"), (vec![Kind::Exec, Kind::Loss, Kind::Clock], Selection::None));
+        assert_eq!(
+            of("openat, exec"),
+            (
+                vec![Kind::Syscall, Kind::Exec, Kind::Loss, Kind::Clock],
+                Selection::Named(vec!["openat".to_owned()])
+            )
+        );
+        assert_eq!(of("syscall,openat").1, Selection::All);
+        assert_eq!(
+            of("exit"),
+            (
+                vec![Kind::Syscall, Kind::Exit, Kind::Loss, Kind::Clock],
+                Selection::Named(vec!["exit".to_owned()])
+            )
+        );
+    }
+
+    #[test]
+    fn a_wrong_name_is_named() {
+        let error = parse(&["openta".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("openta") && error.contains("cgroup_mkdir"), "{error}");
+    }
+}

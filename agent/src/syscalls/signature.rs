@@ -1,0 +1,171 @@
+//! A call's name and arguments as one line of text, which files carry:
+//! `openat(dfd:dirfd, filename:path, flags:open_flags, mode:mode)`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::types::ArgType;
+
+#[cfg(test)]
+mod tests;
+
+/// How many arguments a call can have.
+const MAX_ARGS: usize = 6;
+/// A signature in a file is not trusted: more than this is not one.
+const MAX_LEN: usize = 1024;
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arg {
+    /// The kernel's name for it.
+    pub name: Cow<'static, str>,
+    /// The type as written: a type's own name, or which set of names the value is from (`open_flags`).
+    pub tag: Cow<'static, str>,
+    /// What `tag` stands for.
+    pub ty: ArgType,
+}
+
+impl Arg {
+    pub(super) fn parse_static(word: &'static str) -> Option<Self> {
+        let (name, tag) = split(word)?;
+        Some(Self { name: Cow::Borrowed(name), tag: Cow::Borrowed(tag), ty: ArgType::parse(tag) })
+    }
+}
+
+/// A call's name and arguments, independent of this build's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The call's name.
+    pub name: Cow<'static, str>,
+    /// Its arguments, in the order of their registers; at most six.
+    pub args: Vec<Arg>,
+}
+
+/// Text that is no signature.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// The text is longer than any signature.
+    #[error("a signature of {0} bytes; the limit is {MAX_LEN}")]
+    TooLong(usize),
+    /// The text does not read `name(...)`.
+    #[error("{0:?} does not have the form name(arg:type, ...)")]
+    Form(String),
+    /// An argument does not read `name:type`.
+    #[error("the argument {0:?} does not have the form name:type")]
+    Arg(String),
+    /// More arguments than registers.
+    #[error("{0} arguments; a call has at most {MAX_ARGS}")]
+    TooMany(usize),
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+fn split(word: &str) -> Option<(&str, &str)> {
+    let (name, tag) = word.split_once(':')?;
+    (is_word(name) && is_word(tag)).then_some((name, tag))
+}
+
+pub(super) fn write(name: &str, args: &[Arg]) -> String {
+    let mut out = String::with_capacity(name.len() + 2 + 24 * args.len());
+    out.push_str(name);
+    out.push('(');
+    for (i, arg) in args.iter().enumerate() {
+        if i > 0 {
+            out.push_str(", ");
+        }
+        out.push_str(&arg.name);
+        out.push(':');
+        out.push_str(&arg.tag);
+    }
+    out.push(')');
+    out
+}
+
+impl Signature {
+    /// Parses a signature.
+    ///
+    /// # Errors
+    /// If the text is not of the form `name(arg:type, ...)` with at most six arguments.
+    pub fn parse(text: &str) -> Result<Self, SignatureError> {
+        if text.len() > MAX_LEN {
+            return Err(SignatureError::TooLong(text.len()));
+        }
+        let form = || SignatureError::Form(text.to_owned());
+        let (name, rest) = text.split_once('(').ok_or_else(form)?;
+        let inner = rest.strip_suffix(')').ok_or_else(form)?;
+        if !is_word(name) {
+            return Err(form());
+        }
+        let mut args = Vec::new();
+        if !inner.is_empty() {
+            for word in inner.split(',') {
+                let word = word.trim_ascii();
+                let (name, tag) = split(word).ok_or_else(|| SignatureError::Arg(word.to_owned()))?;
+                args.push(Arg {
+                    name: Cow::Owned(name.to_owned()),
+                    tag: Cow::Owned(tag.to_owned()),
+                    ty: ArgType::parse(tag),
+                });
+            }
+        }
+        if args.len() > MAX_ARGS {
+            return Err(SignatureError::TooMany(args.len()));
+        }
+        Ok(Self { name: Cow::Owned(name.to_owned()), args })
+    }
+
+    /// Which arguments the stored strings belong to, see [`string_positions`].
+    pub fn string_positions(&self) -> StringPositions {
+        string_positions(&self.args)
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&write(&self.name, &self.args))
+    }
+}
+
+impl From<&super::Syscall> for Signature {
+    fn from(call: &super::Syscall) -> Self {
+        Self { name: Cow::Borrowed(call.name), args: call.args.clone() }
+    }
+}
+
+/// At most two argument positions, ascending; derefs to a slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StringPositions {
+    positions: [u8; 2],
+    len: u8,
+}
+
+impl std::ops::Deref for StringPositions {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.positions[..usize::from(self.len)]
+    }
+}
+
+/// Which arguments the kernel side reads as strings and a file stores, in argument order: the first two
+/// paths and addresses; where there are fewer than two of these, other strings fill up.
+///
+/// Recorder and reader both follow this rule, so it can only change together with the file format.
+pub fn string_positions(args: &[Arg]) -> StringPositions {
+    let mut found = StringPositions::default();
+    let wanted = |other: bool| {
+        args.iter()
+            .enumerate()
+            .filter(move |(_, arg)| arg.ty.is_string() && (arg.ty == ArgType::String) == other)
+            .map(|(i, _)| i as u8)
+    };
+    for (slot, position) in found.positions.iter_mut().zip(wanted(false).chain(wanted(true))) {
+        *slot = position;
+        found.len += 1;
+    }
+    found.positions[..usize::from(found.len)].sort_unstable();
+    found
+}

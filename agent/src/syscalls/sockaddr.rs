@@ -1,0 +1,173 @@
+//! Socket addresses as the kernel lays them out in memory.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+#[cfg(test)]
+mod tests;
+
+// Numbers of the kernel's ABI, the same on every machine: a file may be read on another system.
+const AF_UNSPEC: u16 = 0;
+const AF_UNIX: u16 = 1;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const AF_NETLINK: u16 = 16;
+const AF_PACKET: u16 = 17;
+const AF_VSOCK: u16 = 40;
+
+/// A socket address, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SockAddr<'a> {
+    /// No family: `connect` with it undoes a connection.
+    Unspec,
+    /// A path in the file system.
+    UnixPath(&'a [u8]),
+    /// A name in the network namespace, without the NUL in front; any bytes.
+    UnixAbstract(&'a [u8]),
+    /// A unix socket without a name.
+    UnixUnnamed,
+    /// IPv4 or IPv6.
+    Inet {
+        /// The address.
+        ip: IpAddr,
+        /// The port.
+        port: u16,
+        /// The interface that a link-local address belongs to, else 0.
+        scope: u32,
+    },
+    /// Netlink.
+    Netlink {
+        /// The port, usually a process id; 0 is the kernel.
+        pid: u32,
+        /// Multicast groups, as bits.
+        groups: u32,
+    },
+    /// A packet socket.
+    Packet {
+        /// Ethernet protocol.
+        protocol: u16,
+        /// Interface number.
+        ifindex: i32,
+    },
+    /// A host's guests and their host.
+    Vsock {
+        /// Context id of the machine.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
+    /// Another family, or too few bytes for the one it says.
+    Other {
+        /// Its number.
+        family: u16,
+    },
+}
+
+fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+impl<'a> SockAddr<'a> {
+    /// Decodes `bytes`, which are as long as the address; `None` if they do not even hold a family.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let family = u16::from_le_bytes(take(bytes, 0)?);
+        Some(Self::parse_family(family, bytes).unwrap_or(Self::Other { family }))
+    }
+
+    fn parse_family(family: u16, bytes: &'a [u8]) -> Option<Self> {
+        let le32 = |at| take(bytes, at).map(u32::from_le_bytes);
+        let be16 = |at| take(bytes, at).map(u16::from_be_bytes);
+        Some(match family {
+            AF_UNSPEC => Self::Unspec,
+            AF_UNIX => Self::parse_unix(&bytes[2..]),
+            AF_INET => {
+                Self::Inet { ip: Ipv4Addr::from(take::<4>(bytes, 4)?).into(), port: be16(2)?, scope: 0 }
+            }
+            AF_INET6 => Self::Inet {
+                ip: Ipv6Addr::from(take::<16>(bytes, 8)?).into(),
+                port: be16(2)?,
+                // The kernel accepts the older layout, which ends before the scope.
+                scope: le32(24).unwrap_or(0),
+            },
+            AF_NETLINK => Self::Netlink { pid: le32(4)?, groups: le32(8)? },
+            AF_PACKET => Self::Packet { protocol: be16(2)?, ifindex: le32(4)? as i32 },
+            AF_VSOCK => Self::Vsock { port: le32(4)?, cid: le32(8)? },
+            _ => return None,
+        })
+    }
+
+    fn parse_unix(path: &'a [u8]) -> Self {
+        match path.split_first() {
+            None => Self::UnixUnnamed,
+            Some((0, name)) => Self::UnixAbstract(name),
+            Some(_) => Self::UnixPath(path.split(|&b| b == 0).next().unwrap_or_default()),
+        }
+    }
+
+    /// The family's number.
+    pub fn family(&self) -> u16 {
+        match self {
+            Self::Unspec => AF_UNSPEC,
+            Self::UnixPath(_) | Self::UnixAbstract(_) | Self::UnixUnnamed => AF_UNIX,
+            Self::Inet { ip: IpAddr::V4(_), .. } => AF_INET,
+            Self::Inet { ip: IpAddr::V6(_), .. } => AF_INET6,
+            Self::Netlink { .. } => AF_NETLINK,
+            Self::Packet { .. } => AF_PACKET,
+            Self::Vsock { .. } => AF_VSOCK,
+            Self::Other { family } => *family,
+        }
+    }
+
+    /// The IP address of IPv4 and IPv6.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet { ip, .. } => Some(*ip),
+            _ => None,
+        }
+    }
+
+    /// The port of IPv4 and IPv6.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Inet { port, .. } => Some(*port),
+            _ => None,
+        }
+    }
+
+    /// The path or abstract name (without its mark) of a unix socket.
+    pub fn path(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::UnixPath(path) | Self::UnixAbstract(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Appends it as people write it. Names of unix sockets are appended as they are, any bytes: whoever
+    /// prints the result has to escape it.
+    pub fn format(&self, out: &mut Vec<u8>) {
+        // Writing to a `Vec` cannot fail.
+        let _ = match *self {
+            Self::Unspec => out.write_all(b"unspec"),
+            Self::UnixPath(path) => out.write_all(path),
+            Self::UnixAbstract(name) => out.write_all(b"@").and_then(|()| out.write_all(name)),
+            Self::UnixUnnamed => out.write_all(b"unix (unnamed)"),
+            Self::Inet { ip: IpAddr::V4(ip), port, .. } => write!(out, "{ip}:{port}"),
+            Self::Inet { ip: IpAddr::V6(ip), port, scope: 0 } => write!(out, "[{ip}]:{port}"),
+            Self::Inet { ip: IpAddr::V6(ip), port, scope } => write!(out, "[{ip}%{scope}]:{port}"),
+            Self::Netlink { pid, groups } => write!(out, "netlink pid={pid} groups={groups:#x}"),
+            Self::Packet { protocol, ifindex } => {
+                write!(out, "packet protocol={protocol:#06x} ifindex={ifindex}")
+            }
+            Self::Vsock { cid, port } => write!(out, "vsock {cid}:{port}"),
+            Self::Other { family } => write!(out, "family {family}"),
+        };
+    }
+}
+
+/// Appends the address in `bytes` as people write it, see [`SockAddr::format`]; nothing if there is none.
+pub fn format(bytes: &[u8], out: &mut Vec<u8>) {
+    if let Some(address) = SockAddr::parse(bytes) {
+        address.format(out);
+    }
+}

@@ -1,0 +1,163 @@
+//! The one rule by which bytes of unknown origin become text. It can be undone, its output is valid
+//! UTF-8 on one line, and nothing in it moves the cursor or turns the reading direction.
+//!
+//! A backslash becomes `\\`; newline, tab, carriage return and escape become `\n`, `\t`, `\r`, `\e`;
+//! every other control byte, DEL, each byte of invalid UTF-8 and each byte of a control or
+//! invisible formatting character becomes `\xNN`. In quoted text, the quote becomes `\"`; in a
+//! column that ends at a space, a space becomes `\x20`.
+
+use std::borrow::Cow;
+
+/// Where the text will stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between double quotes.
+    Quoted,
+    /// In a column of its own that ends at the next space.
+    Word,
+    /// Where neither quotes nor spaces matter (JSON and CSV bring their own quotes).
+    Free,
+}
+
+const PLAIN: u8 = 0;
+const WIDE: u8 = 0xff;
+
+/// For each byte and a place: [`PLAIN`], the letter after the backslash, `x`, or [`WIDE`] for the
+/// start of a longer character.
+const fn classes(place: Place) -> [u8; 256] {
+    let mut table = [PLAIN; 256];
+    let mut i = 0;
+    while i < 256 {
+        table[i] = match i as u8 {
+            b'\\' => b'\\',
+            b'\n' => b'n',
+            b'\t' => b't',
+            b'\r' => b'r',
+            0x1b => b'e',
+            0..=0x1f | 0x7f => b'x',
+            b'"' if matches!(place, Place::Quoted) => b'"',
+            b' ' if matches!(place, Place::Word) => b'x',
+            0x80.. => WIDE,
+            _ => PLAIN,
+        };
+        i += 1;
+    }
+    table
+}
+
+static QUOTED: [u8; 256] = classes(Place::Quoted);
+static WORD: [u8; 256] = classes(Place::Word);
+static FREE: [u8; 256] = classes(Place::Free);
+
+/// Appends `bytes`, escaped for `place`.
+pub fn escape(bytes: &[u8], place: Place, out: &mut Vec<u8>) {
+    let table = match place {
+        Place::Quoted => &QUOTED,
+        Place::Word => &WORD,
+        Place::Free => &FREE,
+    };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|b| table[*b as usize] != PLAIN).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        let Some(first) = rest.first() else { return };
+        match table[*first as usize] {
+            WIDE => {
+                let (length, printable) = wide(rest);
+                if printable {
+                    out.extend_from_slice(&rest[..length]);
+                } else {
+                    rest[..length].iter().for_each(|b| hex(*b, out));
+                }
+                rest = &rest[length..];
+            }
+            b'x' => {
+                hex(*first, out);
+                rest = &rest[1..];
+            }
+            letter => {
+                out.extend_from_slice(&[b'\\', letter]);
+                rest = &rest[1..];
+            }
+        }
+    }
+}
+
+/// The text of `bytes`; borrowed if nothing has to change.
+pub fn escaped(bytes: &[u8], place: Place) -> Cow<'_, str> {
+    let mut out = Vec::with_capacity(bytes.len());
+    escape(bytes, place, &mut out);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if out.len() == bytes.len() => Cow::Borrowed(text),
+        _ => Cow::Owned(String::from_utf8_lossy(&out).into_owned()),
+    }
+}
+
+/// Appends `bytes` between double quotes.
+pub fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape(bytes, Place::Quoted, out);
+    out.push(b'"');
+}
+
+fn hex(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(&[b'\\', b'x', DIGITS[byte as usize >> 4], DIGITS[byte as usize & 15]]);
+}
+
+/// The length of the character at the start of `bytes` (1 if it is not valid UTF-8), and whether
+/// it may be shown.
+fn wide(bytes: &[u8]) -> (usize, bool) {
+    let window = &bytes[..bytes.len().min(4)];
+    let valid = match std::str::from_utf8(window) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(&window[..e.valid_up_to()]).unwrap_or(""),
+    };
+    match valid.chars().next() {
+        Some(c) => (c.len_utf8(), !hidden(c)),
+        None => (1, false),
+    }
+}
+
+/// Characters that are not what they look like: controls, invisible ones, changes of direction.
+fn hidden(c: char) -> bool {
+    matches!(c as u32,
+        0x80..=0x9f | 0xad | 0x61c | 0x115f..=0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e
+        | 0x2060..=0x206f | 0x3164 | 0xfeff | 0xffa0 | 0xfff9..=0xfffb | 0x1bca0..=0x1bca3
+        | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
+}
+
+/// The bytes that [`escape`] made this text from; `None` if the text has a backslash that the rule
+/// does not know.
+pub fn unescape(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while let Some(byte) = bytes.get(i) {
+        i += 1;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let letter = *bytes.get(i)?;
+        i += 1;
+        out.push(match letter {
+            b'\\' | b'"' => letter,
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'e' => 0x1b,
+            b'x' => {
+                let digits = text.get(i..i + 2)?;
+                i += 2;
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            _ => return None,
+        });
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Integers as text, appended to a byte buffer: the views write millions of them.
+
+/// Appends `value` in decimal.
+pub fn decimal(value: u64, out: &mut Vec<u8>) {
+    const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819\
+        2021222324252627282930313233343536373839\
+        4041424344454647484950515253545556575859\
+        6061626364656667686970717273747576777879\
+        8081828384858687888990919293949596979899";
+    let mut buffer = [0u8; 20];
+    let mut at = buffer.len();
+    let mut rest = value;
+    while rest >= 100 {
+        let pair = (rest % 100) as usize * 2;
+        rest /= 100;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    }
+    if rest >= 10 {
+        let pair = rest as usize * 2;
+        at -= 2;
+        buffer[at..at + 2].copy_from_slice(&PAIRS[pair..pair + 2]);
+    } else {
+        at -= 1;
+        buffer[at] = b'0' + rest as u8;
+    }
+    out.extend_from_slice(&buffer[at..]);
+}
+
+/// Appends `value` in decimal, with a sign if it is negative.
+pub fn signed(value: i64, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    decimal(value.unsigned_abs(), out);
+}
+
+/// Appends `value` as `0x...` in lower case.
+pub fn hex(value: u64, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"0x");
+    let digits = (64 - value.leading_zeros()).div_ceil(4).max(1);
+    for i in (0..digits).rev() {
+        out.push(DIGITS[(value >> (i * 4)) as usize & 15]);
+    }
+}
+
+/// Appends `value` in octal with a leading 0.
+pub fn octal(value: u64, out: &mut Vec<u8>) {
+    out.push(b'0');
+    let digits = (64 - value.leading_zeros()).div_ceil(3);
+    for i in (0..digits).rev() {
+        out.push(b'0' + ((value >> (i * 3)) & 7) as u8);
+    }
+}
+
+/// Appends `value` in exactly nine digits; it is below 10^9.
+pub fn nanos(value: u32, out: &mut Vec<u8>) {
+    let mut buffer = [b'0'; 9];
+    let mut rest = value;
+    for digit in buffer.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&buffer);
+}
+
+/// The number that `text` is: decimal, or hexadecimal after `0x`, with an optional sign.
+pub fn parse(text: &str) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if !digits.as_bytes().first()?.is_ascii_digit() {
+        return None;
+    }
+    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) if hex.bytes().all(|b| b.is_ascii_hexdigit()) => u64::from_str_radix(hex, 16).ok()?,
+        Some(_) => return None,
+        None => digits.parse::<u64>().ok()?,
+    };
+    Some(if negative { -i128::from(value) } else { i128::from(value) })
+}
+
+#[cfg(test)]
+mod tests;

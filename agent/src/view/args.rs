@@ -1,0 +1,118 @@
+//! The arguments of a syscall as text, in the manner of strace: strings in quotes, `...` after a cut one,
+//! `?` for one that could not be read, `NULL`, descriptors in decimal, bits in hexadecimal, modes in
+//! octal. A pointer whose target was not recorded is `_`.
+
+use crate::model::{Call, CallColumns, CallString, Rows};
+use crate::names;
+use crate::syscalls::ArgType;
+use crate::syscalls::sockaddr::SockAddr;
+use crate::text::{escape, number};
+
+/// `AT_FDCWD`: a relative path starts from the working directory.
+const AT_FDCWD: i64 = -100;
+
+/// Appends the arguments of a row, separated by `, `.
+pub fn write_args(
+    call: Option<&Call>,
+    columns: &CallColumns<'_>,
+    rows: &Rows<'_>,
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    let values = columns.args(row);
+    let Some(call) = call else {
+        for (i, value) in values.iter().enumerate() {
+            separate(i, out);
+            number::hex(*value, out);
+        }
+        return;
+    };
+    for (i, arg) in call.signature.args.iter().enumerate() {
+        separate(i, out);
+        if let Some(Some(slot)) = call.strings.get(i) {
+            write_string(arg.ty, columns.string(rows, row, *slot, i), out);
+        } else {
+            match values.get(i) {
+                Some(value) => write_value(arg.ty, *value, out),
+                None => out.push(b'_'),
+            }
+        }
+    }
+}
+
+fn separate(position: usize, out: &mut Vec<u8>) {
+    if position > 0 {
+        out.extend_from_slice(b", ");
+    }
+}
+
+fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
+    match string {
+        CallString::Null => out.extend_from_slice(b"NULL"),
+        CallString::Unread => out.push(b'?'),
+        CallString::Read { bytes, cut } => {
+            if is_address(ty) {
+                write_address(bytes, out);
+            } else {
+                escape::quote(bytes, out);
+            }
+            if cut {
+                out.extend_from_slice(b"...");
+            }
+        }
+    }
+}
+
+/// Whether the bytes of such an argument are a socket address.
+pub fn is_address(ty: ArgType) -> bool {
+    matches!(ty, ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr)
+}
+
+fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
+    match SockAddr::parse(bytes) {
+        None => out.push(b'_'),
+        Some(SockAddr::UnixPath(path)) => escape::quote(path, out),
+        Some(SockAddr::UnixAbstract(name)) => {
+            out.push(b'@');
+            escape::quote(name, out);
+        }
+        Some(address) => address.format(out),
+    }
+}
+
+fn write_value(ty: ArgType, value: u64, out: &mut Vec<u8>) {
+    match ty {
+        ArgType::Dirfd if value as i64 == AT_FDCWD => out.extend_from_slice(b"AT_FDCWD"),
+        ArgType::Int
+        | ArgType::Long
+        | ArgType::Fd
+        | ArgType::Dirfd
+        | ArgType::Offset
+        | ArgType::Pid
+        | ArgType::Const => number::signed(value as i64, out),
+        ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
+        ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
+            number::decimal(value, out);
+        }
+        ArgType::Signal => match u32::try_from(value) {
+            Ok(signal @ 1..=64) => out.extend_from_slice(names::signal_name(signal).as_bytes()),
+            _ => number::signed(value as i64, out),
+        },
+        ArgType::Mode => number::octal(value, out),
+        ArgType::Flags | ArgType::Command if value == 0 => out.push(b'0'),
+        ArgType::Flags | ArgType::Command => number::hex(value, out),
+        ArgType::Address if value == 0 => out.extend_from_slice(b"NULL"),
+        ArgType::Address => number::hex(value, out),
+        ArgType::Path | ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr | ArgType::String
+            if value == 0 =>
+        {
+            out.extend_from_slice(b"NULL");
+        }
+        ArgType::Ptr
+        | ArgType::Path
+        | ArgType::Sockaddr
+        | ArgType::SockaddrOut
+        | ArgType::Msghdr
+        | ArgType::String => out.push(b'_'),
+    }
+}

@@ -1,0 +1,126 @@
+//! The CSV view (RFC 4180, but lines end with a newline alone). Columns are fields; `evt.args` also
+//! holds what events other than syscalls say.
+
+use agent_ebpf::kinds::Kind;
+
+use crate::filter::{Context, Field, Value, values};
+use crate::model::{ChunkView, Rows};
+use crate::text::escape::{self, Place};
+use crate::text::time::ClockWriter;
+
+use super::{View, detail};
+
+fn columns() -> Vec<(&'static str, Field)> {
+    let named = |name: &'static str| (name, Field::Metadata(name.to_owned()));
+    vec![
+        ("evt.num", Field::Number),
+        ("evt.time", Field::Start),
+        ("evt.rawtime", Field::RawTime),
+        ("evt.cpu", Field::Cpu),
+        ("container.id", Field::ContainerId),
+        named("container.name"),
+        ("proc.name", Field::ProcName),
+        ("proc.pid", Field::ProcPid),
+        ("thread.tid", Field::ThreadTid),
+        ("thread.name", Field::ThreadName),
+        ("user.uid", Field::UserUid),
+        ("evt.category", Field::Category),
+        ("evt.type", Field::Type),
+        ("evt.args", Field::Args),
+        ("evt.res", Field::Result),
+        ("evt.rawres", Field::RawResult),
+        ("evt.latency", Field::Latency),
+    ]
+}
+
+/// Writes events as CSV.
+#[derive(Debug)]
+pub struct CsvView {
+    columns: Vec<(&'static str, Field)>,
+    clock: ClockWriter,
+    scratch: Vec<u8>,
+    cell: Vec<u8>,
+}
+
+impl Default for CsvView {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CsvView {
+    /// A view; times are UTC.
+    pub fn new() -> Self {
+        Self { columns: columns(), clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
+    }
+}
+
+impl View for CsvView {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        for (i, (name, _)) in self.columns.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+        out.push(b'\n');
+    }
+
+    fn event(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) {
+        for (i, (_, field)) in self.columns.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            if *field == Field::Args {
+                self.cell.clear();
+                if rows.event.kind == Some(Kind::Syscall) {
+                    if let Value::Bytes(args) =
+                        values::value(context, view, rows, row, field, &mut self.scratch)
+                    {
+                        self.cell.extend_from_slice(args);
+                    }
+                } else {
+                    detail::write_detail(context, view, rows, row, &mut self.cell);
+                }
+                detail::write_unknown(view, rows, row, &mut self.cell);
+                // This is text of ours, escaped already.
+                quote(self.cell.trim_ascii_start(), out);
+                continue;
+            }
+            match values::value(context, view, rows, row, field, &mut self.scratch) {
+                Value::Missing => {}
+                Value::Int(ns) if *field == Field::Start => self.clock.write(ns as i64, out),
+                Value::Int(value) => detail::write_int(value, out),
+                Value::Bytes(bytes) => {
+                    self.cell.clear();
+                    escape::escape(bytes, Place::Free, &mut self.cell);
+                    quote(&self.cell, out);
+                }
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Appends a cell, in quotes if it has to be.
+fn quote(cell: &[u8], out: &mut Vec<u8>) {
+    if !cell.iter().any(|b| matches!(b, b',' | b'"')) {
+        out.extend_from_slice(cell);
+        return;
+    }
+    out.push(b'"');
+    for byte in cell {
+        if *byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}
