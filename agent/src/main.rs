@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ktape::commands::{capture, check, doctor, fields, info, replay};
+use ktape::commands::{capture, check, doctor, fields, info, replay, watch};
 
 /// A tape recorder for the Linux kernel: record what every container does, replay it anywhere.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ struct Cli {
 enum Command {
     /// Record to a file (needs root)
     Capture(capture::CaptureArgs),
+    /// Print events as they happen (needs root)
+    Watch(watch::WatchArgs),
     /// Print, filter or copy the events of captures
     Replay(replay::ReplayArgs),
     /// What a capture holds: when, where, how much, what was lost, which containers
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
     let result = match cli.command {
-        Command::Capture(args) => capture::run(args),
+        Command::Capture(args) => capture::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Check(args) => check::run(&args),

@@ -230,7 +230,8 @@ impl ChunkBuilder {
         columns.map(ColumnBuilder::bytes).sum::<usize>() + self.strings.approx_bytes()
     }
 
-    /// Whether the chunk should be closed now for its size: no writer may go far beyond.
+    /// Whether the chunk should be closed now for its size: no writer may go far beyond. Looks at every column, so ask
+    /// every few hundred rows, not after each.
     pub fn is_full(&self) -> bool {
         self.event_rows() >= CHUNK_EVENT_ROWS || self.approx_bytes() >= CHUNK_BYTES
     }

@@ -212,8 +212,9 @@ impl Encoder {
     /// Encodes a column group by group, and keeps that unless it is larger: at equal size values of one kind that
     /// stand together compress better.
     fn try_grouped(&mut self, key: u16, keys: &[u64], values: &[u64]) {
-        // Below two bytes per value the groups have little to win.
-        if self.options.layout == Layout::Plain || self.column.len() < values.len() || values.len() < 64 {
+        // At one byte per value the groups have nothing to win, and runs of equal values would be torn apart.
+        let wide = self.column.len() > values.len() + values.len() / 2;
+        if self.options.layout == Layout::Plain || !wide || values.len() < 64 {
             return;
         }
         let groups = self.take_groups(key, keys);

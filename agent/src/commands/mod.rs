@@ -6,3 +6,4 @@ pub mod doctor;
 pub mod fields;
 pub mod info;
 pub mod replay;
+pub mod watch;

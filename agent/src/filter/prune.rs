@@ -140,6 +140,9 @@ fn lost_may_pass(test: &Test, context: &Context<'_>, view: &ChunkView<'_>, lost:
     match &test.field {
         Field::Category => table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes()))),
         Field::Type if !syscall => table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes()))),
+        Field::Type | Field::Call if syscall => {
+            view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())))
+        }
         Field::Column(kind, _) => table.is_none_or(|t| t.kind == Some(*kind)) || test.accepts(Value::Missing),
         field if only_syscalls(field) => table.is_none() || syscall || test.accepts(Value::Missing),
         field if values::level(field) == Level::Cgroup => {

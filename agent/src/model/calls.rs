@@ -82,15 +82,9 @@ impl Calls {
         }
     }
 
-    /// Whether the call with this key has this name.
-    pub fn is_named(&self, key: u64, name: &[u8]) -> bool {
-        match self.get(key) {
-            Some(call) => call.name().as_bytes() == name,
-            None => std::str::from_utf8(name)
-                .ok()
-                .and_then(syscalls::parse_unknown_name)
-                .is_some_and(|nr| u64::from(nr) == key & 0xffff),
-        }
+    /// The names of all calls that the file names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.calls.iter().map(|(_, call)| call.name())
     }
 
     /// Whether any call has this name.

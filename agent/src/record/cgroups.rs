@@ -87,7 +87,7 @@ impl Cgroups {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot list the cgroups; they are known only as they appear")
+                tracing::warn!(%error, "cannot list the cgroups; they are known only as they appear");
             }
         }
         cgroups

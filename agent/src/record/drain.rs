@@ -15,7 +15,7 @@ use super::clock::{boot_ns, wall_offset};
 use super::cmdline::Arguments;
 use super::merge::{Flow, Merge, Pass};
 use super::rows::{Order, Rows};
-use super::sink::{Progress, Sink};
+use super::sink::{Progress, Sent, Sink};
 use crate::kernel::{Capture, Lost};
 
 /// How long a record may take from its time stamp to the ring before it counts as late.
@@ -39,7 +39,9 @@ pub struct Outcome {
     pub events: u64,
     /// Events that are known to be lost.
     pub lost: u64,
-    /// By stage and kind.
+    /// Events that the output did not take in time.
+    pub unwritten: u64,
+    /// Those that are lost, by stage and kind.
     pub lost_by: Vec<(String, u64)>,
     /// The busiest containers.
     pub busiest: Vec<Busy>,
@@ -62,6 +64,32 @@ impl Stop {
     }
 }
 
+/// What the drain works with.
+pub struct Parts {
+    /// The programs, attached.
+    pub kernel: Capture,
+    /// Their rings.
+    pub merge: Merge,
+    /// Who is who, as of the scan.
+    pub rows: Rows,
+    /// Where chunks go.
+    pub sink: Sink,
+    /// Arguments that become known later.
+    pub arguments: Receiver<Arguments>,
+    /// What is told while it runs.
+    pub progress: Arc<Progress>,
+}
+
+/// The chunk that is being filled.
+struct Filling {
+    builder: ChunkBuilder,
+    began: Instant,
+    /// Events written before it.
+    before: u64,
+    /// Records since its size was looked at.
+    since_size: u32,
+}
+
 /// Everything that the drain's thread owns.
 pub struct Drain {
     kernel: Capture,
@@ -69,12 +97,8 @@ pub struct Drain {
     rows: Rows,
     sink: Sink,
     arguments: Receiver<Arguments>,
-    builder: ChunkBuilder,
+    chunk: Filling,
     progress: Arc<Progress>,
-    chunk_began: Instant,
-    chunk_events: u64,
-    /// Records since the size of the chunk was looked at.
-    since_size: u32,
     chunk_age: Duration,
     pause: Duration,
     wall_offset: i64,
@@ -84,30 +108,18 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// With programs that are attached and a scan that is done.
-    pub fn new(
-        kernel: Capture,
-        merge: Merge,
-        rows: Rows,
-        mut sink: Sink,
-        arguments: Receiver<Arguments>,
-        progress: Arc<Progress>,
-        ring_bytes: u64,
-        live: bool,
-    ) -> Self {
-        let builder = sink.builder();
+    /// For rings of this size; `live` hands chunks over as soon as possible.
+    pub fn new(parts: Parts, ring_bytes: u64, live: bool) -> Self {
+        let Parts { kernel, merge, rows, mut sink, arguments, progress } = parts;
         let pause = LONGEST_PAUSE.mul_f64((ring_bytes as f64 / LONGEST_PAUSE_RING as f64).clamp(0.05, 1.0));
         Self {
             kernel,
             merge,
             rows,
+            chunk: Filling { builder: sink.builder(), began: Instant::now(), before: 0, since_size: 0 },
             sink,
             arguments,
-            builder,
             progress,
-            chunk_began: Instant::now(),
-            chunk_events: 0,
-            since_size: 0,
             chunk_age: if live { LONGEST_PAUSE } else { CHUNK_AGE },
             pause,
             wall_offset: wall_offset(),
@@ -120,7 +132,7 @@ impl Drain {
     /// Runs until told to stop, or until nobody takes the chunks any more.
     pub fn run(mut self, stop: &Stop) -> Outcome {
         super::prefer_this_thread();
-        self.rows.clock(&mut self.builder, boot_ns(), self.wall_offset, 0);
+        self.rows.clock(&mut self.chunk.builder, boot_ns(), self.wall_offset, 0);
         let mut housekeeping = Instant::now();
         while !stop.is_set() && !self.progress.failed.load(Ordering::Acquire) {
             let watermark = boot_ns().saturating_sub(MARGIN.as_nanos() as u64);
@@ -135,7 +147,7 @@ impl Drain {
                 self.check_clock();
                 self.collect_losses();
             }
-            if self.chunk_began.elapsed() >= self.chunk_age {
+            if self.chunk.began.elapsed() >= self.chunk_age {
                 self.flush();
             }
             self.rest(pass);
@@ -153,33 +165,14 @@ impl Drain {
     }
 
     fn pass(&mut self, watermark: u64) -> Pass {
-        let Self {
-            merge,
-            rows,
-            builder,
-            sink,
-            progress,
-            chunk_events,
-            since_size,
-            chunk_began,
-            wall_offset,
-            ..
-        } = self;
+        let Self { merge, rows, chunk, sink, progress, wall_offset, .. } = self;
         // A chunk that could not be handed over before the pass comes first.
-        if is_full(rows, builder, *chunk_events)
-            && !hand_over(rows, builder, sink, progress, chunk_events, chunk_began, *wall_offset)
-        {
+        if chunk.is_full(rows) && !chunk.hand_over(rows, sink, progress, *wall_offset) {
             return Pass::Stopped;
         }
         merge.pass(watermark, |record| {
-            rows.add(builder, record);
-            *since_size += 1;
-            let full = rows.events - *chunk_events >= CHUNK_EVENT_ROWS as u64
-                || (*since_size >= 512 && {
-                    *since_size = 0;
-                    builder.approx_bytes() >= CHUNK_BYTES
-                });
-            if full && !hand_over(rows, builder, sink, progress, chunk_events, chunk_began, *wall_offset) {
+            rows.add(&mut chunk.builder, record);
+            if chunk.may_be_full(rows) && !chunk.hand_over(rows, sink, progress, *wall_offset) {
                 return Flow::Stop;
             }
             Flow::Go
@@ -188,12 +181,11 @@ impl Drain {
 
     /// Closes the chunk, if there is anything in it and room for it.
     fn flush(&mut self) -> bool {
-        let Self { rows, builder, sink, progress, chunk_events, chunk_began, wall_offset, .. } = self;
-        if builder.is_empty() {
-            *chunk_began = Instant::now();
+        if self.chunk.builder.is_empty() {
+            self.chunk.began = Instant::now();
             return true;
         }
-        hand_over(rows, builder, sink, progress, chunk_events, chunk_began, *wall_offset)
+        self.chunk.hand_over(&mut self.rows, &mut self.sink, &self.progress, self.wall_offset)
     }
 
     fn obey(&mut self) {
@@ -212,7 +204,7 @@ impl Drain {
             // The chunk so far belongs to the old offset.
             self.flush();
             self.wall_offset = offset;
-            self.rows.clock(&mut self.builder, boot_ns(), offset, step);
+            self.rows.clock(&mut self.chunk.builder, boot_ns(), offset, step);
         }
     }
 
@@ -221,7 +213,7 @@ impl Drain {
         let mut losses = self.kernel.take_losses();
         losses.extend(self.merge.take_dropped());
         for lost in losses {
-            if self.rows.loss(&mut self.builder, self.losses_until, now, &lost) {
+            if self.rows.loss(&mut self.chunk.builder, self.losses_until, now, &lost) {
                 self.count_lost(&lost);
             }
         }
@@ -263,20 +255,18 @@ impl Drain {
             thread::sleep(Duration::from_millis(1));
         }
         for task in &in_flight {
-            self.rows.unfinished(&mut self.builder, task, end);
+            self.rows.unfinished(&mut self.chunk.builder, task, end);
         }
         self.collect_losses();
         while !self.flush() && Instant::now() < deadline && !self.progress.failed.load(Ordering::Acquire) {
             thread::sleep(Duration::from_millis(1));
         }
-        let unwritten = self.rows.events - self.chunk_events;
+        let unwritten = self.rows.events - self.chunk.before;
         if unwritten > 0 {
-            // The output did not take them in time.
-            self.outcome.lost += unwritten;
-            self.outcome.lost_by.push(("writer".to_owned(), unwritten));
+            self.outcome.unwritten = unwritten;
         }
         self.rows.settle();
-        self.outcome.events = self.chunk_events;
+        self.outcome.events = self.chunk.before;
         self.outcome.damaged = self.rows.damaged;
         self.outcome.busiest = self.rows.cgroups.busiest();
         let by = self.lost.iter();
@@ -286,37 +276,42 @@ impl Drain {
     }
 }
 
-fn is_full(rows: &Rows, builder: &ChunkBuilder, chunk_events: u64) -> bool {
-    rows.events - chunk_events >= CHUNK_EVENT_ROWS as u64 || builder.approx_bytes() >= CHUNK_BYTES
-}
+impl Filling {
+    fn is_full(&self, rows: &Rows) -> bool {
+        rows.events - self.before >= CHUNK_EVENT_ROWS as u64 || self.builder.approx_bytes() >= CHUNK_BYTES
+    }
 
-/// Exchanges the chunk for an empty one. False if there is no room for it now.
-fn hand_over(
-    rows: &mut Rows,
-    builder: &mut ChunkBuilder,
-    sink: &mut Sink,
-    progress: &Progress,
-    chunk_events: &mut u64,
-    chunk_began: &mut Instant,
-    wall_offset: i64,
-) -> bool {
-    builder.set_wall_offset(wall_offset);
-    let next = sink.builder();
-    let full = std::mem::replace(builder, next);
-    match sink.send(full) {
-        Ok(()) => {
-            rows.next_chunk();
-            *chunk_events = rows.events;
-            *chunk_began = Instant::now();
-            progress.events.store(rows.events, Ordering::Relaxed);
-            true
-        }
-        Err((full, again)) => {
-            sink.keep(std::mem::replace(builder, full));
-            if !again {
-                progress.failed.store(true, Ordering::Release);
+    /// The same for every record: its size in bytes is looked at now and then.
+    #[inline]
+    fn may_be_full(&mut self, rows: &Rows) -> bool {
+        const EVERY: u32 = 512;
+        self.since_size += 1;
+        rows.events - self.before >= CHUNK_EVENT_ROWS as u64
+            || (self.since_size >= EVERY && {
+                self.since_size = 0;
+                self.builder.approx_bytes() >= CHUNK_BYTES
+            })
+    }
+
+    /// Exchanges the chunk for an empty one. False if there is no room for it now.
+    fn hand_over(&mut self, rows: &mut Rows, sink: &mut Sink, progress: &Progress, wall_offset: i64) -> bool {
+        self.builder.set_wall_offset(wall_offset);
+        let full = std::mem::replace(&mut self.builder, sink.builder());
+        let back = match sink.send(full) {
+            Sent::Taken => {
+                rows.next_chunk();
+                self.before = rows.events;
+                self.began = Instant::now();
+                progress.events.store(rows.events, Ordering::Relaxed);
+                return true;
             }
-            false
-        }
+            Sent::Full(back) => back,
+            Sent::Gone(back) => {
+                progress.failed.store(true, Ordering::Release);
+                back
+            }
+        };
+        sink.keep(std::mem::replace(&mut self.builder, *back));
+        false
     }
 }

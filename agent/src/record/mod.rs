@@ -31,7 +31,7 @@ pub use sink::{Progress, Sink, Stages, to_file, to_function};
 use crate::containers::Hierarchy;
 use crate::kernel::{Capture, LoadError, Selection, Settings};
 use cgroups::Cgroups;
-use drain::Drain;
+use drain::{Drain, Parts};
 use merge::Merge;
 use processes::Processes;
 use rows::{Rows, Wanted};
@@ -178,8 +178,8 @@ impl Prepared {
         let arguments = cmdline::read_in_background(&tasks);
         let wanted = Wanted::new(&request.kinds);
         let rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
-        let drain =
-            Drain::new(kernel, merge, rows, sink, arguments, progress.clone(), ring_bytes, request.live);
+        let parts = Parts { kernel, merge, rows, sink, arguments, progress: progress.clone() };
+        let drain = Drain::new(parts, ring_bytes, request.live);
         let stop = Arc::new(Stop::default());
         let told = stop.clone();
         let failed = progress.clone();

@@ -13,6 +13,8 @@ use capture_format::{
     ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Header, Schema, SegmentWriter,
 };
 
+use crate::replay::Live;
+
 /// Chunks that may wait to be encoded.
 const QUEUE: usize = 2;
 /// Chunks that may wait to be written.
@@ -27,6 +29,8 @@ pub struct Progress {
     pub lost: AtomicU64,
     /// Bytes written.
     pub bytes: AtomicU64,
+    /// Events that a live view was too slow for.
+    pub unshown: AtomicU64,
     /// Set when a stage cannot go on.
     pub failed: AtomicBool,
 }
@@ -40,6 +44,9 @@ pub struct Sink {
     recycled: Receiver<ChunkBuilder>,
     schema: Arc<Schema>,
     spare: Option<ChunkBuilder>,
+    /// Where chunks are counted that are dropped for want of room: a live view is rather
+    /// incomplete than late.
+    dropped: Option<Arc<Progress>>,
 }
 
 impl Sink {
@@ -56,22 +63,34 @@ impl Sink {
         self.spare = Some(builder);
     }
 
-    /// Hands over a full chunk, or gives it back if there is no room for it now.
-    ///
-    /// # Errors
-    ///
-    /// The chunk, and whether it makes sense to try again.
-    pub fn send(&self, builder: ChunkBuilder) -> Result<(), (ChunkBuilder, bool)> {
-        self.sender.try_send(builder).map_err(|error| match error {
-            TrySendError::Full(builder) => (builder, true),
-            TrySendError::Disconnected(builder) => (builder, false),
-        })
+    /// Hands over a full chunk, or gives it back.
+    pub fn send(&self, builder: ChunkBuilder) -> Sent {
+        match (self.sender.try_send(builder), &self.dropped) {
+            (Ok(()), _) => Sent::Taken,
+            (Err(TrySendError::Full(builder)), Some(progress)) => {
+                progress.unshown.fetch_add(builder.event_rows() as u64, Ordering::Relaxed);
+                Sent::Taken
+            }
+            (Err(TrySendError::Full(builder)), None) => Sent::Full(Box::new(builder)),
+            (Err(TrySendError::Disconnected(builder)), _) => Sent::Gone(Box::new(builder)),
+        }
     }
+}
+
+/// What became of a chunk.
+#[derive(Debug)]
+pub enum Sent {
+    /// It is taken.
+    Taken,
+    /// There is no room for it now.
+    Full(Box<ChunkBuilder>),
+    /// Nobody takes chunks any more.
+    Gone(Box<ChunkBuilder>),
 }
 
 /// The threads behind a [`Sink`].
 pub struct Stages<W> {
-    encoder: JoinHandle<Result<(), FormatError>>,
+    encoder: Option<Stage<()>>,
     writer: Stage<W>,
 }
 
@@ -82,14 +101,11 @@ impl<W> Stages<W> {
     ///
     /// Whatever stopped one of them.
     pub fn join(self) -> Result<W, FormatError> {
-        let encoded = self.encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let encoded = self.encoder.map_or(Ok(()), |encoder| {
+            encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         let written = self.writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         encoded.and(written)
-    }
-
-    /// Whether both have ended.
-    pub fn is_finished(&self) -> bool {
-        self.encoder.is_finished() && self.writer.is_finished()
     }
 }
 
@@ -121,6 +137,7 @@ pub fn to_file<W: Write + Send + 'static>(
     out: W,
     header: &Header,
     level: i32,
+    mut filter: Option<Live>,
     progress: &Arc<Progress>,
 ) -> Result<(Sink, Stages<W>), FormatError> {
     let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
@@ -133,6 +150,12 @@ pub fn to_file<W: Write + Send + 'static>(
     let encoder = spawn("ktape-encode", move || {
         let result = (|| {
             for mut builder in chunks {
+                if let Some(filter) = &mut filter {
+                    builder = filter.filter(builder)?;
+                }
+                if builder.is_empty() {
+                    continue;
+                }
                 let block = encoder.encode(&builder)?;
                 builder.clear();
                 // The drain may be gone already.
@@ -161,36 +184,35 @@ pub fn to_file<W: Write + Send + 'static>(
         }
         result
     });
-    let sink = Sink { sender, recycled, schema: header.schema.clone(), spare: None };
-    Ok((sink, Stages { encoder, writer }))
+    let sink = Sink { sender, recycled, schema: header.schema.clone(), spare: None, dropped: None };
+    Ok((sink, Stages { encoder: Some(encoder), writer }))
 }
 
-/// Hands chunks to a function instead of a file: the live view.
+/// Hands chunks to a function instead of a file: the live view. It ends the capture when it
+/// returns false or fails.
 pub fn to_function<T: Send + 'static>(
     schema: Arc<Schema>,
-    mut show: impl FnMut(ChunkBuilder) -> Result<(), FormatError> + Send + 'static,
-    done: impl FnOnce() -> T + Send + 'static,
+    mut state: T,
+    mut show: impl FnMut(&mut T, ChunkBuilder) -> Result<bool, FormatError> + Send + 'static,
     progress: &Arc<Progress>,
 ) -> (Sink, Stages<T>) {
     let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
-    let (recycle, recycled) = channel();
+    // A shown chunk keeps its builder, so nothing ever comes back.
+    let (_, recycled) = channel();
     let shared = progress.clone();
-    let encoder = spawn("ktape-view", move || {
-        // Nothing comes back: a shown chunk keeps its builder.
-        drop(recycle);
-        let result = (|| {
-            for builder in chunks {
-                show(builder)?;
+    let writer = spawn("ktape-view", move || {
+        let mut result = Ok(true);
+        for builder in chunks {
+            result = show(&mut state, builder);
+            if !matches!(result, Ok(true)) {
+                shared.failed.store(true, Ordering::Release);
+                break;
             }
-            Ok(())
-        })();
-        if result.is_err() {
-            shared.failed.store(true, Ordering::Release);
         }
-        result
+        result.map(|_| state)
     });
-    let writer = spawn("ktape-done", move || Ok(done()));
-    (Sink { sender, recycled, schema, spare: None }, Stages { encoder, writer })
+    let sink = Sink { sender, recycled, schema, spare: None, dropped: Some(progress.clone()) };
+    (sink, Stages { encoder: None, writer })
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {

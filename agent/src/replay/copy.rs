@@ -5,8 +5,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use capture_format::{
-    ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord, SegmentWriter,
-    SummaryValues, Value, copy_rows,
+    Chunk, ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord,
+    SegmentWriter, SummaryValues, TableId, Value, copy_rows,
 };
 
 use crate::filter::{Context, prune};
@@ -88,6 +88,25 @@ pub fn copy_matching<W: Write>(
     Ok(outcome)
 }
 
+/// Hands over the picked rows of each table; a table's rows stay in the order they had.
+pub(super) fn copy_picks(
+    open: &mut OpenChunk,
+    mut copy: impl FnMut(&Chunk, TableId, &[u32]) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let mut picks = Vec::new();
+    while let Some(pick) = open.pop() {
+        picks.push((pick.place, pick.row));
+    }
+    picks.sort_unstable();
+    let view = open.view();
+    for same in picks.chunk_by(|a, b| a.0 == b.0) {
+        let Some(rows) = view.table(usize::from(same[0].0)) else { continue };
+        let numbers: Vec<u32> = same.iter().map(|(_, row)| *row).collect();
+        copy(view.chunk, rows.event.id, &numbers)?;
+    }
+    Ok(())
+}
+
 impl<'w, W: Write> Copy<'w, W> {
     fn new(out: &'w mut W, encoder: &'w mut Encoder, binding: &'w Binding) -> Result<Self, FormatError> {
         Ok(Self {
@@ -108,25 +127,16 @@ impl<'w, W: Write> Copy<'w, W> {
             self.offset = offset;
             self.builder.set_wall_offset(offset);
         }
-        // By table; a table's rows stay in the order they had.
-        let mut picks = Vec::new();
-        while let Some(pick) = open.pop() {
-            picks.push((pick.place, pick.row));
-        }
-        picks.sort_unstable();
-        let view = open.view();
-        for same in picks.chunk_by(|a, b| a.0 == b.0) {
-            let Some(rows) = view.table(usize::from(same[0].0)) else { continue };
-            let numbers: Vec<u32> = same.iter().map(|(_, row)| *row).collect();
-            for part in numbers.chunks(4096) {
+        copy_picks(open, |chunk, table, rows| {
+            for part in rows.chunks(4096) {
                 if self.builder.is_full() {
                     self.write()?;
                     self.builder.set_wall_offset(offset);
                 }
-                copy_rows(view.chunk, &mut self.builder, rows.event.id, part, &mut self.cache)?;
+                copy_rows(chunk, &mut self.builder, table, part, &mut self.cache)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn write(&mut self) -> Result<(), FormatError> {

@@ -3,6 +3,7 @@
 pub mod containers;
 pub mod copy;
 pub mod input;
+pub mod live;
 pub mod merge;
 pub mod open;
 pub mod question;
@@ -15,6 +16,7 @@ mod tests;
 pub use containers::{Containers, Known};
 pub use copy::copy_matching;
 pub use input::{Capture, Input, InputError};
+pub use live::Live;
 pub use merge::{Outcome, replay_files};
 pub use question::{LossTally, Question};
 pub use sink::{Flow, Pace, PrintSink, Sink};

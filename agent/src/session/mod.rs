@@ -5,4 +5,5 @@ pub mod child;
 pub mod header;
 pub mod output;
 pub mod privileges;
+pub mod run;
 pub mod select;

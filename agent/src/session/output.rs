@@ -118,7 +118,7 @@ fn give_to_caller(file: &File) -> io::Result<()> {
 
 /// Finds the process whose standard input is the read end of this pipe. If it were recorded, what
 /// it reads would make it read more.
-fn pipe_reader(fd: i32) -> Option<u32> {
+pub fn pipe_reader(fd: i32) -> Option<u32> {
     let ours = std::fs::metadata(format!("/proc/self/fd/{fd}")).ok()?;
     let own = std::process::id();
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {

@@ -98,7 +98,7 @@ impl TimeSpec {
         loop {
             let moment = span.zone.to_ambiguous_timestamp(date.to_datetime(time));
             // The hour that a clock change repeats has two readings, both possible.
-            for stamp in [moment.clone().earlier(), moment.later()].into_iter().flatten() {
+            for stamp in [moment.earlier(), moment.later()].into_iter().flatten() {
                 let ns = i64::try_from(stamp.as_nanosecond()).unwrap_or(i64::MAX);
                 if !here.contains(&ns) {
                     here.push(ns);

@@ -19,7 +19,7 @@ pub use json::JsonView;
 pub use text::TextView;
 
 /// A way to write events.
-pub trait View {
+pub trait View: Send {
     /// Appends what stands before the first event.
     fn begin(&mut self, out: &mut Vec<u8>);
 

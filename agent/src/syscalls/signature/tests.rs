@@ -51,7 +51,7 @@ fn hostile_text_is_refused() {
 
 #[test]
 fn at_most_two_strings_paths_first() {
-    assert_eq!(positions("read(fd:fd, buf:ptr, count:size)"), []);
+    assert!(positions("read(fd:fd, buf:ptr, count:size)").is_empty());
     assert_eq!(positions("openat(dfd:dirfd, filename:path)"), [1]);
     assert_eq!(positions("mount(dev_name:path, dir_name:path, type:string)"), [0, 1]);
     assert_eq!(positions("x(a:string, b:string, c:path)"), [0, 2]);
