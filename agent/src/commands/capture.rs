@@ -82,6 +82,12 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let schema = Arc::new(model::schema());
     let options = described(args, &hierarchy);
     let header = header::new(&schema, labels, options, !args.keep_secrets)?;
+    let filter = filter
+        .map(|filter| {
+            let question = Question { filter: Some(filter), ..Question::default() };
+            Live::new(header.clone(), question, jiff::tz::TimeZone::system())
+        })
+        .transpose()?;
     let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command)?) };
     let output = Output::open(args.output.as_deref(), args.force)?;
     let name = output.name();
@@ -100,9 +106,6 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let begun = || -> Result<_> {
         let prepared = record::prepare(request)?;
         let progress = Arc::new(Progress::default());
-        let filter = filter.map(|filter| {
-            Live::new(header.clone(), Question { filter: Some(filter), ..Question::default() })
-        });
         let (sink, stages) = record::to_file(output, &header, LEVEL, filter, &progress)
             .with_context(|| format!("cannot write {name}"))?;
         let recording = prepared.start(&schema, sink, &progress)?;

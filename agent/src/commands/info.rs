@@ -114,7 +114,7 @@ fn gather(captures: &[Capture]) -> Facts {
                         let Value::Bytes(chain) = value else { continue };
                         for id in crate::replay::containers::elements(chain) {
                             let known = facts.containers.entry(id.to_vec()).or_default();
-                            known.0 += count;
+                            known.0 = known.0.saturating_add(count);
                             if known.1.is_none() {
                                 let boot_id = binding.header.boot_id;
                                 let name = names.of_container(boot_id, id, metadata::NAME);

@@ -80,6 +80,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     };
     let schema = Arc::new(model::schema());
     let header = header::new(&schema, Vec::new(), Vec::new(), !args.keep_secrets)?;
+    let question = Question { filter, ..Question::default() };
+    let mut live = Live::new(header, question, zone.clone())?;
     let prepared = record::prepare(Request {
         kinds,
         selection,
@@ -92,7 +94,6 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         live: true,
     })?;
     let progress = Arc::new(Progress::default());
-    let mut live = Live::new(header, Question { filter, ..Question::default() });
     let printer = PrintSink::new(args.format.view(zone), io::stdout(), args.limit, None);
     let (sink, stages) = record::to_function(
         schema.clone(),

@@ -215,7 +215,7 @@ pub fn value<'a, 'c: 'a>(
     match field {
         Field::Number => Value::Int(i128::from(view.number(rows.place, row))),
         Field::Start | Field::RawTime => Value::Int(i128::from(view.wall(rows.start(row)))),
-        Field::RelativeTime => Value::Int(i128::from(view.wall(rows.start(row)) - context.start)),
+        Field::RelativeTime => Value::Int(i128::from(view.wall(rows.start(row))) - i128::from(context.start)),
         Field::Latency => match rows.duration.get(row) {
             Some(ns) if rows.flags(row) & flags::START_UNKNOWN == 0 => Value::Int(i128::from(*ns)),
             _ => Value::Missing,

@@ -35,9 +35,10 @@ const LIFECYCLE_HOOKS: [&str; 7] = [
     "cgroup_rmdir",
     "cgroup_attach_task",
 ];
-/// The hooks of every syscall. The return first: a call whose entry was seen must not be missed
-/// at its return.
-const SYSCALL_HOOKS: [&str; 2] = ["sys_exit", "sys_enter"];
+/// The hooks of every syscall, in the order of attachment; they are detached in the other. So a return
+/// without an entry is one of a call that was waiting, or answered by seccomp, and never one
+/// whose entry could not be seen yet.
+const SYSCALL_HOOKS: [&str; 2] = ["sys_enter", "sys_exit"];
 
 /// Why recording cannot begin.
 #[derive(Debug, Error)]
@@ -275,13 +276,12 @@ impl Capture {
         self.detach(|_| true);
     }
 
-    /// In the order of attachment: `sys_exit` goes first, so that no return is seen without its
-    /// entry. The programs stay loaded, for their counters.
+    /// The last attached goes first. The programs stay loaded, for their counters.
     fn detach(&mut self, which: impl Fn(&str) -> bool) {
         let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
         self.links = kept;
         let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
-        for (name, link) in gone {
+        for (name, link) in gone.into_iter().rev() {
             if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name) {
                 // It can only fail for a link that is gone already.
                 let _ = program.detach(link);

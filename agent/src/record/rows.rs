@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_ebpf::kinds::{Abi, Kind, syscall_key};
+use agent_ebpf::kinds::{Abi, Kind, Ring, syscall_key};
 use agent_ebpf::records::{Header, flags};
 use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, Schema, StrId};
@@ -202,10 +202,13 @@ impl Rows {
         let task =
             self.processes.task_row(&mut chunk, &mut self.cgroups, &mut self.users, who, head.cgroup, uid);
         let mut bits = head.flags;
-        if head.time < self.last_time {
-            bits |= flags::LATE;
-        } else {
-            self.last_time = head.time;
+        // What the agent makes itself bears the time of its making, ahead of the rings.
+        if kind.decl().ring != Ring::Agent {
+            if head.time < self.last_time {
+                bits |= flags::LATE;
+            } else {
+                self.last_time = head.time;
+            }
         }
         let index = self.index.event(kind);
         let table = builder.table_at(index);

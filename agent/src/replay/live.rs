@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use agent_ebpf::kinds::{KINDS, Ring};
 use capture_format::{Chunk, ChunkBuilder, CopyCache, FormatError, Header, copy_rows};
+use jiff::tz::TimeZone;
 
 use crate::filter::Context;
 use crate::model::{Binding, Names, event_table};
+use crate::text::time::{Span, TimeError};
 
 use super::copy::copy_picks;
 use super::merge::hand_over;
@@ -27,11 +29,17 @@ pub struct Live {
 }
 
 impl Live {
-    /// Chunks of a capture with this header.
-    pub fn new(header: Header, question: Question) -> Self {
+    /// Chunks of a capture with this header. Times of day in the question are of `zone`.
+    ///
+    /// # Errors
+    /// If a time counts from the end of the capture, which nobody knows yet.
+    pub fn new(header: Header, mut question: Question, zone: TimeZone) -> Result<Self, TimeError> {
         let start = header.created;
+        if let Some(filter) = &mut question.filter {
+            filter.resolve(&Span { start, end: None, zone })?;
+        }
         let binding = Arc::new(Binding::new(Arc::new(header)));
-        Self { binding, question, names: Names::default(), start, number: 0 }
+        Ok(Self { binding, question, names: Names::default(), start, number: 0 })
     }
 
     fn open(&mut self, builder: ChunkBuilder) -> Result<OpenChunk, FormatError> {

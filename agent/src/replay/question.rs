@@ -11,6 +11,9 @@ use crate::model::{Binding, ChunkView, Rows, column};
 
 use super::containers::Containers;
 
+/// How many combinations of kind and stage are told apart: a file may claim any number.
+const MAX_REASONS: usize = 64;
+
 /// What is asked. Everything that is not set lets everything through.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -138,14 +141,20 @@ impl Question {
                 continue;
             }
             let count = number(const { column(Kind::Loss, "count") });
-            tally.total += count;
+            tally.total = tally.total.saturating_add(count);
             let kind = match view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind) {
                 Some(table) => table.name.clone(),
                 None => "unknown".to_owned(),
             };
             let stage = rows.bytes(const { column(Kind::Loss, "stage") }, row).unwrap_or_default();
             let stage = String::from_utf8_lossy(stage).into_owned();
-            *tally.by.entry((kind, stage)).or_default() += count;
+            let full = tally.by.len() >= MAX_REASONS;
+            let mut key = (kind, stage);
+            if full && !tally.by.contains_key(&key) {
+                key = ("other".to_owned(), "other".to_owned());
+            }
+            let sum = tally.by.entry(key).or_default();
+            *sum = sum.saturating_add(count);
             matching.push(row as u32);
         }
         matching

@@ -1,5 +1,5 @@
 //! A capture replayed while it arrives through a pipe. Each chunk is handed over at once: events that were
-//! written late come late here, with their mark.
+//! written late come late here (`evt.late` tells which).
 
 use std::io::{self, Read};
 use std::path::PathBuf;

@@ -342,3 +342,38 @@ fn an_unknown_kind_from_the_future_is_shown_with_its_names() {
          12:00:01.000000001 3 - x(5) exit process status=2 votes=-3\n"
     );
 }
+
+#[test]
+fn absurd_values_are_printed_not_tripped_over() {
+    let header = header(1);
+    let mut chunk = TestChunk::new(&header);
+    let cgroup = chunk.cgroup(u64::MAX - 1, "/\u{1b}[2J", &["x".repeat(200)]);
+    let task = chunk.task(u64::MAX, 1, "\n\n", cgroup);
+    for time in [0, 1, u64::MAX / 2, u64::MAX - 1, u64::MAX] {
+        for name in ["openat", "connect", "mmap", "kill", "exit_group"] {
+            for (args, ret) in [(&[][..], i64::MIN), (&[u64::MAX; 6][..], i64::MAX), (&[1; 12][..], -4096)] {
+                let strs = vec![vec![0xff; 3], vec![2, 0, 1], b"\r".to_vec()];
+                let test =
+                    TestCall { strs, dur: time, flags: (time as u32) & 0xfdf, ..call(name, args, ret) };
+                chunk.call(time, task, &test);
+            }
+        }
+        chunk.exit(time, task, i64::MIN, time);
+        chunk.loss((time, 1), time, cgroup, task, u64::MAX);
+        chunk.exec(time, task, b"", b"\0\0");
+    }
+    let capture = [capture(file(&header, vec![chunk], &[]))];
+    let names = Names::default();
+    let context = Context { names: &names, start: i64::MAX };
+    for format in [crate::view::Format::Text, crate::view::Format::Json, crate::view::Format::Csv] {
+        let mut out = Vec::new();
+        let mut sink = PrintSink::new(format.view(jiff::tz::TimeZone::UTC), &mut out, None, None);
+        let question = filter("evt.reltime < 0 or evt.args contains x or evt.num >= 0");
+        let outcome = replay_files(&capture, &question, &context, Some(&mut sink)).unwrap();
+        drop(sink);
+        assert_eq!(outcome.lost.total, u64::MAX);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.lines().count() >= 90, "{}", text.lines().count());
+        assert!(!text.bytes().any(|b| b < 0x20 && b != b'\n'));
+    }
+}

@@ -75,7 +75,7 @@ fn what_is_unusual_about_a_call_is_marked() {
         one(&TestCall { flags: flags::SECCOMP, ..openat(b"/x", -1) }),
         format!("{args} = -1 EPERM <12.4us> [by seccomp]")
     );
-    assert_eq!(one(&open(flags::LATE)), format!("{args} = 3 <12.4us> [late]"));
+    assert_eq!(one(&open(flags::LATE)), format!("{args} = 3 <12.4us>"), "the reader has put it in its place");
     assert_eq!(
         one(&TestCall { flags: flags::NO_RESULT, ..call("exit_group", &[0], 0) }),
         "exit_group(0) = ?"

@@ -66,9 +66,6 @@ impl View for TextView {
             _ => detail::write_event(context, view, rows, row, out),
         }
         detail::write_unknown(view, rows, row, out);
-        if rows.flags(row) & flags::LATE != 0 {
-            out.extend_from_slice(b" [late]");
-        }
         out.push(b'\n');
     }
 }
