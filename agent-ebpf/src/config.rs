@@ -73,6 +73,8 @@ offsets! {
     kn_id = "kernfs_node.id";
     /// Effective user id.
     cred_euid = "cred.euid";
+    /// `SIGNAL_*` bits.
+    signal_flags = "signal_struct.flags";
     /// Threads that have not ended.
     signal_live = "signal_struct.live";
     /// Exit code of the whole process.
@@ -117,6 +119,10 @@ pub struct Config {
     pub regs_compat_args: [u32; 6],
     /// Byte offset in `struct pt_regs` of the number of the call (`orig_ax`, `syscallno`).
     pub regs_nr: u32,
+    /// Byte offset in `task_struct` of the bit that says that an exec is under way, or [`ABSENT`].
+    pub in_execve: u32,
+    /// That bit, in its byte.
+    pub in_execve_mask: u32,
     /// The bits of `thread_info.status` that say compat (`TS_COMPAT`), 0 if it does not say.
     pub compat_bits: u32,
     /// 1 if `sched_process_exit` says itself whether the process ended (6.16 and later).
@@ -138,6 +144,8 @@ impl Config {
         regs_args: [0; 6],
         regs_compat_args: [0; 6],
         regs_nr: 0,
+        in_execve: ABSENT,
+        in_execve_mask: 0,
         compat_bits: 0,
         exit_has_group_dead: 0,
     };

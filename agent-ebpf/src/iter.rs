@@ -128,7 +128,7 @@ fn report(info: &mut agent_ebpf::records::TaskInfo, state: &TaskState) {
 /// holds as long as it does not run; should it run meanwhile, its next entry overwrites this.
 #[inline(always)]
 pub fn note_call(task: Task, state: &mut TaskState) {
-    if state.flags & (task_flags::LIVE | task_flags::CHILD | task_flags::EXCLUDED) != 0 || task.on_cpu() {
+    if state.flags & (task_flags::LIVE | task_flags::EXCLUDED) != 0 || task.on_cpu() {
         return;
     }
     // SAFETY: a task that the verifier trusts.
@@ -142,13 +142,17 @@ pub fn note_call(task: Task, state: &mut TaskState) {
         return;
     }
     let key = key_of(task, nr as u32);
-    if config!(narrow) != 0 {
-        match maps::spec(key) {
-            Some(spec) if spec.flags & spec_flags::SKIP == 0 => {}
-            _ => return,
-        }
+    let bits = match maps::spec(key) {
+        Some(spec) => spec.flags,
+        None if config!(narrow) != 0 => spec_flags::SKIP,
+        None => 0,
+    };
+    // A new task has the registers of its parent's call until it runs.
+    if bits & spec_flags::SKIP != 0 || (state.flags & task_flags::CHILD != 0 && bits & spec_flags::FORK != 0)
+    {
+        return;
     }
     state.key = key;
     state.args = args_of(regs, key);
-    state.flags |= task_flags::START_UNKNOWN;
+    state.flags = (state.flags | task_flags::START_UNKNOWN) & !task_flags::CHILD;
 }

@@ -212,17 +212,8 @@ pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // An exec renames too, and has its own event.
-    // SAFETY: an argument of the hook.
-    let state = unsafe { maps::state(task.0, false) };
-    if !state.is_null() {
-        // SAFETY: not null.
-        let (known, key) = unsafe { ((*state).flags, (*state).key) };
-        if known & task_flags::LIVE != 0
-            && let Some(spec) = maps::spec(key)
-            && spec.flags & spec_flags::EXEC != 0
-        {
-            return 0;
-        }
+    if task.in_execve() {
+        return 0;
     }
     let cgroup = task.cgroup();
     let Some(slot) = maps::reserve::<Rename>(&LIFECYCLE, Kind::Rename as u8, cgroup) else {
@@ -294,9 +285,11 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
 /// A task that was in an unrecorded call is from now on in a call of unknown start.
 #[inline(always)]
 fn mark_moved(task: Task, state: &mut records::TaskState) {
-    if state.flags & task_flags::LIVE == 0 {
-        crate::iter::note_call(task, state);
+    if state.flags & (task_flags::LIVE | task_flags::EXCLUDED) != 0 {
+        return;
     }
+    state.flags |= task_flags::MOVED;
+    crate::iter::note_call(task, state);
 }
 
 #[inline(always)]

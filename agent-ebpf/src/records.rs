@@ -268,6 +268,8 @@ pub mod task_flags {
     pub const EXCLUDED: u32 = 1 << 3;
     /// Belongs to the recorded command.
     pub const TREE: u32 = 1 << 4;
+    /// Was moved into a recorded cgroup: it may be in a call whose entry was not recorded.
+    pub const MOVED: u32 = 1 << 5;
 }
 
 /// The value of the task storage: the call that a task is in. 64 bytes.

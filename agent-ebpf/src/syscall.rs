@@ -16,6 +16,9 @@ use crate::task::{Task, load, now};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
+/// Results that the kernel keeps for itself: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`.
+const ERESTART_FIRST: i64 = 512;
+const ERESTART_LAST: i64 = 516;
 /// Most bytes of a socket address (`sizeof(struct sockaddr_storage)`).
 const SOCKADDR_MAX: u64 = 128;
 
@@ -183,19 +186,25 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         record_flags = flags::START_UNKNOWN;
         state.start = time;
     } else if known & task_flags::LIVE == 0 {
-        if known & task_flags::CHILD != 0 {
-            return 0;
-        }
-        // Seen before, in no call, and yet it returns: seccomp answered in its place.
         let nr: u64 = load(regs, config!(regs_nr));
         let key = key_of(task, nr as u32);
-        if config!(narrow) != 0 && is_skipped(maps::spec(key)) {
+        let spec = maps::spec(key);
+        let moved = known & task_flags::MOVED != 0;
+        if known & task_flags::CHILD != 0 && (!moved || spec_bits(spec) & spec_flags::FORK != 0) {
+            return 0;
+        }
+        if config!(narrow) != 0 && is_skipped(spec) {
             return 0;
         }
         state.key = key;
         state.args = args_of(regs, key);
         state.start = time;
-        record_flags = flags::SECCOMP;
+        // Seen before, in no call, and yet it returns: seccomp answered in its place.
+        record_flags = if moved { flags::START_UNKNOWN } else { flags::SECCOMP };
+    }
+    if (-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret) && task.is_dying() {
+        // It was woken to die: nobody will see this result.
+        record_flags |= flags::UNFINISHED | flags::KILLED;
     }
     emit(task, state, ret, time, record_flags, cgroup);
     0

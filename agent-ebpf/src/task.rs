@@ -9,6 +9,8 @@ use aya_ebpf::helpers::generated::{
 
 use crate::maps::config;
 
+/// All threads of the process are about to die (`SIGNAL_GROUP_EXIT`).
+const SIGNAL_GROUP_EXIT: u32 = 4;
 /// A kernel thread (`PF_KTHREAD`).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -79,6 +81,20 @@ impl Task {
     #[inline(always)]
     pub fn is_kthread(self) -> bool {
         load::<u32>(self.0, config!(offsets.task_flags)) & PF_KTHREAD != 0
+    }
+
+    /// Whether it will die before it runs in user space again.
+    #[inline(always)]
+    pub fn is_dying(self) -> bool {
+        let signal: *mut u8 = load(self.0, config!(offsets.task_signal));
+        load::<u32>(signal, config!(offsets.signal_flags)) & SIGNAL_GROUP_EXIT != 0
+    }
+
+    /// Whether it is in the middle of an exec.
+    #[inline(always)]
+    pub fn in_execve(self) -> bool {
+        let offset = config!(in_execve);
+        has(offset) && u32::from(load::<u8>(self.0, offset)) & config!(in_execve_mask) != 0
     }
 
     /// Whether it runs on a CPU right now.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ktape::commands::{capture, check, doctor, fields, info, replay, watch};
+use ktape::session::Usage;
 
 /// A tape recorder for the Linux kernel: record what every container does, replay it anywhere.
 #[derive(Debug, Parser)]
@@ -54,6 +55,6 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         eprintln!("ktape: {error:#}");
-        ExitCode::FAILURE
+        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }

@@ -15,8 +15,8 @@ use crate::model;
 use crate::record::{self, ContainerFilter, Outcome, Progress, Request};
 use crate::replay::{Live, Question};
 use crate::session::output::Output;
-use crate::session::run::Session;
-use crate::session::{child, header, privileges, select};
+use crate::session::run::{Ended, Session};
+use crate::session::{child, header, privileges, select, usage};
 use crate::text::units;
 
 /// Options of `ktape capture`.
@@ -69,14 +69,20 @@ const LEVEL: i32 = 1;
 ///
 /// It cannot record, or not write what it recorded.
 pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
-    let duration = args.duration.as_deref().map(units::duration).transpose()?.map(Duration::from_nanos);
-    let labels = args.label.iter().map(|label| header::parse_label(label)).collect::<Result<Vec<_>>>()?;
-    let ring_bytes = args.buffer.as_deref().map(units::size).transpose()?;
-    let (kinds, selection) = select::parse(&args.events)?;
-    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
+    let duration =
+        args.duration.as_deref().map(units::duration).transpose().map_err(usage)?.map(Duration::from_nanos);
+    let labels = args
+        .label
+        .iter()
+        .map(|label| header::parse_label(label))
+        .collect::<Result<Vec<_>>>()
+        .map_err(usage)?;
+    let ring_bytes = args.buffer.as_deref().map(units::size).transpose().map_err(usage)?;
+    let (kinds, selection) = select::parse(&args.events).map_err(usage)?;
+    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
     privileges::require()?;
     let hierarchy = match &args.cgroup_hierarchy {
-        Some(name) => Hierarchy::named(name)?,
+        Some(name) => Hierarchy::named(name).map_err(usage)?,
         None => Hierarchy::detect()?,
     };
     let schema = Arc::new(model::schema());
@@ -130,14 +136,19 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let child = child.map(child::Waiting::go).transpose()?;
     let bytes = progress.clone();
     let session = Session { recording, stages, progress, began, duration, name: name.clone(), show: true };
-    let (mut outcome, output) = session.run(child)?;
+    let Ended { mut outcome, behind: output, command } = session.run(child)?;
     drop(output);
     if outcome.unwritten > 0 {
         outcome.lost += outcome.unwritten;
         outcome.lost_by.push(("writer".to_owned(), outcome.unwritten));
     }
     summary(&outcome, &name, bytes.bytes.load(Ordering::Relaxed), began.elapsed(), is_file);
-    Ok(if args.strict && outcome.lost > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    Ok(match command {
+        // The command was to be recorded, and never was.
+        Some(Err(_)) => ExitCode::FAILURE,
+        _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 /// The options that decide what the file holds, for its header.

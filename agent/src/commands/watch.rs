@@ -15,8 +15,8 @@ use crate::filter::Filter;
 use crate::model;
 use crate::record::{self, ContainerFilter, Progress, Request};
 use crate::replay::{Flow, Live, PrintSink, Question};
-use crate::session::run::Session;
-use crate::session::{header, output, privileges, select};
+use crate::session::run::{Ended, Session};
+use crate::session::{header, output, privileges, select, usage};
 use crate::text::{time, units};
 use crate::view::Format;
 
@@ -64,18 +64,19 @@ pub struct WatchArgs {
 ///
 /// It cannot record.
 pub fn run(args: &WatchArgs) -> Result<ExitCode> {
-    let duration = args.duration.as_deref().map(units::duration).transpose()?.map(Duration::from_nanos);
-    let ring_bytes = args.buffer.as_deref().map(units::size).transpose()?;
-    let (kinds, selection) = select::parse(&args.events)?;
-    let filter = args.expression.as_deref().map(Filter::parse).transpose()?;
+    let duration =
+        args.duration.as_deref().map(units::duration).transpose().map_err(usage)?.map(Duration::from_nanos);
+    let ring_bytes = args.buffer.as_deref().map(units::size).transpose().map_err(usage)?;
+    let (kinds, selection) = select::parse(&args.events).map_err(usage)?;
+    let filter = args.expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
     let zone = match &args.tz {
-        Some(zone) => time::zone(zone)?,
+        Some(zone) => time::zone(zone).map_err(usage)?,
         None if args.utc => jiff::tz::TimeZone::UTC,
         None => jiff::tz::TimeZone::system(),
     };
     privileges::require()?;
     let hierarchy = match &args.cgroup_hierarchy {
-        Some(name) => Hierarchy::named(name)?,
+        Some(name) => Hierarchy::named(name).map_err(usage)?,
         None => Hierarchy::detect()?,
     };
     let schema = Arc::new(model::schema());
@@ -109,7 +110,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let recording = prepared.start(&schema, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let told = progress.clone();
-    let (outcome, _) =
+    let Ended { outcome, .. } =
         Session { recording, stages, progress, began, duration, name, show: false }.run(None)?;
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {

@@ -164,6 +164,11 @@ impl Btf {
     /// The byte offset of a member, given as `struct.member` or `struct.member.member`; members
     /// of anonymous structs and unions count as the struct's own.
     pub fn offset(&self, path: &str) -> Option<u32> {
+        self.bit_offset(path).map(|bits| bits / 8)
+    }
+
+    /// The same in bits, for bit fields.
+    pub fn bit_offset(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
         let name = parts.next()?;
         let mut id = *self.named.get(&(kind::STRUCT, name.as_bytes().to_vec()))?;
@@ -173,7 +178,7 @@ impl Btf {
             bits += offset;
             id = member;
         }
-        Some(bits / 8)
+        Some(bits)
     }
 
     /// Bit offset and type of a member.

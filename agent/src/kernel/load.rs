@@ -188,6 +188,10 @@ impl Capture {
         globals.rings = cpus;
         globals.narrow = u32::from(matches!(settings.selection, Selection::Named(_)));
         globals.exit_has_group_dead = u32::from(kernel.tracepoint_args("sched_process_exit") == Some(2));
+        if let Some(bit) = kernel.bit_offset("task_struct.in_execve") {
+            globals.in_execve = bit / 8;
+            globals.in_execve_mask = 1 << (bit % 8);
+        }
         let globals = Globals(globals);
 
         let btf = aya::Btf::from_sys_fs()?;

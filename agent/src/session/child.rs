@@ -104,7 +104,11 @@ fn find(program: &OsStr) -> Result<PathBuf> {
         })
     };
     if program.as_encoded_bytes().contains(&b'/') {
-        return Ok(PathBuf::from(program));
+        let path = PathBuf::from(program);
+        if !is_program(&path) {
+            bail!("{} is not a program", path.display());
+        }
+        return Ok(path);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     match std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| is_program(path)) {

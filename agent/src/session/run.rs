@@ -17,6 +17,16 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// How long the end may take before it is given up.
 const END: Duration = Duration::from_millis(4500);
 
+/// What a capture came to.
+pub struct Ended<T> {
+    /// What the recorder tells.
+    pub outcome: Outcome,
+    /// What is left of the last stage.
+    pub behind: T,
+    /// How the recorded command ended, if it did, or why it could not be executed.
+    pub command: Option<std::io::Result<std::process::ExitStatus>>,
+}
+
 /// A capture that runs, until something ends it.
 pub struct Session<T> {
     /// The recorder.
@@ -41,7 +51,7 @@ impl<T: Send + 'static> Session<T> {
     /// # Errors
     ///
     /// A stage failed, or signals cannot be handled.
-    pub fn run(self, child: Option<child::Running>) -> Result<(Outcome, T)> {
+    pub fn run(self, child: Option<child::Running>) -> Result<Ended<T>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -49,7 +59,7 @@ impl<T: Send + 'static> Session<T> {
         runtime.block_on(self.until_the_end(child))
     }
 
-    async fn until_the_end(self, child: Option<child::Running>) -> Result<(Outcome, T)> {
+    async fn until_the_end(self, child: Option<child::Running>) -> Result<Ended<T>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut tick = tokio::time::interval(PROGRESS);
@@ -61,6 +71,7 @@ impl<T: Send + 'static> Session<T> {
             None => (None, None),
         };
         let mut last = (0, self.began);
+        let mut command = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => break,
@@ -74,6 +85,7 @@ impl<T: Send + 'static> Session<T> {
                 () = at(end) => break,
                 status = ended(&mut exit) => {
                     eprintln!("the command {}", child::describe(&status));
+                    command = Some(status);
                     break;
                 }
                 _ = tick.tick(), if show => self.show_progress(&mut last),
@@ -98,7 +110,7 @@ impl<T: Send + 'static> Session<T> {
                 let (outcome, written) = done.context("the recorder failed")?;
                 let behind = written
                     .with_context(|| format!("cannot write {name}; what was written before is readable"))?;
-                Ok((outcome, behind))
+                Ok(Ended { outcome, behind, command })
             }
             _ = interrupt.recv() => give_up("interrupted again: ended at once", &name),
             () = tokio::time::sleep(END) => give_up("the output does not take what was recorded: gave up", &name),
