@@ -10,6 +10,7 @@ use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::{debug, warn};
 
 use crate::maps::{self, LIFECYCLE, config};
 use crate::syscall;
@@ -80,6 +81,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if is_own(task) {
         return 0;
     }
+    debug!(&ctx, "exec by task {}, before {}", task.tid(), old_tid);
     let cgroup = task.cgroup();
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
@@ -242,7 +244,9 @@ pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     let id = task::cgroup_id(cgroup);
     if config!(filter_cgroups) != 0 && !maps::allow(id) {
         maps::count_loss(Kind::Syscall as u8, stage::MAP, id);
+        warn!(&ctx, "the allow-set has no room for cgroup {}", id);
     }
+    debug!(&ctx, "cgroup {} created", id);
     cgroup_event(Kind::CgroupMkdir, id, ctx.arg(1), None)
 }
 
@@ -264,6 +268,7 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let moved = Task(ctx.arg::<*mut u8>(2));
+    debug!(&ctx, "task {} moved to cgroup {}", moved.tid(), task::cgroup_id(cgroup));
     if config!(filter_cgroups) != 0 {
         // The return of its present call may be seen from another side of the filter than its
         // entry was.

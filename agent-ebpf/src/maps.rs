@@ -146,15 +146,15 @@ pub fn reserve<T>(rings: &Rings, kind: u8, cgroup: u64) -> Option<Slot<T>> {
 #[inline(never)]
 pub fn count_loss(kind: u8, stage: u8, cgroup: u64) -> i32 {
     let mut key = LossKey { cgroup, kind, stage, reserved: [0; 3] };
-    if let Some(count) = LOSSES.get_ptr_mut(&key) {
+    if let Some(count) = LOSSES.get_ptr_mut(key) {
         add(count);
         return 0;
     }
-    if LOSSES.insert(&key, &1, u64::from(BPF_NOEXIST)).is_ok() {
+    if LOSSES.insert(key, 1, u64::from(BPF_NOEXIST)).is_ok() {
         return 0;
     }
     key.cgroup = u64::MAX;
-    if let Some(count) = LOSSES.get_ptr_mut(&key) {
+    if let Some(count) = LOSSES.get_ptr_mut(key) {
         add(count);
     }
     0
@@ -182,13 +182,13 @@ pub fn spec(key: u32) -> Option<&'static Spec> {
 /// Whether this cgroup is recorded.
 #[inline(always)]
 pub fn allowed(cgroup: u64) -> bool {
-    ALLOWED.get_ptr(&cgroup).is_some()
+    ALLOWED.get_ptr(cgroup).is_some()
 }
 
 /// Lets a cgroup in until the agent has decided.
 #[inline(always)]
 pub fn allow(cgroup: u64) -> bool {
-    ALLOWED.insert(&cgroup, &2, u64::from(BPF_ANY)).is_ok()
+    ALLOWED.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
 }
 
 /// The state of a task; `create` makes one if it has none. Null if that fails, or if there is none.

@@ -63,8 +63,11 @@ pub mod class {
     pub const STR_SMALL: u8 = 3;
     /// The same with 1,024 bytes.
     pub const STR_MEDIUM: u8 = 4;
-    /// The same with 8,208 bytes: two paths of `PATH_MAX` and room to tell that they were not longer.
+    /// The same with 4,104 bytes, for calls with one string: a path of `PATH_MAX` and room to tell
+    /// that it was not longer.
     pub const STR_LARGE: u8 = 5;
+    /// The same with 8,208 bytes, for calls with two.
+    pub const STR_LARGE_TWO: u8 = 6;
 }
 
 /// The fixed part of a syscall record. 56 bytes.
@@ -108,8 +111,8 @@ pub struct SyscallStrs<const N: usize> {
     pub bytes: [u8; N],
 }
 
-/// Bytes of string space in the three string classes.
-pub const STR_SIZES: [usize; 3] = [128, 1024, 8208];
+/// Bytes of string space in the string classes, from [`class::STR_SMALL`] on.
+pub const STR_SIZES: [usize; 4] = [128, 1024, 4104, 8208];
 
 /// `TASK_COMM_LEN` of the kernel.
 pub const COMM_LEN: usize = 16;

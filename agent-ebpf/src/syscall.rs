@@ -4,12 +4,15 @@
 use core::mem::MaybeUninit;
 
 use agent_ebpf::kinds::{Abi, Kind, syscall_key};
-use agent_ebpf::records::{Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, task_flags};
+use agent_ebpf::records::{
+    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, task_flags,
+};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::warn;
 
 use crate::maps::{self, FLOOD, config};
 use crate::task::{Task, load, now};
@@ -99,6 +102,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if state.is_null() {
         if tree == 0 {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, task.cgroup());
+            warn!(&ctx, "no storage for task {}", task.tid());
         }
         return 0;
     }
@@ -330,10 +334,14 @@ pub fn copy_args<const N: usize>(to: *mut u64, call: &TaskState) {
 /// Tries the smallest class first: nearly all paths fit.
 #[inline(always)]
 fn emit_strings(call: &TaskState, fixed: &Fixed, spec: &Spec) {
-    if try_strings::<128>(call, fixed, spec, class::STR_SMALL)
-        && try_strings::<1024>(call, fixed, spec, class::STR_MEDIUM)
+    if try_strings::<{ STR_SIZES[0] }>(call, fixed, spec, class::STR_SMALL)
+        && try_strings::<{ STR_SIZES[1] }>(call, fixed, spec, class::STR_MEDIUM)
     {
-        try_strings::<8208>(call, fixed, spec, class::STR_LARGE);
+        if spec.read1 == read::NONE {
+            try_strings::<{ STR_SIZES[2] }>(call, fixed, spec, class::STR_LARGE);
+        } else {
+            try_strings::<{ STR_SIZES[3] }>(call, fixed, spec, class::STR_LARGE_TWO);
+        }
     }
 }
 
@@ -359,7 +367,7 @@ fn try_strings<const N: usize>(call: &TaskState, fixed: &Fixed, spec: &Spec, cla
             (first, read_path(bytes.add(N / 2), N as u32 / 2, argument(call, spec.arg1)))
         }
     };
-    if (first.bits | second.bits) & Got::CUT != 0 && class != class::STR_LARGE {
+    if (first.bits | second.bits) & Got::CUT != 0 && class < class::STR_LARGE {
         slot.discard();
         return true;
     }

@@ -1,10 +1,15 @@
 //! The `ktape` command.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ktape::commands::{capture, check, doctor, fields, info, replay, watch};
 use ktape::session::Usage;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// A tape recorder for the Linux kernel: record what every container does, replay it anywhere.
 #[derive(Debug, Parser)]
@@ -37,13 +42,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let level = match cli.verbose {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        2 => tracing::Level::DEBUG,
-        _ => tracing::Level::TRACE,
-    };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    log_to_stderr(cli.verbose);
     let result = match cli.command {
         Command::Capture(args) => capture::run(&args),
         Command::Watch(args) => watch::run(&args),
@@ -57,4 +56,26 @@ fn main() -> ExitCode {
         eprintln!("ktape: {error:#}");
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+/// Messages on stderr. Those of the programs in the kernel come only when they are asked for, so
+/// they are always shown; aya's own are for those who debug the loader.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        2 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let loader = if verbose > 2 { level } else { LevelFilter::WARN };
+    let filter = Targets::new()
+        .with_default(level)
+        .with_target("aya", loader)
+        .with_target("aya_obj", loader)
+        .with_target("ktape_ebpf", LevelFilter::TRACE);
+    let stderr = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    tracing_subscriber::registry().with(stderr.with_filter(filter)).init();
 }

@@ -55,6 +55,9 @@ pub struct CaptureArgs {
     /// Which cgroups identify containers: v2, or a v1 controller [default: v2 if mounted]
     #[arg(long, value_name = "NAME")]
     pub cgroup_hierarchy: Option<String>,
+    /// Log what the programs in the kernel say of themselves
+    #[arg(long)]
+    pub kernel_log: bool,
     /// Record this command and everything that it starts
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -108,6 +111,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         reader_pid: output.reader(),
         keep_secrets: args.keep_secrets,
         live: !is_file,
+        kernel_log: args.kernel_log,
     };
     let begun = || -> Result<_> {
         let prepared = record::prepare(request)?;

@@ -114,6 +114,7 @@ fn load() -> Result<record::Prepared> {
         reader_pid: None,
         keep_secrets: false,
         live: false,
+        kernel_log: false,
     })?)
 }
 

@@ -56,6 +56,9 @@ pub struct WatchArgs {
     /// Which cgroups identify containers: v2, or a v1 controller [default: v2 if mounted]
     #[arg(long, value_name = "NAME")]
     pub cgroup_hierarchy: Option<String>,
+    /// Log what the programs in the kernel say of themselves
+    #[arg(long)]
+    pub kernel_log: bool,
 }
 
 /// Runs it.
@@ -93,6 +96,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         reader_pid: output::pipe_reader(io::stdout().as_raw_fd()),
         keep_secrets: args.keep_secrets,
         live: true,
+        kernel_log: args.kernel_log,
     })?;
     let progress = Arc::new(Progress::default());
     let printer = PrintSink::new(args.format.view(zone), io::stdout(), args.limit, None);

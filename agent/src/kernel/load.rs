@@ -11,6 +11,7 @@ use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuHashMap, PerCpu
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
@@ -53,6 +54,9 @@ pub enum LoadError {
     /// The object could not be loaded.
     #[error("cannot load the eBPF object: {0}")]
     Object(#[from] aya::EbpfError),
+    /// The programs' messages cannot be had.
+    #[error("cannot receive the programs' messages: {0}")]
+    Log(#[from] aya_log::Error),
     /// A program was refused.
     #[error("the kernel refuses the program {name}: {source}")]
     Program {
@@ -99,6 +103,8 @@ pub struct Settings {
     pub lifecycle_bytes: u32,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// Whether the programs' messages are wanted.
+    pub kernel_log: bool,
 }
 
 /// The rings of a capture, by CPU.
@@ -152,6 +158,7 @@ pub struct Capture {
     losses: LossCounters,
     syscalls: bool,
     links: Vec<(&'static str, BtfTracePointLinkId)>,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
     load_times: Vec<(&'static str, Duration)>,
     // The outer maps hold references to the rings; closing them is the last thing.
     _outer: Vec<ArrayOfMaps<MapData, MapData>>,
@@ -195,8 +202,11 @@ impl Capture {
         let globals = Globals(globals);
 
         let btf = aya::Btf::from_sys_fs()?;
+        // 0 is off, 5 is everything; the verifier removes what is off.
+        let log_level = if settings.kernel_log { 5u8 } else { 0 };
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&btf))
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
             .allow_unsupported_maps()
             .override_global("CONFIG", &globals, true)
             .map_max_entries("FLOOD", cpus)
@@ -242,6 +252,7 @@ impl Capture {
         iter.load("task", &btf).map_err(|source| LoadError::Program { name: "task_iter", source })?;
         load_times.push(("task_iter", started.elapsed()));
 
+        let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let losses = LossCounters::new(losses);
         let capture = Self {
             ebpf,
@@ -249,6 +260,7 @@ impl Capture {
             losses,
             syscalls,
             links: Vec::new(),
+            log,
             load_times,
             _outer: vec![flood_map, lifecycle_map],
         };
@@ -337,6 +349,13 @@ impl Capture {
             }
         }
         lost
+    }
+
+    /// Passes the programs' messages on.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
     }
 
     /// What the verifier said of each program.

@@ -146,6 +146,7 @@ impl Drain {
                 housekeeping = Instant::now();
                 self.check_clock();
                 self.collect_losses();
+                self.kernel.flush_log();
             }
             if self.chunk.began.elapsed() >= self.chunk_age {
                 self.flush();
@@ -242,6 +243,7 @@ impl Drain {
             }
         };
         self.kernel.detach_all();
+        self.kernel.flush_log();
         // A program that was running when its hook was detached finishes within this.
         thread::sleep(MARGIN);
         loop {

@@ -64,6 +64,8 @@ pub struct Request {
     pub keep_secrets: bool,
     /// Whether chunks are handed over as soon as possible.
     pub live: bool,
+    /// Whether the programs' own messages are logged.
+    pub kernel_log: bool,
 }
 
 /// Why recording cannot begin.
@@ -139,6 +141,7 @@ pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
         ring_bytes: ring_bytes as u32,
         lifecycle_bytes: lifecycle_bytes as u32,
         hierarchy: request.hierarchy.clone(),
+        kernel_log: request.kernel_log,
     };
     let (kernel, rings) = Capture::load(&settings)?;
     Ok(Prepared { kernel, merge: Merge::new(rings), request, ring_bytes })
@@ -229,7 +232,7 @@ fn memory_bytes() -> u64 {
 /// runnable threads, the recorder must still get its turn in time, and what it takes is bounded by
 /// what the workload produces. Without the right to do so it stays as it is.
 pub(crate) fn prefer_this_thread() {
-    const NICE: i32 = -15;
+    const NICE: i32 = -20;
     // SAFETY: integers only; thread 0 is the calling one.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }

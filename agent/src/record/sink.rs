@@ -16,7 +16,7 @@ use capture_format::{
 use crate::replay::Live;
 
 /// Chunks that may wait to be encoded.
-const QUEUE: usize = 2;
+const QUEUE: usize = 4;
 /// Chunks that may wait to be written.
 const WRITE_QUEUE: usize = 4;
 

@@ -1,0 +1,221 @@
+//! Floods, calls that block, calls that fail, 32-bit calls.
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ktape_tests::workload::{BEGIN, END, MARKER};
+
+use crate::sys;
+use crate::sys::{fails, pipe};
+
+/// Of `getppid`.
+#[derive(Default)]
+pub struct Options {
+    cpu: Option<usize>,
+    gate: bool,
+}
+
+impl Options {
+    /// From the command line; `None` if it is not understood.
+    pub fn parse(words: &[&str]) -> Option<Self> {
+        match words {
+            [] => Some(Self::default()),
+            ["--gate", rest @ ..] => Some(Self { gate: true, ..Self::parse(rest)? }),
+            ["--cpu", cpu, rest @ ..] => Some(Self { cpu: Some(cpu.parse().ok()?), ..Self::parse(rest)? }),
+            _ => None,
+        }
+    }
+}
+
+/// Exactly `n` times between the markers. With a gate it prints `ready`, waits for a byte on stdin, works, prints `done`
+/// and waits for another byte: from the return of the first wait to the entry of the second, the thread makes
+/// `n` calls, two markers and one write.
+pub fn getppid(n: u64, options: &Options) {
+    if let Some(cpu) = options.cpu {
+        pin(cpu);
+    }
+    let mut byte = [0u8; 1];
+    if options.gate {
+        sys!(SYS_write, 1, b"ready\n".as_ptr(), 6).expect("a write");
+        sys!(SYS_read, 0, byte.as_mut_ptr(), 1).expect("a read");
+    }
+    marker(BEGIN);
+    for _ in 0..n {
+        bare_getppid();
+    }
+    marker(END);
+    if options.gate {
+        sys!(SYS_write, 1, b"done\n".as_ptr(), 5).expect("a write");
+        sys!(SYS_read, 0, byte.as_mut_ptr(), 1).expect("a read");
+    }
+}
+
+fn marker(which: u32) {
+    fails("the marker", sys!(SYS_prctl, MARKER, which), libc::EINVAL);
+}
+
+#[inline(always)]
+fn bare_getppid() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the call has no arguments and changes nothing; the registers it clobbers are named.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") libc::SYS_getppid => _, out("rcx") _, out("r11") _, options(nostack));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = sys!(SYS_getppid);
+}
+
+fn pin(cpu: usize) {
+    let mut set = [0u64; 16];
+    set[cpu / 64] |= 1 << (cpu % 64);
+    sys!(SYS_sched_setaffinity, 0, size_of_val(&set), set.as_ptr()).expect("the CPU exists");
+}
+
+/// In bursts of one hundredth of a second.
+pub fn rate(per_second: u64, seconds: u64) {
+    let start = Instant::now();
+    let total = per_second * seconds;
+    let mut made = 0;
+    while made < total {
+        let due = (start.elapsed().as_secs_f64() * per_second as f64) as u64;
+        while made < due.min(total) {
+            bare_getppid();
+            made += 1;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    println!("{made}");
+}
+
+fn ready() {
+    println!("ready");
+    std::io::stdout().flush().expect("stdout is there");
+}
+
+/// Prints the descriptor first.
+pub fn read_block() {
+    let (read, _write) = pipe();
+    println!("{read}");
+    ready();
+    let mut bytes = [0u8; 77];
+    let result = sys!(SYS_read, read, bytes.as_mut_ptr(), bytes.len());
+    panic!("the read returned: {result:?}");
+}
+
+/// Prints the address first.
+pub fn futex_block() {
+    let word = 5u32;
+    println!("{}", (&raw const word).addr());
+    ready();
+    let result = sys!(SYS_futex, &raw const word, libc::FUTEX_WAIT, word, 0);
+    panic!("the futex call returned: {result:?}");
+}
+
+/// One call for each way to fail.
+pub fn fail() {
+    let bad = 1usize;
+    let at = libc::AT_FDCWD;
+    let none = c"/none/at all".as_ptr();
+    let byte = [0u8; 8];
+    let (read, write) = pipe();
+    fails("ENOENT", sys!(SYS_openat, at, none, libc::O_RDONLY), libc::ENOENT);
+    fails("ENOTDIR", sys!(SYS_openat, at, c"/proc/self/comm/x".as_ptr(), libc::O_RDONLY), libc::ENOTDIR);
+    fails("EISDIR", sys!(SYS_openat, at, c"/".as_ptr(), libc::O_WRONLY), libc::EISDIR);
+    fails("EFAULT path", sys!(SYS_openat, at, bad, libc::O_RDONLY), libc::EFAULT);
+    fails("ELOOP", sys!(SYS_openat, at, c"/proc/self".as_ptr(), libc::O_NOFOLLOW), libc::ELOOP);
+    fails("EEXIST", sys!(SYS_mkdirat, at, c"/proc".as_ptr(), 0o755), libc::EEXIST);
+    fails("EBADF", sys!(SYS_close, 999), libc::EBADF);
+    fails("EBADF read", sys!(SYS_read, 999, byte.as_ptr(), 8), libc::EBADF);
+    fails("EFAULT buffer", sys!(SYS_write, write, bad, 8), libc::EFAULT);
+    fails("ESPIPE", sys!(SYS_lseek, read, 0, libc::SEEK_SET), libc::ESPIPE);
+    fails("EINVAL", sys!(SYS_lseek, 0, 0, 99).or(Err(libc::EINVAL)), libc::EINVAL);
+    fails("ECHILD", sys!(SYS_wait4, -1isize, 0, 0, 0), libc::ECHILD);
+    fails("ESRCH", sys!(SYS_kill, 0x3fff_ffff, 0), libc::ESRCH);
+    fails("EPIPE", broken_pipe(), libc::EPIPE);
+    sys!(SYS_fcntl, read, libc::F_SETFL, libc::O_NONBLOCK).expect("a pipe can be non-blocking");
+    fails("EAGAIN", sys!(SYS_read, read, byte.as_ptr(), 8), libc::EAGAIN);
+    fails("ENOTSOCK", sys!(SYS_connect, read, byte.as_ptr(), 8), libc::ENOTSOCK);
+    fails("EFAULT address", sys!(SYS_connect, unconnected(), bad, 16), libc::EFAULT);
+    fails("ENOEXEC or EACCES", sys!(SYS_execve, c"/proc/self/comm".as_ptr(), 0, 0), libc::EACCES);
+    fails("EFAULT execve", sys!(SYS_execve, bad, 0, 0), libc::EFAULT);
+    let long = ktape_tests::paths::of_length(ktape_tests::paths::LONGEST + 1);
+    let long = std::ffi::CString::new(long).expect("no NUL inside");
+    fails("ENAMETOOLONG", sys!(SYS_openat, at, long.as_ptr(), libc::O_RDONLY), libc::ENAMETOOLONG);
+    fails("ETIMEDOUT", timeout(), libc::ETIMEDOUT);
+    // No kernel has a call with this number; strace and ktape both call it syscall_600.
+    fails("ENOSYS", sys::call(600, [0; 6]), libc::ENOSYS);
+}
+
+fn broken_pipe() -> Result<i64, i32> {
+    let (read, write) = pipe();
+    sys!(SYS_close, read).expect("our own");
+    // Rust ignores SIGPIPE.
+    sys!(SYS_write, write, b"x".as_ptr(), 1)
+}
+
+fn unconnected() -> usize {
+    usize::try_from(sys!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).expect("a socket"))
+        .expect("a descriptor")
+}
+
+fn timeout() -> Result<i64, i32> {
+    let word = 5u32;
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+    sys!(SYS_futex, &raw const word, libc::FUTEX_WAIT, word, &raw const time)
+}
+
+/// Prints what it did: the result of getpid, of a write, of an openat, of a call without a number.
+#[cfg(target_arch = "x86_64")]
+pub fn compat() {
+    // SAFETY: a fresh mapping below 4 GiB, where 32-bit pointers reach.
+    let low = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT,
+            -1,
+            0,
+        )
+    };
+    assert_ne!(low, libc::MAP_FAILED, "no memory below 4 GiB");
+    let path = b"/none/compat\0";
+    // SAFETY: the page is ours and larger than the path.
+    unsafe { low.cast::<u8>().copy_from_nonoverlapping(path.as_ptr(), path.len()) };
+    let low = u32::try_from(low.addr()).expect("an address below 4 GiB");
+    let (_, write) = pipe();
+    let write = u32::try_from(write).expect("a descriptor");
+    // The numbers of the 32-bit table: getpid, write, openat, and one that it does not have.
+    println!("{}", int80(20, 0, 0, 0));
+    println!("{}", int80(4, write, low, 5));
+    println!("{}", int80(295, libc::AT_FDCWD.cast_unsigned(), low, 0));
+    println!("{}", int80(600, 0, 0, 0));
+}
+
+/// Other machines have no such way in.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn compat() {
+    panic!("32-bit calls from 64-bit code exist on x86-64 only");
+}
+
+#[cfg(target_arch = "x86_64")]
+fn int80(number: i32, a: u32, b: u32, c: u32) -> i32 {
+    let result: i64;
+    // SAFETY: the pointers that the caller passes lie below 4 GiB; rbx, which cannot be named, is kept by hand.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {a}",
+            "int 0x80",
+            "xchg rbx, {a}",
+            a = inlateout(reg) u64::from(a) => _,
+            inlateout("rax") i64::from(number) => result,
+            in("rcx") u64::from(b),
+            in("rdx") u64::from(c),
+            in("rsi") 0u64,
+            in("rdi") 0u64,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    result as i32
+}

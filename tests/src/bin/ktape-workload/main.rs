@@ -1,0 +1,79 @@
+//! Programs to be recorded. Each does a known thing, and tells on stdout what only it can know.
+
+mod calls;
+mod paths;
+mod procs;
+mod seccomp;
+mod signals;
+mod sockets;
+mod sys;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "ktape-workload:
+  getppid N [--cpu C] [--gate]   N times getppid between two marker calls
+  rate PER_SECOND SECONDS        that many harmless calls a second
+  threads N                      N threads that share a lock
+  sleepers N                     N processes that sleep until stdin ends
+  read-block                     read from a pipe that nobody writes to
+  futex-block                    wait for a futex that nobody wakes
+  exec-from-thread               a thread other than the leader executes another program
+  hello                          what it executes
+  fork-tree                      children by fork, vfork, clone, clone3, threads
+  signals                        calls interrupted by signals, a child killed in a call
+  fail                           calls that fail, one for each way to fail
+  seccomp                        calls that a filter answers
+  compat                         32-bit calls from 64-bit code
+  paths DIR                      calls with long and nasty paths
+  sockets DIR                    calls with socket addresses
+  exit STATUS                    exit with this status
+  die                            kill itself by SIGSEGV
+  rename NAME                    take another name";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().ok();
+    match words.as_slice() {
+        ["getppid", n, rest @ ..] => match (number(n), calls::Options::parse(rest)) {
+            (Some(n), Some(options)) => calls::getppid(n, &options),
+            _ => return usage(),
+        },
+        ["rate", rate, seconds] => match (number(rate), number(seconds)) {
+            (Some(rate), Some(seconds)) => calls::rate(rate, seconds),
+            _ => return usage(),
+        },
+        ["threads", n] => match number(n) {
+            Some(n) => procs::threads(n),
+            None => return usage(),
+        },
+        ["sleepers", n] => match number(n) {
+            Some(n) => procs::sleepers(n),
+            None => return usage(),
+        },
+        ["read-block"] => calls::read_block(),
+        ["futex-block"] => calls::futex_block(),
+        ["exec-from-thread"] => procs::exec_from_thread(),
+        ["hello"] => println!("hello"),
+        ["fork-tree"] => procs::fork_tree(),
+        ["signals"] => signals::signals(),
+        ["fail"] => calls::fail(),
+        ["seccomp"] => seccomp::seccomp(),
+        ["compat"] => calls::compat(),
+        ["paths", dir] => paths::paths(dir),
+        ["sockets", dir] => sockets::sockets(dir),
+        ["exit", status] => match status.parse::<u8>() {
+            Ok(status) => return ExitCode::from(status),
+            Err(_) => return usage(),
+        },
+        ["die"] => signals::die(),
+        ["rename", name] => procs::rename(name),
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}

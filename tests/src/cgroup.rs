@@ -1,0 +1,124 @@
+//! Cgroup directories of the tests.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where cgroup2 is mounted, as `/proc/self/mountinfo` says.
+///
+/// # Panics
+/// If it is not mounted.
+pub fn v2_root() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .find(|(_, filesystem)| filesystem.starts_with("cgroup2 "))
+        .and_then(|(mount, _)| mount.split(' ').nth(4))
+        .map(PathBuf::from)
+        .expect("cgroup2 is mounted")
+}
+
+/// The mount points of all hierarchies.
+///
+/// # Panics
+/// If `/proc` cannot be read.
+pub fn roots() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .filter(|(_, filesystem)| filesystem.starts_with("cgroup"))
+        .filter_map(|(mount, _)| mount.split(' ').nth(4))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// A cgroup2 directory that is removed, with its parents made for it, when dropped.
+pub struct Cgroup {
+    root: PathBuf,
+    path: String,
+    made: Vec<PathBuf>,
+}
+
+impl Cgroup {
+    /// Make it. `path` is absolute, as in `/proc/PID/cgroup`.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn make(path: &str) -> Self {
+        let root = v2_root();
+        let mut made = Vec::new();
+        let mut dir = root.clone();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            dir.push(name);
+            match fs::create_dir(&dir) {
+                Ok(()) => made.push(dir.clone()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("cannot make {}: {error}", dir.display()),
+            }
+        }
+        Self { root, path: path.to_owned(), made }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> PathBuf {
+        self.root.join(self.path.trim_start_matches('/'))
+    }
+
+    /// Its path within the hierarchy.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Its id: the inode of its directory.
+    ///
+    /// # Panics
+    /// If it is gone.
+    pub fn id(&self) -> u64 {
+        fs::metadata(self.dir()).expect("the cgroup exists").ino()
+    }
+
+    /// Move a process into it.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn attach(&self, pid: u32) {
+        attach(&self.dir(), pid);
+    }
+
+    /// Move a process to the root cgroup.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    pub fn detach(&self, pid: u32) {
+        attach(&self.root, pid);
+    }
+}
+
+fn attach(dir: &Path, pid: u32) {
+    let file = dir.join("cgroup.procs");
+    fs::write(&file, pid.to_string())
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for dir in self.made.iter().rev() {
+            remove(dir);
+        }
+    }
+}
+
+/// Remove a cgroup directory, waiting a little for its last process to be gone.
+pub fn remove(dir: &Path) {
+    let start = Instant::now();
+    while let Err(error) = fs::remove_dir(dir) {
+        if error.raw_os_error() != Some(libc::EBUSY) || start.elapsed() > Duration::from_secs(2) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,294 @@
+//! Driving `ktape` as a user does: a command line, a file, an exit code.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::wait;
+
+/// The binary: `KTAPE_BIN`, else built now in the profile of the tests.
+///
+/// # Panics
+/// If it cannot be built.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(binary) = env::var_os("KTAPE_BIN") {
+            return binary.into();
+        }
+        // .../target/PROFILE/deps/TEST
+        let own = env::current_exe().expect("the path of the test");
+        let profile = own.ancestors().nth(2).expect("a test lies in the target directory").to_path_buf();
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "--package", "ktape"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.env("CARGO_TARGET_DIR", profile.parent().expect("a profile lies in the target directory"));
+        let status = build.status().expect("cargo starts");
+        assert!(status.success(), "cannot build ktape: {status}");
+        profile.join("ktape")
+    })
+}
+
+/// A temporary directory on a real disk, where `/tmp` may be memory: in the workspace's target directory.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn disk_dir() -> tempfile::TempDir {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target");
+    std::fs::create_dir_all(&target).expect("the target directory can be made");
+    tempfile::tempdir_in(target).expect("a directory in the target directory")
+}
+
+/// Whether [`binary`] is a release build: limits of time hold for no other.
+pub fn is_optimised() -> bool {
+    binary().parent().is_some_and(|dir| dir.ends_with("release"))
+}
+
+/// Run `ktape` to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run(args: &[&str]) -> Output {
+    Command::new(binary()).args(args).stdin(Stdio::null()).output().expect("ktape starts")
+}
+
+/// Run `ktape`, which has to succeed, and give its stdout.
+///
+/// # Panics
+/// If it fails.
+pub fn stdout(args: &[&str]) -> String {
+    let out = run(args);
+    assert!(out.status.success(), "ktape {args:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).expect("ktape prints UTF-8 whatever it recorded")
+}
+
+/// The events of a file as JSON objects.
+///
+/// # Panics
+/// If `ktape replay` fails, or prints something else.
+pub fn replay_json(file: &Path, args: &[&str]) -> Vec<Value> {
+    let file = file.to_string_lossy();
+    let mut all = vec!["replay", &file, "--format", "json"];
+    all.extend(args);
+    stdout(&all)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}")))
+        .collect()
+}
+
+/// How many events of a file match.
+///
+/// # Panics
+/// If `ktape replay --count` fails, or prints no bare number.
+pub fn count(file: &Path, expression: &str) -> u64 {
+    let out = stdout(&["replay", &file.to_string_lossy(), "--count", expression]);
+    out.trim_end().parse().unwrap_or_else(|_| panic!("not a bare number: {out:?}"))
+}
+
+/// `ktape info --json`.
+///
+/// # Panics
+/// If it fails, or prints something else.
+pub fn info(file: &Path) -> Value {
+    let out = stdout(&["info", &file.to_string_lossy(), "--json"]);
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("not JSON: {error}: {out}"))
+}
+
+/// An integer field; ktape writes those above 2^53, and addresses, as strings.
+pub fn int(event: &Value, field: &str) -> Option<i64> {
+    match event.get(field)? {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_u64().map(u64::cast_signed)),
+        Value::String(text) => match text.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok().map(u64::cast_signed),
+            None => text.parse().ok().or_else(|| text.parse().ok().map(u64::cast_signed)),
+        },
+        _ => None,
+    }
+}
+
+/// A string field.
+pub fn text<'a>(event: &'a Value, field: &str) -> Option<&'a str> {
+    event.get(field)?.as_str()
+}
+
+/// Whether a field is true, as JSON boolean or as 1.
+pub fn truth(event: &Value, field: &str) -> bool {
+    event.get(field).is_some_and(|value| value.as_bool() == Some(true) || value.as_u64() == Some(1))
+}
+
+/// A capture in the background.
+pub struct Capture {
+    child: Child,
+    file: PathBuf,
+    stderr: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    /// From the start of the process to its line `recording ...`.
+    pub startup: Duration,
+}
+
+impl Capture {
+    /// Start `ktape capture -o FILE ARGS` and wait until it records.
+    ///
+    /// # Panics
+    /// If it ends or says nothing instead.
+    pub fn start(file: &Path, args: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.arg("capture").arg("-o").arg(file).args(args);
+        Self::spawn(command, file)
+    }
+
+    /// The same with a command line of one's own. `file` is where it writes.
+    ///
+    /// # Panics
+    /// As [`Capture::start`].
+    pub fn spawn(mut command: Command, file: &Path) -> Self {
+        let started = Instant::now();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let recording = Arc::new(OnceLock::new());
+        let reader = {
+            let (stderr, recording) = (Arc::clone(&stderr), Arc::clone(&recording));
+            let mut lines = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
+            std::thread::spawn(move || {
+                let mut line = String::new();
+                while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+                    if line.starts_with("recording") {
+                        recording.get_or_init(|| started.elapsed());
+                    }
+                    stderr.lock().expect("no reader panicked").push_str(&line);
+                    line.clear();
+                }
+            })
+        };
+        let mut capture =
+            Self { child, file: file.to_path_buf(), stderr, reader: Some(reader), startup: Duration::ZERO };
+        capture.startup = wait::until("the capture to begin", wait::PATIENCE, || {
+            if recording.get().is_none()
+                && let Some(status) = capture.child.try_wait().expect("the capture can be waited for")
+            {
+                // A short command may be over before its first line is read.
+                capture.drain();
+                assert!(recording.get().is_some(), "no recording, {status}:\n{}", capture.stderr());
+            }
+            recording.get().copied()
+        });
+        capture
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The file it writes.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What it has written to stderr so far.
+    ///
+    /// # Panics
+    /// If the thread that reads it panicked.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().expect("no reader panicked").clone()
+    }
+
+    /// Send it a signal.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the child has not been waited for, so the id is still its own.
+        let sent = unsafe { libc::kill(pid, signal) };
+        assert_eq!(sent, 0, "cannot signal the capture: {}", std::io::Error::last_os_error());
+    }
+
+    /// Wait for its own end.
+    ///
+    /// # Panics
+    /// If it does not end within a minute.
+    pub fn wait(mut self) -> Ended {
+        let status = wait::until("the capture to end", Duration::from_secs(60), || {
+            self.child.try_wait().expect("the capture can be waited for")
+        });
+        self.drain();
+        Ended { status, stderr: self.stderr(), file: self.file.clone() }
+    }
+
+    /// Stop it as Ctrl-C does. It has to succeed.
+    ///
+    /// # Panics
+    /// If it fails or does not end.
+    pub fn stop(self) -> Ended {
+        self.signal(libc::SIGINT);
+        let ended = self.wait();
+        assert!(ended.status.success(), "the capture failed: {}\n{}", ended.status, ended.stderr);
+        ended
+    }
+
+    /// Kill it in the middle of whatever it does.
+    ///
+    /// # Panics
+    /// If it has ended before.
+    pub fn kill(self) -> Ended {
+        self.signal(libc::SIGKILL);
+        let ended = self.wait();
+        assert_eq!(ended.status.signal(), Some(libc::SIGKILL));
+        ended
+    }
+
+    fn drain(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no reader panicked");
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // Only after a failed assertion is it still there.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A capture that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Everything it said.
+    pub stderr: String,
+    /// What it wrote.
+    pub file: PathBuf,
+}
+
+/// `ktape capture -o FILE ARGS -- COMMAND`, to its end. Both have to succeed.
+///
+/// # Panics
+/// If either fails.
+pub fn record(file: &Path, args: &[&str], command: &[&str]) -> Ended {
+    let file_text = file.to_string_lossy();
+    let mut all = vec!["capture", "-o", &file_text];
+    all.extend(args);
+    all.push("--");
+    all.extend(command);
+    let out = run(&all);
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success(), "ktape {all:?}: {}\n{stderr}", out.status);
+    Ended { status: out.status, stderr, file: file.to_path_buf() }
+}

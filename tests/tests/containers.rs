@@ -1,0 +1,196 @@
+//! Containers in every shape of cgroup path: who is one, and who belongs to it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ktape_tests::container::{Container, Options, Runtime};
+use ktape_tests::ktape::{self, Capture, int, text, truth};
+use ktape_tests::wait::until;
+use ktape_tests::{kernel_test, workload};
+
+const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90";
+const B: &str = "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfb0b1b2b3b4b5b6b7b8b9babbbcbdbebf";
+/// The calls that only the workload makes.
+const OWN: &str = "evt.type=getppid and proc.name=ktape-workload";
+const UID: &str = "01234567-89ab-cdef-0123-456789abcdef";
+const UID_: &str = "01234567_89ab_cdef_0123_456789abcdef";
+
+/// The cgroup path of a container with this id, and the id that ktape should give it.
+fn shapes(id: &str) -> Vec<(String, String)> {
+    let name = format!("web-{}", &id[..4]);
+    let burstable = "/kubepods.slice/kubepods-burstable.slice";
+    let hex = |path: String| (path, id.to_owned());
+    vec![
+        hex(format!("/docker/{id}")),
+        hex(format!("/system.slice/docker-{id}.scope")),
+        hex(format!("/kubepods/burstable/pod{UID}/{id}")),
+        hex(format!("/kubepods/pod{UID}/{id}")),
+        hex(format!("{burstable}/kubepods-burstable-pod{UID_}.slice/cri-containerd-{id}.scope")),
+        hex(format!(
+            "/system.slice/containerd.service/kubepods-burstable-pod{UID_}.slice:cri-containerd:{id}"
+        )),
+        hex(format!("/kubepods/besteffort/pod{UID}/crio-{id}")),
+        hex(format!("{burstable}/kubepods-burstable-pod{UID_}.slice/crio-{id}.scope")),
+        hex(format!("/libpod_parent/libpod-{id}")),
+        hex(format!("/machine.slice/libpod-{id}.scope")),
+        hex(format!("/machine.slice/libpod-{id}.scope/container")),
+        hex(format!("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{id}.scope")),
+        hex(format!("/system.slice/nerdctl-{id}.scope")),
+        (format!("/default/{name}"), name.clone()),
+        (format!("/lxc/{name}"), name.clone()),
+        (format!("/lxc.payload.{name}"), name.clone()),
+        (format!("/machine.slice/machine-{}.scope/payload", name.replace('-', "\\x2d")), name.clone()),
+    ]
+}
+
+/// By thread: the calls in order, as (name, result, start in ns if it is known).
+type Calls = BTreeMap<i64, Vec<(String, Option<i64>, Option<i64>)>>;
+
+fn calls(file: &std::path::Path, args: &[&str]) -> Calls {
+    let mut threads = Calls::new();
+    let mut all = vec!["-e", "syscall"];
+    all.extend(args);
+    for event in ktape::replay_json(file, &all) {
+        threads.entry(int(&event, "thread.tid").unwrap()).or_default().push((
+            text(&event, "evt.type").unwrap().to_owned(),
+            int(&event, "evt.rawres"),
+            int(&event, "evt.rawtime").filter(|_| !truth(&event, "evt.start_unknown")),
+        ));
+    }
+    threads
+}
+
+/// Two recorders read the clock twice for one entry: microseconds apart, or a preemption. A call in flight when its
+/// thread was moved into the container has no start for the recorder that filters.
+fn same(left: &Calls, right: &Calls) {
+    assert_eq!(left.keys().collect::<Vec<_>>(), right.keys().collect::<Vec<_>>(), "other threads");
+    for (tid, left) in left {
+        let right = &right[tid];
+        let names = |calls: &[(String, Option<i64>, Option<i64>)]| -> Vec<_> {
+            calls.iter().map(|(name, result, _)| (name.clone(), *result)).collect()
+        };
+        assert_eq!(names(left), names(right), "thread {tid}");
+        for (left, right) in left.iter().zip(right) {
+            if let (Some(one), Some(other)) = (left.2, right.2) {
+                assert!((one - other).abs() < 50_000_000, "thread {tid}: {left:?} {right:?}");
+            }
+        }
+    }
+}
+
+fn ended(container: &Container) {
+    until("the container to end", Duration::from_secs(20), || container.has_ended().then_some(()));
+}
+
+#[test]
+fn each_shape_is_told_apart_and_filtered_in_the_kernel() {
+    let _guard = kernel_test!();
+    let runtime = Runtime::new(&[workload!()]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut failed = Vec::new();
+    for ((number, (path_a, id_a)), (path_b, id_b)) in shapes(A).into_iter().enumerate().zip(shapes(B)) {
+        let run = || {
+            let (some, all) =
+                (dir.path().join(format!("some{number}")), dir.path().join(format!("all{number}")));
+            // The filtering one sees only what begins after it; both see all of the containers.
+            let filtering = Capture::start(&some, &["--container", &id_a]);
+            let everything = Capture::start(&all, &[]);
+            let load_a = ["/bin/ktape-workload", "getppid", "300"];
+            let load_b = ["/bin/ktape-workload", "threads", "3"];
+            let a = runtime
+                .start(&format!("a{number}"), &Options { cgroup: &path_a, args: &load_a, seccomp: true });
+            let b = runtime
+                .start(&format!("b{number}"), &Options { cgroup: &path_b, args: &load_b, seccomp: false });
+            ended(&a);
+            ended(&b);
+            drop((a, b));
+            filtering.stop();
+            everything.stop();
+
+            let some_calls = calls(&some, &[]);
+            same(&some_calls, &calls(&all, &["--container", &id_a]));
+            same(
+                &some_calls,
+                &calls(&all, &[&format!("container.full_id=\"{}\"", id_a.replace('\\', "\\\\"))]),
+            );
+            // runc makes two as well.
+            assert_eq!(ktape::count(&some, OWN), 300);
+            assert_eq!(
+                ktape::count(&some, "thread.name startswith worker-"),
+                0,
+                "events of the other container"
+            );
+            let threads = ktape::replay_json(&all, &["thread.name startswith worker-", "-e", "getppid"]);
+            assert_eq!(threads.len(), 60);
+            for event in threads {
+                assert_eq!(text(&event, "container.full_id"), Some(id_b.as_str()), "{event}");
+                // The escape rule doubles backslashes.
+                assert_eq!(
+                    text(&event, "cgroup.path"),
+                    Some(path_b.replace('\\', "\\\\").as_str()),
+                    "{event}"
+                );
+            }
+        };
+        if let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            failed.push(format!("{path_a}: {why}"));
+        }
+    }
+    assert!(failed.is_empty(), "{} shapes failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+#[test]
+fn what_runs_in_a_container_already_belongs_to_it() {
+    let _guard = kernel_test!();
+    let runtime = Runtime::new(&[workload!()]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let path = format!("/docker/{A}");
+    let args = ["/bin/sh", "-c", "while :; do ktape-workload getppid 10; sleep 0.05; done"];
+    let container = runtime.start("early", &Options { cgroup: &path, args: &args, seccomp: false });
+    let capture = Capture::start(&file, &["--container", &A[..6]]);
+    // Counts, too: docker exec makes a process elsewhere and moves it.
+    let out = container.exec(&["/bin/ktape-workload", "exit", "0"]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    until("the loop to go round", Duration::from_secs(20), || {
+        std::thread::sleep(Duration::from_millis(300));
+        Some(())
+    });
+    capture.stop();
+    let all = ktape::count(&file, "evt.category=syscall");
+    assert!(ktape::count(&file, "evt.type=getppid") >= 10);
+    assert_eq!(ktape::count(&file, &format!("container.full_id={A} and evt.category=syscall")), all);
+    assert!(
+        ktape::count(&file, "evt.type=exit_group and proc.args contains exit") == 1,
+        "the exec is missing"
+    );
+}
+
+#[test]
+fn outer_includes_inner() {
+    let _guard = kernel_test!();
+    let runtime = Runtime::new(&[workload!()]);
+    let dir = tempfile::tempdir().unwrap();
+    let (outer_file, inner_file) = (dir.path().join("outer.ktape"), dir.path().join("inner.ktape"));
+    let outer = format!("/docker/{A}");
+    let inner = format!("/docker/{A}/docker/{B}");
+    let sleep = ["/bin/sleep", "60"];
+    let outer_container = runtime.start("outer", &Options { cgroup: &outer, args: &sleep, seccomp: false });
+    let of_outer = Capture::start(&outer_file, &["--container", A]);
+    let of_inner = Capture::start(&inner_file, &["--container", B]);
+    let load = ["/bin/ktape-workload", "getppid", "300"];
+    let inner_container = runtime.start("inner", &Options { cgroup: &inner, args: &load, seccomp: false });
+    ended(&inner_container);
+    let out = outer_container.exec(&["/bin/ktape-workload", "getppid", "100"]);
+    assert!(out.status.success());
+    of_outer.stop();
+    of_inner.stop();
+
+    assert_eq!(ktape::count(&inner_file, OWN), 300);
+    assert_eq!(ktape::count(&outer_file, OWN), 400);
+    same(&calls(&inner_file, &[]), &calls(&outer_file, &["--container", B]));
+    let event = ktape::replay_json(&inner_file, &["-n", "1", "-e", "getppid"]).remove(0);
+    assert_eq!(text(&event, "container.full_id"), Some(B), "{event}");
+    assert_eq!(ktape::count(&inner_file, &format!("{OWN} and container.chain='{A}>{B}'")), 300);
+}

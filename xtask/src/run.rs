@@ -1,0 +1,99 @@
+//! Running other programs.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The directory of the workspace's `Cargo.toml`.
+pub fn workspace_root() -> PathBuf {
+    // The manifest directory as compiled is right unless the clone was moved since.
+    let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = own.as_deref().unwrap_or(compiled);
+    own.parent().unwrap_or(own).to_path_buf()
+}
+
+/// Where cargo puts what it builds for this workspace.
+pub fn target_dir(root: &Path) -> PathBuf {
+    match env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root.join(dir),
+        None => root.join("target"),
+    }
+}
+
+/// The cargo that runs this task, in the workspace.
+pub fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// The first file of this name in `$PATH`.
+pub fn which(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// `$PATH` with another directory in front.
+pub fn path_with(dir: &Path) -> Result<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(dir.to_path_buf()).chain(env::split_paths(&path)))
+        .context("a directory of PATH contains a colon")
+}
+
+/// Whether the effective user is root; false where that cannot be read.
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|uids| uids.split_whitespace().nth(1))
+        .is_some_and(|euid| euid == "0")
+}
+
+/// Whether an automatic build runs this, where a skipped test is a failure.
+pub fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "0" && ci != "false")
+}
+
+/// Run with inherited output; an error names the command and its status.
+pub fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed: {status}");
+    }
+    Ok(())
+}
+
+/// Run and return what it wrote to stdout, without the last newline.
+pub fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let out = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{shown}`"))?;
+    if !out.status.success() {
+        bail!("`{shown}` failed: {}", out.status);
+    }
+    let text = String::from_utf8(out.stdout).with_context(|| format!("`{shown}` did not print UTF-8"))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Like [`output`], silently nothing if the program is missing or fails.
+pub fn try_output(command: &mut Command) -> Option<String> {
+    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    if !out.status.success() {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&out.stdout).trim_end().to_owned())
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
+}

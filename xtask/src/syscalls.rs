@@ -1,0 +1,480 @@
+//! Makes the syscall tables of `agent/src/syscalls`: numbers from the installed kernel headers, arguments
+//! from the formats that the running kernel publishes in tracefs, and from the lists below what neither
+//! says: what an argument means, calls that this kernel was built without, and how the 32-bit ABI differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+/// The text of the table files.
+pub struct Tables {
+    /// `x86_64.tbl`: native and x32 numbers.
+    pub x86_64: String,
+    /// `i386.tbl`: numbers of 32-bit callers.
+    pub i386: String,
+}
+
+/// Arguments as (name, type).
+type Args = Vec<(String, String)>;
+
+/// Makes the tables.
+///
+/// `tracefs` is the mounted file system (`/sys/kernel/tracing`), `headers` the directory of `unistd_64.h`
+/// and its siblings (`/usr/include/x86_64-linux-gnu/asm`).
+///
+/// # Errors
+/// If either cannot be read, or a call has a number but no arguments are known for it.
+pub fn generate(tracefs: &Path, headers: &Path) -> io::Result<Tables> {
+    let semantics = semantics();
+    let mut signatures = from_tracefs(tracefs, &semantics)?;
+    for (name, args) in parse_signatures(EXTRA) {
+        signatures.entry(name).or_insert(args);
+    }
+
+    let mut native = numbers(&headers.join("unistd_64.h"))?;
+    let mut x32 = numbers(&headers.join("unistd_x32.h"))?;
+    let mut i386 = numbers(&headers.join("unistd_32.h"))?;
+    for &(nr, name, column) in NEWER {
+        native.insert(nr, name.to_owned());
+        if column == "common" {
+            x32.insert(nr, name.to_owned());
+            i386.insert(nr, name.to_owned());
+        }
+    }
+
+    let mut x86_64 = HEAD.to_owned();
+    for nr in native.keys().chain(x32.keys()).collect::<BTreeSet<_>>() {
+        match (native.get(nr), x32.get(nr)) {
+            (Some(a), Some(b)) if a == b => line(&mut x86_64, *nr, "common", a, find(&signatures, a)?),
+            (a, b) => {
+                for (name, column) in [(a, "64"), (b, "x32")] {
+                    if let Some(name) = name {
+                        line(&mut x86_64, *nr, column, name, find(&signatures, name)?);
+                    }
+                }
+            }
+        }
+    }
+
+    let differing: BTreeMap<_, _> = parse_signatures(I386).collect();
+    let same: BTreeMap<&str, &str> =
+        I386_SAME.split_ascii_whitespace().filter_map(|w| w.split_once('=')).collect();
+    let mut compat = HEAD.to_owned();
+    for (nr, name) in &i386 {
+        let args = match (differing.get(name), same.get(name.as_str())) {
+            (Some(args), _) => args,
+            (None, Some(other)) => find(&signatures, other)?,
+            (None, None) => find(&signatures, name)?,
+        };
+        line(&mut compat, *nr, "i386", name, args);
+    }
+    Ok(Tables { x86_64, i386: compat })
+}
+
+fn find<'a>(signatures: &'a BTreeMap<String, Args>, name: &str) -> io::Result<&'a Args> {
+    signatures.get(name).ok_or_else(|| {
+        io::Error::other(format!("no arguments known for {name}: this kernel has no format, add it to EXTRA"))
+    })
+}
+
+fn line(out: &mut String, nr: u32, column: &str, name: &str, args: &Args) {
+    let _ = write!(out, "{nr} {column} {name}");
+    for (arg, ty) in args {
+        let _ = write!(out, " {arg}:{ty}");
+    }
+    out.push('\n');
+}
+
+fn with_path(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
+
+/// The numbers in a header, without the x32 bit.
+fn numbers(header: &Path) -> io::Result<BTreeMap<u32, String>> {
+    let text = std::fs::read_to_string(header).map_err(with_path(header))?;
+    let mut found = BTreeMap::new();
+    for line in text.lines() {
+        let Some((name, value)) = line.strip_prefix("#define __NR_").and_then(|l| l.split_once(' ')) else {
+            continue;
+        };
+        let value = value.trim().trim_start_matches("(__X32_SYSCALL_BIT + ").trim_end_matches(')');
+        if let Ok(nr) = value.parse() {
+            found.insert(nr, name.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+fn from_tracefs(tracefs: &Path, semantics: &BTreeMap<&str, &str>) -> io::Result<BTreeMap<String, Args>> {
+    let events = tracefs.join("events/syscalls");
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(&events).map_err(with_path(&events))? {
+        let entry = entry?;
+        let file = entry.file_name();
+        let Some(event) = file.to_str().and_then(|n| n.strip_prefix("sys_enter_")) else { continue };
+        let name = RENAMED.iter().find(|(from, _)| *from == event).map_or(event, |(_, to)| to);
+        let path = entry.path().join("format");
+        let format = std::fs::read_to_string(&path).map_err(with_path(&path))?;
+        let args = format
+            .lines()
+            .filter_map(field)
+            .map(|(ctype, arg)| (arg.to_owned(), meaning(semantics, name, ctype, arg)))
+            .collect();
+        found.insert(name.to_owned(), args);
+    }
+    Ok(found)
+}
+
+/// C type and name of an argument's line in a format; the fields that every event has are left out.
+fn field(line: &str) -> Option<(&str, &str)> {
+    let declaration = line.trim().strip_prefix("field:")?.split(';').next()?;
+    let (ctype, name) = declaration.rsplit_once(' ')?;
+    (!name.starts_with("common_") && name != "__syscall_nr").then_some((ctype, name))
+}
+
+/// `call.arg`, or `arg` for all calls, to the type.
+fn semantics() -> BTreeMap<&'static str, &'static str> {
+    SEMANTICS
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .flat_map(|(ty, args)| args.split_ascii_whitespace().map(move |arg| (arg, ty.trim())))
+        .collect()
+}
+
+fn meaning(semantics: &BTreeMap<&str, &str>, call: &str, ctype: &str, arg: &str) -> String {
+    let ctype = ctype.trim_start_matches("const ");
+    let pointer = ctype.contains('*') || ctype.starts_with("cap_user_");
+    let of_call = semantics.get(format!("{call}.{arg}").as_str());
+    let ty = match (of_call, pointer) {
+        (Some(ty), _) => ty,
+        (None, true) if ctype == "char *" && PATHS.contains(&arg) => "path",
+        (None, true) => "ptr",
+        (None, false) => semantics.get(arg).copied().unwrap_or_else(|| by_ctype(ctype)),
+    };
+    // A length that the kernel takes as 32 bits must not be stored with what is above them.
+    let ty =
+        if *ty == *"size" && ctype != "size_t" && ctype != "unsigned long" { by_ctype(ctype) } else { ty };
+    ty.to_owned()
+}
+
+fn by_ctype(ctype: &str) -> &'static str {
+    match ctype {
+        "umode_t" => "mode",
+        "pid_t" => "pid",
+        "uid_t" => "uid",
+        "gid_t" => "gid",
+        "size_t" => "size",
+        "loff_t" | "off_t" => "offset",
+        "clockid_t" => "clock_const",
+        "mqd_t" => "fd",
+        "int" | "__s32" | "key_t" | "key_serial_t" | "timer_t" => "int",
+        "unsigned int" | "unsigned" | "u32" | "__u32" | "qid_t" => "uint",
+        "long" => "long",
+        _ if ctype.starts_with("enum ") => "const",
+        _ => "ulong",
+    }
+}
+
+/// Lines of `name arg:type ...`.
+fn parse_signatures(text: &str) -> impl Iterator<Item = (String, Args)> {
+    text.lines().filter(|line| !line.is_empty()).filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next()?.to_owned();
+        let args = words.filter_map(|w| w.split_once(':')).map(|(a, t)| (a.to_owned(), t.to_owned()));
+        Some((name, args.collect()))
+    })
+}
+
+const HEAD: &str = "# Made by `cargo xtask syscalls`; do not edit.\n# number abi name argument:type ...\n";
+
+/// Formats are named after the function, numbers after the call.
+const RENAMED: &[(&str, &str)] = &[
+    ("newstat", "stat"),
+    ("newfstat", "fstat"),
+    ("newlstat", "lstat"),
+    ("newuname", "uname"),
+    ("sendfile64", "sendfile"),
+    ("umount", "umount2"),
+];
+
+/// Numbers that are newer than the headers of the oldest distribution that we build on.
+const NEWER: &[(u32, &str, &str)] = &[
+    (335, "uretprobe", "64"),
+    (336, "uprobe", "64"),
+    (451, "cachestat", "common"),
+    (452, "fchmodat2", "common"),
+    (453, "map_shadow_stack", "64"),
+    (454, "futex_wake", "common"),
+    (455, "futex_wait", "common"),
+    (456, "futex_requeue", "common"),
+    (457, "statmount", "common"),
+    (458, "listmount", "common"),
+    (459, "lsm_get_self_attr", "common"),
+    (460, "lsm_set_self_attr", "common"),
+    (461, "lsm_list_modules", "common"),
+    (462, "mseal", "common"),
+    (463, "setxattrat", "common"),
+    (464, "getxattrat", "common"),
+    (465, "listxattrat", "common"),
+    (466, "removexattrat", "common"),
+    (467, "open_tree_attr", "common"),
+    (468, "file_getattr", "common"),
+    (469, "file_setattr", "common"),
+    (470, "listns", "common"),
+];
+
+/// Names of `char *` arguments that are paths wherever they occur.
+const PATHS: &[&str] = &[
+    "filename",
+    "pathname",
+    "path",
+    "oldname",
+    "newname",
+    "dev_name",
+    "dir_name",
+    "new_root",
+    "put_old",
+    "specialfile",
+    "special",
+    "from_pathname",
+    "to_pathname",
+];
+
+/// What an argument means, where its C type does not say it. A bare name is meant for every call that has
+/// a scalar argument of that name.
+const SEMANTICS: &str = "
+fd: fd epfd oldfd newfd in_fd out_fd fd_in fd_out fdin fdout ufd pidfd fs_fd fanotify_fd group_fd ruleset_fd
+fd: dup.fildes epoll_ctl.fd mmap.fd
+dirfd: dfd olddfd newdfd from_dfd to_dfd mountdirfd execveat.fd fsconfig.aux
+signal: sig
+uint: rseq.sig
+size: len count nbytes addrlen addr_len upeer_addrlen optlen sizemask sigsetsize plen argsz usize bytecount
+size: len_in old_len new_len bufsiz msgsz maxnode rseq_len setdomainname.len sethostname.len syslog.len
+size: getcwd.size remap_file_pages.size bpf.size lsm_set_self_attr.size sched_getaffinity.len sched_setaffinity.len
+address: start addr new_addr futex.uaddr futex.uaddr2 futex_wait.uaddr futex_wake.uaddr brk.brk clone.newsp
+address: shmat.shmaddr shmdt.shmaddr clone.tls ctx_id io_destroy.ctx
+offset: mmap.off remap_file_pages.pgoff truncate.length ftruncate.length pos_l sync_file_range.nbytes fallocate.len
+sockaddr: bind.umyaddr connect.uservaddr sendto.addr
+sockaddr_out: accept.upeer_sockaddr accept4.upeer_sockaddr getsockname.usockaddr getpeername.usockaddr recvfrom.addr
+msghdr: sendmsg.msg recvmsg.msg sendmmsg.mmsg recvmmsg.mmsg
+path: acct.name umount2.name name_to_handle_at.name
+string: add_key._type add_key._description request_key._type request_key._description request_key._callout_info
+string: mount.type fsopen._fs_name fsconfig._key memfd_create.uname mq_open.u_name mq_unlink.u_name
+string: getxattr.name lgetxattr.name fgetxattr.name setxattr.name lsetxattr.name fsetxattr.name removexattr.name
+string: lremovexattr.name fremovexattr.name setxattrat.name getxattrat.name removexattrat.name
+pid: get_robust_list.pid ptrace.pid
+mode: umask.mask
+flags: flags mask
+at_flags: at_flags flag faccessat2.flags linkat.flags utimensat.flags statx.flags execveat.flags fchmodat2.flags
+access_flags: access.mode faccessat.mode faccessat2.mode
+open_flags: open.flags openat.flags mq_open.oflag open_by_handle_at.flags pipe2.flags dup3.flags
+open_flags: fanotify_init.event_f_flags
+rwf_flags: preadv2.flags pwritev2.flags
+open_tree_flags: open_tree.flags open_tree_attr.flags
+mmap_prot: mmap.prot mprotect.prot pkey_mprotect.prot remap_file_pages.prot
+mmap_flags: mmap.flags remap_file_pages.flags
+mremap_flags: mremap.flags
+msync_flags: msync.flags
+mlock_flags: mlock2.flags
+mlockall_flags: mlockall.flags
+fallocate_flags: fallocate.mode
+sync_range_flags: sync_file_range.flags
+splice_flags: splice.flags tee.flags vmsplice.flags
+rename_flags: renameat2.flags
+close_range_flags: close_range.flags
+xattr_flags: setxattr.flags lsetxattr.flags fsetxattr.flags
+statx_mask: statx.mask
+mount_flags: mount.flags
+umount_flags: umount2.flags
+fsopen_flags: fsopen.flags
+fsmount_flags: fsmount.flags
+mount_attr_flags: fsmount.attr_flags
+fspick_flags: fspick.flags
+move_mount_flags: move_mount.flags
+mount_setattr_flags: mount_setattr.flags
+swap_flags: swapon.swap_flags
+clone_flags: clone.clone_flags unshare.unshare_flags setns.flags
+wait_flags: wait4.options waitid.options
+pidfd_flags: pidfd_open.flags
+personality_flags: personality.personality
+socket_type_flags: socket.type socketpair.type
+accept_flags: accept4.flags
+msg_flags: sendto.flags recvfrom.flags sendmsg.flags recvmsg.flags sendmmsg.flags recvmmsg.flags
+eventfd_flags: eventfd2.flags
+epoll_flags: epoll_create1.flags
+inotify_flags: inotify_init1.flags
+inotify_mask: inotify_add_watch.mask
+fanotify_init_flags: fanotify_init.flags
+fanotify_mark_flags: fanotify_mark.flags
+fanotify_mask: fanotify_mark.mask
+memfd_flags: memfd_create.flags memfd_secret.flags
+signalfd_flags: signalfd4.flags
+timerfd_flags: timerfd_create.flags
+timer_flags: timerfd_settime.flags timer_settime.flags clock_nanosleep.flags
+userfaultfd_flags: userfaultfd.flags
+random_flags: getrandom.flags
+uring_enter_flags: io_uring_enter.flags
+perf_flags: perf_event_open.flags
+seccomp_flags: seccomp.flags
+mempolicy_flags: get_mempolicy.flags mbind.flags
+move_pages_flags: move_pages.flags
+futex2_flags: futex_wait.flags futex_wake.flags futex_requeue.flags
+futex_mask: futex_wait.mask futex_wake.mask
+ipc_get_flags: msgget.msgflg semget.semflg shmget.shmflg
+ipc_flags: msgrcv.msgflg msgsnd.msgflg
+shmat_flags: shmat.shmflg
+rseq_flags: rseq.flags
+landlock_flags: landlock_create_ruleset.flags
+futex_cmd: futex.op
+ioctl_cmd: ioctl.cmd
+fcntl_cmd: fcntl.cmd
+flock_cmd: flock.cmd
+prctl_cmd: prctl.option
+arch_prctl_cmd: arch_prctl.option
+ptrace_cmd: ptrace.request
+bpf_cmd: bpf.cmd
+seccomp_cmd: seccomp.op
+keyctl_cmd: keyctl.option
+epoll_ctl_cmd: epoll_ctl.op
+quota_cmd: quotactl.cmd quotactl_fd.cmd
+reboot_cmd: reboot.cmd
+ipc_cmd: msgctl.cmd semctl.cmd shmctl.cmd
+membarrier_cmd: membarrier.cmd
+uring_register_cmd: io_uring_register.opcode
+fsconfig_cmd: fsconfig.cmd
+syslog_cmd: syslog.type
+sysfs_cmd: sysfs.option
+modify_ldt_cmd: modify_ldt.func
+family_const: socket.family socketpair.family
+whence_const: lseek.whence
+shutdown_const: shutdown.how
+sigprocmask_const: rt_sigprocmask.how
+sockopt_level_const: setsockopt.level getsockopt.level
+sockopt_const: setsockopt.optname getsockopt.optname
+clock_const: clockid which_clock
+resource_const: resource
+itimer_const: getitimer.which setitimer.which
+priority_const: getpriority.which setpriority.which
+ioprio_const: ioprio_get.which ioprio_set.which
+idtype_const: waitid.which
+rusage_const: getrusage.who
+madvise_const: madvise.behavior process_madvise.behavior
+fadvise_const: fadvise64.advice
+sched_const: sched_setscheduler.policy sched_get_priority_max.policy sched_get_priority_min.policy
+mempolicy_const: set_mempolicy.mode mbind.mode
+kcmp_const: kcmp.type
+lsm_attr_const: lsm_get_self_attr.attr lsm_set_self_attr.attr
+key_const: ringid destringid
+";
+
+/// Calls that a kernel may have been built without, or never had.
+const EXTRA: &str = "
+uselib library:path
+_sysctl args:ptr
+create_module name:string size:size
+init_module umod:ptr len:size uargs:string
+delete_module name_user:string flags:delete_module_flags
+finit_module fd:fd uargs:string flags:finit_module_flags
+get_kernel_syms table:ptr
+query_module name:string which:const buf:ptr bufsize:size ret:ptr
+nfsservctl cmd:nfsservctl_cmd arg:ptr res:ptr
+getpmsg
+putpmsg
+afs_syscall
+tuxcall
+security
+vserver
+set_thread_area u_info:ptr
+get_thread_area u_info:ptr
+lookup_dcookie cookie64:ulong buf:ptr len:size
+epoll_ctl_old
+epoll_wait_old
+kexec_load entry:address nr_segments:ulong segments:ptr flags:kexec_flags
+kexec_file_load kernel_fd:fd initrd_fd:fd cmdline_len:size cmdline_ptr:ptr flags:kexec_file_flags
+map_shadow_stack addr:address size:size flags:shadow_stack_flags
+listns req:ptr ns_ids:ptr nr_ns_ids:size flags:flags
+uretprobe
+uprobe
+mbind start:address len:size mode:mempolicy_const nmask:ptr maxnode:size flags:mempolicy_flags
+set_mempolicy mode:mempolicy_const nmask:ptr maxnode:size
+get_mempolicy policy:ptr nmask:ptr maxnode:size addr:address flags:mempolicy_flags
+migrate_pages pid:pid maxnode:size old_nodes:ptr new_nodes:ptr
+move_pages pid:pid nr_pages:ulong pages:ptr nodes:ptr status:ptr flags:move_pages_flags
+";
+
+/// Calls of the 32-bit ABI that exist there only or take other arguments there: 64-bit values come in two
+/// halves, and old calls have other layouts.
+const I386: &str = "
+waitpid pid:pid stat_addr:ptr options:wait_flags
+break
+oldstat filename:path statbuf:ptr
+oldfstat fd:fd statbuf:ptr
+oldlstat filename:path statbuf:ptr
+umount name:path
+stime tptr:ptr
+stty
+gtty
+nice increment:int
+ftime
+prof
+profil
+signal sig:signal handler:address
+lock
+mpx
+ulimit
+idle
+oldolduname name:ptr
+olduname name:ptr
+sigaction sig:signal act:ptr oact:ptr
+sgetmask
+ssetmask newmask:flags
+sigsuspend unused1:int unused2:int mask:flags
+sigpending uset:ptr
+sigprocmask how:sigprocmask_const nset:ptr oset:ptr
+sigreturn
+select arg:ptr
+readdir fd:fd dirent:ptr count:size
+mmap arg:ptr
+mmap2 addr:address len:size prot:mmap_prot flags:mmap_flags fd:fd pgoff:offset
+socketcall call:socketcall_cmd args:ptr
+ipc call:ipc_cmd first:int second:ulong third:ulong ptr:ptr fifth:long
+clone clone_flags:clone_flags newsp:address parent_tidptr:ptr tls:address child_tidptr:ptr
+bdflush func:int data:long
+_llseek fd:fd offset_high:ulong offset_low:ulong result:ptr whence:whence_const
+vm86old user_vm86:ptr
+vm86 cmd:vm86_cmd arg:ulong
+pread64 fd:fd buf:ptr count:size poslo:uint poshi:uint
+pwrite64 fd:fd buf:ptr count:size poslo:uint poshi:uint
+truncate64 filename:path offset_low:uint offset_high:uint
+ftruncate64 fd:fd offset_low:uint offset_high:uint
+readahead fd:fd off_lo:uint off_hi:uint count:size
+lookup_dcookie cookie_low:uint cookie_high:uint buf:ptr len:size
+fadvise64 fd:fd offset_lo:uint offset_hi:uint len:size advice:fadvise_const
+fadvise64_64 fd:fd offset_low:uint offset_high:uint len_low:uint len_high:uint advice:fadvise_const
+sync_file_range fd:fd off_low:uint off_hi:uint n_low:uint n_hi:uint flags:sync_range_flags
+fallocate fd:fd mode:fallocate_flags offset_lo:uint offset_hi:uint len_lo:uint len_hi:uint
+fanotify_mark fanotify_fd:fd flags:fanotify_mark_flags mask_lo:uint mask_hi:uint dfd:dirfd pathname:path
+preadv fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint
+pwritev fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint
+preadv2 fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint flags:rwf_flags
+pwritev2 fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint flags:rwf_flags
+statfs64 pathname:path sz:size buf:ptr
+fstatfs64 fd:fd sz:size buf:ptr
+";
+
+/// Calls of the 32-bit ABI that take the same arguments as another one of the 64-bit ABI.
+const I386_SAME: &str = "
+ugetrlimit=getrlimit stat64=stat lstat64=lstat fstat64=fstat fstatat64=newfstatat fcntl64=fcntl sendfile64=sendfile
+lchown32=lchown chown32=chown fchown32=fchown getuid32=getuid getgid32=getgid geteuid32=geteuid
+getegid32=getegid setreuid32=setreuid setregid32=setregid getgroups32=getgroups setgroups32=setgroups
+setresuid32=setresuid getresuid32=getresuid setresgid32=setresgid getresgid32=getresgid setuid32=setuid
+setgid32=setgid setfsuid32=setfsuid setfsgid32=setfsgid _newselect=select
+clock_gettime64=clock_gettime clock_settime64=clock_settime clock_adjtime64=clock_adjtime
+clock_getres_time64=clock_getres clock_nanosleep_time64=clock_nanosleep timer_gettime64=timer_gettime
+timer_settime64=timer_settime timerfd_gettime64=timerfd_gettime timerfd_settime64=timerfd_settime
+utimensat_time64=utimensat pselect6_time64=pselect6 ppoll_time64=ppoll io_pgetevents_time64=io_pgetevents
+recvmmsg_time64=recvmmsg mq_timedsend_time64=mq_timedsend mq_timedreceive_time64=mq_timedreceive
+semtimedop_time64=semtimedop rt_sigtimedwait_time64=rt_sigtimedwait futex_time64=futex
+sched_rr_get_interval_time64=sched_rr_get_interval
+";
