@@ -147,16 +147,15 @@ fn what_runs_in_a_container_already_belongs_to_it() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
     let path = format!("/docker/{A}");
-    let args = ["/bin/sh", "-c", "while :; do ktape-workload getppid 10; sleep 0.05; done"];
+    let args = ["/bin/sh", "-c", "while :; do ktape-workload getppid 10; echo round; sleep 0.05; done"];
     let container = runtime.start("early", &Options { cgroup: &path, args: &args, seccomp: false });
     let capture = Capture::start(&file, &["--container", &A[..6]]);
     // Counts, too: docker exec makes a process elsewhere and moves it.
     let out = container.exec(&["/bin/ktape-workload", "exit", "0"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    until("the loop to go round", Duration::from_secs(20), || {
-        std::thread::sleep(Duration::from_millis(300));
-        Some(())
-    });
+    let rounds = || container.output().lines().filter(|line| *line == "round").count();
+    let before = rounds();
+    until("the loop to go round", Duration::from_secs(20), || (rounds() > before + 2).then_some(()));
     capture.stop();
     let all = ktape::count(&file, "evt.category=syscall");
     assert!(ktape::count(&file, "evt.type=getppid") >= 10);
@@ -193,4 +192,28 @@ fn outer_includes_inner() {
     let event = ktape::replay_json(&inner_file, &["-n", "1", "-e", "getppid"]).remove(0);
     assert_eq!(text(&event, "container.full_id"), Some(B), "{event}");
     assert_eq!(ktape::count(&inner_file, &format!("{OWN} and container.chain='{A}>{B}'")), 300);
+}
+
+#[test]
+fn v1_hierarchies_identify_containers_as_well() {
+    let _guard = kernel_test!();
+    let runtime = Runtime::new(&[workload!()]);
+    let dir = tempfile::tempdir().unwrap();
+    for hierarchy in ["pids", "memory", "cpu", "v2"] {
+        let file = dir.path().join(format!("{hierarchy}.ktape"));
+        let file = file.as_path();
+        let only = Capture::start(file, &["--cgroup-hierarchy", hierarchy, "--container", &A[..8]]);
+        for (name, id, count) in [("a", A, "300"), ("b", B, "200")] {
+            let path = format!("/docker/{id}");
+            let args = ["/bin/ktape-workload", "getppid", count];
+            ended(&runtime.start(name, &Options { cgroup: &path, args: &args, seccomp: false }));
+        }
+        only.stop();
+        assert_eq!(ktape::count(file, OWN), 300, "{hierarchy}");
+        let events = ktape::replay_json(file, &["-n", "1", "-e", "getppid"]);
+        assert_eq!(text(&events[0], "container.full_id"), Some(A), "{hierarchy}");
+        assert_eq!(text(&events[0], "container.type"), Some("docker"), "{hierarchy}");
+        assert_eq!(text(&events[0], "cgroup.path"), Some(format!("/docker/{A}").as_str()), "{hierarchy}");
+        assert_eq!(ktape::count(file, &format!("container.full_id={B}")), 0, "{hierarchy}");
+    }
 }

@@ -45,6 +45,6 @@ fn document(kernel: &str, table: &str) -> String {
          Written by `cargo xtask verifier`. A program is rejected above 1,000,000 verified instructions; load time is part \
          of the time until a recording begins.\n\n\
          Kernel {release}, {arch}:\n\n\
-         ```text\n{table}\n```\n"
+         {table}\n"
     )
 }
