@@ -1,6 +1,9 @@
 //! Read-only globals of the kernel side, set once at load. The verifier treats them as constants,
 //! so struct offsets may be used in direct loads and switched-off features cost nothing.
 
+/// How many processes behind the recorder's pipe can be left out.
+pub const READERS: usize = 4;
+
 /// A byte offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
@@ -49,6 +52,8 @@ offsets! {
     task_flags = "task_struct.flags";
     /// Exit code.
     task_exit_code = "task_struct.exit_code";
+    /// Pending signals of the thread alone.
+    task_pending = "task_struct.pending.signal.sig";
     /// State shared by the process's threads.
     task_signal = "task_struct.signal";
     /// Whether it runs right now.
@@ -99,8 +104,9 @@ pub struct Config {
     pub offsets: Offsets,
     /// The recorder's process id.
     pub own_pid: u32,
-    /// A process to leave out as well, with its later children: the reader of the recorder's pipe; or 0.
-    pub reader_pid: u32,
+    /// Processes to leave out as well, with their later children: those that the recorder's pipe
+    /// leads to; 0 where there is none.
+    pub reader_pids: [u32; READERS],
     /// 0: the v2 hierarchy; else 1 + index into `css_set.subsys` of the v1 controller.
     pub cgroup_subsys: u32,
     /// The number of the chosen hierarchy (column 2 of `/proc/cgroups`; 0 is v2).
@@ -134,7 +140,7 @@ impl Config {
     pub const EMPTY: Self = Self {
         offsets: Offsets::ABSENT,
         own_pid: 0,
-        reader_pid: 0,
+        reader_pids: [0; READERS],
         cgroup_subsys: 0,
         hierarchy: 0,
         filter_cgroups: 0,

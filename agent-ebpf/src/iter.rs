@@ -9,7 +9,7 @@ use aya_ebpf::helpers::generated::{bpf_d_path, bpf_seq_write, bpf_task_pt_regs};
 
 use crate::maps::{self, ITER_SCRATCH, IterScratch, config};
 use crate::syscall::{args_of, copy_args, key_of};
-use crate::task::{Task, has, load};
+use crate::task::{Task, has, is_left_out, load};
 
 /// `struct bpf_iter__task`: both members are pointers in 8-byte slots.
 #[repr(C)]
@@ -96,7 +96,8 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     }
     // A task on a CPU may be in user space with the registers of an older call on its stack:
     // its next entry or return tells.
-    let excluded = info.pid == config!(reader_pid);
+    // The recorder itself is gone by now, so this is a reader; its children inherit the mark.
+    let excluded = is_left_out(info.pid);
     // SAFETY: a task that the verifier trusts.
     let state = unsafe { maps::state(task.0, excluded || !task.on_cpu()) };
     if state.is_null() {
@@ -108,7 +109,10 @@ fn fill(task: Task, scratch: &mut IterScratch) {
         state.flags |= task_flags::EXCLUDED;
         return;
     }
-    note_call(task, state);
+    // A task that was seen to enter or return is in no call of unknown start.
+    if state.start == 0 {
+        note_call(task, state);
+    }
     report(info, state);
 }
 

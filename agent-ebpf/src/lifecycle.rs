@@ -64,6 +64,8 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
         (&raw mut (*record).child_pid).write(child.pid());
         (&raw mut (*record).child_tid).write(child.tid());
         (&raw mut (*record).uid).write(parent.uid());
+        (&raw mut (*record).child_ppid).write(child.parent().pid());
+        (&raw mut (*record).reserved).write(0);
         (&raw mut (*record).tree).write(u32::from(inherited & task_flags::TREE != 0));
         child.comm(&raw mut (*record).comm);
     }
@@ -85,9 +87,12 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let cgroup = task.cgroup();
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
+        // Created here if its execve was not wanted, and so not noted.
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(task.0, false) };
-        if !state.is_null() {
+        let state = unsafe { maps::state(task.0, true) };
+        if state.is_null() {
+            maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
+        } else {
             // SAFETY: not null; the task is the current one.
             unsafe { (*state).flags |= task_flags::TREE };
         }

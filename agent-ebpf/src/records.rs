@@ -135,6 +135,10 @@ pub struct Fork {
     pub uid: u32,
     /// 1 if parent and child belong to the recorded command.
     pub tree: u32,
+    /// The process id that the child calls its parent: not the subject's with `CLONE_PARENT`.
+    pub child_ppid: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// The parent's name, which the child inherits.
     pub comm: [u8; COMM_LEN],
 }
@@ -324,7 +328,7 @@ sizes! {
     SyscallArgs<3> = 56 + 24;
     SyscallArgs<6> = 56 + 48;
     SyscallStrs<128> = 56 + 48 + 8 + 128;
-    Fork = 32 + 16 + 16 + 16;
+    Fork = 32 + 16 + 24 + 16;
     Exec = 32 + 16 + 16 + EXEC_PATH + EXEC_ARGS;
     Exit = 48;
     Rename = 56;

@@ -15,7 +15,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
 
 use crate::maps::{self, FLOOD, config};
-use crate::task::{Task, load, now};
+use crate::task::{Task, is_left_out, load, now};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
@@ -84,7 +84,7 @@ fn is_skipped(spec: Option<&Spec>) -> bool {
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     let task = Task::current();
     let pid = task.pid();
-    if pid == config!(own_pid) {
+    if is_left_out(pid) {
         return 0;
     }
     if config!(filter_cgroups) != 0 && !maps::allowed(task.cgroup()) {
@@ -131,7 +131,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task::current();
-    if task.pid() == config!(own_pid) {
+    if is_left_out(task.pid()) {
         return 0;
     }
     let cgroup = task.cgroup();
@@ -159,15 +159,18 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         // Nothing is known of this task yet: it entered before the capture began and returns
-        // before the scan has reached it.
+        // before the scan has reached it, or ran while the scan went by.
+        let nr: u64 = load(regs, config!(regs_nr));
+        let key = key_of(task, nr as u32);
+        if (nr as i64) < 0 || (config!(narrow) != 0 && is_skipped(maps::spec(key))) {
+            return 0;
+        }
         // SAFETY: the current task.
         state = unsafe { maps::state(task.0, true) };
         if state.is_null() {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
             return 0;
         }
-        let nr: u64 = load(regs, config!(regs_nr));
-        let key = key_of(task, nr as u32);
         // SAFETY: not null; see sys_enter.
         unsafe {
             (*state).key = key;

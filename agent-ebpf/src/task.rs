@@ -11,6 +11,8 @@ use crate::maps::config;
 
 /// All threads of the process are about to die (`SIGNAL_GROUP_EXIT`).
 const SIGNAL_GROUP_EXIT: u32 = 4;
+/// SIGKILL in the first word of a signal set.
+const SIGKILL_BIT: u64 = 1 << (9 - 1);
 /// A kernel thread (`PF_KTHREAD`).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -83,9 +85,13 @@ impl Task {
         load::<u32>(self.0, config!(offsets.task_flags)) & PF_KTHREAD != 0
     }
 
-    /// Whether it will die before it runs in user space again.
+    /// Whether it will die before it runs in user space again: it is being killed alone (by
+    /// an exec of another thread), or with its process.
     #[inline(always)]
     pub fn is_dying(self) -> bool {
+        if load::<u64>(self.0, config!(offsets.task_pending)) & SIGKILL_BIT != 0 {
+            return true;
+        }
         let signal: *mut u8 = load(self.0, config!(offsets.task_signal));
         load::<u32>(signal, config!(offsets.signal_flags)) & SIGNAL_GROUP_EXIT != 0
     }
@@ -145,6 +151,18 @@ impl Task {
         let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
         Header { time, cgroup, pid: self.pid(), tid: self.tid(), flags, cpu, kind, class }
     }
+}
+
+/// Whether a process is the recorder, or behind its pipe. Slots that are not used cost nothing:
+/// the verifier knows that they are 0.
+#[inline(always)]
+pub fn is_left_out(pid: u32) -> bool {
+    let reader = |slot: u32| slot != 0 && pid == slot;
+    pid == config!(own_pid)
+        || reader(config!(reader_pids[0]))
+        || reader(config!(reader_pids[1]))
+        || reader(config!(reader_pids[2]))
+        || reader(config!(reader_pids[3]))
 }
 
 /// The id of a `struct cgroup` that the verifier knows.

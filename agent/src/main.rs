@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ktape::commands::{capture, check, doctor, fields, info, replay, watch};
 use ktape::session::Usage;
+use ktape::session::say::say;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -53,9 +54,20 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("ktape: {error:#}");
+        say(format_args!("ktape: {}", chain(&error)));
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+/// An error with its causes, each said once: many libraries repeat the cause in their own words.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Messages on stderr. Those of the programs in the kernel come only when they are asked for, so

@@ -9,7 +9,7 @@ use crate::{
         MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES, MAX_STRINGS, MAX_SUMMARY_BYTES,
         MAX_SUMMARY_VALUES,
     },
-    schema::{ColumnType, TableRole},
+    schema::{ColumnSchema, ColumnType, Schema, TableId, TableRole},
     summary::{ChunkSummary, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
     varint::put,
 };
@@ -123,7 +123,17 @@ fn times(builder: &ChunkBuilder) -> [u64; 3] {
     if end_min == u64::MAX && end_max == 0 { [0; 3] } else { [start_min, end_min, end_max] }
 }
 
-/// For each dictionary row how many times event rows refer to it, directly or through other dictionaries.
+/// Whether a table refers to another one, directly or through others. References form no circles.
+fn reaches(schema: &Schema, from: TableId, to: TableId) -> bool {
+    from == to
+        || schema.get(from).is_some_and(|table| {
+            table.columns.iter().any(|c| matches!(c.ty, ColumnType::Ref(next) if reaches(schema, next, to)))
+        })
+}
+
+/// For each dictionary row how many event rows refer to it, directly or through other dictionaries.
+/// Where an event table leads to a dictionary in several ways, the first column decides: an event
+/// counts once, for its subject.
 fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let schema = &builder.schema;
     let mut weights: Vec<Vec<u32>> = builder
@@ -138,8 +148,14 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let events = (0..schema.tables().len()).filter(|&i| schema.tables()[i].role == TableRole::Event);
     // Each dictionary comes before those it refers to, so its own weights are complete when it is its turn.
     for i in events.chain(schema.dictionaries().iter().map(|&i| i as usize)) {
-        for (column, declared) in builder.tables[i].columns.iter().zip(&schema.tables()[i].columns) {
+        let table = &schema.tables()[i];
+        for (c, (column, declared)) in builder.tables[i].columns.iter().zip(&table.columns).enumerate() {
             let (ColumnBuilder::U32(refs), ColumnType::Ref(to)) = (column, declared.ty) else { continue };
+            let counted =
+                |before: &ColumnSchema| matches!(before.ty, ColumnType::Ref(by) if reaches(schema, by, to));
+            if table.role == TableRole::Event && table.columns[..c].iter().any(counted) {
+                continue;
+            }
             let Some(to) = schema.index(to) else { continue };
             let from = std::mem::take(&mut weights[i]);
             for (row, &r) in refs.iter().enumerate() {

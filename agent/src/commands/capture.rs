@@ -14,9 +14,10 @@ use crate::filter::Filter;
 use crate::model;
 use crate::record::{self, ContainerFilter, Outcome, Progress, Request};
 use crate::replay::{Live, Question};
-use crate::session::output::Output;
+use crate::session::output::{self, Output};
 use crate::session::run::{Ended, Session};
-use crate::session::{child, header, privileges, select, usage};
+use crate::session::say::say;
+use crate::session::{buffer, child, header, privileges, select, usage};
 use crate::text::units;
 
 /// Options of `ktape capture`.
@@ -80,7 +81,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         .map(|label| header::parse_label(label))
         .collect::<Result<Vec<_>>>()
         .map_err(usage)?;
-    let ring_bytes = args.buffer.as_deref().map(units::size).transpose().map_err(usage)?;
+    let ring_bytes = args.buffer.as_deref().map(buffer).transpose()?;
     let (kinds, selection) = select::parse(&args.events).map_err(usage)?;
     let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
     privileges::require()?;
@@ -88,45 +89,47 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         Some(name) => Hierarchy::named(name).map_err(usage)?,
         None => Hierarchy::detect()?,
     };
-    let schema = Arc::new(model::schema());
+    let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
     let options = described(args, &hierarchy);
-    let header = header::new(&schema, labels, options, !args.keep_secrets)?;
-    let filter = filter
-        .map(|filter| {
-            let question = Question { filter: Some(filter), ..Question::default() };
-            Live::new(header.clone(), question, jiff::tz::TimeZone::system())
-        })
-        .transpose()?;
-    let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command)?) };
-    let output = Output::open(args.output.as_deref(), args.force)?;
-    let name = output.name();
-    let is_file = output.is_file();
-    let request = Request {
+    let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command, to_stdout)?) };
+    let prepared = record::prepare(Request {
         kinds,
         selection,
         containers: ContainerFilter::new(args.container.clone()),
         ring_bytes,
         hierarchy,
         tree_pid: child.as_ref().map(|child| child.pid),
-        reader_pid: output.reader(),
+        reader_pids: if to_stdout { output::pipe_readers(1) } else { Vec::new() },
         keep_secrets: args.keep_secrets,
-        live: !is_file,
+        live: to_stdout,
         kernel_log: args.kernel_log,
-    };
+    })?;
+    let schema = Arc::new(model::schema());
+    let header = header::new(&schema, labels, options, !args.keep_secrets)?;
+    let filter = filter
+        .map(|filter| {
+            let question = Question { filter: Some(filter), ..Question::default() };
+            Live::new(header.clone(), question, jiff::tz::TimeZone::system())
+        })
+        .transpose()
+        .map_err(usage)?;
+    // Last, so that an old file is not emptied for a capture that cannot begin.
+    let output = Output::open(args.output.as_deref(), args.force)?;
+    let name = output.name();
+    let is_file = output.is_file();
+    let made = output.made();
+    let progress = Arc::new(Progress::default());
     let begun = || -> Result<_> {
-        let prepared = record::prepare(request)?;
-        let progress = Arc::new(Progress::default());
         let (sink, stages) = record::to_file(output, &header, LEVEL, filter, &progress)
             .with_context(|| format!("cannot write {name}"))?;
-        let recording = prepared.start(&schema, sink, &progress)?;
-        Ok((recording, stages, progress))
+        Ok((prepared.start(&schema, sink, &progress)?, stages))
     };
-    let (recording, stages, progress) = match begun() {
+    let (recording, stages) = match begun() {
         Ok(begun) => begun,
         Err(error) => {
-            if is_file {
+            if let Some(path) = made {
                 // Nothing was recorded: an empty file would only be in the way of the next try.
-                let _ = std::fs::remove_file(&name);
+                let _ = std::fs::remove_file(path);
             }
             return Err(error);
         }
@@ -134,19 +137,18 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let began = Instant::now();
     let until = match duration {
         Some(duration) => format!("for {}", units::duration_text(duration.as_nanos() as u64)),
+        None if child.is_some() => "until the command ends".to_owned(),
         None => "until Ctrl-C".to_owned(),
     };
-    eprintln!("recording to {name} {until}");
+    say(format_args!("recording to {name} {until}"));
     let child = child.map(child::Waiting::go).transpose()?;
-    let bytes = progress.clone();
-    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show: true };
-    let Ended { mut outcome, behind: output, command } = session.run(child)?;
-    drop(output);
-    if outcome.unwritten > 0 {
-        outcome.lost += outcome.unwritten;
-        outcome.lost_by.push(("writer".to_owned(), outcome.unwritten));
-    }
-    summary(&outcome, &name, bytes.bytes.load(Ordering::Relaxed), began.elapsed(), is_file);
+    let told = progress.clone();
+    // The command has the terminal.
+    let show = child.is_none();
+    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show };
+    let Ended { outcome, behind, command } = session.run(child)?;
+    drop(behind);
+    summary(&outcome, &name, &told, began.elapsed(), is_file);
     Ok(match command {
         // The command was to be recorded, and never was.
         Some(Err(_)) => ExitCode::FAILURE,
@@ -174,32 +176,32 @@ fn described(args: &CaptureArgs, hierarchy: &Hierarchy) -> Vec<(String, String)>
     options
 }
 
-fn summary(outcome: &Outcome, name: &str, bytes: u64, elapsed: Duration, is_file: bool) {
+fn summary(outcome: &Outcome, name: &str, progress: &Progress, elapsed: Duration, is_file: bool) {
+    let events = progress.encoded.load(Ordering::Relaxed);
+    let bytes = progress.bytes.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64().max(0.001);
-    let each = if outcome.events > 0 { bytes as f64 / outcome.events as f64 } else { 0.0 };
-    eprintln!(
+    let each = if events > 0 { bytes as f64 / events as f64 } else { 0.0 };
+    say(format_args!(
         "recorded {} events in {} ({}/s) to {name}: {}, {each:.1} bytes each",
-        units::count_text(outcome.events),
+        units::count_text(events),
         units::duration_text(elapsed.as_nanos() as u64),
-        units::count_text((outcome.events as f64 / seconds) as u64),
+        units::count_text((events as f64 / seconds) as u64),
         units::size_text(bytes),
-    );
+    ));
     if outcome.lost > 0 {
-        let by: Vec<String> = outcome
-            .lost_by
-            .iter()
-            .map(|(what, count)| format!("{what} {}", units::count_text(*count)))
-            .collect();
-        eprintln!(
+        let by = outcome.lost_by.iter();
+        let by: Vec<String> =
+            by.map(|(what, count)| format!("{what} {}", units::count_text(*count))).collect();
+        say(format_args!(
             "LOST {} events ({}); a larger --buffer or a narrower -e or --container helps",
             units::count_text(outcome.lost),
             by.join(", ")
-        );
+        ));
     } else {
-        eprintln!("lost nothing");
+        say("lost nothing");
     }
     if outcome.damaged > 0 {
-        eprintln!("{} records could not be understood: please report this", outcome.damaged);
+        say(format_args!("{} records could not be understood: please report this", outcome.damaged));
     }
     let total = outcome.events.max(1) as f64;
     let busiest: Vec<String> = outcome
@@ -212,9 +214,9 @@ fn summary(outcome: &Outcome, name: &str, bytes: u64, elapsed: Duration, is_file
         })
         .collect();
     if !busiest.is_empty() {
-        eprintln!("busiest: {}", busiest.join(", "));
+        say(format_args!("busiest: {}", busiest.join(", ")));
     }
     if is_file {
-        eprintln!("look at it: ktape replay {name}");
+        say(format_args!("look at it: ktape replay {name}"));
     }
 }

@@ -1,9 +1,10 @@
 //! `ktape doctor`: what this kernel and these privileges allow, and what is missing.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use agent_ebpf::config::Offsets;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::containers::Hierarchy;
 use crate::kernel::Selection;
@@ -38,17 +39,28 @@ const TRACEPOINTS: [(&str, &str); 9] = [
 ///
 /// With `--programs`, they cannot be loaded.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    if args.programs {
-        return programs();
+    let mut out = Vec::new();
+    let code = if args.programs { programs(&mut out)? } else { examine(&mut out)? };
+    match std::io::stdout().write_all(&out).and_then(|()| std::io::stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("cannot write"),
+        _ => Ok(code),
     }
+}
+
+fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
     let mut healthy = true;
     let mut line = |good: bool, text: String| {
         healthy &= good;
-        println!("{} {text}", if good { "ok     " } else { "MISSING" });
+        let mark = if good { "ok     " } else { "MISSING" };
+        out.extend_from_slice(format!("{mark} {text}\n").as_bytes());
     };
     line(
         privileges::suffice(privileges::effective()),
         "privileges: root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned(),
+    );
+    line(
+        privileges::in_initial_pid_namespace(),
+        "the host's pid namespace (in a container: --pid=host)".to_owned(),
     );
     match Btf::of_kernel() {
         Err(error) => line(false, format!("kernel types (BTF): {error}")),
@@ -95,7 +107,13 @@ pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
             Err(error) => line(false, format!("the programs do not load: {error:#}")),
         }
     }
-    println!("{}", if healthy { "ktape can record here" } else { "ktape cannot record everything here" });
+    let allowed = privileges::suffice(privileges::effective());
+    let verdict = match (healthy, allowed) {
+        (true, _) => "ktape can record here",
+        (false, true) => "ktape cannot record everything here",
+        (false, false) => "ktape cannot record with these privileges; run: sudo ktape doctor",
+    };
+    writeln!(out, "{verdict}")?;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -111,27 +129,28 @@ fn load() -> Result<record::Prepared> {
         ring_bytes: Some(record::RING_MIN),
         hierarchy: Hierarchy::detect()?,
         tree_pid: None,
-        reader_pid: None,
+        reader_pids: Vec::new(),
         keep_secrets: false,
         live: false,
         kernel_log: false,
     })?)
 }
 
-fn programs() -> Result<ExitCode> {
+fn programs(out: &mut Vec<u8>) -> Result<ExitCode> {
     privileges::require()?;
     let prepared = load()?;
-    println!("| program | instructions verified | bytes | load (ms) |");
-    println!("|---|---:|---:|---:|");
+    writeln!(out, "| program | instructions verified | bytes | load (ms) |")?;
+    writeln!(out, "|---|---:|---:|---:|")?;
     for report in prepared.kernel().reports() {
         let number = |value: Option<u32>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-        println!(
+        writeln!(
+            out,
             "| `{}` | {} | {} | {:.1} |",
             report.name,
             number(report.verified),
             number(report.bytes),
             report.load.as_secs_f64() * 1e3
-        );
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -92,6 +92,9 @@ fn gather(captures: &[Capture]) -> Facts {
                 if rows == 0 {
                     continue;
                 }
+                if table.kind == Some(Kind::Clock) {
+                    continue;
+                }
                 if table.kind != Some(Kind::Loss) {
                     facts.events += rows;
                     *facts.kinds.entry(table.name.clone()).or_default() += rows;

@@ -16,7 +16,8 @@ use crate::model;
 use crate::record::{self, ContainerFilter, Progress, Request};
 use crate::replay::{Flow, Live, PrintSink, Question};
 use crate::session::run::{Ended, Session};
-use crate::session::{header, output, privileges, select, usage};
+use crate::session::say::say;
+use crate::session::{buffer, header, output, privileges, select, usage};
 use crate::text::{time, units};
 use crate::view::Format;
 
@@ -69,7 +70,7 @@ pub struct WatchArgs {
 pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let duration =
         args.duration.as_deref().map(units::duration).transpose().map_err(usage)?.map(Duration::from_nanos);
-    let ring_bytes = args.buffer.as_deref().map(units::size).transpose().map_err(usage)?;
+    let ring_bytes = args.buffer.as_deref().map(buffer).transpose()?;
     let (kinds, selection) = select::parse(&args.events).map_err(usage)?;
     let filter = args.expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
     let zone = match &args.tz {
@@ -93,7 +94,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         ring_bytes,
         hierarchy,
         tree_pid: None,
-        reader_pid: output::pipe_reader(io::stdout().as_raw_fd()),
+        reader_pids: output::pipe_readers(io::stdout().as_raw_fd()),
         keep_secrets: args.keep_secrets,
         live: true,
         kernel_log: args.kernel_log,
@@ -118,10 +119,10 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         Session { recording, stages, progress, began, duration, name, show: false }.run(None)?;
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
-        eprintln!("{} events came too fast to be shown", units::count_text(unshown));
+        say(format_args!("{} events came too fast to be shown", units::count_text(unshown)));
     }
     if outcome.lost > 0 {
-        eprintln!("{} events were lost before they could be shown", units::count_text(outcome.lost));
+        say(format_args!("{} events were lost before they could be shown", units::count_text(outcome.lost)));
     }
     Ok(ExitCode::SUCCESS)
 }

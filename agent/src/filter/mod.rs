@@ -13,6 +13,8 @@ pub mod values;
 #[cfg(test)]
 mod tests;
 
+use agent_ebpf::kinds::Kind;
+
 use crate::text::time::{Span, TimeError};
 
 pub use eval::Evaluator;
@@ -113,10 +115,16 @@ impl Filter {
 
     /// Whether it asks for lost events by name, rather than only having to be told of them.
     pub fn asks_for_loss(&self) -> bool {
+        self.asks_for(Kind::Loss)
+    }
+
+    /// Whether it names this kind of event.
+    pub fn asks_for(&self, kind: Kind) -> bool {
+        let name = kind.decl().name.as_bytes();
         self.tests().iter().any(|test| match test.field {
-            Field::Column(agent_ebpf::kinds::Kind::Loss, _) => true,
+            Field::Column(of, _) => of == kind,
             Field::Category | Field::Type => {
-                !test.negated && test.op == Op::Equal && test.literals.iter().any(|l| l.bytes == b"loss")
+                !test.negated && test.op == Op::Equal && test.literals.iter().any(|l| l.bytes == name)
             }
             _ => false,
         })

@@ -95,8 +95,8 @@ pub struct Settings {
     pub cgroups: Option<Vec<u64>>,
     /// Only this process and its descendants, from its exec on.
     pub tree_pid: Option<u32>,
-    /// A process to leave out (the reader of our pipe), with its children.
-    pub reader_pid: Option<u32>,
+    /// Processes to leave out (those that our pipe leads to), with their children.
+    pub reader_pids: Vec<u32>,
     /// Bytes of each CPU's flood ring; rounded to a power of two of at least a page.
     pub ring_bytes: u32,
     /// Bytes of each CPU's lifecycle ring.
@@ -181,7 +181,9 @@ impl Capture {
         globals.offsets = config::offsets(&kernel);
         config::set_registers(&mut globals);
         globals.own_pid = std::process::id();
-        globals.reader_pid = settings.reader_pid.unwrap_or(0);
+        for (slot, pid) in globals.reader_pids.iter_mut().zip(&settings.reader_pids) {
+            *slot = *pid;
+        }
         globals.hierarchy = settings.hierarchy.number;
         globals.cgroup_subsys = match &settings.hierarchy.subsys {
             None => 0,

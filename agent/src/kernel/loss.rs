@@ -8,12 +8,12 @@ use rustc_hash::FxHashMap;
 use super::load::PodLossKey;
 
 /// A number of lost events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lost {
     /// Where the hook ran; `None` if the kernel does not tell.
     pub cpu: Option<u16>,
-    /// What they were.
-    pub kind: Kind,
+    /// What they were; `None` if of several kinds.
+    pub kind: Option<Kind>,
     /// Whose they were; `None` if that is not known any more.
     pub cgroup: Option<u64>,
     /// Where they were lost.
@@ -61,7 +61,7 @@ impl LossCounters {
                 {
                     lost.push(Lost {
                         cpu: Some(cpu as u16),
-                        kind,
+                        kind: Some(kind),
                         cgroup: (key.0.cgroup != u64::MAX).then_some(key.0.cgroup),
                         stage: stage_name(key.0.stage),
                         count: new,
@@ -80,7 +80,7 @@ impl LossCounters {
         let new = count - *told;
         *told = count;
         if new > 0 {
-            lost.push(Lost { cpu: None, kind, cgroup: None, stage: "recursion", count: new });
+            lost.push(Lost { cpu: None, kind: Some(kind), cgroup: None, stage: "recursion", count: new });
         }
     }
 }

@@ -106,14 +106,32 @@ impl Cgroups {
         self.insert(id, time, path.to_vec())
     }
 
-    /// A cgroup was removed. It stays known for late events.
-    pub fn rmdir(&mut self, id: u64) {
+    /// A cgroup was removed. It stays known for late events. Returns whether it was wanted by a filter.
+    pub fn rmdir(&mut self, id: u64) -> bool {
         self.dead.push_back(id);
         if self.dead.len() > GRAVEYARD
             && let Some(id) = self.dead.pop_front()
             && let Some(cgroup) = self.known.remove(&id)
         {
             *self.gone.entry(container_of(&cgroup)).or_default() += cgroup.events;
+            self.fold_gone();
+        }
+        !self.filter.is_open() && self.known.get(&id).is_some_and(|cgroup| cgroup.wanted)
+    }
+
+    /// Forgets the quietest of the containers that are gone, when there are too many to remember.
+    fn fold_gone(&mut self) {
+        if self.gone.len() > GRAVEYARD {
+            let mut counts: Vec<u64> = self.gone.values().copied().collect();
+            let middle = counts.len() / 2;
+            let (_, median, _) = counts.select_nth_unstable(middle);
+            let median = *median;
+            let mut left = GRAVEYARD / 2;
+            self.gone.retain(|_, events| {
+                let keep = *events > median || (*events == median && left > 0);
+                left = left.saturating_sub(usize::from(keep));
+                keep
+            });
         }
     }
 

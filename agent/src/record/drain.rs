@@ -7,12 +7,14 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use agent_ebpf::kinds::Kind;
 use capture_format::ChunkBuilder;
 use capture_format::limits::{CHUNK_BYTES, CHUNK_EVENT_ROWS};
+use rustc_hash::FxHashMap;
 
 use super::cgroups::Busy;
 use super::clock::{boot_ns, wall_offset};
-use super::cmdline::Arguments;
+use super::cmdline::{self, Arguments};
 use super::merge::{Flow, Merge, Pass};
 use super::rows::{Order, Rows};
 use super::sink::{Progress, Sent, Sink};
@@ -26,6 +28,8 @@ const CHUNK_AGE: Duration = Duration::from_millis(800);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// A change of wall clock against boot clock that is worth an event, ns. Slewing stays below.
 const CLOCK_STEP: i64 = 1_000_000;
+/// Loss rows that are written at once; more kinds of loss wait for the next chunk.
+const MAX_LOSS_ROWS: usize = 4096;
 /// How long the end may wait for a stalled output.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest pause between two passes with rings of the default size; smaller rings fill sooner.
@@ -39,8 +43,6 @@ pub struct Outcome {
     pub events: u64,
     /// Events that are known to be lost.
     pub lost: u64,
-    /// Events that the output did not take in time.
-    pub unwritten: u64,
     /// Those that are lost, by stage and kind.
     pub lost_by: Vec<(String, u64)>,
     /// The busiest containers.
@@ -84,6 +86,8 @@ pub struct Parts {
 struct Filling {
     builder: ChunkBuilder,
     began: Instant,
+    /// Chunks before it.
+    sequence: u64,
     /// Events written before it.
     before: u64,
     /// Records since its size was looked at.
@@ -103,9 +107,16 @@ pub struct Drain {
     pause: Duration,
     wall_offset: i64,
     losses_until: u64,
-    lost: Vec<(Lost, u64)>,
+    /// Losses that are not written yet: from, to, and how many.
+    losses: FxHashMap<Lost, Loss>,
+    /// Losses that are written, with the number of their chunk, which may never be taken.
+    told: Vec<(u64, Lost, Loss)>,
+    lost_by: FxHashMap<(&'static str, Option<Kind>), u64>,
     outcome: Outcome,
 }
+
+/// From, to (ns of the boot clock), and how many.
+type Loss = (u64, u64, u64);
 
 impl Drain {
     /// For rings of this size; `live` hands chunks over as soon as possible.
@@ -116,7 +127,13 @@ impl Drain {
             kernel,
             merge,
             rows,
-            chunk: Filling { builder: sink.builder(), began: Instant::now(), before: 0, since_size: 0 },
+            chunk: Filling {
+                builder: sink.builder(),
+                began: Instant::now(),
+                sequence: 0,
+                before: 0,
+                since_size: 0,
+            },
             sink,
             arguments,
             progress,
@@ -124,7 +141,9 @@ impl Drain {
             pause,
             wall_offset: wall_offset(),
             losses_until: boot_ns(),
-            lost: Vec::new(),
+            losses: FxHashMap::default(),
+            told: Vec::new(),
+            lost_by: FxHashMap::default(),
             outcome: Outcome::default(),
         }
     }
@@ -146,7 +165,11 @@ impl Drain {
                 housekeeping = Instant::now();
                 self.check_clock();
                 self.collect_losses();
+                self.write_losses();
                 self.kernel.flush_log();
+            }
+            if self.merge.take_stale() {
+                self.resync();
             }
             if self.chunk.began.elapsed() >= self.chunk_age {
                 self.flush();
@@ -198,43 +221,70 @@ impl Drain {
         }
     }
 
+    /// After lifecycle events were dropped.
+    fn resync(&mut self) {
+        match self.kernel.scan_tasks() {
+            Ok(tasks) => {
+                self.rows.processes.resync(&tasks);
+                self.arguments = cmdline::read_in_background(&tasks);
+            }
+            Err(error) => tracing::warn!(%error, "names of processes may be wrong from here on"),
+        }
+    }
+
     fn check_clock(&mut self) {
         let offset = wall_offset();
         let step = offset - self.wall_offset;
-        if step.abs() >= CLOCK_STEP {
-            // The chunk so far belongs to the old offset.
-            self.flush();
+        // The chunk so far belongs to the old offset.
+        if step.abs() >= CLOCK_STEP && self.flush() {
             self.wall_offset = offset;
             self.rows.clock(&mut self.chunk.builder, boot_ns(), offset, step);
         }
     }
 
+    /// Takes the counters of loss over into what is to be written.
     fn collect_losses(&mut self) {
         let now = boot_ns();
         let mut losses = self.kernel.take_losses();
         losses.extend(self.merge.take_dropped());
         for lost in losses {
-            if self.rows.loss(&mut self.chunk.builder, self.losses_until, now, &lost) {
-                self.count_lost(&lost);
+            if self.rows.concerns(&lost) {
+                self.note_lost(lost, now);
             }
         }
         self.losses_until = now;
     }
 
-    fn count_lost(&mut self, lost: &Lost) {
+    fn note_lost(&mut self, lost: Lost, now: u64) {
         self.outcome.lost += lost.count;
         self.progress.lost.store(self.outcome.lost, Ordering::Relaxed);
-        let same = |known: &&mut (Lost, u64)| known.0.kind == lost.kind && known.0.stage == lost.stage;
-        match self.lost.iter_mut().find(same) {
-            Some((_, count)) => *count += lost.count,
-            None => self.lost.push((*lost, lost.count)),
+        let key = Lost { count: 0, ..lost };
+        let pending = self.losses.entry(key).or_insert((self.losses_until, now, 0));
+        pending.1 = now;
+        pending.2 += lost.count;
+        *self.lost_by.entry((lost.stage, lost.kind)).or_default() += lost.count;
+    }
+
+    /// Writes what is known to be lost, as far as the chunk has room: what finds none is added up.
+    fn write_losses(&mut self) {
+        if self.chunk.is_full(&self.rows) {
+            return;
+        }
+        let sequence = self.chunk.sequence;
+        self.told.retain(|(chunk, ..)| *chunk == sequence);
+        let keys: Vec<Lost> = self.losses.keys().take(MAX_LOSS_ROWS).copied().collect();
+        for lost in keys {
+            if let Some((from, to, count)) = self.losses.remove(&lost) {
+                self.rows.loss(&mut self.chunk.builder, from, to, &Lost { count, ..lost });
+                self.told.push((sequence, lost, (from, to, count)));
+            }
         }
     }
 
     fn finish(mut self) -> Outcome {
         let deadline = Instant::now() + END_PATIENCE;
-        self.kernel.detach_syscalls();
         let end = boot_ns();
+        self.kernel.detach_syscalls();
         let in_flight = match self.kernel.scan_tasks() {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -243,38 +293,74 @@ impl Drain {
             }
         };
         self.kernel.detach_all();
-        self.kernel.flush_log();
         // A program that was running when its hook was detached finishes within this.
         thread::sleep(MARGIN);
-        loop {
+        let may_go_on =
+            |drain: &Self| Instant::now() < deadline && !drain.progress.failed.load(Ordering::Acquire);
+        let mut complete = false;
+        while !complete && may_go_on(&self) {
             self.merge.pull_lifecycle();
-            if self.pass(u64::MAX) == Pass::Done {
-                break;
+            complete = self.pass(u64::MAX) == Pass::Done && !self.merge.is_busy();
+            if !complete {
+                thread::sleep(Duration::from_millis(1));
             }
-            if Instant::now() >= deadline || self.progress.failed.load(Ordering::Acquire) {
-                break;
-            }
-            thread::sleep(Duration::from_millis(1));
         }
-        for task in &in_flight {
+        let mut tasks = in_flight.iter();
+        while complete && let Some(task) = tasks.next() {
             self.rows.unfinished(&mut self.chunk.builder, task, end);
+            while self.chunk.is_full(&self.rows) && !self.flush() && may_go_on(&self) {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
+        self.merge.drop_rest();
         self.collect_losses();
-        while !self.flush() && Instant::now() < deadline && !self.progress.failed.load(Ordering::Acquire) {
+        self.write_losses();
+        // The last word, so that the file tells how long nothing happened.
+        self.rows.clock(&mut self.chunk.builder, end, self.wall_offset, 0);
+        let mut flushed = self.flush();
+        while !flushed && may_go_on(&self) {
             thread::sleep(Duration::from_millis(1));
-        }
-        let unwritten = self.rows.events - self.chunk.before;
-        if unwritten > 0 {
-            self.outcome.unwritten = unwritten;
+            flushed = self.flush();
         }
         self.rows.settle();
+        if !flushed {
+            self.give_up_chunk();
+        }
+        self.kernel.flush_log();
         self.outcome.events = self.chunk.before;
         self.outcome.damaged = self.rows.damaged;
         self.outcome.busiest = self.rows.cgroups.busiest();
-        let by = self.lost.iter();
-        let by = by.map(|(lost, count)| (format!("{} {}", lost.stage, lost.kind.decl().name), *count));
-        self.outcome.lost_by.extend(by);
+        let name = |kind: &Option<Kind>| kind.map_or("any", |kind| kind.decl().name);
+        let by = self.lost_by.iter();
+        let mut by: Vec<(String, u64)> =
+            by.map(|((stage, kind), count)| (format!("{stage} {}", name(kind)), *count)).collect();
+        by.sort();
+        self.outcome.lost_by = by;
+        if !flushed {
+            self.sink.send_last(self.chunk.builder);
+        }
         self.outcome
+    }
+
+    /// Leaves a chunk that nobody takes in time: what it held is lost, and only that is written.
+    fn give_up_chunk(&mut self) {
+        let unwritten = self.rows.events - self.chunk.before;
+        // Losses that were written into it count again below.
+        self.rows.next_chunk();
+        let stuck = std::mem::replace(&mut self.chunk.builder, self.sink.builder());
+        drop(stuck);
+        self.chunk.builder.set_wall_offset(self.wall_offset);
+        let now = boot_ns();
+        let lost = Lost { cpu: None, kind: None, cgroup: None, stage: "writer", count: unwritten };
+        if unwritten > 0 {
+            self.note_lost(lost, now);
+        }
+        let sequence = self.chunk.sequence;
+        let told = self.told.drain(..).filter(|(chunk, ..)| *chunk == sequence);
+        let told = told.map(|(_, lost, loss)| (lost, loss));
+        for (lost, (from, to, count)) in told.chain(self.losses.drain()) {
+            self.rows.loss(&mut self.chunk.builder, from, to, &Lost { count, ..lost });
+        }
     }
 }
 
@@ -303,6 +389,7 @@ impl Filling {
             Sent::Taken => {
                 rows.next_chunk();
                 self.before = rows.events;
+                self.sequence += 1;
                 self.began = Instant::now();
                 progress.events.store(rows.events, Ordering::Relaxed);
                 return true;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
+use rustc_hash::FxHashMap;
 
 use super::decode;
 use crate::kernel::{Lost, Ring, Rings};
@@ -25,7 +26,8 @@ pub struct Merge {
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
     heads: Vec<u64>,
-    dropped: Vec<Lost>,
+    dropped: Tally,
+    stale: bool,
 }
 
 /// How a pass ended.
@@ -57,7 +59,8 @@ impl Merge {
             waiting,
             waiting_bytes: 0,
             heads,
-            dropped: Vec::new(),
+            dropped: Tally::default(),
+            stale: false,
         }
     }
 
@@ -67,9 +70,8 @@ impl Merge {
             while let Some(record) = ring.peek() {
                 let len = record.len();
                 if self.waiting_bytes + len > WAITING_MAX {
-                    if let Some(lost) = lost_record(record) {
-                        self.dropped.push(lost);
-                    }
+                    self.dropped.add(record);
+                    self.stale = true;
                 } else {
                     self.waiting_bytes += len;
                     waiting.records.push_back(record.into());
@@ -80,9 +82,40 @@ impl Merge {
         }
     }
 
-    /// Lifecycle records that found no room to wait in.
+    /// Records that were dropped here: lifecycle records that found no room to wait in.
     pub fn take_dropped(&mut self) -> Vec<Lost> {
-        std::mem::take(&mut self.dropped)
+        self.dropped.take()
+    }
+
+    /// Whether lifecycle records were dropped, and all that were kept are handed over: who is who
+    /// has to be found out anew. Asking resets it.
+    pub fn take_stale(&mut self) -> bool {
+        let due = self.stale && self.waiting_bytes == 0;
+        if due {
+            self.stale = false;
+        }
+        due
+    }
+
+    /// Drops everything that is left, counted.
+    pub fn drop_rest(&mut self) {
+        for ring in self.flood.iter_mut().chain(&mut self.lifecycle) {
+            while let Some(record) = ring.peek() {
+                let len = record.len();
+                self.dropped.add(record);
+                ring.advance(len);
+            }
+            ring.release();
+        }
+        for record in self.waiting.iter_mut().flat_map(|waiting| waiting.records.drain(..)) {
+            self.dropped.add(&record);
+        }
+        self.waiting_bytes = 0;
+    }
+
+    /// Whether a record is still being written by a program.
+    pub fn is_busy(&self) -> bool {
+        self.flood.iter().chain(&self.lifecycle).any(|ring| ring.backlog() > 0)
     }
 
     /// The largest part of a flood ring that waits to be read, in thousandths.
@@ -171,10 +204,33 @@ impl Merge {
     }
 }
 
-fn lost_record(record: &[u8]) -> Option<Lost> {
-    let cgroup = record.get(8..16)?.try_into().ok().map(u64::from_ne_bytes)?;
-    let cpu_at = std::mem::offset_of!(Header, cpu);
-    let cpu = record.get(cpu_at..cpu_at + 2)?.try_into().ok().map(u16::from_ne_bytes)?;
-    let kind: Kind = decode::kind(record)?;
-    Some(Lost { cpu: Some(cpu), kind, cgroup: Some(cgroup), stage: "queue", count: 1 })
+/// Dropped records by CPU, kind and cgroup.
+#[derive(Default)]
+struct Tally(FxHashMap<(u16, Kind, u64), u64>);
+
+impl Tally {
+    fn add(&mut self, record: &[u8]) {
+        if let Some(key) = key_of(record) {
+            *self.0.entry(key).or_default() += 1;
+        }
+    }
+
+    fn take(&mut self) -> Vec<Lost> {
+        let lost = |((cpu, kind, cgroup), count)| Lost {
+            cpu: Some(cpu),
+            kind: Some(kind),
+            cgroup: Some(cgroup),
+            stage: "queue",
+            count,
+        };
+        self.0.drain().map(lost).collect()
+    }
+}
+
+fn key_of(record: &[u8]) -> Option<(u16, Kind, u64)> {
+    const CPU: usize = std::mem::offset_of!(Header, cpu);
+    const CGROUP: usize = std::mem::offset_of!(Header, cgroup);
+    let cgroup = u64::from_ne_bytes(record.get(CGROUP..CGROUP + 8)?.try_into().ok()?);
+    let cpu = u16::from_ne_bytes(record.get(CPU..CPU + 2)?.try_into().ok()?);
+    Some((cpu, decode::kind(record)?, cgroup))
 }

@@ -9,7 +9,7 @@ mod drain;
 mod merge;
 mod processes;
 mod rows;
-mod secrets;
+pub mod secrets;
 mod sink;
 mod users;
 
@@ -40,6 +40,8 @@ use rows::{Rows, Wanted};
 const RING_MAX: u64 = 8 << 20;
 /// Smallest ring of a CPU, in bytes: the largest record must fit a few times.
 pub const RING_MIN: u64 = 64 << 10;
+/// Largest ring of a CPU that may be asked for, in bytes.
+pub const RING_LARGEST: u64 = 1 << 30;
 /// Smallest lifecycle ring of a CPU, in bytes.
 const LIFECYCLE_MIN: u64 = 256 << 10;
 
@@ -58,8 +60,8 @@ pub struct Request {
     pub hierarchy: Hierarchy,
     /// Only this process and its descendants, from its exec on.
     pub tree_pid: Option<u32>,
-    /// A process to leave out.
-    pub reader_pid: Option<u32>,
+    /// Processes to leave out: those that our pipe leads to.
+    pub reader_pids: Vec<u32>,
     /// Whether values of secret flags are recorded.
     pub keep_secrets: bool,
     /// Whether chunks are handed over as soon as possible.
@@ -137,7 +139,7 @@ pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
         selection: request.selection.clone(),
         cgroups,
         tree_pid: request.tree_pid,
-        reader_pid: request.reader_pid,
+        reader_pids: request.reader_pids.clone(),
         ring_bytes: ring_bytes as u32,
         lifecycle_bytes: lifecycle_bytes as u32,
         hierarchy: request.hierarchy.clone(),
@@ -214,7 +216,7 @@ fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), Reco
 
 /// Bytes of each CPU's ring: a power of two.
 fn ring_size(asked: Option<u64>, memory: u64, cpus: u64) -> u64 {
-    let size = asked.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, 1 << 30);
+    let size = asked.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
     // Rounding a default up would exceed the budget.
     match asked {
         Some(_) => size.next_power_of_two(),

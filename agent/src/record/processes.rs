@@ -123,6 +123,13 @@ impl Processes {
         }
     }
 
+    /// Starts anew from a scan, after events that tell who is who were lost.
+    pub fn resync(&mut self, tasks: &[ScannedTask]) {
+        let fresh = Self::new(self.keep_secrets);
+        *self = Self { incarnations: self.incarnations, ..fresh };
+        self.add_scan(tasks);
+    }
+
     /// Takes in the arguments of a process that was there before, read meanwhile by somebody who
     /// may wait for them.
     pub fn set_args(&mut self, pid: u32, start: u64, args: &[u8]) {
@@ -172,12 +179,15 @@ impl Processes {
 
     /// The thread with this id, made up if nobody has told of it.
     fn thread_index(&mut self, pid: u32, tid: u32) -> u32 {
-        if let Some(thread) = self.threads.get(&tid) {
+        if let Some(thread) = self.threads.get(&tid)
+            && self.processes[thread.process as usize].pid == pid
+        {
             return thread.process;
         }
+        // Unknown, or known as a thread of a process whose end was lost.
         let process = match self.threads.get(&pid) {
-            Some(leader) => leader.process,
-            None => self.add_process(Process {
+            Some(leader) if self.processes[leader.process as usize].pid == pid => leader.process,
+            _ => self.add_process(Process {
                 pid,
                 pname: self.empty.clone(),
                 name: self.empty.clone(),
@@ -199,11 +209,17 @@ impl Processes {
             parent
         } else {
             let from = &self.processes[parent as usize];
+            let pname = match self.threads.get(&fork.child_ppid) {
+                Some(thread) if fork.child_ppid != fork.head.pid => {
+                    self.processes[thread.process as usize].name.clone()
+                }
+                _ => from.name.clone(),
+            };
             let child = Process {
                 pid: fork.child_pid,
                 start: fork.child_start,
-                ppid: fork.head.pid,
-                pname: from.name.clone(),
+                ppid: fork.child_ppid,
+                pname,
                 name: name.clone(),
                 exe: from.exe.clone(),
                 args: from.args.clone(),
@@ -222,13 +238,16 @@ impl Processes {
             .get(&exec.old_tid)
             .or_else(|| self.threads.get(&tid))
             .map_or_else(|| self.empty.clone(), |thread| thread.name.clone());
-        if exec.old_tid != tid
-            && let Some(old) = self.threads.remove(&exec.old_tid)
-        {
-            self.release(old.process);
-        }
         let process = self.thread_index(pid, tid);
         let name: Arc<[u8]> = Arc::from(comm(&exec.comm));
+        if exec.old_tid != tid {
+            // The leader with this id is dead and maybe buried; the thread that takes its id over
+            // must not go with it.
+            self.add_thread(tid, process, name.clone());
+            if let Some(old) = self.threads.remove(&exec.old_tid) {
+                self.release(old.process);
+            }
+        }
         let row = &mut self.processes[process as usize];
         row.name = name.clone();
         row.exe = Arc::from(path);
@@ -300,9 +319,11 @@ impl Processes {
     ) -> u32 {
         if let Some(thread) = self.threads.get(&tid)
             && thread.row.chunk == chunk.number
-            && thread.row_of == (cgroup, uid, self.processes[thread.process as usize].version)
         {
-            return thread.row.row;
+            let process = &self.processes[thread.process as usize];
+            if thread.row_of == (cgroup, uid, process.version) && process.pid == pid {
+                return thread.row.row;
+            }
         }
         self.new_task_row(chunk, cgroups, users, (pid, tid), cgroup, uid)
     }

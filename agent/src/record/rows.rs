@@ -86,7 +86,7 @@ impl Wanted {
 /// What the writer of rows wants done in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// A new cgroup turned out not to be wanted: take it out of the allow-set.
+    /// A cgroup is not wanted, or gone: take it out of the allow-set.
     Forget(u64),
 }
 
@@ -266,6 +266,7 @@ impl Rows {
         self.processes.fork(&fork);
         if let Some(tree) = &mut self.tree
             && fork.tree != 0
+            && fork.child_pid != fork.head.pid
         {
             tree.insert(fork.child_pid);
         }
@@ -322,6 +323,12 @@ impl Rows {
             table.push_u64(col!(Exit, "process"), u64::from(exit.process));
             table.end_row();
         }
+        if exit.process != 0
+            && let Some(tree) = &mut self.tree
+        {
+            // Its id may soon be somebody else's.
+            tree.remove(&exit.head.pid);
+        }
         self.processes.bury(exit.head.tid);
         Some(())
     }
@@ -367,8 +374,8 @@ impl Rows {
             }
             table.end_row();
         }
-        if kind == Kind::CgroupRmdir {
-            self.cgroups.rmdir(record.id);
+        if kind == Kind::CgroupRmdir && self.cgroups.rmdir(record.id) {
+            self.orders.push(Order::Forget(record.id));
         }
         Some(())
     }
@@ -376,7 +383,12 @@ impl Rows {
     /// Writes the calls that the scan at the end found threads in.
     pub fn unfinished(&mut self, builder: &mut ChunkBuilder, task: &ScannedTask, now: u64) {
         let info = &task.info;
-        if info.call == u32::MAX || !self.wanted.has(Kind::Syscall) || !self.cgroups.wants(info.cgroup) {
+        // Calls may have begun while the hooks were taken out.
+        if info.call == u32::MAX
+            || info.call_start > now
+            || !self.wanted.has(Kind::Syscall)
+            || !self.cgroups.wants(info.cgroup)
+        {
             return;
         }
         let mut bits = flags::UNFINISHED | flags::AT_END;
@@ -418,11 +430,13 @@ impl Rows {
         table.end_row();
     }
 
-    /// Writes a loss. Returns whether it concerns what is recorded.
-    pub fn loss(&mut self, builder: &mut ChunkBuilder, from: u64, to: u64, lost: &Lost) -> bool {
-        if lost.cgroup.is_some_and(|id| !self.cgroups.wants(id)) {
-            return false;
-        }
+    /// Whether a loss concerns what is recorded.
+    pub fn concerns(&mut self, lost: &Lost) -> bool {
+        lost.cgroup.is_none_or(|id| self.cgroups.wants(id))
+    }
+
+    /// Writes a loss.
+    pub fn loss(&mut self, builder: &mut ChunkBuilder, from: u64, to: u64, lost: &Lost) {
         let head = Header {
             time: to,
             cgroup: lost.cgroup.unwrap_or(0),
@@ -436,12 +450,11 @@ impl Rows {
         let stage = builder.intern(lost.stage.as_bytes());
         let table = builder.table_at(index);
         table.push_u64(col!(Loss, "from"), from);
-        table.push_u64(col!(Loss, "kind"), lost.kind as u64);
+        table.push_u64(col!(Loss, "kind"), lost.kind.map_or(0, |kind| kind as u64));
         table.push_bytes(col!(Loss, "stage"), stage);
         table.push_ref(col!(Loss, "cgroup"), cgroup);
         table.push_u64(col!(Loss, "count"), lost.count);
         table.end_row();
-        true
     }
 
     /// Writes how boot clock and wall clock lie to each other.

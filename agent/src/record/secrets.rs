@@ -5,28 +5,32 @@ use std::borrow::Cow;
 /// What stands in their place.
 const MASK: &[u8] = b"******";
 
-/// Flags whose value is a secret, in lower case and without leading dashes.
-const FLAGS: [&[u8]; 14] = [
+/// Words that make a name secret wherever it ends with them (`MYSQL_PASSWORD`, `PGPASSWORD`,
+/// `--dbPassword`), in lower case, dashes and underscores left out.
+const WORDS: [&[u8]; 13] = [
     b"password",
     b"passwd",
     b"passphrase",
-    b"pass",
-    b"pwd",
     b"secret",
-    b"token",
-    b"api-key",
     b"apikey",
-    b"api_key",
-    b"access-key",
-    b"secret-key",
-    b"client-secret",
-    b"auth-token",
+    b"accesskey",
+    b"secretkey",
+    b"privatekey",
+    b"authtoken",
+    b"accesstoken",
+    b"credential",
+    b"credentials",
+    b"authorization",
 ];
 
-/// The same arguments, each NUL-terminated, with the values of secret flags replaced: of
-/// `--password x`, `--password=x` and `PASSWORD=x`.
+/// Words too short for that: they must be the whole name, or its last part after a separator.
+const PARTS: [&[u8]; 4] = [b"pass", b"pwd", b"token", b"auth"];
+
+/// The same arguments, each NUL-terminated, with secrets replaced: the values of `--password x`,
+/// `--password=x` and `PASSWORD=x`, and what stands between user and host in a URL.
 pub fn mask(args: &[u8]) -> Cow<'_, [u8]> {
-    if !args.split(|b| *b == 0).any(|arg| is_secret(split(arg).0)) {
+    let hides = |arg: &[u8]| is_secret(split(arg).0) || url_secret(arg).is_some();
+    if !args.split(|b| *b == 0).any(hides) {
         return Cow::Borrowed(args);
     }
     let mut out = Vec::with_capacity(args.len());
@@ -36,12 +40,17 @@ pub fn mask(args: &[u8]) -> Cow<'_, [u8]> {
         let len = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
         let arg = &rest[..len];
         let (name, value) = split(arg);
-        if std::mem::take(&mut value_follows) && !arg.starts_with(b"-") {
+        // A value may begin with one dash; with two it is the next flag.
+        if std::mem::take(&mut value_follows) && !arg.starts_with(b"--") {
             out.extend_from_slice(MASK);
         } else if is_secret(name) && value.is_some() {
             out.extend_from_slice(name);
             out.push(b'=');
             out.extend_from_slice(MASK);
+        } else if let Some((start, end)) = url_secret(arg) {
+            out.extend_from_slice(&arg[..start]);
+            out.extend_from_slice(MASK);
+            out.extend_from_slice(&arg[end..]);
         } else {
             value_follows = arg.starts_with(b"-") && is_secret(name);
             out.extend_from_slice(arg);
@@ -64,11 +73,28 @@ fn split(arg: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn is_secret(name: &[u8]) -> bool {
     let dashes = name.iter().take_while(|b| **b == b'-').count();
     let name = name[dashes..].to_ascii_lowercase();
-    // `--db-password` and `MYSQL_PASSWORD` as well.
-    FLAGS.iter().any(|flag| {
-        name == **flag
-            || (name.ends_with(flag) && matches!(name[name.len() - flag.len() - 1], b'-' | b'_' | b'.'))
-    })
+    // A path or a sentence is no name of a flag.
+    if name.len() > 64 || name.iter().any(|b| !b.is_ascii_alphanumeric() && !b"-_.".contains(b)) {
+        return false;
+    }
+    let is_part = |part: &&[u8]| {
+        name.strip_suffix(*part).is_some_and(|before| before.last().is_none_or(|b| b"-_.".contains(b)))
+    };
+    if PARTS.iter().any(is_part) {
+        return true;
+    }
+    let bare: Vec<u8> = name.iter().copied().filter(|b| !b"-_.".contains(b)).collect();
+    WORDS.iter().any(|word| bare.ends_with(word))
+}
+
+/// Where the password of `scheme://user:password@host` starts and ends.
+fn url_secret(arg: &[u8]) -> Option<(usize, usize)> {
+    let scheme = arg.windows(3).position(|w| w == b"://")? + 3;
+    let authority = &arg[scheme..];
+    let authority = &authority[..authority.iter().position(|b| *b == b'/').unwrap_or(authority.len())];
+    let at = authority.iter().rposition(|b| *b == b'@')?;
+    let colon = authority[..at].iter().position(|b| *b == b':')?;
+    Some((scheme + colon + 1, scheme + at))
 }
 
 #[cfg(test)]
@@ -81,9 +107,15 @@ mod tests {
             ("mysql\0--password=geheim\0db\0", "mysql\0--password=******\0db\0"),
             ("tool\0--token\0abc\0x\0", "tool\0--token\0******\0x\0"),
             ("env\0MYSQL_PASSWORD=a\0true\0", "env\0MYSQL_PASSWORD=******\0true\0"),
-            ("tool\0--db-secret\0-v\0", "tool\0--db-secret\0-v\0"),
+            ("env\0PGPASSWORD=a\0true\0", "env\0PGPASSWORD=******\0true\0"),
+            ("tool\0--privateKey=a\0", "tool\0--privateKey=******\0"),
+            ("tool\0--api-key\0-a\0", "tool\0--api-key\0******\0"),
+            ("tool\0--db-secret\0--verbose\0", "tool\0--db-secret\0--verbose\0"),
+            ("curl\0https://me:pw@host/a:b@c\0", "curl\0https://me:******@host/a:b@c\0"),
+            ("curl\0https://host:80/\0", "curl\0https://host:80/\0"),
             ("echo\0password\0x\0", "echo\0password\0x\0"),
             ("ls\0--bypass\0x\0", "ls\0--bypass\0x\0"),
+            ("sh\0-c\0echo my password\0", "sh\0-c\0echo my password\0"),
             ("cut\0--token\0ab", "cut\0--token\0******"),
             ("", ""),
         ] {

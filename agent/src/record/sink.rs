@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use agent_ebpf::kinds::{KINDS, Ring};
 use capture_format::{
     ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Header, Schema, SegmentWriter,
 };
 
+use crate::model::event_table;
 use crate::replay::Live;
 
 /// Chunks that may wait to be encoded.
@@ -23,8 +25,10 @@ const WRITE_QUEUE: usize = 4;
 /// What the stages tell while they run.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Events in chunks that are handed over.
+    /// Events in chunks that are handed over, before any filter.
     pub events: AtomicU64,
+    /// Events in chunks that are encoded.
+    pub encoded: AtomicU64,
     /// Events lost, at any stage.
     pub lost: AtomicU64,
     /// Bytes written.
@@ -74,6 +78,14 @@ impl Sink {
             (Err(TrySendError::Full(builder)), None) => Sent::Full(Box::new(builder)),
             (Err(TrySendError::Disconnected(builder)), _) => Sent::Gone(Box::new(builder)),
         }
+    }
+}
+
+impl Sink {
+    /// Hands over the last chunk, however long that takes: whoever waits for the end gives up in time.
+    pub fn send_last(self, builder: ChunkBuilder) {
+        // If nobody takes it there is nobody to tell.
+        let _ = self.sender.send(builder);
     }
 }
 
@@ -157,6 +169,7 @@ pub fn to_file<W: Write + Send + 'static>(
                     continue;
                 }
                 let block = encoder.encode(&builder)?;
+                shared.encoded.fetch_add(recorded_rows(&builder), Ordering::Relaxed);
                 builder.clear();
                 // The drain may be gone already.
                 let _ = recycle.send(builder);
@@ -213,6 +226,13 @@ pub fn to_function<T: Send + 'static>(
     });
     let sink = Sink { sender, recycled, schema, spare: None, dropped: Some(progress.clone()) };
     (sink, Stages { encoder: None, writer })
+}
+
+/// Events that were recorded, not made by the recorder.
+fn recorded_rows(builder: &ChunkBuilder) -> u64 {
+    let own = KINDS.iter().filter(|kind| kind.decl().ring == Ring::Agent);
+    let own = own.filter_map(|kind| builder.schema().index(event_table(*kind)));
+    builder.event_rows() as u64 - own.map(|index| u64::from(builder.rows_at(index))).sum::<u64>()
 }
 
 fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {

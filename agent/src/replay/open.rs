@@ -7,9 +7,12 @@ use capture_format::{Chunk, FormatError};
 use self_cell::self_cell;
 
 use crate::filter::{Context, Evaluator};
-use crate::model::{Binding, ChunkView};
+use crate::model::{Binding, ChunkView, column};
 
 use super::question::{LossTally, Question, Verdict};
+
+/// By how much the wall clock was set.
+const CLOCK_STEP: u16 = column(Kind::Clock, "step");
 
 #[derive(Debug)]
 struct Owner {
@@ -100,6 +103,7 @@ fn select(
     let in_containers = question.in_containers(view);
     let mut evaluator = question.filter.as_ref().map(|f| Evaluator::new(f.expr(), *context, view));
     let asked_for_loss = question.asks_for_loss();
+    let asked_for_clock = question.filter.as_ref().is_some_and(|filter| filter.asks_for(Kind::Clock));
     let (mut picks, mut matching): (Vec<Pick>, u64) = (Vec::new(), 0);
     for rows in view.tables() {
         let loss = rows.event.kind == Some(Kind::Loss);
@@ -107,7 +111,11 @@ fn select(
         let selected = if loss && !asked_for_loss {
             told
         } else if verdict == Verdict::Read || loss {
-            let found = question.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
+            let mut found = question.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
+            if rows.event.kind == Some(Kind::Clock) && !asked_for_clock {
+                // How the clocks lie to each other is bookkeeping; that one was set is news.
+                found.retain(|row| rows.number(CLOCK_STEP, *row as usize).is_some_and(|step| step != 0));
+            }
             matching += found.len() as u64;
             found
         } else {

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -26,16 +26,17 @@ pub struct Waiting {
 pub struct Running {
     /// Its process id.
     pub pid: u32,
+    pidfd: Option<OwnedFd>,
     /// Becomes ready when it has ended, or could not be executed.
     pub exit: oneshot::Receiver<std::io::Result<ExitStatus>>,
 }
 
-/// Forks the command.
+/// Forks the command. If our standard output is the capture, the command's goes to standard error.
 ///
 /// # Errors
 ///
 /// There is no such program, or no process can be made.
-pub fn fork(command: &[OsString]) -> Result<Waiting> {
+pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<Waiting> {
     let (program, args) = command.split_first().context("no command given after --")?;
     let path = find(program)?;
     let (go_read, go_write) = pipe()?;
@@ -43,6 +44,10 @@ pub fn fork(command: &[OsString]) -> Result<Waiting> {
     let (sender, exit) = oneshot::channel();
     let mut child = Command::new(&path);
     child.arg0(program).args(args);
+    if stdout_is_taken {
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;
+        child.stdout(stderr);
+    }
     let (go_fd, pid_fd, our_end) = (go_read.as_raw_fd(), pid_write.as_raw_fd(), go_write.as_raw_fd());
     // SAFETY: only close, read, write and getpid are called between fork and exec, which is allowed there.
     // Both descriptors stay open until spawn returns, as the thread below owns them.
@@ -86,9 +91,40 @@ impl Waiting {
     ///
     /// It is gone.
     pub fn go(mut self) -> Result<Running> {
+        // It waits for us, so the id is still its own.
+        let pidfd = pidfd_open(self.pid);
         self.go.write_all(&[1]).context("the command ended before it began")?;
-        Ok(Running { pid: self.pid, exit: self.exit })
+        Ok(Running { pid: self.pid, pidfd, exit: self.exit })
     }
+}
+
+impl Running {
+    /// Passes a signal on, unless the command got it already: Ctrl-C goes to the whole foreground
+    /// group of a terminal.
+    pub fn signal(&self, signal: i32) {
+        if signal == libc::SIGINT && in_foreground() {
+            return;
+        }
+        if let Some(pidfd) = &self.pidfd {
+            let none = std::ptr::null::<libc::siginfo_t>();
+            // SAFETY: a descriptor of ours and integers; a null pointer stands for the usual siginfo.
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+        }
+    }
+}
+
+fn pidfd_open(pid: u32) -> Option<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    // SAFETY: a new descriptor that nobody else has.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Whether this process is in the foreground group of its terminal.
+fn in_foreground() -> bool {
+    let Ok(terminal) = File::open("/dev/tty") else { return false };
+    // SAFETY: a descriptor of ours; no memory is passed.
+    unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) == libc::getpgrp() }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

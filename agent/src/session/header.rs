@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use capture_format::{Header, Schema, Vocabulary};
 
 use crate::model;
-use crate::record::clock;
+use crate::record::{clock, secrets};
 use crate::syscalls;
 
 /// The header of a capture that begins now.
@@ -38,7 +38,7 @@ pub fn new(
         time_zone: zone.iana_name().unwrap_or_default().to_owned(),
         utc_offset: zone.to_offset(now).seconds(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        command_line: std::env::args_os().map(|arg| arg.as_bytes().to_vec()).collect(),
+        command_line: command_line(secrets_masked),
         labels,
         secrets_masked,
         options,
@@ -48,6 +48,17 @@ pub fn new(
         }],
         schema: schema.clone(),
     })
+}
+
+/// Our own arguments.
+fn command_line(mask: bool) -> Vec<Vec<u8>> {
+    let mut joined = Vec::new();
+    for arg in std::env::args_os() {
+        joined.extend_from_slice(arg.as_bytes());
+        joined.push(0);
+    }
+    let args = if mask { secrets::mask(&joined) } else { joined.as_slice().into() };
+    args.split_inclusive(|b| *b == 0).map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg).to_vec()).collect()
 }
 
 /// `KEY=VALUE`.

@@ -6,12 +6,30 @@ pub mod header;
 pub mod output;
 pub mod privileges;
 pub mod run;
+pub mod say;
 pub mod select;
+
+use crate::record;
+use crate::text::units;
 
 /// A mistake in how a command was called: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(String);
+
+/// Reads `--buffer`: bytes of each CPU's ring.
+///
+/// # Errors
+///
+/// It is no size, or beyond what makes sense.
+pub fn buffer(text: &str) -> anyhow::Result<u64> {
+    let bytes = units::size(text).map_err(usage)?;
+    if !(record::RING_MIN..=record::RING_LARGEST).contains(&bytes) {
+        let (least, most) = (units::size_text(record::RING_MIN), units::size_text(record::RING_LARGEST));
+        return Err(usage(format!("--buffer is from {least} to {most} for each CPU, not `{text}`")));
+    }
+    Ok(bytes)
+}
 
 /// Makes an error a mistake of the caller.
 pub fn usage(error: impl std::fmt::Display) -> anyhow::Error {

@@ -1,18 +1,27 @@
 //! The file that is written: private, never silently over another one, owned by whoever called.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use agent_ebpf::config::READERS;
+use anyhow::{Context, Result};
+
+use super::usage;
 
 /// Where a capture goes.
 #[derive(Debug)]
 pub enum Output {
-    /// A file, with its path.
-    File(PathBuf, File),
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The file itself.
+        file: File,
+        /// Whether it was made for this capture.
+        made: bool,
+    },
     /// Standard output.
     Stdout(io::Stdout),
 }
@@ -20,14 +29,14 @@ pub enum Output {
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(_, file) => file.write(bytes),
+            Self::File { file, .. } => file.write(bytes),
             Self::Stdout(stdout) => stdout.lock().write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::File(_, file) => file.flush(),
+            Self::File { file, .. } => file.flush(),
             Self::Stdout(stdout) => stdout.lock().flush(),
         }
     }
@@ -51,12 +60,12 @@ impl Output {
     /// The file exists (without `force`), cannot be made, or standard output is a terminal.
     pub fn open(path: Option<&Path>, force: bool) -> Result<Self> {
         let path = match path {
-            Some(path) if path == Path::new("-") => {
+            Some(path) if is_stdout(path) => {
                 let stdout = io::stdout();
                 if stdout.is_terminal() {
-                    bail!(
-                        "a capture is not for a terminal: write `-o FILE`, or pipe it into `ktape replay -`"
-                    );
+                    return Err(usage(
+                        "a capture is not for a terminal: write `-o FILE`, or pipe it into `ktape replay -`",
+                    ));
                 }
                 return Ok(Self::Stdout(stdout));
             }
@@ -65,42 +74,58 @@ impl Output {
         };
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
-        if force {
-            options.create(true).truncate(true);
-        } else {
-            options.create_new(true);
-        }
-        let file = options.open(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => anyhow::anyhow!(
+        let (made, opened) = match options.clone().create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => {
+                // Not through a link: whoever made it may not be the one who meant it.
+                (false, options.custom_flags(libc::O_NOFOLLOW).open(&path))
+            }
+            opened => (true, opened),
+        };
+        let file = opened.map_err(|error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::AlreadyExists, _) => anyhow::anyhow!(
                 "{} exists; choose another name, or say --force to write over it",
                 path.display()
             ),
+            (_, Some(libc::ELOOP)) => {
+                anyhow::anyhow!("{} is a symbolic link; name the file itself", path.display())
+            }
             _ => anyhow::Error::new(error).context(format!("cannot create {}", path.display())),
         })?;
-        give_to_caller(&file).with_context(|| format!("cannot give {} to its owner", path.display()))?;
-        Ok(Self::File(path, file))
+        // A device or a pipe stays as it is.
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            file.set_permissions(Permissions::from_mode(0o600))
+                .and_then(|()| give_to_caller(&file))
+                .and_then(|()| file.set_len(0))
+                .with_context(|| format!("cannot make {} a private file of its owner", path.display()))?;
+        }
+        Ok(Self::File { path, file, made })
+    }
+
+    /// The path of a file that was made for this capture and is of no use when it fails to begin.
+    pub fn made(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, made: true, .. } => Some(path.clone()),
+            _ => None,
+        }
     }
 
     /// What to call it.
     pub fn name(&self) -> String {
         match self {
-            Self::File(path, _) => path.display().to_string(),
+            Self::File { path, .. } => path.display().to_string(),
             Self::Stdout(_) => "standard output".to_owned(),
         }
     }
 
     /// Whether it is a file, which can be replayed later.
     pub fn is_file(&self) -> bool {
-        matches!(self, Self::File(..))
+        matches!(self, Self::File { .. })
     }
+}
 
-    /// The process at the other end, if standard output is a pipe.
-    pub fn reader(&self) -> Option<u32> {
-        match self {
-            Self::File(..) => None,
-            Self::Stdout(stdout) => pipe_reader(stdout.as_raw_fd()),
-        }
-    }
+/// Whether `-o` means standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Under sudo, the file belongs to the user who called it.
@@ -116,27 +141,35 @@ fn give_to_caller(file: &File) -> io::Result<()> {
     }
 }
 
-/// Finds the process whose standard input is the read end of this pipe. If it were recorded, what
-/// it reads would make it read more.
-pub fn pipe_reader(fd: i32) -> Option<u32> {
-    let ours = std::fs::metadata(format!("/proc/self/fd/{fd}")).ok()?;
+/// Finds the processes that standard output leads to, pipe after pipe. If they were recorded, what
+/// they do with the capture would make it grow.
+///
+/// Only links are read, never what they point to: that may be on a file system that hangs.
+pub fn pipe_readers(fd: i32) -> Vec<u32> {
+    let mut readers = Vec::new();
+    let mut link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    while let Ok(pipe) = &link
+        && pipe.as_os_str().as_encoded_bytes().starts_with(b"pipe:")
+        && readers.len() < READERS
+        && let Some(pid) = reader_of(pipe, &readers)
+    {
+        readers.push(pid);
+        link = std::fs::read_link(format!("/proc/{pid}/fd/1"));
+    }
+    readers
+}
+
+fn reader_of(pipe: &Path, known: &[u32]) -> Option<u32> {
     let own = std::process::id();
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let input = std::fs::metadata(format!("/proc/{pid}/fd/0")).ok()?;
-        let same = (input.dev(), input.ino()) == (ours.dev(), ours.ino());
-        (same && is_fifo(&input) && pid != own).then_some(pid)
+        let input = std::fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
+        (input == pipe && pid != own && !known.contains(&pid)).then_some(pid)
     })
-}
-
-fn is_fifo(metadata: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_fifo(&metadata.file_type())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -149,7 +182,30 @@ mod tests {
         let error = Output::open(Some(&path), false).unwrap_err().to_string();
         assert!(error.contains("--force"), "{error}");
         std::fs::write(&path, b"old").unwrap();
-        Output::open(Some(&path), true).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let again = Output::open(Some(&path), true).unwrap();
+        assert_eq!(again.made(), None);
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.len(), meta.permissions().mode() & 0o777), (0, 0o600));
+    }
+
+    #[test]
+    fn devices_stay_as_they_are_and_links_are_not_followed() {
+        let before = std::fs::metadata("/dev/null").unwrap().permissions().mode();
+        let output = Output::open(Some(Path::new("/dev/null")), true).unwrap();
+        assert_eq!(output.made(), None);
+        assert_eq!(std::fs::metadata("/dev/null").unwrap().permissions().mode(), before);
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        std::fs::write(&target, b"precious").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(Output::open(Some(&link), true).is_err());
+        assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn only_a_pipe_has_readers() {
+        let file = File::open("/dev/null").unwrap();
+        assert!(pipe_readers(std::os::fd::AsRawFd::as_raw_fd(&file)).is_empty());
     }
 }

@@ -24,12 +24,27 @@ pub fn suffice(capabilities: u64) -> bool {
     has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
 }
 
+/// The inode of the initial pid namespace (`PROC_PID_INIT_INO`).
+const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Whether process ids mean the same here as in the kernel's events.
+pub fn in_initial_pid_namespace() -> bool {
+    let inode = std::fs::metadata("/proc/self/ns/pid").map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
+    // A system without /proc has other troubles.
+    inode.map_or(true, |inode| inode == INITIAL_PID_NAMESPACE)
+}
+
 /// Refuses with the command that would work.
 ///
 /// # Errors
 ///
-/// This process may not load eBPF programs.
+/// This process may not load eBPF programs, or sees other process ids than the kernel.
 pub fn require() -> Result<()> {
+    if !in_initial_pid_namespace() {
+        bail!(
+            "ktape runs in a pid namespace of its own and would mistake processes; give its container the host's (--pid=host)"
+        );
+    }
     if suffice(effective()) {
         return Ok(());
     }

@@ -1,30 +1,38 @@
 //! Waits for whatever ends a capture: time, a signal, the recorded command, a failure.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use capture_format::FormatError;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
-use super::child;
+use super::child::{self, Running};
+use super::say::{ProgressLine, say};
 use crate::record::{Outcome, Progress, Recording, Stages};
 use crate::text::units;
 
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// How long the end may take before it is given up.
+/// How often it is looked whether the recorder still runs.
+const WATCH: Duration = Duration::from_millis(100);
+/// How long the recorded command has to end by itself after a signal.
+const COMMAND_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the end may take in all before it is given up.
 const END: Duration = Duration::from_millis(4500);
 
 /// What a capture came to.
 pub struct Ended<T> {
     /// What the recorder tells.
     pub outcome: Outcome,
-    /// What is left of the last stage.
-    pub behind: T,
+    /// What is left of the last stage; `None` if its reader has gone.
+    pub behind: Option<T>,
     /// How the recorded command ended, if it did, or why it could not be executed.
-    pub command: Option<std::io::Result<std::process::ExitStatus>>,
+    pub command: Option<std::io::Result<ExitStatus>>,
 }
 
 /// A capture that runs, until something ends it.
@@ -51,7 +59,7 @@ impl<T: Send + 'static> Session<T> {
     /// # Errors
     ///
     /// A stage failed, or signals cannot be handled.
-    pub fn run(self, child: Option<child::Running>) -> Result<Ended<T>> {
+    pub fn run(self, child: Option<Running>) -> Result<Ended<T>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -59,65 +67,77 @@ impl<T: Send + 'static> Session<T> {
         runtime.block_on(self.until_the_end(child))
     }
 
-    async fn until_the_end(self, child: Option<child::Running>) -> Result<Ended<T>> {
+    async fn until_the_end(self, mut child: Option<Running>) -> Result<Ended<T>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A closed terminal: the capture shall be whole all the same.
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval(PROGRESS);
-        let mut watch = tokio::time::interval(Duration::from_millis(100));
-        let show = self.show && std::io::stderr().is_terminal();
+        let mut watch = tokio::time::interval(WATCH);
+        let shown = (self.show && std::io::stderr().is_terminal()).then(ProgressLine::start).flatten();
         let end = self.duration.map(|duration| tokio::time::Instant::from_std(self.began + duration));
-        let (mut exit, pid) = match child {
-            Some(child) => (Some(child.exit), Some(child.pid)),
-            None => (None, None),
-        };
         let mut last = (0, self.began);
         let mut command = None;
-        loop {
+        let signalled = loop {
             tokio::select! {
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => {
-                    if let Some(pid) = pid {
-                        // SAFETY: integers only; the child is not reaped as long as its exit is awaited.
-                        unsafe { libc::kill(pid as i32, libc::SIGTERM) };
-                    }
-                    break;
-                }
-                () = at(end) => break,
-                status = ended(&mut exit) => {
-                    eprintln!("the command {}", child::describe(&status));
+                _ = interrupt.recv() => break Some(libc::SIGINT),
+                _ = terminate.recv() => break Some(libc::SIGTERM),
+                _ = hangup.recv() => break Some(libc::SIGHUP),
+                () = at(end) => break None,
+                status = ended(&mut child) => {
                     command = Some(status);
-                    break;
+                    break None;
                 }
-                _ = tick.tick(), if show => self.show_progress(&mut last),
+                _ = tick.tick(), if shown.is_some() => {
+                    if let Some(shown) = &shown {
+                        shown.show(self.progress_line(&mut last));
+                    }
+                }
                 _ = watch.tick() => {
                     if self.recording.is_finished() || self.progress.failed.load(Ordering::Acquire) {
-                        break;
+                        break None;
                     }
                 }
             }
+        };
+        end_in_any_case(&self.name);
+        if let (Some(signal), Some(child)) = (signalled, &child) {
+            child.signal(signal);
         }
-        if show {
-            eprint!("\r\x1b[K");
+        if signalled.is_some() && child.is_some() {
+            // Its end belongs into the capture.
+            command = tokio::time::timeout(COMMAND_PATIENCE, ended(&mut child)).await.ok();
         }
         self.recording.stop();
+        if shown.is_some() {
+            say(format_args!("\r\x1b[K"));
+        }
+        if let Some(status) = &command {
+            say(format_args!("the command {}", child::describe(status)));
+        } else if let Some(child) = &child {
+            say(format_args!("the command (process {}) still runs and is no longer recorded", child.pid));
+        }
         let Self { recording, stages, name, .. } = self;
-        let finishing = tokio::task::spawn_blocking(move || {
-            let outcome = recording.join();
-            (outcome, stages.join())
-        });
+        let finishing = tokio::task::spawn_blocking(move || (recording.join(), stages.join()));
         tokio::select! {
             done = finishing => {
                 let (outcome, written) = done.context("the recorder failed")?;
-                let behind = written
-                    .with_context(|| format!("cannot write {name}; what was written before is readable"))?;
+                let behind = match written {
+                    Ok(behind) => Some(behind),
+                    // Whoever read the pipe has seen enough.
+                    Err(error) if is_broken_pipe(&error) => None,
+                    Err(error) => {
+                        let what = format!("cannot write {name}; what was written before is readable");
+                        return Err(anyhow::Error::new(error).context(what));
+                    }
+                };
                 Ok(Ended { outcome, behind, command })
             }
             _ = interrupt.recv() => give_up("interrupted again: ended at once", &name),
-            () = tokio::time::sleep(END) => give_up("the output does not take what was recorded: gave up", &name),
         }
     }
 
-    fn show_progress(&self, last: &mut (u64, Instant)) {
+    fn progress_line(&self, last: &mut (u64, Instant)) -> String {
         let events = self.progress.events.load(Ordering::Relaxed);
         let lost = self.progress.lost.load(Ordering::Relaxed);
         let now = Instant::now();
@@ -130,25 +150,42 @@ impl<T: Send + 'static> Session<T> {
             }
             None => format!("{} s", self.began.elapsed().as_secs()),
         };
-        let line = format!(
+        format!(
             "{time}, {} events ({}/s), {}, {} lost",
             units::count_text(events),
             units::count_text(rate as u64),
             units::size_text(self.progress.bytes.load(Ordering::Relaxed)),
             units::count_text(lost),
-        );
-        let mut stderr = std::io::stderr().lock();
-        // A terminal that is gone is no reason to stop recording.
-        let _ = write!(stderr, "\r{line}\x1b[K");
-        let _ = stderr.flush();
+        )
     }
 }
 
-/// Leaves without waiting for threads that may be stuck in a write.
+/// From here on the process has [`END`] left, whatever its threads are stuck in: a write to a dead
+/// disk or terminal, a lock of one of them.
+fn end_in_any_case(name: &str) {
+    let name = name.to_owned();
+    std::thread::spawn(move || {
+        std::thread::sleep(END);
+        give_up("the output does not take what was recorded: gave up", &name)
+    });
+}
+
+/// Leaves without waiting for threads that may be stuck.
 fn give_up(why: &str, name: &str) -> ! {
-    eprintln!("ktape: {why}; {name} is readable up to its last complete chunk");
-    // SAFETY: ends the process; nothing runs after it.
-    unsafe { libc::_exit(1) }
+    let line = format!("ktape: {why}; {name} is readable up to its last complete chunk\n");
+    // SAFETY: plain system calls on valid memory. Not through std's stderr, whose lock may be held
+    // by a thread that is stuck; not blocking, for the same reason.
+    unsafe {
+        let flags = libc::fcntl(2, libc::F_GETFL);
+        libc::fcntl(2, libc::F_SETFL, flags | libc::O_NONBLOCK);
+        libc::write(2, line.as_ptr().cast(), line.len());
+        libc::fcntl(2, libc::F_SETFL, flags);
+        libc::_exit(1)
+    }
+}
+
+fn is_broken_pipe(error: &FormatError) -> bool {
+    matches!(error, FormatError::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 async fn at(end: Option<tokio::time::Instant>) {
@@ -158,14 +195,11 @@ async fn at(end: Option<tokio::time::Instant>) {
     }
 }
 
-type Exit = Option<tokio::sync::oneshot::Receiver<std::io::Result<std::process::ExitStatus>>>;
-
-async fn ended(exit: &mut Exit) -> std::io::Result<std::process::ExitStatus> {
-    match exit {
-        Some(exit) => match exit.await {
-            Ok(status) => status,
-            Err(_) => Err(std::io::Error::other("nobody waited for it")),
-        },
-        None => std::future::pending().await,
-    }
+/// The end of the command; never, if there is none. Taken only once.
+async fn ended(child: &mut Option<Running>) -> std::io::Result<ExitStatus> {
+    let Some(running) = child else { return std::future::pending().await };
+    let exit: &mut oneshot::Receiver<_> = &mut running.exit;
+    let status = exit.await.unwrap_or_else(|_| Err(std::io::Error::other("nobody waited for it")));
+    *child = None;
+    status
 }

@@ -1,0 +1,39 @@
+//! Words for the user, on stderr. A stderr that is gone or full is no reason to stop recording.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// Writes a line.
+pub fn say(line: impl Display) {
+    // Nobody is there to be told that nobody listens.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// The line that shows progress, written over and over by a thread of its own: a terminal that is
+/// stopped (Ctrl-S, a dead connection) stops that thread and nothing else.
+#[derive(Debug)]
+pub struct ProgressLine {
+    lines: SyncSender<String>,
+}
+
+impl ProgressLine {
+    /// Starts the thread; `None` if the system has no room for it.
+    pub fn start() -> Option<Self> {
+        let (lines, received) = sync_channel::<String>(1);
+        let body = move || {
+            for line in received {
+                let mut stderr = std::io::stderr().lock();
+                let _ = write!(stderr, "\r{line}\x1b[K");
+                let _ = stderr.flush();
+            }
+        };
+        std::thread::Builder::new().name("ktape-progress".to_owned()).spawn(body).ok()?;
+        Some(Self { lines })
+    }
+
+    /// Shows a line, unless the one before is still being written.
+    pub fn show(&self, line: String) {
+        let _ = self.lines.try_send(line);
+    }
+}
