@@ -237,3 +237,20 @@ fn the_status_of_the_command_is_told() {
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("/none/at all"));
 }
+
+#[test]
+fn a_command_is_recorded_whatever_kinds_are_wanted() {
+    let _guard = kernel_test!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.ktape");
+    ktape::record(&file, &["-e", "openat"], &["/bin/cat", "/etc/hosts"]);
+    assert_eq!(ktape::count(&file, "fd.name=/etc/hosts and proc.name=cat"), 1);
+    assert_eq!(ktape::count(&file, "evt.type!=openat"), 0);
+
+    let file = dir.path().join("lives.ktape");
+    let script = "/bin/true; /bin/true; exit 3";
+    ktape::record(&file, &["-e", "exec,fork,exit_group"], &["/bin/sh", "-c", script]);
+    assert_eq!(ktape::count(&file, "evt.type=exec and proc.name=true"), 2);
+    assert_eq!(ktape::count(&file, "evt.category=fork"), 2);
+    assert_eq!(ktape::count(&file, "evt.type=exit_group"), 3);
+}

@@ -385,6 +385,9 @@ impl Processes {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 fn mask(args: &[u8], keep: bool) -> std::borrow::Cow<'_, [u8]> {
     if keep { args.into() } else { secrets::mask(args) }
 }

@@ -1,0 +1,112 @@
+use agent_ebpf::records::{Exec, Fork, Header};
+
+use super::*;
+
+fn name(text: &str) -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    comm[..text.len()].copy_from_slice(text.as_bytes());
+    comm
+}
+
+fn head(pid: u32, tid: u32) -> Header {
+    Header { pid, tid, ..Header::default() }
+}
+
+fn fork(processes: &mut Processes, parent: u32, pid: u32, tid: u32) {
+    processes.fork(&Fork {
+        head: head(parent, parent),
+        child_pid: pid,
+        child_tid: tid,
+        child_ppid: parent,
+        child_start: u64::from(tid),
+        comm: name("parent"),
+        ..Fork::default()
+    });
+}
+
+fn exec(processes: &mut Processes, pid: u32, old_tid: u32, program: &str) -> Arc<[u8]> {
+    // SAFETY: a struct of integers, for which all zeroes is a value.
+    let mut exec: Exec = unsafe { std::mem::zeroed() };
+    exec.head = head(pid, pid);
+    exec.old_tid = old_tid;
+    exec.comm = name(program);
+    processes.exec(&exec, program.as_bytes(), program.as_bytes())
+}
+
+fn process_of(processes: &Processes, tid: u32) -> &Process {
+    &processes.processes[processes.threads[&tid].process as usize]
+}
+
+#[test]
+fn children_inherit_and_programs_replace() {
+    let mut processes = Processes::new(false);
+    exec(&mut processes, 10, 10, "shell");
+    fork(&mut processes, 10, 20, 20);
+    let child = process_of(&processes, 20);
+    assert_eq!((child.pid, child.ppid, child.start), (20, 10, 20));
+    assert_eq!((&*child.name, &*child.pname, &*child.exe), (&b"parent"[..], &b"shell"[..], &b"shell"[..]));
+    assert_eq!(&*exec(&mut processes, 20, 20, "ls"), b"parent");
+    assert_eq!(&*process_of(&processes, 20).name, b"ls");
+    assert_eq!(&*processes.args_of(20), b"ls");
+    // A thread shares the process.
+    fork(&mut processes, 20, 20, 21);
+    assert_eq!(processes.threads[&21].process, processes.threads[&20].process);
+}
+
+#[test]
+fn the_parent_is_whom_the_child_calls_so() {
+    let mut processes = Processes::new(false);
+    exec(&mut processes, 1, 1, "init");
+    exec(&mut processes, 10, 10, "runtime");
+    // As with CLONE_PARENT.
+    processes.fork(&Fork {
+        head: head(10, 10),
+        child_pid: 20,
+        child_tid: 20,
+        child_ppid: 1,
+        ..Fork::default()
+    });
+    let child = process_of(&processes, 20);
+    assert_eq!((child.ppid, &*child.pname), (1, &b"init"[..]));
+}
+
+#[test]
+fn an_exec_by_another_thread_outlives_the_leader_it_replaces() {
+    let mut processes = Processes::new(false);
+    exec(&mut processes, 10, 10, "threads");
+    fork(&mut processes, 10, 10, 11);
+    // The leader dies, then thread 11 executes and becomes thread 10.
+    processes.bury(10);
+    exec(&mut processes, 10, 11, "after");
+    assert!(!processes.threads.contains_key(&11));
+    for tid in 1000..1000 + 2 * GRAVEYARD as u32 {
+        fork(&mut processes, 10, tid, tid);
+        processes.bury(tid);
+    }
+    assert_eq!(&*process_of(&processes, 10).name, b"after");
+}
+
+#[test]
+fn the_dead_are_forgotten_and_their_places_used_again() {
+    let mut processes = Processes::new(false);
+    for round in 0..4 {
+        for tid in 1000..1000 + GRAVEYARD as u32 {
+            fork(&mut processes, 1, tid + round * 100_000, tid + round * 100_000);
+            processes.bury(tid + round * 100_000);
+        }
+    }
+    assert!(processes.threads.len() <= GRAVEYARD + 1, "{}", processes.threads.len());
+    assert!(processes.processes.len() <= GRAVEYARD + 2, "{}", processes.processes.len());
+}
+
+#[test]
+fn a_reused_id_is_somebody_else() {
+    let mut processes = Processes::new(false);
+    exec(&mut processes, 10, 10, "old");
+    fork(&mut processes, 10, 10, 11);
+    // The end of thread 11 and the fork of process 11 were lost.
+    let index = processes.thread_index(11, 11);
+    assert_eq!(processes.processes[index as usize].pid, 11);
+    assert_eq!(&*processes.processes[index as usize].name, b"");
+    assert_eq!(&*process_of(&processes, 10).name, b"old");
+}
