@@ -1,6 +1,8 @@
 //! `ktape capture`: record to a file.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,35 +14,27 @@ use anyhow::{Context, Result};
 use crate::containers::Hierarchy;
 use crate::filter::Filter;
 use crate::model;
-use crate::record::{self, ContainerFilter, Outcome, Progress, Request};
+use crate::record::{self, Outcome, Progress};
 use crate::replay::{Live, Question};
+use crate::session::options::RecordOptions;
 use crate::session::output::{self, Output};
 use crate::session::run::{Ended, Session};
 use crate::session::say::say;
-use crate::session::{buffer, child, header, privileges, select, usage};
+use crate::session::{child, header, usage};
 use crate::text::units;
 
 /// Options of `ktape capture`.
 #[derive(Debug, clap::Args)]
 pub struct CaptureArgs {
-    /// Stop after this long (30s, 10m, 1h30m); without it, record until Ctrl-C
-    #[arg(short, long, value_name = "TIME")]
-    pub duration: Option<String>,
+    /// What to record.
+    #[command(flatten)]
+    pub record: RecordOptions,
     /// The file to write, `-` for standard output [default: ./ktape-HOST-TIME.ktape]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Kinds of events and names of syscalls, separated by commas [default: all]
-    #[arg(short, long, value_name = "LIST")]
-    pub events: Vec<String>,
-    /// Only this container, by id or the beginning of it; may be repeated
-    #[arg(long, value_name = "ID")]
-    pub container: Vec<String>,
     /// Only events that match this expression (see `ktape fields`)
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
-    /// Memory of each CPU's ring [default: 1 % of all memory in sum, at most 8MiB each]
-    #[arg(long, value_name = "SIZE")]
-    pub buffer: Option<String>,
     /// A label for the whole capture; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub label: Vec<String>,
@@ -50,15 +44,6 @@ pub struct CaptureArgs {
     /// Write over an existing file
     #[arg(long)]
     pub force: bool,
-    /// Record the values of password and token flags in arguments
-    #[arg(long)]
-    pub keep_secrets: bool,
-    /// Which cgroups identify containers: v2, or a v1 controller [default: v2 if mounted]
-    #[arg(long, value_name = "NAME")]
-    pub cgroup_hierarchy: Option<String>,
-    /// Log what the programs in the kernel say of themselves
-    #[arg(long)]
-    pub kernel_log: bool,
     /// Record this command and everything that it starts
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -73,39 +58,26 @@ const LEVEL: i32 = 1;
 ///
 /// It cannot record, or not write what it recorded.
 pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
-    let duration =
-        args.duration.as_deref().map(units::duration).transpose().map_err(usage)?.map(Duration::from_nanos);
+    let duration = args.record.duration()?;
     let labels = args
         .label
         .iter()
         .map(|label| header::parse_label(label))
         .collect::<Result<Vec<_>>>()
         .map_err(usage)?;
-    let ring_bytes = args.buffer.as_deref().map(buffer).transpose()?;
-    let (kinds, selection) = select::parse(&args.events).map_err(usage)?;
     let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
-    privileges::require()?;
-    let hierarchy = match &args.cgroup_hierarchy {
-        Some(name) => Hierarchy::named(name).map_err(usage)?,
-        None => Hierarchy::detect()?,
-    };
+    let mut request = args.record.request()?;
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
-    let options = described(args, &hierarchy);
+    let options = described(args, &request.hierarchy);
     let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command, to_stdout)?) };
-    let prepared = record::prepare(Request {
-        kinds,
-        selection,
-        containers: ContainerFilter::new(args.container.clone()),
-        ring_bytes,
-        hierarchy,
-        tree_pid: child.as_ref().map(|child| child.pid),
-        reader_pids: if to_stdout { output::pipe_readers(1) } else { Vec::new() },
-        keep_secrets: args.keep_secrets,
-        live: to_stdout,
-        kernel_log: args.kernel_log,
-    })?;
+    request.tree_pid = child.as_ref().map(|child| child.pid);
+    request.live = to_stdout;
+    if to_stdout {
+        request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
+    }
+    let prepared = record::prepare(request)?;
     let schema = Arc::new(model::schema());
-    let header = header::new(&schema, labels, options, !args.keep_secrets)?;
+    let header = header::new(&schema, labels, options, !args.record.keep_secrets)?;
     let filter = filter
         .map(|filter| {
             let question = Question { filter: Some(filter), ..Question::default() };
@@ -161,16 +133,16 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
 fn described(args: &CaptureArgs, hierarchy: &Hierarchy) -> Vec<(String, String)> {
     let mut options = vec![("cgroup_hierarchy".to_owned(), hierarchy.name.clone())];
     let mut add = |name: &str, value: String| options.push((name.to_owned(), value));
-    if !args.events.is_empty() {
-        add("events", args.events.join(","));
+    if !args.record.events.is_empty() {
+        add("events", args.record.events.join(","));
     }
-    for container in &args.container {
+    for container in &args.record.container {
         add("container", container.clone());
     }
     if let Some(filter) = &args.filter {
         add("filter", filter.clone());
     }
-    if let Some(duration) = &args.duration {
+    if let Some(duration) = &args.record.duration {
         add("duration", duration.clone());
     }
     options

@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod header;
+pub mod options;
 pub mod output;
 pub mod privileges;
 pub mod run;
