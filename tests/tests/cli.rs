@@ -199,7 +199,20 @@ fn a_capture_ends_by_itself_by_signal_and_at_once() {
     capture.signal(libc::SIGTERM);
     let ended = capture.wait();
     assert!(ended.status.success(), "{}", ended.stderr);
-    for name in ["duration", "term"] {
+    let capture = Capture::start(&file("hangup"), &[]);
+    capture.signal(libc::SIGHUP);
+    let ended = capture.wait();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    // Under nohup a closed terminal does not end it.
+    let mut nohup = Command::new("nohup");
+    nohup.arg(ktape::binary()).args(["capture", "-o"]).arg(file("nohup"));
+    let capture = Capture::spawn(nohup, &file("nohup"));
+    capture.signal(libc::SIGHUP);
+    workload::run(workload!(), &["getppid", "7"]);
+    capture.signal(libc::SIGTERM);
+    assert!(capture.wait().status.success());
+    assert_eq!(ktape::count(&file("nohup"), "evt.type=getppid and proc.name=ktape-workload"), 7);
+    for name in ["duration", "term", "hangup", "nohup"] {
         let check = ktape::run(&["check", file(name).to_str().unwrap()]);
         assert_eq!(check.status.code(), Some(0));
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use capture_format::FormatError;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::child::{self, Running};
@@ -70,8 +70,8 @@ impl<T: Send + 'static> Session<T> {
     async fn until_the_end(self, mut child: Option<Running>) -> Result<Ended<T>> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        // A closed terminal: the capture shall be whole all the same.
-        let mut hangup = signal(SignalKind::hangup())?;
+        // A closed terminal: the capture shall be whole all the same. Under nohup it goes on.
+        let mut hangup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
         let mut tick = tokio::time::interval(PROGRESS);
         let mut watch = tokio::time::interval(WATCH);
         let shown = (self.show && std::io::stderr().is_terminal()).then(ProgressLine::start).flatten();
@@ -82,7 +82,7 @@ impl<T: Send + 'static> Session<T> {
             tokio::select! {
                 _ = interrupt.recv() => break Some(libc::SIGINT),
                 _ = terminate.recv() => break Some(libc::SIGTERM),
-                _ = hangup.recv() => break Some(libc::SIGHUP),
+                () = received(&mut hangup) => break Some(libc::SIGHUP),
                 () = at(end) => break None,
                 status = ended(&mut child) => {
                     command = Some(status);
@@ -181,6 +181,26 @@ fn give_up(why: &str, name: &str) -> ! {
         libc::write(2, line.as_ptr().cast(), line.len());
         libc::fcntl(2, libc::F_SETFL, flags);
         libc::_exit(1)
+    }
+}
+
+/// Whether whoever started this process had it ignore a signal.
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: a C struct for which all zeroes is a value; with no new action the call only reports.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// The next signal; never, if it is ignored.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 
