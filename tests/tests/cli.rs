@@ -50,6 +50,12 @@ fn wrong_usage_is_2() {
     assert_eq!(code(&["replay", file, "proc.name=(("]), Some(2));
     assert_eq!(code(&["replay", file, "--from", "yesterday"]), Some(2));
     assert_eq!(code(&["capture", "-e", "no_such_kind", "-d", "1s", "-o", "/dev/null"]), Some(2));
+    // Not wrong, but hardly meant.
+    let out = ktape::run(&["replay", file, "--count", "evt.type = opennat"]);
+    assert_eq!((out.status.code(), &out.stdout[..]), (Some(0), &b"0\n"[..]));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("no event is called `opennat`"));
+    let out = ktape::run(&["replay", file, "--count", "evt.type in (openat, exec, syscall_9999)"]);
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("openat"));
     // Neither a file nor an expression.
     assert_eq!(code(&["replay", "/none/at all"]), Some(2));
     assert_eq!(code(&["replay", "/etc/passwd"]), Some(1));

@@ -200,6 +200,7 @@ impl Request<'_> {
         let names = input::names(captures);
         let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
         let mut question = self.question(&span, calls)?;
+        note_unknown_events(&question, captures);
         let mut unknown = Vec::new();
         let by_id = question.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some());
         if question.containers.is_some() || by_id {
@@ -299,6 +300,18 @@ impl Request<'_> {
             _ if outcome.damage.is_empty() => ExitCode::SUCCESS,
             _ => ExitCode::FAILURE,
         })
+    }
+}
+
+/// A name that no event can have is most likely misspelt; the answer would be nothing, and no word.
+fn note_unknown_events(question: &Question, captures: &[Capture]) {
+    let bindings = || captures.iter().flat_map(|c| &c.bindings);
+    for name in question.filter.iter().flat_map(Filter::event_names) {
+        let text = String::from_utf8_lossy(name);
+        let known = bindings().any(|b| b.calls.has(&text) || b.events.iter().any(|t| t.name == text));
+        if !known {
+            eprintln!("ktape replay: no event is called `{}`", escaped(name, Place::Free));
+        }
     }
 }
 

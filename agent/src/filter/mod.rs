@@ -130,6 +130,14 @@ impl Filter {
         })
     }
 
+    /// Names of events that it compares with.
+    pub fn event_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.tests()
+            .into_iter()
+            .filter(|t| t.field == Field::Type && t.op == Op::Equal)
+            .flat_map(|t| t.literals.iter().map(|l| l.bytes.as_slice()))
+    }
+
     /// Container ids that it compares with, which may be prefixes.
     pub fn container_ids(&self) -> impl Iterator<Item = &[u8]> {
         self.tests()
