@@ -5,9 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 
-use crate::run;
+use crate::{limit, run};
 
 /// The release of bpf-linker that the object is built with.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";
@@ -25,7 +27,18 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/usr/sbin/runc", "runc"),
     ("/usr/bin/strace", "strace"),
     ("/usr/bin/trace-cmd", "trace-cmd"),
+    ("/usr/bin/perf", "linux-perf"),
+    ("/usr/sbin/dmsetup", "dmsetup"),
+    ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/usr/bin/ip", "iproute2"),
+    ("/usr/bin/jq", "jq"),
 ];
+
+/// Neither a server that does not answer nor another installation in progress may hold an installation up.
+pub const APT_OPTIONS: &[&str] =
+    &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
+/// How long each installation may take.
+pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The directory of programs that this installs for the user: bpf-linker, cargo-deny.
 pub fn cache_dir() -> Result<PathBuf> {
@@ -134,10 +147,17 @@ fn apt(packages: &[&str]) -> Result<()> {
         bail!("packages are missing; run as root: apt-get update && apt-get install -y {list}");
     }
     eprintln!("installing {list}");
-    run::run(Command::new("apt-get").args(["update", "-qq"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
-    run::run(install.env("DEBIAN_FRONTEND", "noninteractive"))
+    let apt = |args: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(APT_OPTIONS).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        run::run(&mut apt)
+    };
+    limit::within("installing packages", INSTALL_LIMIT, || {
+        apt(&["update", "-qq"])?;
+        let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+        install.extend(packages);
+        apt(&install)
+    })
 }
 
 fn cargo_install(args: &[&str], envs: &[(&str, &str)]) -> Result<()> {
@@ -147,7 +167,7 @@ fn cargo_install(args: &[&str], envs: &[(&str, &str)]) -> Result<()> {
     let mut cargo = run::cargo(&dir);
     cargo.args(["install", "--locked", "--root"]).arg(&dir).args(args);
     cargo.env("CARGO_TARGET_DIR", dir.join("target")).envs(envs.iter().copied());
-    run::run(&mut cargo)?;
+    limit::within("cargo install", INSTALL_LIMIT, || run::run(&mut cargo))?;
     // Some hundred MB that nothing reads again.
     fs::remove_dir_all(dir.join("target")).with_context(|| format!("cannot remove {}/target", dir.display()))
 }

@@ -1,7 +1,9 @@
 //! ktape's own tasks: `cargo xtask --help`.
 
 mod ebpf;
+mod guest;
 mod install;
+mod limit;
 mod run;
 mod stamp;
 mod syscalls;
@@ -52,6 +54,14 @@ enum Task {
         #[arg(long, default_value = "/usr/include/x86_64-linux-gnu/asm")]
         headers: PathBuf,
     },
+    /// Download QEMU and kernels for the virtual machines of the tests, without changing the system, and print where
+    Guest {
+        /// Kernels by name: 5.10, 6.1, 6.12, newest [default: 6.12]
+        kernels: Vec<guest::Kernel>,
+        /// Download anew what is there
+        #[arg(long)]
+        again: bool,
+    },
     /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
     Test {
         /// Leave out what takes longest: the eBPF rebuild, the docs, the licences, the slow tests
@@ -82,6 +92,7 @@ fn work() -> Result<()> {
         Task::Ebpf { no_install, .. } => ebpf::build(&root, !no_install),
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
+        Task::Guest { kernels, again } => guest::guest(&kernels, again),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
 }

@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::limit;
+
 /// The directory of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> PathBuf {
     // The manifest directory as compiled is right unless the clone was moved since.
@@ -59,10 +61,10 @@ pub fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "0" && ci != "false")
 }
 
-/// Run with inherited output; an error names the command and its status.
+/// Run with inherited output, within the step's limit; an error names the command and its status.
 pub fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
-    let status = command.status().with_context(|| format!("cannot run `{shown}`"))?;
+    let status = limit::status(command, &shown)?;
     if !status.success() {
         bail!("`{shown}` failed: {status}");
     }
@@ -72,25 +74,22 @@ pub fn run(command: &mut Command) -> Result<()> {
 /// Run and return what it wrote to stdout, without the last newline.
 pub fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
-    let out = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
-    if !out.status.success() {
-        bail!("`{shown}` failed: {}", out.status);
+    let (status, stdout) = limit::output(command, &shown)?;
+    if !status.success() {
+        bail!("`{shown}` failed: {status}");
     }
-    let text = String::from_utf8(out.stdout).with_context(|| format!("`{shown}` did not print UTF-8"))?;
+    let text = String::from_utf8(stdout).with_context(|| format!("`{shown}` did not print UTF-8"))?;
     Ok(text.trim_end().to_owned())
 }
 
 /// Like [`output`], silently nothing if the program is missing or fails.
 pub fn try_output(command: &mut Command) -> Option<String> {
-    let out = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    if !out.status.success() {
+    let shown = show(command);
+    let (status, stdout) = limit::output(command.stderr(Stdio::null()), &shown).ok()?;
+    if !status.success() {
         return None;
     }
-    Some(String::from_utf8_lossy(&out.stdout).trim_end().to_owned())
+    Some(String::from_utf8_lossy(&stdout).trim_end().to_owned())
 }
 
 fn show(command: &Command) -> String {

@@ -6,9 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{ebpf, install, run, stamp};
+use crate::{ebpf, guest, install, limit, run, stamp};
 
-/// Run all steps, each timed, up to the first that fails.
+const MINUTE: Duration = Duration::from_secs(60);
+/// For everything: a run that is not over by then is worth nothing to who waits for it.
+const TOTAL: Duration = Duration::from_secs(57 * 60);
+/// For a build: the first one on a machine also downloads.
+const BUILD: Duration = Duration::from_secs(15 * 60);
+/// For all tests together.
+const TESTS: Duration = Duration::from_secs(35 * 60);
+
+/// Run all steps, each timed and within its limit, up to the first that fails.
 ///
 /// # Errors
 /// If a step fails, or, with `CI` set, if one would have to be skipped.
@@ -22,32 +30,35 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
             "NOT ROOT: the tests on the real kernel are SKIPPED. For all of them: sudo -E cargo xtask test"
         );
     }
-    let mut steps = Steps::default();
+    let mut steps = Steps { done: Vec::new(), end: Instant::now() + TOTAL };
     if root_user {
-        steps.step("install", install::test_programs)?;
+        steps.step("install", install::INSTALL_LIMIT, install::test_programs)?;
     }
+    steps.step("virtual machines", install::INSTALL_LIMIT, guests)?;
     if quick {
-        steps.step("eBPF stamp", || stamp::verify(root).map(drop))?;
+        steps.step("eBPF stamp", MINUTE, || stamp::verify(root).map(drop))?;
     } else {
-        steps.step("eBPF rebuild", || ebpf::check(root, root_user))?;
+        steps.step("eBPF rebuild", BUILD, || ebpf::check(root, root_user))?;
     }
-    steps.step("format", || run::run(run::cargo(root).args(["fmt", "--all", "--check"])))?;
-    steps.step("clippy", || {
+    steps.step("format", 2 * MINUTE, || run::run(run::cargo(root).args(["fmt", "--all", "--check"])))?;
+    steps.step("clippy", BUILD, || {
         let mut clippy = run::cargo(root);
         clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
         run::run(&mut clippy)
     })?;
     if !quick {
-        steps.step("clippy of the programs", || ebpf::clippy(root, root_user))?;
-        steps.step("licences and sources", || deny(root))?;
-        steps.step("docs", || {
+        steps.step("clippy of the programs", BUILD, || ebpf::clippy(root, root_user))?;
+        steps.step("licences and sources", BUILD, || deny(root))?;
+        steps.step("docs", BUILD, || {
             let mut doc = run::cargo(root);
             doc.args(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
             run::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         })?;
     }
-    steps.step("release build", || run::run(run::cargo(root).args(["build", "--release", "--locked"])))?;
-    let passed = steps.step("tests", || run::run(&mut tests(root, quick, runner)));
+    steps.step("release build", BUILD, || {
+        run::run(run::cargo(root).args(["build", "--release", "--locked"]))
+    })?;
+    let passed = steps.step("tests", TESTS, || run::run(&mut tests(root, quick, runner)));
     steps.print();
     passed
 }
@@ -91,16 +102,42 @@ fn deny(root: &Path) -> Result<()> {
     run::run(command.args(["bans", "licenses", "sources"]))
 }
 
-#[derive(Default)]
+/// What the tests in virtual machines boot.
+fn guests() -> Result<()> {
+    match guest::guest(&[], false) {
+        Err(error) if !run::is_ci() => {
+            eprintln!("SKIPPED: the tests in virtual machines, their kernel is not there: {error:#}");
+            Ok(())
+        }
+        result => result,
+    }
+}
+
 struct Steps {
+    /// When all has to be over.
+    end: Instant,
     done: Vec<(&'static str, Duration, bool)>,
 }
 
 impl Steps {
-    fn step<T>(&mut self, name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    fn step<T>(
+        &mut self,
+        name: &'static str,
+        length: Duration,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         eprintln!("==> {name}");
         let start = Instant::now();
-        let result = work();
+        let left = self.end.saturating_duration_since(start);
+        let result = if left < length {
+            limit::within(
+                &format!("{name} (cut to what is left of {} min)", TOTAL.as_secs() / 60),
+                left,
+                work,
+            )
+        } else {
+            limit::within(name, length, work)
+        };
         self.done.push((name, start.elapsed(), result.is_ok()));
         if result.is_err() && name != "tests" {
             self.print();
