@@ -94,7 +94,181 @@ offsets! {
     file_path = "file.f_path";
     /// The path given to exec.
     bprm_filename = "linux_binprm.filename";
+    /// A cgroup's place among its controllers' states.
+    cgroup_self = "cgroup.self";
+    /// How deep a cgroup lies.
+    cgroup_level = "cgroup.level";
+    /// A node's name.
+    kn_name = "kernfs_node.name";
+    /// The state above.
+    css_parent = "cgroup_subsys_state.parent";
+    /// What a file's driver keeps: a socket.
+    file_private = "file.private_data";
+    /// The protocol's part of a socket.
+    socket_sk = "socket.sk";
+    /// `IPPROTO_*`.
+    sk_protocol = "sock.sk_protocol";
+    /// Which directions are shut down.
+    sk_shutdown = "sock.sk_shutdown";
+    /// The user that the socket belongs to.
+    sk_uid = "sock.sk_uid";
+    /// The v2 cgroup it was made in.
+    sk_cgroup = "sock.sk_cgrp_data.cgroup";
+    /// The same where a number may stand in its place (before 5.15).
+    sk_cgroup_val = "sock.sk_cgrp_data.val";
+    /// `SOCK_*` bits.
+    sk_flags = "sock.__sk_common.skc_flags";
+    /// `AF_*`.
+    sk_family = "sock.__sk_common.skc_family";
+    /// IPv4 address of the other side.
+    sk_daddr = "sock.__sk_common.skc_daddr";
+    /// IPv4 address of this side.
+    sk_saddr = "sock.__sk_common.skc_rcv_saddr";
+    /// IPv6 address of the other side.
+    sk_v6_daddr = "sock.__sk_common.skc_v6_daddr";
+    /// IPv6 address of this side.
+    sk_v6_saddr = "sock.__sk_common.skc_v6_rcv_saddr";
+    /// The other side's port, in network order.
+    sk_dport = "sock.__sk_common.skc_dport";
+    /// This side's port.
+    sk_num = "sock.__sk_common.skc_num";
+    /// The interface that it is bound to.
+    sk_bound = "sock.__sk_common.skc_bound_dev_if";
+    /// The network namespace.
+    sk_net = "sock.__sk_common.skc_net.net";
+    /// A namespace's number.
+    net_inum = "net.ns.inum";
+    /// This side's port in network order; stays when the socket gives it up.
+    inet_sport = "inet_sock.inet_sport";
+    /// Sequence numbers that were acknowledged.
+    tcp_bytes_acked = "tcp_sock.bytes_acked";
+    /// Bytes sent, again and again.
+    tcp_bytes_sent = "tcp_sock.bytes_sent";
+    /// Bytes sent again.
+    tcp_bytes_retrans = "tcp_sock.bytes_retrans";
+    /// Sequence numbers that were received.
+    tcp_bytes_received = "tcp_sock.bytes_received";
+    /// Segments sent again.
+    tcp_total_retrans = "tcp_sock.total_retrans";
+    /// The first number that is not acknowledged.
+    tcp_snd_una = "tcp_sock.snd_una";
+    /// The number after the last one written.
+    tcp_write_seq = "tcp_sock.write_seq";
+    /// Where a signal comes from.
+    siginfo_code = "kernel_siginfo.si_code";
+    /// `oom_score_adj`.
+    signal_score_adj = "signal_struct.oom_score_adj";
+    /// Resident pages by kind.
+    mm_rss = "mm_struct.rss_stat";
+    /// Bytes of page tables.
+    mm_pgtables = "mm_struct.pgtables_bytes";
+    /// The memory controller's state within its cgroup.
+    memcg_css = "mem_cgroup.css";
+    /// Pages that are used.
+    memcg_usage = "mem_cgroup.memory.usage";
+    /// Pages that may be used.
+    memcg_max = "mem_cgroup.memory.max";
+    /// Counts the limits above that somebody is being killed for.
+    memcg_under_oom = "mem_cgroup.under_oom";
+    /// What it waits for (`state` before 5.14).
+    task_state = "task_struct.__state";
+    /// The same after its end.
+    task_exit_state = "task_struct.exit_state";
+    /// How often it left the CPU to wait.
+    task_nvcsw = "task_struct.nvcsw";
+    /// How often it left the CPU and could have gone on.
+    task_nivcsw = "task_struct.nivcsw";
+    /// Open files.
+    task_files = "task_struct.files";
+    /// The `struct kthread` of a kernel thread (5.17 and later).
+    task_worker_private = "task_struct.worker_private";
+    /// The same before 5.17.
+    task_set_child_tid = "task_struct.set_child_tid";
+    /// What the kernel thread was made for.
+    kthread_data = "kthread.data";
+    /// The function that a worker runs.
+    worker_func = "worker.current_func";
+    /// The work that a worker runs.
+    worker_work = "worker.current_work";
+    /// The work item of a device's writeback.
+    wb_work = "bdi_writeback.dwork.work";
+    /// Its device.
+    wb_bdi = "bdi_writeback.bdi";
+    /// The name of that.
+    bdi_name = "backing_dev_info.dev_name";
+    /// The table of open files.
+    files_fdt = "files_struct.fdt";
+    /// Its size.
+    fdt_max = "fdtable.max_fds";
+    /// Its files.
+    fdt_fd = "fdtable.fd";
+    /// The inode of an open file.
+    file_inode = "file.f_inode";
+    /// Its type and mode.
+    inode_mode = "inode.i_mode";
+    /// The device that it is.
+    inode_rdev = "inode.i_rdev";
+    /// Its file system.
+    inode_sb = "inode.i_sb";
+    /// The device of a file system.
+    sb_dev = "super_block.s_dev";
+    /// The next bio of a request.
+    bio_next = "bio.bi_next";
+    /// Where a bio goes to; a disk or partition (5.12 and later).
+    bio_bdev = "bio.bi_bdev";
+    /// The disk that a bio goes to (before 5.12).
+    bio_disk = "bio.bi_disk";
+    /// Operation and flags.
+    bio_opf = "bio.bi_opf";
+    /// The first sector, in the device that it goes to now.
+    bio_sector = "bio.bi_iter.bi_sector";
+    /// Bytes left.
+    bio_size = "bio.bi_iter.bi_size";
+    /// The bio that a piece was split from, for a moment.
+    bio_private = "bio.bi_private";
+    /// Who pays.
+    bio_blkg = "bio.bi_blkg";
+    /// The payer's cgroup state.
+    blkg_blkcg = "blkcg_gq.blkcg";
+    /// The payer's cgroup.
+    blkcg_cgroup = "blkcg.css.cgroup";
+    /// The disk of a device.
+    bdev_disk = "block_device.bd_disk";
+    /// Major number.
+    disk_major = "gendisk.major";
+    /// Minor number of the whole disk.
+    disk_minor = "gendisk.first_minor";
+    /// What the driver can do.
+    disk_fops = "gendisk.fops";
+    /// Set where the driver takes bios, not requests.
+    fops_submit_bio = "block_device_operations.submit_bio";
+    /// The queue of a request.
+    rq_queue = "request.q";
+    /// The disk of a queue (5.15 and later).
+    queue_disk = "request_queue.disk";
+    /// The disk of a request (before 5.17).
+    rq_disk = "request.rq_disk";
+    /// Operation and flags.
+    rq_cmd_flags = "request.cmd_flags";
+    /// `RQF_*` bits.
+    rq_flags = "request.rq_flags";
+    /// Bytes left.
+    rq_data_len = "request.__data_len";
+    /// The next sector.
+    rq_sector = "request.__sector";
+    /// The first bio that is left.
+    rq_bio = "request.bio";
 }
+
+/// Members that stand for each other: a kernel has one or the other, by its version.
+pub const ALTERNATIVES: [(&str, &str); 6] = [
+    ("task_struct.start_boottime", "task_struct.real_start_time"),
+    ("task_struct.__state", "task_struct.state"),
+    ("task_struct.worker_private", "task_struct.set_child_tid"),
+    ("sock.sk_cgrp_data.cgroup", "sock.sk_cgrp_data.val"),
+    ("bio.bi_bdev", "bio.bi_disk"),
+    ("request_queue.disk", "request.rq_disk"),
+];
 
 /// What is fixed for one capture.
 #[repr(C)]
@@ -133,6 +307,33 @@ pub struct Config {
     pub compat_bits: u32,
     /// 1 if `sched_process_exit` says itself whether the process ended (6.16 and later).
     pub exit_has_group_dead: u32,
+    /// 1 if TCP sockets are wanted.
+    pub net: u32,
+    /// 1 if the cookie of a socket can be asked for (5.12 and later).
+    pub socket_cookie: u32,
+    /// 1 + the memory controller's index in `css_set.subsys`, 0 if there is none.
+    pub memory_subsys: u32,
+    /// Bytes from one count of resident pages to the next.
+    pub rss_stride: u32,
+    /// Where in each the number is.
+    pub rss_count: u32,
+    /// 1 if `mark_victim` passes the task, not only its number (6.8 and later).
+    pub oom_has_task: u32,
+    /// 1 if `sched_switch` says itself in which state the thread left (5.18 and later).
+    pub switch_has_state: u32,
+    /// 1: the times of threads are kept, for switches or stalls.
+    pub sched: u32,
+    /// 1: `sched_switch` is attached, so that the times of the last switch are true.
+    pub switches: u32,
+    /// A sleep of this many milliseconds is a stall; 0 for none.
+    pub stall_ms: u32,
+    /// 1 if the request or bio is the second argument of the block tracepoints, after the queue (before 5.11, and not
+    /// in every 5.10).
+    pub block_has_queue: u32,
+    /// The bit of `request.rq_flags` that says that a request is one step of a flush sequence.
+    pub block_flush_seq: u32,
+    /// The first operation that is between a driver and its device alone (`REQ_OP_DRV_IN`).
+    pub block_op_driver: u32,
 }
 
 impl Config {
@@ -154,5 +355,18 @@ impl Config {
         in_execve_mask: 0,
         compat_bits: 0,
         exit_has_group_dead: 0,
+        net: 0,
+        socket_cookie: 0,
+        memory_subsys: 0,
+        rss_stride: 0,
+        rss_count: 0,
+        oom_has_task: 0,
+        switch_has_state: 0,
+        sched: 0,
+        switches: 0,
+        stall_ms: 0,
+        block_has_queue: 0,
+        block_flush_seq: 0,
+        block_op_driver: 0,
     };
 }

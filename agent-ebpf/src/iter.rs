@@ -13,16 +13,18 @@ use crate::task::{Task, has, is_left_out, load};
 
 /// `struct bpf_iter__task`: both members are pointers in 8-byte slots.
 #[repr(C)]
-struct Context {
-    meta: *mut *mut c_void,
-    task: *mut u8,
+pub struct TaskContext {
+    /// What is the same for all tasks; its first member is the seq_file.
+    pub meta: *mut *mut c_void,
+    /// The task; null after the last one.
+    pub task: *mut u8,
 }
 
 /// Writes a `TaskInfo` and the executable's path for each thread.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub fn task_iter(ctx: *mut c_void) -> i32 {
-    let ctx = ctx.cast::<Context>();
+    let ctx = ctx.cast::<TaskContext>();
     // SAFETY: the context of an `iter/task` program.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
     if task.is_null() {
@@ -34,6 +36,7 @@ pub fn task_iter(ctx: *mut c_void) -> i32 {
     };
     // SAFETY: a map value; the agent reads one iterator at a time, see ITER_SCRATCH.
     let scratch = unsafe { &mut *scratch };
+    crate::sched::note_found(task);
     fill(task, scratch);
     // SAFETY: the first member of `struct bpf_iter_meta` is the seq_file.
     let seq = unsafe { *meta };

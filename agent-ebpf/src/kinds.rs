@@ -2,6 +2,9 @@
 //! meaning are declared. Ring decoding, file schema, filter fields, text, JSON and CSV output,
 //! `ktape fields` and the docs derive from it.
 
+mod samples;
+mod table;
+
 /// What an event is. The numbers are stored in files: never reuse one.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +29,26 @@ pub enum Kind {
     Loss = 9,
     /// The distance between boot clock and wall clock, at start and whenever it steps.
     Clock = 10,
+    /// A CPU went from one thread to another.
+    Switch = 11,
+    /// A block request, recorded once, when it is complete.
+    Block = 12,
+    /// A TCP connection changed its state.
+    Net = 13,
+    /// A signal was sent.
+    Signal = 14,
+    /// The kernel chose a process to kill because memory ran out.
+    Oom = 15,
+    /// A thread is, or was, in uninterruptible sleep for long.
+    Stall = 16,
+    /// The resources of a cgroup.
+    Sample = 17,
+    /// The resources of the host.
+    SampleHost = 18,
+    /// The counters of a disk.
+    SampleDisk = 19,
+    /// The room in a file system.
+    SampleFs = 20,
 }
 
 /// Which way an event takes out of the kernel.
@@ -82,6 +105,59 @@ pub enum Ty {
     Task,
     /// A cgroup (a row of the cgroup dictionary).
     Cgroup,
+    /// A length of time in nanoseconds that may be [`UNKNOWN`].
+    MaybeDuration,
+    /// A plain unsigned number that may be [`UNKNOWN`].
+    MaybeU64,
+    /// A signed number that may be unknown: [`UNKNOWN_SIGNED`].
+    MaybeI64,
+    /// A number of bytes that may be [`UNKNOWN`].
+    Size,
+    /// Why a thread left the CPU, see [`task_state`].
+    TaskState,
+    /// The number of an error, 0 for none.
+    Errno,
+    /// A device number, `major << 20 | minor`, that may be [`UNKNOWN`].
+    Device,
+    /// A raw `struct sockaddr`; empty if there is none.
+    SockAddr,
+    /// Lines of a kernel backtrace, innermost first, each with its NUL.
+    Stack,
+}
+
+/// The value of a [`Ty::Cpu`] column for what no CPU is known of.
+pub const CPU_UNKNOWN: u64 = u16::MAX as u64;
+/// What stands for a number that is not known, in columns whose type says that this may be.
+pub const UNKNOWN: u64 = u64::MAX;
+/// The same for signed numbers.
+pub const UNKNOWN_SIGNED: i64 = i64::MIN;
+/// The value of a [`Ty::Syscall`] column for a thread in no call, or in none that is known.
+pub const NO_CALL: u32 = u32::MAX;
+
+/// Values of a [`Ty::TaskState`] column: stored in files, never reuse one. The letters are those of ps(1).
+pub mod task_state {
+    /// Runnable: it gave the CPU up by itself or was preempted.
+    pub const RUNNABLE: u8 = 0;
+    /// `S`: waits and can be woken by a signal.
+    pub const INTERRUPTIBLE: u8 = 1;
+    /// `D`: waits, and only what it waits for, or at most a fatal signal, wakes it.
+    pub const UNINTERRUPTIBLE: u8 = 2;
+    /// `T`: stopped by a signal.
+    pub const STOPPED: u8 = 3;
+    /// `t`: stopped by a tracer.
+    pub const TRACED: u8 = 4;
+    /// `X`: dead.
+    pub const DEAD: u8 = 5;
+    /// `Z`: a zombie.
+    pub const ZOMBIE: u8 = 6;
+    /// `I`: an idle kernel thread, in a sleep that does not count as load.
+    pub const IDLE: u8 = 7;
+    /// `P`: parked.
+    pub const PARKED: u8 = 8;
+    /// A state that this version does not know.
+    pub const OTHER: u8 = 9;
+    /// The letters, by value.
+    pub const LETTERS: &[u8; 10] = b"RSDTtXZIP?";
 }
 
 /// A column of a kind's table.
@@ -123,7 +199,7 @@ pub const COMMON: &[Column] = &[
 ];
 
 /// All kinds, in the order of their numbers.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 20] = [
     Kind::Syscall,
     Kind::Fork,
     Kind::Exec,
@@ -134,7 +210,20 @@ pub const KINDS: [Kind; 10] = [
     Kind::CgroupAttach,
     Kind::Loss,
     Kind::Clock,
+    Kind::Switch,
+    Kind::Block,
+    Kind::Net,
+    Kind::Signal,
+    Kind::Oom,
+    Kind::Stall,
+    Kind::Sample,
+    Kind::SampleHost,
+    Kind::SampleDisk,
+    Kind::SampleFs,
 ];
+
+/// The kinds that one sampler makes; `-e sample` means all of them.
+pub const SAMPLES: [Kind; 4] = [Kind::Sample, Kind::SampleHost, Kind::SampleDisk, Kind::SampleFs];
 
 impl Kind {
     /// The kind with this number.
@@ -149,141 +238,22 @@ impl Kind {
         None
     }
 
-    /// The row of the table. No wildcard arm: the compiler names a forgotten kind.
-    pub const fn decl(self) -> KindDecl {
-        match self {
-            Kind::Syscall => KindDecl {
-                kind: self,
-                name: "syscall",
-                ring: Ring::Flood,
-                columns: const {
-                    &[
-                        col("dur", Ty::Duration, "from entry to return"),
-                        col("nr", Ty::Syscall, "which call"),
-                        col("ret", Ty::SyscallResult, "its result"),
-                        col("args", Ty::SyscallArgs, "its arguments"),
-                        col("strs", Ty::SyscallStrings, "its paths and socket addresses"),
-                    ]
-                },
-                doc: "a system call, at its return (raw_syscalls:sys_enter and sys_exit)",
-            },
-            Kind::Fork => KindDecl {
-                kind: self,
-                name: "fork",
-                ring: Ring::Lifecycle,
-                columns: const {
-                    &[
-                        col("child_pid", Ty::Pid, "the process id of the child"),
-                        col("child_tid", Ty::Pid, "the thread id of the child"),
-                        col("thread", Ty::Bool, "whether the child is a thread of the same process"),
-                        col("child_cgroup", Ty::Cgroup, "the cgroup the child starts in"),
-                    ]
-                },
-                doc: "a new process or thread; its task is the parent (sched:sched_process_fork)",
-            },
-            Kind::Exec => KindDecl {
-                kind: self,
-                name: "exec",
-                ring: Ring::Lifecycle,
-                columns: const {
-                    &[
-                        col("path", Ty::Path, "the file that was executed, as given"),
-                        col("args", Ty::Args, "the arguments"),
-                        col(
-                            "old_tid",
-                            Ty::Pid,
-                            "the thread id before, another one if a thread other than the leader executes",
-                        ),
-                        col("old_comm", Ty::Text, "the name before"),
-                    ]
-                },
-                doc: "a successful execve or execveat (sched:sched_process_exec)",
-            },
-            Kind::Exit => KindDecl {
-                kind: self,
-                name: "exit",
-                ring: Ring::Lifecycle,
-                columns: const {
-                    &[
-                        col("status", Ty::I64, "the exit status, 0 to 255"),
-                        col("signal", Ty::Signal, "the signal that killed it"),
-                        col("core", Ty::Bool, "whether memory was dumped"),
-                        col(
-                            "process",
-                            Ty::Bool,
-                            "whether this was the last thread, so that the process ended",
-                        ),
-                    ]
-                },
-                doc: "a thread ended (sched:sched_process_exit)",
-            },
-            Kind::Rename => KindDecl {
-                kind: self,
-                name: "rename_task",
-                ring: Ring::Lifecycle,
-                columns: const { &[col("comm", Ty::Text, "the new name")] },
-                doc: "a thread was given a new name without an exec (task:task_rename)",
-            },
-            Kind::CgroupMkdir => KindDecl {
-                kind: self,
-                name: "cgroup_mkdir",
-                ring: Ring::Lifecycle,
-                columns: const { &[col("cgroup", Ty::Cgroup, "the new cgroup")] },
-                doc: "a cgroup was created (cgroup:cgroup_mkdir)",
-            },
-            Kind::CgroupRmdir => KindDecl {
-                kind: self,
-                name: "cgroup_rmdir",
-                ring: Ring::Lifecycle,
-                columns: const { &[col("cgroup", Ty::Cgroup, "the removed cgroup")] },
-                doc: "a cgroup was removed (cgroup:cgroup_rmdir)",
-            },
-            Kind::CgroupAttach => KindDecl {
-                kind: self,
-                name: "cgroup_attach",
-                ring: Ring::Lifecycle,
-                columns: const {
-                    &[
-                        col("cgroup", Ty::Cgroup, "the cgroup it was moved to"),
-                        col("moved_pid", Ty::Pid, "the process id of the moved task"),
-                        col("moved_tid", Ty::Pid, "the thread id of the moved task"),
-                        col("threadgroup", Ty::Bool, "whether the whole process moved"),
-                    ]
-                },
-                doc: "a task was moved to another cgroup; its task is the mover (cgroup:cgroup_attach_task)",
-            },
-            Kind::Loss => KindDecl {
-                kind: self,
-                name: "loss",
-                ring: Ring::Agent,
-                columns: const {
-                    &[
-                        col("from", Ty::Time, "earliest time at which the lost events can have happened"),
-                        col("kind", Ty::Kind, "the kind of the lost events, 0 if any"),
-                        col(
-                            "stage",
-                            Ty::Text,
-                            "where they were lost: ring, recursion, storage, map, queue, writer",
-                        ),
-                        col("cgroup", Ty::Cgroup, "whose events they were"),
-                        col("count", Ty::U64, "how many"),
-                    ]
-                },
-                doc: "events that happened but are not in the file",
-            },
-            Kind::Clock => KindDecl {
-                kind: self,
-                name: "clock",
-                ring: Ring::Agent,
-                columns: const {
-                    &[
-                        col("wall_offset", Ty::I64, "wall clock minus boot clock, in ns"),
-                        col("step", Ty::I64, "by how much that changed since the last such event, in ns"),
-                    ]
-                },
-                doc: "how boot time maps to wall time",
-            },
+    /// Whether it tells of the recording, not of what was recorded: such events are never filtered.
+    pub const fn is_about_recording(self) -> bool {
+        matches!(self, Kind::Loss | Kind::Clock)
+    }
+
+    /// The columns of this kind that refer to tasks or cgroups besides the subject: an event concerns them too.
+    pub const fn has_other_parties(self) -> bool {
+        let columns = self.decl().columns;
+        let mut i = 0;
+        while i < columns.len() {
+            if matches!(columns[i].ty, Ty::Task | Ty::Cgroup) {
+                return true;
+            }
+            i += 1;
         }
+        false
     }
 }
 

@@ -13,6 +13,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::{debug, warn};
 
 use crate::maps::{self, LIFECYCLE, config};
+use crate::sched;
 use crate::syscall;
 use crate::task::{self, Task, load, now};
 
@@ -41,6 +42,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
             inherited = unsafe { (*state).flags } & (task_flags::EXCLUDED | task_flags::TREE);
         }
     }
+    sched::note_fork(child, inherited, time);
     let tree = config!(tree_pid);
     if tree == 0 || inherited & task_flags::TREE != 0 {
         // SAFETY: an argument of the hook.
@@ -87,6 +89,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let cgroup = task.cgroup();
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
+        sched::note_tree(task);
         // Created here if its execve was not wanted, and so not noted.
         // SAFETY: an argument of the hook.
         let state = unsafe { maps::state(task.0, true) };
@@ -275,6 +278,7 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     let moved = Task(ctx.arg::<*mut u8>(2));
     debug!(&ctx, "task {} moved to cgroup {}", moved.tid(), task::cgroup_id(cgroup));
     if config!(filter_cgroups) != 0 {
+        sched::note_moved(moved);
         // The return of its present call may be seen from another side of the filter than its
         // entry was.
         // SAFETY: an argument of the hook.

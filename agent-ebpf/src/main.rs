@@ -3,9 +3,14 @@
 #![no_std]
 #![no_main]
 
+mod block;
 mod iter;
+mod killing;
 mod lifecycle;
 mod maps;
+mod net;
+mod sched;
+mod stall;
 mod syscall;
 mod task;
 

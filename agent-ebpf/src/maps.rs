@@ -4,10 +4,13 @@ use core::ffi::c_void;
 use core::ptr;
 
 use agent_ebpf::config::Config;
+use agent_ebpf::records::net::SockInfo;
+use agent_ebpf::records::sched::SchedState;
+use agent_ebpf::records::stall::{StallBody, StallHead, Wake};
 use agent_ebpf::records::{LossKey, TaskInfo, TaskState};
 use agent_ebpf::spec::{ABIS, NUMBERS, Spec};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
-use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
     bpf_task_storage_get,
@@ -41,6 +44,11 @@ static ALLOWED: HashMap<u64, u8, 65536> = HashMap::new();
 /// Lost events by cgroup, kind and stage, counted up.
 #[btf_map]
 static LOSSES: PerCpuHashMap<LossKey, u64, 4096> = PerCpuHashMap::new();
+
+/// What is known of TCP sockets, by address. Made in advance, as old kernels demand; the ones that were not
+/// used for longest make room, and are then sockets that nothing is known of.
+#[btf_map]
+pub static SOCKETS: LruHashMap<u64, SockInfo, 32768> = LruHashMap::new();
 
 /// Room for what a task iterator writes, too large for the stack.
 #[repr(C)]
@@ -79,6 +87,52 @@ static TASKS: TaskStorage = TaskStorage {
     max_entries: ptr::null(),
     map_flags: ptr::null(),
 };
+
+/// When each thread got and left the CPU, and what is known of its sleep. Made at fork and by the iterators, never
+/// by the scheduler's own hooks: they hold the lock of a run queue.
+#[unsafe(link_section = ".maps")]
+#[unsafe(export_name = "SCHED")]
+static SCHED: SchedStorage = SchedStorage {
+    r#type: ptr::null(),
+    key: ptr::null(),
+    value: ptr::null(),
+    max_entries: ptr::null(),
+    map_flags: ptr::null(),
+};
+
+/// As [`TaskStorage`].
+#[repr(C)]
+struct SchedStorage {
+    r#type: *const [i32; 29],
+    key: *const i32,
+    value: *const SchedState,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; 1],
+}
+
+// SAFETY: only the address is used; the fields are never read.
+unsafe impl Sync for SchedStorage {}
+
+/// The same for the CPUs' idle tasks, which no iterator shows.
+#[btf_map]
+static IDLE: PerCpuArray<SchedState, 1> = PerCpuArray::new();
+
+/// Who woke a thread whose sleep was told, by the thread's id. The agent takes them out.
+#[btf_map]
+static WAKES: HashMap<u32, Wake, 4096> = HashMap::new();
+
+/// Room for what the iterator of stalled threads writes.
+#[repr(C)]
+pub struct StallScratch {
+    /// The fixed part.
+    pub head: StallHead,
+    /// Where it sleeps.
+    pub body: StallBody,
+}
+
+/// Only that iterator uses it, and only one thread of the agent reads that.
+#[btf_map]
+pub static STALL_SCRATCH: PerCpuArray<StallScratch, 1> = PerCpuArray::new();
 
 /// Set by the agent before the load, read-only afterwards.
 #[unsafe(no_mangle)]
@@ -201,4 +255,32 @@ pub unsafe fn state(task: *mut u8, create: bool) -> *mut TaskState {
     let map = (&raw const TASKS).cast_mut().cast::<c_void>();
     // SAFETY: by contract; a null initial value means zeroes.
     unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+}
+
+/// What the scheduler's hooks know of a task; `create` makes it if there is none. Null if that fails, or if there
+/// is none.
+///
+/// # Safety
+///
+/// `task` is a `task_struct` that the verifier trusts, and with `create` no run queue is locked.
+#[inline(always)]
+pub unsafe fn sched(task: *mut u8, create: bool) -> *mut SchedState {
+    let map = (&raw const SCHED).cast_mut().cast::<c_void>();
+    // SAFETY: by contract; a null initial value means zeroes.
+    unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+}
+
+/// The same of this CPU's idle task.
+#[inline(always)]
+pub fn idle() -> *mut SchedState {
+    match IDLE.get_ptr_mut(0) {
+        Some(state) => state,
+        None => ptr::null_mut(),
+    }
+}
+
+/// Keeps who woke a thread. Without room for it that stays unknown.
+#[inline(always)]
+pub fn note_wake(tid: u32, wake: &Wake) {
+    let _ = WAKES.insert(tid, wake, u64::from(BPF_ANY));
 }

@@ -1,6 +1,12 @@
 //! What travels through the rings. Every struct is `repr(C)` with explicit sizes and no implicit
 //! padding (checked below), so that the agent may read it from any bytes of that length.
 
+pub mod block;
+pub mod killing;
+pub mod net;
+pub mod sched;
+pub mod stall;
+
 /// Bits of a record's `flags`, stored in the file as they are: never reuse one.
 pub mod flags {
     /// The call was entered before the capture could see it: start and duration are unknown.
@@ -301,6 +307,8 @@ pub mod stage {
     pub const STORAGE: u8 = 2;
     /// A map was full.
     pub const MAP: u8 = 3;
+    /// The kernel did not run the program; another one has noticed.
+    pub const SKIPPED: u8 = 4;
 }
 
 /// A key of the per-CPU loss map.
@@ -336,4 +344,12 @@ sizes! {
     TaskState = 64;
     TaskInfo = 32 + 48 + 24 + 32 + 8;
     LossKey = 16;
+}
+
+// The size is the sum of the fields: no implicit padding.
+sizes! {
+    block::Origin = 64;
+    block::Bio = 88;
+    block::Request = 64 + 32 + 24;
+    block::Block = 32 + 120;
 }

@@ -213,6 +213,9 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         // It was woken to die: nobody will see this result.
         record_flags |= flags::UNFINISHED | flags::KILLED;
     }
+    if config!(net) != 0 && ret >= 0 && spec_bits(maps::spec(state.key)) & spec_flags::ACCEPT != 0 {
+        crate::net::accepted(task, ret, cgroup);
+    }
     emit(task, state, ret, time, record_flags, cgroup);
     0
 }

@@ -174,7 +174,7 @@ pub fn cgroup_id(cgroup: *mut u8) -> u64 {
 
 /// The id of a `struct cgroup` at an address that the verifier does not know.
 #[inline(always)]
-fn probe_cgroup_id(cgroup: *mut u8) -> u64 {
+pub fn probe_cgroup_id(cgroup: *mut u8) -> u64 {
     let mut kn: *mut u8 = core::ptr::null_mut();
     let mut id = 0u64;
     // SAFETY: both targets are 8 bytes; the helper checks the sources.
@@ -195,6 +195,19 @@ fn probe_cgroup_id(cgroup: *mut u8) -> u64 {
 pub fn hierarchy(cgroup: *mut u8) -> u32 {
     let root: *mut u8 = load(cgroup, config!(offsets.cgroup_root));
     load(root, config!(offsets.root_hierarchy))
+}
+
+/// Reads a value at an address that the verifier does not know; zeroes if there is none.
+#[inline(always)]
+pub fn probe<T: Copy>(base: *mut u8, offset: u32) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: reads the size of the value; the helper checks the source, and zeroes what it cannot read.
+    // T is made of integers or a pointer, for which zeroes are a value.
+    unsafe {
+        let from = base.wrapping_add(offset as usize);
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
+        value.assume_init()
+    }
 }
 
 /// Whether the running kernel has this member.

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use agent_ebpf::config::Offsets;
+use agent_ebpf::config::{ALTERNATIVES, Offsets};
 use anyhow::{Context, Result};
 
 use crate::containers::Hierarchy;
 use crate::kernel::Selection;
 use crate::kernel::btf::Btf;
+use crate::kernel::hooks::HOOKS;
 use crate::record::{self, ContainerFilter, Request};
 use crate::session::privileges;
 
@@ -19,19 +21,6 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub programs: bool,
 }
-
-/// Tracepoints that the programs attach to, and what is lost without them.
-const TRACEPOINTS: [(&str, &str); 9] = [
-    ("sys_enter", "durations and arguments of syscalls"),
-    ("sys_exit", "syscalls"),
-    ("sched_process_fork", "who started whom"),
-    ("sched_process_exec", "programs and their arguments"),
-    ("sched_process_exit", "how processes end"),
-    ("task_rename", "names of threads"),
-    ("cgroup_mkdir", "containers that start during a capture"),
-    ("cgroup_rmdir", "containers that end during a capture"),
-    ("cgroup_attach_task", "processes that move into a container"),
-];
 
 /// Runs it.
 ///
@@ -66,7 +55,8 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         Err(error) => line(false, format!("kernel types (BTF): {error}")),
         Ok(btf) => {
             line(true, "kernel types (BTF)".to_owned());
-            for (name, without) in TRACEPOINTS {
+            for hook in HOOKS {
+                let (name, without) = (hook.name, hook.without);
                 let there = btf.tracepoint_args(name).is_some();
                 let text = if there {
                     format!("tracepoint {name}")
@@ -75,8 +65,12 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
                 };
                 line(there, text);
             }
+            let there = |path: &str| btf.offset(path).is_some();
+            let replaced = |path: &str| {
+                ALTERNATIVES.iter().any(|(a, b)| path == *a && there(b) || path == *b && there(a))
+            };
             let absent: Vec<&str> =
-                Offsets::PATHS.iter().copied().filter(|path| btf.offset(path).is_none()).collect();
+                Offsets::PATHS.iter().copied().filter(|path| !there(path) && !replaced(path)).collect();
             line(absent.is_empty(), format!("kernel structs{}{}", sep(&absent), absent.join(", ")));
             let helper = btf.has_function("bpf_task_pt_regs");
             line(helper, "helper bpf_task_pt_regs (5.15): calls that wait when a capture begins".to_owned());
@@ -98,7 +92,7 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         match load() {
             Ok(prepared) => {
                 let reports = prepared.kernel().reports();
-                let total: std::time::Duration = reports.iter().map(|report| report.load).sum();
+                let total: Duration = reports.iter().map(|report| report.load).sum();
                 line(
                     true,
                     format!("{} programs load, in {:.0} ms", reports.len(), total.as_secs_f64() * 1e3),
@@ -128,6 +122,8 @@ fn load() -> Result<record::Prepared> {
         containers: ContainerFilter::default(),
         ring_bytes: Some(record::RING_MIN),
         hierarchy: Hierarchy::detect()?,
+        stall: Some(Duration::from_secs(1)),
+        sample: None,
         tree_pid: None,
         reader_pids: Vec::new(),
         keep_secrets: false,

@@ -20,7 +20,7 @@ use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_mat
 use crate::text::escape::{Place, escaped};
 use crate::text::time::{self, Span, TimeSpec};
 use crate::text::units::count_text;
-use crate::view::Format;
+use crate::view::{CsvView, Format};
 
 /// Arguments of `ktape replay`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,6 +46,9 @@ pub struct ReplayArgs {
     /// How events are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// With --format csv: these fields instead of the usual ones, separated by commas
+    #[arg(long, value_name = "FIELDS")]
+    columns: Option<String>,
     /// Stop after N events
     #[arg(short = 'n', value_name = "N")]
     limit: Option<u64>,
@@ -167,6 +170,12 @@ fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         ),
         None => None,
     };
+    if let Some(columns) = &args.columns {
+        if args.format != Format::Csv {
+            return Err(usage("--columns chooses the columns of --format csv"));
+        }
+        CsvView::with_columns(columns).map_err(usage)?;
+    }
     let request = Request { args, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace };
     match Input::open(&paths)? {
         Input::Files(captures) => request.files(&captures),
@@ -250,7 +259,10 @@ impl Request<'_> {
     }
 
     fn sink(&mut self, zone: TimeZone) -> PrintSink<io::StdoutLock<'static>> {
-        PrintSink::new(self.args.format.view(zone), io::stdout().lock(), self.args.limit, self.pace.take())
+        // Looked up before; an error here would have ended the command there.
+        let chosen = self.args.columns.as_deref().and_then(|names| CsvView::with_columns(names).ok());
+        let view = chosen.map_or_else(|| self.args.format.view(zone), |view| Box::new(view));
+        PrintSink::new(view, io::stdout().lock(), self.args.limit, self.pace.take())
     }
 
     fn copy(

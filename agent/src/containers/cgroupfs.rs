@@ -279,7 +279,7 @@ fn parse_mount(line: &[u8]) -> Option<Mount> {
 }
 
 /// Undoes mountinfo's octal escapes.
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, tail)) = rest.split_first() {

@@ -5,6 +5,7 @@ mod shapes;
 
 use std::fmt;
 
+pub(crate) use cgroupfs::unescape;
 pub use cgroupfs::{Hierarchy, HierarchyError};
 pub use shapes::identify;
 

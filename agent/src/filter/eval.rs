@@ -214,7 +214,6 @@ pub(super) fn only_syscalls(field: &Field) -> bool {
             | Field::FdName
             | Field::Call
             | Field::Abi
-            | Field::Latency
     )
 }
 

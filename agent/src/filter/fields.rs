@@ -139,6 +139,62 @@ pub enum Field {
     FdName,
     /// A column of a kind.
     Column(Kind, u16),
+    /// A part of a column of a kind.
+    Part(Kind, u16, Part),
+}
+
+/// What a value that names something consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The process id of a thread.
+    Pid,
+    /// The thread id of a thread.
+    Tid,
+    /// The short id of a thread's container, or `host`.
+    Container,
+    /// The address of a socket address.
+    Ip,
+    /// The port of a socket address.
+    Port,
+}
+
+impl Part {
+    /// The name that follows the column's.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Tid => "tid",
+            Self::Container => "container",
+            Self::Ip => "ip",
+            Self::Port => "port",
+        }
+    }
+
+    /// The parts of a value of this type.
+    pub const fn of(ty: Ty) -> &'static [Self] {
+        match ty {
+            Ty::Task => &[Self::Pid, Self::Tid, Self::Container],
+            Ty::SockAddr => &[Self::Ip, Self::Port],
+            _ => &[],
+        }
+    }
+
+    const fn ty(self) -> FieldType {
+        match self {
+            Self::Pid | Self::Tid | Self::Port => FieldType::Number,
+            Self::Container | Self::Ip => FieldType::Text,
+        }
+    }
+
+    const fn doc(self) -> &'static str {
+        match self {
+            Self::Pid => "the process id of that thread",
+            Self::Tid => "the thread id of that thread",
+            Self::Container => "the container of that thread, as container.id",
+            Self::Ip => "the IP address alone",
+            Self::Port => "the port alone",
+        }
+    }
 }
 
 /// A row of the registry.
@@ -168,10 +224,14 @@ pub fn registry() -> &'static [FieldDecl] {
 
 /// The names of the marks that a record's flags carry.
 pub const MARKS: [(u32, &str, &str); 7] = [
-    (flags::UNFINISHED, "evt.unfinished", "the call has not returned; evt.latency is how long it has lasted"),
-    (flags::START_UNKNOWN, "evt.start_unknown", "the call was entered before the capture could see it"),
+    (
+        flags::UNFINISHED,
+        "evt.unfinished",
+        "it has not ended: a call that has not returned, a request in flight",
+    ),
+    (flags::START_UNKNOWN, "evt.start_unknown", "it began before the capture could see it"),
     (flags::KILLED, "evt.killed", "the thread was killed inside the call"),
-    (flags::AT_END, "evt.at_end", "the capture ended before the call did"),
+    (flags::AT_END, "evt.at_end", "the capture ended before it did"),
     (flags::SECCOMP, "evt.seccomp", "the call was denied or answered by seccomp before it began"),
     (flags::LATE, "evt.late", "written after later events; the reader puts it in its place"),
     (flags::CLAMPED, "evt.clamped", "the clock stepped back during the call; its duration is given as 0"),
@@ -267,24 +327,43 @@ fn general() -> Vec<FieldDecl> {
 fn of_kinds() -> impl Iterator<Item = FieldDecl> {
     KINDS.iter().flat_map(|kind| {
         let decl = kind.decl();
-        decl.columns.iter().filter(|c| !matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings)).map(move |c| {
-            FieldDecl {
+        let shown = decl.columns.iter().filter(|c| !matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings));
+        shown.flat_map(move |c| {
+            let own = column(*kind, c.name);
+            let whole = FieldDecl {
                 name: format!("{}.{}", decl.name, c.name),
                 arg: FieldArg::None,
                 ty: type_of(c.ty),
                 doc: c.doc.to_owned(),
-                field: Field::Column(*kind, column(*kind, c.name)),
-            }
+                field: Field::Column(*kind, own),
+            };
+            let parts = Part::of(c.ty).iter().map(move |part| FieldDecl {
+                name: format!("{}.{}.{}", decl.name, c.name, part.name()),
+                arg: FieldArg::None,
+                ty: part.ty(),
+                doc: part.doc().to_owned(),
+                field: Field::Part(*kind, own, *part),
+            });
+            std::iter::once(whole).chain(parts)
         })
     })
 }
 
 fn type_of(ty: Ty) -> FieldType {
     match ty {
-        Ty::Duration => FieldType::Duration,
+        Ty::Duration | Ty::MaybeDuration => FieldType::Duration,
         Ty::Time => FieldType::Time,
         Ty::Bool => FieldType::Bool,
-        Ty::Cpu | Ty::Flags | Ty::Pid | Ty::Uid | Ty::U64 | Ty::I64 | Ty::SyscallResult => FieldType::Number,
+        Ty::Cpu
+        | Ty::Flags
+        | Ty::Pid
+        | Ty::Uid
+        | Ty::U64
+        | Ty::I64
+        | Ty::MaybeU64
+        | Ty::MaybeI64
+        | Ty::Size
+        | Ty::SyscallResult => FieldType::Number,
         Ty::Syscall
         | Ty::SyscallArgs
         | Ty::SyscallStrings
@@ -294,7 +373,12 @@ fn type_of(ty: Ty) -> FieldType {
         | Ty::Args
         | Ty::Text
         | Ty::Task
-        | Ty::Cgroup => FieldType::Text,
+        | Ty::Cgroup
+        | Ty::TaskState
+        | Ty::Errno
+        | Ty::Device
+        | Ty::SockAddr
+        | Ty::Stack => FieldType::Text,
     }
 }
 

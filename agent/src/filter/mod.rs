@@ -13,7 +13,7 @@ pub mod values;
 #[cfg(test)]
 mod tests;
 
-use agent_ebpf::kinds::Kind;
+use agent_ebpf::kinds::{Kind, SAMPLES};
 
 use crate::text::time::{Span, TimeError};
 
@@ -54,7 +54,10 @@ impl Filter {
                     names.join(", ")
                 ));
             }
-            if kind {
+            if word == Kind::Sample.decl().name {
+                // As when capturing: all that is sampled.
+                kinds.extend(SAMPLES.map(|kind| kind.decl().name.as_bytes().to_vec()));
+            } else if kind {
                 kinds.push(word.as_bytes().to_vec());
             }
             if call {

@@ -1,6 +1,6 @@
 //! The value of a field in an event. Filters compare it, JSON and CSV print it.
 
-use agent_ebpf::kinds::{Kind, Ty};
+use agent_ebpf::kinds::{Kind, NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
 use agent_ebpf::records::flags;
 use capture_format::ColumnView;
 
@@ -10,7 +10,7 @@ use crate::syscalls::sockaddr;
 use crate::text::number;
 use crate::view::args;
 
-use super::fields::Field;
+use super::fields::{Field, Part};
 use super::test::Value;
 
 /// What values depend on outside their chunk.
@@ -83,7 +83,8 @@ pub fn level(field: &Field) -> Level {
         | Field::Mark(_)
         | Field::FdNum
         | Field::FdName
-        | Field::Column(..) => Level::Row,
+        | Field::Column(..)
+        | Field::Part(..) => Level::Row,
     }
 }
 
@@ -220,9 +221,12 @@ pub fn value<'a, 'c: 'a>(
             Some(ns) if rows.flags(row) & flags::START_UNKNOWN == 0 => Value::Int(i128::from(*ns)),
             _ => Value::Missing,
         },
-        Field::Cpu => rows.cpu.get(row).map_or(Value::Missing, |cpu| Value::Int(i128::from(*cpu))),
+        Field::Cpu => rows.cpu(row).map_or(Value::Missing, |cpu| Value::Int(i128::from(cpu))),
         Field::Mark(bit) => Value::Int(i128::from(rows.flags(row) & bit != 0)),
         Field::Column(kind, own) => column_value(view, rows, row, *kind, *own, scratch),
+        Field::Part(kind, own, part) if rows.event.kind == Some(*kind) => {
+            part_value(context, view, rows, row, *own, *part, scratch)
+        }
         Field::Type if rows.event.kind != Some(Kind::Syscall) => Value::Bytes(rows.event.name.as_bytes()),
         _ if rows.event.kind == Some(Kind::Syscall) => call_value(view, rows, row, field, scratch),
         _ => Value::Missing,
@@ -354,6 +358,41 @@ fn column_value<'a, 'c: 'a>(
     stored_value(view, rows, row, column, ty, scratch)
 }
 
+/// A part of the value of a column, by this version's index.
+pub fn part_value<'a, 'c: 'a>(
+    context: &Context<'a>,
+    view: &ChunkView<'c>,
+    rows: &Rows<'c>,
+    row: usize,
+    own: u16,
+    part: Part,
+    scratch: &'a mut Vec<u8>,
+) -> Value<'a> {
+    match part {
+        Part::Pid | Part::Tid => {
+            let Some(task) = rows.reference(own, row) else { return Value::Missing };
+            let field = if part == Part::Pid { Field::ProcPid } else { Field::ThreadTid };
+            task_value(view, task, &field, scratch)
+        }
+        Part::Container => {
+            let Some(task) = rows.reference(own, row) else { return Value::Missing };
+            cgroup_value(context, view, view.cgroup_of(task), &Field::ContainerId)
+        }
+        Part::Ip | Part::Port => {
+            let bytes = rows.bytes(own, row).unwrap_or_default();
+            let Some(sockaddr::SockAddr::Inet { ip, port, .. }) = sockaddr::SockAddr::parse(bytes) else {
+                return Value::Missing;
+            };
+            if part == Part::Port {
+                return Value::Int(i128::from(port));
+            }
+            scratch.clear();
+            scratch.extend_from_slice(ip.to_string().as_bytes());
+            Value::Bytes(scratch)
+        }
+    }
+}
+
 /// The value of a column of the file's table, with the meaning `ty` if that is known.
 pub fn stored_value<'a, 'c: 'a>(
     view: &ChunkView<'c>,
@@ -370,6 +409,26 @@ pub fn stored_value<'a, 'c: 'a>(
         (ColumnView::U64(values), ty) => {
             let Some(value) = values.get(row).copied() else { return Value::Missing };
             match ty {
+                Some(Ty::MaybeDuration | Ty::MaybeU64 | Ty::Size | Ty::Device) if value == UNKNOWN => {
+                    Value::Missing
+                }
+                Some(Ty::Syscall) if value == u64::from(NO_CALL) => Value::Missing,
+                Some(Ty::TaskState) => {
+                    let letter = usize::try_from(value).ok().and_then(|at| task_state::LETTERS.get(at));
+                    scratch.push(letter.copied().unwrap_or(b'?'));
+                    Value::Bytes(scratch)
+                }
+                Some(Ty::Errno) if value == 0 => Value::Missing,
+                Some(Ty::Errno) => match names::errno_name(u32::try_from(value).unwrap_or(0)) {
+                    Some(name) => Value::Bytes(name.as_bytes()),
+                    None => Value::Int(i128::from(value)),
+                },
+                Some(Ty::Device) => {
+                    number::decimal(value >> 20, scratch);
+                    scratch.push(b':');
+                    number::decimal(value & 0xf_ffff, scratch);
+                    Value::Bytes(scratch)
+                }
                 Some(Ty::Time) => Value::Int(i128::from(view.wall(value))),
                 Some(Ty::Duration) if unknown & flags::START_UNKNOWN != 0 => Value::Missing,
                 Some(Ty::Syscall) => {
@@ -394,14 +453,29 @@ pub fn stored_value<'a, 'c: 'a>(
         {
             Value::Missing
         }
-        (ColumnView::I64(values), _) => {
-            values.get(row).map_or(Value::Missing, |v| Value::Int(i128::from(*v)))
-        }
+        (ColumnView::I64(values), ty) => match values.get(row) {
+            Some(&UNKNOWN_SIGNED) if ty == Some(Ty::MaybeI64) => Value::Missing,
+            value => value.map_or(Value::Missing, |v| Value::Int(i128::from(*v))),
+        },
         (ColumnView::Bytes(ids), ty) => {
             let Some(id) = ids.get(row) else { return Value::Missing };
             let bytes = view.chunk.str(*id);
-            if ty != Some(Ty::Args) {
-                return Value::Bytes(bytes);
+            match ty {
+                Some(Ty::SockAddr) => {
+                    sockaddr::format(bytes, scratch);
+                    return if bytes.is_empty() { Value::Missing } else { text(scratch) };
+                }
+                Some(Ty::Stack) => {
+                    for (i, line) in arguments(bytes).enumerate() {
+                        if i > 0 {
+                            scratch.push(b';');
+                        }
+                        scratch.extend_from_slice(line);
+                    }
+                    return text(scratch);
+                }
+                Some(Ty::Args) => {}
+                _ => return Value::Bytes(bytes),
             }
             for (i, arg) in arguments(bytes).enumerate() {
                 if i > 0 {

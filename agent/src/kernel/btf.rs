@@ -207,6 +207,12 @@ impl Btf {
         None
     }
 
+    /// How many bytes a struct takes.
+    pub fn size(&self, name: &str) -> Option<u32> {
+        let id = *self.named.get(&(kind::STRUCT, name.as_bytes().to_vec()))?;
+        self.type_at(id).map(|(_, _, size, _)| size)
+    }
+
     /// The value of an enumerator.
     pub fn enum_value(&self, enum_name: &str, enumerator: &str) -> Option<u32> {
         let id = *self.named.get(&(kind::ENUM, enum_name.as_bytes().to_vec()))?;
@@ -217,15 +223,40 @@ impl Btf {
         })
     }
 
+    /// The names and values of an enum, in its order.
+    pub fn enumerators(&self, enum_name: &str) -> Option<Vec<(String, u32)>> {
+        let id = *self.named.get(&(kind::ENUM, enum_name.as_bytes().to_vec()))?;
+        let (_, vlen, _, at) = self.type_at(id)?;
+        (0..vlen)
+            .map(|i| {
+                let name = self.string(self.word(at + i * 8)?);
+                Some((String::from_utf8_lossy(name).into_owned(), self.word(at + i * 8 + 4)?))
+            })
+            .collect()
+    }
+
     /// How many arguments a tracepoint passes, from its `btf_trace_NAME` prototype; `None` if
     /// the kernel has no such tracepoint.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
+        // The first parameter is the tracepoint's private data.
+        self.tracepoint(name).map(|(vlen, _)| vlen.saturating_sub(1))
+    }
+
+    /// Whether a tracepoint passes a pointer as its argument `index`.
+    pub fn passes_pointer(&self, name: &str, index: usize) -> Option<bool> {
+        let (vlen, at) = self.tracepoint(name)?;
+        let parameter = at + (index + 1) * 8;
+        let ty = (index + 1 < vlen).then(|| self.word(parameter + 4))??;
+        self.type_at(self.resolve(ty)).map(|(kind, ..)| kind == kind::PTR)
+    }
+
+    /// The number of parameters of a tracepoint's prototype, and where they are.
+    fn tracepoint(&self, name: &str) -> Option<(usize, usize)> {
         let id = *self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes()))?;
         let (_, _, pointer, _) = self.type_at(id)?;
         let (ptr_kind, _, proto, _) = self.type_at(pointer)?;
-        let (proto_kind, vlen, _, _) = self.type_at(proto)?;
-        // The first parameter is the tracepoint's private data.
-        (ptr_kind == kind::PTR && proto_kind == kind::FUNC_PROTO).then(|| vlen.saturating_sub(1))
+        let (proto_kind, vlen, _, at) = self.type_at(proto)?;
+        (ptr_kind == kind::PTR && proto_kind == kind::FUNC_PROTO).then_some((vlen, at))
     }
 
     /// Whether the kernel has a function of this name in its BTF.

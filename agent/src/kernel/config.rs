@@ -2,6 +2,7 @@
 //! this architecture, and which events are wanted.
 
 use agent_ebpf::config::{ABSENT, Config, Offsets};
+use agent_ebpf::kinds::Kind;
 use agent_ebpf::spec::{Spec, read, spec_flags};
 
 use super::btf::Btf;
@@ -28,6 +29,9 @@ pub fn offsets(btf: &Btf) -> Offsets {
             let offset = offset.or_else(|| {
                 (*path == "task_struct.start_boottime").then(|| btf.offset("task_struct.real_start_time"))?
             });
+            // `state`, a long, before 5.14.
+            let offset = offset
+                .or_else(|| (*path == "task_struct.__state").then(|| btf.offset("task_struct.state"))?);
             offset.unwrap_or(ABSENT)
         })
         .collect();
@@ -56,6 +60,24 @@ pub fn set_registers(config: &mut Config) {
     }
 }
 
+/// What sockets, signals and victims look like in this kernel.
+pub fn set_net_and_killing(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
+    config.net = u32::from(kinds.contains(&Kind::Net));
+    config.socket_cookie = u32::from(btf.has_function("bpf_get_socket_ptr_cookie"));
+    config.memory_subsys = btf.enum_value("cgroup_subsys_id", "memory_cgrp_id").map_or(0, |index| index + 1);
+    // Plain numbers before 6.2.
+    if let Some(offset) = btf.offset("mm_rss_stat.count") {
+        config.rss_count = offset;
+        config.rss_stride = size_of::<u64>() as u32;
+    } else if let (Some(offset), Some(size)) =
+        (btf.offset("percpu_counter.count"), btf.size("percpu_counter"))
+    {
+        config.rss_count = offset;
+        config.rss_stride = size;
+    }
+    config.oom_has_task = u32::from(btf.passes_pointer("mark_victim", 0) == Some(true));
+}
+
 /// The map of what to read of each call, unwanted ones marked.
 pub fn specs(selection: &Selection) -> Vec<Spec> {
     let table = syscalls::table();
@@ -81,10 +103,18 @@ pub fn specs(selection: &Selection) -> Vec<Spec> {
             }
         }
     }
+    for name in ["accept", "accept4"] {
+        for (abi, nr) in table.by_name(name) {
+            specs[slot(abi, nr)].flags |= spec_flags::ACCEPT;
+        }
+    }
     for name in ["fork", "vfork", "clone", "clone3"] {
         for (abi, nr) in table.by_name(name) {
             specs[slot(abi, nr)].flags |= spec_flags::FORK;
         }
+    }
+    for (abi, nr) in table.by_name("sched_yield") {
+        specs[slot(abi, nr)].flags |= spec_flags::YIELD;
     }
     specs
 }

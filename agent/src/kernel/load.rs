@@ -1,10 +1,11 @@
 //! Loads the programs, attaches them, and takes them out again.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent_ebpf::config::Config;
 use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::block::Block;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
@@ -14,32 +15,26 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use thiserror::Error;
 
+use super::block::{self, RequestNames};
 use super::btf::{Btf, BtfError};
 use super::config::{self, Selection};
+use super::hooks::{self, Group, Hook};
 use super::loss::LossCounters;
 use super::ring::Ring;
+use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
+use super::verify::{self, Wanted};
 use crate::containers::Hierarchy;
 
 /// `BPF_MAP_TYPE_RINGBUF`.
 const MAP_TYPE_RINGBUF: u32 = 27;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
+/// How many open TCP sockets can be remembered: 4 MiB of the kernel's memory.
+const SOCKETS_MAX: u32 = 32768;
+/// Entries of a map that is made in advance and not needed.
+const UNUSED_MAP: u32 = 64;
 
-/// The hooks of rare events, all attached always: they name what others point to.
-const LIFECYCLE_HOOKS: [&str; 7] = [
-    "sched_process_fork",
-    "sched_process_exec",
-    "sched_process_exit",
-    "task_rename",
-    "cgroup_mkdir",
-    "cgroup_rmdir",
-    "cgroup_attach_task",
-];
-/// The hooks of every syscall, in the order of attachment; they are detached in the other. So a return
-/// without an entry is one of a call that was waiting, or answered by seccomp, and never one
-/// whose entry could not be seen yet.
-const SYSCALL_HOOKS: [&str; 2] = ["sys_enter", "sys_exit"];
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
 
 /// Why recording cannot begin.
 #[derive(Debug, Error)]
@@ -76,6 +71,14 @@ pub enum LoadError {
     /// Something that the object must have is not there.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),
+    /// The kernel lacks a hook that nothing works without.
+    #[error("this kernel has no tracepoint {name}: without it, no {without}")]
+    NoTracepoint {
+        /// The tracepoint.
+        name: &'static str,
+        /// What it is for.
+        without: &'static str,
+    },
     /// A ring could not be mapped, or an iterator not read.
     #[error("cannot {what}: {source}")]
     Io {
@@ -89,6 +92,8 @@ pub enum LoadError {
 /// What to capture.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which kinds of events.
+    pub kinds: Vec<Kind>,
     /// Which syscalls.
     pub selection: Selection,
     /// Only these cgroups, and such that are created meanwhile.
@@ -103,6 +108,8 @@ pub struct Settings {
     pub lifecycle_bytes: u32,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// From when on an uninterruptible sleep is told of, if it is.
+    pub stall: Option<Duration>,
     /// Whether the programs' messages are wanted.
     pub kernel_log: bool,
 }
@@ -156,7 +163,8 @@ pub struct Capture {
     ebpf: Ebpf,
     allowed: HashMap<MapData, u64, u8>,
     losses: LossCounters,
-    syscalls: bool,
+    hooks: Vec<&'static Hook>,
+    request_names: RequestNames,
     links: Vec<(&'static str, BtfTracePointLinkId)>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
     load_times: Vec<(&'static str, Duration)>,
@@ -197,12 +205,22 @@ impl Capture {
         globals.rings = cpus;
         globals.narrow = u32::from(matches!(settings.selection, Selection::Named(_)));
         globals.exit_has_group_dead = u32::from(kernel.tracepoint_args("sched_process_exit") == Some(2));
+        globals.switch_has_state = u32::from(kernel.tracepoint_args("sched_switch") == Some(4));
+        let stall = settings.stall.filter(|_| settings.kinds.contains(&Kind::Stall));
+        globals.stall_ms =
+            stall.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
+        globals.switches = u32::from(settings.kinds.contains(&Kind::Switch));
+        globals.sched = u32::from(stall.is_some() || settings.kinds.contains(&Kind::Switch));
         if let Some(bit) = kernel.bit_offset("task_struct.in_execve") {
             globals.in_execve = bit / 8;
             globals.in_execve_mask = 1 << (bit % 8);
         }
+        block::set_config(&mut globals, &kernel);
+        config::set_net_and_killing(&mut globals, &kernel, &settings.kinds);
+        let sockets = if globals.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
         let globals = Globals(globals);
 
+        let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
         let btf = aya::Btf::from_sys_fs()?;
         // 0 is off, 5 is everything; the verifier removes what is off.
         let log_level = if settings.kernel_log { 5u8 } else { 0 };
@@ -213,6 +231,9 @@ impl Capture {
             .override_global("CONFIG", &globals, true)
             .map_max_entries("FLOOD", cpus)
             .map_max_entries("LIFECYCLE", cpus)
+            .map_max_entries("BLOCK_BIOS", block_entries)
+            .map_max_entries("BLOCK_REQUESTS", block_entries)
+            .map_max_entries("SOCKETS", sockets)
             .load(OBJECT)?;
 
         let (flood, flood_map) = make_rings(&mut ebpf, "FLOOD", cpus, settings.ring_bytes)?;
@@ -232,7 +253,7 @@ impl Capture {
         let possible =
             aya::util::nr_cpus().map_err(|(_, source)| LoadError::Io { what: "count CPUs", source })?;
         for kind in agent_ebpf::kinds::KINDS {
-            for stage in [stage::RING, stage::STORAGE, stage::MAP] {
+            for stage in [stage::RING, stage::STORAGE, stage::MAP, stage::SKIPPED] {
                 let key = LossKey { cgroup: u64::MAX, kind: kind as u8, stage, reserved: [0; 3] };
                 let zero = PerCpuValues::try_from(vec![0u64; possible])
                     .map_err(|source| LoadError::Io { what: "count CPUs", source })?;
@@ -240,19 +261,13 @@ impl Capture {
             }
         }
 
-        let mut load_times = Vec::new();
-        let syscalls = settings.selection != Selection::None;
-        let hooks = LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter().filter(|_| syscalls));
-        for &name in hooks {
-            let started = Instant::now();
-            let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
-            program.load(name, &btf).map_err(|source| LoadError::Program { name, source })?;
-            load_times.push((name, started.elapsed()));
+        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection))?;
+        let mut wanted: Vec<Wanted> = hooks.iter().map(|hook| Wanted::Hook(hook.name)).collect();
+        wanted.push(Wanted::TaskIterator("task_iter"));
+        if stall.is_some() {
+            wanted.push(Wanted::TaskIterator("stall_iter"));
         }
-        let started = Instant::now();
-        let iter: &mut Iter = program(&mut ebpf, "task_iter")?;
-        iter.load("task", &btf).map_err(|source| LoadError::Program { name: "task_iter", source })?;
-        load_times.push(("task_iter", started.elapsed()));
+        let load_times = verify::load(&mut ebpf, &btf, &wanted)?;
 
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let losses = LossCounters::new(losses);
@@ -260,7 +275,8 @@ impl Capture {
             ebpf,
             allowed,
             losses,
-            syscalls,
+            hooks,
+            request_names: RequestNames::of(&kernel),
             links: Vec::new(),
             log,
             load_times,
@@ -275,8 +291,8 @@ impl Capture {
     ///
     /// The kernel lacks a tracepoint or forbids to attach to it.
     pub fn attach(&mut self) -> Result<(), LoadError> {
-        let syscalls = self.syscalls;
-        for &name in LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter().filter(|_| syscalls)) {
+        for hook in &self.hooks {
+            let name = hook.name;
             let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
             let link = program.attach().map_err(|source| LoadError::Program { name, source })?;
             self.links.push((name, link));
@@ -284,9 +300,9 @@ impl Capture {
         Ok(())
     }
 
-    /// Detaches the syscall hooks, so that what each task is in stands still.
-    pub fn detach_syscalls(&mut self) {
-        self.detach(|name| SYSCALL_HOOKS.contains(&name));
+    /// Detaches all but the rare events, so that what each task is in, and what is in flight, stands still.
+    pub fn detach_floods(&mut self) {
+        self.detach(|name| hooks::find(name).is_none_or(|hook| hook.group != Group::Lifecycle));
     }
 
     /// Detaches what is left.
@@ -324,6 +340,30 @@ impl Capture {
         tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })
     }
 
+    /// What looks for stalled threads. To be asked for once, if they are wanted.
+    ///
+    /// # Errors
+    ///
+    /// The iterator could not be made.
+    pub fn stall_scanner(&mut self) -> Result<StallScanner, LoadError> {
+        let wakes = take(&mut self.ebpf, "WAKES")?;
+        let name = "stall_iter";
+        let iter: &mut Iter = program(&mut self.ebpf, name)?;
+        let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
+        StallScanner::new(fd.as_fd(), wakes)
+            .map_err(|source| LoadError::Io { what: "start the iterator of stalled threads", source })
+    }
+
+    /// How this kernel names what block requests do.
+    pub fn request_names(&self) -> &RequestNames {
+        &self.request_names
+    }
+
+    /// Block requests that began until `now` (boot clock) and have not ended; for when the hooks are detached.
+    pub fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
+        block::in_flight(&self.ebpf, now)
+    }
+
     /// Takes a cgroup out of the allow-set, or puts it in.
     ///
     /// # Errors
@@ -342,12 +382,12 @@ impl Capture {
     /// What was lost in the kernel since the last call.
     pub fn take_losses(&mut self) -> Vec<super::loss::Lost> {
         let mut lost = self.losses.take();
-        let hooks = LIFECYCLE_HOOKS.iter().chain(SYSCALL_HOOKS.iter());
-        for &name in hooks {
-            if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name)
+        for hook in &self.hooks {
+            if let Some(kind) = hook.lost
+                && let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(hook.name)
                 && let Ok(fd) = program.fd()
             {
-                self.losses.take_misses(name, fd.as_fd().as_raw_fd(), kind_of_hook(name), &mut lost);
+                self.losses.take_misses(hook.name, fd.as_fd().as_raw_fd(), kind, &mut lost);
             }
         }
         lost
@@ -381,18 +421,20 @@ impl Capture {
     }
 }
 
-/// Which kind of event is missing when a hook was skipped.
-fn kind_of_hook(name: &str) -> Kind {
-    match name {
-        "sched_process_fork" => Kind::Fork,
-        "sched_process_exec" => Kind::Exec,
-        "sched_process_exit" => Kind::Exit,
-        "task_rename" => Kind::Rename,
-        "cgroup_mkdir" => Kind::CgroupMkdir,
-        "cgroup_rmdir" => Kind::CgroupRmdir,
-        "cgroup_attach_task" => Kind::CgroupAttach,
-        _ => Kind::Syscall,
+/// Those of the hooks that this kernel has. Without the lifecycle's nothing works; others are left out, and
+/// said so.
+fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hook>, LoadError> {
+    let mut there = Vec::new();
+    for hook in hooks {
+        if kernel.tracepoint_args(hook.name).is_some() {
+            there.push(hook);
+        } else if hook.group == Group::Flood {
+            tracing::warn!("this kernel has no tracepoint {}: without it, no {}", hook.name, hook.without);
+        } else {
+            return Err(LoadError::NoTracepoint { name: hook.name, without: hook.without });
+        }
     }
+    Ok(there)
 }
 
 fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>

@@ -34,6 +34,7 @@ fn stage_name(number: u8) -> &'static str {
         stage::RING => "ring",
         stage::STORAGE => "storage",
         stage::MAP => "map",
+        stage::SKIPPED => "recursion",
         _ => "unknown",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use agent_ebpf::kinds::Kind;
+use agent_ebpf::kinds::{CPU_UNKNOWN, Kind};
 use agent_ebpf::records::flags;
 use capture_format::{Chunk, FormatError, ListView, StrId, TableId, TableView};
 
@@ -70,7 +70,7 @@ impl CgroupRow<'_> {
     }
 }
 
-/// The columns that only syscalls have. One that the file lacks is empty.
+/// The columns that only syscalls have, and stalls in one. One that the file lacks is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct CallColumns<'c> {
     /// Which call ([`agent_ebpf::kinds::syscall_key`]).
@@ -108,7 +108,16 @@ impl<'c> CallColumns<'c> {
             column(Kind::Syscall, "args"),
             column(Kind::Syscall, "strs"),
         ];
+        const STALL: [u16; 2] = [column(Kind::Stall, "nr"), column(Kind::Stall, "args")];
         let (event, table) = (rows.event, &rows.table);
+        if event.kind == Some(Kind::Stall) {
+            return Self {
+                nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
+                ret: &[],
+                args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
+                strs: None,
+            };
+        }
         if event.kind != Some(Kind::Syscall) {
             return Self { nr: &[], ret: &[], args: None, strs: None };
         }
@@ -246,6 +255,12 @@ impl<'c> Rows<'c> {
     #[inline]
     pub fn flags(&self, row: usize) -> u32 {
         self.flags.get(row).copied().unwrap_or(0) as u32
+    }
+
+    /// The CPU that it ended on; `None` for what no CPU in particular did, such as a sample.
+    #[inline]
+    pub fn cpu(&self, row: usize) -> Option<u64> {
+        self.cpu.get(row).copied().filter(|&cpu| cpu != CPU_UNKNOWN)
     }
 
     /// The row of its task.
@@ -436,10 +451,12 @@ impl<'c> ChunkView<'c> {
         }
     }
 
-    /// The cgroup that an event counts for: its task's, or of lost events the one they happened in.
+    /// The cgroup that an event counts for: its task's, or of lost events the one they happened in, and of a
+    /// sample the one that it is of.
     pub fn subject_cgroup(&self, rows: &Rows<'c>, row: usize) -> Option<u32> {
         match rows.event.kind {
             Some(Kind::Loss) => rows.reference(const { column(Kind::Loss, "cgroup") }, row),
+            Some(Kind::Sample) => rows.reference(const { column(Kind::Sample, "cgroup") }, row),
             _ => self.cgroup_of(rows.task(row)?),
         }
     }

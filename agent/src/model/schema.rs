@@ -106,11 +106,17 @@ pub(super) fn storage(ty: Ty, key: u16) -> ColumnType {
         | Ty::Bool
         | Ty::Syscall
         | Ty::Signal
-        | Ty::Kind => ColumnType::U64,
-        Ty::I64 | Ty::SyscallResult => ColumnType::I64,
+        | Ty::Kind
+        | Ty::MaybeDuration
+        | Ty::MaybeU64
+        | Ty::Size
+        | Ty::TaskState
+        | Ty::Errno
+        | Ty::Device => ColumnType::U64,
+        Ty::I64 | Ty::MaybeI64 | Ty::SyscallResult => ColumnType::I64,
         Ty::SyscallArgs => ColumnType::U64List { key },
         Ty::SyscallStrings => ColumnType::BytesList { key },
-        Ty::Path | Ty::Args | Ty::Text => ColumnType::Bytes,
+        Ty::Path | Ty::Args | Ty::Text | Ty::SockAddr | Ty::Stack => ColumnType::Bytes,
         Ty::Task => ColumnType::Ref(TASK),
         Ty::Cgroup => ColumnType::Ref(CGROUP),
     }
@@ -139,6 +145,15 @@ pub fn semantic(ty: Ty) -> &'static str {
         Ty::Text => "text",
         Ty::Task => "task",
         Ty::Cgroup => "cgroup",
+        Ty::MaybeDuration => "duration?",
+        Ty::MaybeU64 => "u64?",
+        Ty::MaybeI64 => "i64?",
+        Ty::Size => "bytes?",
+        Ty::TaskState => "taskstate",
+        Ty::Errno => "errno",
+        Ty::Device => "device?",
+        Ty::SockAddr => "sockaddr",
+        Ty::Stack => "stack",
     }
 }
 

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use super::columns::{Dictionaries, cgroup as c};
 use super::processes::CachedRow;
 use crate::containers::{self, Chain, Hierarchy};
+use crate::sample::News;
 
 /// How many removed cgroups stay known, for late events.
 const GRAVEYARD: usize = 4096;
@@ -67,6 +68,8 @@ pub struct Cgroups {
     // The last one asked for: most events follow another one of the same cgroup.
     last: (u64, bool),
     gone: FxHashMap<Option<String>, u64>,
+    /// Who samples them.
+    news: Option<News>,
 }
 
 impl Cgroups {
@@ -79,6 +82,7 @@ impl Cgroups {
             dead: VecDeque::new(),
             last: (u64::MAX, false),
             gone: FxHashMap::default(),
+            news: None,
         };
         match cgroups.hierarchy.scan() {
             Ok(found) => {
@@ -103,7 +107,25 @@ impl Cgroups {
 
     /// A cgroup was created. Returns whether it is wanted.
     pub fn mkdir(&mut self, id: u64, time: u64, path: &[u8]) -> bool {
-        self.insert(id, time, path.to_vec())
+        let wanted = self.insert(id, time, path.to_vec());
+        if let Some(news) = &self.news
+            && wanted
+        {
+            news.made(id, path);
+        }
+        wanted
+    }
+
+    /// New cgroups are told to the sampler from here on.
+    pub fn tell(&mut self, news: News) {
+        self.news = Some(news);
+    }
+
+    /// Cgroups may have been made or removed without a word.
+    pub fn missed(&self) {
+        if let Some(news) = &self.news {
+            news.missed();
+        }
     }
 
     /// A cgroup was removed. It stays known for late events. Returns whether it was wanted by a filter.

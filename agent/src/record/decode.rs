@@ -2,7 +2,16 @@
 //! a record that is too short is counted as damaged, not read.
 
 use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::block::Block;
+use agent_ebpf::records::killing::{Oom, Signal};
+use agent_ebpf::records::net::Net;
+use agent_ebpf::records::sched::Switch;
 use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+
+/// Reads a block record.
+pub fn block(bytes: &[u8]) -> Option<Block> {
+    read(bytes, 0)
+}
 
 /// Structs that may be read from any bytes of their length.
 ///
@@ -16,11 +25,21 @@ unsafe impl Plain for Header {}
 // SAFETY: as above.
 unsafe impl Plain for Syscall {}
 // SAFETY: as above.
+unsafe impl Plain for Switch {}
+// SAFETY: as above.
 unsafe impl Plain for Fork {}
 // SAFETY: as above.
 unsafe impl Plain for Exit {}
 // SAFETY: as above.
 unsafe impl Plain for Rename {}
+// SAFETY: as above.
+unsafe impl Plain for Block {}
+// SAFETY: as above.
+unsafe impl Plain for Net {}
+// SAFETY: as above.
+unsafe impl Plain for Signal {}
+// SAFETY: as above.
+unsafe impl Plain for Oom {}
 // SAFETY: as above.
 unsafe impl Plain for [u64; 6] {}
 // SAFETY: as above.
@@ -45,6 +64,12 @@ pub fn time(bytes: &[u8]) -> u64 {
 #[inline]
 pub fn kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_number(*bytes.get(std::mem::offset_of!(Header, kind))?)
+}
+
+/// Reads a switch record.
+#[inline]
+pub fn switch(bytes: &[u8]) -> Option<Switch> {
+    read(bytes, 0)
 }
 
 /// A syscall record.
@@ -94,6 +119,21 @@ pub fn exit(bytes: &[u8]) -> Option<Exit> {
 
 /// Reads a rename record.
 pub fn rename(bytes: &[u8]) -> Option<Rename> {
+    read(bytes, 0)
+}
+
+/// Reads a record of a TCP socket.
+pub fn net(bytes: &[u8]) -> Option<Net> {
+    read(bytes, 0)
+}
+
+/// Reads a record of a signal.
+pub fn signal(bytes: &[u8]) -> Option<Signal> {
+    read(bytes, 0)
+}
+
+/// Reads a record of a victim.
+pub fn oom(bytes: &[u8]) -> Option<Oom> {
     read(bytes, 0)
 }
 

@@ -12,9 +12,11 @@ use capture_format::ChunkBuilder;
 use capture_format::limits::{CHUNK_BYTES, CHUNK_EVENT_ROWS};
 use rustc_hash::FxHashMap;
 
+use super::background::Background;
 use super::cgroups::Busy;
 use super::clock::{boot_ns, wall_offset};
 use super::cmdline::{self, Arguments};
+use super::made::Inbox;
 use super::merge::{Flow, Merge, Pass};
 use super::rows::{Order, Rows};
 use super::sink::{Progress, Sent, Sink};
@@ -80,6 +82,10 @@ pub struct Parts {
     pub arguments: Receiver<Arguments>,
     /// What is told while it runs.
     pub progress: Arc<Progress>,
+    /// What threads of the agent have found out.
+    pub inbox: Inbox,
+    /// These threads.
+    pub background: Vec<Background>,
 }
 
 /// The chunk that is being filled.
@@ -103,6 +109,8 @@ pub struct Drain {
     arguments: Receiver<Arguments>,
     chunk: Filling,
     progress: Arc<Progress>,
+    inbox: Inbox,
+    background: Vec<Background>,
     chunk_age: Duration,
     pause: Duration,
     wall_offset: i64,
@@ -121,7 +129,7 @@ type Loss = (u64, u64, u64);
 impl Drain {
     /// For rings of this size; `live` hands chunks over as soon as possible.
     pub fn new(parts: Parts, ring_bytes: u64, live: bool) -> Self {
-        let Parts { kernel, merge, rows, mut sink, arguments, progress } = parts;
+        let Parts { kernel, merge, rows, mut sink, arguments, progress, inbox, background } = parts;
         let pause = LONGEST_PAUSE.mul_f64((ring_bytes as f64 / LONGEST_PAUSE_RING as f64).clamp(0.05, 1.0));
         Self {
             kernel,
@@ -137,6 +145,8 @@ impl Drain {
             sink,
             arguments,
             progress,
+            inbox,
+            background,
             chunk_age: if live { LONGEST_PAUSE } else { CHUNK_AGE },
             pause,
             wall_offset: wall_offset(),
@@ -160,6 +170,7 @@ impl Drain {
             }
             self.merge.pull_lifecycle();
             let pass = self.pass(watermark);
+            self.take_made();
             self.obey();
             if housekeeping.elapsed() >= HOUSEKEEPING {
                 housekeeping = Instant::now();
@@ -203,6 +214,15 @@ impl Drain {
         })
     }
 
+    /// Writes what threads of the agent have found out, as far as the chunk has room.
+    fn take_made(&mut self) {
+        while !self.chunk.is_full(&self.rows)
+            && let Some(made) = self.inbox.next()
+        {
+            self.rows.made(&mut self.chunk.builder, &made);
+        }
+    }
+
     /// Closes the chunk, if there is anything in it and room for it.
     fn flush(&mut self) -> bool {
         if self.chunk.builder.is_empty() {
@@ -223,6 +243,7 @@ impl Drain {
 
     /// After lifecycle events were dropped.
     fn resync(&mut self) {
+        self.rows.cgroups.missed();
         match self.kernel.scan_tasks() {
             Ok(tasks) => {
                 self.rows.processes.resync(&tasks);
@@ -247,6 +268,7 @@ impl Drain {
         let now = boot_ns();
         let mut losses = self.kernel.take_losses();
         losses.extend(self.merge.take_dropped());
+        losses.extend(self.inbox.take_dropped());
         for lost in losses {
             if self.rows.concerns(&lost) {
                 self.note_lost(lost, now);
@@ -284,7 +306,10 @@ impl Drain {
     fn finish(mut self) -> Outcome {
         let deadline = Instant::now() + END_PATIENCE;
         let end = boot_ns();
-        self.kernel.detach_syscalls();
+        for thread in &mut self.background {
+            thread.stop();
+        }
+        self.kernel.detach_floods();
         let in_flight = match self.kernel.scan_tasks() {
             Ok(tasks) => tasks,
             Err(error) => {
@@ -305,9 +330,24 @@ impl Drain {
                 thread::sleep(Duration::from_millis(1));
             }
         }
+        for thread in std::mem::take(&mut self.background) {
+            thread.finish();
+        }
+        self.take_made();
         let mut tasks = in_flight.iter();
         while complete && let Some(task) = tasks.next() {
             self.rows.unfinished(&mut self.chunk.builder, task, end);
+            while self.chunk.is_full(&self.rows) && !self.flush() && may_go_on(&self) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let blocks = if complete { self.kernel.blocks_in_flight(end) } else { Vec::new() };
+        for block in &blocks {
+            if let Some(lost) = self.rows.block_missed(block) {
+                self.note_lost(lost, end);
+                continue;
+            }
+            self.rows.block_unfinished(&mut self.chunk.builder, block);
             while self.chunk.is_full(&self.rows) && !self.flush() && may_go_on(&self) {
                 thread::sleep(Duration::from_millis(1));
             }

@@ -1,16 +1,19 @@
 //! Recording: from the rings to full chunks. See `ARCHITECTURE.md` for the flow.
 
+mod background;
 mod cgroups;
 pub mod clock;
 mod cmdline;
 mod columns;
 mod decode;
 mod drain;
+mod made;
 mod merge;
 mod processes;
 mod rows;
 pub mod secrets;
 mod sink;
+mod stall;
 mod users;
 
 #[cfg(test)]
@@ -19,19 +22,24 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use agent_ebpf::kinds::Kind;
+use agent_ebpf::kinds::{Kind, SAMPLES};
 use capture_format::Schema;
 use thiserror::Error;
 
+pub use background::{Background, Beat};
 pub use cgroups::{Busy, ContainerFilter};
 pub use drain::{Outcome, Stop};
+pub use made::{Made, Outbox};
 pub use sink::{Progress, Sink, Stages, to_file, to_function};
 
 use crate::containers::Hierarchy;
 use crate::kernel::{Capture, LoadError, Selection, Settings};
+use crate::sample;
 use cgroups::Cgroups;
 use drain::{Drain, Parts};
+use made::outbox;
 use merge::Merge;
 use processes::Processes;
 use rows::{Rows, Wanted};
@@ -58,6 +66,10 @@ pub struct Request {
     pub ring_bytes: Option<u64>,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// From when on an uninterruptible sleep is told of.
+    pub stall: Option<Duration>,
+    /// How often resources are sampled.
+    pub sample: Option<Duration>,
     /// Only this process and its descendants, from its exec on.
     pub tree_pid: Option<u32>,
     /// Processes to leave out: those that our pipe leads to.
@@ -124,7 +136,10 @@ pub struct Prepared {
 /// # Errors
 ///
 /// The kernel refuses, or a container prefix fits several containers.
-pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
+pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
+    if request.stall.is_none() {
+        request.kinds.retain(|kind| *kind != Kind::Stall);
+    }
     let cpus = u64::from(crate::kernel::online_cpus());
     let ring_bytes = ring_size(request.ring_bytes, memory_bytes(), cpus);
     let lifecycle_bytes = (ring_bytes / 8).max(LIFECYCLE_MIN);
@@ -136,6 +151,7 @@ pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
         Some(cgroups.wanted_ids())
     };
     let settings = Settings {
+        kinds: request.kinds.clone(),
         selection: request.selection.clone(),
         cgroups,
         tree_pid: request.tree_pid,
@@ -143,6 +159,7 @@ pub fn prepare(request: Request) -> Result<Prepared, RecordError> {
         ring_bytes: ring_bytes as u32,
         lifecycle_bytes: lifecycle_bytes as u32,
         hierarchy: request.hierarchy.clone(),
+        stall: request.stall,
         kernel_log: request.kernel_log,
     };
     let (kernel, rings) = Capture::load(&settings)?;
@@ -182,8 +199,24 @@ impl Prepared {
         processes.add_scan(&tasks);
         let arguments = cmdline::read_in_background(&tasks);
         let wanted = Wanted::new(&request.kinds);
-        let rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
-        let parts = Parts { kernel, merge, rows, sink, arguments, progress: progress.clone() };
+        let mut rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
+        let (outbox, inbox) = outbox();
+        let mut background = Vec::new();
+        if let Some((thread, news)) = start_sampler(&request, &outbox) {
+            rows.cgroups.tell(news);
+            background.push(thread);
+        }
+        if let Some(limit) = request.stall
+            && request.kinds.contains(&Kind::Stall)
+        {
+            let scanner = kernel.stall_scanner()?;
+            let started = stall::start(scanner, limit, outbox)
+                .map_err(|source| LoadError::Io { what: "start the thread that looks for stalls", source })?;
+            background.push(started);
+        }
+        rows.name_requests(kernel.request_names());
+        let parts =
+            Parts { kernel, merge, rows, sink, arguments, progress: progress.clone(), inbox, background };
         let drain = Drain::new(parts, ring_bytes, request.live);
         let stop = Arc::new(Stop::default());
         let told = stop.clone();
@@ -197,6 +230,24 @@ impl Prepared {
             })
             .map_err(|source| LoadError::Io { what: "start the drain's thread", source })?;
         Ok(Recording { stop, drain })
+    }
+}
+
+/// The thread that samples, if samples are wanted. A capture without them is better than none.
+fn start_sampler(request: &Request, outbox: &Outbox) -> Option<(Background, sample::News)> {
+    let kinds: Vec<Kind> = SAMPLES.into_iter().filter(|kind| request.kinds.contains(kind)).collect();
+    let config = sample::Config {
+        every: request.sample.filter(|_| !kinds.is_empty())?,
+        kinds,
+        hierarchy: request.hierarchy.clone(),
+        filter: request.containers.clone(),
+    };
+    match sample::start(config, outbox.clone()) {
+        Ok(started) => Some(started),
+        Err(error) => {
+            tracing::warn!(%error, "resources are not sampled");
+            None
+        }
     }
 }
 

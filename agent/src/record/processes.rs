@@ -16,6 +16,8 @@ use super::secrets;
 use super::users::Users;
 use crate::kernel::ScannedTask;
 
+/// The user of a thread that no event has told of; no user has it (`INVALID_UID`).
+const UID_UNKNOWN: u32 = u32::MAX;
 /// How many ended threads stay known.
 const GRAVEYARD: usize = 8192;
 
@@ -47,6 +49,8 @@ pub struct CachedRow {
 struct Thread {
     process: u32,
     name: Arc<[u8]>,
+    /// The last user id that was told of it.
+    uid: Option<u32>,
     /// The path of an exec whose return is still to come.
     exec_path: Option<ExecPath>,
     row: CachedRow,
@@ -120,6 +124,9 @@ impl Processes {
                 self.processes[process as usize].exe = Arc::from(&task.exe[..]);
             }
             self.add_thread(info.tid, process, Arc::from(comm(&info.comm)));
+            if let Some(thread) = self.threads.get_mut(&info.tid) {
+                thread.uid = Some(info.uid);
+            }
         }
     }
 
@@ -158,6 +165,7 @@ impl Processes {
         let thread = Thread {
             process,
             name,
+            uid: None,
             exec_path: None,
             row: CachedRow::default(),
             row_of: (0, 0, 0),
@@ -228,6 +236,9 @@ impl Processes {
             self.add_process(child)
         };
         self.add_thread(fork.child_tid, process, name);
+        if let Some(thread) = self.threads.get_mut(&fork.child_tid) {
+            thread.uid = Some(fork.uid);
+        }
     }
 
     /// A new program. Returns the name that the thread had before.
@@ -315,8 +326,10 @@ impl Processes {
         users: &mut Users,
         (pid, tid): (u32, u32),
         cgroup: u64,
-        uid: u32,
+        uid: Option<u32>,
     ) -> u32 {
+        let known = || self.threads.get(&tid).and_then(|thread| thread.uid);
+        let uid = uid.or_else(known).unwrap_or(UID_UNKNOWN);
         if let Some(thread) = self.threads.get(&tid)
             && thread.row.chunk == chunk.number
         {
@@ -359,6 +372,7 @@ impl Processes {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.row = CachedRow { chunk: chunk.number, row };
             thread.row_of = (cgroup, uid, version);
+            thread.uid = (uid != UID_UNKNOWN).then_some(uid);
         }
         row
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use agent_ebpf::kinds::{KINDS, Ring};
+use agent_ebpf::kinds::KINDS;
 use capture_format::{
     ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Header, Schema, SegmentWriter,
 };
@@ -230,7 +230,7 @@ pub fn to_function<T: Send + 'static>(
 
 /// Events that were recorded, not made by the recorder.
 fn recorded_rows(builder: &ChunkBuilder) -> u64 {
-    let own = KINDS.iter().filter(|kind| kind.decl().ring == Ring::Agent);
+    let own = KINDS.iter().filter(|kind| kind.is_about_recording());
     let own = own.filter_map(|kind| builder.schema().index(event_table(*kind)));
     builder.event_rows() as u64 - own.map(|index| u64::from(builder.rows_at(index))).sum::<u64>()
 }

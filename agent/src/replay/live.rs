@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use agent_ebpf::kinds::{KINDS, Ring};
+use agent_ebpf::kinds::KINDS;
 use capture_format::{Chunk, ChunkBuilder, CopyCache, FormatError, Header, copy_rows};
 use jiff::tz::TimeZone;
 
@@ -77,10 +77,10 @@ impl Live {
         out.set_wall_offset(open.view().chunk.summary().wall_offset);
         let mut cache = CopyCache::new();
         copy_picks(&mut open, |chunk, table, rows| {
-            let own = KINDS.iter().any(|k| event_table(*k) == table && k.decl().ring == Ring::Agent);
+            let own = KINDS.iter().any(|k| event_table(*k) == table && k.is_about_recording());
             if own { Ok(()) } else { copy_rows(chunk, &mut out, table, rows, &mut cache) }
         })?;
-        for kind in KINDS.iter().filter(|kind| kind.decl().ring == Ring::Agent) {
+        for kind in KINDS.iter().filter(|kind| kind.is_about_recording()) {
             let table = event_table(*kind);
             let chunk = open.view().chunk;
             let rows: Vec<u32> = chunk.table(table).map_or(0..0, |t| 0..t.rows() as u32).collect();

@@ -95,11 +95,13 @@ impl Question {
         }
         if let Some(answers) = in_containers {
             let inside = |cgroup: Option<u32>| cgroup.is_some_and(|c| answers.get(c as usize) == Some(&true));
-            let others = cgroup_columns(rows);
+            let others = other_parties(rows, Ty::Cgroup);
+            let threads = other_parties(rows, Ty::Task);
             selected.retain(|row| {
                 let row = *row as usize;
                 inside(view.subject_cgroup(rows, row))
                     || others.iter().any(|refs| inside(refs.get(row).copied()))
+                    || threads.iter().any(|refs| inside(refs.get(row).and_then(|task| view.cgroup_of(*task))))
             });
         }
         if let Some(evaluator) = evaluator {
@@ -180,12 +182,12 @@ impl Question {
     }
 }
 
-/// The columns of a kind that name further cgroups: a new one, a child's.
-fn cgroup_columns<'c>(rows: &Rows<'c>) -> Vec<&'c [u32]> {
+/// The columns of a kind that name further cgroups (a new one, a child's) or threads.
+fn other_parties<'c>(rows: &Rows<'c>, ty: Ty) -> Vec<&'c [u32]> {
     rows.event
         .columns
         .iter()
-        .filter(|c| c.ty == Some(Ty::Cgroup) && rows.event.kind != Some(Kind::Loss))
+        .filter(|c| !c.common && c.ty == Some(ty) && rows.event.kind != Some(Kind::Loss))
         .filter_map(|c| match rows.table.column(c.index) {
             Ok(ColumnView::Ref(_, refs)) => Some(refs),
             _ => None,

@@ -295,7 +295,7 @@ fn an_unknown_kind_from_the_future_is_shown_with_its_names() {
     columns.extend([column("depth", ColumnType::U64), column("device", ColumnType::Bytes)]);
     tables.push(TableSchema {
         id: TableId(99),
-        name: "block".to_owned(),
+        name: "beam".to_owned(),
         role: TableRole::Event,
         columns,
         time: Some(0),
@@ -338,7 +338,7 @@ fn an_unknown_kind_from_the_future_is_shown_with_its_names() {
     drop(sink);
     assert_eq!(
         String::from_utf8(out).unwrap(),
-        "12:00:01.000000000 3 - x(5) block depth=17 device=\"sda\\n\"\n\
+        "12:00:01.000000000 3 - x(5) beam depth=17 device=\"sda\\n\"\n\
          12:00:01.000000001 3 - x(5) exit process status=2 votes=-3\n"
     );
 }

@@ -24,6 +24,12 @@ pub struct RecordOptions {
     /// Memory of each CPU's ring [default: 1 % of all memory in sum, at most 8MiB each]
     #[arg(long, value_name = "SIZE")]
     pub buffer: Option<String>,
+    /// Tell of threads in uninterruptible sleep for longer than this, while they sleep, or `off`
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub stall: String,
+    /// How often the resources of cgroups, host, disks and file systems are sampled, or `off`
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub sample: String,
     /// Record the values of password and token flags in arguments
     #[arg(long)]
     pub keep_secrets: bool,
@@ -65,6 +71,8 @@ impl RecordOptions {
             containers: ContainerFilter::new(self.container.clone()),
             ring_bytes,
             hierarchy,
+            stall: interval("--stall", &self.stall)?,
+            sample: interval("--sample", &self.sample)?,
             tree_pid: None,
             reader_pids: Vec::new(),
             keep_secrets: self.keep_secrets,
@@ -72,4 +80,19 @@ impl RecordOptions {
             kernel_log: self.kernel_log,
         })
     }
+}
+
+/// The shortest time that `--stall` and `--sample` take: less would cost more than it tells.
+const SHORTEST: u64 = 50_000_000;
+
+/// Reads a time, or `off`.
+fn interval(option: &str, text: &str) -> Result<Option<Duration>> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let ns = units::duration(text).map_err(usage)?;
+    if ns < SHORTEST {
+        return Err(usage(format!("{option} is at least 50ms, or `off`, not `{text}`")));
+    }
+    Ok(Some(Duration::from_nanos(ns)))
 }

@@ -1,6 +1,6 @@
 //! `-e LIST`: kinds of events and names of syscalls.
 
-use agent_ebpf::kinds::{KINDS, Kind, Ring};
+use agent_ebpf::kinds::{KINDS, Kind, SAMPLES};
 use anyhow::{Result, bail};
 
 use crate::kernel::Selection;
@@ -22,7 +22,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
     if names.is_empty() {
         return Ok((KINDS.to_vec(), Selection::All));
     }
-    let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|kind| kind.decl().ring == Ring::Agent).collect();
+    let mut kinds = vec![Kind::Loss, Kind::Clock];
     let mut calls = Vec::new();
     let mut every_call = false;
     for name in names {
@@ -31,6 +31,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
         let is_call = !syscalls::table().by_name(name).is_empty();
         match kind {
             Some(Kind::Syscall) => every_call = true,
+            Some(Kind::Sample) => kinds.extend(SAMPLES),
             Some(kind) => kinds.push(kind),
             None if !is_call => {
                 let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();

@@ -3,6 +3,7 @@
 
 use agent_ebpf::kinds::Kind;
 
+use crate::filter::fields::{self, FieldError};
 use crate::filter::{Context, Field, Value, values};
 use crate::model::{ChunkView, Rows};
 use crate::text::escape::{self, Place};
@@ -10,9 +11,9 @@ use crate::text::time::ClockWriter;
 
 use super::{View, detail};
 
-fn columns() -> Vec<(&'static str, Field)> {
+fn columns() -> Vec<(String, Field)> {
     let named = |name: &'static str| (name, Field::Metadata(name.to_owned()));
-    vec![
+    let columns = vec![
         ("evt.num", Field::Number),
         ("evt.time", Field::Start),
         ("evt.rawtime", Field::RawTime),
@@ -30,13 +31,14 @@ fn columns() -> Vec<(&'static str, Field)> {
         ("evt.res", Field::Result),
         ("evt.rawres", Field::RawResult),
         ("evt.latency", Field::Latency),
-    ]
+    ];
+    columns.into_iter().map(|(name, field)| (name.to_owned(), field)).collect()
 }
 
 /// Writes events as CSV.
 #[derive(Debug)]
 pub struct CsvView {
-    columns: Vec<(&'static str, Field)>,
+    columns: Vec<(String, Field)>,
     clock: ClockWriter,
     scratch: Vec<u8>,
     cell: Vec<u8>,
@@ -51,7 +53,21 @@ impl Default for CsvView {
 impl CsvView {
     /// A view; times are UTC.
     pub fn new() -> Self {
-        Self { columns: columns(), clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
+        Self::of(columns())
+    }
+
+    /// A view of these fields, by their names.
+    ///
+    /// # Errors
+    /// If there is no field of such a name.
+    pub fn with_columns(names: &str) -> Result<Self, FieldError> {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let columns = names.map(|name| Ok((name.to_owned(), fields::lookup(name)?.0)));
+        Ok(Self::of(columns.collect::<Result<_, _>>()?))
+    }
+
+    fn of(columns: Vec<(String, Field)>) -> Self {
+        Self { columns, clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
     }
 }
 

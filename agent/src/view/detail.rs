@@ -1,11 +1,12 @@
 //! What events other than syscalls say, as words and `key=value`.
 
-use agent_ebpf::kinds::{Kind, Ty};
+use agent_ebpf::kinds::{Kind, NO_CALL, Ty};
 use agent_ebpf::records::flags;
+use capture_format::ColumnView;
 
 use crate::filter::{Context, Value, values};
-use crate::model::{ChunkView, Rows, column, short_id};
-use crate::text::{escape, number};
+use crate::model::{CallColumns, ChunkView, Rows, column, short_id};
+use crate::text::{escape, number, units};
 
 /// Appends the name of the kind and what it says.
 pub(super) fn write_event(
@@ -33,7 +34,8 @@ pub(super) fn write_detail(
         Some(Kind::Exit) => exit(view, rows, row, out),
         Some(Kind::CgroupMkdir | Kind::CgroupRmdir | Kind::CgroupAttach) => cgroup(view, rows, row, out),
         Some(Kind::Loss) => loss(context, view, rows, row, out),
-        _ => columns(view, rows, row, out),
+        Some(Kind::Stall) => stall(context, view, rows, row, out),
+        _ => columns(context, view, rows, row, out),
     }
 }
 
@@ -82,30 +84,129 @@ pub(super) fn write_int(value: i128, out: &mut Vec<u8>) {
     number::decimal(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX), out);
 }
 
-/// All columns of the kind that not every kind has.
-fn columns(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+macro_rules! own {
+    ($kind:ident, $name:literal) => {
+        const { column(Kind::$kind, $name) }
+    };
+}
+
+/// All columns of the kind that not every kind has: durations and sizes with units, threads as `name(pid)`;
+/// what is not known, and what is empty, is left out.
+fn columns(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
     let mut scratch = Vec::new();
     for column in &rows.event.columns {
         let used = Some(column.index) == rows.event.time || Some(column.index) == rows.event.duration;
-        if column.common || used || (rows.event.kind.is_some() && column.ty.is_none()) {
+        let shown = rows.event.kind == Some(Kind::Sample) && column.ty == Some(Ty::Cgroup);
+        if column.common || used && rows.event.kind.is_none() || shown {
             continue;
         }
-        match values::stored_value(view, rows, row, column.index, column.ty, &mut scratch) {
-            Value::Int(value) if matches!(column.ty, Some(Ty::Bool)) => {
+        if rows.event.kind.is_some() && column.ty.is_none() {
+            continue;
+        }
+        let value = values::stored_value(view, rows, row, column.index, column.ty, &mut scratch);
+        match (value, column.ty) {
+            (Value::Int(value), Some(Ty::Bool)) => {
                 if value != 0 {
                     out.push(b' ');
                     out.extend_from_slice(column.name.as_bytes());
                 }
             }
-            value => pair(&column.name, value, out),
+            (Value::Bytes(b""), Some(_)) => {}
+            (Value::Int(value), Some(Ty::Duration | Ty::MaybeDuration)) => {
+                name(&column.name, out);
+                units::write_duration(u64::try_from(value).unwrap_or(0), out);
+            }
+            (Value::Int(value), Some(Ty::Size)) => {
+                name(&column.name, out);
+                out.extend_from_slice(units::size_text(u64::try_from(value).unwrap_or(0)).as_bytes());
+            }
+            (
+                Value::Bytes(text),
+                Some(
+                    Ty::Text | Ty::TaskState | Ty::Errno | Ty::Device | Ty::SockAddr | Ty::Stack | Ty::Signal,
+                ),
+            ) => {
+                name(&column.name, out);
+                escape::escape(text, escape::Place::Word, out);
+            }
+            (_, Some(Ty::Task)) => {
+                let Ok(ColumnView::Ref(_, refs)) = rows.table.column(column.index) else { continue };
+                let Some(task) = refs.get(row) else { continue };
+                if column.name == "next" || !super::text::is_nobody(view, *task) {
+                    name(&column.name, out);
+                    thread(context, view, rows, *task, out);
+                }
+            }
+            (value, _) => pair(&column.name, value, out),
         }
     }
 }
 
-macro_rules! own {
-    ($kind:ident, $name:literal) => {
-        const { column(Kind::$kind, $name) }
-    };
+fn name(name: &str, out: &mut Vec<u8>) {
+    out.push(b' ');
+    escape::escape(name.as_bytes(), escape::Place::Word, out);
+    out.push(b'=');
+}
+
+/// Appends `comm(pid)` or `comm(pid/tid)`, `idle` for the thread that runs when nobody else does, and the
+/// container if it is in one.
+fn thread(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, task: u32, out: &mut Vec<u8>) {
+    if super::text::is_nobody(view, task) {
+        out.extend_from_slice(if rows.event.kind == Some(Kind::Switch) { b"idle" } else { b"-" });
+        return;
+    }
+    super::text::write_task(view, task, out);
+    let cgroup = view.cgroup_of(task);
+    if cgroup.map(|c| view.cgroup(c)).is_some_and(|c| !c.container.is_empty()) {
+        out.push(b'@');
+        super::text::write_container(context, view, cgroup, out);
+    }
+}
+
+/// A thread that sleeps: for how long, in which call, where, for what.
+fn stall(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+    let text = |own: u16| rows.bytes(own, row).unwrap_or_default();
+    out.push(b' ');
+    escape::escape(text(own!(Stall, "phase")), escape::Place::Word, out);
+    out.push(b' ');
+    units::write_duration(rows.duration.get(row).copied().unwrap_or(0), out);
+    let columns = CallColumns::new(rows);
+    let key = columns.key(row);
+    if key != u64::from(NO_CALL) {
+        out.extend_from_slice(b" in ");
+        view.binding.calls.write_name(key, out);
+        out.push(b'(');
+        super::args::write_args(view.binding.calls.get(key), &columns, rows, row, out);
+        out.push(b')');
+    }
+    let words = [
+        ("wait", own!(Stall, "wait")),
+        ("dev", own!(Stall, "dev")),
+        ("dev_from", own!(Stall, "dev_from")),
+        ("workqueue", own!(Stall, "workqueue")),
+    ];
+    for (word, own) in words {
+        if !text(own).is_empty() {
+            name(word, out);
+            escape::escape(text(own), escape::Place::Word, out);
+        }
+    }
+    if let Some(waker) = rows.reference(own!(Stall, "waker"), row)
+        && !super::text::is_nobody(view, waker)
+    {
+        name("waker", out);
+        thread(context, view, rows, waker, out);
+    }
+    let mut lines = values::arguments(text(own!(Stall, "stack"))).peekable();
+    if lines.peek().is_some() {
+        name("stack", out);
+        for (i, line) in lines.enumerate() {
+            if i > 0 {
+                out.push(b';');
+            }
+            escape::escape(line, escape::Place::Word, out);
+        }
+    }
 }
 
 fn fork(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {

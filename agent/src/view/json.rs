@@ -1,16 +1,17 @@
 //! The JSON view: one object a line, keys as `ktape fields` names them; what an event does not have is
 //! absent. Strings are escaped by the rule of [`crate::text::escape`], then by JSON's.
 
-use agent_ebpf::kinds::{Kind, Ty};
+use agent_ebpf::kinds::{Kind, NO_CALL, Ty};
 
-use crate::filter::fields::MARKS;
+use crate::filter::fields::{MARKS, Part};
 use crate::filter::{Context, Field, Value, values};
-use crate::model::{CallColumns, ChunkView, Rows};
+use crate::model::{BoundColumn, CallColumns, ChunkView, Rows, column as schema_column};
 use crate::text::escape::{self, Place};
 use crate::text::number;
 use crate::text::time::ClockWriter;
 
-use super::{TaskCache, View, detail};
+use super::text::of_cgroup as is_of_cgroup;
+use super::{TaskCache, View, args, detail};
 
 /// The largest number that every JSON reader keeps exactly.
 const MAX_EXACT: i128 = 1 << 53;
@@ -116,16 +117,54 @@ impl JsonView {
         }
     }
 
+    /// What a thread or an address consists of.
+    fn parts(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+        (kind, ty, column): (Kind, Ty, &BoundColumn),
+        out: &mut Vec<u8>,
+    ) {
+        for part in Part::of(ty) {
+            let own = schema_column(kind, &column.name);
+            let value = values::part_value(context, view, rows, row, own, *part, &mut self.scratch);
+            let name = format!("{}.{}.{}", rows.event.name, column.name, part.name());
+            key_value(&name, value, out);
+        }
+    }
+
     /// The columns that only this kind has.
-    fn columns(&mut self, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+    fn columns(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) {
+        if rows.event.kind == Some(Kind::Stall) {
+            let columns = CallColumns::new(rows);
+            let key = columns.key(row);
+            if key != u64::from(NO_CALL) {
+                self.scratch.clear();
+                args::write_args(view.binding.calls.get(key), &columns, rows, row, &mut self.scratch);
+                key_value("stall.args", Value::Bytes(&self.scratch), out);
+            }
+        }
         let syscall = rows.event.kind == Some(Kind::Syscall);
         for column in &rows.event.columns {
             // What has a field of its own is not said twice.
             if column.common || (syscall && column.ty.is_some()) {
                 continue;
             }
+            if let (Some(kind), Some(ty)) = (rows.event.kind, column.ty) {
+                self.parts(context, view, rows, row, (kind, ty, column), out);
+            }
             let value = values::stored_value(view, rows, row, column.index, column.ty, &mut self.scratch);
-            if value == Value::Missing {
+            let is_empty = value == Value::Bytes(b"") && column.ty.is_some();
+            if value == Value::Missing || is_empty {
                 continue;
             }
             out.extend_from_slice(b",\"");
@@ -169,13 +208,13 @@ impl View for JsonView {
         key_value("evt.category", Value::Bytes(rows.event.name.as_bytes()), out);
         let name = values::value(context, view, rows, row, &Field::Type, &mut self.scratch);
         key_value("evt.type", name, out);
-        if let Some(cpu) = rows.cpu.get(row) {
-            key_value("evt.cpu", Value::Int(i128::from(*cpu)), out);
+        if let Some(cpu) = rows.cpu(row) {
+            key_value("evt.cpu", Value::Int(i128::from(cpu)), out);
         }
         let fields = &self.of_cgroup;
         let scratch = &mut self.scratch;
         match rows.task(row) {
-            Some(task) if rows.event.kind != Some(Kind::Loss) => {
+            Some(task) if !is_of_cgroup(rows.event.kind) => {
                 let piece = self.tasks.get(view, task, |out| {
                     for (name, field) in &OF_TASK {
                         key_value(name, values::task_value(view, task, field, scratch), out);
@@ -199,8 +238,11 @@ impl View for JsonView {
         }
         if rows.event.kind == Some(Kind::Syscall) {
             self.call(context, view, rows, row, out);
+        } else {
+            let lasted = values::value(context, view, rows, row, &Field::Latency, &mut self.scratch);
+            key_value("evt.latency", lasted, out);
         }
-        self.columns(view, rows, row, out);
+        self.columns(context, view, rows, row, out);
         let bits = rows.flags(row);
         for (bit, name, _) in MARKS {
             if bits & bit != 0 {

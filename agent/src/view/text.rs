@@ -1,7 +1,7 @@
 //! The text view. Columns are separated by one space: time, CPU, container (`-` for the host, `?` if
 //! unknown), `comm(pid)` or `comm(pid/tid)`, then the event.
 
-use agent_ebpf::kinds::Kind;
+use agent_ebpf::kinds::{Kind, SAMPLES};
 use agent_ebpf::records::flags;
 use jiff::tz::TimeZone;
 
@@ -41,13 +41,13 @@ impl View for TextView {
     ) {
         self.clock.write(view.wall(rows.start(row)), out);
         out.push(b' ');
-        match rows.cpu.get(row) {
-            Some(cpu) => number::decimal(*cpu, out),
+        match rows.cpu(row) {
+            Some(cpu) => number::decimal(cpu, out),
             None => out.push(b'-'),
         }
         out.push(b' ');
         match rows.task(row) {
-            Some(task) if rows.event.kind != Some(Kind::Loss) => {
+            Some(task) if !of_cgroup(rows.event.kind) => {
                 let piece = self.tasks.get(view, task, |out| {
                     write_container(context, view, view.cgroup_of(task), out);
                     out.push(b' ');
@@ -55,6 +55,9 @@ impl View for TextView {
                     out.push(b' ');
                 });
                 out.extend_from_slice(piece);
+            }
+            _ if rows.event.kind.is_some_and(|kind| SAMPLES.contains(&kind) && kind != Kind::Sample) => {
+                out.extend_from_slice(b"- - ");
             }
             _ => {
                 write_container(context, view, view.subject_cgroup(rows, row), out);
@@ -68,6 +71,11 @@ impl View for TextView {
         detail::write_unknown(view, rows, row, out);
         out.push(b'\n');
     }
+}
+
+/// Whether events of a kind are about a cgroup, or the host, and no thread.
+pub(super) fn of_cgroup(kind: Option<Kind>) -> bool {
+    kind.is_some_and(|kind| kind == Kind::Loss || SAMPLES.contains(&kind))
 }
 
 /// Appends the container's name, else its short id; `-` for the host, `?` if the cgroup is unknown.
@@ -92,8 +100,14 @@ pub(super) fn write_container(
     }
 }
 
+/// Whether a task stands for nobody: it is not known, or is the one that runs when nobody else does.
+pub(super) fn is_nobody(view: &ChunkView<'_>, task: u32) -> bool {
+    let row = view.task(task);
+    row.tid == 0 && row.process.map_or(0, |p| view.process(p).pid) == 0
+}
+
 /// Appends `comm(pid)` or `comm(pid/tid)`, `-` for an unknown task.
-fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
+pub(super) fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
     let row = view.task(task);
     let pid = row.process.map_or(0, |p| view.process(p).pid);
     if row.tid == 0 && pid == 0 {

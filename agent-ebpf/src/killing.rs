@@ -1,0 +1,301 @@
+//! Who kills whom: signals, and the kernel's choice when memory runs out.
+
+use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::Header;
+use agent_ebpf::records::killing::{Oom, Signal, cause, scope};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel_str};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::{self, LIFECYCLE, config};
+use crate::task::{Task, has, is_left_out, load, now, probe, probe_cgroup_id};
+
+/// Stands for a `siginfo` that says: from the current process, without more (`SEND_SIG_NOINFO`).
+const NO_INFO: u64 = 0;
+/// Stands for a `siginfo` that says: from the kernel (`SEND_SIG_PRIV`).
+const PRIVILEGED: u64 = 1;
+
+// Codes of `siginfo_t`, part of the kernel's ABI.
+const SI_USER: i32 = 0;
+const SI_QUEUE: i32 = -1;
+const SI_TIMER: i32 = -2;
+const SI_MESGQ: i32 = -3;
+const SI_ASYNCIO: i32 = -4;
+const SI_SIGIO: i32 = -5;
+const SI_TKILL: i32 = -6;
+
+// Signals with numbers that are the same on x86-64 and arm64.
+const SIGILL: u32 = 4;
+const SIGTRAP: u32 = 5;
+const SIGBUS: u32 = 7;
+const SIGFPE: u32 = 8;
+const SIGSEGV: u32 = 11;
+const SIGALRM: u32 = 14;
+const SIGCHLD: u32 = 17;
+const SIGURG: u32 = 23;
+const SIGVTALRM: u32 = 26;
+const SIGPROF: u32 = 27;
+const SIGIO: u32 = 29;
+const SIGSYS: u32 = 31;
+
+/// `signal:signal_generate` (sig, info, task, group, result).
+#[btf_tracepoint(function = "signal_generate")]
+pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let signal = ctx.arg::<u64>(0) as u32;
+    let info: *mut u8 = ctx.arg(1);
+    let target = Task(ctx.arg::<*mut u8>(2));
+    let group = ctx.arg::<u64>(3) as u32;
+    let result = ctx.arg::<u64>(4) as u32;
+
+    let (cause, known) = origin(signal, info);
+    let sender = Task::current();
+    let target_pid = target.pid();
+    if is_left_out(target_pid) && (!known || is_left_out(sender.pid())) {
+        return 0;
+    }
+    let target_cgroup = target.cgroup();
+    let cgroup = if known { sender.cgroup() } else { 0 };
+    if config!(filter_cgroups) != 0 && !maps::allowed(target_cgroup) && !(known && maps::allowed(cgroup)) {
+        return 0;
+    }
+    let Some(slot) = maps::reserve::<Signal>(&LIFECYCLE, Kind::Signal as u8, target_cgroup) else {
+        return 0;
+    };
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    let mut head = Header { time, cpu, kind: Kind::Signal as u8, ..Header::default() };
+    let mut uid = 0;
+    if known {
+        head = sender.header(Kind::Signal as u8, 0, 0, time, cgroup);
+        uid = sender.uid();
+    }
+    // SAFETY: reserved for this type.
+    unsafe {
+        slot.as_ptr().write(Signal {
+            head,
+            target_cgroup,
+            target_pid,
+            target_tid: target.tid(),
+            target_uid: target.uid(),
+            uid,
+            signal,
+            group: u32::from(group != 0),
+            result,
+            cause: u32::from(cause),
+            reserved: 0,
+        });
+    }
+    slot.submit();
+    0
+}
+
+/// Why, and whether the current task is who sends it: timers and network run on whatever was interrupted.
+#[inline(always)]
+fn origin(signal: u32, info: *mut u8) -> (u8, bool) {
+    let by_interrupt = signal == SIGIO || signal == SIGURG;
+    if info as u64 == NO_INFO {
+        return (cause::KERNEL, !by_interrupt);
+    }
+    if info as u64 == PRIVILEGED {
+        // Of setitimer and alarm; a process that sends these has an info.
+        return match signal {
+            SIGALRM | SIGVTALRM | SIGPROF => (cause::TIMER, false),
+            _ => (cause::KERNEL, !by_interrupt),
+        };
+    }
+    // Not a direct load: since 6.12 the verifier takes the argument for what may be no pointer, as indeed it may.
+    let code: i32 = probe(info, config!(offsets.siginfo_code));
+    match code {
+        SI_USER | SI_QUEUE => (cause::USER, true),
+        SI_TKILL => (cause::TKILL, true),
+        SI_TIMER => (cause::TIMER, false),
+        SI_MESGQ => (cause::KERNEL, true),
+        SI_ASYNCIO | SI_SIGIO => (cause::KERNEL, false),
+        // By rt_sigqueueinfo with a code of its own.
+        _ if code < 0 => (cause::OTHER, true),
+        _ => match signal {
+            SIGCHLD => (cause::CHILD, true),
+            SIGILL | SIGTRAP | SIGBUS | SIGFPE | SIGSEGV | SIGSYS => (cause::FAULT, true),
+            _ => (cause::KERNEL, !by_interrupt),
+        },
+    }
+}
+
+/// How many cgroups above a victim's are looked at.
+const LEVELS: u32 = 24;
+/// A counter is at its limit when less than this, and a thirty-second of the limit, is missing: the kernel charges in
+/// batches, and other CPUs free meanwhile.
+const SLACK_PAGES: u64 = 64;
+/// `PAGE_COUNTER_MAX`, whatever the size of a page.
+const NO_LIMIT: u64 = (i64::MAX as u64) >> 16;
+
+/// `oom:mark_victim` (task, uid), or (pid) before 6.8.
+#[btf_tracepoint(function = "mark_victim")]
+pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let trigger = Task::current();
+    let mut oom = Oom {
+        trigger_cgroup: trigger.cgroup(),
+        trigger_pid: trigger.pid(),
+        trigger_tid: trigger.tid(),
+        trigger_uid: trigger.uid(),
+        uid: u32::MAX,
+        ..Oom::default()
+    };
+    let limited;
+    if config!(oom_has_task) != 0 {
+        let victim = Task(ctx.arg::<*mut u8>(0));
+        oom.head = victim.header(Kind::Oom as u8, 0, 0, time, victim.cgroup());
+        oom.uid = victim.uid();
+        measure(victim, &mut oom);
+        limited = find_limit(victim);
+        oom.limited = id_of(limited.memcg, victim);
+    } else {
+        // All that the kernel tells is the number; the agent knows the rest.
+        // SAFETY: no arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+        let pid = ctx.arg::<u64>(0) as u32;
+        oom.head = Header { time, pid, tid: pid, cpu, kind: Kind::Oom as u8, ..Header::default() };
+        // Whoever asks for the memory is below the limit, too.
+        limited = find_limit(trigger);
+        oom.limited = id_of(limited.memcg, trigger);
+    }
+    if !limited.memcg.is_null() {
+        oom.scope = scope::CGROUP;
+        oom.memory = limited.usage;
+        oom.limit = limited.max;
+        oom.limited_known = 1;
+    } else if limited.searched {
+        oom.scope = scope::HOST;
+    }
+    if config!(filter_cgroups) != 0
+        && !maps::allowed(oom.head.cgroup)
+        && !maps::allowed(oom.trigger_cgroup)
+        && !maps::allowed(oom.limited)
+    {
+        return 0;
+    }
+    let Some(slot) = maps::reserve::<Oom>(&LIFECYCLE, Kind::Oom as u8, oom.head.cgroup) else {
+        return 0;
+    };
+    // SAFETY: reserved for this type.
+    unsafe { slot.as_ptr().write(oom) };
+    slot.submit();
+    0
+}
+
+/// What the victim has, as the kernel's own message tells it.
+#[inline(always)]
+fn measure(victim: Task, oom: &mut Oom) {
+    let signal: *mut u8 = load(victim.0, config!(offsets.task_signal));
+    oom.score_adj = i32::from(load::<i16>(signal, config!(offsets.signal_score_adj)));
+    let mm: *mut u8 = load(victim.0, config!(offsets.task_mm));
+    let rss = config!(offsets.mm_rss);
+    if mm.is_null() || !has(rss) || config!(rss_stride) == 0 {
+        return;
+    }
+    let count = |index: u32| probe::<i64>(mm, rss + index * config!(rss_stride) + config!(rss_count));
+    oom.pages = [count(0), count(1), count(2), count(3)];
+    oom.page_tables = probe(mm, config!(offsets.mm_pgtables));
+    oom.counted = 1;
+}
+
+/// A memory cgroup, at its limit.
+struct Limit {
+    /// Null if none is.
+    memcg: *mut u8,
+    usage: u64,
+    max: u64,
+    /// Whether the cgroups above the task could be looked at.
+    searched: bool,
+}
+
+/// Looks for the limit that somebody is being killed for: the kernel marks all cgroups below it meanwhile, so it is
+/// the highest one with a mark; without marks, the first that is full.
+#[inline(always)]
+fn find_limit(task: Task) -> Limit {
+    let mut found = Limit { memcg: core::ptr::null_mut(), usage: 0, max: 0, searched: false };
+    let subsys = config!(memory_subsys);
+    if subsys == 0 || !has(config!(offsets.memcg_usage)) || !has(config!(offsets.memcg_max)) {
+        return found;
+    }
+    let set: *mut u8 = load(task.0, config!(offsets.task_cgroups));
+    let mut css: *mut u8 = probe(set, config!(offsets.css_set_subsys) + (subsys - 1) * 8);
+    let mut marked = false;
+    let mut full = false;
+    for _ in 0..LEVELS {
+        if css.is_null() {
+            break;
+        }
+        found.searched = true;
+        let memcg = css.wrapping_sub(config!(offsets.memcg_css) as usize);
+        let under = has(config!(offsets.memcg_under_oom))
+            && probe::<u32>(memcg, config!(offsets.memcg_under_oom)) != 0;
+        let usage: u64 = probe(memcg, config!(offsets.memcg_usage));
+        let max: u64 = probe(memcg, config!(offsets.memcg_max));
+        let is_full = max < NO_LIMIT && usage + SLACK_PAGES + (max >> 5) >= max;
+        if under || (is_full && !marked && !full) {
+            found.memcg = memcg;
+            found.usage = usage;
+            found.max = max;
+        }
+        marked |= under;
+        full |= is_full;
+        css = probe(css, config!(offsets.css_parent));
+    }
+    found
+}
+
+/// The id of a memory cgroup in the chosen hierarchy: its own, or that of the cgroup which lies at the same place above
+/// the task there, and has the same name. 0 if there is none.
+#[inline(always)]
+fn id_of(memcg: *mut u8, task: Task) -> u64 {
+    if memcg.is_null() {
+        return 0;
+    }
+    let cgroup: *mut u8 = probe(memcg, config!(offsets.memcg_css) + config!(offsets.css_cgroup));
+    let root: *mut u8 = probe(cgroup, config!(offsets.cgroup_root));
+    if probe::<u32>(root, config!(offsets.root_hierarchy)) == config!(hierarchy) {
+        return probe_cgroup_id(cgroup);
+    }
+    if !has(config!(offsets.cgroup_level)) || !has(config!(offsets.cgroup_self)) {
+        return 0;
+    }
+    let set: *mut u8 = load(task.0, config!(offsets.task_cgroups));
+    let mut other: *mut u8 = if config!(cgroup_subsys) == 0 {
+        probe(set, config!(offsets.css_set_dfl))
+    } else {
+        let css: *mut u8 = probe(set, config!(offsets.css_set_subsys) + (config!(cgroup_subsys) - 1) * 8);
+        probe(css, config!(offsets.css_cgroup))
+    };
+    let level: i32 = probe(cgroup, config!(offsets.cgroup_level));
+    for _ in 0..LEVELS {
+        if other.is_null() || probe::<i32>(other, config!(offsets.cgroup_level)) <= level {
+            break;
+        }
+        let css: *mut u8 = probe(other, config!(offsets.cgroup_self) + config!(offsets.css_parent));
+        if css.is_null() {
+            return 0;
+        }
+        other = probe(css, config!(offsets.css_cgroup));
+    }
+    if other.is_null()
+        || probe::<i32>(other, config!(offsets.cgroup_level)) != level
+        || name_of(other) != name_of(cgroup)
+    {
+        return 0;
+    }
+    probe_cgroup_id(other)
+}
+
+/// The start of a cgroup's name.
+#[inline(always)]
+fn name_of(cgroup: *mut u8) -> [u64; 8] {
+    let mut name = [0u64; 8];
+    let kn: *mut u8 = probe(cgroup, config!(offsets.cgroup_kn));
+    let text: *mut u8 = probe(kn, config!(offsets.kn_name));
+    // SAFETY: 64 bytes; the helper checks the source.
+    unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), 64, text.cast()) };
+    name
+}

@@ -1,0 +1,295 @@
+//! TCP sockets. Most changes of state happen in an interrupt, on whatever was running: whose socket it is
+//! follows from those that a process makes itself, and is kept by the socket's address until its end.
+
+use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::net::{Net, SockInfo, role, sock_flags, tcp};
+use agent_ebpf::records::{Header, task_flags};
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::{self, FLOOD, SOCKETS, config};
+use crate::task::{Task, cgroup_id, has, is_left_out, load, now, probe, probe_cgroup_id};
+
+const IPPROTO_TCP: u16 = 6;
+const AF_INET6: u16 = 10;
+/// This side sends no more (`SEND_SHUTDOWN`).
+const SEND_SHUTDOWN: u8 = 2;
+/// The other side sends no more: its FIN was received (`SOCK_DONE`).
+const SOCK_DONE_BIT: u64 = 1 << 1;
+
+/// `sock:inet_sock_set_state` (sk, oldstate, newstate).
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
+    let time = now();
+    let sk: *mut u8 = ctx.arg(0);
+    if load::<u16>(sk, config!(offsets.sk_protocol)) != IPPROTO_TCP {
+        return 0;
+    }
+    let old = ctx.arg::<u64>(1) as u32;
+    let new = ctx.arg::<u64>(2) as u32;
+    let key = sk as u64;
+    if old == tcp::LISTEN && new == tcp::SYN_RECV {
+        // No socket has changed its state: a new one is being copied from the listener, and has neither its
+        // addresses nor its number yet. The change that follows at once is the connection's first.
+        let info = SockInfo { birth: time, cgroup: cgroup_of(sk), role: role::SERVER, ..SockInfo::default() };
+        keep(key, &info);
+        return 0;
+    }
+    let mut info = SockInfo::default();
+    let begins = new == tcp::SYN_SENT || new == tcp::LISTEN;
+    if begins {
+        info.birth = time;
+        info.role = if new == tcp::LISTEN { role::LISTENER } else { role::CLIENT };
+    } else if let Some(known) = SOCKETS.get_ptr(key) {
+        // SAFETY: a live value of the map.
+        info = unsafe { *known };
+    }
+    if info.role == role::UNKNOWN {
+        // It was there before the capture; some changes say it all the same.
+        info.role = match old {
+            tcp::LISTEN => role::LISTENER,
+            tcp::SYN_SENT => role::CLIENT,
+            tcp::SYN_RECV => role::SERVER,
+            _ => role::UNKNOWN,
+        };
+    }
+    let by_process = is_made_by_process(sk, old, new);
+    if by_process {
+        own(&mut info, Task::current(), None);
+    } else if info.flags & sock_flags::OWNED == 0 {
+        info.cgroup = cgroup_of(sk);
+        info.uid = load(sk, config!(offsets.sk_uid));
+    }
+    if new == tcp::CLOSE {
+        // It may be gone already.
+        let _ = SOCKETS.remove(key);
+    } else if by_process {
+        keep(key, &info);
+    }
+    if info.flags & sock_flags::EXCLUDED != 0
+        || config!(tree_pid) != 0 && info.flags & sock_flags::TREE == 0
+        || config!(filter_cgroups) != 0 && !maps::allowed(info.cgroup)
+    {
+        return 0;
+    }
+    emit(sk, &info, old, new, time);
+    0
+}
+
+#[inline(always)]
+fn keep(key: u64, info: &SockInfo) {
+    // A socket that is not kept is one that nothing is known of.
+    let _ = SOCKETS.insert(key, *info, u64::from(BPF_ANY));
+}
+
+/// Whether the process that causes this change is the current one: nothing but its calls makes these changes.
+#[inline(always)]
+fn is_made_by_process(sk: *mut u8, old: u32, new: u32) -> bool {
+    match new {
+        tcp::SYN_SENT | tcp::LISTEN | tcp::FIN_WAIT1 | tcp::LAST_ACK => true,
+        // From an open connection straight to the end: closed with unread data or without lingering, or
+        // reset by the other side. The former has shut its own side down first.
+        tcp::CLOSE => {
+            old == tcp::LISTEN
+                || (old == tcp::ESTABLISHED || old == tcp::CLOSE_WAIT)
+                    && has(config!(offsets.sk_shutdown))
+                    && load::<u8>(sk, config!(offsets.sk_shutdown)) & SEND_SHUTDOWN != 0
+        }
+        _ => false,
+    }
+}
+
+/// Notes a socket's user.
+#[inline(always)]
+fn own(info: &mut SockInfo, task: Task, cgroup: Option<u64>) {
+    // A kernel thread may close for a process that has passed it on.
+    if info.flags & sock_flags::OWNED != 0 && task.is_kthread() {
+        return;
+    }
+    info.pid = task.pid();
+    info.tid = task.tid();
+    info.uid = task.uid();
+    info.cgroup = match cgroup {
+        Some(cgroup) => cgroup,
+        None => task.cgroup(),
+    };
+    info.flags = sock_flags::OWNED;
+    if is_left_out(info.pid) {
+        info.flags |= sock_flags::EXCLUDED;
+    }
+    if config!(tree_pid) != 0 || config!(reader_pids[0]) != 0 {
+        // SAFETY: the current task.
+        let state = unsafe { maps::state(task.0, false) };
+        if !state.is_null() {
+            // SAFETY: not null.
+            let bits = unsafe { (*state).flags };
+            if bits & task_flags::TREE != 0 {
+                info.flags |= sock_flags::TREE;
+            }
+            if bits & task_flags::EXCLUDED != 0 {
+                info.flags |= sock_flags::EXCLUDED;
+            }
+        }
+    }
+}
+
+/// The current task has got a connection: `fd` is what its accept returned.
+#[inline(always)]
+pub fn accepted(task: Task, fd: i64, cgroup: u64) {
+    let files: *mut u8 = load(task.0, config!(offsets.task_files));
+    let table: *mut u8 = probe(files, config!(offsets.files_fdt));
+    let array: *mut u8 = probe(table, config!(offsets.fdt_fd));
+    let file: *mut u8 = probe(array.wrapping_add(fd as usize * size_of::<usize>()), 0);
+    let socket: *mut u8 = probe(file, config!(offsets.file_private));
+    let sk: u64 = probe(socket, config!(offsets.socket_sk));
+    // Only an address that is known as that of a TCP socket without a user is believed: another thread may
+    // have closed the file meanwhile.
+    if let Some(known) = SOCKETS.get_ptr_mut(sk) {
+        // SAFETY: a live value of the map; a change of state at this moment has no user to note.
+        let info = unsafe { &mut *known };
+        if info.flags & sock_flags::OWNED == 0 {
+            own(info, task, Some(cgroup));
+        }
+    }
+}
+
+/// The cgroup that a socket was made in, 0 if it is not of the chosen hierarchy.
+#[inline(always)]
+fn cgroup_of(sk: *mut u8) -> u64 {
+    if config!(hierarchy) != 0 {
+        return 0;
+    }
+    if has(config!(offsets.sk_cgroup)) {
+        let cgroup: *mut u8 = load(sk, config!(offsets.sk_cgroup));
+        return if cgroup.is_null() { 0 } else { cgroup_id(cgroup) };
+    }
+    if has(config!(offsets.sk_cgroup_val)) {
+        let value: u64 = load(sk, config!(offsets.sk_cgroup_val));
+        // Bit 0: numbers of net_cls and net_prio.
+        if value != 0 && value & 1 == 0 {
+            return probe_cgroup_id(value as *mut u8);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
+    let Some(slot) = maps::reserve::<Net>(&FLOOD, Kind::Net as u8, info.cgroup) else {
+        return;
+    };
+    let record = slot.as_ptr();
+    // SAFETY: the socket is an argument of the hook.
+    let full: *mut u8 = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast();
+    let mut counters = Counters::default();
+    let mut local_port: u16 = load(sk, config!(offsets.sk_num));
+    if !full.is_null() {
+        if local_port == 0 {
+            // Given up already, but still written down.
+            local_port = u16::from_be(load(full, config!(offsets.inet_sport)));
+        }
+        if new == tcp::CLOSE && info.role != role::LISTENER {
+            counters = Counters::read(sk, full, info, old);
+        }
+    }
+    let sock = if config!(socket_cookie) != 0 {
+        // SAFETY: the socket is an argument of the hook.
+        unsafe { bpf_get_socket_cookie(sk.cast()) }
+    } else {
+        // Not the address itself, which is nobody's business.
+        (sk as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8
+    };
+    let net: *mut u8 = load(sk, config!(offsets.sk_net));
+    let family: u16 = load(sk, config!(offsets.sk_family));
+    let (mut local, mut remote) = ([0u32; 4], [0u32; 4]);
+    if family == AF_INET6 && has(config!(offsets.sk_v6_saddr)) {
+        local = words(sk, config!(offsets.sk_v6_saddr));
+        remote = words(sk, config!(offsets.sk_v6_daddr));
+    } else {
+        local[0] = load(sk, config!(offsets.sk_saddr));
+        remote[0] = load(sk, config!(offsets.sk_daddr));
+    }
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
+    let head = Header {
+        time,
+        cgroup: info.cgroup,
+        pid: info.pid,
+        tid: info.tid,
+        flags: 0,
+        cpu,
+        kind: Kind::Net as u8,
+        class: 0,
+    };
+    // SAFETY: reserved for this type.
+    unsafe {
+        record.write(Net {
+            head,
+            sock,
+            birth: info.birth,
+            sent: counters.sent,
+            received: counters.received,
+            local,
+            remote,
+            netns: if has(config!(offsets.net_inum)) { load(net, config!(offsets.net_inum)) } else { 0 },
+            uid: info.uid,
+            retrans: counters.retrans,
+            scope: load(sk, config!(offsets.sk_bound)),
+            family,
+            local_port,
+            remote_port: u16::from_be(load(sk, config!(offsets.sk_dport))),
+            old: old as u8,
+            new: new as u8,
+            role: info.role,
+            counted: counters.counted,
+        });
+    }
+    slot.submit();
+}
+
+#[inline(always)]
+fn words(base: *mut u8, offset: u32) -> [u32; 4] {
+    [load(base, offset), load(base, offset + 4), load(base, offset + 8), load(base, offset + 12)]
+}
+
+#[derive(Default)]
+struct Counters {
+    sent: u64,
+    received: u64,
+    retrans: u32,
+    counted: u32,
+}
+
+impl Counters {
+    /// The kernel counts sequence numbers, of which SYN and FIN take one each.
+    #[inline(always)]
+    fn read(sk: *mut u8, full: *mut u8, info: &SockInfo, old: u32) -> Self {
+        let mut sent: u64 = load(full, config!(offsets.tcp_bytes_acked));
+        let mut received: u64 = load(full, config!(offsets.tcp_bytes_received));
+        let fin_sent = matches!(old, tcp::FIN_WAIT1 | tcp::FIN_WAIT2 | tcp::CLOSING | tcp::LAST_ACK);
+        let all_acked = load::<u32>(full, config!(offsets.tcp_snd_una))
+            == load::<u32>(full, config!(offsets.tcp_write_seq));
+        if fin_sent && all_acked && sent > 0 {
+            sent -= 1;
+        }
+        if info.role == role::CLIENT {
+            sent = sent.saturating_sub(1);
+        } else if info.role == role::UNKNOWN
+            && has(config!(offsets.tcp_bytes_sent))
+            && has(config!(offsets.tcp_bytes_retrans))
+        {
+            // It may have been a client: more cannot have been acknowledged than was sent.
+            let most = load::<u64>(full, config!(offsets.tcp_bytes_sent))
+                .wrapping_sub(load::<u64>(full, config!(offsets.tcp_bytes_retrans)));
+            if sent == most.wrapping_add(1) {
+                sent = most;
+            }
+        }
+        if load::<u64>(sk, config!(offsets.sk_flags)) & SOCK_DONE_BIT != 0 && received > 0 {
+            received -= 1;
+        }
+        Self { sent, received, retrans: load(full, config!(offsets.tcp_total_retrans)), counted: 1 }
+    }
+}

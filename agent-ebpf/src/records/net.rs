@@ -1,0 +1,116 @@
+//! TCP sockets.
+
+use super::Header;
+
+/// The states of a TCP socket, as the kernel numbers them (`include/net/tcp_states.h`, part of its ABI).
+pub mod tcp {
+    /// Data flows.
+    pub const ESTABLISHED: u32 = 1;
+    /// `connect` has asked.
+    pub const SYN_SENT: u32 = 2;
+    /// Asked, and has answered.
+    pub const SYN_RECV: u32 = 3;
+    /// This side has said that it sends no more.
+    pub const FIN_WAIT1: u32 = 4;
+    /// The other side has acknowledged that.
+    pub const FIN_WAIT2: u32 = 5;
+    /// No socket.
+    pub const CLOSE: u32 = 7;
+    /// The other side has said that it sends no more.
+    pub const CLOSE_WAIT: u32 = 8;
+    /// Both sides have said so, the other one first.
+    pub const LAST_ACK: u32 = 9;
+    /// Waits for connections.
+    pub const LISTEN: u32 = 10;
+    /// Both sides have said so at once.
+    pub const CLOSING: u32 = 11;
+}
+
+/// Which part a socket plays ([`Net::role`]).
+pub mod role {
+    /// Not known: it was there before the capture.
+    pub const UNKNOWN: u32 = 0;
+    /// It connected.
+    pub const CLIENT: u32 = 1;
+    /// It was accepted, or is about to be.
+    pub const SERVER: u32 = 2;
+    /// It waits for connections.
+    pub const LISTENER: u32 = 3;
+}
+
+/// A TCP socket's change of state. The header's subject is the socket's user, 0 where nobody is known. 136 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Net {
+    /// Common part.
+    pub head: Header,
+    /// A number that all events of the socket share: its cookie.
+    pub sock: u64,
+    /// When it began to connect, to listen, or came from a listener, ns of CLOCK_BOOTTIME; 0: not known.
+    pub birth: u64,
+    /// At its end: what the other side has acknowledged, in bytes.
+    pub sent: u64,
+    /// At its end: bytes received.
+    pub received: u64,
+    /// The address of this side; IPv4 in the first word.
+    pub local: [u32; 4],
+    /// The address of the other side.
+    pub remote: [u32; 4],
+    /// The network namespace's inode, 0 if not known.
+    pub netns: u32,
+    /// The socket's user id.
+    pub uid: u32,
+    /// At its end: segments sent again.
+    pub retrans: u32,
+    /// The interface that link-local addresses belong to.
+    pub scope: u32,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u16,
+    /// The port of this side; 0 if none is chosen yet.
+    pub local_port: u16,
+    /// The port of the other side; 0 if there is none.
+    pub remote_port: u16,
+    /// One of [`tcp`].
+    pub old: u8,
+    /// One of [`tcp`].
+    pub new: u8,
+    /// One of [`role`].
+    pub role: u32,
+    /// 1 if the counters are known.
+    pub counted: u32,
+}
+
+/// What is kept of a socket while it lives. 40 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SockInfo {
+    /// As in [`Net`].
+    pub birth: u64,
+    /// The cgroup of its user.
+    pub cgroup: u64,
+    /// Its user's process.
+    pub pid: u32,
+    /// The thread that connected, listened, accepted or closed.
+    pub tid: u32,
+    /// The user id.
+    pub uid: u32,
+    /// One of [`role`].
+    pub role: u32,
+    /// Bits of [`sock_flags`].
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Bits of [`SockInfo::flags`].
+pub mod sock_flags {
+    /// Its user is known.
+    pub const OWNED: u32 = 1 << 0;
+    /// It is the recorder's.
+    pub const EXCLUDED: u32 = 1 << 1;
+    /// Its user belongs to the recorded command.
+    pub const TREE: u32 = 1 << 2;
+}
+
+const _: () = assert!(size_of::<Net>() == 32 + 32 + 32 + 16 + 8 + 8);
+const _: () = assert!(size_of::<SockInfo>() == 40);

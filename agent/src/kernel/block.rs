@@ -1,0 +1,107 @@
+//! What only the running kernel knows of block requests: how it names operations and flags, and which requests are
+//! under way.
+
+use agent_ebpf::config::Config;
+use agent_ebpf::records::Header;
+use agent_ebpf::records::block::{Bio, Block, Request, origin};
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, MapData};
+
+use super::btf::Btf;
+
+/// `RQF_FLUSH_SEQ` of kernels where it is a macro (before 6.11).
+const FLUSH_SEQ_BIT: u32 = 4;
+/// `REQ_OP_DRV_IN` of kernels that do not tell.
+const OP_DRIVER: u32 = 34;
+/// Bios and requests that may be under way at a time: at least so many, and so many for each CPU.
+const ENTRIES_LEAST: u32 = 16_384;
+const ENTRIES_PER_CPU: u32 = 2048;
+
+/// The kernel's names for what is in a request's `cmd_flags`.
+#[derive(Clone, Debug, Default)]
+pub struct RequestNames {
+    /// Operations: the lower 8 bits, and the name without `REQ_OP_`.
+    pub ops: Vec<(u32, String)>,
+    /// Flags: the number of the bit, and the name without `__REQ_`.
+    pub flags: Vec<(u32, String)>,
+}
+
+impl RequestNames {
+    /// From the kernel's types.
+    pub(super) fn of(kernel: &Btf) -> Self {
+        let strip = |list: Vec<(String, u32)>, prefix: &str| -> Vec<(u32, String)> {
+            let names = list.into_iter();
+            names
+                .filter_map(|(name, value)| name.strip_prefix(prefix).map(|name| (value, name.to_owned())))
+                .collect()
+        };
+        // Named `req_opf` before 6.0.
+        let ops = kernel.enumerators("req_op").or_else(|| kernel.enumerators("req_opf")).unwrap_or_default();
+        let flags = kernel.enumerators("req_flag_bits").unwrap_or_default();
+        Self { ops: strip(ops, "REQ_OP_"), flags: strip(flags, "__REQ_") }
+    }
+}
+
+/// Tells the kernel side how this kernel's block layer differs from others.
+pub(super) fn set_config(config: &mut Config, kernel: &Btf) {
+    config.block_has_queue = u32::from(kernel.tracepoint_args("block_rq_issue") == Some(2));
+    let bit = kernel.enum_value("rqf_flags", "__RQF_FLUSH_SEQ").unwrap_or(FLUSH_SEQ_BIT);
+    config.block_flush_seq = 1 << bit;
+    let driver = |name| kernel.enum_value(name, "REQ_OP_DRV_IN");
+    config.block_op_driver = driver("req_op").or_else(|| driver("req_opf")).unwrap_or(OP_DRIVER);
+}
+
+/// How many entries the maps of what is under way need: none if nobody wants to know.
+pub(super) fn entries(wanted: bool, cpus: u32) -> u32 {
+    if wanted { ENTRIES_LEAST.max(cpus * ENTRIES_PER_CPU) } else { 1 }
+}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodBio(Bio);
+
+// SAFETY: `Bio` is repr(C), made of integers, without padding (checked at its definition).
+unsafe impl aya::Pod for PodBio {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodRequest(Request);
+
+// SAFETY: `Request` is repr(C), made of integers, without padding (checked at its definition).
+unsafe impl aya::Pod for PodRequest {}
+
+/// What began until `now` and has not ended, as records with that time; bios that wait for a request among them, with
+/// no issue. Only when the hooks are gone does it stand still.
+pub(super) fn in_flight(ebpf: &Ebpf, now: u64) -> Vec<Block> {
+    let mut found = Vec::new();
+    let mut add = |request: Request| {
+        let who = &request.origin;
+        if who.bits & origin::EXCLUDED == 0 && who.first <= now {
+            let head =
+                Header { time: now, cgroup: who.cgroup, pid: who.pid, tid: who.tid, ..Header::default() };
+            found.push(Block { head, request });
+        }
+    };
+    if let Some(requests) = map::<PodRequest>(ebpf, "BLOCK_REQUESTS") {
+        requests.iter().flatten().for_each(|(_, request)| add(request.0));
+    }
+    if let Some(bios) = map::<PodBio>(ebpf, "BLOCK_BIOS") {
+        for (_, PodBio(bio)) in bios.iter().flatten() {
+            add(Request {
+                origin: bio.origin,
+                sector: bio.sector,
+                bytes: bio.bytes,
+                devno: bio.devno,
+                bios: 1,
+                ..Request::default()
+            });
+        }
+    }
+    found.sort_by_key(|block| block.request.origin.first);
+    found
+}
+
+fn map<'a, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Option<HashMap<&'a MapData, u64, V>> {
+    let map: &Map = ebpf.map(name)?;
+    map.try_into().ok()
+}

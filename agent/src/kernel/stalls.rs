@@ -1,0 +1,175 @@
+//! The iterator that looks for stalled threads, run again and again by a thread of its own: neither the drain nor
+//! anything of the threads in trouble can hold it up.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use agent_ebpf::records::stall::{StallBody, StallHead, Wake, what};
+use aya::maps::{HashMap, MapData};
+
+/// `BPF_LINK_CREATE` of bpf(2).
+const LINK_CREATE: libc::c_int = 28;
+/// `BPF_ITER_CREATE` of bpf(2).
+const ITER_CREATE: libc::c_int = 33;
+/// `BPF_TRACE_ITER`.
+const TRACE_ITER: u32 = 28;
+
+#[repr(C)]
+struct LinkAttr {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    info: u64,
+    info_len: u32,
+    reserved: u32,
+}
+
+#[repr(C)]
+struct IterAttr {
+    link: u32,
+    flags: u32,
+}
+
+/// A value of the map of wakers.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct PodWake(Wake);
+
+// SAFETY: `Wake` is repr(C), made of integers, without padding (checked at its definition).
+unsafe impl aya::Pod for PodWake {}
+
+/// A thread that the iterator wrote about.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Who, since when.
+    pub head: StallHead,
+    /// Where, if it is to be told.
+    pub body: Option<Box<StallBody>>,
+}
+
+/// Runs the iterator.
+pub struct StallScanner {
+    link: OwnedFd,
+    wakes: HashMap<MapData, u32, PodWake>,
+    bytes: Vec<u8>,
+}
+
+impl StallScanner {
+    /// For a loaded iterator program.
+    pub(super) fn new(program: BorrowedFd<'_>, wakes: HashMap<MapData, u32, PodWake>) -> io::Result<Self> {
+        let mut attr = LinkAttr {
+            program: program.as_raw_fd() as u32,
+            target: 0,
+            attach_type: TRACE_ITER,
+            flags: 0,
+            info: 0,
+            info_len: 0,
+            reserved: 0,
+        };
+        // SAFETY: the attribute is a struct as the command wants it, without pointers.
+        let link = unsafe { bpf(LINK_CREATE, &mut attr) }?;
+        Ok(Self { link, wakes, bytes: Vec::new() })
+    }
+
+    /// Looks at all threads once.
+    ///
+    /// # Errors
+    /// The iterator could not be made or read.
+    pub fn scan(&mut self) -> io::Result<Vec<Seen>> {
+        let mut attr = IterAttr { link: self.link.as_raw_fd() as u32, flags: 0 };
+        // SAFETY: as above.
+        let mut file = File::from(unsafe { bpf(ITER_CREATE, &mut attr) }?);
+        self.bytes.clear();
+        let mut buffer = [0; 8192];
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let seen = parse(&self.bytes);
+        // Many stalled threads are rare: their room is given back.
+        self.bytes.shrink_to(1 << 16);
+        Ok(seen)
+    }
+
+    /// Who woke this thread, if that was kept; forgotten afterwards.
+    pub fn take_wake(&mut self, tid: u32, start: u64) -> Option<Wake> {
+        let PodWake(wake) = self.wakes.get(&tid, 0).ok()?;
+        // It may be gone already.
+        let _ = self.wakes.remove(&tid);
+        (wake.start == start).then_some(wake)
+    }
+}
+
+/// A command of bpf(2) that makes a file descriptor.
+///
+/// # Safety
+///
+/// `attr` is what the command expects.
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: by contract; the kernel reads `size_of::<T>()` bytes.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+fn parse(mut bytes: &[u8]) -> Vec<Seen> {
+    let mut all = Vec::new();
+    while bytes.len() >= size_of::<StallHead>() {
+        // SAFETY: enough bytes for the struct, which is made of integers alone; no alignment needed.
+        let head = unsafe { bytes.as_ptr().cast::<StallHead>().read_unaligned() };
+        bytes = &bytes[size_of::<StallHead>()..];
+        let mut body = None;
+        if head.what == what::TELL {
+            if bytes.len() < size_of::<StallBody>() {
+                break;
+            }
+            // SAFETY: as above.
+            body = Some(Box::new(unsafe { bytes.as_ptr().cast::<StallBody>().read_unaligned() }));
+            bytes = &bytes[size_of::<StallBody>()..];
+        }
+        all.push(Seen { head, body });
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(what: u32, tid: u32) -> StallHead {
+        StallHead { what, tid, ..StallHead::default() }
+    }
+
+    fn bytes_of<T>(value: &T) -> &[u8] {
+        // SAFETY: a struct of integers without padding.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }
+    }
+
+    #[test]
+    fn heads_with_and_without_bodies() {
+        // SAFETY: a struct of integers, for which all zeroes is a value.
+        let mut body: StallBody = unsafe { std::mem::zeroed() };
+        body.depth = 7;
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(bytes_of(&head(what::SLEEPS, 1)));
+        bytes.extend_from_slice(bytes_of(&head(what::TELL, 2)));
+        bytes.extend_from_slice(bytes_of(&body));
+        bytes.extend_from_slice(bytes_of(&head(what::WOKEN, 3)));
+        let seen = parse(&bytes);
+        assert_eq!(seen.iter().map(|seen| seen.head.tid).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(seen[1].body.as_ref().map(|body| body.depth), Some(7));
+        // What is cut is left out.
+        assert_eq!(parse(&bytes[..bytes.len() - 1]).len(), 2);
+        assert_eq!(parse(&bytes[..48 + 48 + 100]).len(), 1);
+        assert!(parse(&[]).is_empty());
+    }
+}

@@ -1,0 +1,82 @@
+//! Loading the programs: the verifier's walk through them is most of the time that a start takes, and it can
+//! walk through several at once.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use aya::programs::{Program, ProgramError};
+use aya::{Btf, Ebpf};
+
+use super::load::LoadError;
+
+/// A program of the object and how it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A hook: attaches to the tracepoint of its own name.
+    Hook(&'static str),
+    /// An iterator, of tasks.
+    TaskIterator(&'static str),
+}
+
+impl Wanted {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hook(name) | Self::TaskIterator(name) => name,
+        }
+    }
+}
+
+/// Loads these programs, on as many threads as there are CPUs. Returns how long each took.
+pub(super) fn load(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    wanted: &[Wanted],
+) -> Result<Vec<(&'static str, Duration)>, LoadError> {
+    for program in wanted {
+        if ebpf.program(program.name()).is_none() {
+            return Err(LoadError::Missing(program.name()));
+        }
+    }
+    let programs = ebpf.programs_mut().filter_map(|(name, program)| {
+        wanted.iter().find(|wanted| wanted.name() == name).map(|wanted| (*wanted, program))
+    });
+    let mut programs: Vec<(Wanted, &mut Program)> = programs.collect();
+    // Taken from the end, so that the first, the large ones of the table's end, begin first.
+    programs.sort_by_key(|(program, _)| wanted.iter().position(|other| other == program));
+    let queue = Mutex::new(programs);
+    let results = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+    let work = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            let Some((wanted, program)) = next else { break };
+            let started = Instant::now();
+            let result = load_one(wanted, program, btf);
+            let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            results.push((wanted, result, started.elapsed()));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.sort_by_key(|(program, ..)| wanted.iter().position(|other| other == program));
+    let mut times = Vec::new();
+    for (wanted, result, took) in results {
+        let name = wanted.name();
+        result.map_err(|source| LoadError::Program { name, source })?;
+        times.push((name, took));
+    }
+    Ok(times)
+}
+
+fn load_one(wanted: Wanted, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
+    match (wanted, program) {
+        (Wanted::Hook(name), Program::BtfTracePoint(program)) => program.load(name, btf),
+        (Wanted::TaskIterator(_), Program::Iter(program)) => program.load("task", btf),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}

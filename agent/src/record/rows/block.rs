@@ -1,0 +1,333 @@
+//! Block requests.
+
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
+use agent_ebpf::kinds::{Kind, UNKNOWN};
+use agent_ebpf::records::block::{Block, NO_DEVICE, VIA, origin};
+use agent_ebpf::records::{Header, flags};
+use capture_format::{ChunkBuilder, StrId};
+use rustc_hash::FxHashMap;
+
+use super::{Rows, col};
+use crate::kernel::{Lost, RequestNames};
+use crate::record::decode;
+
+/// How long the name of a device is believed: its number may go to another one.
+const NAME_AGE: Duration = Duration::from_secs(5);
+
+/// The operations by their names in the kernel. All that are about zones have one name here.
+const OPS: [(&str, &str); 8] = [
+    ("READ", "read"),
+    ("WRITE", "write"),
+    ("FLUSH", "flush"),
+    ("DISCARD", "discard"),
+    ("SECURE_ERASE", "secure_erase"),
+    ("WRITE_ZEROES", "write_zeroes"),
+    ("DRV_IN", "driver"),
+    ("DRV_OUT", "driver"),
+];
+/// The flags that say what is asked for, by their names in the kernel.
+const FLAGS: [(&str, &str); 8] = [
+    ("SYNC", "sync"),
+    ("META", "meta"),
+    ("PRIO", "prio"),
+    ("FUA", "fua"),
+    ("PREFLUSH", "preflush"),
+    ("RAHEAD", "ahead"),
+    ("BACKGROUND", "background"),
+    ("NOWAIT", "nowait"),
+];
+
+/// Names of devices, operations and flags, as far as they were needed.
+#[derive(Debug, Default)]
+pub struct BlockNames {
+    ops: Vec<(u32, &'static str)>,
+    flags: Vec<(u32, &'static str)>,
+    /// What some `cmd_flags` say: operation and flags.
+    said: FxHashMap<u32, (&'static str, Box<str>)>,
+    devices: FxHashMap<u32, (Instant, Box<str>)>,
+}
+
+impl BlockNames {
+    /// As this kernel numbers them.
+    pub fn new(kernel: &RequestNames) -> Self {
+        let op = |(value, name): &(u32, String)| {
+            let known = OPS.iter().find(|(theirs, _)| theirs == name);
+            let zone = name.starts_with("ZONE_").then_some("zone");
+            Some((*value, known.map(|(_, ours)| *ours).or(zone)?))
+        };
+        let flag = |(ours, theirs): (&'static str, &str)| {
+            let (bit, _) = kernel.flags.iter().find(|(_, name)| name == theirs)?;
+            Some((*bit, ours))
+        };
+        Self {
+            ops: kernel.ops.iter().filter_map(op).collect(),
+            flags: FLAGS.iter().filter_map(|(theirs, ours)| flag((ours, theirs))).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn say(&mut self, cmd_flags: u32) -> &(&'static str, Box<str>) {
+        let (ops, flags) = (&self.ops, &self.flags);
+        self.said.entry(cmd_flags).or_insert_with(|| {
+            let op =
+                ops.iter().find(|(value, _)| *value == cmd_flags & 0xff).map_or("other", |(_, name)| name);
+            let set: Vec<&str> =
+                flags.iter().filter(|(bit, _)| cmd_flags >> bit & 1 != 0).map(|(_, name)| *name).collect();
+            (op, set.join("|").into())
+        })
+    }
+
+    /// The name of a device: from sysfs, where nothing waits for a device. A number without a name is its own.
+    fn device(&mut self, devno: u32) -> &str {
+        if devno == NO_DEVICE {
+            return "";
+        }
+        let now = Instant::now();
+        let (known, name) = self.devices.entry(devno).or_insert_with(|| (now, read_name(devno)));
+        if now.duration_since(*known) > NAME_AGE {
+            *name = read_name(devno);
+            *known = now;
+        }
+        name
+    }
+
+    /// Names of the devices above, outermost first.
+    fn via(&mut self, via: &[u32; VIA]) -> Cow<'static, str> {
+        if via[0] == 0 {
+            return Cow::Borrowed("");
+        }
+        let names = via.iter().filter(|devno| **devno != 0).map(|devno| self.device(*devno).to_owned());
+        Cow::Owned(names.collect::<Vec<String>>().join(">"))
+    }
+}
+
+fn read_name(devno: u32) -> Box<str> {
+    let number = format!("{}:{}", devno >> 20, devno & 0xf_ffff);
+    let target = std::fs::read_link(format!("/sys/dev/block/{number}"));
+    let name = target.ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    name.unwrap_or(number).into()
+}
+
+/// The error number of what `block_rq_complete` passes: a negative errno in old kernels, a `blk_status_t` in others
+/// (the table of `block/blk-core.c`; numbers above 13 have changed between versions).
+fn errno(raw: i32) -> u32 {
+    let known = match raw {
+        0 => 0,
+        ..0 => raw.unsigned_abs().cast_signed(),
+        1 => libc::EOPNOTSUPP,
+        2 => libc::ETIMEDOUT,
+        3 => libc::ENOSPC,
+        4 => libc::ENOLINK,
+        5 => libc::EREMOTEIO,
+        6 => libc::EBADE,
+        7 => libc::ENODATA,
+        8 => libc::EILSEQ,
+        9 => libc::ENOMEM,
+        12 => libc::EAGAIN,
+        13 => libc::EBUSY,
+        _ => libc::EIO,
+    };
+    known.unsigned_abs()
+}
+
+/// The times of a request until `now`: since it was first seen, until its first issue, since its last. What has not
+/// been issued, but was seen to be submitted, is in the queue still.
+struct Times {
+    dur: u64,
+    queued: u64,
+    service: u64,
+    clamped: bool,
+}
+
+impl Times {
+    fn of(block: &Block, now: u64) -> Self {
+        let request = &block.request;
+        let mut clamped = false;
+        let mut span = |from: u64, to: u64| {
+            clamped |= to < from;
+            to.saturating_sub(from)
+        };
+        let issued = request.first_issue != 0;
+        let dur = span(request.origin.first, now);
+        let queued = if request.origin.bits & origin::UNKNOWN != 0 {
+            UNKNOWN
+        } else if issued {
+            span(request.origin.first, request.first_issue)
+        } else if block.head.flags & flags::UNFINISHED != 0 {
+            dur
+        } else {
+            UNKNOWN
+        };
+        let service = if issued { span(request.last_issue, now) } else { UNKNOWN };
+        Self { dur, queued, service, clamped }
+    }
+}
+
+impl Rows {
+    /// Writes a completed request.
+    pub(super) fn block(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        let block = decode::block(bytes)?;
+        self.block_row(builder, &block);
+        Some(())
+    }
+
+    /// What is lost if this request is not under way any more: its device has nothing to do, so its completion was not
+    /// seen.
+    pub fn block_missed(&mut self, block: &Block) -> Option<Lost> {
+        if block.request.issues == 0
+            || !self.wanted.has(Kind::Block)
+            || !self.cgroups.wants(block.head.cgroup)
+        {
+            return None;
+        }
+        let device = self.block.device(block.request.devno);
+        let in_flight = std::fs::read_to_string(format!("/sys/block/{device}/inflight")).ok()?;
+        in_flight.split_whitespace().all(|count| count == "0").then_some(Lost {
+            cpu: None,
+            kind: Some(Kind::Block),
+            cgroup: Some(block.head.cgroup),
+            stage: "recursion",
+            count: 1,
+        })
+    }
+
+    /// Writes a request that has not completed.
+    pub fn block_unfinished(&mut self, builder: &mut ChunkBuilder, block: &Block) {
+        let bits = flags::UNFINISHED | flags::AT_END;
+        let unknown = block.request.origin.bits & origin::UNKNOWN != 0;
+        let bits = if unknown { bits | flags::START_UNKNOWN } else { bits };
+        let head = Header { flags: block.head.flags | bits, kind: Kind::Block as u8, ..block.head };
+        self.block_row(builder, &Block { head, request: block.request });
+    }
+
+    fn block_row(&mut self, builder: &mut ChunkBuilder, block: &Block) {
+        let (head, request) = (&block.head, &block.request);
+        let who = &request.origin;
+        let owner_kind = match who.bits {
+            bits if bits & origin::OWNER_BIO != 0 => "bio",
+            bits if bits & origin::OWNER_SUBMITTER != 0 => "submitter",
+            _ => "unknown",
+        };
+        let owner = if owner_kind == "unknown" { 0 } else { who.owner };
+        let wanted = self.cgroups.wants(head.cgroup) || owner_kind == "bio" && self.cgroups.wants(owner);
+        if !self.wanted.has(Kind::Block) || !wanted {
+            return;
+        }
+        let times = Times::of(block, head.time);
+        let unfinished = head.flags & flags::UNFINISHED != 0;
+        let bytes = if unfinished { u64::from(request.bytes) } else { request.done };
+        let mut head = *head;
+        if times.clamped {
+            head.flags |= flags::CLAMPED;
+        }
+        self.count(head.cgroup);
+        let uid = (who.bits & origin::UNKNOWN == 0).then_some(who.uid);
+        let index = self.common(builder, Kind::Block, &head, uid);
+        let owner = self.cgroup_row(builder, owner);
+        let via = self.block.via(&who.via);
+        let via = builder.intern(via.as_bytes());
+        let dev = builder.intern(self.block.device(request.devno).as_bytes());
+        let (op, rq_flags) = self.block.say(who.opf);
+        // The kernel's sector of these means nothing.
+        let nowhere = matches!(*op, "flush" | "driver") || request.bytes == 0;
+        let [op, rq_flags, owner_kind]: [StrId; 3] =
+            [op, &**rq_flags, owner_kind].map(|text| builder.intern(text.as_bytes()));
+        let table = builder.table_at(index);
+        table.push_u64(col!(Block, "dur"), times.dur);
+        table.push_u64(col!(Block, "queued"), times.queued);
+        table.push_u64(col!(Block, "service"), times.service);
+        table.push_bytes(col!(Block, "dev"), dev);
+        let devno = if request.devno == NO_DEVICE { UNKNOWN } else { u64::from(request.devno) };
+        table.push_u64(col!(Block, "devno"), devno);
+        table.push_bytes(col!(Block, "via"), via);
+        table.push_bytes(col!(Block, "op"), op);
+        table.push_bytes(col!(Block, "rq_flags"), rq_flags);
+        table.push_u64(col!(Block, "sector"), if nowhere { UNKNOWN } else { request.sector });
+        table.push_u64(col!(Block, "bytes"), bytes);
+        table.push_u64(col!(Block, "error"), u64::from(errno(request.error)));
+        table.push_u64(col!(Block, "bios"), u64::from(request.bios));
+        table.push_u64(col!(Block, "issues"), u64::from(request.issues));
+        table.push_ref(col!(Block, "owner"), owner);
+        table.push_bytes(col!(Block, "owner_kind"), owner_kind);
+        table.end_row();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> BlockNames {
+        let list = |names: &[(u32, &str)]| names.iter().map(|(n, s)| (*n, (*s).to_owned())).collect();
+        BlockNames::new(&RequestNames {
+            ops: list(&[
+                (0, "READ"),
+                (1, "WRITE"),
+                (2, "FLUSH"),
+                (15, "ZONE_RESET"),
+                (34, "DRV_IN"),
+                (36, "LAST"),
+            ]),
+            flags: list(&[
+                (8, "FAILFAST_DEV"),
+                (11, "SYNC"),
+                (12, "META"),
+                (18, "PREFLUSH"),
+                (30, "NR_BITS"),
+            ]),
+        })
+    }
+
+    #[test]
+    fn operations_and_flags_by_the_kernels_own_numbers() {
+        let mut names = names();
+        let mut say = |bits: u32| {
+            let (op, flags) = names.say(bits);
+            format!("{op} {flags}")
+        };
+        assert_eq!(say(0), "read ");
+        assert_eq!(say(1 | 1 << 18 | 1 << 11 | 1 << 8), "write sync|preflush");
+        assert_eq!(say(15 | 1 << 12), "zone meta");
+        assert_eq!(say(34), "driver ");
+        assert_eq!(say(77), "other ");
+    }
+
+    #[test]
+    fn a_device_without_a_name_is_its_number() {
+        let mut names = names();
+        assert_eq!(names.device(4000 << 20 | 17), "4000:17");
+        assert_eq!(names.device(NO_DEVICE), "");
+        assert_eq!(names.via(&[4000 << 20, 4001 << 20 | 2, 0, 0]), "4000:0>4001:2");
+        assert_eq!(names.via(&[0; VIA]), "");
+    }
+
+    #[test]
+    fn errors_of_old_and_new_kernels() {
+        assert_eq!(errno(0), 0);
+        assert_eq!(errno(-5), 5);
+        assert_eq!(errno(10), 5);
+        assert_eq!(errno(3), 28);
+        assert_eq!(errno(200), 5);
+    }
+
+    #[test]
+    fn times_of_what_was_seen() {
+        let mut block = Block::default();
+        block.request.origin.first = 100;
+        let times = |block: &Block| {
+            let times = Times::of(block, 1000);
+            (times.dur, times.queued, times.service, times.clamped)
+        };
+        assert_eq!(times(&block), (900, UNKNOWN, UNKNOWN, false));
+        block.head.flags = flags::UNFINISHED;
+        assert_eq!(times(&block), (900, 900, UNKNOWN, false));
+        (block.request.first_issue, block.request.last_issue) = (300, 600);
+        assert_eq!(times(&block), (900, 200, 400, false));
+        block.request.last_issue = 1001;
+        assert_eq!(times(&block), (900, 200, 0, true));
+        block.request.origin.bits = origin::UNKNOWN;
+        assert_eq!(times(&block).1, UNKNOWN);
+    }
+}

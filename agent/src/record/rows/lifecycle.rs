@@ -1,0 +1,130 @@
+//! Processes and cgroups coming, changing and going.
+
+use agent_ebpf::kinds::Kind;
+use capture_format::ChunkBuilder;
+
+use super::{Order, Rows, col};
+use crate::record::columns::Dictionaries;
+use crate::record::decode;
+use crate::record::processes::comm;
+
+impl Rows {
+    pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        let fork = decode::fork(bytes)?;
+        self.processes.fork(&fork);
+        if let Some(tree) = &mut self.tree
+            && fork.tree != 0
+            && fork.child_pid != fork.head.pid
+        {
+            tree.insert(fork.child_pid);
+        }
+        let child_wanted = self.cgroups.wants(fork.child_cgroup);
+        if !self.wanted.has(Kind::Fork)
+            || self.tree.is_some() && fork.tree == 0
+            || !(child_wanted || self.cgroups.wants(fork.head.cgroup))
+        {
+            return Some(());
+        }
+        self.count(fork.head.cgroup);
+        let index = self.common(builder, Kind::Fork, &fork.head, fork.uid);
+        let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
+        let child_cgroup = self.cgroups.row(&mut chunk, fork.child_cgroup);
+        let table = builder.table_at(index);
+        table.push_u64(col!(Fork, "child_pid"), u64::from(fork.child_pid));
+        table.push_u64(col!(Fork, "child_tid"), u64::from(fork.child_tid));
+        table.push_u64(col!(Fork, "thread"), u64::from(fork.child_pid == fork.head.pid));
+        table.push_ref(col!(Fork, "child_cgroup"), child_cgroup);
+        table.end_row();
+        Some(())
+    }
+
+    pub(super) fn exec(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        let record = decode::exec(bytes)?;
+        let exec = record.fixed;
+        let old_comm = self.processes.exec(&exec, record.path, record.args);
+        if !self.wants(Kind::Exec, &exec.head) {
+            return Some(());
+        }
+        self.count(exec.head.cgroup);
+        let index = self.common(builder, Kind::Exec, &exec.head, exec.uid);
+        let path = builder.intern(record.path);
+        let args = builder.intern(&self.processes.args_of(exec.head.tid));
+        let old_comm = builder.intern(&old_comm);
+        let table = builder.table_at(index);
+        table.push_bytes(col!(Exec, "path"), path);
+        table.push_bytes(col!(Exec, "args"), args);
+        table.push_u64(col!(Exec, "old_tid"), u64::from(exec.old_tid));
+        table.push_bytes(col!(Exec, "old_comm"), old_comm);
+        table.end_row();
+        Some(())
+    }
+
+    pub(super) fn exit(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        let exit = decode::exit(bytes)?;
+        if self.wants(Kind::Exit, &exit.head) {
+            self.count(exit.head.cgroup);
+            let index = self.common(builder, Kind::Exit, &exit.head, exit.uid);
+            let table = builder.table_at(index);
+            table.push_i64(col!(Exit, "status"), i64::from(exit.code >> 8 & 0xff));
+            table.push_u64(col!(Exit, "signal"), u64::from(exit.code & 0x7f));
+            table.push_u64(col!(Exit, "core"), u64::from(exit.code >> 7 & 1));
+            table.push_u64(col!(Exit, "process"), u64::from(exit.process));
+            table.end_row();
+        }
+        if exit.process != 0
+            && let Some(tree) = &mut self.tree
+        {
+            // Its id may soon be somebody else's.
+            tree.remove(&exit.head.pid);
+        }
+        self.processes.bury(exit.head.tid);
+        Some(())
+    }
+
+    pub(super) fn rename(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        let rename = decode::rename(bytes)?;
+        let head = rename.head;
+        self.processes.rename(head.pid, head.tid, &rename.comm);
+        if !self.wants(Kind::Rename, &head) {
+            return Some(());
+        }
+        self.count(head.cgroup);
+        let index = self.common(builder, Kind::Rename, &head, rename.uid);
+        let name = builder.intern(comm(&rename.comm));
+        let table = builder.table_at(index);
+        table.push_bytes(col!(Rename, "comm"), name);
+        table.end_row();
+        Some(())
+    }
+
+    pub(super) fn cgroup(&mut self, builder: &mut ChunkBuilder, kind: Kind, bytes: &[u8]) -> Option<()> {
+        let record = decode::cgroup(bytes)?;
+        if kind == Kind::CgroupMkdir && !self.cgroups.mkdir(record.id, record.head.time, record.path) {
+            self.orders.push(Order::Forget(record.id));
+        }
+        let wanted = self.wanted.has(kind)
+            && self
+                .tree
+                .as_ref()
+                .is_none_or(|tree| tree.contains(&record.head.pid) || tree.contains(&record.moved.0))
+            && (self.cgroups.wants(record.id) || self.cgroups.wants(record.head.cgroup));
+        if wanted {
+            self.count(record.id);
+            let index = self.common(builder, kind, &record.head, record.uid);
+            let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
+            let row = self.cgroups.row(&mut chunk, record.id);
+            let table = builder.table_at(index);
+            table.push_ref(col!(CgroupMkdir, "cgroup"), row);
+            if kind == Kind::CgroupAttach {
+                table.push_u64(col!(CgroupAttach, "moved_pid"), u64::from(record.moved.0));
+                table.push_u64(col!(CgroupAttach, "moved_tid"), u64::from(record.moved.1));
+                table.push_u64(col!(CgroupAttach, "threadgroup"), u64::from(record.threadgroup));
+            }
+            table.end_row();
+        }
+        if kind == Kind::CgroupRmdir && self.cgroups.rmdir(record.id) {
+            self.orders.push(Order::Forget(record.id));
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Long uninterruptible sleeps.
+
+use agent_ebpf::kinds::{Kind, NO_CALL};
+use agent_ebpf::records::Header;
+use capture_format::ChunkBuilder;
+
+use super::{Rows, col};
+use crate::record::stall::Stall;
+
+impl Rows {
+    /// Writes what was found out about a sleep.
+    pub(super) fn stall(&mut self, builder: &mut ChunkBuilder, stall: &Stall) {
+        let head = Header {
+            time: stall.time,
+            cgroup: stall.cgroup,
+            pid: stall.pid,
+            tid: stall.tid,
+            cpu: u16::MAX,
+            kind: Kind::Stall as u8,
+            ..Header::default()
+        };
+        if !self.wants(Kind::Stall, &head) {
+            return;
+        }
+        self.count(head.cgroup);
+        let index = self.common(builder, Kind::Stall, &head, stall.uid);
+        let (pid, tid, cgroup) = stall.waker.unwrap_or_default();
+        let waker = self.task(builder, (pid, tid), cgroup, None);
+        let place = &stall.place;
+        let (args, count) =
+            if place.call == NO_CALL { ([0; 6], 0) } else { self.stored_args(place.call, place.args) };
+        let [wait, stack, dev, workqueue] =
+            [&place.wait, &place.stack, &place.dev, &place.workqueue].map(|text| builder.intern(text));
+        let phase = builder.intern(stall.phase.as_bytes());
+        let dev_from = builder.intern(place.dev_from.as_bytes());
+        let table = builder.table_at(index);
+        table.push_u64(col!(Stall, "dur"), stall.dur);
+        table.push_bytes(col!(Stall, "phase"), phase);
+        table.push_u64(col!(Stall, "nr"), u64::from(place.call));
+        table.push_list_u64(col!(Stall, "args"), &args[..count]);
+        table.push_bytes(col!(Stall, "wait"), wait);
+        table.push_bytes(col!(Stall, "stack"), stack);
+        table.push_bytes(col!(Stall, "dev"), dev);
+        table.push_bytes(col!(Stall, "dev_from"), dev_from);
+        table.push_bytes(col!(Stall, "workqueue"), workqueue);
+        table.push_ref(col!(Stall, "waker"), waker);
+        table.end_row();
+    }
+}

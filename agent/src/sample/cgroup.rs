@@ -1,0 +1,417 @@
+//! The row of a cgroup, from its files.
+
+use std::collections::HashSet;
+use std::os::fd::AsRawFd;
+
+use agent_ebpf::kinds::UNKNOWN;
+
+use super::fds::FdCounter;
+use super::file::{lines, number, open_at, pressure, read_lines, read_once, scaled, value_of, words};
+use super::forest::{Forest, Limits, Slot, Tracked};
+use super::layout::{Item, Layout};
+use super::rows::CgroupSample;
+
+/// A cgroup in which nothing happens is told this often, ns.
+pub(super) const RETELL: u64 = 10_000_000_000;
+/// How old the limits in a row may be, ns.
+const LIMITS_AGE: u64 = 5_000_000_000;
+/// How often files that were not there are looked for, ns: a controller can be switched on.
+const SEARCH: u64 = 60_000_000_000;
+/// A new cgroup is still being made: so often everything is looked for anew.
+const NEW: u32 = 5;
+/// v1 says so when there is no limit: the largest number of whole pages.
+const V1_NO_LIMIT: u64 = i64::MAX as u64 & !0xffff;
+
+/// What cgroups are read with.
+pub(super) struct Reader {
+    layout: Layout,
+    fds: FdCounter,
+    /// Disks that stand on other disks: what goes through them is counted below again.
+    pub(super) stacked: HashSet<(u64, u64)>,
+    text: Vec<u8>,
+    path: Vec<u8>,
+    processes: Vec<u32>,
+    /// Files that are open now, and how many may be.
+    open: usize,
+    max_open: usize,
+}
+
+/// What came of a look at a cgroup.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// Nothing has happened in it.
+    Quiet,
+    /// It does not exist any more.
+    Gone,
+    /// Its row.
+    Row(Box<CgroupSample>),
+}
+
+impl Reader {
+    /// Keeps at most `max_open` files open.
+    pub(super) fn new(layout: Layout, max_open: usize) -> Self {
+        Self {
+            layout,
+            fds: FdCounter::new(),
+            stacked: HashSet::new(),
+            text: Vec::new(),
+            path: Vec::new(),
+            processes: Vec::new(),
+            open: 0,
+            max_open,
+        }
+    }
+
+    /// Looks at a cgroup; `always` makes a row even if nothing has happened in it.
+    pub(super) fn look(&mut self, forest: &mut Forest, index: usize, now: u64, always: bool) -> Look {
+        let tracked = forest.get(index);
+        if tracked.gone {
+            return Look::Quiet;
+        }
+        if tracked.visits < NEW || now - tracked.searched >= SEARCH {
+            tracked.searched = now;
+            for slot in tracked.slots.iter_mut().filter(|slot| matches!(slot, Slot::Absent)) {
+                *slot = Slot::Unopened;
+            }
+        }
+        tracked.visits = tracked.visits.saturating_add(1);
+        let mut row = CgroupSample { cgroup: tracked.id, ..CgroupSample::unknown(now) };
+        // Checked before files are opened by path: another cgroup may have that path by now.
+        if matches!(tracked.slots[Item::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
+            return self.forget(forest, index);
+        }
+        let used = self.cpu_time(tracked, &mut row);
+        row.pids = number(self.read(tracked, Item::Pids));
+        row.io_pressure = pressure(self.read(tracked, Item::IoPressure), b"some");
+        if !used && row.pids == UNKNOWN && !self.exists(tracked) {
+            return self.forget(forest, index);
+        }
+        let pulse = [row.cpu_time, row.pids, row.io_pressure];
+        let known = used || row.pids != UNKNOWN;
+        if !always && known && tracked.told != 0 && tracked.pulse == pulse && now - tracked.told < RETELL {
+            return Look::Quiet;
+        }
+        tracked.pulse = pulse;
+        tracked.told = now;
+        self.cpu(tracked, &mut row);
+        self.memory(tracked, &mut row);
+        row.pids_failures = value_of(self.read(tracked, Item::PidsEvents), b"max");
+        self.io(tracked, &mut row);
+        row.cpu_pressure = pressure(self.read(tracked, Item::CpuPressure), b"some");
+        row.mem_pressure = pressure(self.read(tracked, Item::MemoryPressure), b"some");
+        if always || tracked.visits <= NEW || now - tracked.limits_at >= LIMITS_AGE {
+            tracked.limits_at = now;
+            tracked.limits = self.limits(tracked);
+        }
+        tracked.limits.fill(&mut row);
+        if !self.tasks(forest, index, &mut row) {
+            return self.forget(forest, index);
+        }
+        Look::Row(Box::new(row))
+    }
+
+    fn forget(&mut self, forest: &mut Forest, index: usize) -> Look {
+        let slots = forest.get(index).slots.iter();
+        self.open -= slots.filter(|slot| matches!(slot, Slot::Open(_))).count();
+        forest.remove(index);
+        Look::Gone
+    }
+
+    /// Whether the cgroup of this path is still the same one.
+    fn exists(&mut self, tracked: &Tracked) -> bool {
+        let Some(dir) = self.layout.directory(&tracked.path, &mut self.path) else { return false };
+        // SAFETY: a C struct of integers, for which all zeroes is a value.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the path ends with a NUL, `stat` is large enough, and the descriptor is open.
+        let done = unsafe { libc::fstatat(dir, self.path.as_ptr().cast(), &raw mut stat, 0) };
+        done == 0 && stat.st_ino == tracked.id
+    }
+
+    /// The text of a file; empty if there is none.
+    fn read(&mut self, tracked: &mut Tracked, item: Item) -> &[u8] {
+        self.text.clear();
+        let slot = &mut tracked.slots[item as usize];
+        let opened = match slot {
+            Slot::Absent => return &self.text,
+            Slot::Open(_) => None,
+            Slot::Unopened => {
+                let dir = self.layout.file(item, &tracked.path, &mut self.path);
+                match dir.map(|dir| open_at(dir, &self.path)) {
+                    Some(Ok(fd)) => Some(fd),
+                    Some(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                        return &self.text;
+                    }
+                    _ => {
+                        *slot = Slot::Absent;
+                        return &self.text;
+                    }
+                }
+            }
+        };
+        let fd = match (&opened, &*slot) {
+            (Some(fd), _) | (None, Slot::Open(fd)) => fd.as_raw_fd(),
+            _ => return &self.text,
+        };
+        let done =
+            if item.is_list() { read_lines(fd, &mut self.text) } else { read_once(fd, &mut self.text) };
+        if let Err(error) = done {
+            self.text.clear();
+            // The directory is gone; there may be a new one. Other errors say that the file cannot be read as things
+            // are, such as EOPNOTSUPP where pressure is off.
+            if error.raw_os_error() == Some(libc::ENODEV) && opened.is_none() {
+                *slot = Slot::Unopened;
+                self.open -= 1;
+            }
+        } else if let Some(fd) = opened
+            && self.open < self.max_open
+        {
+            *slot = Slot::Open(fd);
+            self.open += 1;
+        }
+        &self.text
+    }
+
+    /// CPU time, and with v2 the periods that are in the same file. False if that is not known.
+    fn cpu_time(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) -> bool {
+        if self.layout.cpu_time_v2 {
+            let with_periods = self.layout.cpu_v2;
+            let text = self.read(tracked, Item::Usage);
+            row.cpu_time = scaled(value_of(text, b"usage_usec"), 1000);
+            row.cpu_user = scaled(value_of(text, b"user_usec"), 1000);
+            row.cpu_system = scaled(value_of(text, b"system_usec"), 1000);
+            if with_periods {
+                periods_v2(text, row);
+            }
+        } else {
+            row.cpu_time = number(self.read(tracked, Item::Usage));
+        }
+        row.cpu_time != UNKNOWN
+    }
+
+    fn cpu(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
+        if !self.layout.cpu_time_v2 {
+            row.cpu_user = number(self.read(tracked, Item::UsageUser));
+            row.cpu_system = number(self.read(tracked, Item::UsageSystem));
+        }
+        if self.layout.has(Item::CpuStat) {
+            let v2 = self.layout.cpu_v2;
+            let text = self.read(tracked, Item::CpuStat);
+            if v2 {
+                periods_v2(text, row);
+            } else {
+                row.cpu_periods = value_of(text, b"nr_periods");
+                row.cpu_throttled = value_of(text, b"nr_throttled");
+                row.cpu_throttled_time = value_of(text, b"throttled_time");
+            }
+        }
+    }
+
+    fn memory(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
+        let v2 = self.layout.memory_v2;
+        row.mem = number(self.read(tracked, Item::Memory));
+        row.mem_peak = number(self.read(tracked, Item::Peak));
+        let stat = self.read(tracked, Item::MemoryStat);
+        let (anon, file): (&[u8], &[u8]) =
+            if v2 { (b"anon", b"file") } else { (b"total_rss", b"total_cache") };
+        row.mem_anon = value_of(stat, anon);
+        row.mem_file = value_of(stat, file);
+        let failures = self.read(tracked, Item::Failures);
+        if v2 {
+            row.mem_failures = value_of(failures, b"max");
+            row.oom_kills = value_of(failures, b"oom_kill");
+        } else {
+            row.mem_failures = number(failures);
+            row.oom_kills = value_of(self.read(tracked, Item::Oom), b"oom_kill");
+        }
+    }
+
+    fn io(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
+        let v2 = self.layout.io_v2;
+        self.read(tracked, Item::Io);
+        if matches!(tracked.slots[Item::Io as usize], Slot::Absent) {
+            return;
+        }
+        if v2 {
+            // Empty until there is any.
+            io_v2(&self.text, &self.stacked, row);
+        } else {
+            (row.io_read, row.io_written) = io_v1(&self.text, &self.stacked);
+            self.read(tracked, Item::IoOps);
+            (row.io_reads, row.io_writes) = io_v1(&self.text, &self.stacked);
+        }
+    }
+
+    fn limits(&mut self, tracked: &mut Tracked) -> Limits {
+        let memory = number(self.read(tracked, Item::MemoryLimit));
+        let share = number(self.read(tracked, Item::Share));
+        let (quota, period) = if self.layout.cpu_v2 {
+            let mut both = words(self.read(tracked, Item::Quota)).map(number);
+            (both.next().unwrap_or(UNKNOWN), both.next().unwrap_or(UNKNOWN))
+        } else {
+            // -1 is no number here: no limit.
+            let quota = number(self.read(tracked, Item::Quota));
+            (quota, number(self.read(tracked, Item::Period)))
+        };
+        let pids = number(self.read(tracked, Item::PidsMax));
+        let mut io = Vec::new();
+        if self.layout.io_v2 {
+            io_limits_v2(self.read(tracked, Item::ReadBytes), &mut io);
+        } else {
+            let mut devices: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+            for (item, name) in [
+                (Item::ReadBytes, "rbps"),
+                (Item::WriteBytes, "wbps"),
+                (Item::Reads, "riops"),
+                (Item::Writes, "wiops"),
+            ] {
+                io_limits_v1(self.read(tracked, item), name, &mut devices);
+            }
+            for (device, limits) in devices {
+                join(&mut io, &device, &limits);
+            }
+        }
+        let (shares, weight) = if self.layout.cpu_v2 { (UNKNOWN, share) } else { (share, UNKNOWN) };
+        Limits {
+            memory: if memory >= V1_NO_LIMIT { UNKNOWN } else { memory },
+            shares,
+            weight,
+            quota: scaled(quota, 1000),
+            period: scaled(period, 1000),
+            pids,
+            io,
+        }
+    }
+
+    /// Processes, threads and descriptors. False if the cgroup is gone.
+    fn tasks(&mut self, forest: &mut Forest, index: usize, row: &mut CgroupSample) -> bool {
+        let tracked = forest.get(index);
+        self.read(tracked, Item::Processes);
+        self.processes.clear();
+        self.processes.extend(
+            lines(&self.text).map(number).filter(|&pid| pid < u64::from(u32::MAX)).map(|pid| pid as u32),
+        );
+        if matches!(tracked.slots[Item::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
+            return false;
+        }
+        let threads = lines(self.read(tracked, Item::Threads)).count();
+        let fds = self.fds.count(&self.processes, &mut tracked.fds);
+        let own =
+            [self.processes.len() as i64, threads as i64, fds.unwrap_or(0) as i64, i64::from(fds.is_none())];
+        forest.set_own(index, own);
+        let (processes, threads, fds) = forest.totals(index);
+        (row.processes, row.threads, row.fds) = (processes, threads, fds.unwrap_or(UNKNOWN));
+        true
+    }
+}
+
+impl Limits {
+    fn fill(&self, row: &mut CgroupSample) {
+        row.mem_limit = self.memory;
+        row.cpu_shares = self.shares;
+        row.cpu_weight = self.weight;
+        row.cpu_quota = self.quota;
+        row.cpu_period = self.period;
+        row.pids_max = self.pids;
+        row.io_limits.clone_from(&self.io);
+    }
+}
+
+fn periods_v2(text: &[u8], row: &mut CgroupSample) {
+    row.cpu_periods = value_of(text, b"nr_periods");
+    row.cpu_throttled = value_of(text, b"nr_throttled");
+    row.cpu_throttled_time = scaled(value_of(text, b"throttled_usec"), 1000);
+}
+
+fn device(word: &[u8]) -> Option<(u64, u64)> {
+    let colon = word.iter().position(|&b| b == b':')?;
+    let device = (number(&word[..colon]), number(&word[colon + 1..]));
+    (device.0 != UNKNOWN && device.1 != UNKNOWN).then_some(device)
+}
+
+/// Reads and writes of all disks in a `blkio.throttle` file: lines `8:0 Read 4096`, and a last one `Total 4096`.
+pub(super) fn io_v1(text: &[u8], stacked: &HashSet<(u64, u64)>) -> (u64, u64) {
+    if text.is_empty() {
+        return (UNKNOWN, UNKNOWN);
+    }
+    let (mut read, mut written) = (0, 0);
+    for line in lines(text) {
+        let mut words = words(line);
+        let (Some(disk), Some(what), Some(value)) =
+            (words.next().and_then(device), words.next(), words.next())
+        else {
+            continue;
+        };
+        let sum = match what {
+            b"Read" => &mut read,
+            b"Write" => &mut written,
+            _ => continue,
+        };
+        let value = number(value);
+        if value != UNKNOWN && !stacked.contains(&disk) {
+            *sum += value;
+        }
+    }
+    (read, written)
+}
+
+/// The same from `io.stat`: lines `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`.
+pub(super) fn io_v2(text: &[u8], stacked: &HashSet<(u64, u64)>, row: &mut CgroupSample) {
+    let mut sums = [0; 4];
+    for line in lines(text) {
+        let mut words = words(line);
+        let Some(disk) = words.next().and_then(device) else { continue };
+        if stacked.contains(&disk) {
+            continue;
+        }
+        for word in words {
+            let keys: [&[u8]; 4] = [b"rbytes=", b"wbytes=", b"rios=", b"wios="];
+            for (key, sum) in keys.into_iter().zip(&mut sums) {
+                if let Some(value) = word.strip_prefix(key).map(number).filter(|&value| value != UNKNOWN) {
+                    *sum += value;
+                }
+            }
+        }
+    }
+    [row.io_read, row.io_written, row.io_reads, row.io_writes] = sums;
+}
+
+/// Appends `DEVICE LIMITS` to what there is.
+fn join(all: &mut Vec<u8>, device: &[u8], limits: &[u8]) {
+    if !all.is_empty() {
+        all.extend_from_slice(b"; ");
+    }
+    all.extend_from_slice(device);
+    all.extend_from_slice(limits);
+}
+
+/// Lines `8:0 1048576` of one of v1's four files.
+pub(super) fn io_limits_v1(text: &[u8], name: &str, devices: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+    for line in lines(text) {
+        let mut words = words(line);
+        let (Some(disk), Some(limit)) = (words.next(), words.next()) else { continue };
+        let at = devices.iter().position(|(known, _)| known == disk).unwrap_or_else(|| {
+            devices.push((disk.to_vec(), Vec::new()));
+            devices.len() - 1
+        });
+        devices[at].1.extend_from_slice(b" ");
+        devices[at].1.extend_from_slice(name.as_bytes());
+        devices[at].1.extend_from_slice(b"=");
+        devices[at].1.extend_from_slice(limit);
+    }
+}
+
+/// Lines `8:0 rbps=1048576 wbps=max riops=max wiops=max` of `io.max`, without what is not limited.
+pub(super) fn io_limits_v2(text: &[u8], all: &mut Vec<u8>) {
+    for line in lines(text) {
+        let mut words = words(line);
+        let Some(disk) = words.next() else { continue };
+        let mut limits = Vec::new();
+        for word in words.filter(|word| !word.ends_with(b"=max")) {
+            limits.push(b' ');
+            limits.extend_from_slice(word);
+        }
+        if !limits.is_empty() {
+            join(all, disk, &limits);
+        }
+    }
+}
