@@ -36,6 +36,23 @@ pub fn roots() -> Vec<PathBuf> {
         .collect()
 }
 
+/// Where the v1 hierarchy of this controller is mounted; `None` if it belongs to v2.
+///
+/// # Panics
+/// If `/proc` cannot be read.
+pub fn v1_root(controller: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    mounts
+        .lines()
+        .filter_map(|line| line.split_once(" - "))
+        .filter(|(_, filesystem)| filesystem.starts_with("cgroup "))
+        .find(|(_, filesystem)| {
+            filesystem.rsplit(' ').next().is_some_and(|options| options.split(',').any(|o| o == controller))
+        })
+        .and_then(|(mount, _)| mount.split(' ').nth(4))
+        .map(PathBuf::from)
+}
+
 /// A cgroup2 directory that is removed, with its parents made for it, when dropped.
 pub struct Cgroup {
     root: PathBuf,
@@ -49,7 +66,14 @@ impl Cgroup {
     /// # Panics
     /// If it cannot be made.
     pub fn make(path: &str) -> Self {
-        let root = v2_root();
+        Self::make_in(v2_root(), path)
+    }
+
+    /// Make it in another hierarchy, by its mount point.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn make_in(root: PathBuf, path: &str) -> Self {
         let mut made = Vec::new();
         let mut dir = root.clone();
         for name in path.split('/').filter(|name| !name.is_empty()) {

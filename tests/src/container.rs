@@ -60,7 +60,20 @@ impl Runtime {
     /// # Panics
     /// If it does not start.
     pub fn start(&self, name: &str, options: &Options<'_>) -> Container {
-        let bundle = self.bundle(name, options);
+        self.start_with(name, options, |_| ())
+    }
+
+    /// The same, with a change to what runc is told: limits, mounts, namespaces.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(
+        &self,
+        name: &str,
+        options: &Options<'_>,
+        change: impl FnOnce(&mut Value),
+    ) -> Container {
+        let bundle = self.bundle(name, options, change);
         let pid_file = bundle.join("pid");
         let output = fs::File::create(bundle.join("output")).expect("a file for the output");
         // Made before the start: a failed start may leave cgroups behind, too.
@@ -91,7 +104,7 @@ impl Runtime {
 
     /// The words of a command that runs a container in the foreground.
     pub fn command(&self, name: &str, options: &Options<'_>) -> Vec<String> {
-        let bundle = self.bundle(name, options);
+        let bundle = self.bundle(name, options, |_| ());
         let state = self.dir.path().join("state");
         let words =
             ["runc", "--root", &state.to_string_lossy(), "run", "-b", &bundle.to_string_lossy(), name]
@@ -105,15 +118,35 @@ impl Runtime {
         runc
     }
 
-    fn bundle(&self, name: &str, options: &Options<'_>) -> PathBuf {
+    fn bundle(&self, name: &str, options: &Options<'_>, change: impl FnOnce(&mut Value)) -> PathBuf {
         let bundle = self.dir.path().join(name);
         fs::create_dir_all(&bundle).expect("a directory");
-        let config = config(&self.dir.path().join("rootfs"), options);
+        let mut config = config(&self.dir.path().join("rootfs"), options);
+        change(&mut config);
         fs::write(bundle.join("config.json"), config.to_string()).expect("the bundle can be written");
         // runc opens the root file system as whoever the container's root is.
         fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
         bundle
     }
+}
+
+/// Let a container use the host's network instead of none.
+///
+/// # Panics
+/// If the configuration has no namespaces.
+pub fn on_host_network(config: &mut Value) {
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("a list");
+    namespaces.retain(|namespace| namespace["type"] != "network");
+}
+
+/// Show a directory of the host at this path.
+///
+/// # Panics
+/// If the configuration has no mounts.
+pub fn with_mount(config: &mut Value, source: &Path, inside: &str) {
+    let mounts = config["mounts"].as_array_mut().expect("a list");
+    mounts
+        .push(json!({ "destination": inside, "type": "bind", "source": source, "options": ["rbind", "rw"] }));
 }
 
 /// A container, deleted with its cgroups when dropped.
@@ -195,7 +228,8 @@ pub fn remove_cgroups(path: &str) {
     }
 }
 
-fn libraries(program: &Path) -> Vec<PathBuf> {
+/// The shared libraries of a program, and their loader.
+pub(crate) fn libraries(program: &Path) -> Vec<PathBuf> {
     let out = Command::new("ldd").arg(program).output().expect("ldd starts");
     String::from_utf8_lossy(&out.stdout)
         .split_whitespace()
@@ -204,7 +238,8 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn config(rootfs: &Path, options: &Options<'_>) -> Value {
+/// A container's `config.json`.
+pub(crate) fn config(rootfs: &Path, options: &Options<'_>) -> Value {
     let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {

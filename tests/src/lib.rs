@@ -6,10 +6,13 @@
 
 pub mod cgroup;
 pub mod container;
+pub mod device;
 pub mod guard;
+pub mod guest;
 pub mod ktape;
 pub mod paths;
 pub mod strace;
+pub mod v1;
 pub mod wait;
 pub mod workload;
 

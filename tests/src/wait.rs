@@ -31,3 +31,14 @@ pub fn until_blocked(pid: u32, tid: u32, number: i64) {
         (line.split(' ').next()? == number.to_string()).then_some(())
     });
 }
+
+/// Wait until the thread sleeps in the kernel so that no signal can end it.
+///
+/// # Panics
+/// If that does not happen within [`PATIENCE`].
+pub fn until_uninterruptible(pid: u32, tid: u32) {
+    until(&format!("thread {tid} to be in uninterruptible sleep"), PATIENCE, || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.starts_with('D').then_some(())
+    });
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ktape_tests::cgroup::Cgroup;
+use ktape_tests::device::{Loop, stat};
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::workload::{BEGIN, END, MARKER, Workload};
 use ktape_tests::{kernel_test, workload};
@@ -91,9 +92,14 @@ fn written_and_lost_is_made() {
     for loss in &losses {
         let count = u64::try_from(int(loss, "loss.count").unwrap()).unwrap();
         total += count;
-        assert_eq!(text(loss, "loss.kind"), Some("syscall"), "a lifecycle event was lost: {loss}");
+        let kind = text(loss, "loss.kind").unwrap();
+        assert!(["syscall", "switch", "block", "net"].contains(&kind), "a lifecycle event was lost: {loss}");
+        assert!(int(loss, "loss.from").is_some() || text(loss, "loss.from").is_some(), "{loss}");
         let stage = text(loss, "loss.stage").unwrap();
         assert!(["ring", "recursion", "storage", "map", "queue", "writer"].contains(&stage), "{loss}");
+        if kind != "syscall" {
+            continue;
+        }
         let cgroup = text(loss, "loss.cgroup").unwrap_or_default().to_owned();
         *lost.entry((cgroup, int(loss, "evt.cpu").unwrap())).or_default() += count;
     }
@@ -152,4 +158,117 @@ fn lifecycle_survives_a_flood() {
             "{pid}"
         );
     }
+}
+
+/// Everything is recorded into rings that are far too small, beside disks and scheduler at full rate. What was made of each
+/// kind is told by who made it and by the kernel: calls by the workloads, switches by the threads' counters, requests by
+/// the disk's. Each load is alone in its cgroup.
+#[test]
+fn written_and_lost_is_made_of_every_kind() {
+    const CALLS: u64 = 1_000_000;
+    const TURNS: u64 = 60_000;
+    const READS: u64 = 20_000;
+    let _guard = kernel_test!();
+    let dir = ktape::disk_dir();
+    let file = dir.path().join("x.ktape");
+    // Its pages are in memory: no other disk works for it.
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let disk = Loop::over(&memory.path().join("disk"), 64 << 20, false);
+    let capture = Capture::start(&file, &["--buffer", "64KiB", "--stall", "1s", "--sample", "500ms"]);
+    let (calls, turns, reads) = (CALLS.to_string(), TURNS.to_string(), READS.to_string());
+    let device = disk.path();
+    let all: [(&str, &[&str], u64); 4] = [
+        ("calls-0", &["getppid", &calls, "--cpu", "0", "--gate"], CALLS + 4),
+        ("calls-1", &["getppid", &calls, "--cpu", "1", "--gate"], CALLS + 4),
+        ("turns", &["incident", "ping-pong", &turns], 4 * TURNS + 2),
+        ("reads", &["incident", "read-direct", device, &reads], READS + 2),
+    ];
+    let mut loads = Vec::new();
+    for (name, args, made) in all {
+        let cgroup = Cgroup::make(&format!("/ktape-test-every-{name}"));
+        let mut load = Workload::start(workload!(), args);
+        assert_eq!(load.line(), "ready");
+        asleep(load.pid());
+        cgroup.attach(load.pid());
+        let switches = switches(load.pid());
+        loads.push((cgroup, load, made, switches));
+    }
+    let before = disk.stat();
+    let own_before = switches(capture.pid());
+    loads.iter_mut().for_each(|(_, load, _, _)| load.go());
+    let mut made = BTreeMap::new();
+    for (cgroup, load, calls, switches_before) in &mut loads {
+        assert_eq!(load.line(), "done");
+        asleep(load.pid());
+        let path = cgroup.path().to_owned();
+        made.insert((path.clone(), "syscall"), *calls);
+        made.insert((path, "switch"), switches(load.pid()) - *switches_before);
+        cgroup.detach(load.pid());
+    }
+    let requests = disk.stat().since(&before)[stat::READS];
+    let own = switches(capture.pid()) - own_before;
+    let reader = loads[3].0.path().to_owned();
+    made.insert((reader, "block"), requests);
+    assert_eq!(requests, READS);
+    for (_, mut load, _, _) in loads {
+        load.go();
+        load.finish();
+    }
+    let ended = capture.stop();
+    eprintln!("{}", ended.stderr);
+
+    let mut lost: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut total = 0;
+    for loss in ktape::replay_json(&file, &["-e", "loss"]) {
+        let kind = text(&loss, "loss.kind").unwrap().to_owned();
+        assert!(["syscall", "switch", "block", "net"].contains(&kind.as_str()), "{loss}");
+        let count = u64::try_from(int(&loss, "loss.count").unwrap()).unwrap();
+        total += count;
+        let cgroup = text(&loss, "loss.cgroup").unwrap_or_default().to_owned();
+        *lost.entry((cgroup, kind)).or_default() += count;
+    }
+    let mut found = BTreeMap::new();
+    for (cgroup, kind) in made.keys() {
+        let which = format!("cgroup.path = {cgroup} and evt.category = {kind}");
+        let written = ktape::count(&file, &which);
+        let lost = lost.get(&(cgroup.clone(), (*kind).to_owned())).copied().unwrap_or(0);
+        eprintln!("{cgroup} {kind}: {written} written, {lost} lost");
+        found.insert((cgroup.clone(), *kind), written + lost);
+    }
+    // The recorder's own threads are not recorded. A switch from one of them to a thread that is belongs to that one:
+    // such a switch, if lost, is counted for a thread that did not leave a CPU.
+    let excess = |(key, found): (&(String, &str), &u64)| found.checked_sub(made[key]).filter(|n| *n > 0);
+    let from_own: u64 = found.iter().filter(|(key, _)| key.1 == "switch").filter_map(excess).sum();
+    eprintln!("{from_own} switches from the recorder's threads, which made {own}");
+    assert!(from_own <= own, "{from_own} of {own}");
+    for (key, made) in &made {
+        match key.1 {
+            "switch" => assert!(found[key] >= *made, "{key:?}: {} of {made}", found[key]),
+            _ => assert_eq!(found[key], *made, "{key:?}"),
+        }
+    }
+    assert_eq!(ktape::info(&file)["lost"].as_u64(), Some(total));
+    assert!(total > 0, "64 KiB should have been too little");
+}
+
+fn threads(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
+}
+
+/// Wait until all of its threads wait to read.
+fn asleep(pid: u32) {
+    for tid in threads(pid) {
+        ktape_tests::wait::until_blocked(pid, tid, libc::SYS_read);
+    }
+}
+
+/// How often the kernel has taken its threads off a CPU.
+fn switches(pid: u32) -> u64 {
+    let of = |tid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).unwrap();
+        let counts = status.lines().filter(|line| line.contains("voluntary_ctxt_switches"));
+        counts.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    threads(pid).into_iter().map(of).sum()
 }

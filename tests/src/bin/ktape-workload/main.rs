@@ -1,8 +1,13 @@
 //! Programs to be recorded. Each does a known thing, and tells on stdout what only it can know.
 
+mod block;
 mod calls;
+mod incidents;
+mod killing;
+mod net;
 mod paths;
 mod procs;
+mod sched;
 mod seccomp;
 mod signals;
 mod sockets;
@@ -13,6 +18,7 @@ use std::process::ExitCode;
 const USAGE: &str = "ktape-workload:
   getppid N [--cpu C] [--gate]   N times getppid between two marker calls
   rate PER_SECOND SECONDS        that many harmless calls a second
+  incident NAME ...              what goes wrong in production: see incidents.rs
   threads N                      N threads that share a lock
   sleepers N                     N processes that sleep until stdin ends
   read-block                     read from a pipe that nobody writes to
@@ -28,7 +34,19 @@ const USAGE: &str = "ktape-workload:
   sockets DIR                    calls with socket addresses
   exit STATUS                    exit with this status
   die                            kill itself by SIGSEGV
-  rename NAME                    take another name";
+  tcp-serve IP N M               one connection: N bytes in, M bytes out
+  tcp-many N                     N connections in a new network namespace
+  tcp-retransmit                 a connection that loses data, in a new network namespace
+  tcp-refused ADDRESS            a connection that nobody takes
+  signal-origins                 signals from every origin
+  eat-memory BYTES               use memory, after a line on stdin
+  rename NAME                    take another name
+  token N                        two threads pass a byte N times and tell their switches
+  turns                          two threads of different classes on one CPU
+  yields N                       two threads give a CPU to each other
+  vforks N                       N threads in uninterruptible sleep until a byte comes
+  direct-write PATH BYTES        write past the page cache when a byte comes
+  block ...                      requests to block devices, see block.rs";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -43,6 +61,7 @@ fn main() -> ExitCode {
             (Some(rate), Some(seconds)) => calls::rate(rate, seconds),
             _ => return usage(),
         },
+        ["incident", rest @ ..] if incidents::run(rest) => {}
         ["threads", n] => match number(n) {
             Some(n) => procs::threads(n),
             None => return usage(),
@@ -67,7 +86,44 @@ fn main() -> ExitCode {
             Err(_) => return usage(),
         },
         ["die"] => signals::die(),
+        ["tcp-serve", address, bytes, answer] => match (number(bytes), number(answer)) {
+            (Some(bytes), Some(answer)) => net::serve(address, bytes, answer),
+            _ => return usage(),
+        },
+        ["tcp-many", n] => match number(n) {
+            Some(n) => net::many(n),
+            None => return usage(),
+        },
+        ["tcp-retransmit"] => net::retransmit(),
+        ["tcp-refused", address] => net::refused(address),
+        ["signal-origins"] => killing::signal_origins(),
+        ["eat-memory", bytes] => match number(bytes) {
+            Some(bytes) => killing::eat(bytes),
+            None => return usage(),
+        },
         ["rename", name] => procs::rename(name),
+        ["block", rest @ ..] => {
+            if !block::command(rest) {
+                return usage();
+            }
+        }
+        ["token", n] => match number(n) {
+            Some(n) => sched::token(n),
+            None => return usage(),
+        },
+        ["turns"] => sched::turns(),
+        ["yields", n] => match number(n) {
+            Some(n) => sched::yields(n),
+            None => return usage(),
+        },
+        ["vforks", n] => match number(n) {
+            Some(n) => sched::vforks(n as usize),
+            None => return usage(),
+        },
+        ["direct-write", path, bytes] => match number(bytes) {
+            Some(bytes) => sched::direct_write(path, bytes as usize),
+            None => return usage(),
+        },
         _ => return usage(),
     }
     ExitCode::SUCCESS

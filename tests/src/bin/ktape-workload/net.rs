@@ -1,0 +1,94 @@
+//! TCP connections, with known bytes and known ends.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Nothing here takes longer than milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves one connection on that address: prints the port, reads `bytes`, answers as many as `answer`, and closes
+/// after the client has.
+pub fn serve(address: &str, bytes: u64, answer: u64) {
+    let ip: IpAddr = address.parse().expect("an address");
+    let listener = TcpListener::bind((ip, 0)).expect("a port");
+    println!("{}", listener.local_addr().expect("bound").port());
+    let (mut stream, _) = listener.accept().expect("a client");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut data = vec![0; bytes as usize];
+    stream.read_exact(&mut data).expect("the client sends");
+    stream.write_all(&vec![b'a'; answer as usize]).expect("the client reads");
+    // Until the client has closed; a reset is an end, too.
+    let _ = stream.read(&mut [0; 1]);
+}
+
+/// The counter of this name in the section `Tcp` of `/proc/net/snmp`, for this network namespace.
+fn counter(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/net/snmp").expect("/proc is mounted");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let place = names.split(' ').position(|word| word == name).expect("a counter of that name");
+    values.split(' ').nth(place).and_then(|value| value.parse().ok()).expect("a number")
+}
+
+fn tool(command: &str) {
+    let status = Command::new("/bin/sh").args(["-c", command]).status().expect("a shell");
+    assert!(status.success(), "{command}: {status}");
+}
+
+/// Prints the inode of the network namespace, which has to be a new one.
+fn enter() {
+    tool("ip link set lo up");
+    let link = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
+    println!("{}", link.to_string_lossy().trim_start_matches("net:[").trim_end_matches(']'));
+}
+
+/// In a new network namespace: that many connections, one after the other, each with a byte each way. Prints the
+/// namespace, and by how much the kernel's counters of active and passive opens have grown.
+pub fn many(connections: u64) {
+    enter();
+    let before = (counter("ActiveOpens"), counter("PassiveOpens"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    for _ in 0..connections {
+        let mut client = TcpStream::connect(address).expect("a server");
+        let (mut server, _) = listener.accept().expect("a client");
+        client.write_all(b"q").expect("sent");
+        server.read_exact(&mut [0; 1]).expect("received");
+        server.write_all(b"a").expect("sent");
+        client.read_exact(&mut [0; 1]).expect("received");
+    }
+    println!("{} {}", counter("ActiveOpens") - before.0, counter("PassiveOpens") - before.1);
+}
+
+/// In a new network namespace: 5000 bytes over a connection that loses everything for a while. Prints the
+/// namespace, and how many segments the kernel has sent again.
+pub fn retransmit() {
+    enter();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a server");
+    let (mut server, _) = listener.accept().expect("a client");
+    server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let before = counter("RetransSegs");
+    tool("tc qdisc add dev lo root blackhole");
+    client.write_all(&[b'x'; 5000]).expect("the socket has room");
+    let start = Instant::now();
+    while counter("RetransSegs") < before + 2 && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    tool("tc qdisc del dev lo root");
+    server.read_exact(&mut [0; 5000]).expect("it arrives after all");
+    client.shutdown(Shutdown::Write).expect("open");
+    assert_eq!(server.read(&mut [0; 1]).expect("the end"), 0);
+    drop(server);
+    assert_eq!(client.read(&mut [0; 1]).expect("the end"), 0);
+    drop(client);
+    println!("{}", counter("RetransSegs") - before);
+}
+
+/// Connects to where nobody listens.
+pub fn refused(address: &str) {
+    let address: SocketAddr = address.parse().expect("an address");
+    TcpStream::connect(address).expect_err("nobody is there");
+}

@@ -1,0 +1,396 @@
+//! Virtual machines: another kernel, pure cgroup2 with all controllers, and disks of one's own. They are emulated, so
+//! that it works where there is no KVM; what they show is correctness, never speed.
+//!
+//! `cargo xtask guest` prepares the emulator and the kernels. A guest boots with a script, which has a shell, the given
+//! programs and `functions.sh`; what it prints, its exit status and the files that it leaves in `/out` come back.
+
+mod cpio;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use self::cpio::Cpio;
+use crate::container::{self, Options};
+use crate::{guard, ktape};
+
+/// The kernel of a test that does not need a certain one: 6.12, or `KTAPE_GUEST_KERNEL`.
+pub fn kernel() -> String {
+    env::var("KTAPE_GUEST_KERNEL").unwrap_or_else(|_| "6.12".to_owned())
+}
+
+/// A guest that runs longer is killed, and the test fails.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Where a guest's payload lies in the first file system.
+const TREE: &str = "tree";
+/// What a container's root holds, in the guest.
+const ROOTFS: &str = "/rootfs";
+const WORKLOAD: &str = "ktape-workload";
+/// For the files that come back, in bytes.
+const OUT_SIZE: u64 = 512 << 20;
+
+/// A virtual machine in the making.
+pub struct Guest {
+    emulator: PathBuf,
+    kernel: PathBuf,
+    /// Names in the guest, and files here.
+    programs: Vec<(String, PathBuf)>,
+    files: Vec<(String, Vec<u8>)>,
+    disks: Vec<Disk>,
+    memory: u32,
+    deadline: Duration,
+}
+
+impl Guest {
+    /// One with this kernel (`6.12`), `ktape`, and `workload`. `None` if it was not prepared, and says so.
+    ///
+    /// # Panics
+    /// With `CI` set, if it was not prepared.
+    pub fn new(kernel: &str, workload: &Path) -> Option<Self> {
+        let dir = cache_dir()?;
+        let (emulator, directory) = (dir.join("qemu/qemu-system-x86_64"), dir.join("kernels").join(kernel));
+        if !emulator.is_file() || !directory.is_dir() {
+            assert!(!guard::is_ci(), "CI has to prepare this: cargo xtask guest {kernel}");
+            eprintln!("\n*** SKIPPED: this test boots another kernel: cargo xtask guest {kernel} ***\n");
+            return None;
+        }
+        Some(Self {
+            emulator,
+            kernel: directory,
+            programs: vec![
+                ("ktape".to_owned(), ktape::binary().to_path_buf()),
+                (WORKLOAD.to_owned(), workload.to_path_buf()),
+            ],
+            files: Vec::new(),
+            disks: Vec::new(),
+            memory: 1024,
+            deadline: DEADLINE,
+        })
+    }
+
+    /// The kernel's release, as `uname -r` says.
+    ///
+    /// # Panics
+    /// If what was prepared is not whole.
+    pub fn release(&self) -> String {
+        fs::read_to_string(self.kernel.join("release")).expect("the kernel's release").trim().to_owned()
+    }
+
+    /// Kill it earlier than after [`DEADLINE`].
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// One more program of this machine, with its libraries.
+    #[must_use]
+    pub fn program(mut self, path: &str) -> Self {
+        let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !self.programs.iter().any(|(other, _)| *other == name) {
+            self.programs.push((name, path.into()));
+        }
+        self
+    }
+
+    /// One more disk: `/dev/disk-NAME`.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// The bundle `/bundles/NAME` for `runc run -b`, whose root has a shell and the workload. `edit` changes its
+    /// configuration.
+    #[must_use]
+    pub fn bundle(mut self, name: &str, options: &Options<'_>, edit: impl FnOnce(&mut Value)) -> Self {
+        self = self.program("/usr/sbin/runc");
+        let mut config = container::config(Path::new(ROOTFS), options);
+        edit(&mut config);
+        self.files.push((format!("bundles/{name}/config.json"), config.to_string().into_bytes()));
+        self
+    }
+
+    /// Boot, run the script and switch off.
+    ///
+    /// # Panics
+    /// If anything fails but the script, or the deadline passes.
+    pub fn run(self, script: &str) -> Ran {
+        let dir = ktape::disk_dir();
+        let at = |name: &str| dir.path().join(name);
+        self.write_archive(&at("initrd"), script).expect("the first file system can be written");
+        let mut command = Command::new(&self.emulator);
+        // One thread for both processors: with two, guests were seen to hang.
+        command.args([
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            &self.memory.to_string(),
+        ]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ]);
+        command.arg("-serial").arg(format!("file:{}", at("console").display()));
+        command.arg("-serial").arg(format!("file:{}", at("output").display()));
+        command.arg("-kernel").arg(self.kernel.join("vmlinuz")).arg("-initrd").arg(at("initrd"));
+        command.args([
+            "-append",
+            "console=ttyS0 loglevel=4 panic=-1 rdinit=/init mitigations=off nokaslr nowatchdog",
+        ]);
+        for disk in [&Disk::new("out", OUT_SIZE)].into_iter().chain(&self.disks) {
+            disk.add_to(&mut command, &at(disk.name));
+        }
+        let problems = File::create(at("problems")).expect("a file for the emulator's messages");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(problems);
+        let start = Instant::now();
+        let in_time = wait(&mut start_with_us(&mut command), self.deadline);
+        let read = |name: &str| String::from_utf8_lossy(&fs::read(at(name)).unwrap_or_default()).into_owned();
+        let (output, console) = (read("output"), read("console"));
+        let exit = output.rsplit_once("\nktape-guest-exit ");
+        let status = exit.and_then(|(_, status)| status.trim().parse::<i32>().ok());
+        let Some(status) = status.filter(|_| in_time) else {
+            let tail: Vec<&str> = console.lines().rev().take(60).collect();
+            let tail: Vec<&str> = tail.into_iter().rev().collect();
+            panic!(
+                "the guest {} after {:?}\n--- its script:\n{output}\n--- its console:\n{}\n--- the emulator:\n{}",
+                if in_time { "ended without a result" } else { "was killed" },
+                start.elapsed(),
+                tail.join("\n"),
+                read("problems")
+            );
+        };
+        let files = at("files");
+        fs::create_dir(&files).expect("a directory");
+        let untar = Command::new("tar")
+            .arg("-xf")
+            .arg(at("out"))
+            .arg("-C")
+            .arg(&files)
+            .stdin(Stdio::null())
+            .output()
+            .expect("tar starts");
+        assert!(untar.status.success(), "{}", String::from_utf8_lossy(&untar.stderr));
+        let output = exit.map(|(output, _)| output.to_owned()).unwrap_or_default();
+        eprintln!("the guest ran for {:?}", start.elapsed());
+        Ran { status, output, console, dir, files }
+    }
+
+    fn write_archive(&self, to: &Path, script: &str) -> io::Result<()> {
+        let mut archive = Archive::new(BufWriter::new(File::create(to)?));
+        archive.text("init", include_str!("guest/init.sh"))?;
+        archive.host_file(Path::new("/bin/busybox"), "bin/busybox")?;
+        for entry in fs::read_dir(self.kernel.join("modules"))? {
+            let path = entry?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            archive.host_file(&path, &format!("modules/{name}"))?;
+        }
+        archive.host_file(&self.kernel.join("modules.load"), "modules.load")?;
+
+        archive.text(&format!("{TREE}/start"), include_str!("guest/start.sh"))?;
+        archive.text(&format!("{TREE}/functions"), include_str!("guest/functions.sh"))?;
+        archive.text(&format!("{TREE}/script"), script)?;
+        archive.host_file(Path::new("/bin/busybox"), &format!("{TREE}/bin/busybox"))?;
+        for (name, program) in &self.programs {
+            archive.program(program, name, TREE)?;
+        }
+        if self.files.iter().any(|(path, _)| path.starts_with("bundles/")) {
+            archive.host_file(Path::new("/bin/busybox"), &format!("{TREE}{ROOTFS}/bin/busybox"))?;
+            for (name, program) in self.programs.iter().filter(|(name, _)| name == WORKLOAD) {
+                archive.program(program, name, &format!("{TREE}{ROOTFS}"))?;
+            }
+        }
+        for (path, content) in &self.files {
+            archive.add(&format!("{TREE}/{path}"), 0o644, content)?;
+        }
+        archive.cpio.finish().map(drop)
+    }
+}
+
+/// A disk of a guest, in a sparse file.
+pub struct Disk {
+    name: &'static str,
+    bytes: u64,
+    is_ext4: bool,
+    rate: Option<u64>,
+}
+
+impl Disk {
+    /// An empty one.
+    pub fn new(name: &'static str, bytes: u64) -> Self {
+        Self { name, bytes, is_ext4: false, rate: None }
+    }
+
+    /// With an empty ext4, of which nothing is left to be initialised in the background.
+    #[must_use]
+    pub fn ext4(mut self) -> Self {
+        self.is_ext4 = true;
+        self
+    }
+
+    /// One that takes no more bytes a second than this, as the guest sees it: the device is slow.
+    #[must_use]
+    pub fn slow(mut self, bytes_per_second: u64) -> Self {
+        self.rate = Some(bytes_per_second);
+        self
+    }
+
+    fn add_to(&self, emulator: &mut Command, file: &Path) {
+        let Self { name, .. } = self;
+        File::create(file).and_then(|f| f.set_len(self.bytes)).expect("a file for a disk");
+        if self.is_ext4 {
+            let made = Command::new("/usr/sbin/mkfs.ext4")
+                .args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"])
+                .arg(file)
+                .stdin(Stdio::null())
+                .output()
+                .expect("mkfs.ext4 starts");
+            assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        }
+        let limit = self.rate.map(|rate| format!(",throttling.bps-total={rate}")).unwrap_or_default();
+        let file = file.display();
+        emulator.arg("-drive").arg(format!("file={file},format=raw,if=none,cache=unsafe,id={name}{limit}"));
+        emulator.arg("-device").arg(format!("virtio-blk-pci,drive={name},serial={name}"));
+    }
+}
+
+/// What a guest left.
+pub struct Ran {
+    /// The script's exit status.
+    pub status: i32,
+    /// What the script printed.
+    pub output: String,
+    /// What the kernel printed.
+    pub console: String,
+    /// Where everything lies until this is dropped.
+    dir: tempfile::TempDir,
+    files: PathBuf,
+}
+
+impl Ran {
+    /// A file that the script left in `/out`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.files.join(name)
+    }
+
+    /// The text of such a file.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn text(&self, name: &str) -> String {
+        let file = self.file(name);
+        fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    /// Where the disk images and all else lie until this is dropped.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Fail unless the script succeeded.
+    ///
+    /// # Panics
+    /// If it did not.
+    pub fn expect_success(&self) {
+        assert_eq!(self.status, 0, "the guest's script failed:\n{}\n{}", self.output, self.console);
+    }
+}
+
+/// The archive, with what is in it so far.
+struct Archive<W> {
+    cpio: Cpio<W>,
+    there: BTreeSet<String>,
+}
+
+impl<W: Write> Archive<W> {
+    fn new(out: W) -> Self {
+        Self { cpio: Cpio::new(out), there: BTreeSet::new() }
+    }
+
+    /// A file, after the directories that it lies in; only once.
+    fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+        for (at, _) in path.match_indices('/') {
+            if self.there.insert(path[..at].to_owned()) {
+                self.cpio.directory(&path[..at])?;
+            }
+        }
+        if self.there.insert(path.to_owned()) { self.cpio.file(path, mode, content) } else { Ok(()) }
+    }
+
+    fn text(&mut self, path: &str, content: &str) -> io::Result<()> {
+        self.add(path, 0o755, content.as_bytes())
+    }
+
+    fn host_file(&mut self, file: &Path, path: &str) -> io::Result<()> {
+        let content =
+            fs::read(file).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+        self.add(path, 0o755, &content)
+    }
+
+    /// A program as `/bin/NAME`, and its libraries where it looks for them.
+    fn program(&mut self, program: &Path, name: &str, tree: &str) -> io::Result<()> {
+        self.host_file(program, &format!("{tree}/bin/{name}"))?;
+        for library in container::libraries(program) {
+            self.host_file(&library, &format!("{tree}{}", library.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where `cargo xtask guest` puts things.
+fn cache_dir() -> Option<PathBuf> {
+    if let Some(dir) = env::var_os("KTAPE_VM_DIR") {
+        return Some(dir.into());
+    }
+    let cache = match env::var_os("XDG_CACHE_HOME") {
+        Some(cache) if !cache.is_empty() => PathBuf::from(cache),
+        _ => PathBuf::from(env::var_os("HOME")?).join(".cache"),
+    };
+    Some(cache.join("ktape-vm"))
+}
+
+/// Start a program that is killed should this thread end before it.
+fn start_with_us(command: &mut Command) -> Child {
+    // SAFETY: a plain system call, which may be made between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// Wait for its end; if the deadline passes kill it, and say false.
+fn wait(child: &mut Child, deadline: Duration) -> bool {
+    let start = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => return true,
+            Ok(None) if start.elapsed() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            _ => {
+                // It is gone already, or the second call reaps it.
+                let _ = child.kill();
+                let _ = child.wait();
+                return false;
+            }
+        }
+    }
+}
