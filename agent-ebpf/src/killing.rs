@@ -123,7 +123,7 @@ fn origin(signal: u32, info: *mut u8) -> (u8, bool) {
 }
 
 /// How many cgroups above a victim's are looked at.
-const LEVELS: u32 = 24;
+const LEVELS: u32 = 12;
 /// A counter is at its limit when less than this, and a thirty-second of the limit, is missing: the kernel charges in
 /// batches, and other CPUs free meanwhile.
 const SLACK_PAGES: u64 = 64;
