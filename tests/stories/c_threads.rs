@@ -70,6 +70,7 @@ fn c_a_leak_of_threads() {
     // kills.
     assert_eq!(text(&exits[0], "exit.signal"), Some("SIGSEGV"), "{exits:#?}");
     assert!(int(&exits[0], "evt.rawtime").unwrap() > first, "{exits:#?}");
-    let all = format!("evt.category = exit and proc.pid = {pid}");
-    assert_eq!(ktape::count(&file, &all) as i64, LIMIT);
+    // All but the main one; runc's own threads, which its exec of the program ended, had this process id too.
+    let all = format!("evt.category = exit and proc.pid = {pid} and thread.name startswith pool-");
+    assert_eq!(ktape::count(&file, &all) as i64, LIMIT - 1);
 }
