@@ -52,6 +52,12 @@ fn slow_full_rate_on_both_cpus_loses_nothing() {
     assert_eq!(strict.status.code(), Some(0));
 }
 
+/// The time as `date` tells it, in the form that ktape prints.
+fn wall_clock() -> String {
+    let out = std::process::Command::new("date").args(["-u", "+%FT%T.%NZ"]).output().expect("date starts");
+    String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
 /// Each load has its own cgroup and its own CPU, and enters its cgroup while it waits to be told to go. So the calls
 /// that return there are known to the last one: the wait, the marker, the work, the marker, the write of `done`.
 #[test]
@@ -61,6 +67,7 @@ fn written_and_lost_is_made() {
     let _guard = kernel_test!();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
+    let began = wall_clock();
     let capture = Capture::start(&file, &["--buffer", "64KiB"]);
     let mut loads = Vec::new();
     for cpu in ["0", "1"] {
@@ -86,6 +93,7 @@ fn written_and_lost_is_made() {
     let ended = capture.stop();
     eprintln!("{}", ended.stderr);
 
+    let over = wall_clock();
     let losses = ktape::replay_json(&file, &["-e", "loss"]);
     let mut lost: BTreeMap<(String, i64), u64> = BTreeMap::new();
     let mut total = 0;
@@ -94,7 +102,9 @@ fn written_and_lost_is_made() {
         total += count;
         let kind = text(loss, "loss.kind").unwrap();
         assert!(["syscall", "switch", "block", "net"].contains(&kind), "a lifecycle event was lost: {loss}");
-        assert!(int(loss, "loss.from").is_some() || text(loss, "loss.from").is_some(), "{loss}");
+        // All are times of the same zone and width: their texts are in their order.
+        let (from, to) = (text(loss, "loss.from").unwrap(), text(loss, "evt.time").unwrap());
+        assert!(began.as_str() <= from && from < to && to <= over.as_str(), "{began} {over} {loss}");
         let stage = text(loss, "loss.stage").unwrap();
         assert!(["ring", "recursion", "storage", "map", "queue", "writer"].contains(&stage), "{loss}");
         if kind != "syscall" {

@@ -70,6 +70,8 @@ impl Stop {
 
 /// What the drain works with.
 pub struct Parts {
+    /// Nothing can have been lost before this, ns of the boot clock.
+    pub attached: u64,
     /// The programs, attached.
     pub kernel: Capture,
     /// Their rings.
@@ -129,7 +131,7 @@ type Loss = (u64, u64, u64);
 impl Drain {
     /// For rings of this size; `live` hands chunks over as soon as possible.
     pub fn new(parts: Parts, ring_bytes: u64, live: bool) -> Self {
-        let Parts { kernel, merge, rows, mut sink, arguments, progress, inbox, background } = parts;
+        let Parts { attached, kernel, merge, rows, mut sink, arguments, progress, inbox, background } = parts;
         let pause = LONGEST_PAUSE.mul_f64((ring_bytes as f64 / LONGEST_PAUSE_RING as f64).clamp(0.05, 1.0));
         Self {
             kernel,
@@ -150,7 +152,7 @@ impl Drain {
             chunk_age: if live { LONGEST_PAUSE } else { CHUNK_AGE },
             pause,
             wall_offset: wall_offset(),
-            losses_until: boot_ns(),
+            losses_until: attached,
             losses: FxHashMap::default(),
             told: Vec::new(),
             lost_by: FxHashMap::default(),

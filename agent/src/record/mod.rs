@@ -184,6 +184,7 @@ impl Prepared {
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
         let Self { mut kernel, merge, request, ring_bytes } = self;
+        let attached = clock::boot_ns();
         kernel.attach()?;
         let filter = request.containers.clone();
         let filtered = !filter.is_open();
@@ -215,8 +216,17 @@ impl Prepared {
             background.push(started);
         }
         rows.name_requests(kernel.request_names());
-        let parts =
-            Parts { kernel, merge, rows, sink, arguments, progress: progress.clone(), inbox, background };
+        let parts = Parts {
+            attached,
+            kernel,
+            merge,
+            rows,
+            sink,
+            arguments,
+            progress: progress.clone(),
+            inbox,
+            background,
+        };
         let drain = Drain::new(parts, ring_bytes, request.live);
         let stop = Arc::new(Stop::default());
         let told = stop.clone();
