@@ -154,7 +154,11 @@ impl Kind {
                             "whether the CPU was taken from it while it could have gone on",
                         ),
                         col("ran", Ty::MaybeDuration, "how long it had been on the CPU"),
-                        col("next", Ty::Task, "the thread that the CPU went to"),
+                        col(
+                            "next",
+                            Ty::Task,
+                            "the thread that the CPU went to; `idle`, with the ids 0, if to none",
+                        ),
                         col("off_cpu", Ty::MaybeDuration, "how long that one had been off the CPU"),
                         col(
                             "runnable",

@@ -22,6 +22,9 @@ pub struct Context<'a> {
     pub start: i64,
 }
 
+/// The name of the thread that runs when nobody else does.
+pub const IDLE: &[u8] = b"idle";
+
 /// The name of a container's or a process's field for what is not in a container.
 const HOST: &[u8] = b"host";
 
@@ -358,6 +361,12 @@ fn column_value<'a, 'c: 'a>(
     stored_value(view, rows, row, column, ty, scratch)
 }
 
+/// Whether a thread is the one that runs when nobody else does. Elsewhere the id 0 stands for a thread that is not known;
+/// both sides of a switch always are.
+pub fn is_idle(view: &ChunkView<'_>, rows: &Rows<'_>, task: u32) -> bool {
+    rows.event.kind == Some(Kind::Switch) && view.task(task).tid == 0
+}
+
 /// A part of the value of a column, by this version's index.
 pub fn part_value<'a, 'c: 'a>(
     context: &Context<'a>,
@@ -371,6 +380,9 @@ pub fn part_value<'a, 'c: 'a>(
     match part {
         Part::Pid | Part::Tid => {
             let Some(task) = rows.reference(own, row) else { return Value::Missing };
+            if is_idle(view, rows, task) {
+                return Value::Int(0);
+            }
             let field = if part == Part::Pid { Field::ProcPid } else { Field::ThreadTid };
             task_value(view, task, &field, scratch)
         }
@@ -489,9 +501,10 @@ pub fn stored_value<'a, 'c: 'a>(
             let cgroup = refs.get(row).map(|r| view.cgroup(*r)).filter(|c| c.is_known());
             cgroup.map_or(Value::Missing, |c| text(c.path))
         }
-        (ColumnView::Ref(_, refs), Some(Ty::Task)) => {
-            refs.get(row).map_or(Value::Missing, |r| text(view.task(*r).name))
-        }
+        (ColumnView::Ref(_, refs), Some(Ty::Task)) => match refs.get(row) {
+            Some(task) if is_idle(view, rows, *task) => Value::Bytes(IDLE),
+            task => task.map_or(Value::Missing, |task| text(view.task(*task).name)),
+        },
         (ColumnView::Ref(_, refs), _) => refs.get(row).map_or(Value::Missing, |r| Value::Int(i128::from(*r))),
         (ColumnView::U64List(_) | ColumnView::BytesList(_), _) => Value::Missing,
     }

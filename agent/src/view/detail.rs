@@ -132,7 +132,7 @@ fn columns(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: us
             (_, Some(Ty::Task)) => {
                 let Ok(ColumnView::Ref(_, refs)) = rows.table.column(column.index) else { continue };
                 let Some(task) = refs.get(row) else { continue };
-                if column.name == "next" || !super::text::is_nobody(view, *task) {
+                if values::is_idle(view, rows, *task) || !super::text::is_nobody(view, *task) {
                     name(&column.name, out);
                     thread(context, view, rows, *task, out);
                 }
@@ -151,8 +151,8 @@ fn name(name: &str, out: &mut Vec<u8>) {
 /// Appends `comm(pid)` or `comm(pid/tid)`, `idle` for the thread that runs when nobody else does, and the
 /// container if it is in one.
 fn thread(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, task: u32, out: &mut Vec<u8>) {
-    if super::text::is_nobody(view, task) {
-        out.extend_from_slice(if rows.event.kind == Some(Kind::Switch) { b"idle" } else { b"-" });
+    if values::is_idle(view, rows, task) {
+        out.extend_from_slice(values::IDLE);
         return;
     }
     super::text::write_task(view, task, out);
