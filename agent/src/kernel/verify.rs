@@ -41,7 +41,7 @@ pub(super) fn load(
         wanted.iter().find(|wanted| wanted.name() == name).map(|wanted| (*wanted, program))
     });
     let mut programs: Vec<(Wanted, &mut Program)> = programs.collect();
-    // Taken from the end, so that the first, the large ones of the table's end, begin first.
+    // Taken from the end of the list: the short walks of the lifecycle hooks come last, so that the threads end together.
     programs.sort_by_key(|(program, _)| wanted.iter().position(|other| other == program));
     let queue = Mutex::new(programs);
     let results = Mutex::new(Vec::new());
