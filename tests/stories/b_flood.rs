@@ -9,6 +9,7 @@ use std::time::Duration;
 use ktape_tests::container::{Container, Options, Runtime, on_host_network};
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::{kernel_test, workload};
+use serde_json::Value;
 
 use super::{cgroup, container, count, id, now, short};
 
@@ -17,6 +18,19 @@ fn flood(from: &Container, protocol: &str, to: &str, n: u64) {
     let out = from.exec(&["/bin/ktape-workload", "incident", "flood", protocol, to, &n]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(String::from_utf8_lossy(&out.stdout).trim(), n);
+}
+
+fn is_loss(event: &Value) -> bool {
+    text(event, "evt.type") == Some("loss")
+}
+
+/// How many changes of TCP sockets a row of loss tells of.
+fn lost_sockets(event: &Value) -> u64 {
+    if text(event, "loss.kind") == Some("net") {
+        int(event, "loss.count").expect("a loss has a number").unsigned_abs()
+    } else {
+        0
+    }
 }
 
 #[test]
@@ -82,16 +96,30 @@ fn b_connections_and_datagrams() {
     let mut args = between.to_vec();
     args.push(&opened);
     let mut by_container: BTreeMap<String, u64> = BTreeMap::new();
-    for event in ktape::replay_json(&file, &args) {
+    // A busy CPU may have skipped the program that watches sockets; the file then says how often, in a row that
+    // passes every filter.
+    let events = ktape::replay_json(&file, &[&opened]);
+    let lost: u64 = events.iter().filter(|event| is_loss(event)).map(lost_sockets).sum();
+    for event in ktape::replay_json(&file, &args).into_iter().filter(|event| !is_loss(event)) {
         assert_eq!(int(&event, "net.remote.port"), Some(i64::from(tcp_port)), "{event}");
         assert_eq!(text(&event, "net.remote.ip"), Some("127.0.0.1"), "{event}");
         *by_container.entry(container(&event).to_owned()).or_default() += 1;
     }
-    assert_eq!(by_container, BTreeMap::from([(short('b'), 1_500), (short('c'), 20)]));
+    let mut missing = 0;
+    for (digit, made) in [('b', 1_500), ('c', 20)] {
+        let seen = by_container.remove(&short(digit)).unwrap_or_default();
+        assert!(seen <= made, "{seen} of {made}");
+        missing += made - seen;
+    }
+    assert!(missing <= lost, "{missing} connections are missing, and {lost} changes of sockets told as lost");
+    // Whose a connection is follows from its first change, which may be among the lost.
+    assert!(by_container.values().sum::<u64>() <= lost, "{by_container:?}");
     // How long such a connection lasted.
     let closed = format!("net.role = client and net.new = CLOSE and net.remote = {tcp_to:?}");
-    let ages = ktape::replay_json(&file, &[&closed, "--container", &id('b')[..6]]);
-    assert!(ages.len() >= 1_500, "{}", ages.len());
+    let mut ages = ktape::replay_json(&file, &[&closed, "--container", &id('b')[..6]]);
+    ages.retain(|event| !is_loss(event));
+    assert!(ages.len() as u64 + lost >= 1_500, "{}", ages.len());
     let second = i64::try_from(Duration::from_secs(10).as_nanos()).unwrap();
-    assert!(ages.iter().all(|event| int(event, "net.dur").is_some_and(|ns| (0..second).contains(&ns))));
+    let dated = ages.iter().filter(|event| int(event, "net.dur").is_some_and(|ns| (0..second).contains(&ns)));
+    assert!(dated.count() as u64 + lost >= ages.len() as u64);
 }
