@@ -5,6 +5,7 @@
 //! are gone with the completion. Between the two nothing needs to be seen: inserts, merges and the wait for a tag all
 //! end with an issue, which finds the bios that became part of the request.
 
+use agent_ebpf::config::block_hook;
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::{Bio, Block, NO_DEVICE, Origin, Request, VIA, origin};
 use agent_ebpf::records::{flags, stage, task_flags};
@@ -16,6 +17,7 @@ use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::maps::{self, FLOOD, config};
+use crate::storage;
 use crate::task::{self, Task, has, is_left_out, load, now};
 
 /// `REQ_OP_MASK`.
@@ -42,8 +44,14 @@ static BLOCK_VIA: LruHashMap<u64, [u32; VIA], 1024> = LruHashMap::new();
 
 /// The bio or request that a tracepoint is about.
 #[inline(always)]
-fn subject(ctx: &BtfTracePointContext) -> *mut u8 {
-    if config!(block_has_queue) != 0 { second(ctx) } else { ctx.arg(0) }
+fn subject(ctx: &BtfTracePointContext, hook: u32) -> *mut u8 {
+    if has_queue(hook) { second(ctx) } else { ctx.arg(0) }
+}
+
+/// Whether the queue is the first argument of this hook, one of [`block_hook`].
+#[inline(always)]
+fn has_queue(hook: u32) -> bool {
+    config!(block_has_queue) & hook != 0
 }
 
 /// The second argument. Its own function, so that nothing of it is left where there is none: the compiler would
@@ -132,7 +140,7 @@ fn origin_of(bio: *mut u8) -> Option<Origin> {
     let tree = config!(tree_pid);
     if tree != 0 || config!(reader_pids[0]) != 0 {
         // SAFETY: the current task.
-        let state = unsafe { maps::state(task.0, false) };
+        let state = unsafe { storage::state(task.0, false) };
         // SAFETY: not null.
         let known = if state.is_null() { 0 } else { unsafe { (*state).flags } };
         if known & task_flags::EXCLUDED != 0 {
@@ -183,7 +191,7 @@ fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
 /// `block:block_bio_queue` ([queue,] bio): somebody sends a bio to a device.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
-    let bio = subject(&ctx);
+    let bio = subject(&ctx, block_hook::BIO_QUEUE);
     let disk = disk_of_bio(bio);
     let known = BLOCK_BIOS.get_ptr_mut(bio as u64);
     let mut via = [0; VIA];
@@ -251,8 +259,8 @@ fn push(via: &mut [u32; VIA], devno: u32) {
 /// a partition to its disk, or from a bio-based device to one below it.
 #[btf_tracepoint(function = "block_bio_remap")]
 pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
-    let bio = subject(&ctx);
-    let from: u32 = if config!(block_has_queue) != 0 { third(&ctx) } else { ctx.arg::<u64>(1) as u32 };
+    let bio = subject(&ctx, block_hook::BIO_REMAP);
+    let from: u32 = if has_queue(block_hook::BIO_REMAP) { third(&ctx) } else { ctx.arg::<u64>(1) as u32 };
     if let Some(known) = BLOCK_BIOS.get_ptr_mut(bio as u64) {
         // SAFETY: a map value; the bio is with the current task alone.
         unsafe { push(&mut (*known).origin.via, from) };
@@ -282,7 +290,7 @@ fn third(ctx: &BtfTracePointContext) -> u32 {
 /// address, and is what the piece's `bi_private` points to.
 #[btf_tracepoint(function = "block_split")]
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
-    let piece = subject(&ctx);
+    let piece = subject(&ctx, block_hook::SPLIT);
     let rest: u64 = load(piece, config!(offsets.bio_private));
     let Some(known) = BLOCK_BIOS.get_ptr(rest) else {
         return 0;
@@ -307,7 +315,7 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
     let time = now();
-    let rq = subject(&ctx);
+    let rq = subject(&ctx, block_hook::RQ_ISSUE);
     let key = rq as u64;
     if let Some(known) = BLOCK_REQUESTS.get_ptr_mut(key) {
         // SAFETY: a map value; a request is with one CPU at a time.
@@ -413,7 +421,7 @@ fn forget_all(first: *mut u8) -> u32 {
 /// `block:block_rq_requeue` ([queue,] request): the driver gives it back, to get it again later.
 #[btf_tracepoint(function = "block_rq_requeue")]
 pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
-    let rq = subject(&ctx);
+    let rq = subject(&ctx, block_hook::RQ_REQUEUE);
     if let Some(known) = BLOCK_REQUESTS.get_ptr_mut(rq as u64) {
         // SAFETY: a map value; a request is with one CPU at a time.
         unsafe { (*known).requeued = 1 };

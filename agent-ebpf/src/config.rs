@@ -60,6 +60,8 @@ offsets! {
     task_on_cpu = "task_struct.on_cpu";
     /// The set of cgroups.
     task_cgroups = "task_struct.cgroups";
+    /// The lower end of the kernel stack.
+    task_stack = "task_struct.stack";
     /// `TS_COMPAT` (x86).
     task_status = "task_struct.thread_info.status";
     /// The cgroup in the default (v2) hierarchy.
@@ -270,6 +272,26 @@ pub const ALTERNATIVES: [(&str, &str); 6] = [
     ("request_queue.disk", "request.rq_disk"),
 ];
 
+/// Members that some kernels are built without, and what is not known then.
+pub const OPTIONAL: [(&str, &str); 1] = [(
+    "mem_cgroup.under_oom",
+    "the limit that a process was killed for is the first one above it that is full",
+)];
+
+/// Block tracepoints whose first argument was the queue once. It went in 5.11, from those of requests also within 5.10.
+pub mod block_hook {
+    /// `block_bio_queue`.
+    pub const BIO_QUEUE: u32 = 1;
+    /// `block_bio_remap`.
+    pub const BIO_REMAP: u32 = 1 << 1;
+    /// `block_split`.
+    pub const SPLIT: u32 = 1 << 2;
+    /// `block_rq_issue`.
+    pub const RQ_ISSUE: u32 = 1 << 3;
+    /// `block_rq_requeue`.
+    pub const RQ_REQUEUE: u32 = 1 << 4;
+}
+
 /// What is fixed for one capture.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -299,6 +321,9 @@ pub struct Config {
     pub regs_compat_args: [u32; 6],
     /// Byte offset in `struct pt_regs` of the number of the call (`orig_ax`, `syscallno`).
     pub regs_nr: u32,
+    /// Byte offset in a kernel stack of the `struct pt_regs` of the entry, for the legacy programs; 0 if it is not
+    /// known.
+    pub stack_registers: u32,
     /// Byte offset in `task_struct` of the bit that says that an exec is under way, or [`ABSENT`].
     pub in_execve: u32,
     /// That bit, in its byte.
@@ -327,8 +352,7 @@ pub struct Config {
     pub switches: u32,
     /// A sleep of this many milliseconds is a stall; 0 for none.
     pub stall_ms: u32,
-    /// 1 if the request or bio is the second argument of the block tracepoints, after the queue (before 5.11, and not
-    /// in every 5.10).
+    /// The [`block_hook`]s whose second argument is the request or bio, after the queue.
     pub block_has_queue: u32,
     /// The bit of `request.rq_flags` that says that a request is one step of a flush sequence.
     pub block_flush_seq: u32,
@@ -351,6 +375,7 @@ impl Config {
         regs_args: [0; 6],
         regs_compat_args: [0; 6],
         regs_nr: 0,
+        stack_registers: 0,
         in_execve: ABSENT,
         in_execve_mask: 0,
         compat_bits: 0,

@@ -5,11 +5,12 @@ use core::ffi::c_void;
 
 use agent_ebpf::records::{TaskState, task_flags};
 use agent_ebpf::spec::spec_flags;
-use aya_ebpf::helpers::generated::{bpf_d_path, bpf_seq_write, bpf_task_pt_regs};
+use aya_ebpf::helpers::generated::bpf_seq_write;
 
 use crate::maps::{self, ITER_SCRATCH, IterScratch, config};
+use crate::storage;
 use crate::syscall::{args_of, copy_args, key_of};
-use crate::task::{Task, has, is_left_out, load};
+use crate::task::{Task, is_left_out, load};
 
 /// `struct bpf_iter__task`: both members are pointers in 8-byte slots.
 #[repr(C)]
@@ -72,25 +73,13 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     if info.kthread != 0 || info.pid == config!(own_pid) {
         return;
     }
-    let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
-    if info.tid == info.pid && !mm.is_null() && has(config!(offsets.mm_exe_file)) {
-        let file: *mut u8 = load(mm, config!(offsets.mm_exe_file));
-        if !file.is_null() {
-            // SAFETY: the path is a member of a file that the verifier knows; the array has
-            // the length given.
-            let len = unsafe {
-                let path = file.add(config!(offsets.file_path) as usize);
-                bpf_d_path(path.cast(), scratch.exe.as_mut_ptr().cast(), scratch.exe.len() as u32)
-            };
-            if len > 0 {
-                info.exe_len = len as u32 - 1;
-            }
-        }
+    if info.tid == info.pid {
+        info.exe_len = executable(task, &mut scratch.exe);
     }
     if config!(tree_pid) != 0 {
         // Nothing that exists before the command belongs to it. What does was made by its forks.
         // SAFETY: a task that the verifier trusts.
-        let state = unsafe { maps::state(task.0, false) };
+        let state = unsafe { storage::state(task.0, false) };
         if !state.is_null() {
             // SAFETY: not null.
             report(info, unsafe { &*state });
@@ -102,7 +91,7 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     // The recorder itself is gone by now, so this is a reader; its children inherit the mark.
     let excluded = is_left_out(info.pid);
     // SAFETY: a task that the verifier trusts.
-    let state = unsafe { maps::state(task.0, excluded || !task.on_cpu()) };
+    let state = unsafe { storage::state(task.0, excluded || !task.on_cpu()) };
     if state.is_null() {
         return;
     }
@@ -117,6 +106,33 @@ fn fill(task: Task, scratch: &mut IterScratch) {
         note_call(task, state);
     }
     report(info, state);
+}
+
+/// The path of what it executes, and its length.
+#[cfg(not(feature = "legacy"))]
+#[inline(always)]
+fn executable(task: Task, to: &mut [u8; 4096]) -> u32 {
+    let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
+    if mm.is_null() || !crate::task::has(config!(offsets.mm_exe_file)) {
+        return 0;
+    }
+    let file: *mut u8 = load(mm, config!(offsets.mm_exe_file));
+    if file.is_null() {
+        return 0;
+    }
+    // SAFETY: the path is a member of a file that the verifier knows; the array has the length given.
+    let len = unsafe {
+        let path = file.add(config!(offsets.file_path) as usize);
+        aya_ebpf::helpers::generated::bpf_d_path(path.cast(), to.as_mut_ptr().cast(), to.len() as u32)
+    };
+    if len > 0 { len as u32 - 1 } else { 0 }
+}
+
+/// Iterators may not ask for paths before 5.12: the agent asks `/proc`.
+#[cfg(feature = "legacy")]
+#[inline(always)]
+fn executable(_: Task, _: &mut [u8; 4096]) -> u32 {
+    0
 }
 
 #[inline(always)]
@@ -138,8 +154,7 @@ pub fn note_call(task: Task, state: &mut TaskState) {
     if state.flags & (task_flags::LIVE | task_flags::EXCLUDED) != 0 || task.on_cpu() {
         return;
     }
-    // SAFETY: a task that the verifier trusts.
-    let regs: *mut u8 = unsafe { bpf_task_pt_regs(task.0.cast()) } as *mut u8;
+    let regs = task.registers();
     if regs.is_null() {
         return;
     }

@@ -7,15 +7,16 @@ use agent_ebpf::records::{
     task_flags,
 };
 use agent_ebpf::spec::spec_flags;
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::{debug, warn};
 
 use crate::maps::{self, LIFECYCLE, config};
 use crate::sched;
+use crate::storage;
 use crate::syscall;
-use crate::task::{self, Task, load, now};
+use crate::task::{self, Task, load, now, read_user_at_most};
 
 /// Whether this is a thread of the recorder.
 #[inline(always)]
@@ -36,7 +37,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let mut inherited = 0;
     if !is_own(parent) {
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(parent.0, false) };
+        let state = unsafe { storage::state(parent.0, false) };
         if !state.is_null() {
             // SAFETY: not null; the parent is the current task.
             inherited = unsafe { (*state).flags } & (task_flags::EXCLUDED | task_flags::TREE);
@@ -46,7 +47,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let tree = config!(tree_pid);
     if tree == 0 || inherited & task_flags::TREE != 0 {
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(child.0, true) };
+        let state = unsafe { storage::state(child.0, true) };
         if state.is_null() {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
         } else {
@@ -92,7 +93,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         sched::note_tree(task);
         // Created here if its execve was not wanted, and so not noted.
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(task.0, true) };
+        let state = unsafe { storage::state(task.0, true) };
         if state.is_null() {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
         } else {
@@ -125,10 +126,10 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
         let end: u64 = load(mm, config!(offsets.mm_arg_end));
         let mut args_len = end.wrapping_sub(start);
         if args_len > EXEC_ARGS as u64 {
-            args_len = EXEC_ARGS as u64;
             bits |= flags::STR1_CUT;
         }
-        if bpf_probe_read_user((&raw mut (*record).args).cast(), args_len as u32, start as *const _) != 0 {
+        args_len = args_len.min(EXEC_ARGS as u64);
+        if read_user_at_most::<{ EXEC_ARGS as u64 }>((&raw mut (*record).args).cast(), args_len, start) != 0 {
             bits |= flags::STR1_UNREAD;
             args_len = 0;
         }
@@ -153,7 +154,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let cgroup = task.cgroup();
     if config!(filter_cgroups) == 0 || maps::allowed(cgroup) {
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(task.0, false) };
+        let state = unsafe { storage::state(task.0, false) };
         if !state.is_null() {
             // SAFETY: not null; the task is the current one.
             end_call(task, unsafe { &mut *state }, time, cgroup);
@@ -186,6 +187,14 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         });
     }
     slot.submit();
+    0
+}
+
+/// `sched:sched_process_free` (task): its address may be another's from here on.
+#[cfg(feature = "legacy")]
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
+    storage::forget(ctx.arg::<*mut u8>(0));
     0
 }
 
@@ -282,7 +291,7 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
         // The return of its present call may be seen from another side of the filter than its
         // entry was.
         // SAFETY: an argument of the hook.
-        let state = unsafe { maps::state(moved.0, true) };
+        let state = unsafe { storage::state(moved.0, true) };
         if !state.is_null() {
             // SAFETY: not null. A concurrent entry of that task only makes the call live again.
             unsafe { mark_moved(moved, &mut *state) };

@@ -1,7 +1,10 @@
-//! ktape's eBPF programs. One object for every kernel and architecture: whatever differs
-//! comes in through [`agent_ebpf::config::Config`] at load.
+//! ktape's eBPF programs. One object for every kernel from 5.15 on and every architecture: whatever differs comes in
+//! through [`agent_ebpf::config::Config`] at load. The feature `legacy` makes a second one, for kernels whose tracing
+//! programs have no task storage and do not know the type of the current task.
 #![no_std]
 #![no_main]
+// For the few lines whose exact form matters to a verifier.
+#![feature(asm_experimental_arch)]
 
 mod block;
 mod iter;
@@ -11,6 +14,7 @@ mod maps;
 mod net;
 mod sched;
 mod stall;
+mod storage;
 mod syscall;
 mod task;
 

@@ -7,13 +7,12 @@ use agent_ebpf::config::Config;
 use agent_ebpf::records::net::SockInfo;
 use agent_ebpf::records::sched::SchedState;
 use agent_ebpf::records::stall::{StallBody, StallHead, Wake};
-use agent_ebpf::records::{LossKey, TaskInfo, TaskState};
+use agent_ebpf::records::{LossKey, TaskInfo};
 use agent_ebpf::spec::{ABIS, NUMBERS, Spec};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::generated::{
     bpf_get_smp_processor_id, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
-    bpf_task_storage_get,
 };
 use aya_ebpf::macros::btf_map;
 
@@ -63,57 +62,7 @@ pub struct IterScratch {
 #[btf_map]
 pub static ITER_SCRATCH: PerCpuArray<IterScratch, 1> = PerCpuArray::new();
 
-/// The definition of the task storage, in the shape that loaders read from BTF; aya-ebpf has
-/// no wrapper for this map type.
-#[repr(C)]
-struct TaskStorage {
-    r#type: *const [i32; 29],
-    key: *const i32,
-    value: *const TaskState,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; 1],
-}
-
-// SAFETY: only the address is used; the fields are never read.
-unsafe impl Sync for TaskStorage {}
-
-/// What call each task is in.
-#[unsafe(link_section = ".maps")]
-#[unsafe(export_name = "TASKS")]
-static TASKS: TaskStorage = TaskStorage {
-    r#type: ptr::null(),
-    key: ptr::null(),
-    value: ptr::null(),
-    max_entries: ptr::null(),
-    map_flags: ptr::null(),
-};
-
-/// When each thread got and left the CPU, and what is known of its sleep. Made at fork and by the iterators, never
-/// by the scheduler's own hooks: they hold the lock of a run queue.
-#[unsafe(link_section = ".maps")]
-#[unsafe(export_name = "SCHED")]
-static SCHED: SchedStorage = SchedStorage {
-    r#type: ptr::null(),
-    key: ptr::null(),
-    value: ptr::null(),
-    max_entries: ptr::null(),
-    map_flags: ptr::null(),
-};
-
-/// As [`TaskStorage`].
-#[repr(C)]
-struct SchedStorage {
-    r#type: *const [i32; 29],
-    key: *const i32,
-    value: *const SchedState,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; 1],
-}
-
-// SAFETY: only the address is used; the fields are never read.
-unsafe impl Sync for SchedStorage {}
-
-/// The same for the CPUs' idle tasks, which no iterator shows.
+/// What the scheduler's hooks know of the CPUs' idle tasks, which no iterator shows.
 #[btf_map]
 static IDLE: PerCpuArray<SchedState, 1> = PerCpuArray::new();
 
@@ -245,32 +194,7 @@ pub fn allow(cgroup: u64) -> bool {
     ALLOWED.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
 }
 
-/// The state of a task; `create` makes one if it has none. Null if that fails, or if there is none.
-///
-/// # Safety
-///
-/// `task` is a `task_struct` that the verifier trusts.
-#[inline(always)]
-pub unsafe fn state(task: *mut u8, create: bool) -> *mut TaskState {
-    let map = (&raw const TASKS).cast_mut().cast::<c_void>();
-    // SAFETY: by contract; a null initial value means zeroes.
-    unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
-}
-
-/// What the scheduler's hooks know of a task; `create` makes it if there is none. Null if that fails, or if there
-/// is none.
-///
-/// # Safety
-///
-/// `task` is a `task_struct` that the verifier trusts, and with `create` no run queue is locked.
-#[inline(always)]
-pub unsafe fn sched(task: *mut u8, create: bool) -> *mut SchedState {
-    let map = (&raw const SCHED).cast_mut().cast::<c_void>();
-    // SAFETY: by contract; a null initial value means zeroes.
-    unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
-}
-
-/// The same of this CPU's idle task.
+/// What the scheduler's hooks know of this CPU's idle task.
 #[inline(always)]
 pub fn idle() -> *mut SchedState {
     match IDLE.get_ptr_mut(0) {

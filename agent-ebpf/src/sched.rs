@@ -9,11 +9,11 @@ use agent_ebpf::kinds::{Kind, UNKNOWN, task_state};
 use agent_ebpf::records::sched::{SchedState, Switch};
 use agent_ebpf::records::{flags, task_flags};
 use agent_ebpf::spec::spec_flags;
-use aya_ebpf::helpers::generated::bpf_task_pt_regs;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::maps::{self, FLOOD, config};
+use crate::storage;
 use crate::syscall::key_of;
 use crate::task::{Task, has, is_left_out, load, now};
 
@@ -65,7 +65,7 @@ impl Party {
             return party;
         }
         // SAFETY: an argument of a hook.
-        let state = unsafe { maps::sched(task.0, false) };
+        let state = unsafe { storage::sched(task.0, false) };
         let mut known = 0;
         if !state.is_null() {
             // SAFETY: not null, and under the lock of the run queue.
@@ -159,8 +159,7 @@ fn yields(task: Task) -> bool {
     if task.is_kthread() {
         return true;
     }
-    // SAFETY: an argument of a hook.
-    let regs: *mut u8 = unsafe { bpf_task_pt_regs(task.0.cast()) } as *mut u8;
+    let regs = task.registers();
     if regs.is_null() {
         return false;
     }
@@ -257,7 +256,7 @@ fn note_runnable(task: Task) -> i32 {
         return 0;
     }
     // SAFETY: an argument of a hook.
-    let state = unsafe { maps::sched(task.0, false) };
+    let state = unsafe { storage::sched(task.0, false) };
     if !state.is_null() {
         // SAFETY: not null, and under the lock of the run queue.
         let state = unsafe { &mut *state };
@@ -276,7 +275,7 @@ pub fn note_fork(child: Task, inherited: u32, time: u64) {
         return;
     }
     // SAFETY: an argument of the hook, which holds no lock of a run queue.
-    let state = unsafe { maps::sched(child.0, true) };
+    let state = unsafe { storage::sched(child.0, true) };
     if !state.is_null() {
         // SAFETY: not null; the child does not run yet.
         let state = unsafe { &mut *state };
@@ -296,7 +295,7 @@ pub fn note_tree(task: Task) {
         return;
     }
     // SAFETY: an argument of a hook that holds no lock of a run queue.
-    let state = unsafe { maps::sched(task.0, true) };
+    let state = unsafe { storage::sched(task.0, true) };
     if !state.is_null() {
         // SAFETY: not null; the task is the current one.
         unsafe { (*state).flags |= task_flags::TREE };
@@ -310,7 +309,7 @@ pub fn note_found(task: Task) {
         return;
     }
     // SAFETY: a task that the verifier trusts; the iterator holds no lock of a run queue.
-    let state = unsafe { maps::sched(task.0, true) };
+    let state = unsafe { storage::sched(task.0, true) };
     if !state.is_null() && is_left_out(task.pid()) {
         // SAFETY: not null. Nothing else writes the flags of a task that was there before.
         unsafe { (*state).flags |= task_flags::EXCLUDED };
@@ -324,7 +323,7 @@ pub fn note_moved(task: Task) {
         return;
     }
     // SAFETY: an argument of a hook.
-    let state = unsafe { maps::sched(task.0, false) };
+    let state = unsafe { storage::sched(task.0, false) };
     if !state.is_null() {
         // SAFETY: not null. No id of a cgroup is 0, so its times are forgotten at its next switch.
         unsafe { (*state).cgroup = 0 };

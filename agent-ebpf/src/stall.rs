@@ -2,7 +2,6 @@
 //! that keeps who wakes one that was told.
 
 use core::ffi::c_void;
-use core::mem::MaybeUninit;
 
 use agent_ebpf::kinds::NO_CALL;
 use agent_ebpf::records::sched::SchedState;
@@ -10,8 +9,7 @@ use agent_ebpf::records::stall::{BDI_NAME, STACK, StallBody, WAKER_STACK, Wake, 
 use agent_ebpf::records::task_flags;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{
-    bpf_get_stack, bpf_get_task_stack, bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_seq_write,
-    bpf_task_pt_regs,
+    bpf_get_stack, bpf_get_task_stack, bpf_probe_read_kernel_str, bpf_seq_write,
 };
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -19,8 +17,9 @@ use aya_ebpf::programs::BtfTracePointContext;
 use crate::iter::TaskContext;
 use crate::maps::{self, STALL_SCRATCH, StallScratch, config};
 use crate::sched::{is_uninterruptible, state_bits};
+use crate::storage;
 use crate::syscall::{args_of, copy_args, key_of};
-use crate::task::{Task, has, is_left_out, load, now};
+use crate::task::{Task, has, is_left_out, load, now, probe};
 
 /// A worker of a workqueue (`PF_WQ_WORKER`).
 const PF_WQ_WORKER: u32 = 0x20;
@@ -42,7 +41,7 @@ pub fn stall_iter(ctx: *mut c_void) -> i32 {
     let asleep = is_uninterruptible(state_bits(task)) && !task.on_cpu();
     // Made for every thread: at its fork the kernel may have had no room for it.
     // SAFETY: a task that the verifier trusts; the iterator holds no lock of a run queue.
-    let state = unsafe { maps::sched(task.0, true) };
+    let state = unsafe { storage::sched(task.0, true) };
     if state.is_null() {
         return 0;
     }
@@ -128,18 +127,6 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
     if state.told != 0 { what::SLEEPS } else { 0 }
 }
 
-/// Reads from an address that the verifier does not know; zero if that fails.
-#[inline(always)]
-fn probe<T: Copy>(base: *mut u8, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::zeroed();
-    // SAFETY: the helper writes that many bytes, and zeroes if the source is bad; T is an integer or a pointer.
-    unsafe {
-        let from = base.wrapping_add(offset as usize);
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
-        value.assume_init()
-    }
-}
-
 #[inline(always)]
 fn describe(task: Task, body: &mut StallBody) {
     // SAFETY: the array has the length given.
@@ -161,7 +148,7 @@ fn describe(task: Task, body: &mut StallBody) {
 #[inline(always)]
 fn describe_call(task: Task, body: &mut StallBody) {
     // SAFETY: a task that the verifier trusts.
-    let state = unsafe { maps::state(task.0, false) };
+    let state = unsafe { storage::state(task.0, false) };
     if !state.is_null() {
         // SAFETY: not null; the task sleeps.
         let state = unsafe { &*state };
@@ -172,8 +159,7 @@ fn describe_call(task: Task, body: &mut StallBody) {
         }
     }
     // The call was not noted: its registers hold as long as it sleeps.
-    // SAFETY: a task that the verifier trusts.
-    let regs: *mut u8 = unsafe { bpf_task_pt_regs(task.0.cast()) } as *mut u8;
+    let regs = task.registers();
     if regs.is_null() {
         return;
     }
@@ -258,7 +244,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     // SAFETY: an argument of a hook.
-    let state = unsafe { maps::sched(task.0, false) };
+    let state = unsafe { storage::sched(task.0, false) };
     if state.is_null() {
         return 0;
     }

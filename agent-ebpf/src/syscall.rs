@@ -15,7 +15,8 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
 
 use crate::maps::{self, FLOOD, config};
-use crate::task::{Task, is_left_out, load, now};
+use crate::storage;
+use crate::task::{Task, is_left_out, load, now, read_user_at_most};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
@@ -98,7 +99,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     }
     let tree = config!(tree_pid);
     // SAFETY: the current task.
-    let state = unsafe { maps::state(task.0, tree == 0 || pid == tree) };
+    let state = unsafe { storage::state(task.0, tree == 0 || pid == tree) };
     if state.is_null() {
         if tree == 0 {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, task.cgroup());
@@ -153,7 +154,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         }
     }
     // SAFETY: the current task.
-    let mut state = unsafe { maps::state(task.0, false) };
+    let mut state = unsafe { storage::state(task.0, false) };
     if state.is_null() {
         if tree != 0 {
             return 0;
@@ -166,7 +167,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
         // SAFETY: the current task.
-        state = unsafe { maps::state(task.0, true) };
+        state = unsafe { storage::state(task.0, true) };
         if state.is_null() {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
             return 0;
@@ -224,7 +225,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn clear_child(task: Task) -> i32 {
     // SAFETY: the current task.
-    let state = unsafe { maps::state(task.0, false) };
+    let state = unsafe { storage::state(task.0, false) };
     if !state.is_null() {
         // SAFETY: not null; see sys_enter.
         unsafe { (*state).flags &= !task_flags::CHILD };
@@ -486,12 +487,9 @@ unsafe fn read_string(to: *mut u8, size: u32, how: u8, from: u64, next: u64) -> 
     if address == 0 || len == 0 {
         return Got { len: 0, bits: 0 };
     }
-    if len > SOCKADDR_MAX {
-        len = SOCKADDR_MAX;
-    }
-    // SAFETY: by contract; `len` is at most SOCKADDR_MAX, which fits.
-    if unsafe { bpf_probe_read_user(to.cast(), len as u32, address as *const _) } != 0 {
+    // SAFETY: by contract; SOCKADDR_MAX bytes fit.
+    if unsafe { read_user_at_most::<SOCKADDR_MAX>(to, len, address) } != 0 {
         return Got::UNREAD;
     }
-    Got { len: len as u32, bits: 0 }
+    Got { len: len.min(SOCKADDR_MAX) as u32, bits: 0 }
 }

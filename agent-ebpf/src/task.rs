@@ -1,11 +1,10 @@
-//! Reading `task_struct` and what hangs off it. All loads are direct: the verifier knows the
-//! types and turns a load through a bad pointer into a zero.
+//! Reading `task_struct` and what hangs off it. Loads are direct: the verifier knows the types and turns a load through
+//! a bad pointer into a zero. Before 5.11 it does not know the type of the current task, so the legacy programs load
+//! through a helper, which does the same.
 
 use agent_ebpf::config::ABSENT;
 use agent_ebpf::records::{COMM_LEN, Header};
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
-};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 
 use crate::maps::config;
 
@@ -23,6 +22,9 @@ pub struct Task(pub *mut u8);
 /// Loads a value at a byte offset of a kernel object.
 #[inline(always)]
 pub fn load<T: Copy>(base: *mut u8, offset: u32) -> T {
+    if cfg!(feature = "legacy") {
+        return probe(base, offset);
+    }
     // SAFETY: the verifier checks type and bounds of every direct load.
     unsafe { base.add(offset as usize).cast::<T>().read_volatile() }
 }
@@ -38,8 +40,26 @@ impl Task {
     /// The current task.
     #[inline(always)]
     pub fn current() -> Self {
+        #[cfg(not(feature = "legacy"))]
         // SAFETY: no arguments.
-        Self(unsafe { bpf_get_current_task_btf() }.cast())
+        return Self(unsafe { aya_ebpf::helpers::generated::bpf_get_current_task_btf() }.cast());
+        #[cfg(feature = "legacy")]
+        // SAFETY: no arguments.
+        return Self(unsafe { aya_ebpf::helpers::generated::bpf_get_current_task() } as *mut u8);
+    }
+
+    /// The registers with which it entered the kernel, valid while it is in a call. Null if it has none.
+    #[inline(always)]
+    pub fn registers(self) -> *mut u8 {
+        #[cfg(not(feature = "legacy"))]
+        // SAFETY: a task that the verifier trusts.
+        return unsafe { aya_ebpf::helpers::generated::bpf_task_pt_regs(self.0.cast()) as *mut u8 };
+        // At the upper end of its stack.
+        #[cfg(feature = "legacy")]
+        return match load::<*mut u8>(self.0, config!(offsets.task_stack)) {
+            stack if stack.is_null() || config!(stack_registers) == 0 => core::ptr::null_mut(),
+            stack => stack.wrapping_add(config!(stack_registers) as usize),
+        };
     }
 
     /// Thread id in the initial namespace.
@@ -106,7 +126,8 @@ impl Task {
     /// Whether it runs on a CPU right now.
     #[inline(always)]
     pub fn on_cpu(self) -> bool {
-        load::<u32>(self.0, config!(offsets.task_on_cpu)) != 0
+        // One byte since 7.2, and the lowest of four before.
+        load::<u8>(self.0, config!(offsets.task_on_cpu)) != 0
     }
 
     /// Copies its name.
@@ -208,6 +229,36 @@ pub fn probe<T: Copy>(base: *mut u8, offset: u32) -> T {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, from.cast());
         value.assume_init()
     }
+}
+
+/// Reads `len` bytes from the caller's memory, but not more than `MAX`. Returns 0, or an error as the helper does.
+///
+/// In assembly, so that the length is compared in the register that the helper gets it in. What the compiler makes of it
+/// may keep another copy, of which verifiers before 6.8 do not know the bound; and before 5.11 they forget the bounds of
+/// what is kept on the stack.
+///
+/// # Safety
+///
+/// `to` has room for `MAX` bytes.
+#[inline(always)]
+pub unsafe fn read_user_at_most<const MAX: u64>(to: *mut u8, len: u64, from: u64) -> i64 {
+    let result;
+    // SAFETY: by contract. Helper 112 is `bpf_probe_read_user`; a call changes no other registers than these.
+    unsafe {
+        core::arch::asm!(
+            "if r2 < {max} goto +1",
+            "r2 = {max}",
+            "call 112",
+            max = const MAX,
+            inout("r1") to => _,
+            inout("r2") len => _,
+            inout("r3") from => _,
+            out("r0") result,
+            out("r4") _,
+            out("r5") _,
+        );
+    }
+    result
 }
 
 /// Whether the running kernel has this member.

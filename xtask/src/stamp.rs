@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 
 /// The object, relative to the workspace.
 pub const OBJECT: &str = "agent/ebpf/ktape.bpf.o";
-/// Its stamp, relative to the workspace.
+/// The object for kernels before 5.15, relative to the workspace.
+pub const LEGACY_OBJECT: &str = "agent/ebpf/ktape-legacy.bpf.o";
+/// Their stamp, relative to the workspace.
 pub const STAMP: &str = "agent/ebpf/ktape.bpf.toml";
 
 /// What the stamp says. Hashes are SHA-256 in hex.
@@ -19,6 +21,8 @@ pub struct Stamp {
     pub sources: String,
     /// Over the object.
     pub object: String,
+    /// Over the object for older kernels.
+    pub legacy: String,
     /// Release, commit and LLVM of the compiler.
     pub rustc: String,
     /// Release of the linker.
@@ -31,9 +35,9 @@ impl Stamp {
     /// As a TOML file.
     pub fn to_text(&self) -> String {
         format!(
-            "# Written by `cargo xtask ebpf`: what ktape.bpf.o was built from. Do not edit.\n\
-             sources = \"{}\"\nobject = \"{}\"\nrustc = \"{}\"\nlinker = \"{}\"\ntarget = \"{}\"\n",
-            self.sources, self.object, self.rustc, self.linker, self.target
+            "# Written by `cargo xtask ebpf`: what the objects were built from. Do not edit.\n\
+             sources = \"{}\"\nobject = \"{}\"\nlegacy = \"{}\"\nrustc = \"{}\"\nlinker = \"{}\"\ntarget = \"{}\"\n",
+            self.sources, self.object, self.legacy, self.rustc, self.linker, self.target
         )
     }
 
@@ -52,6 +56,7 @@ impl Stamp {
         Ok(Self {
             sources: get("sources")?,
             object: get("object")?,
+            legacy: get("legacy")?,
             rustc: get("rustc")?,
             linker: get("linker")?,
             target: get("target")?,
@@ -71,11 +76,15 @@ pub fn verify(root: &Path) -> Result<Stamp> {
     if stamp.sources != sources_hash(root)? {
         bail!(
             "{OBJECT} is stale: agent-ebpf, its build profile or the aya-ebpf version changed since it was built. \
-             Run `cargo xtask ebpf` and commit {OBJECT} and {STAMP}"
+             Run `cargo xtask ebpf` and commit agent/ebpf"
         );
     }
-    if stamp.object != hash(&read(OBJECT)?) {
-        bail!("{OBJECT} is not the object that {STAMP} describes: run `cargo xtask ebpf` and commit both");
+    for (name, wanted) in [(OBJECT, &stamp.object), (LEGACY_OBJECT, &stamp.legacy)] {
+        if *wanted != hash(&read(name)?) {
+            bail!(
+                "{name} is not the object that {STAMP} describes: run `cargo xtask ebpf` and commit all three"
+            );
+        }
     }
     Ok(stamp)
 }

@@ -114,3 +114,10 @@ pub mod sock_flags {
 
 const _: () = assert!(size_of::<Net>() == 32 + 32 + 32 + 16 + 8 + 8);
 const _: () = assert!(size_of::<SockInfo>() == 40);
+
+/// Words of what is known of each CPU's runs of the hook.
+pub const RUNS: usize = 2;
+/// Of these: 1 while the first program is at work.
+pub const ACTIVE: usize = 0;
+/// Changes that the second program took over.
+pub const NESTED: usize = 1;

@@ -4,13 +4,13 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_ebpf::config::{ALTERNATIVES, Offsets};
+use agent_ebpf::config::{ALTERNATIVES, OPTIONAL, Offsets};
 use anyhow::{Context, Result};
 
 use crate::containers::Hierarchy;
-use crate::kernel::Selection;
 use crate::kernel::btf::Btf;
-use crate::kernel::hooks::HOOKS;
+use crate::kernel::hooks::{HOOKS, Hook};
+use crate::kernel::{Selection, is_legacy};
 use crate::record::{self, ContainerFilter, Request};
 use crate::session::privileges;
 
@@ -55,8 +55,11 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         Err(error) => line(false, format!("kernel types (BTF): {error}")),
         Ok(btf) => {
             line(true, "kernel types (BTF)".to_owned());
-            for hook in HOOKS {
-                let (name, without) = (hook.name, hook.without);
+            // One tracepoint may have two programs.
+            let mut tracepoints: Vec<&Hook> = HOOKS.iter().collect();
+            tracepoints.dedup_by_key(|hook| hook.tracepoint);
+            for hook in tracepoints {
+                let (name, without) = (hook.tracepoint, hook.without);
                 let there = btf.tracepoint_args(name).is_some();
                 let text = if there {
                     format!("tracepoint {name}")
@@ -71,9 +74,20 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
             };
             let absent: Vec<&str> =
                 Offsets::PATHS.iter().copied().filter(|path| !there(path) && !replaced(path)).collect();
+            let (optional, absent): (Vec<&str>, Vec<&str>) =
+                absent.into_iter().partition(|path| OPTIONAL.iter().any(|(other, _)| other == path));
             line(absent.is_empty(), format!("kernel structs{}{}", sep(&absent), absent.join(", ")));
-            let helper = btf.has_function("bpf_task_pt_regs");
-            line(helper, "helper bpf_task_pt_regs (5.15): calls that wait when a capture begins".to_owned());
+            for (path, without) in OPTIONAL.iter().filter(|(path, _)| optional.contains(path)) {
+                line(true, format!("no {path} in this kernel: {without}"));
+            }
+            line(true, kernel_programs(is_legacy(&btf)).to_owned());
+            if !btf.has_function("bpf_get_socket_ptr_cookie") {
+                line(
+                    true,
+                    "no socket cookies before 5.12: net.sock is another number, and may come again"
+                        .to_owned(),
+                );
+            }
         }
     }
     match Hierarchy::detect() {
@@ -109,6 +123,15 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
     };
     writeln!(out, "{verdict}")?;
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Which of the two objects is used, and what that means.
+fn kernel_programs(legacy: bool) -> &'static str {
+    if legacy {
+        "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
+    } else {
+        "programs for kernels from 5.15 on"
+    }
 }
 
 fn sep(absent: &[&str]) -> &'static str {

@@ -1,7 +1,7 @@
 //! What only the running kernel knows of block requests: how it names operations and flags, and which requests are
 //! under way.
 
-use agent_ebpf::config::Config;
+use agent_ebpf::config::{Config, block_hook};
 use agent_ebpf::records::Header;
 use agent_ebpf::records::block::{Bio, Block, Request, origin};
 use aya::Ebpf;
@@ -44,7 +44,18 @@ impl RequestNames {
 
 /// Tells the kernel side how this kernel's block layer differs from others.
 pub(super) fn set_config(config: &mut Config, kernel: &Btf) {
-    config.block_has_queue = u32::from(kernel.tracepoint_args("block_rq_issue") == Some(2));
+    // With one argument more than without the queue.
+    for (name, with_queue, hook) in [
+        ("block_bio_queue", 2, block_hook::BIO_QUEUE),
+        ("block_bio_remap", 4, block_hook::BIO_REMAP),
+        ("block_split", 3, block_hook::SPLIT),
+        ("block_rq_issue", 2, block_hook::RQ_ISSUE),
+        ("block_rq_requeue", 2, block_hook::RQ_REQUEUE),
+    ] {
+        if kernel.tracepoint_args(name) == Some(with_queue) {
+            config.block_has_queue |= hook;
+        }
+    }
     let bit = kernel.enum_value("rqf_flags", "__RQF_FLUSH_SEQ").unwrap_or(FLUSH_SEQ_BIT);
     config.block_flush_seq = 1 << bit;
     let driver = |name| kernel.enum_value(name, "REQ_OP_DRV_IN");

@@ -207,9 +207,10 @@ impl Btf {
         None
     }
 
-    /// How many bytes a struct takes.
+    /// How many bytes a struct or union takes.
     pub fn size(&self, name: &str) -> Option<u32> {
-        let id = *self.named.get(&(kind::STRUCT, name.as_bytes().to_vec()))?;
+        let named = |kind| self.named.get(&(kind, name.as_bytes().to_vec()));
+        let id = *named(kind::STRUCT).or_else(|| named(kind::UNION))?;
         self.type_at(id).map(|(_, _, size, _)| size)
     }
 

@@ -6,7 +6,11 @@ use agent_ebpf::kinds::Kind;
 use agent_ebpf::spec::{Spec, read, spec_flags};
 
 use super::btf::Btf;
+use super::load::page_size;
 use crate::syscalls;
+
+/// Bytes of a kernel stack (`THREAD_SIZE`).
+const THREAD_SIZE: u32 = 16 << 10;
 
 /// Which syscalls are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,25 @@ pub fn set_registers(config: &mut Config) {
         config.regs_nr = 280;
         config.compat_bits = 0;
     }
+}
+
+/// Where on its kernel stack the registers are that a task entered with, as a byte offset: at the upper end, where 64-bit
+/// kernels before 5.15 leave no room. 0 if that is not known.
+pub fn stack_registers(btf: &Btf) -> u32 {
+    let size = btf.size("thread_union").unwrap_or({
+        // Not in every kernel's types. 16 KiB on x86-64, and on arm64 with pages up to that size; more with KASAN.
+        if btf.has_function("kasan_report") || page_size() > THREAD_SIZE { 0 } else { THREAD_SIZE }
+    });
+    btf.size("pt_regs").map_or(0, |registers| size.saturating_sub(registers))
+}
+
+/// How many threads the legacy programs can remember: twice what there are, and not fewer than 32,768; 10 MB of the
+/// kernel's memory then.
+pub fn tasks_max() -> u32 {
+    let threads = std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse::<u32>().ok());
+    threads.unwrap_or(0).saturating_mul(2).clamp(32_768, 1 << 20)
 }
 
 /// What sockets, signals and victims look like in this kernel.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use agent_ebpf::config::Config;
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::Block;
-use agent_ebpf::records::{LossKey, stage};
+use agent_ebpf::records::{LossKey, net, stage};
 use agent_ebpf::spec::Spec;
-use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
@@ -35,6 +35,8 @@ const SOCKETS_MAX: u32 = 32768;
 const UNUSED_MAP: u32 = 64;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
+/// For kernels that [`is_legacy`].
+static LEGACY_OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape-legacy.bpf.o");
 
 /// Why recording cannot begin.
 #[derive(Debug, Error)]
@@ -163,8 +165,10 @@ pub struct Capture {
     ebpf: Ebpf,
     allowed: HashMap<MapData, u64, u8>,
     losses: LossCounters,
+    net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,
     hooks: Vec<&'static Hook>,
     request_names: RequestNames,
+    legacy: bool,
     links: Vec<(&'static str, BtfTracePointLinkId)>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
     load_times: Vec<(&'static str, Duration)>,
@@ -218,13 +222,23 @@ impl Capture {
         block::set_config(&mut globals, &kernel);
         config::set_net_and_killing(&mut globals, &kernel, &settings.kinds);
         let sockets = if globals.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
+        let legacy = is_legacy(&kernel);
+        if legacy {
+            globals.stack_registers = config::stack_registers(&kernel);
+        }
         let globals = Globals(globals);
 
         let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
         let btf = aya::Btf::from_sys_fs()?;
         // 0 is off, 5 is everything; the verifier removes what is off.
         let log_level = if settings.kernel_log { 5u8 } else { 0 };
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        if legacy {
+            let tasks = config::tasks_max();
+            let sched = if globals.0.sched == 0 { UNUSED_MAP } else { tasks };
+            loader.map_max_entries("TASKS", tasks).map_max_entries("SCHED", sched);
+        }
+        let mut ebpf = loader
             .btf(Some(&btf))
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .allow_unsupported_maps()
@@ -234,7 +248,7 @@ impl Capture {
             .map_max_entries("BLOCK_BIOS", block_entries)
             .map_max_entries("BLOCK_REQUESTS", block_entries)
             .map_max_entries("SOCKETS", sockets)
-            .load(OBJECT)?;
+            .load(if legacy { LEGACY_OBJECT } else { OBJECT })?;
 
         let (flood, flood_map) = make_rings(&mut ebpf, "FLOOD", cpus, settings.ring_bytes)?;
         let (lifecycle, lifecycle_map) = make_rings(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
@@ -261,8 +275,8 @@ impl Capture {
             }
         }
 
-        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection))?;
-        let mut wanted: Vec<Wanted> = hooks.iter().map(|hook| Wanted::Hook(hook.name)).collect();
+        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, legacy))?;
+        let mut wanted: Vec<Wanted> = hooks.iter().map(|hook| Wanted::Hook(hook)).collect();
         wanted.push(Wanted::TaskIterator("task_iter"));
         if stall.is_some() {
             wanted.push(Wanted::TaskIterator("stall_iter"));
@@ -271,12 +285,15 @@ impl Capture {
 
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let losses = LossCounters::new(losses);
+        let net_runs = take(&mut ebpf, "NET_RUNS")?;
         let capture = Self {
             ebpf,
             allowed,
             losses,
+            net_runs,
             hooks,
             request_names: RequestNames::of(&kernel),
+            legacy,
             links: Vec::new(),
             log,
             load_times,
@@ -337,7 +354,12 @@ impl Capture {
             what: "start the task iterator",
             source: std::io::Error::other(error),
         })?;
-        tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })
+        let mut tasks =
+            tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })?;
+        if self.legacy {
+            tasks::find_executables(&mut tasks);
+        }
+        Ok(tasks)
     }
 
     /// What looks for stalled threads. To be asked for once, if they are wanted.
@@ -387,7 +409,13 @@ impl Capture {
                 && let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(hook.name)
                 && let Ok(fd) = program.fd()
             {
-                self.losses.take_misses(hook.name, fd.as_fd().as_raw_fd(), kind, &mut lost);
+                let fd = fd.as_fd().as_raw_fd();
+                // Asked for after the number of skipped runs: too little is told rather than too much, until next time.
+                let nested = || match kind {
+                    Kind::Net => nested(&self.net_runs),
+                    _ => 0,
+                };
+                self.losses.take_misses(hook.name, fd, kind, nested, &mut lost);
             }
         }
         lost
@@ -421,17 +449,33 @@ impl Capture {
     }
 }
 
+/// Whether this kernel needs the legacy object. The helper came with 5.15; the others that the object does without are
+/// older (the current task's type 5.11, task storage for tracing programs 5.13), and have no such mark in the kernel's
+/// types.
+pub fn is_legacy(kernel: &Btf) -> bool {
+    !kernel.has_function("bpf_task_pt_regs")
+}
+
+/// Changes of sockets that the second program took over from the first.
+fn nested(runs: &PerCpuArray<MapData, [u64; net::RUNS]>) -> u64 {
+    runs.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|runs| runs[net::NESTED]).sum())
+}
+
 /// Those of the hooks that this kernel has. Without the lifecycle's nothing works; others are left out, and
 /// said so.
 fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hook>, LoadError> {
     let mut there = Vec::new();
     for hook in hooks {
-        if kernel.tracepoint_args(hook.name).is_some() {
+        if kernel.tracepoint_args(hook.tracepoint).is_some() {
             there.push(hook);
         } else if hook.group == Group::Flood {
-            tracing::warn!("this kernel has no tracepoint {}: without it, no {}", hook.name, hook.without);
+            tracing::warn!(
+                "this kernel has no tracepoint {}: without it, no {}",
+                hook.tracepoint,
+                hook.without
+            );
         } else {
-            return Err(LoadError::NoTracepoint { name: hook.name, without: hook.without });
+            return Err(LoadError::NoTracepoint { name: hook.tracepoint, without: hook.without });
         }
     }
     Ok(there)
@@ -474,7 +518,7 @@ fn make_rings(
     Ok((rings, outer))
 }
 
-fn page_size() -> u32 {
+pub(super) fn page_size() -> u32 {
     // SAFETY: a constant question.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
 }

@@ -74,12 +74,20 @@ impl LossCounters {
     }
 
     /// Runs of a program that the kernel skipped as recursions (`bpf_prog_info.recursion_misses`,
-    /// 5.12 and later).
-    pub(super) fn take_misses(&mut self, name: &'static str, fd: i32, kind: Kind, lost: &mut Vec<Lost>) {
-        let Some(count) = recursion_misses(fd) else { return };
+    /// 5.12 and later), less those that another program stood in for.
+    pub(super) fn take_misses(
+        &mut self,
+        name: &'static str,
+        fd: i32,
+        kind: Kind,
+        stood_in: impl FnOnce() -> u64,
+        lost: &mut Vec<Lost>,
+    ) {
+        let Some(skipped) = recursion_misses(fd).filter(|count| *count > 0) else { return };
+        let count = skipped.saturating_sub(stood_in());
         let told = self.misses.entry(name).or_insert(0);
-        let new = count - *told;
-        *told = count;
+        let new = count.saturating_sub(*told);
+        *told = count.max(*told);
         if new > 0 {
             lost.push(Lost { cpu: None, kind: Some(kind), cgroup: None, stage: "recursion", count: new });
         }

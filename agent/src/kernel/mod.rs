@@ -14,7 +14,7 @@ mod verify;
 
 pub use block::RequestNames;
 pub use config::{Selection, offsets};
-pub use load::{Capture, LoadError, ProgramReport, Rings, Settings, online_cpus};
+pub use load::{Capture, LoadError, ProgramReport, Rings, Settings, is_legacy, online_cpus};
 pub use loss::{LossCounters, Lost};
 pub use ring::Ring;
 pub use tasks::ScannedTask;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 
 use agent_ebpf::records::TaskInfo;
 
@@ -27,6 +28,19 @@ pub(super) fn read(mut file: File) -> io::Result<Vec<ScannedTask>> {
         }
     }
     Ok(parse(&bytes))
+}
+
+/// Asks `/proc` for what the legacy programs cannot: the paths of executables. A process that has ended since has none.
+pub(super) fn find_executables(tasks: &mut [ScannedTask]) {
+    for task in tasks {
+        let ScannedTask { info, exe } = task;
+        if info.tid == info.pid
+            && info.kthread == 0
+            && let Ok(path) = std::fs::read_link(format!("/proc/{}/exe", info.pid))
+        {
+            *exe = path.into_os_string().into_vec();
+        }
+    }
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<ScannedTask> {

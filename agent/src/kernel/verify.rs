@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 
+use super::hooks::Hook;
 use super::load::LoadError;
 
 /// A program of the object and how it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// A hook: attaches to the tracepoint of its own name.
-    Hook(&'static str),
+    /// A hook.
+    Hook(&'static Hook),
     /// An iterator, of tasks.
     TaskIterator(&'static str),
 }
@@ -21,7 +22,8 @@ pub(super) enum Wanted {
 impl Wanted {
     fn name(self) -> &'static str {
         match self {
-            Self::Hook(name) | Self::TaskIterator(name) => name,
+            Self::Hook(hook) => hook.name,
+            Self::TaskIterator(name) => name,
         }
     }
 }
@@ -75,7 +77,7 @@ pub(super) fn load(
 
 fn load_one(wanted: Wanted, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
     match (wanted, program) {
-        (Wanted::Hook(name), Program::BtfTracePoint(program)) => program.load(name, btf),
+        (Wanted::Hook(hook), Program::BtfTracePoint(program)) => program.load(hook.tracepoint, btf),
         (Wanted::TaskIterator(_), Program::Iter(program)) => program.load("task", btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }

@@ -34,6 +34,7 @@ fn stamp_round_trips() {
     let stamp = Stamp {
         sources: "aa".into(),
         object: "bb".into(),
+        legacy: "cc".into(),
         rustc: "rustc 1.96.0 c0ffee LLVM 22.1.8".into(),
         linker: "bpf-linker 0.13.0".into(),
         target: "bpfel-unknown-none".into(),
@@ -85,12 +86,14 @@ fn a_stale_or_foreign_object_names_the_command() {
         let stamp = Stamp {
             sources,
             object: hash(b"object"),
+            legacy: hash(b"legacy"),
             rustc: String::new(),
             linker: String::new(),
             target: String::new(),
         };
         fs::write(dir.path().join(STAMP), stamp.to_text()).unwrap();
         fs::write(dir.path().join(OBJECT), object).unwrap();
+        fs::write(dir.path().join(LEGACY_OBJECT), b"legacy").unwrap();
         verify(dir.path())
     };
     let current = sources_hash(dir.path()).unwrap();
