@@ -3,11 +3,14 @@
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
 use agent_ebpf::records::killing::{Oom, Signal, cause, scope};
+use agent_ebpf::spec::spec_flags;
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::maps::{self, LIFECYCLE, config};
+use crate::syscall::is_in;
 use crate::task::{Task, has, is_left_out, load, now, probe, probe_cgroup_id};
 
 /// Stands for a `siginfo` that says: from the current process, without more (`SEND_SIG_NOINFO`).
@@ -43,7 +46,9 @@ const SIGSYS: u32 = 31;
 pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     let time = now();
     let signal = ctx.arg::<u64>(0) as u32;
-    let info: *mut u8 = ctx.arg(1);
+    // Not as an argument: the verifier would take it for a pointer that is never null, and leave out what follows when it
+    // is.
+    let info: *mut u8 = probe(ctx.as_ptr().cast(), size_of::<u64>() as u32);
     let target = Task(ctx.arg::<*mut u8>(2));
     let group = ctx.arg::<u64>(3) as u32;
     let result = ctx.arg::<u64>(4) as u32;
@@ -95,6 +100,11 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
 fn origin(signal: u32, info: *mut u8) -> (u8, bool) {
     let by_interrupt = signal == SIGIO || signal == SIGURG;
     if info as u64 == NO_INFO {
+        // So does `kill` in 7.3; before, it had an info.
+        let sender = Task::current();
+        if !by_interrupt && !sender.is_kthread() && is_in(sender, spec_flags::KILL) {
+            return (cause::USER, true);
+        }
         return (cause::KERNEL, !by_interrupt);
     }
     if info as u64 == PRIVILEGED {
@@ -104,7 +114,6 @@ fn origin(signal: u32, info: *mut u8) -> (u8, bool) {
             _ => (cause::KERNEL, !by_interrupt),
         };
     }
-    // Not a direct load: since 6.12 the verifier takes the argument for what may be no pointer, as indeed it may.
     let code: i32 = probe(info, config!(offsets.siginfo_code));
     match code {
         SI_USER | SI_QUEUE => (cause::USER, true),

@@ -14,7 +14,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::maps::{self, FLOOD, config};
 use crate::storage;
-use crate::syscall::key_of;
+use crate::syscall::is_in;
 use crate::task::{Task, has, is_left_out, load, now};
 
 /// Bits of `task_struct.__state` (include/linux/sched.h), as they are since 4.14.
@@ -156,21 +156,7 @@ fn reported(task: Task, state: u32) -> u8 {
 /// that says "preempted" is asked to on its way back to user space.
 #[inline(always)]
 fn yields(task: Task) -> bool {
-    if task.is_kthread() {
-        return true;
-    }
-    let regs = task.registers();
-    if regs.is_null() {
-        return false;
-    }
-    let nr: u64 = load(regs, config!(regs_nr));
-    if (nr as i64) < 0 {
-        return false;
-    }
-    match maps::spec(key_of(task, nr as u32)) {
-        Some(spec) => spec.flags & spec_flags::YIELD != 0,
-        None => false,
-    }
+    task.is_kthread() || is_in(task, spec_flags::YIELD)
 }
 
 /// `sched:sched_switch` (preempt, previous, next[, state of the previous]).

@@ -36,6 +36,8 @@ pub mod spec_flags {
     pub const ACCEPT: u8 = 1 << 5;
     /// `sched_yield`: gives the CPU up by itself.
     pub const YIELD: u8 = 1 << 4;
+    /// Sends a signal as the process that makes the call (`kill`, `pidfd_send_signal`).
+    pub const KILL: u8 = 1 << 6;
 }
 
 /// What to record of a call. 8 bytes.

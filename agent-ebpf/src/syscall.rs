@@ -64,6 +64,24 @@ pub fn args_of(regs: *mut u8, key: u32) -> [u64; 6] {
     }
 }
 
+/// Whether a user's thread is in a call whose [`Spec`] has this bit. In user space it has the registers of its last call,
+/// or none.
+#[inline(always)]
+pub fn is_in(task: Task, bit: u8) -> bool {
+    let regs = task.registers();
+    if regs.is_null() {
+        return false;
+    }
+    let nr: u64 = load(regs, config!(regs_nr));
+    if (nr as i64) < 0 {
+        return false;
+    }
+    match maps::spec(key_of(task, nr as u32)) {
+        Some(spec) => spec.flags & bit != 0,
+        None => false,
+    }
+}
+
 #[inline(always)]
 fn spec_bits(spec: Option<&Spec>) -> u8 {
     match spec {
@@ -427,8 +445,12 @@ unsafe fn read_path(to: *mut u8, size: u32, from: u64) -> Got {
     }
     // SAFETY: by contract.
     let len = unsafe { bpf_probe_read_user_str(to.cast(), size, from as *const _) };
-    if len <= 0 {
+    if len < 0 {
         return Got::UNREAD;
+    }
+    // Of an empty string kernels before 6.14 say 0, not the 1 that its NUL is.
+    if len == 0 {
+        return Got { len: 0, bits: 0 };
     }
     let bits = if len as u32 == size { Got::CUT } else { 0 };
     Got { len: len as u32 - 1, bits }

@@ -55,6 +55,14 @@ impl Guest {
     /// # Panics
     /// With `CI` set, if it was not prepared.
     pub fn new(kernel: &str, workload: &Path) -> Option<Self> {
+        Self::with_program(kernel, ktape::binary(), workload)
+    }
+
+    /// The same with this `ktape`.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub fn with_program(kernel: &str, ktape: &Path, workload: &Path) -> Option<Self> {
         let dir = cache_dir()?;
         let (emulator, directory) = (dir.join("qemu/qemu-system-x86_64"), dir.join("kernels").join(kernel));
         if !emulator.is_file() || !directory.is_dir() {
@@ -66,7 +74,7 @@ impl Guest {
             emulator,
             kernel: directory,
             programs: vec![
-                ("ktape".to_owned(), ktape::binary().to_path_buf()),
+                ("ktape".to_owned(), ktape.to_path_buf()),
                 (WORKLOAD.to_owned(), workload.to_path_buf()),
             ],
             files: Vec::new(),
@@ -98,6 +106,20 @@ impl Guest {
         if !self.programs.iter().any(|(other, _)| *other == name) {
             self.programs.push((name, path.into()));
         }
+        self
+    }
+
+    /// One more program, under its own name.
+    #[must_use]
+    pub fn program_at(mut self, name: &str, path: &Path) -> Self {
+        self.programs.push((name.to_owned(), path.to_path_buf()));
+        self
+    }
+
+    /// Memory of the machine, in MiB, instead of 1024.
+    #[must_use]
+    pub fn memory(mut self, mib: u32) -> Self {
+        self.memory = mib;
         self
     }
 
@@ -194,7 +216,9 @@ impl Guest {
     }
 
     fn write_archive(&self, to: &Path, script: &str) -> io::Result<()> {
-        let mut archive = Archive::new(BufWriter::new(File::create(to)?));
+        let scratch = to.with_extension("stripped");
+        fs::create_dir_all(&scratch)?;
+        let mut archive = Archive::new(BufWriter::new(File::create(to)?), scratch);
         archive.text("init", include_str!("guest/init.sh"))?;
         archive.host_file(Path::new("/bin/busybox"), "bin/busybox")?;
         for entry in fs::read_dir(self.kernel.join("modules"))? {
@@ -317,11 +341,12 @@ impl Ran {
 struct Archive<W> {
     cpio: Cpio<W>,
     there: BTreeSet<String>,
+    scratch: PathBuf,
 }
 
 impl<W: Write> Archive<W> {
-    fn new(out: W) -> Self {
-        Self { cpio: Cpio::new(out), there: BTreeSet::new() }
+    fn new(out: W, scratch: PathBuf) -> Self {
+        Self { cpio: Cpio::new(out), there: BTreeSet::new(), scratch }
     }
 
     /// A file, after the directories that it lies in; only once.
@@ -344,9 +369,14 @@ impl<W: Write> Archive<W> {
         self.add(path, 0o755, &content)
     }
 
-    /// A program as `/bin/NAME`, and its libraries where it looks for them.
+    /// A program as `/bin/NAME`, without what only a debugger reads, and its libraries where it looks for them.
     fn program(&mut self, program: &Path, name: &str, tree: &str) -> io::Result<()> {
-        self.host_file(program, &format!("{tree}/bin/{name}"))?;
+        let stripped = self.scratch.join(name);
+        let strip =
+            Command::new("strip").arg("-o").arg(&stripped).arg(program).stderr(Stdio::null()).status();
+        // A script cannot be, and without binutils it only takes longer.
+        let is_stripped = strip.is_ok_and(|status| status.success());
+        self.host_file(if is_stripped { &stripped } else { program }, &format!("{tree}/bin/{name}"))?;
         for library in container::libraries(program) {
             self.host_file(&library, &format!("{tree}{}", library.display()))?;
         }

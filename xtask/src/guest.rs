@@ -39,7 +39,11 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    fn name(self) -> &'static str {
+    /// Every one, the oldest first.
+    pub const ALL: &[Self] = &[Self::V5_10, Self::V6_1, Self::V6_12, Self::Newest];
+
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
         match self {
             Self::V5_10 => "5.10",
             Self::V6_1 => "6.1",

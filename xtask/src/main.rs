@@ -10,6 +10,7 @@ mod syscalls;
 mod test;
 mod toolchain;
 mod verifier;
+mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,11 @@ enum Task {
         #[arg(long)]
         again: bool,
     },
+    /// Run the tests on the real kernel on other kernels, each in a virtual machine, and print a table
+    Vm {
+        /// Kernels by name: 5.10, 6.1, 6.12, newest [default: all]
+        kernels: Vec<guest::Kernel>,
+    },
     /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
     Test {
         /// Leave out what takes longest: the eBPF rebuild, the docs, the licences, the slow tests
@@ -93,6 +99,7 @@ fn work() -> Result<()> {
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
         Task::Guest { kernels, again } => guest::guest(&kernels, again),
+        Task::Vm { kernels } => vm::vm(&root, &kernels),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
 }

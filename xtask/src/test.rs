@@ -104,7 +104,7 @@ fn deny(root: &Path) -> Result<()> {
 
 /// What the tests in virtual machines boot.
 fn guests() -> Result<()> {
-    match guest::guest(&[], false) {
+    match guest::guest(guest::Kernel::ALL, false) {
         Err(error) if !run::is_ci() => {
             eprintln!("SKIPPED: the tests in virtual machines, their kernel is not there: {error:#}");
             Ok(())

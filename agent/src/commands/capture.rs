@@ -18,7 +18,7 @@ use crate::record::{self, Outcome, Progress};
 use crate::replay::{Live, Question};
 use crate::session::options::RecordOptions;
 use crate::session::output::{self, Output};
-use crate::session::run::{Ended, Session};
+use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::say;
 use crate::session::{child, header, usage};
 use crate::text::units;
@@ -85,6 +85,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         })
         .transpose()
         .map_err(usage)?;
+    let signals = Signals::keep()?;
     // Last, so that an old file is not emptied for a capture that cannot begin.
     let output = Output::open(args.output.as_deref(), args.force)?;
     let name = output.name();
@@ -118,7 +119,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     // The command has the terminal.
     let show = child.is_none();
     let session = Session { recording, stages, progress, began, duration, name: name.clone(), show };
-    let Ended { outcome, behind, command } = session.run(child)?;
+    let Ended { outcome, behind, command } = session.run(signals, child)?;
     drop(behind);
     summary(&outcome, &name, &told, began.elapsed(), is_file);
     Ok(match command {

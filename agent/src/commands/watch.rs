@@ -15,7 +15,7 @@ use crate::model;
 use crate::record::{self, Progress};
 use crate::replay::{Flow, Live, PrintSink, Question};
 use crate::session::options::RecordOptions;
-use crate::session::run::{Ended, Session};
+use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::say;
 use crate::session::{header, output, usage};
 use crate::text::{time, units};
@@ -78,11 +78,12 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         },
         &progress,
     );
+    let signals = Signals::keep()?;
     let recording = prepared.start(&schema, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let told = progress.clone();
     let Ended { outcome, .. } =
-        Session { recording, stages, progress, began, duration, name, show: false }.run(None)?;
+        Session { recording, stages, progress, began, duration, name, show: false }.run(signals, None)?;
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
         say(format_args!("{} events came too fast to be shown", units::count_text(unshown)));

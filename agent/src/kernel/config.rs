@@ -136,6 +136,11 @@ pub fn specs(selection: &Selection) -> Vec<Spec> {
             specs[slot(abi, nr)].flags |= spec_flags::FORK;
         }
     }
+    for name in ["kill", "pidfd_send_signal"] {
+        for (abi, nr) in table.by_name(name) {
+            specs[slot(abi, nr)].flags |= spec_flags::KILL;
+        }
+    }
     for (abi, nr) in table.by_name("sched_yield") {
         specs[slot(abi, nr)].flags |= spec_flags::YIELD;
     }

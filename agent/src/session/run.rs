@@ -53,25 +53,53 @@ pub struct Session<T> {
     pub show: bool,
 }
 
+/// Signals that end a session, kept until it looks.
+pub struct Signals {
+    runtime: tokio::runtime::Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+    /// A closed terminal: the capture shall be whole all the same. `None` under nohup: it goes on.
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// From here on they end no process. To be called before anything is recorded, and before anyone is told so.
+    ///
+    /// # Errors
+    ///
+    /// Signals cannot be handled.
+    pub fn keep() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the timers and signals")?;
+        let context = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let hangup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
+        drop(context);
+        Ok(Self { runtime, interrupt, terminate, hangup })
+    }
+}
+
 impl<T: Send + 'static> Session<T> {
     /// Waits for the end, whatever brings it, and finishes what is behind.
     ///
     /// # Errors
     ///
-    /// A stage failed, or signals cannot be handled.
-    pub fn run(self, child: Option<Running>) -> Result<Ended<T>> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the timers and signals")?;
-        runtime.block_on(self.until_the_end(child))
+    /// A stage failed.
+    pub fn run(self, signals: Signals, child: Option<Running>) -> Result<Ended<T>> {
+        let Signals { runtime, interrupt, terminate, hangup } = signals;
+        runtime.block_on(self.until_the_end(interrupt, terminate, hangup, child))
     }
 
-    async fn until_the_end(self, mut child: Option<Running>) -> Result<Ended<T>> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        // A closed terminal: the capture shall be whole all the same. Under nohup it goes on.
-        let mut hangup = if is_ignored(libc::SIGHUP) { None } else { Some(signal(SignalKind::hangup())?) };
+    async fn until_the_end(
+        self,
+        mut interrupt: Signal,
+        mut terminate: Signal,
+        mut hangup: Option<Signal>,
+        mut child: Option<Running>,
+    ) -> Result<Ended<T>> {
         let mut tick = tokio::time::interval(PROGRESS);
         let mut watch = tokio::time::interval(WATCH);
         let shown = (self.show && std::io::stderr().is_terminal()).then(ProgressLine::start).flatten();
