@@ -305,10 +305,11 @@ fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
     let (target, programs) = (root.join("target"), workload.parent().unwrap_or(Path::new("/")));
     let _ = writeln!(
         script,
-        "mkdir -p /disk {target} {programs}\n\
+        "mkdir -p /disk {target}\n\
          mount -t ext4 /dev/disk-work /disk\n\
          mkdir /disk/target /disk/programs\n\
          mount --bind /disk/target {target}\n\
+         mkdir -p {programs}\n\
          mount --bind /disk/programs {programs}\n\
          cp /bin/ktape-workload {programs}/\n\
          echo root:x:0:0:root:/:/bin/sh >/etc/passwd\n\
