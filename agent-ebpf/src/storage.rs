@@ -1,8 +1,8 @@
 //! What is kept of each task: which call it is in, and what the scheduler's hooks know of it.
 //!
 //! In task storage, which tracing programs have since 5.13. The legacy programs have hash tables by the task's address,
-//! which is its own until the kernel frees it; then the entry is taken out. Their size is decided at load, and a task
-//! without room there is one whose events are counted as lost.
+//! which is its own until the kernel frees it; then the entry is taken out. Their size is decided at load. A task
+//! without room there has its calls counted as lost, and its times on and off the CPU are not known.
 
 #[cfg(not(feature = "legacy"))]
 pub use self::local::{sched, state};

@@ -23,6 +23,8 @@ const X32_BIT: u32 = 0x4000_0000;
 /// Results that the kernel keeps for itself: `ERESTARTSYS` to `ERESTART_RESTARTBLOCK`.
 const ERESTART_FIRST: i64 = 512;
 const ERESTART_LAST: i64 = 516;
+/// The result register of a call that was not made.
+const ENOSYS: i64 = 38;
 /// Most bytes of a socket address (`sizeof(struct sockaddr_storage)`).
 const SOCKADDR_MAX: u64 = 128;
 
@@ -225,8 +227,13 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         state.key = key;
         state.args = args_of(regs, key);
         state.start = time;
-        // Seen before, in no call, and yet it returns: seccomp answered in its place.
-        record_flags = if moved { flags::START_UNKNOWN } else { flags::SECCOMP };
+        // Seen before, in no call, and yet it returns: seccomp answered in its place, or it was killed while a tracer
+        // looked at its entry, so that the kernel skipped the call.
+        record_flags = match () {
+            () if moved => flags::START_UNKNOWN,
+            () if ret == -ENOSYS && task.is_dying() => flags::UNFINISHED | flags::KILLED,
+            () => flags::SECCOMP,
+        };
     }
     if (-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret) && task.is_dying() {
         // It was woken to die: nobody will see this result.

@@ -138,7 +138,7 @@ impl Log {
 
     fn push(&mut self, tid: u32, name: &str, outcome: Outcome) {
         // A thread that was never seen at an entry, because it was killed at once.
-        if name == "????" {
+        if name.bytes().all(|byte| byte == b'?') {
             return;
         }
         let name = match name.strip_prefix("syscall_0x") {
@@ -156,6 +156,8 @@ fn outcome(tail: &str) -> Option<Outcome> {
     let result = words.next()?;
     Some(match result {
         "?" => match words.next() {
+            // The thread was gone before strace could look.
+            Some("<unavailable>") => Outcome::Never,
             Some(restart) => Outcome::Restart(restart.to_owned()),
             None => Outcome::Never,
         },

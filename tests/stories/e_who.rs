@@ -123,9 +123,13 @@ fn e_who_filled_the_disk_and_who_holds_the_descriptors() {
     let opened = ktape::replay_json(&file, &["evt.type in (open, openat) and fd.name startswith /data/"]);
     let mut files = BTreeMap::new();
     for open in &opened {
-        // A row of what was lost, on a busy machine, passes every filter.
-        let Some(name) = text(open, "evt.arg.filename") else { continue };
-        files.insert((int(open, "proc.pid"), int(open, "evt.rawres")), name.to_owned());
+        // What was lost on a busy machine passes every filter.
+        if text(open, "evt.type") == Some("loss") {
+            eprintln!("lost: {open}");
+            continue;
+        }
+        let key = (int(open, "proc.pid"), int(open, "evt.rawres"));
+        files.insert(key, text(open, "evt.arg.filename").unwrap().to_owned());
     }
     let mut written: BTreeMap<(String, String), i64> = BTreeMap::new();
     for write in ktape::replay_json(&file, &["evt.type = write and evt.failed = false and proc.name = dd"]) {

@@ -2,7 +2,10 @@
 # Process 1 in the final root: what a distribution would set up, then the test's script, then the way back.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM=dumb
 /bin/busybox mkdir -p /bin /dev /proc /sys /tmp /run /mnt /out /etc /var/tmp
-/bin/busybox --install -s /bin
+# What the test brings is not replaced.
+/bin/busybox mkdir /applets
+/bin/busybox --install -s /applets
+/bin/busybox mv -n /applets/* /bin/
 mount -t devtmpfs dev /dev 2>/dev/null
 mount -t proc proc /proc
 mount -t sysfs sys /sys

@@ -101,3 +101,15 @@ fn summary() {
     );
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("read".into(), 100_003), ("write".into(), 100_003)]);
 }
+
+#[test]
+fn a_thread_that_was_gone_before_strace_could_look() {
+    let threads = parse(
+        "7 getpid() = 7\n7 ???( <unfinished ...>\n7 +++ exited with 0 +++\n\
+         8 nanosleep({tv_sec=0, tv_nsec=20000},  <unfinished ...>\n8 <... nanosleep resumed>NULL) = ? <unavailable>\n\
+         8 +++ exited with 0 +++\n9 ????( <unfinished ...>\n9 +++ exited with 0 +++\n",
+    );
+    assert_eq!(threads[&7], [call("getpid", Outcome::Value(7))]);
+    assert_eq!(threads[&8], [call("nanosleep", Outcome::Never)]);
+    assert!(!threads.contains_key(&9));
+}
