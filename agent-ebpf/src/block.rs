@@ -5,20 +5,22 @@
 //! are gone with the completion. Between the two nothing needs to be seen: inserts, merges and the wait for a tag all
 //! end with an issue, which finds the bios that became part of the request.
 
+mod layout;
+
 use agent_ebpf::config::block_hook;
 use agent_ebpf::kinds::Kind;
-use agent_ebpf::records::block::{Bio, Block, NO_DEVICE, Origin, Request, VIA, origin};
+use agent_ebpf::records::block::{Bio, Block, Origin, Request, VIA, origin};
 use agent_ebpf::records::{flags, stage, task_flags};
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::btf_maps::{HashMap, LruHashMap};
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 
+use self::layout::{device_of_request, disk_of_bio, has_queue, number_of, payer, subject, third};
 use crate::maps::{self, FLOOD, config};
 use crate::storage;
-use crate::task::{self, Task, has, is_left_out, load, now};
+use crate::task::{Task, is_left_out, load, now};
 
 /// `REQ_OP_MASK`.
 const OP_MASK: u32 = 0xff;
@@ -42,78 +44,10 @@ static BLOCK_REQUESTS: HashMap<u64, Request, 16384> = HashMap::new();
 #[btf_map]
 static BLOCK_VIA: LruHashMap<u64, [u32; VIA], 1024> = LruHashMap::new();
 
-/// The bio or request that a tracepoint is about.
-#[inline(always)]
-fn subject(ctx: &BtfTracePointContext, hook: u32) -> *mut u8 {
-    if has_queue(hook) { second(ctx) } else { ctx.arg(0) }
-}
-
-/// Whether the queue is the first argument of this hook, one of [`block_hook`].
-#[inline(always)]
-fn has_queue(hook: u32) -> bool {
-    config!(block_has_queue) & hook != 0
-}
-
-/// The second argument. Its own function, so that nothing of it is left where there is none: the compiler would
-/// merge the two loads into one at an address that the verifier refuses.
-#[inline(never)]
-fn second(ctx: &BtfTracePointContext) -> *mut u8 {
-    let args = ctx.as_ptr().cast::<*mut u8>();
-    // SAFETY: only called where the hook has two arguments; the verifier checks that.
-    unsafe { args.add(1).read_volatile() }
-}
-
 /// Whether everything is recorded, so that what nothing is known of is recorded too.
 #[inline(always)]
 fn is_open() -> bool {
     config!(filter_cgroups) == 0 && config!(tree_pid) == 0
-}
-
-/// The number of a whole disk.
-#[inline(always)]
-fn number_of(disk: *mut u8) -> u32 {
-    if disk.is_null() {
-        return NO_DEVICE;
-    }
-    load::<u32>(disk, config!(offsets.disk_major)) << 20 | load::<u32>(disk, config!(offsets.disk_minor))
-}
-
-/// The disk that a bio goes to.
-#[inline(always)]
-fn disk_of_bio(bio: *mut u8) -> *mut u8 {
-    if has(config!(offsets.bio_bdev)) {
-        let device: *mut u8 = load(bio, config!(offsets.bio_bdev));
-        return load(device, config!(offsets.bdev_disk));
-    }
-    load(bio, config!(offsets.bio_disk))
-}
-
-/// The number of the disk that a request goes to.
-#[inline(always)]
-fn device_of_request(rq: *mut u8) -> u32 {
-    if has(config!(offsets.queue_disk)) {
-        let queue: *mut u8 = load(rq, config!(offsets.rq_queue));
-        return number_of(load(queue, config!(offsets.queue_disk)));
-    }
-    number_of(load(rq, config!(offsets.rq_disk)))
-}
-
-/// The cgroup that a bio is charged to, if it is one of the hierarchy that identifies cgroups here.
-#[inline(always)]
-fn payer(bio: *mut u8) -> Option<u64> {
-    if !has(config!(offsets.bio_blkg)) {
-        return None;
-    }
-    let group: *mut u8 = load(bio, config!(offsets.bio_blkg));
-    if group.is_null() {
-        return None;
-    }
-    let css: *mut u8 = load(group, config!(offsets.blkg_blkcg));
-    let cgroup: *mut u8 = load(css, config!(offsets.blkcg_cgroup));
-    if cgroup.is_null() || task::hierarchy(cgroup) != config!(hierarchy) {
-        return None;
-    }
-    Some(task::cgroup_id(cgroup))
 }
 
 /// Who sends this bio, which is the current task; `None` if it is not recorded.
@@ -276,14 +210,6 @@ pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
     push(&mut who.via, from);
     note(bio, &who, disk_of_bio(bio), 0);
     0
-}
-
-/// See [`second`].
-#[inline(never)]
-fn third(ctx: &BtfTracePointContext) -> u32 {
-    let args = ctx.as_ptr().cast::<u64>();
-    // SAFETY: only called where the hook has four arguments; the verifier checks that.
-    unsafe { args.add(2).read_volatile() as u32 }
 }
 
 /// `block:block_split` ([queue,] piece, sector): the first part of a bio becomes one of its own. The rest keeps the

@@ -16,7 +16,8 @@ use crate::maps::{self, LIFECYCLE, config};
 use crate::sched;
 use crate::storage;
 use crate::syscall;
-use crate::task::{self, Task, load, now, read_user_at_most};
+use crate::task::{self, Task, load, now};
+use crate::user::read_user_at_most;
 
 /// Whether this is a thread of the recorder.
 #[inline(always)]

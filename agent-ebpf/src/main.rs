@@ -17,6 +17,7 @@ mod stall;
 mod storage;
 mod syscall;
 mod task;
+mod user;
 
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,22 +1,20 @@
 //! The two hooks that every syscall of the machine goes through. What happens here is paid by
 //! everyone, so the order of the checks is by cost.
 
-use core::mem::MaybeUninit;
-
 use agent_ebpf::kinds::{Abi, Kind, syscall_key};
 use agent_ebpf::records::{
     STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, task_flags,
 };
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
 
 use crate::maps::{self, FLOOD, config};
 use crate::storage;
-use crate::task::{Task, is_left_out, load, now, read_user_at_most};
+use crate::task::{Task, is_left_out, load, now};
+use crate::user::{Got, read_path, read_string};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
@@ -25,8 +23,6 @@ const ERESTART_FIRST: i64 = 512;
 const ERESTART_LAST: i64 = 516;
 /// The result register of a call that was not made.
 const ENOSYS: i64 = 38;
-/// Most bytes of a socket address (`sizeof(struct sockaddr_storage)`).
-const SOCKADDR_MAX: u64 = 128;
 
 /// ABI and number of a call, from the number as the kernel passes it.
 #[inline(always)]
@@ -415,19 +411,6 @@ fn try_strings<const N: usize>(call: &TaskState, fixed: &Fixed, spec: &Spec, cla
     false
 }
 
-struct Got {
-    len: u32,
-    bits: u32,
-}
-
-impl Got {
-    const CUT: u32 = flags::STR0_CUT;
-    const UNREAD: Self = Self { len: 0, bits: flags::STR0_UNREAD };
-}
-
-const _: () =
-    assert!(flags::STR0_UNREAD << 2 == flags::STR1_UNREAD && flags::STR0_CUT << 2 == flags::STR1_CUT);
-
 /// An argument by an index that the verifier cannot know.
 #[inline(always)]
 fn argument(call: &TaskState, index: u8) -> u64 {
@@ -439,86 +422,3 @@ fn argument(call: &TaskState, index: u8) -> u64 {
 }
 
 const _: () = assert!(size_of::<TaskState>() == 8 * 8 && core::mem::offset_of!(TaskState, args) == 8);
-
-/// Reads a NUL-terminated string from the caller's memory.
-///
-/// # Safety
-///
-/// `to` has room for `size` bytes, and `size` is a constant.
-#[inline(always)]
-unsafe fn read_path(to: *mut u8, size: u32, from: u64) -> Got {
-    if from == 0 {
-        return Got::UNREAD;
-    }
-    // SAFETY: by contract.
-    let len = unsafe { bpf_probe_read_user_str(to.cast(), size, from as *const _) };
-    if len < 0 {
-        return Got::UNREAD;
-    }
-    // Of an empty string kernels before 6.14 say 0, not the 1 that its NUL is.
-    if len == 0 {
-        return Got { len: 0, bits: 0 };
-    }
-    let bits = if len as u32 == size { Got::CUT } else { 0 };
-    Got { len: len as u32 - 1, bits }
-}
-
-/// Reads a string or a socket address from the caller's memory. `next` is the argument that
-/// follows it.
-///
-/// # Safety
-///
-/// `to` has room for `size` bytes, and `size` is a constant of at least [`SOCKADDR_MAX`].
-#[inline(always)]
-unsafe fn read_string(to: *mut u8, size: u32, how: u8, from: u64, next: u64) -> Got {
-    if how == read::STRING {
-        // SAFETY: by contract.
-        return unsafe { read_path(to, size, from) };
-    }
-    if from == 0 {
-        return Got { len: 0, bits: 0 };
-    }
-    // 64 bits wide: the verifier loses a bound that was checked on a 32-bit copy.
-    let (mut address, mut len) = (from, next & 0xffff_ffff);
-    if how == read::SOCKADDR_OUT {
-        let mut told = MaybeUninit::<u32>::uninit();
-        // SAFETY: reads 4 bytes into a u32, which is initialised if that succeeds.
-        len = unsafe {
-            if bpf_probe_read_user(told.as_mut_ptr().cast(), 4, next as *const _) != 0 {
-                return Got::UNREAD;
-            }
-            u64::from(told.assume_init())
-        };
-    } else if how == read::MSGHDR {
-        // struct msghdr starts with the address of the name and its length.
-        let mut name = MaybeUninit::<[u64; 2]>::uninit();
-        // SAFETY: reads 16 bytes into 16, which are initialised if that succeeds.
-        let name = unsafe {
-            if bpf_probe_read_user(name.as_mut_ptr().cast(), 16, from as *const _) != 0 {
-                return Got::UNREAD;
-            }
-            name.assume_init()
-        };
-        address = name[0];
-        len = name[1] & 0xffff_ffff;
-    } else if how == read::MSGHDR32 {
-        let mut name = MaybeUninit::<u64>::uninit();
-        // SAFETY: reads 8 bytes into 8, which are initialised if that succeeds.
-        let name = unsafe {
-            if bpf_probe_read_user(name.as_mut_ptr().cast(), 8, from as *const _) != 0 {
-                return Got::UNREAD;
-            }
-            name.assume_init()
-        };
-        address = name & 0xffff_ffff;
-        len = name >> 32;
-    }
-    if address == 0 || len == 0 {
-        return Got { len: 0, bits: 0 };
-    }
-    // SAFETY: by contract; SOCKADDR_MAX bytes fit.
-    if unsafe { read_user_at_most::<SOCKADDR_MAX>(to, len, address) } != 0 {
-        return Got::UNREAD;
-    }
-    Got { len: len.min(SOCKADDR_MAX) as u32, bits: 0 }
-}

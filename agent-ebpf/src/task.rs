@@ -231,36 +231,6 @@ pub fn probe<T: Copy>(base: *mut u8, offset: u32) -> T {
     }
 }
 
-/// Reads `len` bytes from the caller's memory, but not more than `MAX`. Returns 0, or an error as the helper does.
-///
-/// In assembly, so that the length is compared in the register that the helper gets it in. What the compiler makes of it
-/// may keep another copy, of which verifiers before 6.8 do not know the bound; and before 5.11 they forget the bounds of
-/// what is kept on the stack.
-///
-/// # Safety
-///
-/// `to` has room for `MAX` bytes.
-#[inline(always)]
-pub unsafe fn read_user_at_most<const MAX: u64>(to: *mut u8, len: u64, from: u64) -> i64 {
-    let result;
-    // SAFETY: by contract. Helper 112 is `bpf_probe_read_user`; a call changes no other registers than these.
-    unsafe {
-        core::arch::asm!(
-            "if r2 < {max} goto +1",
-            "r2 = {max}",
-            "call 112",
-            max = const MAX,
-            inout("r1") to => _,
-            inout("r2") len => _,
-            inout("r3") from => _,
-            out("r0") result,
-            out("r4") _,
-            out("r5") _,
-        );
-    }
-    result
-}
-
 /// Whether the running kernel has this member.
 #[inline(always)]
 pub fn has(offset: u32) -> bool {

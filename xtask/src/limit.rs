@@ -224,6 +224,18 @@ fn handle_signals() {
     }
 }
 
+/// From here on signals end this process again, as they do before the first limit: for work whose own children end with it.
+pub fn leave_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: no handler of ours is needed any more. An ignored signal stays ignored (nohup).
+        unsafe {
+            if libc::signal(signal, libc::SIG_DFL) == libc::SIG_IGN {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

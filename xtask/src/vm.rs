@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use ktape_tests::guest::{Disk, Guest};
 
 use crate::guest::{self, Kernel};
-use crate::run;
+use crate::{limit, run};
 
 /// A test binary, and which of its tests are left out.
 struct Suite {
@@ -134,6 +134,8 @@ pub fn vm(root: &Path, kernels: &[Kernel]) -> Result<()> {
         bail!("the disks of the guests and the lock of the machine need root: sudo -E cargo xtask vm");
     }
     guest::guest(kernels, false)?;
+    // The emulators are killed when this process ends.
+    limit::leave_signals();
     run::run(run::cargo(root).args(["build", "--release", "--locked"]))?;
     let binaries = test_binaries(root)?;
     let ktape = run::target_dir(root).join("release/ktape");

@@ -8,9 +8,10 @@ use rustc_hash::FxHashMap;
 use crate::model::{CallColumns, ChunkView, Rows};
 
 use super::fields::{Field, FieldType};
+use super::level::{Level, level};
 use super::parse::Expr;
 use super::test::{Op, Test, Value};
-use super::values::{self, Context, Level};
+use super::values::{self, Context};
 
 /// Answers that hold for the whole chunk, by the place of the comparison in the expression.
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     }
 
     fn test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        match values::level(&test.field) {
+        match level(&test.field) {
             Level::Segment | Level::Table => {
                 let value = values::table_value(self.view, rows, &test.field);
                 all_or_none(test.accepts(value), selected);

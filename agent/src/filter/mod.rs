@@ -4,7 +4,8 @@
 pub mod eval;
 pub mod fields;
 pub mod glob;
-pub mod lexer;
+pub mod level;
+mod lexer;
 pub mod parse;
 pub mod prune;
 pub mod test;

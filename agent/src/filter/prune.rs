@@ -9,9 +9,10 @@ use crate::model::{Binding, ChunkView, column};
 
 use super::eval::{is_time, only_syscalls};
 use super::fields::Field;
+use super::level::{Level, level};
 use super::parse::Expr;
 use super::test::{Op, Test, Value};
-use super::values::{self, Context, Level};
+use super::values::{self, Context};
 
 /// Whether a chunk may contain an event that passes.
 pub fn may_match(expr: &Expr, binding: &Binding, summary: &ChunkSummary) -> bool {
@@ -145,7 +146,7 @@ fn lost_may_pass(test: &Test, context: &Context<'_>, view: &ChunkView<'_>, lost:
         }
         Field::Column(kind, _) => table.is_none_or(|t| t.kind == Some(*kind)) || test.accepts(Value::Missing),
         field if only_syscalls(field) => table.is_none() || syscall || test.accepts(Value::Missing),
-        field if values::level(field) == Level::Cgroup => {
+        field if level(field) == Level::Cgroup => {
             let known = lost.cgroup.map(|row| view.cgroup(row)).is_some_and(|c| c.is_known());
             let full = Field::ContainerFullId;
             let field = if *field == Field::ContainerId && test.op == Op::Equal { &full } else { field };

@@ -6,7 +6,7 @@ use agent_ebpf::kinds::Kind;
 use agent_ebpf::spec::{Spec, read, spec_flags};
 
 use super::btf::Btf;
-use super::load::page_size;
+use super::rings::page_size;
 use crate::syscalls;
 
 /// Bytes of a kernel stack (`THREAD_SIZE`).

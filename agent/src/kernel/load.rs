@@ -20,14 +20,11 @@ use super::btf::{Btf, BtfError};
 use super::config::{self, Selection};
 use super::hooks::{self, Group, Hook};
 use super::loss::LossCounters;
-use super::ring::Ring;
+use super::rings::{Rings, make_rings, online_cpus};
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
 use super::verify::{self, Wanted};
 use crate::containers::Hierarchy;
-
-/// `BPF_MAP_TYPE_RINGBUF`.
-const MAP_TYPE_RINGBUF: u32 = 27;
 
 /// How many open TCP sockets can be remembered: 4 MiB of the kernel's memory.
 const SOCKETS_MAX: u32 = 32768;
@@ -116,14 +113,6 @@ pub struct Settings {
     pub kernel_log: bool,
 }
 
-/// The rings of a capture, by CPU.
-pub struct Rings {
-    /// Syscalls.
-    pub flood: Vec<Ring>,
-    /// Lifecycle events.
-    pub lifecycle: Vec<Ring>,
-}
-
 /// What the kernel says about a loaded program.
 #[derive(Clone, Debug)]
 pub struct ProgramReport {
@@ -176,7 +165,7 @@ pub struct Capture {
     _outer: Vec<ArrayOfMaps<MapData, MapData>>,
 }
 
-fn map_error(name: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
+pub(super) fn map_error(name: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
     move |source| LoadError::Map { name, source }
 }
 
@@ -491,40 +480,9 @@ where
         .map_err(|source| LoadError::Program { name, source })
 }
 
-fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
 where
     M: TryFrom<Map, Error = aya::maps::MapError>,
 {
     ebpf.take_map(name).ok_or(LoadError::Missing(name))?.try_into().map_err(map_error(name))
-}
-
-fn make_rings(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    count: u32,
-    bytes: u32,
-) -> Result<(Vec<Ring>, ArrayOfMaps<MapData, MapData>), LoadError> {
-    let mut outer: ArrayOfMaps<MapData, MapData> = take(ebpf, name)?;
-    let size = bytes.next_power_of_two().max(page_size());
-    let mut rings = Vec::new();
-    for index in 0..count {
-        let definition = aya_obj::Map::new_from_params(MAP_TYPE_RINGBUF, 0, 0, size, 0);
-        let map = MapData::create(definition, "ktape_ring", None).map_err(map_error(name))?;
-        outer.set(index, &map, 0).map_err(map_error(name))?;
-        let ring = Ring::new(map.fd().as_fd(), size)
-            .map_err(|source| LoadError::Io { what: "map a ring", source })?;
-        rings.push(ring);
-    }
-    Ok((rings, outer))
-}
-
-pub(super) fn page_size() -> u32 {
-    // SAFETY: a constant question.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
-}
-
-/// One more than the highest CPU that is online now; a CPU that comes later shares the last ring.
-pub fn online_cpus() -> u32 {
-    let highest = aya::util::online_cpus().ok().and_then(|cpus| cpus.into_iter().max()).unwrap_or(0);
-    highest + 1
 }

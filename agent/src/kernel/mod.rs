@@ -7,6 +7,7 @@ pub mod hooks;
 mod load;
 mod loss;
 mod ring;
+mod rings;
 pub mod stalls;
 pub mod symbols;
 mod tasks;
@@ -14,7 +15,8 @@ mod verify;
 
 pub use block::RequestNames;
 pub use config::{Selection, offsets};
-pub use load::{Capture, LoadError, ProgramReport, Rings, Settings, is_legacy, online_cpus};
+pub use load::{Capture, LoadError, ProgramReport, Settings, is_legacy};
 pub use loss::{LossCounters, Lost};
 pub use ring::Ring;
+pub use rings::{Rings, online_cpus, page_size};
 pub use tasks::ScannedTask;

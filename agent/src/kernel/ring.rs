@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::rings::page_size;
+
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
 const RECORD_HEADER: u64 = 8;
@@ -70,8 +72,7 @@ impl Ring {
     ///
     /// The map is not a ring buffer of that size, or there is no memory.
     pub fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
-        // SAFETY: a constant question.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+        let page = page_size() as usize;
         let consumer = Mapping::new(fd, page, 0, libc::PROT_READ | libc::PROT_WRITE)?;
         let producer = Mapping::new(fd, page + 2 * size as usize, page, libc::PROT_READ)?;
         let mut ring = Self { consumer, producer, size: u64::from(size), position: 0, seen: 0, released: 0 };

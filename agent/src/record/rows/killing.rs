@@ -5,6 +5,7 @@ use agent_ebpf::records::killing::{cause, scope};
 use capture_format::ChunkBuilder;
 
 use super::{Rows, col};
+use crate::kernel::page_size;
 use crate::record::decode;
 
 /// What became of a signal, by the kernel's `TRACE_SIGNAL_*`.
@@ -62,7 +63,7 @@ impl Rows {
             _ => "unknown",
         };
         let scope = builder.intern(scope.as_bytes());
-        let page = page_size();
+        let page = u64::from(page_size());
         let known = |is_known: bool, bytes: u64| if is_known { bytes } else { UNKNOWN };
         let has_limit = record.limited_known != 0;
         // The kernel's counters are sums of parts, and may be below 0 for a moment.
@@ -84,9 +85,4 @@ impl Rows {
         table.end_row();
         Some(())
     }
-}
-
-fn page_size() -> u64 {
-    // SAFETY: a constant question.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u64 }
 }

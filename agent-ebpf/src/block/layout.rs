@@ -1,0 +1,84 @@
+//! What the block tracepoints pass, and what bios and requests look like, in this kernel.
+
+use agent_ebpf::records::block::NO_DEVICE;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::programs::BtfTracePointContext;
+
+use crate::maps::config;
+use crate::task::{self, has, load};
+
+/// The bio or request that a tracepoint is about.
+#[inline(always)]
+pub fn subject(ctx: &BtfTracePointContext, hook: u32) -> *mut u8 {
+    if has_queue(hook) { second(ctx) } else { ctx.arg(0) }
+}
+
+/// Whether the queue is the first argument of this hook, one of [`block_hook`].
+#[inline(always)]
+pub fn has_queue(hook: u32) -> bool {
+    config!(block_has_queue) & hook != 0
+}
+
+/// The second argument. Its own function, so that nothing of it is left where there is none: the compiler would
+/// merge the two loads into one at an address that the verifier refuses.
+#[inline(never)]
+pub fn second(ctx: &BtfTracePointContext) -> *mut u8 {
+    let args = ctx.as_ptr().cast::<*mut u8>();
+    // SAFETY: only called where the hook has two arguments; the verifier checks that.
+    unsafe { args.add(1).read_volatile() }
+}
+
+/// See [`second`].
+#[inline(never)]
+pub fn third(ctx: &BtfTracePointContext) -> u32 {
+    let args = ctx.as_ptr().cast::<u64>();
+    // SAFETY: only called where the hook has four arguments; the verifier checks that.
+    unsafe { args.add(2).read_volatile() as u32 }
+}
+
+/// The number of a whole disk.
+#[inline(always)]
+pub fn number_of(disk: *mut u8) -> u32 {
+    if disk.is_null() {
+        return NO_DEVICE;
+    }
+    load::<u32>(disk, config!(offsets.disk_major)) << 20 | load::<u32>(disk, config!(offsets.disk_minor))
+}
+
+/// The disk that a bio goes to.
+#[inline(always)]
+pub fn disk_of_bio(bio: *mut u8) -> *mut u8 {
+    if has(config!(offsets.bio_bdev)) {
+        let device: *mut u8 = load(bio, config!(offsets.bio_bdev));
+        return load(device, config!(offsets.bdev_disk));
+    }
+    load(bio, config!(offsets.bio_disk))
+}
+
+/// The number of the disk that a request goes to.
+#[inline(always)]
+pub fn device_of_request(rq: *mut u8) -> u32 {
+    if has(config!(offsets.queue_disk)) {
+        let queue: *mut u8 = load(rq, config!(offsets.rq_queue));
+        return number_of(load(queue, config!(offsets.queue_disk)));
+    }
+    number_of(load(rq, config!(offsets.rq_disk)))
+}
+
+/// The cgroup that a bio is charged to, if it is one of the hierarchy that identifies cgroups here.
+#[inline(always)]
+pub fn payer(bio: *mut u8) -> Option<u64> {
+    if !has(config!(offsets.bio_blkg)) {
+        return None;
+    }
+    let group: *mut u8 = load(bio, config!(offsets.bio_blkg));
+    if group.is_null() {
+        return None;
+    }
+    let css: *mut u8 = load(group, config!(offsets.blkg_blkcg));
+    let cgroup: *mut u8 = load(css, config!(offsets.blkcg_cgroup));
+    if cgroup.is_null() || task::hierarchy(cgroup) != config!(hierarchy) {
+        return None;
+    }
+    Some(task::cgroup_id(cgroup))
+}
