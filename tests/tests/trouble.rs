@@ -93,6 +93,29 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
+fn a_reader_that_is_gone_before_the_start_is_no_error() {
+    let _guard = kernel_test!();
+    let start = |command: &[&str]| {
+        let mut capture = Command::new(ktape::binary())
+            .args(["capture", "-o", "-"])
+            .args(command)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(capture.stdout.take());
+        let out = capture.wait_with_output().unwrap();
+        (out.status.code(), String::from_utf8(out.stderr).unwrap())
+    };
+    assert_eq!(start(&[]), (Some(0), String::new()));
+    // A command that was not run is one.
+    let (code, said) = start(&["--", "true"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("Broken pipe"), "{said}");
+}
+
+#[test]
 fn a_full_stderr_costs_no_event() {
     let _guard = kernel_test!();
     let dir = tempfile::tempdir().unwrap();

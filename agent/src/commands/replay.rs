@@ -17,6 +17,7 @@ use crate::replay::input::{self, Capture, Input};
 use crate::replay::merge::Outcome;
 use crate::replay::stream::{self, StreamError};
 use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_matching, replay_files};
+use crate::session::output;
 use crate::text::escape::{Place, escaped};
 use crate::text::time::{self, Span, TimeSpec};
 use crate::text::units::count_text;
@@ -92,23 +93,13 @@ fn usage(error: impl ToString) -> anyhow::Error {
 pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
     match replay(args) {
         Ok(code) => Ok(code),
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if output::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is::<Usage>() || error.is::<Ambiguous>() => {
             eprintln!("ktape replay: {error}");
             Ok(ExitCode::from(2))
         }
         Err(error) => Err(error),
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>().or(match cause.downcast_ref::<StreamError>() {
-            Some(StreamError::Sink(io)) => Some(io),
-            _ => None,
-        });
-        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// The paths, and the expression if the last argument is one.

@@ -9,6 +9,7 @@ use agent_ebpf::config::READERS;
 use anyhow::{Context, Result};
 
 use super::usage;
+use crate::replay::stream::StreamError;
 
 /// Where a capture goes.
 #[derive(Debug)]
@@ -165,6 +166,17 @@ fn reader_of(pipe: &Path, known: &[u32]) -> Option<u32> {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let input = std::fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
         (input == pipe && pid != own && !known.contains(&pid)).then_some(pid)
+    })
+}
+
+/// Whether a reader has gone: nobody wants what was to be written.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().or(match cause.downcast_ref::<StreamError>() {
+            Some(StreamError::Sink(io)) => Some(io),
+            _ => None,
+        });
+        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     })
 }
 
