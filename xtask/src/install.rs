@@ -91,11 +91,16 @@ pub fn ebpf_toolchain() -> Result<()> {
 /// # Errors
 /// As [`ebpf_toolchain`].
 pub fn test_programs() -> Result<()> {
-    let missing: Vec<&str> = TEST_PACKAGES
-        .iter()
-        .filter(|(file, _)| !Path::new(file).exists())
-        .map(|(_, package)| *package)
-        .collect();
+    programs(TEST_PACKAGES)
+}
+
+/// Install those of these programs, each with its package, that are not there.
+///
+/// # Errors
+/// As [`ebpf_toolchain`].
+pub fn programs(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
     apt(&missing)
 }
 

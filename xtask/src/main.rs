@@ -1,5 +1,6 @@
 //! ktape's own tasks: `cargo xtask --help`.
 
+mod bench;
 mod ebpf;
 mod guest;
 mod install;
@@ -68,6 +69,8 @@ enum Task {
         /// Kernels by name: 5.10, 6.1, 6.12, newest [default: all]
         kernels: Vec<guest::Kernel>,
     },
+    /// Compare ktape with the tools that people use: time, CPU, memory, size, reading. Takes about fifteen minutes
+    Bench(bench::Options),
     /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
     Test {
         /// Leave out what takes longest: the eBPF rebuild, the docs, the licences, the slow tests
@@ -100,6 +103,7 @@ fn work() -> Result<()> {
         Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
         Task::Guest { kernels, again } => guest::guest(&kernels, again),
         Task::Vm { kernels } => vm::vm(&root, &kernels),
+        Task::Bench(options) => bench::bench(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
 }

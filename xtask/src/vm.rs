@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use ktape_tests::guest::{Disk, Guest};
 
 use crate::guest::{self, Kernel};
-use crate::{limit, run};
+use crate::{install, limit, run};
 
 /// A test binary, and which of its tests are left out.
 struct Suite {
@@ -133,6 +133,7 @@ pub fn vm(root: &Path, kernels: &[Kernel]) -> Result<()> {
     if !run::is_root() {
         bail!("the disks of the guests and the lock of the machine need root: sudo -E cargo xtask vm");
     }
+    install::test_programs()?;
     guest::guest(kernels, false)?;
     // The emulators are killed when this process ends.
     limit::leave_signals();

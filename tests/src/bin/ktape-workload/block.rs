@@ -45,18 +45,24 @@ pub fn command(words: &[&str]) -> bool {
 const ALIGN: usize = 4096;
 
 /// Memory that direct I/O takes.
-struct Buffer {
+pub struct Buffer {
     at: *mut u8,
     layout: Layout,
 }
 
 impl Buffer {
-    fn new(bytes: usize) -> Self {
+    /// Of this size, zeroed.
+    pub fn new(bytes: usize) -> Self {
         let layout = Layout::from_size_align(bytes, ALIGN).expect("a size");
         // SAFETY: the size is not 0.
         let at = unsafe { std::alloc::alloc_zeroed(layout) };
         assert!(!at.is_null(), "no memory");
         Self { at, layout }
+    }
+
+    /// Where it is.
+    pub fn at(&self) -> *mut u8 {
+        self.at
     }
 }
 

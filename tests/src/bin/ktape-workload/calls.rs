@@ -55,8 +55,9 @@ fn marker(which: u32) {
     fails("the marker", sys!(SYS_prctl, MARKER, which), libc::EINVAL);
 }
 
+/// As fast as the machine can.
 #[inline(always)]
-fn bare_getppid() {
+pub fn bare_getppid() {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the call has no arguments and changes nothing; the registers it clobbers are named.
     unsafe {
@@ -66,7 +67,8 @@ fn bare_getppid() {
     let _ = sys!(SYS_getppid);
 }
 
-fn pin(cpu: usize) {
+/// The calling thread stays on this CPU.
+pub fn pin(cpu: usize) {
     let mut set = [0u64; 16];
     set[cpu / 64] |= 1 << (cpu % 64);
     sys!(SYS_sched_setaffinity, 0, size_of_val(&set), set.as_ptr()).expect("the CPU exists");

@@ -1,5 +1,6 @@
 //! Programs to be recorded. Each does a known thing, and tells on stdout what only it can know.
 
+mod bench;
 mod block;
 mod calls;
 mod incidents;
@@ -46,7 +47,8 @@ const USAGE: &str = "ktape-workload:
   yields N                       two threads give a CPU to each other
   vforks N                       N threads in uninterruptible sleep until a byte comes
   direct-write PATH BYTES        write past the page cache when a byte comes
-  block ...                      requests to block devices, see block.rs";
+  block ...                      requests to block devices, see block.rs
+  bench ...                      what is timed, see bench.rs";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -104,6 +106,11 @@ fn main() -> ExitCode {
         ["rename", name] => procs::rename(name),
         ["block", rest @ ..] => {
             if !block::command(rest) {
+                return usage();
+            }
+        }
+        ["bench", rest @ ..] => {
+            if !bench::command(rest) {
                 return usage();
             }
         }

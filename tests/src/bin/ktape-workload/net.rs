@@ -38,7 +38,7 @@ fn tool(command: &str) {
 }
 
 /// Prints the inode of the network namespace, which has to be a new one.
-fn enter() {
+pub fn enter() {
     tool("ip link set lo up");
     let link = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
     println!("{}", link.to_string_lossy().trim_start_matches("net:[").trim_end_matches(']'));
