@@ -21,7 +21,7 @@ use clap::Args;
 use ktape_tests::guard::Guard;
 
 use self::machine::Meter;
-use self::reading::{Question, Reader, Reading};
+use self::reading::{Answer, Question, Reader};
 use self::recorder::{Recorded, Recorder};
 use self::report::Report;
 use self::workload::{Place, Workload};
@@ -110,8 +110,8 @@ pub struct Outcome {
     pub units: u64,
     /// The first is without a recorder.
     pub series: Vec<Series>,
-    /// How files read: reader, question, and each reading.
-    pub readings: Vec<(String, Question, Vec<Reading>)>,
+    /// How files read.
+    pub answers: Vec<Answer>,
     /// Events in the file that ktape reads.
     pub events: u64,
     /// What was wrong in a file.
@@ -264,7 +264,7 @@ fn measure(
         unit: workload.unit,
         units: workload.units,
         series: all.collect(),
-        readings: Vec::new(),
+        answers: Vec::new(),
         events: 0,
         wrong: Vec::new(),
         usual: 0.0,
@@ -395,13 +395,12 @@ fn read(outcome: &mut Outcome, readers: &[Reader]) -> Result<()> {
     for reader in readers {
         eprintln!("  reading as {}", reader.name);
         for question in Question::EACH {
+            let Some(lines) = reader.lines(question)? else { continue };
             let mut readings = Vec::new();
             for _ in 0..READINGS {
                 readings.extend(reader.read(question)?);
             }
-            if !readings.is_empty() {
-                outcome.readings.push((reader.name.clone(), question, readings));
-            }
+            outcome.answers.push(Answer { reader: reader.name.clone(), question, lines, readings });
         }
     }
     Ok(())

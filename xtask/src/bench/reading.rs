@@ -1,5 +1,6 @@
 //! How long reading takes, and how much memory.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,18 @@ pub struct Reader {
     pub file: PathBuf,
 }
 
+/// What came of a question.
+pub struct Answer {
+    /// Who read.
+    pub reader: String,
+    /// What was asked.
+    pub question: Question,
+    /// Lines that were printed.
+    pub lines: u64,
+    /// Each reading, without printing.
+    pub readings: Vec<Reading>,
+}
+
 /// One reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
@@ -91,8 +104,8 @@ impl Reader {
                 command
             }
             Some(Recorder::TraceCmd(_)) => {
-                let mut command = words(Path::new("trace-cmd"), &["report", "-i"]);
-                command.arg(&self.file);
+                let mut command = words(Path::new("trace-cmd"), &["report"]);
+                // After the file a filter is taken, and ignored.
                 match question {
                     Question::All => {}
                     Question::Name(name) => {
@@ -102,6 +115,7 @@ impl Reader {
                         command.args(["-F", "raw_syscalls/sys_enter:id == 169"]);
                     }
                 }
+                command.arg("-i").arg(&self.file);
                 command
             }
             Some(Recorder::Perf(_)) => {
@@ -134,8 +148,29 @@ impl Reader {
                 command
             }
         };
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         Some(command)
+    }
+
+    /// How many lines are printed: a filter that is not understood would print them all. `None` if this reads no such file.
+    pub fn lines(&self, question: Question) -> Result<Option<u64>> {
+        let Some(mut command) = self.command(question) else { return Ok(None) };
+        let mut program = Program::start(command.stdout(Stdio::piped()))?;
+        let mut lines = 0;
+        let mut buffer = vec![0u8; 1 << 16];
+        let mut stdout = program.stdout().context("stdout is a pipe")?;
+        loop {
+            let read = stdout.read(&mut buffer).context("cannot read what is printed")?;
+            if read == 0 {
+                break;
+            }
+            lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        let (status, _) = program.wait(PATIENCE, |_| ())?;
+        if !status.success() {
+            bail!("{} cannot read {}: {status}", self.name, self.file.display());
+        }
+        Ok(Some(lines))
     }
 
     /// Ask it once.

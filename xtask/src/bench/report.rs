@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::reading::{Question, Reading};
+use super::reading::{Answer, Reading};
 use super::recorder::{Recorded, Recorder};
 use super::stats::{Spread, group, short};
 use super::{Outcome, Sample, Series};
@@ -194,7 +194,7 @@ pub fn table(outcome: &Outcome) -> String {
         text.push('\n');
         text.push_str(&columns(&ratios));
     }
-    if !outcome.readings.is_empty() {
+    if !outcome.answers.is_empty() {
         text.push('\n');
         text.push_str(&columns(&readings(outcome)));
     }
@@ -238,13 +238,14 @@ fn readings(outcome: &Outcome) -> Vec<Vec<String>> {
         ["reading", "of what", "s", "CPU s", "s/million syscalls", "peak MiB"].map(str::to_owned).to_vec(),
     ];
     let millions = outcome.calls().unwrap_or(0).max(1) as f64 / 1e6;
-    for (name, question, readings) in &outcome.readings {
-        let of = |value: fn(&Reading) -> f64| Spread::of(readings.iter().map(value));
+    for answer in &outcome.answers {
+        let of = |value: fn(&Reading) -> f64| Spread::of(answer.readings.iter().map(value));
         let Some(took) = of(|reading| reading.took.as_secs_f64()) else { continue };
         let cell = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), |s| short(s.middle));
         rows.push(vec![
-            name.clone(),
-            question.title(),
+            answer.reader.clone(),
+            answer.question.title(),
+            group(&answer.lines.to_string()),
             shown(&took),
             cell(of(|reading| reading.cpu.as_secs_f64())),
             short(took.middle / millions),
@@ -304,7 +305,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
                 Some((name.to_owned(), outcome.time_ratio("ktape", name)?.json()))
             })
             .collect::<serde_json::Map<_, _>>(),
-        "readings": outcome.readings.iter().map(reading_json).collect::<Vec<_>>(),
+        "readings": outcome.answers.iter().map(answer_json).collect::<Vec<_>>(),
         "events_read": outcome.events,
         "files_checked": outcome.checked.0,
         "calls_checked": outcome.checked.1,
@@ -346,11 +347,14 @@ fn sample_json(sample: &Sample) -> Value {
     })
 }
 
-fn reading_json((name, question, readings): &(String, Question, Vec<Reading>)) -> Value {
-    let of = |value: fn(&Reading) -> f64| Spread::of(readings.iter().map(value)).map(|spread| spread.json());
+fn answer_json(answer: &Answer) -> Value {
+    let of = |value: fn(&Reading) -> f64| {
+        Spread::of(answer.readings.iter().map(value)).map(|spread| spread.json())
+    };
     json!({
-        "reader": name,
-        "question": question.title(),
+        "reader": answer.reader,
+        "question": answer.question.title(),
+        "lines": answer.lines,
         "s": of(|reading| reading.took.as_secs_f64()),
         "cpu_s": of(|reading| reading.cpu.as_secs_f64()),
         "peak_bytes": of(|reading| reading.peak as f64),
