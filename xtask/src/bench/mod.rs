@@ -4,6 +4,7 @@
 //! within a round, and the median is given with the least and the greatest. A run in which others used the machine is done
 //! again. After each run ktape's file is held against what the workload did. `docs/performance.md` tells more.
 
+mod empty;
 mod machine;
 mod notes;
 mod process;
@@ -24,7 +25,7 @@ use self::machine::Meter;
 use self::reading::{Answer, Question, Reader};
 use self::recorder::{Recorded, Recorder};
 use self::report::Report;
-use self::workload::{Place, Workload};
+use self::workload::{Expect, Place, Workload};
 use crate::{install, limit, run};
 
 /// The share of one CPU that others may use during a run, beyond what they use beside this workload anyway: who counts
@@ -206,12 +207,14 @@ fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recor
             run::target_dir(root).join("release/ktape")
         }
     };
-    let mut recorders = vec![Recorder::None, Recorder::Ktape("ktape", ktape)];
+    let mut recorders = vec![Recorder::None, Recorder::Ktape("ktape", ktape.clone())];
     if let Some(file) = &options.against {
         let other = fs::canonicalize(file).with_context(|| format!("no {}", file.display()))?;
         recorders.push(Recorder::Ktape("other-ktape", other));
     }
+    recorders.push(Recorder::KtapeOther(ktape));
     let peers = [
+        Recorder::EmptyHooks,
         Recorder::TraceCmd(false),
         Recorder::TraceCmd(true),
         Recorder::Perf(false),
@@ -230,7 +233,9 @@ fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recor
             }
             peers.into_iter().filter(|peer| names.iter().any(|name| name == peer.name())).collect()
         }
-        None if options.quick => vec![Recorder::TraceCmd(true), Recorder::Perf(false)],
+        None if options.quick => {
+            vec![Recorder::EmptyHooks, Recorder::TraceCmd(true), Recorder::Perf(false)]
+        }
         None => peers.to_vec(),
     };
     let needed: Vec<_> = chosen.iter().filter_map(Recorder::needs).collect();
@@ -257,7 +262,9 @@ fn measure(
     options: &Options,
 ) -> Result<Outcome> {
     eprintln!("{}: {}", workload.name, workload.title);
-    let all = recorders.iter().map(|recorder| Series { recorder: recorder.clone(), samples: Vec::new() });
+    let recorders: Vec<&Recorder> =
+        recorders.iter().filter(|recorder| recorder.takes_part(workload.name)).collect();
+    let all = recorders.iter().map(|&recorder| Series { recorder: recorder.clone(), samples: Vec::new() });
     let mut outcome = Outcome {
         name: workload.name,
         title: workload.title.clone(),
@@ -278,11 +285,11 @@ fn measure(
         // Not always the same one after the same one.
         for turn in 0..recorders.len() {
             let which = (turn + round) % recorders.len();
-            let recorder = &recorders[which];
+            let recorder = recorders[which];
             let file = dir.join(format!("{}.capture", recorder.name()));
             let sample = repeat(&mut outcome, workload, recorder, &file, round, seed + round as u64)?;
             outcome.series[which].samples.push(sample);
-            if *recorder == Recorder::None {
+            if matches!(recorder, Recorder::None | Recorder::EmptyHooks) {
                 continue;
             }
             // One file of each is read afterwards.
@@ -327,13 +334,21 @@ fn repeat(
     loop {
         machine::settle();
         let before = Meter::now();
+        let hooks = (*recorder == Recorder::EmptyHooks).then(empty::Hooks::attach).transpose()?;
         let recording = recorder.start(file)?;
         let ran = workload.run(seed)?;
         let recorded = recording.map(recorder::Recording::stop).transpose()?;
+        drop(hooks);
         let foreign = before.foreign();
         // The file is what it is, whoever used the machine.
-        if let Recorder::Ktape(_, binary) = recorder {
-            outcome.check(workload, binary, file, &ran.notes)?;
+        match recorder {
+            Recorder::Ktape(_, binary) => outcome.check(&workload.expect, binary, file, &ran.notes)?,
+            Recorder::KtapeOther(binary) => {
+                let none: Vec<Expect> =
+                    workload.expect.iter().map(|expect| Expect { count: 0, ..expect.clone() }).collect();
+                outcome.check(&none, binary, file, &[])?;
+            }
+            _ => {}
         }
         if foreign > outcome.usual + FOREIGN && repeated < TRIES {
             eprintln!("  {}: others used {:.0} % of a CPU, again", recorder.name(), foreign * 100.0);
@@ -347,12 +362,12 @@ fn repeat(
 
 impl Outcome {
     /// Hold a file against what the workload did.
-    fn check(&mut self, workload: &Workload, ktape: &Path, file: &Path, notes: &[notes::Note]) -> Result<()> {
+    fn check(&mut self, expected: &[Expect], ktape: &Path, file: &Path, notes: &[notes::Note]) -> Result<()> {
         self.checked.0 += 1;
         let info = recorder::ktape_info(ktape, file)?;
         let lost: u64 =
             info["lost_by"].as_array().into_iter().flatten().filter_map(|l| l["count"].as_u64()).sum();
-        for expect in &workload.expect {
+        for expect in expected {
             let mut replay = std::process::Command::new(ktape);
             replay.arg("replay").arg(file).args(["--count", "--filter", &expect.expression]);
             let found: u64 = run::output(&mut replay)?.trim().parse().context("no number")?;

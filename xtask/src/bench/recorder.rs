@@ -39,6 +39,10 @@ pub enum Recorder {
     TraceCmd(bool),
     /// `perf record`; whether compressed.
     Perf(bool),
+    /// The same, with a container that is not the workload's: what an event costs that is not wanted.
+    KtapeOther(PathBuf),
+    /// Two programs that do nothing, on the entry and the return of calls: what no recorder of calls can do without.
+    EmptyHooks,
     /// `bpftrace` that prints a line for each call, to a file.
     Bpftrace,
     /// `perf trace`, to a file.
@@ -53,6 +57,8 @@ impl Recorder {
         match self {
             Self::None => "none",
             Self::Ktape(name, _) => name,
+            Self::KtapeOther(_) => "ktape-other-container",
+            Self::EmptyHooks => "empty-hooks",
             Self::TraceCmd(false) => "trace-cmd",
             Self::TraceCmd(true) => "trace-cmd-zstd",
             Self::Perf(false) => "perf",
@@ -68,10 +74,16 @@ impl Recorder {
         matches!(self, Self::Bpftrace | Self::PerfTrace | Self::Strace)
     }
 
+    /// Whether it is run beside this workload.
+    pub fn takes_part(&self, workload: &str) -> bool {
+        // Both are about the cost of a call.
+        !matches!(self, Self::KtapeOther(_) | Self::EmptyHooks) || workload == "getppid"
+    }
+
     /// The program that has to be installed, and Debian's package of it.
     pub fn needs(&self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::None | Self::Ktape(..) => None,
+            Self::None | Self::Ktape(..) | Self::KtapeOther(_) | Self::EmptyHooks => None,
             Self::TraceCmd(_) => Some(("/usr/bin/trace-cmd", "trace-cmd")),
             Self::Perf(_) | Self::PerfTrace => Some(("/usr/bin/perf", "linux-perf")),
             Self::Bpftrace => Some(("/usr/bin/bpftrace", "bpftrace")),
@@ -82,8 +94,8 @@ impl Recorder {
     /// Its version, as it says itself.
     pub fn version(&self) -> String {
         let (program, argument) = match self {
-            Self::None => return String::new(),
-            Self::Ktape(_, binary) => (binary.as_path(), "--version"),
+            Self::None | Self::EmptyHooks => return String::new(),
+            Self::Ktape(_, binary) | Self::KtapeOther(binary) => (binary.as_path(), "--version"),
             _ => (Path::new(self.needs().map_or("", |(file, _)| file)), "--version"),
         };
         let text = run::try_output(Command::new(program).arg(argument)).unwrap_or_default();
@@ -118,10 +130,14 @@ impl Recorder {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         };
         let recording = match self {
-            Self::None | Self::PerfTrace | Self::Strace => return Ok(None),
-            Self::Ktape(_, binary) => {
+            // The hooks are attached by whoever measures.
+            Self::None | Self::EmptyHooks | Self::PerfTrace | Self::Strace => return Ok(None),
+            Self::Ktape(_, binary) | Self::KtapeOther(binary) => {
                 let mut command = Command::new(binary);
                 command.args(["capture", "--force", "-o"]).arg(file);
+                if matches!(self, Self::KtapeOther(_)) {
+                    command.args(["--container", "0123456789ab"]);
+                }
                 out(&mut command);
                 Recording::start(self, file, &mut command, Some("recording"))?
             }
@@ -171,21 +187,27 @@ impl Recorder {
                 }
                 recording
             }
-            Self::Bpftrace => {
-                const SCRIPT: &str = "BEGIN { printf(\"records\\n\"); } \
-                    tracepoint:raw_syscalls:sys_exit /comm != \"bpftrace\"/ \
-                    { printf(\"%llu %d %s %d %ld\\n\", nsecs, cpu, comm, args->id, args->ret); }";
-                let mut command = Command::new("/usr/bin/bpftrace");
-                command.arg("-o").arg(file).args(["-e", SCRIPT]);
-                command.env("BPFTRACE_PERF_RB_PAGES", (RING_KIB / 4).to_string());
-                out(&mut command);
-                let mut recording = Recording::start(self, file, &mut command, None)?;
-                recording.until(|| fs::read_to_string(file).is_ok_and(|text| text.contains("records\n")))?;
-                recording
-            }
+            Self::Bpftrace => bpftrace(
+                self,
+                file,
+                "tracepoint:raw_syscalls:sys_exit /comm != \"bpftrace\"/ \
+                 { printf(\"%llu %d %s %d %ld\\n\", nsecs, cpu, comm, args->id, args->ret); }",
+            )?,
         };
         Ok(Some(recording))
     }
+}
+
+/// bpftrace with these probes, its output in the file.
+fn bpftrace(recorder: &Recorder, file: &Path, probes: &str) -> Result<Recording> {
+    const MARK: &str = "records\n";
+    let mut command = Command::new("/usr/bin/bpftrace");
+    command.arg("-o").arg(file).arg("-e").arg(format!("BEGIN {{ printf(\"records\\n\"); }} {probes}"));
+    command.env("BPFTRACE_PERF_RB_PAGES", (RING_KIB / 4).to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut recording = Recording::start(recorder, file, &mut command, None)?;
+    recording.until(|| fs::read_to_string(file).is_ok_and(|text| text.contains(MARK)))?;
+    Ok(recording)
 }
 
 /// A recorder at work.
@@ -315,7 +337,7 @@ impl Recorder {
     /// How many events it says that it has lost, and how many returns of calls are in its file.
     fn counts(&self, file: &Path, said: &str) -> Result<(u64, Option<u64>)> {
         match self {
-            Self::Ktape(_, binary) => {
+            Self::Ktape(_, binary) | Self::KtapeOther(binary) => {
                 let info = ktape_info(binary, file)?;
                 let lost = info["lost"].as_u64().context("ktape info says nothing of losses")?;
                 // Those of 20,000 sleepers, which have not returned when it ends, are in no peer's file.
@@ -333,7 +355,7 @@ impl Recorder {
                 Ok((perf_lost(&stats), perf_calls(&stats)))
             }
             Self::Bpftrace => Ok((said.lines().filter_map(bpftrace_lost).sum(), None)),
-            Self::None | Self::PerfTrace | Self::Strace => Ok((0, None)),
+            Self::None | Self::EmptyHooks | Self::PerfTrace | Self::Strace => Ok((0, None)),
         }
     }
 }

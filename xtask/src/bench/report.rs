@@ -25,7 +25,7 @@ pub struct Report {
 impl Report {
     /// Of a run that begins.
     pub fn new(machine: Value, recorders: &[Recorder], slow: &[Recorder], rounds: usize, seed: u64) -> Self {
-        let all = recorders.iter().chain(slow).filter(|recorder| **recorder != Recorder::None);
+        let all = recorders.iter().chain(slow).filter(|recorder| !recorder.version().is_empty());
         let versions = all.map(|recorder| (recorder.name(), recorder.version())).collect();
         Self { machine, versions, rounds, seed, outcomes: Vec::new() }
     }
