@@ -21,6 +21,7 @@ use self::layout::{device_of_request, disk_of_bio, has_queue, number_of, payer, 
 use crate::maps::{self, FLOOD, config};
 use crate::storage;
 use crate::task::{Task, is_left_out, load, now};
+use crate::undivided::undivided;
 
 /// `REQ_OP_MASK`.
 const OP_MASK: u32 = 0xff;
@@ -125,7 +126,12 @@ fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
 /// `block:block_bio_queue` ([queue,] bio): somebody sends a bio to a device.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
-    let bio = subject(&ctx, block_hook::BIO_QUEUE);
+    undivided(|| bio_queued(&ctx))
+}
+
+#[inline(always)]
+fn bio_queued(ctx: &BtfTracePointContext) -> i32 {
+    let bio = subject(ctx, block_hook::BIO_QUEUE);
     let disk = disk_of_bio(bio);
     let known = BLOCK_BIOS.get_ptr_mut(bio as u64);
     let mut via = [0; VIA];
@@ -193,8 +199,13 @@ fn push(via: &mut [u32; VIA], devno: u32) {
 /// a partition to its disk, or from a bio-based device to one below it.
 #[btf_tracepoint(function = "block_bio_remap")]
 pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
-    let bio = subject(&ctx, block_hook::BIO_REMAP);
-    let from: u32 = if has_queue(block_hook::BIO_REMAP) { third(&ctx) } else { ctx.arg::<u64>(1) as u32 };
+    undivided(|| bio_remapped(&ctx))
+}
+
+#[inline(always)]
+fn bio_remapped(ctx: &BtfTracePointContext) -> i32 {
+    let bio = subject(ctx, block_hook::BIO_REMAP);
+    let from: u32 = if has_queue(block_hook::BIO_REMAP) { third(ctx) } else { ctx.arg::<u64>(1) as u32 };
     if let Some(known) = BLOCK_BIOS.get_ptr_mut(bio as u64) {
         // SAFETY: a map value; the bio is with the current task alone.
         unsafe { push(&mut (*known).origin.via, from) };
@@ -216,7 +227,12 @@ pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
 /// address, and is what the piece's `bi_private` points to.
 #[btf_tracepoint(function = "block_split")]
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
-    let piece = subject(&ctx, block_hook::SPLIT);
+    undivided(|| bio_split(&ctx))
+}
+
+#[inline(always)]
+fn bio_split(ctx: &BtfTracePointContext) -> i32 {
+    let piece = subject(ctx, block_hook::SPLIT);
     let rest: u64 = load(piece, config!(offsets.bio_private));
     let Some(known) = BLOCK_BIOS.get_ptr(rest) else {
         return 0;
@@ -231,6 +247,11 @@ pub fn block_split(ctx: BtfTracePointContext) -> i32 {
 /// this is for those that failed before, and for bio-based devices.
 #[btf_tracepoint(function = "block_bio_complete")]
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| bio_completed(&ctx))
+}
+
+#[inline(always)]
+fn bio_completed(ctx: &BtfTracePointContext) -> i32 {
     let bio: u64 = ctx.arg(1);
     // Mostly there is nothing to remove.
     let _ = BLOCK_BIOS.remove(bio);
@@ -240,8 +261,13 @@ pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
 /// `block:block_rq_issue` ([queue,] request): the driver gets it.
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| rq_issued(&ctx))
+}
+
+#[inline(always)]
+fn rq_issued(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
-    let rq = subject(&ctx, block_hook::RQ_ISSUE);
+    let rq = subject(ctx, block_hook::RQ_ISSUE);
     let key = rq as u64;
     if let Some(known) = BLOCK_REQUESTS.get_ptr_mut(key) {
         // SAFETY: a map value; a request is with one CPU at a time.
@@ -347,7 +373,12 @@ fn forget_all(first: *mut u8) -> u32 {
 /// `block:block_rq_requeue` ([queue,] request): the driver gives it back, to get it again later.
 #[btf_tracepoint(function = "block_rq_requeue")]
 pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
-    let rq = subject(&ctx, block_hook::RQ_REQUEUE);
+    undivided(|| rq_requeued(&ctx))
+}
+
+#[inline(always)]
+fn rq_requeued(ctx: &BtfTracePointContext) -> i32 {
+    let rq = subject(ctx, block_hook::RQ_REQUEUE);
     if let Some(known) = BLOCK_REQUESTS.get_ptr_mut(rq as u64) {
         // SAFETY: a map value; a request is with one CPU at a time.
         unsafe { (*known).requeued = 1 };
@@ -358,6 +389,11 @@ pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
 /// `block:block_rq_complete` (request, error, bytes): so many bytes of it are done, maybe not all.
 #[btf_tracepoint(function = "block_rq_complete")]
 pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| rq_completed(&ctx))
+}
+
+#[inline(always)]
+fn rq_completed(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let rq: *mut u8 = ctx.arg(0);
     let error = ctx.arg::<u64>(1) as i32;

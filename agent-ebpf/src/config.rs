@@ -54,6 +54,8 @@ offsets! {
     task_exit_code = "task_struct.exit_code";
     /// Pending signals of the thread alone.
     task_pending = "task_struct.pending.signal.sig";
+    /// Whether seccomp looks at its calls.
+    task_seccomp = "task_struct.seccomp.mode";
     /// State shared by the process's threads.
     task_signal = "task_struct.signal";
     /// Whether it runs right now.
@@ -273,10 +275,13 @@ pub const ALTERNATIVES: [(&str, &str); 6] = [
 ];
 
 /// Members that some kernels are built without, and what is not known then.
-pub const OPTIONAL: [(&str, &str); 1] = [(
-    "mem_cgroup.under_oom",
-    "the limit that a process was killed for is the first one above it that is full",
-)];
+pub const OPTIONAL: [(&str, &str); 2] = [
+    (
+        "mem_cgroup.under_oom",
+        "the limit that a process was killed for is the first one above it that is full",
+    ),
+    ("task_struct.seccomp.mode", "nothing answers a call in the kernel's place"),
+];
 
 /// Block tracepoints whose first argument was the queue once. It went in 5.11, from those of requests also within 5.10.
 pub mod block_hook {
@@ -328,6 +333,8 @@ pub struct Config {
     pub in_execve: u32,
     /// That bit, in its byte.
     pub in_execve_mask: u32,
+    /// 1: stand-ins are attached, which have to be told what was seen to.
+    pub stand_ins: u32,
     /// The bits of `thread_info.status` that say compat (`TS_COMPAT`), 0 if it does not say.
     pub compat_bits: u32,
     /// 1 if `sched_process_exit` says itself whether the process ended (6.16 and later).
@@ -378,6 +385,7 @@ impl Config {
         stack_registers: 0,
         in_execve: ABSENT,
         in_execve_mask: 0,
+        stand_ins: 0,
         compat_bits: 0,
         exit_has_group_dead: 0,
         net: 0,

@@ -8,6 +8,7 @@
 #![no_std]
 
 pub mod config;
+pub mod kfunc;
 pub mod kinds;
 pub mod records;
 pub mod spec;

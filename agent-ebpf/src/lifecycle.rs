@@ -4,7 +4,7 @@
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::{
     self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, flags, stage,
-    task_flags,
+    stand_in as of, task_flags,
 };
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -14,9 +14,11 @@ use aya_log_ebpf::{debug, warn};
 
 use crate::maps::{self, LIFECYCLE, config};
 use crate::sched;
+use crate::stand_in;
 use crate::storage;
 use crate::syscall;
 use crate::task::{self, Task, load, now};
+use crate::undivided::undivided;
 use crate::user::read_user_at_most;
 
 /// Whether this is a thread of the recorder.
@@ -28,6 +30,21 @@ fn is_own(task: Task) -> bool {
 /// `sched:sched_process_fork` (parent, child).
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| {
+        stand_in::seen(of::FORK);
+        forked(&ctx)
+    })
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| if stand_in::is_needed(of::FORK) { forked(&ctx) } else { 0 })
+}
+
+#[inline(always)]
+fn forked(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let parent = Task(ctx.arg::<*mut u8>(0));
     let child = Task(ctx.arg::<*mut u8>(1));
@@ -80,6 +97,21 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// `sched:sched_process_exec` (task, old tid, linux_binprm).
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| {
+        stand_in::seen(of::EXEC);
+        executed(&ctx)
+    })
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| if stand_in::is_needed(of::EXEC) { executed(&ctx) } else { 0 })
+}
+
+#[inline(always)]
+fn executed(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task(ctx.arg::<*mut u8>(0));
     let old_tid: u32 = ctx.arg(1);
@@ -87,7 +119,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     if is_own(task) {
         return 0;
     }
-    debug!(&ctx, "exec by task {}, before {}", task.tid(), old_tid);
+    debug!(ctx, "exec by task {}, before {}", task.tid(), old_tid);
     let cgroup = task.cgroup();
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
@@ -147,6 +179,21 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 /// `sched:sched_process_exit` (task[, group_dead]).
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| {
+        stand_in::seen(of::EXIT);
+        exited(&ctx)
+    })
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| if stand_in::is_needed(of::EXIT) { exited(&ctx) } else { 0 })
+}
+
+#[inline(always)]
+fn exited(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task(ctx.arg::<*mut u8>(0));
     if is_own(task) {
@@ -225,6 +272,21 @@ fn end_call(task: Task, state: &mut records::TaskState, time: u64, cgroup: u64) 
 /// `task:task_rename` (task, comm).
 #[btf_tracepoint(function = "task_rename")]
 pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| {
+        stand_in::seen(of::RENAME);
+        renamed(&ctx)
+    })
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "task_rename")]
+pub fn task_rename_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| if stand_in::is_needed(of::RENAME) { renamed(&ctx) } else { 0 })
+}
+
+#[inline(always)]
+fn renamed(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task(ctx.arg::<*mut u8>(0));
     let comm: *const u8 = ctx.arg(1);

@@ -14,9 +14,11 @@ mod maps;
 mod net;
 mod sched;
 mod stall;
+mod stand_in;
 mod storage;
 mod syscall;
 mod task;
+mod undivided;
 mod user;
 
 #[panic_handler]

@@ -164,7 +164,8 @@ pub fn count_loss(kind: u8, stage: u8, cgroup: u64) -> i32 {
 }
 
 /// Adds one to a counter of this CPU. Not atomic: the key names the kind, and a kind's program
-/// does not interrupt itself (the kernel refuses that as a recursion, and counts it).
+/// does not interrupt itself (the kernel refuses that as a recursion, and counts it); nor does it give the
+/// CPU to its stand-in meanwhile.
 #[inline(always)]
 fn add(count: *mut u64) {
     // SAFETY: the pointer is a live map value of this CPU.

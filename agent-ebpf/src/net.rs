@@ -13,6 +13,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use crate::maps::{self, FLOOD, SOCKETS, config};
 use crate::storage;
 use crate::task::{Task, cgroup_id, has, is_left_out, load, now, probe, probe_cgroup_id};
+use crate::undivided::undivided;
 
 const IPPROTO_TCP: u16 = 6;
 const AF_INET6: u16 = 10;
@@ -28,15 +29,17 @@ static NET_RUNS: PerCpuArray<[u64; net::RUNS], 1> = PerCpuArray::new();
 /// `sock:inet_sock_set_state` (sk, oldstate, newstate).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
-        return 0;
-    };
-    // SAFETY: a live map value of this CPU.
-    unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(1) };
-    changed(&ctx);
-    // SAFETY: as above.
-    unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(0) };
-    0
+    undivided(|| {
+        let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
+            return 0;
+        };
+        // SAFETY: a live map value of this CPU.
+        unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(1) };
+        changed(&ctx);
+        // SAFETY: as above.
+        unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(0) };
+        0
+    })
 }
 
 /// The same hook once more. While a process changes a socket a packet may arrive on its CPU and change another, and the
@@ -44,18 +47,19 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// It has to be attached after the first one, so that a change that was not skipped is over when it looks.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
-        return 0;
-    };
-    // SAFETY: a live map value of this CPU.
-    unsafe {
-        if (&raw const (*runs)[net::ACTIVE]).read_volatile() == 0 {
+    undivided(|| {
+        let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
             return 0;
+        };
+        // SAFETY: a live map value of this CPU.
+        unsafe {
+            if (&raw const (*runs)[net::ACTIVE]).read_volatile() == 0 {
+                return 0;
+            }
+            (*runs)[net::NESTED] += 1;
         }
-        (*runs)[net::NESTED] += 1;
-    }
-    changed(&ctx);
-    0
+        changed(&ctx)
+    })
 }
 
 #[inline(always)]

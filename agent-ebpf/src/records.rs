@@ -283,6 +283,10 @@ pub mod task_flags {
     pub const TREE: u32 = 1 << 4;
     /// Was moved into a recorded cgroup: it may be in a call whose entry was not recorded.
     pub const MOVED: u32 = 1 << 5;
+    /// The entry of its call was seen to by `sys_enter`; only its stand-in asks.
+    pub const ENTRY_SEEN: u32 = 1 << 6;
+    /// Its last return was seen to by `sys_exit`; only its stand-in asks.
+    pub const RETURN_SEEN: u32 = 1 << 7;
 }
 
 /// The value of the task storage: the call that a task is in. 64 bytes.
@@ -297,6 +301,25 @@ pub struct TaskState {
     pub key: u32,
     /// Bits of [`task_flags`].
     pub flags: u32,
+}
+
+/// Programs that do the work of another one on the same hook, where the kernel has skipped that: of each, its number in the
+/// map of how often it did so.
+pub mod stand_in {
+    /// For `sys_enter`.
+    pub const SYS_ENTER: usize = 0;
+    /// For `sys_exit`.
+    pub const SYS_EXIT: usize = 1;
+    /// For `sched_process_fork`.
+    pub const FORK: usize = 2;
+    /// For `sched_process_exec`.
+    pub const EXEC: usize = 3;
+    /// For `sched_process_exit`.
+    pub const EXIT: usize = 4;
+    /// For `task_rename`.
+    pub const RENAME: usize = 5;
+    /// How many there are.
+    pub const COUNT: usize = 6;
 }
 
 /// Where an event was lost in the kernel ([`LossKey::stage`]).

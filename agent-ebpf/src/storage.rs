@@ -5,7 +5,7 @@
 //! without room there has its calls counted as lost, and its times on and off the CPU are not known.
 
 #[cfg(not(feature = "legacy"))]
-pub use self::local::{sched, state};
+pub use self::local::{marks, sched, state};
 #[cfg(feature = "legacy")]
 pub use self::tables::{forget, sched, state};
 
@@ -53,6 +53,11 @@ mod local {
     #[unsafe(export_name = "SCHED")]
     static SCHED: TaskStorage<SchedState> = TaskStorage::DEFINITION;
 
+    /// Which of a task's events were seen to, where that is asked.
+    #[unsafe(link_section = ".maps")]
+    #[unsafe(export_name = "MARKS")]
+    static MARKS: TaskStorage<u64> = TaskStorage::DEFINITION;
+
     /// The state of a task; `create` makes one if it has none. Null if that fails, or if there is none.
     ///
     /// # Safety
@@ -74,6 +79,18 @@ mod local {
     #[inline(always)]
     pub unsafe fn sched(task: *mut u8, create: bool) -> *mut SchedState {
         let map = (&raw const SCHED).cast_mut().cast::<c_void>();
+        // SAFETY: by contract; a null initial value means zeroes.
+        unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+    }
+
+    /// Which of a task's events were seen to; `create` makes room for it. Null if that fails, or if there is none.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a `task_struct` that the verifier trusts.
+    #[inline(always)]
+    pub unsafe fn marks(task: *mut u8, create: bool) -> *mut u64 {
+        let map = (&raw const MARKS).cast_mut().cast::<c_void>();
         // SAFETY: by contract; a null initial value means zeroes.
         unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
     }

@@ -3,7 +3,7 @@
 
 use agent_ebpf::kinds::{Abi, Kind, syscall_key};
 use agent_ebpf::records::{
-    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, task_flags,
+    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, stand_in as of, task_flags,
 };
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use aya_ebpf::EbpfContext;
@@ -12,8 +12,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
 
 use crate::maps::{self, FLOOD, config};
+use crate::stand_in;
 use crate::storage;
-use crate::task::{Task, is_left_out, load, now};
+use crate::task::{Task, has, is_left_out, load, now};
+use crate::undivided::undivided;
 use crate::user::{Got, read_path, read_string};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
@@ -99,6 +101,20 @@ fn is_skipped(spec: Option<&Spec>) -> bool {
 /// `raw_syscalls:sys_enter` (regs, id).
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| entered::<false>(&ctx))
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "sys_enter")]
+pub fn sys_enter_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| entered::<true>(&ctx))
+}
+
+/// Where the first program ends early for a reason that lasts, its stand-in ends early too, whether it was skipped or not.
+/// From there on there is a mark, in a word that is written anyway.
+#[inline(always)]
+fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
     let task = Task::current();
     let pid = task.pid();
     if is_left_out(pid) {
@@ -119,7 +135,7 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
     if state.is_null() {
         if tree == 0 {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, task.cgroup());
-            warn!(&ctx, "no storage for task {}", task.tid());
+            warn!(ctx, "no storage for task {}", task.tid());
         }
         return 0;
     }
@@ -135,10 +151,19 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
             return 0;
         }
     }
-    let regs: *mut u8 = ctx_regs(&ctx);
+    let mut mark = task_flags::ENTRY_SEEN;
+    if STAND_IN {
+        if state.flags & task_flags::ENTRY_SEEN != 0 {
+            state.flags &= !task_flags::ENTRY_SEEN;
+            return 0;
+        }
+        stand_in::count(of::SYS_ENTER);
+        mark = 0;
+    }
+    let regs: *mut u8 = ctx_regs(ctx);
     state.args = args_of(regs, key);
     state.key = key;
-    state.flags = kept | task_flags::LIVE;
+    state.flags = kept | task_flags::LIVE | mark;
     state.start = now();
     0
 }
@@ -146,6 +171,19 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 /// `raw_syscalls:sys_exit` (regs, ret).
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| returned::<false>(&ctx))
+}
+
+/// Its stand-in.
+#[cfg(not(feature = "legacy"))]
+#[btf_tracepoint(function = "sys_exit")]
+pub fn sys_exit_nested(ctx: BtfTracePointContext) -> i32 {
+    undivided(|| returned::<true>(&ctx))
+}
+
+/// See [`entered`].
+#[inline(always)]
+fn returned<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task::current();
     if is_left_out(task.pid()) {
@@ -155,7 +193,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if config!(filter_cgroups) != 0 && !maps::allowed(cgroup) {
         return 0;
     }
-    let regs: *mut u8 = ctx_regs(&ctx);
+    let regs: *mut u8 = ctx_regs(ctx);
     let ret: i64 = ctx.arg(1);
     let tree = config!(tree_pid);
     if config!(narrow) != 0 {
@@ -204,7 +242,16 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     if tree != 0 && known & task_flags::TREE == 0 && known & task_flags::LIVE == 0 {
         return 0;
     }
-    state.flags = known & task_flags::TREE;
+    let mut mark = task_flags::RETURN_SEEN;
+    if STAND_IN {
+        if known & task_flags::RETURN_SEEN != 0 {
+            state.flags = known & !task_flags::RETURN_SEEN;
+            return 0;
+        }
+        stand_in::count(of::SYS_EXIT);
+        mark = 0;
+    }
+    state.flags = known & task_flags::TREE | mark;
     let mut record_flags = 0;
     if known & task_flags::START_UNKNOWN != 0 {
         record_flags = flags::START_UNKNOWN;
@@ -228,6 +275,7 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
         record_flags = match () {
             () if moved => flags::START_UNKNOWN,
             () if ret == -ENOSYS && task.is_dying() => flags::UNFINISHED | flags::KILLED,
+            () if may_have_been_skipped(task) => flags::START_UNKNOWN,
             () => flags::SECCOMP,
         };
     }
@@ -240,6 +288,14 @@ pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
     }
     emit(task, state, ret, time, record_flags, cgroup);
     0
+}
+
+/// Whether there was an entry to see, so that the kernel has skipped both programs: where it does that, and seccomp does not
+/// look at the task's calls.
+#[inline(always)]
+fn may_have_been_skipped(task: Task) -> bool {
+    config!(stand_ins) != 0
+        && (!has(config!(offsets.task_seccomp)) || load::<u32>(task.0, config!(offsets.task_seccomp)) == 0)
 }
 
 /// A child's first return is not the return of a call, whether its parent's call is wanted or not.

@@ -1,5 +1,6 @@
 //! Another kernel, pure cgroup2 and a real boot, in a virtual machine.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ktape_tests::container::Options;
@@ -43,6 +44,58 @@ fn a_capture_made_on_the_newest_kernel_is_read_here() {
     a_capture_is_read_here("newest");
 }
 
+/// How many calls the kernel did not let us see; nothing else may be lost.
+fn skipped_calls(file: &Path) -> usize {
+    let lost = ktape::replay_json(file, &["-e", "loss"]);
+    for loss in &lost {
+        assert_eq!(text(loss, "loss.stage"), Some("recursion"), "{lost:#?}");
+        assert_eq!(text(loss, "loss.kind"), Some("syscall"), "{lost:#?}");
+    }
+    lost.iter().filter_map(|loss| int(loss, "loss.count")).map(|count| usize::try_from(count).unwrap()).sum()
+}
+
+/// Where a thread that loses its CPU within a program keeps the program for itself, the others' calls on that CPU are told
+/// by the stand-in; all of them once.
+#[test]
+fn threads_of_one_cpu_keep_their_calls_on_the_newest_kernel() {
+    const PROCESSES: usize = 4;
+    const CALLS: usize = 3000;
+    let _guard = kernel_test!();
+    let Some(guest) = Guest::new("newest", workload!()) else { return };
+    let ran = guest.run(&format!(
+        "record x.ktape
+            all=
+            for i in $(seq {PROCESSES}); do
+                ktape-workload getppid {CALLS} --cpu 0 &
+                all=\"$all $!\"
+            done
+            wait $all || exit 1
+            recorded
+            echo $all"
+    ));
+    ran.expect_success();
+    let file = ran.file("x.ktape");
+    let lost = skipped_calls(&file);
+    let mut seen = 0;
+    for pid in ran.output.split_whitespace() {
+        let calls = ktape::stdout(&[
+            "replay",
+            file.to_str().unwrap(),
+            &format!("evt.type=getppid and proc.pid={pid}"),
+            "-e",
+            "syscall",
+            "--count",
+        ]);
+        let calls: usize = calls.trim().parse().unwrap();
+        assert!(calls <= CALLS, "{calls} calls of {pid}: some were told twice");
+        seen += calls;
+    }
+    eprintln!("{seen} of {} calls, {lost} lost", PROCESSES * CALLS);
+    assert!(seen + lost >= PROCESSES * CALLS, "{seen} calls and {lost} lost of {}", PROCESSES * CALLS);
+    // An entry and a return each. Without the stand-ins it was more than a quarter.
+    assert!(lost <= PROCESSES * CALLS / 4, "{lost} lost");
+}
+
 fn a_capture_is_read_here(kernel: &str) {
     let _guard = kernel_test!();
     let Some(guest) = Guest::new(kernel, workload!()) else { return };
@@ -77,12 +130,9 @@ fn a_capture_is_read_here(kernel: &str) {
     assert!(ran.text("doctor").ends_with("ktape can record here\n"), "{}", ran.text("doctor"));
 
     let info = ktape::info(&file);
-    // In 7.3 a thread that loses its CPU within a program takes the place of others: the kernel skips their runs.
-    let lost = ktape::replay_json(&file, &["-e", "loss"]);
-    let skipped: i64 = lost.iter().filter_map(|loss| int(loss, "loss.count")).sum();
-    assert!(lost.iter().all(|loss| text(loss, "loss.stage") == Some("recursion")), "{lost:#?}");
-    assert!(skipped == 0 || kernel == "newest", "{lost:#?}");
-    let skipped = usize::try_from(skipped).unwrap();
+    // In 7.3 a thread may lose its CPU within a program, and another one within the program that stands in for it.
+    let skipped = skipped_calls(&file);
+    assert!(skipped == 0 || kernel == "newest" && skipped <= 50, "{skipped} lost");
     assert!(info.to_string().contains(&release), "{info}");
     assert!(info.to_string().contains("\"guest\""), "{info}");
     let outside =

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::containers::Hierarchy;
 use crate::kernel::btf::Btf;
-use crate::kernel::hooks::{HOOKS, Hook};
-use crate::kernel::{Selection, is_legacy};
+use crate::kernel::hooks::{HOOKS, Hook, Kernels};
+use crate::kernel::{self, Selection, preemption};
 use crate::record::{self, ContainerFilter, Request};
 use crate::session::privileges;
 
@@ -80,7 +80,11 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
             for (path, without) in OPTIONAL.iter().filter(|(path, _)| optional.contains(path)) {
                 line(true, format!("no {path} in this kernel: {without}"));
             }
-            line(true, kernel_programs(is_legacy(&btf)).to_owned());
+            let sort = kernel::sort(&btf);
+            line(true, kernel_programs(sort).to_owned());
+            if sort == Kernels::Preemptible {
+                line(true, keeping_the_cpu(preemption::functions(&btf).is_some()).to_owned());
+            }
             if !btf.has_function("bpf_get_socket_ptr_cookie") {
                 line(
                     true,
@@ -126,11 +130,24 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
 }
 
 /// Which of the two objects is used, and what that means.
-fn kernel_programs(legacy: bool) -> &'static str {
-    if legacy {
-        "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
+fn kernel_programs(sort: Kernels) -> &'static str {
+    match sort {
+        Kernels::Legacy => {
+            "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
+        }
+        Kernels::Preemptible => {
+            "programs for kernels from 5.15 on, with stand-ins: this kernel takes the CPU away in the middle of a program"
+        }
+        Kernels::All => "programs for kernels from 5.15 on",
+    }
+}
+
+/// What a kernel that takes the CPU away lets the programs do against it.
+fn keeping_the_cpu(can: bool) -> &'static str {
+    if can {
+        "the programs keep the CPU while they work"
     } else {
-        "programs for kernels from 5.15 on"
+        "the programs cannot keep the CPU while they work: more of their runs are skipped, and counted as lost"
     }
 }
 

@@ -253,15 +253,25 @@ impl Btf {
 
     /// The number of parameters of a tracepoint's prototype, and where they are.
     fn tracepoint(&self, name: &str) -> Option<(usize, usize)> {
-        let id = *self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes()))?;
+        let id = self.tracepoint_type(name)?;
         let (_, _, pointer, _) = self.type_at(id)?;
         let (ptr_kind, _, proto, _) = self.type_at(pointer)?;
         let (proto_kind, vlen, _, at) = self.type_at(proto)?;
         (ptr_kind == kind::PTR && proto_kind == kind::FUNC_PROTO).then_some((vlen, at))
     }
 
+    /// The number of a tracepoint's prototype, which programs are loaded for.
+    pub fn tracepoint_type(&self, name: &str) -> Option<u32> {
+        self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes())).copied()
+    }
+
+    /// The number of a function.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.named.get(&(kind::FUNC, name.as_bytes().to_vec())).copied()
+    }
+
     /// Whether the kernel has a function of this name in its BTF.
     pub fn has_function(&self, name: &str) -> bool {
-        self.named.contains_key(&(kind::FUNC, name.as_bytes().to_vec()))
+        self.function(name).is_some()
     }
 }

@@ -1,6 +1,7 @@
 //! The hooks: every tracing program of the object, what it is needed for, and what is missing without it.
 
 use agent_ebpf::kinds::Kind;
+use agent_ebpf::records::stand_in as of;
 
 use super::Selection;
 
@@ -14,6 +15,17 @@ pub enum Group {
     /// System calls: the entry before the return, so that a return without an entry is one of a call that was
     /// waiting, or answered by seccomp, and never one whose entry could not be seen yet.
     Syscall,
+}
+
+/// Which kernels have a program attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// Every one.
+    All,
+    /// Those that need the legacy object, which alone has it.
+    Legacy,
+    /// Those that take the CPU away in the middle of a program, see [`super::preemption`].
+    Preemptible,
 }
 
 /// A hook.
@@ -32,8 +44,10 @@ pub struct Hook {
     pub needed_for: &'static [Kind],
     /// What is missing where the kernel lacks the tracepoint.
     pub without: &'static str,
-    /// Whether only the legacy object has it.
-    pub is_legacy: bool,
+    /// Where it is attached.
+    pub kernels: Kernels,
+    /// The program that stands in for it where the kernel skips it, and its place among those.
+    pub stand_in: Option<(&'static str, usize)>,
 }
 
 const fn always(name: &'static str, lost: Kind, without: &'static str) -> Hook {
@@ -44,9 +58,39 @@ const fn always(name: &'static str, lost: Kind, without: &'static str) -> Hook {
         lost: Some(lost),
         needed_for: &[],
         without,
-        is_legacy: false,
+        kernels: Kernels::All,
+        stand_in: None,
     }
 }
+
+/// A program that does the work of another one on the same hook if the kernel has skipped that. It is attached after it,
+/// and taken out before it.
+const fn stand_in(name: &'static str, first: Hook) -> Hook {
+    Hook { name, lost: None, kernels: Kernels::Preemptible, stand_in: None, ..first }
+}
+
+const FORK: Hook = Hook {
+    stand_in: Some(("sched_process_fork_nested", of::FORK)),
+    ..always("sched_process_fork", Kind::Fork, "who started whom")
+};
+const EXEC: Hook = Hook {
+    stand_in: Some(("sched_process_exec_nested", of::EXEC)),
+    ..always("sched_process_exec", Kind::Exec, "programs and their arguments")
+};
+const EXIT: Hook = Hook {
+    stand_in: Some(("sched_process_exit_nested", of::EXIT)),
+    ..always("sched_process_exit", Kind::Exit, "how processes end")
+};
+const RENAME: Hook = Hook {
+    stand_in: Some(("task_rename_nested", of::RENAME)),
+    ..always("task_rename", Kind::Rename, "names of threads")
+};
+const SYS_ENTER: Hook = Hook {
+    stand_in: Some(("sys_enter_nested", of::SYS_ENTER)),
+    ..syscall("sys_enter", "durations and arguments of syscalls")
+};
+const SYS_EXIT: Hook =
+    Hook { stand_in: Some(("sys_exit_nested", of::SYS_EXIT)), ..syscall("sys_exit", "syscalls") };
 
 /// The attachment of these is in the order of the table, so that at the end the issue goes first, then the completion:
 /// what is known to be under way then stands still, and at the start no completion is missed of what was seen to begin.
@@ -62,7 +106,16 @@ const fn flood(
     needed_for: &'static [Kind],
     without: &'static str,
 ) -> Hook {
-    Hook { name, tracepoint: name, group: Group::Flood, lost, needed_for, without, is_legacy: false }
+    Hook {
+        name,
+        tracepoint: name,
+        group: Group::Flood,
+        lost,
+        needed_for,
+        without,
+        kernels: Kernels::All,
+        stand_in: None,
+    }
 }
 
 const fn syscall(name: &'static str, without: &'static str) -> Hook {
@@ -71,15 +124,19 @@ const fn syscall(name: &'static str, without: &'static str) -> Hook {
 
 /// All of them.
 pub const HOOKS: &[Hook] = &[
-    always("sched_process_fork", Kind::Fork, "who started whom"),
-    always("sched_process_exec", Kind::Exec, "programs and their arguments"),
-    always("sched_process_exit", Kind::Exit, "how processes end"),
+    FORK,
+    stand_in("sched_process_fork_nested", FORK),
+    EXEC,
+    stand_in("sched_process_exec_nested", EXEC),
+    EXIT,
+    stand_in("sched_process_exit_nested", EXIT),
     Hook {
         lost: None,
-        is_legacy: true,
+        kernels: Kernels::Legacy,
         ..always("sched_process_free", Kind::Exit, "an end to what is known of a thread")
     },
-    always("task_rename", Kind::Rename, "names of threads"),
+    RENAME,
+    stand_in("task_rename_nested", RENAME),
     always("cgroup_mkdir", Kind::CgroupMkdir, "containers that start during a capture"),
     always("cgroup_rmdir", Kind::CgroupRmdir, "containers that end during a capture"),
     always("cgroup_attach_task", Kind::CgroupAttach, "processes that move into a container"),
@@ -107,12 +164,14 @@ pub const HOOKS: &[Hook] = &[
     flood("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
     flood("sched_switch", Some(Kind::Switch), &[Kind::Switch], "who has a CPU, and who waits for what"),
     flood("sched_waking", None, &[Kind::Stall], "who wakes a stalled thread"),
-    syscall("sys_enter", "durations and arguments of syscalls"),
-    syscall("sys_exit", "syscalls"),
+    SYS_ENTER,
+    stand_in("sys_enter_nested", SYS_ENTER),
+    SYS_EXIT,
+    stand_in("sys_exit_nested", SYS_EXIT),
 ];
 
-/// The hooks that these kinds need, in the order of attachment; `legacy` if they are the legacy object's.
-pub fn needed(kinds: &[Kind], selection: &Selection, legacy: bool) -> Vec<&'static Hook> {
+/// The hooks that these kinds need, in the order of attachment, on a kernel of this sort.
+pub fn needed(kinds: &[Kind], selection: &Selection, kernel: Kernels) -> Vec<&'static Hook> {
     let wanted =
         |hook: &&Hook| hook.needed_for.is_empty() || hook.needed_for.iter().any(|kind| kinds.contains(kind));
     let syscalls = *selection != Selection::None;
@@ -120,7 +179,7 @@ pub fn needed(kinds: &[Kind], selection: &Selection, legacy: bool) -> Vec<&'stat
         .iter()
         .filter(wanted)
         .filter(|hook| syscalls || hook.group != Group::Syscall)
-        .filter(|hook| legacy || !hook.is_legacy)
+        .filter(|hook| hook.kernels == Kernels::All || hook.kernels == kernel)
         .collect();
     hooks.sort_by_key(|hook| hook.group);
     hooks

@@ -6,20 +6,22 @@ use std::time::Duration;
 use agent_ebpf::config::Config;
 use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::Block;
-use agent_ebpf::records::{LossKey, net, stage};
+use agent_ebpf::records::{LossKey, net, stage, stand_in};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
+use rustc_hash::FxHashMap;
 use thiserror::Error;
 
 use super::block::{self, RequestNames};
 use super::btf::{Btf, BtfError};
 use super::config::{self, Selection};
-use super::hooks::{self, Group, Hook};
-use super::loss::LossCounters;
+use super::hooks::{self, Group, Hook, Kernels};
+use super::loss::{self, LossCounters, Lost};
+use super::preemption;
 use super::rings::{Rings, make_rings, online_cpus};
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
@@ -32,7 +34,7 @@ const SOCKETS_MAX: u32 = 32768;
 const UNUSED_MAP: u32 = 64;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
-/// For kernels that [`is_legacy`].
+/// For kernels of which [`is_legacy`] is true.
 static LEGACY_OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape-legacy.bpf.o");
 
 /// Why recording cannot begin.
@@ -155,6 +157,9 @@ pub struct Capture {
     allowed: HashMap<MapData, u64, u8>,
     losses: LossCounters,
     net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,
+    stood_in: PerCpuArray<MapData, [u64; stand_in::COUNT]>,
+    /// Of hooks with a stand-in: skipped runs that nothing was lost by, beside those that it did the work for.
+    not_lost: FxHashMap<&'static str, u64>,
     hooks: Vec<&'static Hook>,
     request_names: RequestNames,
     legacy: bool,
@@ -211,16 +216,21 @@ impl Capture {
         block::set_config(&mut globals, &kernel);
         config::set_net_and_killing(&mut globals, &kernel, &settings.kinds);
         let sockets = if globals.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
-        let legacy = is_legacy(&kernel);
+        let sort = sort(&kernel);
+        let legacy = sort == Kernels::Legacy;
         if legacy {
             globals.stack_registers = config::stack_registers(&kernel);
         }
+        globals.stand_ins = u32::from(sort == Kernels::Preemptible);
         let globals = Globals(globals);
 
         let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
         let btf = aya::Btf::from_sys_fs()?;
         // 0 is off, 5 is everything; the verifier removes what is off.
         let log_level = if settings.kernel_log { 5u8 } else { 0 };
+        let mut object = (if legacy { LEGACY_OBJECT } else { OBJECT }).to_vec();
+        let functions = (sort == Kernels::Preemptible).then(|| preemption::functions(&kernel)).flatten();
+        preemption::set_functions(&mut object, functions.as_ref());
         let mut loader = EbpfLoader::new();
         if legacy {
             let tasks = config::tasks_max();
@@ -237,7 +247,7 @@ impl Capture {
             .map_max_entries("BLOCK_BIOS", block_entries)
             .map_max_entries("BLOCK_REQUESTS", block_entries)
             .map_max_entries("SOCKETS", sockets)
-            .load(if legacy { LEGACY_OBJECT } else { OBJECT })?;
+            .load(&object)?;
 
         let (flood, flood_map) = make_rings(&mut ebpf, "FLOOD", cpus, settings.ring_bytes)?;
         let (lifecycle, lifecycle_map) = make_rings(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
@@ -264,7 +274,7 @@ impl Capture {
             }
         }
 
-        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, legacy))?;
+        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, sort))?;
         let mut wanted: Vec<Wanted> = hooks.iter().map(|hook| Wanted::Hook(hook)).collect();
         wanted.push(Wanted::TaskIterator("task_iter"));
         if stall.is_some() {
@@ -275,11 +285,14 @@ impl Capture {
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let losses = LossCounters::new(losses);
         let net_runs = take(&mut ebpf, "NET_RUNS")?;
+        let stood_in = take(&mut ebpf, "STOOD_IN")?;
         let capture = Self {
             ebpf,
             allowed,
             losses,
             net_runs,
+            stood_in,
+            not_lost: FxHashMap::default(),
             hooks,
             request_names: RequestNames::of(&kernel),
             legacy,
@@ -318,6 +331,7 @@ impl Capture {
 
     /// The last attached goes first. The programs stay loaded, for their counters.
     fn detach(&mut self, which: impl Fn(&str) -> bool) {
+        self.look_at_stand_ins();
         let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
         self.links = kept;
         let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
@@ -391,23 +405,48 @@ impl Capture {
     }
 
     /// What was lost in the kernel since the last call.
-    pub fn take_losses(&mut self) -> Vec<super::loss::Lost> {
+    pub fn take_losses(&mut self) -> Vec<Lost> {
         let mut lost = self.losses.take();
+        self.look_at_stand_ins();
         for hook in &self.hooks {
-            if let Some(kind) = hook.lost
-                && let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(hook.name)
-                && let Ok(fd) = program.fd()
-            {
-                let fd = fd.as_fd().as_raw_fd();
-                // Asked for after the number of skipped runs: too little is told rather than too much, until next time.
-                let nested = || match kind {
-                    Kind::Net => nested(&self.net_runs),
-                    _ => 0,
-                };
-                self.losses.take_misses(hook.name, fd, kind, nested, &mut lost);
-            }
+            let Some(kind) = hook.lost else { continue };
+            let Some(skipped) = self.skipped(hook.name) else { continue };
+            // Asked for after the number of skipped runs: too little is told rather than too much, until next time.
+            let done = self.done_by_stand_in(hook) + self.not_lost.get(hook.name).copied().unwrap_or(0);
+            self.losses.take_misses(hook.name, kind, skipped.saturating_sub(done), &mut lost);
         }
         lost
+    }
+
+    /// How many runs of a program the kernel has skipped.
+    fn skipped(&self, name: &str) -> Option<u64> {
+        let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { return None };
+        loss::recursion_misses(program.fd().ok()?.as_fd().as_raw_fd())
+    }
+
+    /// How often the stand-in of this hook did its work.
+    fn done_by_stand_in(&self, hook: &Hook) -> u64 {
+        match hook.stand_in {
+            Some((_, index)) => sum(&self.stood_in, index),
+            None if hook.lost == Some(Kind::Net) => sum(&self.net_runs, net::NESTED),
+            None => 0,
+        }
+    }
+
+    /// A skipped run of a call that is not wanted leaves no trace: neither the program nor its stand-in does anything
+    /// about it. But what was lost was skipped twice. So no more is lost than runs of the stand-in were skipped, as
+    /// long as that is attached.
+    fn look_at_stand_ins(&mut self) {
+        for hook in &self.hooks {
+            if let Some((name, _)) = hook.stand_in
+                && self.links.iter().any(|(attached, _)| *attached == name)
+                && let Some(skipped) = self.skipped(hook.name)
+                && let Some(twice) = self.skipped(name)
+            {
+                let open = skipped.saturating_sub(self.done_by_stand_in(hook));
+                self.not_lost.insert(hook.name, open.saturating_sub(twice));
+            }
+        }
     }
 
     /// Passes the programs' messages on.
@@ -438,16 +477,27 @@ impl Capture {
     }
 }
 
+/// What our programs have to expect of this kernel.
+pub fn sort(kernel: &Btf) -> Kernels {
+    if is_legacy(kernel) {
+        Kernels::Legacy
+    } else if preemption::is_taken_away(kernel) {
+        Kernels::Preemptible
+    } else {
+        Kernels::All
+    }
+}
+
 /// Whether this kernel needs the legacy object. The helper came with 5.15; the others that the object does without are
 /// older (the current task's type 5.11, task storage for tracing programs 5.13), and have no such mark in the kernel's
 /// types.
-pub fn is_legacy(kernel: &Btf) -> bool {
+fn is_legacy(kernel: &Btf) -> bool {
     !kernel.has_function("bpf_task_pt_regs")
 }
 
-/// Changes of sockets that the second program took over from the first.
-fn nested(runs: &PerCpuArray<MapData, [u64; net::RUNS]>) -> u64 {
-    runs.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|runs| runs[net::NESTED]).sum())
+/// What all CPUs have counted in this place.
+fn sum<const N: usize>(counts: &PerCpuArray<MapData, [u64; N]>, index: usize) -> u64 {
+    counts.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|counts| counts[index]).sum())
 }
 
 /// Those of the hooks that this kernel has. Without the lifecycle's nothing works; others are left out, and

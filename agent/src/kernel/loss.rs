@@ -73,18 +73,8 @@ impl LossCounters {
         lost
     }
 
-    /// Runs of a program that the kernel skipped as recursions (`bpf_prog_info.recursion_misses`,
-    /// 5.12 and later), less those that another program stood in for.
-    pub(super) fn take_misses(
-        &mut self,
-        name: &'static str,
-        fd: i32,
-        kind: Kind,
-        stood_in: impl FnOnce() -> u64,
-        lost: &mut Vec<Lost>,
-    ) {
-        let Some(skipped) = recursion_misses(fd).filter(|count| *count > 0) else { return };
-        let count = skipped.saturating_sub(stood_in());
+    /// Runs of a program that the kernel has skipped so far, less those that nothing was lost by.
+    pub(super) fn take_misses(&mut self, name: &'static str, kind: Kind, count: u64, lost: &mut Vec<Lost>) {
         let told = self.misses.entry(name).or_insert(0);
         let new = count.saturating_sub(*told);
         *told = count.max(*told);
@@ -104,7 +94,8 @@ struct InfoAttr {
     info: u64,
 }
 
-fn recursion_misses(fd: i32) -> Option<u64> {
+/// How many runs of a program the kernel has skipped as recursions (`bpf_prog_info.recursion_misses`, 5.12 and later).
+pub(super) fn recursion_misses(fd: i32) -> Option<u64> {
     // SAFETY: a C struct of integers, for which all zeroes is a value.
     let mut info: aya_obj::generated::bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = InfoAttr { fd: fd as u32, len: size_of_val(&info) as u32, info: (&raw mut info) as u64 };

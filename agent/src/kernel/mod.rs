@@ -6,6 +6,7 @@ mod config;
 pub mod hooks;
 mod load;
 mod loss;
+pub mod preemption;
 mod ring;
 mod rings;
 pub mod stalls;
@@ -15,7 +16,7 @@ mod verify;
 
 pub use block::RequestNames;
 pub use config::{Selection, offsets};
-pub use load::{Capture, LoadError, ProgramReport, Settings, is_legacy};
+pub use load::{Capture, LoadError, ProgramReport, Settings, sort};
 pub use loss::{LossCounters, Lost};
 pub use ring::Ring;
 pub use rings::{Rings, online_cpus, page_size};

@@ -1,0 +1,30 @@
+//! Functions of the kernel that the programs call by their number in the running kernel's types.
+//!
+//! The number is not known before the load, and there may be none. So the object has calls with numbers of our own, which
+//! stand nowhere else; the agent puts the kernel's there, or takes the calls out.
+
+/// Nobody else gets the CPU (`bpf_preempt_disable`).
+pub const PREEMPT_DISABLE: u32 = 0x6b74_7001;
+/// Somebody else may have the CPU again (`bpf_preempt_enable`).
+pub const PREEMPT_ENABLE: u32 = 0x6b74_7002;
+/// No interrupts on this CPU (`bpf_local_irq_save`).
+pub const IRQ_SAVE: u32 = 0x6b74_7003;
+/// Interrupts again (`bpf_local_irq_restore`).
+pub const IRQ_RESTORE: u32 = 0x6b74_7004;
+
+/// All of them, with the kernel's names.
+pub const ALL: [(u32, &str); 4] = [
+    (PREEMPT_DISABLE, "bpf_preempt_disable"),
+    (PREEMPT_ENABLE, "bpf_preempt_enable"),
+    (IRQ_SAVE, "bpf_local_irq_save"),
+    (IRQ_RESTORE, "bpf_local_irq_restore"),
+];
+
+/// The instruction that calls the function with this number: `BPF_JMP | BPF_CALL`, with `BPF_PSEUDO_KFUNC_CALL` as its
+/// source register.
+pub const fn call(number: u32) -> u64 {
+    (number as u64) << 32 | 0x2085
+}
+
+/// An instruction that does nothing, and that the kernel removes: a jump to the next one.
+pub const NOTHING: u64 = 0x05;
