@@ -169,7 +169,7 @@ fn outcome(tail: &str) -> Option<Outcome> {
     })
 }
 
-/// Decimal, `0x` hex, or octal with a leading zero (umask).
+/// Decimal (a register of `rt_sigreturn` may be above what is signed), `0x` hex, or octal with a leading zero (umask).
 fn value(text: &str) -> Option<i64> {
     if let Some(hex) = text.strip_prefix("0x") {
         return u64::from_str_radix(hex, 16).ok().map(u64::cast_signed);
@@ -177,7 +177,7 @@ fn value(text: &str) -> Option<i64> {
     if text.len() > 1 && text.starts_with('0') {
         return i64::from_str_radix(text, 8).ok();
     }
-    text.parse().ok()
+    text.parse().ok().or_else(|| text.parse().ok().map(u64::cast_signed))
 }
 
 /// How often a program makes each call: `strace -f -c`, run now.

@@ -50,6 +50,7 @@ fn interleaved_and_interrupted() {
         "7 --- SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL} ---\n",
         "7 rt_sigreturn({mask=[]}) = -1 EINTR (Interrupted system call)\n",
         "7 restart_syscall(<... resuming interrupted nanosleep ...>) = 0\n",
+        "7 <... rt_sigreturn resumed>) = 13925973685579284257\n",
         "8 read(5,  <unfinished ...>) = ?\n",
         "8 +++ killed by SIGKILL +++\n",
     ));
@@ -60,6 +61,7 @@ fn interleaved_and_interrupted() {
             call("nanosleep", Outcome::Restart("ERESTART_RESTARTBLOCK".into())),
             call("rt_sigreturn", error("EINTR")),
             call("restart_syscall", Outcome::Value(0)),
+            call("rt_sigreturn", Outcome::Value(-4_520_770_388_130_267_359)),
         ]
     );
     assert_eq!(threads[&8], [call("write", Outcome::Value(1)), call("read", Outcome::Never)]);

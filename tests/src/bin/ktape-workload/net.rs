@@ -71,13 +71,13 @@ pub fn retransmit() {
     let (mut server, _) = listener.accept().expect("a client");
     server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let before = counter("RetransSegs");
-    tool("tc qdisc add dev lo root blackhole");
+    tool("/sbin/tc qdisc add dev lo root blackhole");
     client.write_all(&[b'x'; 5000]).expect("the socket has room");
     let start = Instant::now();
     while counter("RetransSegs") < before + 2 && start.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));
     }
-    tool("tc qdisc del dev lo root");
+    tool("/sbin/tc qdisc del dev lo root");
     server.read_exact(&mut [0; 5000]).expect("it arrives after all");
     client.shutdown(Shutdown::Write).expect("open");
     assert_eq!(server.read(&mut [0; 1]).expect("the end"), 0);
