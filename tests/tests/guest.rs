@@ -107,7 +107,9 @@ fn a_capture_is_read_here(kernel: &str) {
             cat /sys/fs/cgroup/cgroup.subtree_control
             ktape doctor >/out/doctor || exit 1
             record x.ktape
-            ktape-workload getppid 200
+            ktape-workload getppid 200 &
+            echo pid $!
+            wait $! || exit 1
             runc run -b /bundles/web web </dev/null || exit 1
             recorded
             ktape replay /out/x.ktape --format json --utc >/out/there.json || exit 1
@@ -118,6 +120,8 @@ fn a_capture_is_read_here(kernel: &str) {
     let mut lines = ran.output.lines();
     assert_eq!(lines.next(), Some(release.as_str()), "{}", ran.output);
     assert_eq!(lines.next(), Some("cpu io memory pids"));
+    let pid = lines.find_map(|line| line.strip_prefix("pid ")).expect("a process id");
+    let pid: i64 = pid.parse().expect("a number");
 
     let file = ran.file("x.ktape");
     // Whatever the machine, a file says the same.
@@ -137,8 +141,14 @@ fn a_capture_is_read_here(kernel: &str) {
     assert!(info.to_string().contains("\"guest\""), "{info}");
     let outside =
         ktape::replay_json(&file, &["evt.type=getppid and proc.name=ktape-workload and container.id=host"]);
-    let outside = outside.iter().filter(|event| text(event, "evt.type") == Some("getppid")).count();
-    assert!((200 - skipped..=200).contains(&outside), "{outside}, {skipped} lost");
+    let outside: Vec<_> = outside.iter().filter(|event| text(event, "evt.type") == Some("getppid")).collect();
+    assert!((200 - skipped..=200).contains(&outside.len()), "{}, {skipped} lost", outside.len());
+    for event in outside {
+        // By another way than the name: an offset of a struct that is wrong here gives another number.
+        assert_eq!((int(event, "proc.pid"), int(event, "thread.tid")), (Some(pid), Some(pid)), "{event}");
+        assert_eq!(int(event, "evt.rawres"), int(event, "proc.ppid"), "{event}");
+        assert_eq!(int(event, "user.uid"), Some(0), "{event}");
+    }
     let inside = ktape::replay_json(&file, &[&format!("evt.type=getppid and container.full_id={ID}")]);
     let inside: Vec<_> = inside.iter().filter(|e| text(e, "proc.name") == Some("ktape-workload")).collect();
     assert!((300 - skipped..=300).contains(&inside.len()), "{}, {skipped} lost", inside.len());
