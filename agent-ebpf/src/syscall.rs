@@ -133,8 +133,9 @@ fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
     // SAFETY: the current task.
     let state = unsafe { storage::state(task.0, tree == 0 || pid == tree) };
     if state.is_null() {
+        // No loss yet: the kernel refuses while it frees the storage of another task on this CPU. The return tries again, and
+        // tells the call without its start; or counts it.
         if tree == 0 {
-            maps::count_loss(Kind::Syscall as u8, stage::STORAGE, task.cgroup());
             warn!(ctx, "no storage for task {}", task.tid());
         }
         return 0;
