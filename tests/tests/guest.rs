@@ -71,13 +71,14 @@ fn threads_of_one_cpu_keep_their_calls_on_the_newest_kernel() {
             done
             wait $all || exit 1
             recorded
-            echo $all"
+            echo pids $all"
     ));
     ran.expect_success();
     let file = ran.file("x.ktape");
     let lost = skipped_calls(&file);
     let mut seen = 0;
-    for pid in ran.output.split_whitespace() {
+    let pids = ran.output.lines().find_map(|line| line.strip_prefix("pids ")).expect("process ids");
+    for pid in pids.split_whitespace() {
         let calls = ktape::stdout(&[
             "replay",
             file.to_str().unwrap(),

@@ -324,15 +324,21 @@ fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
     );
     for suite in SUITES.iter().filter(|suite| suite.runs_on(kernel)) {
         let name = suite.name;
-        let _ = write!(script, "timeout {SUITE_LIMIT} test-{name} --test-threads=1");
+        let mut run = format!("timeout {SUITE_LIMIT} test-{name} --test-threads=1");
         for LeftOut { test, reason, .. } in
             suite.left_out.iter().filter(|left_out| left_out.kernel.is_none_or(|other| other == kernel))
         {
-            let _ = write!(script, " --skip {test}");
+            let _ = write!(run, " --skip {test}");
             eprintln!("LEFT OUT on {}: {name}::{test}: {reason}", kernel.name());
         }
+        let _ = write!(run, " >/{name}.log 2>&1");
+        if kernel == Kernel::Newest {
+            // It may skip both programs of a call (docs/kernels.md), and says so; a test that wants every call to be there may
+            // meet that once, not twice.
+            run = format!("{run} || {{ echo '{name} is run again'; {run}; }}");
+        }
         // At once, so that a guest that is killed leaves what it has.
-        let _ = writeln!(script, " >/{name}.log 2>&1; echo '{MARK}{name}'; cat /{name}.log");
+        let _ = writeln!(script, "{run}; echo '{MARK}{name}'; cat /{name}.log");
     }
     script.push_str("true\n");
     script
