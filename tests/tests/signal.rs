@@ -6,9 +6,34 @@ use ktape_tests::ktape::{self, Capture, int, text, truth};
 use ktape_tests::workload::Workload;
 use ktape_tests::{kernel_test, workload};
 
-#[test]
-fn signals_of_every_origin() {
-    let _guard = kernel_test!();
+/// The signals of `signal-origins`, with the ids of the sender and of two children.
+struct Origins {
+    all: Vec<Value>,
+    own: i64,
+    victim: i64,
+    fault: i64,
+}
+
+/// Records the signals of every origin. On some hypervisors the kernel does not run the programs when an interrupt
+/// meets the hypervisor's own agent, as with completions in `block.rs`: a timer's signal that is missing for it gets
+/// another chance, and no other signal.
+fn origins() -> Origins {
+    for _ in 0..5 {
+        let recorded = origins_once();
+        let timers = ["SIGALRM", "SIGHUP"];
+        let missing: Vec<&str> = timers
+            .into_iter()
+            .filter(|name| !recorded.all.iter().any(|event| text(event, "signal.signal") == Some(name)))
+            .collect();
+        if missing.is_empty() {
+            return recorded;
+        }
+        eprintln!("{missing:?} of the timers not recorded: once more");
+    }
+    panic!("a timer's signal was missing each time");
+}
+
+fn origins_once() -> Origins {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
     let capture = Capture::start(&file, &["-e", "signal"]);
@@ -22,8 +47,13 @@ fn signals_of_every_origin() {
     load.finish();
     let ended = capture.stop();
     assert_eq!(int(&ktape::info(&file), "lost"), Some(0), "{}", ended.stderr);
+    Origins { all: ktape::replay_json(&file, &["-e", "signal"]), own, victim, fault }
+}
 
-    let all = ktape::replay_json(&file, &["-e", "signal"]);
+#[test]
+fn signals_of_every_origin() {
+    let _guard = kernel_test!();
+    let Origins { all, own, victim, fault } = origins();
     let find = |signal: &str, target: i64| -> Vec<&Value> {
         all.iter()
             .filter(|event| {
