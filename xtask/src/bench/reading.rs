@@ -177,8 +177,8 @@ impl Reader {
     pub fn read(&self, question: Question) -> Result<Option<Reading>> {
         let Some(mut command) = self.command(question) else { return Ok(None) };
         let start = Instant::now();
-        let mut program =
-            Program::start(&mut command).with_context(|| format!("cannot read as {}", self.name))?;
+        let mut program = Program::start(command.stdout(Stdio::null()))
+            .with_context(|| format!("cannot read as {}", self.name))?;
         let mut peak = 0;
         let (status, cpu) = program.wait(PATIENCE, |pid| peak = peak.max(process::memory(pid).peak))?;
         let took = start.elapsed();
