@@ -46,6 +46,7 @@ pub struct Guest {
     files: Vec<(String, Vec<u8>)>,
     disks: Vec<Disk>,
     memory: u32,
+    parameters: String,
     deadline: Duration,
 }
 
@@ -80,6 +81,7 @@ impl Guest {
             files: Vec::new(),
             disks: Vec::new(),
             memory: 1024,
+            parameters: String::new(),
             deadline: DEADLINE,
         })
     }
@@ -123,6 +125,14 @@ impl Guest {
         self
     }
 
+    /// One more parameter of the kernel's command line.
+    #[must_use]
+    pub fn parameter(mut self, parameter: &str) -> Self {
+        self.parameters.push(' ');
+        self.parameters.push_str(parameter);
+        self
+    }
+
     /// One more disk: `/dev/disk-NAME`.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
@@ -149,39 +159,7 @@ impl Guest {
         let dir = ktape::disk_dir();
         let at = |name: &str| dir.path().join(name);
         self.write_archive(&at("initrd"), script).expect("the first file system can be written");
-        let mut command = Command::new(&self.emulator);
-        // One thread for both processors: with two, guests were seen to hang.
-        command.args([
-            "-accel",
-            "tcg,thread=single",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            &self.memory.to_string(),
-        ]);
-        command.args([
-            "-nodefaults",
-            "-no-user-config",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-        ]);
-        command.arg("-serial").arg(format!("file:{}", at("console").display()));
-        command.arg("-serial").arg(format!("file:{}", at("output").display()));
-        command.arg("-kernel").arg(self.kernel.join("vmlinuz")).arg("-initrd").arg(at("initrd"));
-        command.args([
-            "-append",
-            "console=ttyS0 loglevel=4 panic=-1 rdinit=/init mitigations=off nokaslr nowatchdog",
-        ]);
-        for disk in [&Disk::new("out", OUT_SIZE)].into_iter().chain(&self.disks) {
-            disk.add_to(&mut command, &at(disk.name));
-        }
-        let problems = File::create(at("problems")).expect("a file for the emulator's messages");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(problems);
+        let mut command = self.emulator(dir.path());
         let start = Instant::now();
         let in_time = wait(&mut start_with_us(&mut command), self.deadline);
         let read = |name: &str| String::from_utf8_lossy(&fs::read(at(name)).unwrap_or_default()).into_owned();
@@ -213,6 +191,75 @@ impl Guest {
         let output = exit.map(|(output, _)| output.to_owned()).unwrap_or_default();
         eprintln!("the guest ran for {:?}", start.elapsed());
         Ran { status, output, console, dir, files }
+    }
+
+    /// Boot and run the script, wait until a line of what it prints begins with `sign`, and for `more`; then cut the power.
+    /// What the script printed until then. The file of a [kept](Disk::kept) disk has what the guest had written to it.
+    ///
+    /// # Panics
+    /// If the sign does not come before the deadline.
+    pub fn cut(self, script: &str, sign: &str, more: Duration) -> String {
+        let dir = ktape::disk_dir();
+        let at = |name: &str| dir.path().join(name);
+        self.write_archive(&at("initrd"), script).expect("the first file system can be written");
+        let mut child = start_with_us(&mut self.emulator(dir.path()));
+        let read = |name: &str| String::from_utf8_lossy(&fs::read(at(name)).unwrap_or_default()).into_owned();
+        let start = Instant::now();
+        let mut seen: Option<Instant> = None;
+        while seen.is_none_or(|seen| seen.elapsed() < more) {
+            let ended = child.try_wait().expect("the emulator can be waited for").is_some();
+            assert!(
+                !ended && start.elapsed() < self.deadline,
+                "the guest {} before its power could be cut\n--- its script:\n{}\n--- its console:\n{}",
+                if ended { "ended" } else { "did not say what was waited for" },
+                read("output"),
+                read("console")
+            );
+            if seen.is_none() && read("output").lines().any(|line| line.starts_with(sign)) {
+                seen = Some(Instant::now());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("the emulator runs");
+        child.wait().expect("the emulator can be waited for");
+        read("output")
+    }
+
+    /// The command that boots it, with everything in this directory.
+    fn emulator(&self, dir: &Path) -> Command {
+        let at = |name: &str| dir.join(name);
+        let mut command = Command::new(&self.emulator);
+        // One thread for both processors: with two, guests were seen to hang.
+        command.args([
+            "-accel",
+            "tcg,thread=single",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            &self.memory.to_string(),
+        ]);
+        command.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-monitor",
+            "none",
+        ]);
+        command.arg("-serial").arg(format!("file:{}", at("console").display()));
+        command.arg("-serial").arg(format!("file:{}", at("output").display()));
+        command.arg("-kernel").arg(self.kernel.join("vmlinuz")).arg("-initrd").arg(at("initrd"));
+        let fixed = "console=ttyS0 loglevel=4 panic=-1 rdinit=/init mitigations=off nokaslr nowatchdog";
+        command.arg("-append").arg(format!("{fixed}{}", self.parameters));
+        for disk in [&Disk::new("out", OUT_SIZE)].into_iter().chain(&self.disks) {
+            disk.add_to(&mut command, &at(disk.name));
+        }
+        let problems = File::create(at("problems")).expect("a file for the emulator's messages");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(problems);
+        command
     }
 
     fn write_archive(&self, to: &Path, script: &str) -> io::Result<()> {
@@ -254,12 +301,20 @@ pub struct Disk {
     bytes: u64,
     is_ext4: bool,
     rate: Option<u64>,
+    kept: Option<PathBuf>,
 }
 
 impl Disk {
     /// An empty one.
     pub fn new(name: &'static str, bytes: u64) -> Self {
-        Self { name, bytes, is_ext4: false, rate: None }
+        Self { name, bytes, is_ext4: false, rate: None, kept: None }
+    }
+
+    /// One in this file, which outlives the guest; if it is there already, with what it holds.
+    #[must_use]
+    pub fn kept(mut self, file: &Path) -> Self {
+        self.kept = Some(file.to_path_buf());
+        self
     }
 
     /// With an empty ext4, of which nothing is left to be initialised in the background.
@@ -278,8 +333,12 @@ impl Disk {
 
     fn add_to(&self, emulator: &mut Command, file: &Path) {
         let Self { name, .. } = self;
-        File::create(file).and_then(|f| f.set_len(self.bytes)).expect("a file for a disk");
-        if self.is_ext4 {
+        let file = self.kept.as_deref().unwrap_or(file);
+        let is_new = !file.exists();
+        if is_new {
+            File::create(file).and_then(|f| f.set_len(self.bytes)).expect("a file for a disk");
+        }
+        if is_new && self.is_ext4 {
             let made = Command::new("/usr/sbin/mkfs.ext4")
                 .args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"])
                 .arg(file)

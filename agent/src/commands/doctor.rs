@@ -51,6 +51,9 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         privileges::in_initial_pid_namespace(),
         "the host's pid namespace (in a container: --pid=host)".to_owned(),
     );
+    if privileges::is_confidential() {
+        line(false, "the kernel's memory: locked down (lockdown=confidentiality)".to_owned());
+    }
     match Btf::of_kernel() {
         Err(error) => line(false, format!("kernel types (BTF): {error}")),
         Ok(btf) => {

@@ -41,7 +41,7 @@ mod kind {
 #[non_exhaustive]
 pub enum BtfError {
     /// The file is not there or cannot be read.
-    #[error("cannot read {path}: {source} (the kernel needs CONFIG_DEBUG_INFO_BTF)")]
+    #[error("cannot read {path}: {source} (ktape needs Linux 5.10 or later with CONFIG_DEBUG_INFO_BTF)")]
     Read {
         /// The file.
         path: String,
@@ -49,7 +49,7 @@ pub enum BtfError {
         source: std::io::Error,
     },
     /// It is not BTF as we know it.
-    #[error("malformed BTF: {0}")]
+    #[error("the kernel's types (BTF) are malformed: {0}")]
     Malformed(&'static str),
 }
 

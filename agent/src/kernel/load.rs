@@ -69,6 +69,16 @@ pub enum LoadError {
         /// Why.
         source: aya::maps::MapError,
     },
+    /// There is no memory for the rings: the machine's is used up, or a limit of the cgroup is too low.
+    #[error(
+        "not enough memory for the rings, {bytes} bytes for each of {cpus} CPUs; a smaller --buffer helps"
+    )]
+    RingMemory {
+        /// Of one ring.
+        bytes: u32,
+        /// How many rings.
+        cpus: u32,
+    },
     /// Something that the object must have is not there.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),

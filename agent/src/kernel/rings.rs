@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use aya::Ebpf;
-use aya::maps::{ArrayOfMaps, MapData};
+use aya::maps::{ArrayOfMaps, MapData, MapError};
 
 use super::load::{LoadError, map_error, take};
 use super::ring::Ring;
@@ -31,7 +31,12 @@ pub(super) fn make_rings(
     let mut rings = Vec::new();
     for index in 0..count {
         let definition = aya_obj::Map::new_from_params(MAP_TYPE_RINGBUF, 0, 0, size, 0);
-        let map = MapData::create(definition, "ktape_ring", None).map_err(map_error(name))?;
+        let map = MapData::create(definition, "ktape_ring", None).map_err(|error| match &error {
+            MapError::CreateError { io_error, .. } if io_error.raw_os_error() == Some(libc::ENOMEM) => {
+                LoadError::RingMemory { bytes: size, cpus: count }
+            }
+            _ => map_error(name)(error),
+        })?;
         outer.set(index, &map, 0).map_err(map_error(name))?;
         let ring = Ring::new(map.fd().as_fd(), size)
             .map_err(|source| LoadError::Io { what: "map a ring", source })?;

@@ -8,6 +8,7 @@ mod columns;
 mod decode;
 mod drain;
 mod made;
+mod memory;
 mod merge;
 mod processes;
 mod rows;
@@ -19,6 +20,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -37,6 +39,7 @@ pub use sink::{Progress, Sink, Stages, to_file, to_function};
 use crate::containers::Hierarchy;
 use crate::kernel::{Capture, LoadError, Selection, Settings};
 use crate::sample;
+use crate::text::units::size_text;
 use cgroups::Cgroups;
 use drain::{Drain, Parts};
 use made::outbox;
@@ -52,6 +55,9 @@ pub const RING_MIN: u64 = 64 << 10;
 pub const RING_LARGEST: u64 = 1 << 30;
 /// Smallest lifecycle ring of a CPU, in bytes.
 const LIFECYCLE_MIN: u64 = 256 << 10;
+
+/// What the recorder needs beside its rings, in bytes: its own memory, and the programs' other maps.
+const BESIDE_RINGS: u64 = 48 << 20;
 
 /// What to record.
 #[derive(Clone, Debug)]
@@ -89,6 +95,17 @@ pub enum RecordError {
     /// The kernel side.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Whoever takes more memory than its cgroup may is killed.
+    #[error("not enough memory: the rings take {}, the recorder {} beside them, and {} leaves {}; {}",
+        size_text(*rings), size_text(BESIDE_RINGS), limited(cgroup.as_deref()), size_text(*left), remedy(*left))]
+    Memory {
+        /// Bytes of all rings.
+        rings: u64,
+        /// Bytes that are left.
+        left: u64,
+        /// Whose limit it is; `None` for the machine's.
+        cgroup: Option<PathBuf>,
+    },
     /// More than one container fits.
     #[error("`--container {prefix}` fits {count} containers: {list}; write more of the id", count = ids.len(), list = ids.join(", "))]
     Ambiguous {
@@ -141,8 +158,13 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         request.kinds.retain(|kind| *kind != Kind::Stall);
     }
     let cpus = u64::from(crate::kernel::online_cpus());
-    let ring_bytes = ring_size(request.ring_bytes, memory_bytes(), cpus);
+    let room = memory::room();
+    let ring_bytes = ring_size(request.ring_bytes, room.limit, cpus);
     let lifecycle_bytes = (ring_bytes / 8).max(LIFECYCLE_MIN);
+    let rings = cpus * (ring_bytes + lifecycle_bytes);
+    if rings + BESIDE_RINGS > room.left {
+        return Err(RecordError::Memory { rings, left: room.left, cgroup: room.cgroup });
+    }
     let cgroups = if request.containers.is_open() {
         None
     } else {
@@ -275,6 +297,16 @@ fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), Reco
     Ok(())
 }
 
+/// Who limits the memory.
+fn limited(cgroup: Option<&Path>) -> String {
+    cgroup.map_or_else(|| "this machine".to_owned(), |path| format!("the limit of {}", path.display()))
+}
+
+/// What to do about it.
+fn remedy(left: u64) -> &'static str {
+    if left > BESIDE_RINGS { "a smaller --buffer helps" } else { "raise the limit" }
+}
+
 /// Bytes of each CPU's ring: a power of two.
 fn ring_size(asked: Option<u64>, memory: u64, cpus: u64) -> u64 {
     let size = asked.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
@@ -283,12 +315,6 @@ fn ring_size(asked: Option<u64>, memory: u64, cpus: u64) -> u64 {
         Some(_) => size.next_power_of_two(),
         None => (1 << size.ilog2()).min(RING_MAX),
     }
-}
-
-fn memory_bytes() -> u64 {
-    // SAFETY: constant questions.
-    let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
-    pages.max(0) as u64 * size.max(0) as u64
 }
 
 /// Puts the calling thread before the workload that it records: when a machine is full of

@@ -1,6 +1,6 @@
 //! The file that is written: private, never silently over another one, owned by whoever called.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -94,6 +94,10 @@ impl Output {
         })?;
         // A device or a pipe stays as it is.
         if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            // Two writers would make one heap of bytes of it. The lock ends with the process.
+            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+                anyhow::bail!("{} is being written by another capture", path.display());
+            }
             file.set_permissions(Permissions::from_mode(0o600))
                 .and_then(|()| give_to_caller(&file))
                 .and_then(|()| file.set_len(0))
@@ -195,6 +199,10 @@ mod tests {
         assert!(error.contains("--force"), "{error}");
         std::fs::write(&path, b"old").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        // Nor over one that is still being written.
+        let error = Output::open(Some(&path), true).unwrap_err().to_string();
+        assert!(error.ends_with("is being written by another capture"), "{error}");
+        drop(output);
         let again = Output::open(Some(&path), true).unwrap();
         assert_eq!(again.made(), None);
         let meta = std::fs::metadata(&path).unwrap();

@@ -21,7 +21,16 @@ pub fn effective() -> u64 {
 /// Whether these capabilities suffice to record.
 pub fn suffice(capabilities: u64) -> bool {
     let has = |capability: u32| capabilities & (1 << capability) != 0;
-    has(CAP_SYS_ADMIN) || (has(CAP_BPF) && has(CAP_PERFMON))
+    has(CAP_SYS_ADMIN) || lacking(capabilities).is_empty()
+}
+
+/// Those that this set lacks of what is needed without CAP_SYS_ADMIN.
+fn lacking(capabilities: u64) -> Vec<&'static str> {
+    [("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)]
+        .into_iter()
+        .filter(|(_, capability)| capabilities & (1 << capability) == 0)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO`).
@@ -34,23 +43,44 @@ pub fn in_initial_pid_namespace() -> bool {
     inode.map_or(true, |inode| inode == INITIAL_PID_NAMESPACE)
 }
 
+/// Whether the kernel keeps its memory from everybody, root and eBPF programs included (`lockdown=confidentiality`).
+/// Where securityfs is not mounted that is not known, and false.
+pub fn is_confidential() -> bool {
+    std::fs::read_to_string("/sys/kernel/security/lockdown")
+        .is_ok_and(|text| chosen(&text) == "confidentiality")
+}
+
+/// The word in brackets.
+fn chosen(text: &str) -> &str {
+    text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(word, _)| word)
+}
+
 /// Refuses with the command that would work.
 ///
 /// # Errors
 ///
-/// This process may not load eBPF programs, or sees other process ids than the kernel.
+/// This process may not load eBPF programs, sees other process ids than the kernel, or the kernel lets nobody read its memory.
 pub fn require() -> Result<()> {
     if !in_initial_pid_namespace() {
         bail!(
             "ktape runs in a pid namespace of its own and would mistake processes; give its container the host's (--pid=host)"
         );
     }
-    if suffice(effective()) {
+    if is_confidential() {
+        bail!(
+            "this kernel is locked down and lets no program read its memory, so nothing can be recorded; boot it with lockdown=integrity"
+        );
+    }
+    let capabilities = effective();
+    if suffice(capabilities) {
         return Ok(());
     }
     let arguments =
         std::env::args_os().map(|arg| quote(&arg.to_string_lossy())).collect::<Vec<_>>().join(" ");
-    bail!("recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE); run: sudo {arguments}")
+    // To whoever has none of them they are of no use.
+    let lacking = lacking(capabilities);
+    let missing = if lacking.len() == 1 { format!("; missing: {}", lacking[0]) } else { String::new() };
+    bail!("recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE){missing}; run: sudo {arguments}")
 }
 
 /// For a shell.
@@ -72,6 +102,13 @@ mod tests {
         assert!(!suffice(1 << CAP_BPF));
         assert!(suffice(1 << CAP_BPF | 1 << CAP_PERFMON));
         assert!(suffice(1 << CAP_SYS_ADMIN));
+    }
+
+    #[test]
+    fn the_chosen_lockdown_is_in_brackets() {
+        assert_eq!(chosen("none integrity [confidentiality]\n"), "confidentiality");
+        assert_eq!(chosen("[none] integrity confidentiality\n"), "none");
+        assert_eq!(chosen(""), "");
     }
 
     #[test]
