@@ -10,6 +10,7 @@ pub mod record;
 pub mod replay;
 pub mod sample;
 pub mod session;
+pub mod store;
 pub mod syscalls;
 pub mod text;
 pub mod view;

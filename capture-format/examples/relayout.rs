@@ -139,7 +139,7 @@ fn decode_cost(builders: &[ChunkBuilder], options: EncodeOptions) -> Result<f64,
     for builder in builders {
         let header = Header { schema: builder.schema().clone(), ..Header::default() };
         let mut writer = SegmentWriter::new(Vec::new(), &header)?;
-        writer.write_block(encoder.encode(builder)?)?;
+        writer.write_block(&mut encoder.encode(builder)?)?;
         let file = CaptureFile::from_reader(std::io::Cursor::new(writer.finish()?))?;
         for entry in file.chunks() {
             ns += fastest(|| file.read_chunk(entry)?.verify())?.0;

@@ -142,7 +142,7 @@ pub enum FormatError {
 
 impl FormatError {
     /// An I/O error with what was tried.
-    pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, source }
     }
 

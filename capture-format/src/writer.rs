@@ -20,6 +20,8 @@ pub struct SegmentWriter<W: Write> {
     out: W,
     tag: u32,
     written: u64,
+    /// Up to the end of the last block that was written whole.
+    whole: u64,
     pending: Index,
     pending_bytes: usize,
 }
@@ -31,27 +33,43 @@ impl<W: Write> SegmentWriter<W> {
     /// [`FormatError::Io`] if writing fails, [`FormatError::Limit`] if the header is too large.
     pub fn new(out: W, header: &Header) -> Result<Self, FormatError> {
         let raw = header.encode()?;
-        let block = index::info_block(BlockKind::Header, &raw)?;
+        let mut block = index::info_block(BlockKind::Header, &raw)?;
         let pending = Index { header: raw, ..Index::default() };
-        let mut writer = Self { out, tag: header.tag(), written: 0, pending, pending_bytes: 0 };
-        writer.put(block)?;
+        let mut writer = Self { out, tag: header.tag(), written: 0, whole: 0, pending, pending_bytes: 0 };
+        writer.put(&mut block)?;
         Ok(writer)
     }
 
     /// Writes a chunk; where its block begins, in bytes from the start of the segment.
     ///
     /// # Errors
-    /// [`FormatError::Io`] if writing fails. What a failed call has written is a damaged block for the reader; a
-    /// later call may succeed.
-    pub fn write_block(&mut self, block: EncodedBlock) -> Result<u64, FormatError> {
-        let offset = self.written;
-        let len = block.block.len() as u64;
-        self.put(block.block)?;
+    /// [`FormatError::Io`] if writing fails; the chunk is then not in the segment. What the failed call has written is a
+    /// damaged block for the reader, unless it is [taken back](Self::take_back). A later call may succeed, also with
+    /// the same block.
+    pub fn write_block(&mut self, block: &mut EncodedBlock) -> Result<u64, FormatError> {
+        if self.pending_bytes >= INDEX_BYTES {
+            self.write_index()?;
+        }
         let summary = block.summary.encode()?;
+        let offset = self.written;
+        self.put(&mut block.block)?;
         self.pending_bytes += summary.len() + 24;
-        self.pending.chunks.push(IndexEntry { offset, len, summary });
-        self.write_full_index()?;
+        self.pending.chunks.push(IndexEntry { offset, len: block.block.len() as u64, summary });
         Ok(offset)
+    }
+
+    /// After a failed write, takes back what it left: `cut` has to make the output as long as it is told, in bytes from the
+    /// start of the segment, and to go on writing there.
+    ///
+    /// # Errors
+    /// [`FormatError::Io`] if `cut` fails.
+    pub fn take_back(
+        &mut self,
+        cut: impl FnOnce(&mut W, u64) -> std::io::Result<()>,
+    ) -> Result<(), FormatError> {
+        cut(&mut self.out, self.whole).map_err(FormatError::io("take back a cut block"))?;
+        self.written = self.whole;
+        Ok(())
     }
 
     /// Writes what became known of cgroups.
@@ -69,10 +87,12 @@ impl<W: Write> SegmentWriter<W> {
             });
             let (batch, later) = rest.split_at(fits.count().max(1));
             rest = later;
-            self.put(index::encode_metadata(batch)?)?;
+            if self.pending_bytes >= INDEX_BYTES {
+                self.write_index()?;
+            }
+            self.put(&mut index::encode_metadata(batch)?)?;
             self.pending_bytes += batch.iter().map(record_bytes).sum::<usize>();
             self.pending.metadata.extend_from_slice(batch);
-            self.write_full_index()?;
         }
         Ok(())
     }
@@ -92,26 +112,38 @@ impl<W: Write> SegmentWriter<W> {
         &mut self.out
     }
 
-    /// Writes index and trailer.
+    /// Bytes that index and trailer would take now, at most.
+    pub fn bytes_to_finish(&self) -> u64 {
+        // What cannot be compressed grows by less than a hundredth.
+        let raw = self.pending.header.len() + self.pending_bytes;
+        (raw + raw / 100 + 1024) as u64
+    }
+
+    /// Writes index and trailer. Nothing may be written after it succeeded; after a failure, and
+    /// [`Self::take_back`], it may be tried again.
+    ///
+    /// # Errors
+    /// [`FormatError::Io`] if writing fails.
+    pub fn end(&mut self) -> Result<(), FormatError> {
+        let index = self.write_index()?;
+        let segment_len = self.written + block::TRAILER_LEN as u64;
+        let trailer = Trailer { segment_len, index }.encode();
+        self.put(&mut block::build(BlockKind::Trailer, &trailer, &[]))
+    }
+
+    /// Writes index and trailer, and gives back where to.
     ///
     /// # Errors
     /// [`FormatError::Io`] if writing fails.
     pub fn finish(mut self) -> Result<W, FormatError> {
-        let index = self.write_index()?;
-        let segment_len = self.written + block::TRAILER_LEN as u64;
-        let trailer = Trailer { segment_len, index }.encode();
-        self.put(block::build(BlockKind::Trailer, &trailer, &[]))?;
+        self.end()?;
         Ok(self.out)
-    }
-
-    fn write_full_index(&mut self) -> Result<(), FormatError> {
-        if self.pending_bytes >= INDEX_BYTES { self.write_index().map(drop) } else { Ok(()) }
     }
 
     /// Writes the pending part of the index; where it is.
     fn write_index(&mut self) -> Result<u64, FormatError> {
         let offset = self.written;
-        self.put(index::encode_index(&self.pending)?)?;
+        self.put(&mut index::encode_index(&self.pending)?)?;
         self.pending.previous = offset;
         self.pending.chunks.clear();
         self.pending.metadata.clear();
@@ -119,9 +151,9 @@ impl<W: Write> SegmentWriter<W> {
         Ok(offset)
     }
 
-    fn put(&mut self, mut block: Vec<u8>) -> Result<(), FormatError> {
-        block::seal(&mut block, self.tag);
-        let mut rest = block.as_slice();
+    fn put(&mut self, block: &mut [u8]) -> Result<(), FormatError> {
+        block::seal(block, self.tag);
+        let mut rest = &*block;
         while !rest.is_empty() {
             match self.out.write(rest) {
                 Ok(0) => {
@@ -135,7 +167,9 @@ impl<W: Write> SegmentWriter<W> {
                 Err(e) => return Err(FormatError::io("write a block")(e)),
             }
         }
-        self.out.flush().map_err(FormatError::io("flush a block"))
+        self.out.flush().map_err(FormatError::io("flush a block"))?;
+        self.whole = self.written;
+        Ok(())
     }
 }
 

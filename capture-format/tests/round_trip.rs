@@ -12,10 +12,10 @@ use capture_format::{
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, header, open, schema};
 
 /// Writes one chunk to memory and reads it again.
-fn through_file(schema: &Arc<Schema>, block: EncodedBlock) -> Chunk {
+fn through_file(schema: &Arc<Schema>, mut block: EncodedBlock) -> Chunk {
     let header = Header { schema: schema.clone(), ..Header::default() };
     let mut writer = SegmentWriter::new(Vec::new(), &header).expect("a header");
-    writer.write_block(block).expect("to memory");
+    writer.write_block(&mut block).expect("to memory");
     let file = open(&writer.finish().expect("to memory")).expect("a capture");
     let chunk = file.read_chunk(file.chunks().next().expect("one chunk")).expect("a readable chunk");
     chunk.verify().expect("readable columns");
@@ -279,7 +279,7 @@ fn header_and_late_metadata_come_back() {
     let mut writer = SegmentWriter::new(Vec::new(), &header).expect("a header");
     let mut builder = ChunkBuilder::new(schema);
     fill(&mut builder, &mut Random::new(3), 0, 10, 1);
-    writer.write_block(encoder().encode(&builder).expect("a chunk")).expect("to memory");
+    writer.write_block(&mut encoder().encode(&builder).expect("a chunk")).expect("to memory");
     let key = MetadataKey { boot_id: header.boot_id, cgroup: 4000, birth: 0 };
     let record = |name: &str| MetadataRecord { key, values: vec![("name".into(), name.into())] };
     writer.write_metadata(&[record("early")]).expect("to memory");
@@ -309,7 +309,7 @@ fn many_chunks_make_several_indexes() {
     for i in 0..CHUNKS {
         builder.clear();
         fill(&mut builder, &mut Random::new(i), i * 1_000_000_000, 2, 1);
-        writer.write_block(encoder.encode(&builder).expect("a chunk")).expect("to memory");
+        writer.write_block(&mut encoder.encode(&builder).expect("a chunk")).expect("to memory");
         if i % 3000 == 0 {
             let values = vec![("n".into(), i.to_string())];
             writer.write_metadata(&[MetadataRecord { key, values }]).expect("to memory");

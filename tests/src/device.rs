@@ -211,6 +211,18 @@ impl Mount {
     }
 }
 
+/// Mounts the ext4 in an image, as it was left.
+///
+/// # Panics
+/// If that fails.
+pub fn mount_image(image: &Path) -> Mount {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = dir.path().to_string_lossy().into_owned();
+    let undo = Undo::by(&format!("umount -l '{at}'"));
+    run(&["mount", "-t", "ext4", "-o", "loop", &image.to_string_lossy(), &at]);
+    Mount { _undo: undo, dir }
+}
+
 /// A limit of bytes a second on writes to a device, for a new cgroup of the v1 `blkio` controller.
 pub struct Throttle {
     dir: PathBuf,

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod guest;
 pub mod ktape;
 pub mod paths;
+pub mod random;
 pub mod readings;
 pub mod strace;
 pub mod v1;

@@ -74,6 +74,14 @@ impl Workload {
         rest
     }
 
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the workload can be waited for").is_some()
+    }
+
     /// Kill it.
     pub fn kill(mut self) {
         self.stop();

@@ -8,20 +8,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use ktape_tests::ktape::{self, Capture, int, text};
+use ktape_tests::random::Random;
 use ktape_tests::workload::Workload;
 use ktape_tests::{kernel_test, workload};
-
-/// Numbers that are random enough, and the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 fn end(event: &Value) -> i64 {
     int(event, "evt.rawtime").unwrap() + int(event, "evt.latency").unwrap_or(0)
@@ -83,7 +72,7 @@ fn slow_killed_at_any_moment_at_most_a_second_is_missing() {
     let _guard = kernel_test!();
     let dir = tempfile::tempdir().unwrap();
     let load = Workload::start(workload!(), &["rate", "5000", "600"]);
-    let mut random = Random(0x6b74_6170_6521);
+    let mut random = Random::new(0x6b74_6170_6521);
     let mut worst = 0;
     for round in 0..20 {
         let file = dir.path().join(format!("{round}.ktape"));
@@ -144,7 +133,7 @@ fn flipped_bits_cost_one_chunk() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, events, chunk) = some_chunks(dir.path());
     let file = dir.path().join("flipped.ktape");
-    let mut random = Random(0x666c_6970);
+    let mut random = Random::new(0x666c_6970);
     let mut unreadable = 0;
     let mut undetected = 0;
     for _ in 0..300 {
@@ -172,7 +161,7 @@ fn a_cut_costs_what_was_cut_off() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, events, chunk) = some_chunks(dir.path());
     let file = dir.path().join("cut.ktape");
-    let mut random = Random(0x63_7574);
+    let mut random = Random::new(0x63_7574);
     let mut left_by_length = Vec::new();
     for _ in 0..300 {
         let length = random.below(whole.len() as u64) as usize;

@@ -49,7 +49,7 @@ fn on_host(from: &Path, to: &Path, host: &str, mark: u8, name: &str) {
                 }
             }
         }
-        writer.write_block(encoder.encode(&builder).unwrap()).unwrap();
+        writer.write_block(&mut encoder.encode(&builder).unwrap()).unwrap();
     }
     let records: Vec<MetadataRecord> = births
         .into_iter()

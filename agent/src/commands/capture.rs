@@ -3,24 +3,27 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use capture_format::Header;
 
 use crate::containers::Hierarchy;
 use crate::filter::Filter;
 use crate::model;
-use crate::record::{self, Outcome, Progress};
+use crate::record::{self, End, Outcome, Progress};
 use crate::replay::{Live, Question};
 use crate::session::options::RecordOptions;
 use crate::session::output::{self, Output};
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::say;
-use crate::session::{child, header, usage};
+use crate::session::{child, header, privileges, usage};
+use crate::store::limits::Words;
+use crate::store::{Limits, Place, Series, Store};
 use crate::text::units;
 
 /// Options of `ktape capture`.
@@ -29,9 +32,24 @@ pub struct CaptureArgs {
     /// What to record.
     #[command(flatten)]
     pub record: RecordOptions,
-    /// The file to write, `-` for standard output [default: ./ktape-HOST-TIME.ktape]
-    #[arg(short, long, value_name = "FILE")]
+    /// The file to write, `-` for standard output, or a directory [default: ./ktape-HOST-TIME.ktape]
+    #[arg(short, long, value_name = "FILE|DIR")]
     pub output: Option<PathBuf>,
+    /// Write a series of files: begin the next one at this size or after this time; may be repeated
+    #[arg(long, value_name = "SIZE|TIME")]
+    pub rotate: Vec<String>,
+    /// Of a series, keep so many files, those of this time, or so much; may be repeated
+    #[arg(long, value_name = "N|TIME|SIZE")]
+    pub keep: Vec<String>,
+    /// Never take more than this of the disk: a series deletes its oldest files, a single file ends
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<String>,
+    /// Leave so much of the file system free: a series deletes its oldest files, else the capture ends [default: 5%, at most 1GiB]
+    #[arg(long, value_name = "SIZE|SHARE")]
+    pub min_free: Option<String>,
+    /// Bring what is written to the disk at once, so that little is missing after a power cut [default: on with --rotate]
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = on_or_off)]
+    pub sync: Option<bool>,
     /// Only events that match this expression (see `ktape fields`)
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
@@ -47,6 +65,14 @@ pub struct CaptureArgs {
     /// Record this command and everything that it starts
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+fn on_or_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("it is `on` or `off`".to_owned()),
+    }
 }
 
 /// zstd's level: see docs/format.md for the figures behind it.
@@ -66,9 +92,11 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         .collect::<Result<Vec<_>>>()
         .map_err(usage)?;
     let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
+    let limits = limits(args).map_err(usage)?;
     let mut request = args.record.request()?;
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
     let options = described(args, &request.hierarchy);
+    let hierarchy = request.hierarchy.clone();
     let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command, to_stdout)?) };
     request.tree_pid = child.as_ref().map(|child| child.pid);
     request.live = to_stdout;
@@ -77,7 +105,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     }
     let prepared = record::prepare(request)?;
     let schema = Arc::new(model::schema());
-    let header = header::new(&schema, labels, options, !args.record.keep_secrets)?;
+    let mut header = header::new(&schema, labels, options, !args.record.keep_secrets)?;
     let filter = filter
         .map(|filter| {
             let question = Question { filter: Some(filter), ..Question::default() };
@@ -87,14 +115,15 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         .map_err(usage)?;
     let signals = Signals::keep()?;
     // Last, so that an old file is not emptied for a capture that cannot begin.
-    let output = Output::open(args.output.as_deref(), args.force)?;
-    let name = output.name();
-    let is_file = output.is_file();
-    let made = output.made();
+    let target = Target::open(args, &limits, &mut header)?;
+    let Target { place, name, is_file, made } = target;
+    privileges::give_up(limits.is_series(), child.is_some());
     let progress = Arc::new(Progress::default());
+    let series = limits.is_series();
     let begun = || -> Result<_> {
-        let (sink, stages) = record::to_file(output, &header, LEVEL, filter, &progress)
+        let store = Store::begin(place, limits, header, (hierarchy, LEVEL), &progress)
             .with_context(|| format!("cannot write {name}"))?;
+        let (sink, stages) = record::to_destination(Box::new(store), &schema, LEVEL, filter, &progress)?;
         Ok((prepared.start(&schema, sink, &progress)?, stages))
     };
     let (recording, stages) = match begun() {
@@ -120,16 +149,70 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let told = progress.clone();
     // The command has the terminal.
     let show = child.is_none();
-    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show };
-    let Ended { outcome, behind, command } = session.run(signals, child)?;
-    drop(behind);
-    summary(&outcome, &name, &told, began.elapsed(), is_file);
-    Ok(match command {
-        // The command was to be recorded, and never was.
-        Some(Err(_)) => ExitCode::FAILURE,
-        _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
-        _ => ExitCode::SUCCESS,
+    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show, series };
+    let Ended { mut outcome, command, .. } = session.run(signals, child)?;
+    let unwritten = told.unwritten.load(Ordering::Relaxed);
+    if unwritten > 0 {
+        outcome.lost += unwritten;
+        outcome.lost_by.push(("writer any".to_owned(), unwritten));
+    }
+    summary(&outcome, &name, &told, began.elapsed(), is_file, series);
+    Ok(match (command, told.wants_to_end()) {
+        (_, Some(End::NoRoom(_) | End::Full)) => ExitCode::FAILURE,
+        (command, _) => match command {
+            // The command was to be recorded, and never was.
+            Some(Err(_)) => ExitCode::FAILURE,
+            _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
+            _ => ExitCode::SUCCESS,
+        },
     })
+}
+
+/// The limits of the command line.
+fn limits(args: &CaptureArgs) -> Result<Limits, String> {
+    let words = Words {
+        rotate: &args.rotate,
+        keep: &args.keep,
+        max_size: args.max_size.as_deref(),
+        min_free: args.min_free.as_deref(),
+        sync: args.sync,
+    };
+    let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
+    let limits = Limits::parse(&words)?;
+    if to_stdout && (limits.is_series() || args.max_size.is_some() || args.sync == Some(true)) {
+        return Err(
+            "--rotate, --max-size and --sync are for files: standard output is only one stream".to_owned()
+        );
+    }
+    if limits.is_series() && args.force {
+        return Err("a series never writes over a file: leave --force out".to_owned());
+    }
+    Ok(limits)
+}
+
+/// What is written to.
+struct Target {
+    place: Place,
+    /// For messages.
+    name: String,
+    /// Whether it can be replayed by that name.
+    is_file: bool,
+    /// What is of no use if recording cannot begin.
+    made: Option<PathBuf>,
+}
+
+impl Target {
+    fn open(args: &CaptureArgs, limits: &Limits, header: &mut Header) -> Result<Self> {
+        if limits.is_series() {
+            let path = args.output.as_deref().unwrap_or(Path::new("."));
+            let series = Series::open(path, &output::default_name(), header)?;
+            let name = series.dir().display().to_string();
+            return Ok(Self { place: Place::Series(Box::new(series)), name, is_file: true, made: None });
+        }
+        let output = Output::open(args.output.as_deref(), args.force)?;
+        let (name, is_file, made) = (output.name(), output.is_file(), output.made());
+        Ok(Self { place: Place::One(Box::new(output)), name, is_file, made })
+    }
 }
 
 /// The options that decide what the file holds, for its header.
@@ -148,10 +231,32 @@ fn described(args: &CaptureArgs, hierarchy: &Hierarchy) -> Vec<(String, String)>
     if let Some(duration) = &args.record.duration {
         add("duration", duration.clone());
     }
+    for (name, values) in [("rotate", &args.rotate), ("keep", &args.keep)] {
+        values.iter().for_each(|value| add(name, value.clone()));
+    }
     options
 }
 
-fn summary(outcome: &Outcome, name: &str, progress: &Progress, elapsed: Duration, is_file: bool) {
+fn summary(
+    outcome: &Outcome,
+    name: &str,
+    progress: &Progress,
+    elapsed: Duration,
+    is_file: bool,
+    series: bool,
+) {
+    match progress.wants_to_end() {
+        Some(End::MaxSize(bytes)) => {
+            say(format_args!("ended: more than --max-size {} would be needed", units::size_text(bytes)));
+        }
+        Some(End::NoRoom(why)) => say(format_args!("ended: {why}")),
+        Some(End::Full) => {
+            say(format_args!(
+                "ended: the disk is full (No space left on device); what {name} holds is complete up to there"
+            ));
+        }
+        None => {}
+    }
     let events = progress.encoded.load(Ordering::Relaxed);
     let bytes = progress.bytes.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64().max(0.001);
@@ -174,6 +279,15 @@ fn summary(outcome: &Outcome, name: &str, progress: &Progress, elapsed: Duration
         ));
     } else {
         say("lost nothing");
+    }
+    if series {
+        let count = |counter: &AtomicU64| units::count_text(counter.load(Ordering::Relaxed));
+        say(format_args!(
+            "{} files written, {} deleted; the series takes {}",
+            count(&progress.files),
+            count(&progress.deleted),
+            units::size_text(progress.kept.load(Ordering::Relaxed)),
+        ));
     }
     if outcome.damaged > 0 {
         say(format_args!("{} records could not be understood: please report this", outcome.damaged));

@@ -166,7 +166,10 @@ fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
         .flat_map(|h| &h.labels)
         .map(|(k, v)| (text(k.as_bytes()), text(v.as_bytes()).into()))
         .collect();
+    let mut ids: Vec<String> = headers.iter().map(|header| uuid(header.capture_uuid)).collect();
+    ids.dedup();
     json!({
+        "uuid": ids.first(),
         "events": facts.events,
         "kinds": facts.kinds.iter().map(|(k, n)| (text(k.as_bytes()), *n)).collect::<BTreeMap<_, _>>(),
         "lost": facts.loss.total,
@@ -193,6 +196,12 @@ fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
     })
 }
 
+/// As people write it.
+fn uuid(bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 fn to_text(captures: &[Capture], facts: &Facts) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
@@ -208,6 +217,7 @@ fn to_text(captures: &[Capture], facts: &Facts) -> String {
         line("host", &text(h.host.as_bytes()));
         line("kernel", &format!("{} ({})", text(h.kernel.as_bytes()), text(h.arch.as_bytes())));
         let arguments: Vec<String> = h.command_line.iter().map(|a| text(a)).collect();
+        line("capture", &uuid(h.capture_uuid));
         line("recorded by", &format!("ktape {}: {}", text(h.agent_version.as_bytes()), arguments.join(" ")));
         for (key, value) in &h.labels {
             line("label", &format!("{}={}", text(key.as_bytes()), text(value.as_bytes())));

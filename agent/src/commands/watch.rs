@@ -83,7 +83,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let told = progress.clone();
     let Ended { outcome, .. } =
-        Session { recording, stages, progress, began, duration, name, show: false }.run(signals, None)?;
+        Session { recording, stages, progress, began, duration, name, show: false, series: false }
+            .run(signals, None)?;
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
         say(format_args!("{} events came too fast to be shown", units::count_text(unshown)));

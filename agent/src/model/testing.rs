@@ -219,8 +219,8 @@ pub fn file(header: &Header, chunks: Vec<TestChunk>, metadata: &[MetadataRecord]
     let mut encoder = Encoder::new(EncodeOptions::default()).unwrap();
     let mut writer = SegmentWriter::new(Cursor::new(Vec::new()), header).unwrap();
     for chunk in chunks {
-        let block = encoder.encode(&chunk.builder).unwrap();
-        writer.write_block(block).unwrap();
+        let mut block = encoder.encode(&chunk.builder).unwrap();
+        writer.write_block(&mut block).unwrap();
     }
     writer.write_metadata(metadata).unwrap();
     writer.finish().unwrap().into_inner()

@@ -73,9 +73,9 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Scans the mounted hierarchy.
-    pub fn scan(hierarchy: Hierarchy, filter: ContainerFilter) -> Self {
-        let mut cgroups = Self {
+    /// None is known yet.
+    pub fn none(hierarchy: Hierarchy, filter: ContainerFilter) -> Self {
+        Self {
             hierarchy,
             filter,
             known: FxHashMap::default(),
@@ -83,7 +83,12 @@ impl Cgroups {
             last: (u64::MAX, false),
             gone: FxHashMap::default(),
             news: None,
-        };
+        }
+    }
+
+    /// Scans the mounted hierarchy.
+    pub fn scan(hierarchy: Hierarchy, filter: ContainerFilter) -> Self {
+        let mut cgroups = Self::none(hierarchy, filter);
         match cgroups.hierarchy.scan() {
             Ok(found) => {
                 for (id, path) in found {

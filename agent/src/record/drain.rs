@@ -166,6 +166,7 @@ impl Drain {
         self.rows.clock(&mut self.chunk.builder, boot_ns(), self.wall_offset, 0);
         let mut housekeeping = Instant::now();
         while !stop.is_set() && !self.progress.failed.load(Ordering::Acquire) {
+            self.progress.beats.fetch_add(1, Ordering::Relaxed);
             let watermark = boot_ns().saturating_sub(MARGIN.as_nanos() as u64);
             while let Ok(known) = self.arguments.try_recv() {
                 self.rows.processes.set_args(known.pid, known.start, &known.args);
@@ -379,7 +380,7 @@ impl Drain {
         by.sort();
         self.outcome.lost_by = by;
         if !flushed {
-            self.sink.send_last(self.chunk.builder);
+            self.sink.send_last(self.chunk.builder, self.rows.lost_told);
         }
         self.outcome
     }
@@ -427,7 +428,7 @@ impl Filling {
     fn hand_over(&mut self, rows: &mut Rows, sink: &mut Sink, progress: &Progress, wall_offset: i64) -> bool {
         self.builder.set_wall_offset(wall_offset);
         let full = std::mem::replace(&mut self.builder, sink.builder());
-        let back = match sink.send(full) {
+        let back = match sink.send(full, rows.lost_told) {
             Sent::Taken => {
                 rows.next_chunk();
                 self.before = rows.events;

@@ -27,17 +27,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agent_ebpf::kinds::{Kind, SAMPLES};
-use capture_format::Schema;
+use capture_format::{ChunkBuilder, Schema};
 use thiserror::Error;
 
 pub use background::{Background, Beat};
 pub use cgroups::{Busy, ContainerFilter};
 pub use drain::{Outcome, Stop};
 pub use made::{Made, Outbox};
-pub use sink::{Progress, Sink, Stages, to_file, to_function};
+pub use sink::{Destination, End, Progress, Sink, Stages, to_destination, to_function};
 
 use crate::containers::Hierarchy;
-use crate::kernel::{Capture, LoadError, Selection, Settings};
+use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
 use crate::sample;
 use crate::text::units::size_text;
 use cgroups::Cgroups;
@@ -295,6 +295,23 @@ fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), Reco
         }
     }
     Ok(())
+}
+
+/// Rows that tell what could not be written, by kind, between two moments of the boot clock, ns.
+pub fn unwritten_rows(
+    schema: &Arc<Schema>,
+    hierarchy: Hierarchy,
+    counts: &[(Option<Kind>, u64)],
+    (from, to): (u64, u64),
+) -> ChunkBuilder {
+    let cgroups = Cgroups::none(hierarchy, ContainerFilter::default());
+    let mut rows = Rows::new(schema, Processes::new(false), cgroups, Wanted::new(&[]), None);
+    let mut builder = ChunkBuilder::new(schema.clone());
+    for (kind, count) in counts {
+        let lost = Lost { cpu: None, kind: *kind, cgroup: None, stage: "writer", count: *count };
+        rows.loss(&mut builder, from, to, &lost);
+    }
+    builder
 }
 
 /// Who limits the memory.

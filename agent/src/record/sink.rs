@@ -3,16 +3,13 @@
 //! Both queues are short and bounded. When the first is full the drain stops reading the flood
 //! rings, so that what is lost is counted in the kernel, by cgroup; lifecycle events are still read.
 
-use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use agent_ebpf::kinds::KINDS;
-use capture_format::{
-    ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Header, Schema, SegmentWriter,
-};
+use capture_format::{ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Schema};
 
 use crate::model::event_table;
 use crate::replay::Live;
@@ -31,20 +28,81 @@ pub struct Progress {
     pub encoded: AtomicU64,
     /// Events lost, at any stage.
     pub lost: AtomicU64,
-    /// Bytes written.
+    /// Bytes written, in all files.
     pub bytes: AtomicU64,
+    /// Files begun.
+    pub files: AtomicU64,
+    /// Files of a series that were deleted.
+    pub deleted: AtomicU64,
+    /// Bytes of a series that are there.
+    pub kept: AtomicU64,
+    /// Events that reached the writer and could not be written.
+    pub unwritten: AtomicU64,
+    /// Set to have the next file of a series begun.
+    pub next_file: AtomicBool,
+    /// How often the drain went round: it stands still if it is stuck.
+    pub beats: AtomicU64,
+    /// Why the writer wants to end.
+    end: Mutex<Option<End>>,
     /// Events that a live view was too slow for.
     pub unshown: AtomicU64,
     /// Set when a stage cannot go on.
     pub failed: AtomicBool,
 }
 
+/// Why the writer wants a capture to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The capture may not become larger, bytes.
+    MaxSize(u64),
+    /// The file system is filling up, in words.
+    NoRoom(String),
+    /// The file system is full.
+    Full,
+}
+
+impl Progress {
+    /// The writer wants to end; the first reason is the one.
+    pub fn end(&self, end: End) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(end);
+    }
+
+    /// Why the writer wants to end, if it does.
+    pub fn wants_to_end(&self) -> Option<End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where encoded chunks go.
+pub trait Destination: Send + 'static {
+    /// Takes a chunk, which tells of so many lost events.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be written any more.
+    fn write(&mut self, block: &mut EncodedBlock, lost: u64) -> Result<(), FormatError>;
+
+    /// Ends what is being written.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be written.
+    fn finish(self: Box<Self>) -> Result<(), FormatError>;
+}
+
 /// A stage's thread, with whatever its output is.
 pub type Stage<T> = JoinHandle<Result<T, FormatError>>;
 
+/// A chunk on its way.
+struct Filled {
+    builder: ChunkBuilder,
+    /// Lost events that it tells of.
+    lost: u64,
+}
+
 /// The end of the drain's pipeline.
 pub struct Sink {
-    sender: SyncSender<ChunkBuilder>,
+    sender: SyncSender<Filled>,
     recycled: Receiver<ChunkBuilder>,
     schema: Arc<Schema>,
     spare: Option<ChunkBuilder>,
@@ -67,25 +125,25 @@ impl Sink {
         self.spare = Some(builder);
     }
 
-    /// Hands over a full chunk, or gives it back.
-    pub fn send(&self, builder: ChunkBuilder) -> Sent {
-        match (self.sender.try_send(builder), &self.dropped) {
+    /// Hands over a full chunk, which tells of so many lost events, or gives it back.
+    pub fn send(&self, builder: ChunkBuilder, lost: u64) -> Sent {
+        match (self.sender.try_send(Filled { builder, lost }), &self.dropped) {
             (Ok(()), _) => Sent::Taken,
-            (Err(TrySendError::Full(builder)), Some(progress)) => {
-                progress.unshown.fetch_add(builder.event_rows() as u64, Ordering::Relaxed);
+            (Err(TrySendError::Full(chunk)), Some(progress)) => {
+                progress.unshown.fetch_add(chunk.builder.event_rows() as u64, Ordering::Relaxed);
                 Sent::Taken
             }
-            (Err(TrySendError::Full(builder)), None) => Sent::Full(Box::new(builder)),
-            (Err(TrySendError::Disconnected(builder)), _) => Sent::Gone(Box::new(builder)),
+            (Err(TrySendError::Full(chunk)), None) => Sent::Full(Box::new(chunk.builder)),
+            (Err(TrySendError::Disconnected(chunk)), _) => Sent::Gone(Box::new(chunk.builder)),
         }
     }
 }
 
 impl Sink {
     /// Hands over the last chunk, however long that takes: whoever waits for the end gives up in time.
-    pub fn send_last(self, builder: ChunkBuilder) {
+    pub fn send_last(self, builder: ChunkBuilder, lost: u64) {
         // If nobody takes it there is nobody to tell.
-        let _ = self.sender.send(builder);
+        let _ = self.sender.send(Filled { builder, lost });
     }
 }
 
@@ -121,47 +179,26 @@ impl<W> Stages<W> {
     }
 }
 
-/// Counts what is written.
-#[derive(Debug)]
-struct Counted<W> {
-    out: W,
-    progress: Arc<Progress>,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.progress.bytes.fetch_add(written as u64, Ordering::Relaxed);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.out.flush()
-    }
-}
-
-/// Starts the stages that write a file: the header at once, the index at the end.
+/// Starts the stages that write to a file, or to wherever else.
 ///
 /// # Errors
 ///
-/// The header cannot be written, or zstd not be started.
-pub fn to_file<W: Write + Send + 'static>(
-    out: W,
-    header: &Header,
+/// zstd cannot be started.
+pub fn to_destination(
+    mut destination: Box<dyn Destination>,
+    schema: &Arc<Schema>,
     level: i32,
     mut filter: Option<Live>,
     progress: &Arc<Progress>,
-) -> Result<(Sink, Stages<W>), FormatError> {
-    let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
+) -> Result<(Sink, Stages<()>), FormatError> {
+    let (sender, chunks) = sync_channel::<Filled>(QUEUE);
     let (recycle, recycled) = channel();
-    let (blocks_in, blocks) = sync_channel::<EncodedBlock>(WRITE_QUEUE);
-    let out = Counted { out, progress: progress.clone() };
-    let mut writer = SegmentWriter::new(out, header)?;
+    let (blocks_in, blocks) = sync_channel::<(EncodedBlock, u64)>(WRITE_QUEUE);
     let mut encoder = Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?;
     let shared = progress.clone();
     let encoder = spawn("ktape-encode", move || {
         let result = (|| {
-            for mut builder in chunks {
+            for Filled { mut builder, lost } in chunks {
                 if let Some(filter) = &mut filter {
                     builder = filter.filter(builder)?;
                 }
@@ -173,7 +210,7 @@ pub fn to_file<W: Write + Send + 'static>(
                 builder.clear();
                 // The drain may be gone already.
                 let _ = recycle.send(builder);
-                if blocks_in.send(block).is_err() {
+                if blocks_in.send((block, lost)).is_err() {
                     break;
                 }
             }
@@ -187,17 +224,17 @@ pub fn to_file<W: Write + Send + 'static>(
     let shared = progress.clone();
     let writer = spawn("ktape-write", move || {
         let result = (|| {
-            for block in blocks {
-                writer.write_block(block)?;
+            for (mut block, lost) in blocks {
+                destination.write(&mut block, lost)?;
             }
-            Ok(writer.finish()?.out)
+            destination.finish()
         })();
         if result.is_err() {
             shared.failed.store(true, Ordering::Release);
         }
         result
     });
-    let sink = Sink { sender, recycled, schema: header.schema.clone(), spare: None, dropped: None };
+    let sink = Sink { sender, recycled, schema: schema.clone(), spare: None, dropped: None };
     Ok((sink, Stages { encoder: Some(encoder), writer }))
 }
 
@@ -209,13 +246,13 @@ pub fn to_function<T: Send + 'static>(
     mut show: impl FnMut(&mut T, ChunkBuilder) -> Result<bool, FormatError> + Send + 'static,
     progress: &Arc<Progress>,
 ) -> (Sink, Stages<T>) {
-    let (sender, chunks) = sync_channel::<ChunkBuilder>(QUEUE);
+    let (sender, chunks) = sync_channel::<Filled>(QUEUE);
     // A shown chunk keeps its builder, so nothing ever comes back.
     let (_, recycled) = channel();
     let shared = progress.clone();
     let writer = spawn("ktape-view", move || {
         let mut result = Ok(true);
-        for builder in chunks {
+        for Filled { builder, .. } in chunks {
             result = show(&mut state, builder);
             if !matches!(result, Ok(true)) {
                 shared.failed.store(true, Ordering::Release);

@@ -141,7 +141,7 @@ impl<'w, W: Write> Copy<'w, W> {
 
     fn write(&mut self) -> Result<(), FormatError> {
         if !self.builder.is_empty() {
-            let block = self.encoder.encode(&self.builder)?;
+            let mut block = self.encoder.encode(&self.builder)?;
             match prune::chains(self.binding, &block.summary) {
                 SummaryValues::Kept(values) => values.for_each(|(value, _)| {
                     if let (Some(known), Value::Bytes(chain)) = (&mut self.containers, value) {
@@ -150,7 +150,7 @@ impl<'w, W: Write> Copy<'w, W> {
                 }),
                 _ => self.containers = None,
             }
-            self.writer.write_block(block)?;
+            self.writer.write_block(&mut block)?;
         }
         self.builder.clear();
         self.cache.clear();

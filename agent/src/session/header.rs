@@ -50,6 +50,18 @@ pub fn new(
     })
 }
 
+/// The header of the next file of the same capture, which begins now.
+pub fn renewed(header: &Header) -> Header {
+    let wall_offset = clock::wall_offset();
+    let offset = jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now());
+    Header {
+        created: clock::boot_ns() as i64 + wall_offset,
+        wall_offset,
+        utc_offset: offset.seconds(),
+        ..header.clone()
+    }
+}
+
 /// Our own arguments.
 fn command_line(mask: bool) -> Vec<Vec<u8>> {
     let mut joined = Vec::new();

@@ -9,6 +9,7 @@ pub mod privileges;
 pub mod run;
 pub mod say;
 pub mod select;
+pub mod service;
 
 use crate::record;
 use crate::text::units;

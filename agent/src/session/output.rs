@@ -1,7 +1,7 @@
 //! The file that is written: private, never silently over another one, owned by whoever called.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -45,16 +45,21 @@ impl Write for Output {
 
 /// The name of a capture without `-o`: host and time of its start.
 fn default_path() -> PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("{}-{now}.ktape", default_name()))
+}
+
+/// How the names of captures of this host begin.
+pub fn default_name() -> String {
     let host: String = super::header::host_name()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
         .collect();
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    PathBuf::from(format!("ktape-{host}-{now}.ktape"))
+    format!("ktape-{host}")
 }
 
 impl Output {
-    /// Opens `-o`; `-` is standard output, nothing a file in the working directory.
+    /// Opens `-o`; `-` is standard output, a directory a file in it, nothing a file in the working directory.
     ///
     /// # Errors
     ///
@@ -70,6 +75,7 @@ impl Output {
                 }
                 return Ok(Self::Stdout(stdout));
             }
+            Some(path) if path.is_dir() => path.join(default_path()),
             Some(path) => path.to_path_buf(),
             None => default_path(),
         };
@@ -104,6 +110,21 @@ impl Output {
                 .with_context(|| format!("cannot make {} a private file of its owner", path.display()))?;
         }
         Ok(Self::File { path, file, made })
+    }
+
+    /// Makes the file this long, and goes on there.
+    ///
+    /// # Errors
+    ///
+    /// That fails, or it is no file.
+    pub fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::File { file, .. } => {
+                file.set_len(bytes)?;
+                file.seek(io::SeekFrom::Start(bytes)).map(drop)
+            }
+            Self::Stdout(_) => Err(io::ErrorKind::NotSeekable.into()),
+        }
     }
 
     /// The path of a file that was made for this capture and is of no use when it fails to begin.

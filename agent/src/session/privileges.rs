@@ -83,6 +83,53 @@ pub fn require() -> Result<()> {
     bail!("recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE){missing}; run: sudo {arguments}")
 }
 
+/// Gives up every capability that is not needed once the programs are loaded, for good: of what is kept, a bug can make use.
+///
+/// Kept are those to attach, to read maps and iterators (CAP_BPF, CAP_PERFMON; where they are missing, CAP_SYS_ADMIN instead),
+/// to read `/proc` of other users' processes (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), to name symbols (CAP_SYSLOG) and to come before
+/// what is recorded (CAP_SYS_NICE); for further `files`, to make and delete them in others' directories and to give them to
+/// whoever called sudo; for a `command`, to signal it.
+///
+/// Threads that were started before keep theirs.
+pub fn give_up(files: bool, command: bool) {
+    use caps::{CapSet, Capability};
+    let mut kept = vec![
+        Capability::CAP_BPF,
+        Capability::CAP_PERFMON,
+        Capability::CAP_SYS_PTRACE,
+        Capability::CAP_DAC_READ_SEARCH,
+        Capability::CAP_SYSLOG,
+        Capability::CAP_SYS_NICE,
+    ];
+    if !lacking(effective()).is_empty() {
+        kept.push(Capability::CAP_SYS_ADMIN);
+    }
+    if files {
+        kept.extend([Capability::CAP_DAC_OVERRIDE, Capability::CAP_CHOWN, Capability::CAP_FOWNER]);
+    }
+    if command {
+        kept.push(Capability::CAP_KILL);
+    }
+    let give_up = || -> Result<(), caps::errors::CapsError> {
+        let own = caps::read(None, CapSet::Permitted)?;
+        // Without CAP_SETPCAP the bounding set stays; it is of use only to a program that is executed, and none is.
+        if own.contains(&Capability::CAP_SETPCAP) {
+            for capability in caps::read(None, CapSet::Bounding)?.into_iter().filter(|c| !kept.contains(c)) {
+                caps::drop(None, CapSet::Bounding, capability)?;
+            }
+        }
+        let left: caps::CapsHashSet =
+            own.into_iter().filter(|capability| kept.contains(capability)).collect();
+        caps::clear(None, CapSet::Ambient)?;
+        caps::set(None, CapSet::Inheritable, &caps::CapsHashSet::new())?;
+        caps::set(None, CapSet::Effective, &left)?;
+        caps::set(None, CapSet::Permitted, &left)
+    };
+    if let Err(error) = give_up() {
+        tracing::warn!(%error, "cannot give up the capabilities that are not needed");
+    }
+}
+
 /// For a shell.
 fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);

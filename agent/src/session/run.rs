@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use capture_format::FormatError;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::child::{self, Running};
 use super::say::{ProgressLine, say};
+use super::service::{self, Watchdog};
 use crate::record::{Outcome, Progress, Recording, Stages};
 use crate::text::units;
 
@@ -51,6 +53,8 @@ pub struct Session<T> {
     pub name: String,
     /// Whether progress is shown.
     pub show: bool,
+    /// Whether a hangup has the next file of a series begun, instead of ending the capture.
+    pub series: bool,
 }
 
 /// Signals that end a session, kept until it looks.
@@ -106,11 +110,18 @@ impl<T: Send + 'static> Session<T> {
         let end = self.duration.map(|duration| tokio::time::Instant::from_std(self.began + duration));
         let mut last = (0, self.began);
         let mut command = None;
+        let mut watchdog = Watchdog::new();
+        service::tell(&[NotifyState::Ready]);
         let signalled = loop {
             tokio::select! {
                 _ = interrupt.recv() => break Some(libc::SIGINT),
                 _ = terminate.recv() => break Some(libc::SIGTERM),
-                () = received(&mut hangup) => break Some(libc::SIGHUP),
+                () = received(&mut hangup) => {
+                    if !self.series {
+                        break Some(libc::SIGHUP);
+                    }
+                    self.progress.next_file.store(true, Ordering::Relaxed);
+                }
                 () = at(end) => break None,
                 status = ended(&mut child) => {
                     command = Some(status);
@@ -122,12 +133,17 @@ impl<T: Send + 'static> Session<T> {
                     }
                 }
                 _ = watch.tick() => {
-                    if self.recording.is_finished() || self.progress.failed.load(Ordering::Acquire) {
+                    if self.recording.is_finished()
+                        || self.progress.failed.load(Ordering::Acquire)
+                        || self.progress.wants_to_end().is_some()
+                    {
                         break None;
                     }
+                    watchdog.look(self.progress.beats.load(Ordering::Relaxed));
                 }
             }
         };
+        service::tell(&[NotifyState::Stopping]);
         end_in_any_case(&self.name);
         if let (Some(signal), Some(child)) = (signalled, &child) {
             child.signal(signal);

@@ -281,7 +281,7 @@ pub fn file(seed: u8, chunks: u64, events: u64, finish: bool) -> Vec<u8> {
     for i in 0..chunks {
         builder.clear();
         fill(&mut builder, &mut random, (1000 + i) * 1_000_000_000, events, 1 + i % 3);
-        writer.write_block(encoder.encode(&builder).expect("a chunk")).expect("to memory");
+        writer.write_block(&mut encoder.encode(&builder).expect("a chunk")).expect("to memory");
     }
     if finish { writer.finish().expect("to memory") } else { std::mem::take(writer.get_mut()) }
 }

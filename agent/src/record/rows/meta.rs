@@ -33,6 +33,7 @@ impl Rows {
         table.push_bytes(col!(Loss, "stage"), stage);
         table.push_ref(col!(Loss, "cgroup"), cgroup);
         table.push_u64(col!(Loss, "count"), lost.count);
+        self.lost_told += lost.count;
         table.end_row();
     }
 

@@ -78,6 +78,8 @@ pub struct Rows {
     run: (u64, u64),
     /// Events written.
     pub events: u64,
+    /// Lost events that the chunk at hand tells of.
+    pub lost_told: u64,
     /// Records that could not be understood.
     pub damaged: u64,
     orders: Vec<Order>,
@@ -105,6 +107,7 @@ impl Rows {
             last_time: 0,
             run: (u64::MAX, 0),
             events: 0,
+            lost_told: 0,
             damaged: 0,
             orders: Vec::new(),
         }
@@ -118,6 +121,7 @@ impl Rows {
     /// The rows that follow go to a new chunk.
     pub fn next_chunk(&mut self) {
         self.number += 1;
+        self.lost_told = 0;
     }
 
     /// What is to be done in the kernel, since the last call.
