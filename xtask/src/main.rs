@@ -6,6 +6,7 @@ mod guest;
 mod install;
 mod limit;
 mod run;
+mod soak;
 mod stamp;
 mod syscalls;
 mod test;
@@ -71,6 +72,8 @@ enum Task {
     },
     /// Compare ktape with the tools that people use: time, CPU, memory, size, reading. Takes about fifteen minutes
     Bench(bench::Options),
+    /// Let the daemon run for long beside a busy machine, and judge whether memory, descriptors and disk use stay flat
+    Soak(soak::Options),
     /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
     Test {
         /// Leave out what takes longest: the eBPF rebuild, the docs, the licences, the slow tests
@@ -104,6 +107,7 @@ fn work() -> Result<()> {
         Task::Guest { kernels, again } => guest::guest(&kernels, again),
         Task::Vm { kernels } => vm::vm(&root, &kernels),
         Task::Bench(options) => bench::bench(&root, &options),
+        Task::Soak(options) => soak::soak(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
 }

@@ -7,7 +7,7 @@
 mod empty;
 mod machine;
 mod notes;
-mod process;
+pub mod process;
 mod reading;
 mod recorder;
 mod report;
@@ -245,7 +245,8 @@ fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recor
     Ok((recorders, slow))
 }
 
-fn build_workload(root: &Path) -> Result<PathBuf> {
+/// Builds the workload program; where it is.
+pub fn build_workload(root: &Path) -> Result<PathBuf> {
     let mut build = run::cargo(root);
     build.args(["build", "--release", "--locked", "-p", "ktape-tests", "--bin", "ktape-workload"]);
     run::run(&mut build)?;

@@ -34,6 +34,7 @@ const USAGE: &str = "ktape-workload:
   paths DIR                      calls with long and nasty paths
   sockets DIR                    calls with socket addresses
   exit STATUS                    exit with this status
+  now                            print the clock on the wall, ns
   die                            kill itself by SIGSEGV
   tcp-serve IP N M               one connection: N bytes in, M bytes out
   tcp-many N                     N connections in a new network namespace
@@ -87,6 +88,10 @@ fn main() -> ExitCode {
             Ok(status) => return ExitCode::from(status),
             Err(_) => return usage(),
         },
+        ["now"] => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            println!("{}", now.expect("a clock that is set").as_nanos());
+        }
         ["die"] => signals::die(),
         ["tcp-serve", address, bytes, answer] => match (number(bytes), number(answer)) {
             (Some(bytes), Some(answer)) => net::serve(address, bytes, answer),
