@@ -164,7 +164,7 @@ impl Chunk {
     }
 
     /// Where its block begins in its file and how many bytes the body has.
-    pub(crate) fn place(&self) -> (u64, u64) {
+    pub fn place(&self) -> (u64, u64) {
         (self.body.offset(), self.body.len())
     }
 

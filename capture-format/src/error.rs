@@ -168,6 +168,14 @@ pub struct Damage {
     pub cause: FormatError,
 }
 
+impl Damage {
+    /// Whether it is nothing but a block whose end is missing at the end of a file (or stream) of so many bytes: what a
+    /// recorder leaves that was killed, or is about to write.
+    pub fn is_cut_end(&self, bytes: u64) -> bool {
+        matches!(self.cause, FormatError::Truncated { .. }) && self.offset + self.len >= bytes
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "bytes {} to {} are unreadable: {}", self.offset, self.offset + self.len, self.cause)

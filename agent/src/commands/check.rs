@@ -1,12 +1,16 @@
 //! `ktape check`: reads every chunk and says what is damaged.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use capture_format::{Damage, Verified};
+use serde_json::{Value, json};
 
 use crate::replay::input;
-use crate::text::units::count_text;
+use crate::text::escape::{Place, escaped};
+use crate::text::units::{count_text, size_text};
 
 /// Arguments of `ktape check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,46 +18,109 @@ pub struct CheckArgs {
     /// Captures, or directories of captures
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
+    /// One JSON object for each file, a line each
+    #[arg(long)]
+    json: bool,
 }
 
-/// Checks the files; 1 if one is damaged.
+/// Checks the files; 1 if one is damaged or no capture. That one is not finished, or ends in the middle of a chunk, is no
+/// damage: so does a file that is being written.
 ///
 /// # Errors
-/// If a file cannot be read at all.
+/// If a file cannot be found.
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let mut damaged = false;
+    let mut sound = true;
     for path in input::files(&args.files)? {
-        let shown = path.display();
-        let found = match capture_format::verify(&path) {
-            Ok(found) => found,
-            Err(error) => {
-                damaged = true;
-                print_line(&format!("{shown}: {error}"));
-                continue;
+        let found = input::regular(&path).map_err(|error| error.to_string()).and_then(|()| {
+            let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+            capture_format::verify(&path).map(|found| (found, bytes)).map_err(|error| error.to_string())
+        });
+        let checked = Checked::new(&path, found);
+        sound &= checked.is_sound();
+        let text = if args.json { format!("{}\n", checked.json()) } else { checked.text() };
+        // That nobody reads it does not change what is found.
+        let _ = io::stdout().write_all(text.as_bytes());
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was found in a file.
+struct Checked {
+    path: String,
+    /// Or why it is no capture.
+    found: Result<Verified, String>,
+    /// Bytes of a last block that is not whole.
+    cut: Option<u64>,
+}
+
+impl Checked {
+    fn new(path: &Path, found: Result<(Verified, u64), String>) -> Self {
+        let path = escaped(path.as_os_str().as_encoded_bytes(), Place::Free).into_owned();
+        let mut cut = None;
+        let found = found.map(|(mut found, bytes)| {
+            if let Some(last) = found.damage.last().filter(|last| last.is_cut_end(bytes)) {
+                cut = Some(last.len);
+                found.damage.pop();
             }
+            found
+        });
+        Self { path, found, cut }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.found.as_ref().is_ok_and(|found| found.damage.is_empty())
+    }
+
+    fn text(&self) -> String {
+        let path = &self.path;
+        let word = |text: String| escaped(text.as_bytes(), Place::Free).into_owned();
+        let found = match &self.found {
+            Ok(found) => found,
+            Err(error) => return format!("{path}: NOT READABLE: {}\n", word(error.clone())),
         };
-        for damage in &found.damage {
-            print_line(&format!("{shown}: {damage}"));
-        }
-        damaged |= !found.damage.is_empty();
-        let state = match (found.damage.len(), found.unfinished) {
-            (0, 0) => "ok".to_owned(),
-            (0, n) => format!(
-                "ok, but {n} of its recordings was not finished (it is being written, or its recorder died)"
+        let mut text: String =
+            found.damage.iter().map(|damage| format!("{path}: {}\n", word(damage.to_string()))).collect();
+        let state = match found.damage.len() {
+            0 => "ok".to_owned(),
+            1 => "DAMAGED in one place".to_owned(),
+            places => format!("DAMAGED in {places} places"),
+        };
+        let end = match (found.unfinished, self.cut) {
+            (0, None) => String::new(),
+            (_, Some(bytes)) => format!(
+                "; it ends in the middle of a chunk, {} of it (it is being written, its recorder died, or it was cut)",
+                size_text(bytes)
             ),
-            (n, _) => format!("DAMAGED in {n} places"),
+            (1, None) => "; it was not finished (it is being written, or its recorder died)".to_owned(),
+            (n, None) => format!("; {n} of its recordings were not finished"),
         };
-        print_line(&format!(
-            "{shown}: {state}: {} events in {} readable chunks",
+        let lost: u64 = found.damage.iter().map(|damage| damage.len).sum();
+        let lost = if lost > 0 { format!(", {} unreadable", size_text(lost)) } else { String::new() };
+        text.push_str(&format!(
+            "{path}: {state}: {} events in {} readable chunks{lost}{end}\n",
             count_text(found.events),
             count_text(found.chunks)
         ));
+        text
     }
-    Ok(if damaged { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+
+    fn json(&self) -> Value {
+        match &self.found {
+            Ok(found) => json!({
+                "file": self.path,
+                "sound": found.damage.is_empty(),
+                "events": found.events,
+                "chunks": found.chunks,
+                "segments": found.segments,
+                "unfinished": found.unfinished,
+                "cut": self.cut,
+                "damage": found.damage.iter().map(place).collect::<Vec<_>>(),
+            }),
+            Err(error) => json!({ "file": self.path, "sound": false, "error": error }),
+        }
+    }
 }
 
-/// A line on standard output; that nobody reads it does not change what is found.
-fn print_line(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{line}");
+fn place(damage: &Damage) -> Value {
+    json!({ "offset": damage.offset, "bytes": damage.len, "cause": damage.cause.to_string() })
 }

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use crate::filter::{Context, Filter};
 use crate::replay::containers::Ambiguous;
+use crate::replay::follow::Follower;
 use crate::replay::input::{self, Capture, Input};
 use crate::replay::merge::Outcome;
 use crate::replay::stream::{self, StreamError};
@@ -56,6 +57,9 @@ pub struct ReplayArgs {
     /// Print only how many events match
     #[arg(long, conflicts_with_all = ["format", "limit", "speed", "write"])]
     count: bool,
+    /// Go on as the file grows, until its recorder ends; of a directory, the newest file and all that follow it
+    #[arg(short, long, conflicts_with_all = ["count", "write", "speed"])]
+    follow: bool,
     /// As fast as it happened (1x), or by a factor faster or slower
     #[arg(long, value_name = "1x")]
     speed: Option<String>,
@@ -71,7 +75,7 @@ pub struct ReplayArgs {
     /// Print times in this zone instead of the recording host's
     #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
     tz: Option<String>,
-    /// Exit with 3 if events were lost that could have matched
+    /// Exit with 3 if events were lost that could have matched, or something is damaged
     #[arg(long)]
     strict: bool,
 }
@@ -168,9 +172,15 @@ fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         CsvView::with_columns(columns).map_err(usage)?;
     }
     let request = Request { args, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace };
+    if args.follow && !paths.iter().any(|path| path == Path::new("-")) {
+        let [path] = &paths[..] else {
+            return Err(usage("--follow reads one file, or one directory"));
+        };
+        return request.stream(Follower::open(path)?, &path.display().to_string());
+    }
     match Input::open(&paths)? {
         Input::Files(captures) => request.files(&captures),
-        Input::Pipe => request.pipe(),
+        Input::Pipe => request.stream(io::stdin().lock(), "standard input"),
     }
 }
 
@@ -201,6 +211,7 @@ impl Request<'_> {
         let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
         let mut question = self.question(&span, calls)?;
         note_unknown_events(&question, captures);
+        note_empty_range(&question, &span);
         let mut unknown = Vec::new();
         let by_id = question.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some());
         if question.containers.is_some() || by_id {
@@ -210,9 +221,6 @@ impl Request<'_> {
                 containers.resolve(&known, &names)?;
                 unknown = containers.unknown().to_vec();
             }
-        }
-        for damage in captures.iter().flat_map(|c| c.file.damage().iter().map(move |d| (c, d))) {
-            eprintln!("ktape replay: {}: {}", damage.0.path.display(), damage.1);
         }
         let context = Context { names: &names, start: span.start };
         let mut outcome = if let Some(path) = &self.args.write {
@@ -224,17 +232,20 @@ impl Request<'_> {
             replay_files(captures, &question, &context, Some(&mut sink))?
         };
         outcome.unknown_containers = unknown;
+        for capture in captures {
+            outcome.damaged.add(&capture.path, capture.file.bytes(), capture.file.damage());
+        }
         self.finish(&outcome)
     }
 
-    fn pipe(mut self) -> Result<ExitCode> {
+    fn stream(mut self, from: impl io::Read, name: &str) -> Result<ExitCode> {
         if self.args.write.is_some() {
             return Err(usage("-w reads files: save the capture to a file first, with `capture -o FILE`"));
         }
-        let mut reader = StreamReader::new(io::stdin().lock());
+        let mut reader = StreamReader::new(from);
         let mut outcome = Outcome::default();
         let header = stream::first_header(&mut reader, &mut outcome)
-            .context("cannot read a capture from standard input")?;
+            .with_context(|| format!("cannot read a capture from {name}"))?;
         let zone = self.zone.clone();
         let zone = zone.unwrap_or_else(|| time::host_zone(&header.time_zone, header.utc_offset));
         let span = Span { start: header.created, end: None, zone };
@@ -273,8 +284,8 @@ impl Request<'_> {
         if self.args.count {
             writeln!(io::stdout(), "{}", outcome.matching)?;
         }
-        for (path, cause) in &outcome.damage {
-            eprintln!("ktape replay: {}: {cause}", path.display());
+        for line in [outcome.damaged.cut(), outcome.damaged.warning()].into_iter().flatten() {
+            eprintln!("ktape replay: {line}");
         }
         for wanted in &outcome.unknown_containers {
             eprintln!("ktape replay: no container `{wanted}` in this capture; `ktape info` lists them");
@@ -298,11 +309,8 @@ impl Request<'_> {
                 by.join(", ")
             );
         }
-        Ok(match lost.total {
-            1.. if self.args.strict => ExitCode::from(3),
-            _ if outcome.damage.is_empty() => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        let whole = lost.total == 0 && outcome.damaged.is_empty();
+        Ok(if self.args.strict && !whole { ExitCode::from(3) } else { ExitCode::SUCCESS })
     }
 }
 
@@ -315,6 +323,24 @@ fn note_unknown_events(question: &Question, captures: &[Capture]) {
         if !known {
             eprintln!("ktape replay: no event is called `{}`", escaped(name, Place::Free));
         }
+    }
+}
+
+/// A time that the captures do not have is most likely another day's, or another zone's.
+fn note_empty_range(question: &Question, span: &Span) {
+    let at = |ns: i64| time::date_time(ns, &span.zone);
+    let end = span.end.unwrap_or(i64::MAX);
+    match (question.from, question.to) {
+        (Some(from), Some(to)) if from > to => {
+            eprintln!("ktape replay: nothing lies between --from {} and --to {}", at(from), at(to));
+        }
+        (Some(from), _) if from > end => {
+            eprintln!("ktape replay: --from {} is after its end, {}", at(from), at(end));
+        }
+        (_, Some(to)) if to < span.start => {
+            eprintln!("ktape replay: --to {} is before its start, {}", at(to), at(span.start));
+        }
+        _ => {}
     }
 }
 

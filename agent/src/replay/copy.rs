@@ -73,7 +73,7 @@ pub fn copy_matching<W: Write>(
                             copy.add(&mut open)?;
                         }
                     }
-                    Err(cause) => outcome.damage.push((capture.path.clone(), cause)),
+                    Err(cause) => outcome.damaged.chunk(&capture.path, entry.len, &cause),
                 }
             }
             if let Some(copy) = copy {

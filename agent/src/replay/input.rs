@@ -1,6 +1,7 @@
 //! The captures that a command was given: files, directories of files, or standard input.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,6 +39,14 @@ pub enum InputError {
     /// A directory without captures.
     #[error("there is no file named *.ktape in {}", .0.display())]
     EmptyDirectory(PathBuf),
+    /// A device, a pipe or a socket: it has no end, or no second look.
+    #[error("{} is no file but a {what}", .path.display())]
+    NoFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// Standard input along with files.
     #[error("standard input (-) cannot be read together with files: it has no order yet")]
     PipeWithFiles,
@@ -74,6 +83,7 @@ impl Input {
         }
         let mut captures = Vec::new();
         for path in files(paths)? {
+            regular(&path)?;
             let file = CaptureFile::open(&path)
                 .map_err(|source| InputError::Format { path: path.clone(), source })?;
             let bindings =
@@ -82,6 +92,28 @@ impl Input {
         }
         Ok(Self::Files(captures))
     }
+}
+
+/// Refuses what is there but is no file: it may have no end.
+///
+/// # Errors
+/// It is not there, or no file.
+pub fn regular(path: &Path) -> Result<(), InputError> {
+    let meta =
+        std::fs::metadata(path).map_err(|source| InputError::Io { path: path.to_path_buf(), source })?;
+    let kind = meta.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_fifo() {
+        "pipe: read it with `ktape replay - <PIPE`"
+    } else if kind.is_dir() {
+        "directory"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    };
+    Err(InputError::NoFile { path: path.to_path_buf(), what })
 }
 
 /// The files that the paths stand for.

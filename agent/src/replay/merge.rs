@@ -1,7 +1,6 @@
 //! Files replayed in one order of time: events by their end, across chunks, segments and files.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use capture_format::{ChunkEntry, FormatError};
@@ -9,6 +8,7 @@ use capture_format::{ChunkEntry, FormatError};
 use crate::filter::Context;
 use crate::model::Binding;
 
+use super::damaged::Damaged;
 use super::input::Capture;
 use super::open::OpenChunk;
 use super::question::{LossTally, Question, Verdict};
@@ -26,7 +26,7 @@ pub struct Outcome {
     /// Lost events that might have.
     pub lost: LossTally,
     /// What could not be read.
-    pub damage: Vec<(PathBuf, FormatError)>,
+    pub damaged: Damaged,
     /// More chunks than can be kept overlapped, so the order may be wrong.
     pub disordered: bool,
     /// Chunks that were read.
@@ -81,7 +81,7 @@ pub fn replay_files(
                         open.push(chunk);
                     }
                 }
-                Err(cause) => outcome.damage.push((plan.capture.path.clone(), cause)),
+                Err(cause) => outcome.damaged.chunk(&plan.capture.path, plan.entry.len, &cause),
             }
         }
         let Some(sink) = sink.as_mut() else { break };

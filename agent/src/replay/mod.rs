@@ -2,6 +2,8 @@
 
 pub mod containers;
 pub mod copy;
+pub mod damaged;
+pub mod follow;
 pub mod input;
 pub mod live;
 pub mod merge;
@@ -15,6 +17,7 @@ mod tests;
 
 pub use containers::{Containers, Known};
 pub use copy::copy_matching;
+pub use damaged::Damaged;
 pub use input::{Capture, Input, InputError};
 pub use live::Live;
 pub use merge::{Outcome, replay_files};

@@ -2,7 +2,7 @@
 //! written late come late here (`evt.late` tells which).
 
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use capture_format::{FormatError, Header, MetadataIndex, StreamItem, StreamReader};
@@ -42,7 +42,7 @@ pub fn first_header<R: Read>(
     loop {
         match reader.next_item()? {
             Some(StreamItem::Header(header)) => return Ok(header),
-            Some(StreamItem::Damage(damage)) => outcome.damage.push((PathBuf::from("-"), damage.cause)),
+            Some(StreamItem::Damage(damage)) => outcome.damaged.add(Path::new("-"), u64::MAX, &[damage]),
             Some(_) => {}
             None => return Err(FormatError::NotACapture),
         }
@@ -74,6 +74,7 @@ pub fn replay_stream<R: Read>(
             }
             StreamItem::Chunk(chunk) => {
                 let first = number;
+                let (_, bytes) = chunk.place();
                 number += chunk.event_rows();
                 if learn(&chunk, &binding, &mut known) {
                     resolve(&mut question, &known, &names)?;
@@ -98,10 +99,10 @@ pub fn replay_stream<R: Read>(
                         }
                         sink.flush()?;
                     }
-                    Err(cause) => outcome.damage.push((PathBuf::from("-"), cause)),
+                    Err(cause) => outcome.damaged.chunk(Path::new("-"), bytes, &cause),
                 }
             }
-            StreamItem::Damage(damage) => outcome.damage.push((PathBuf::from("-"), damage.cause)),
+            StreamItem::Damage(damage) => outcome.damaged.add(Path::new("-"), u64::MAX, &[damage]),
             _ => {}
         }
     }

@@ -76,7 +76,7 @@ fn files_of_two_hosts_come_in_one_order() {
     assert_eq!(times, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]);
     assert_eq!(events.iter().filter(|e| e.0 == "host2").count(), 5);
     assert_eq!(outcome.matching, 12);
-    assert!(!outcome.disordered && outcome.damage.is_empty());
+    assert!(!outcome.disordered && outcome.damaged.is_empty());
 }
 
 #[test]

@@ -94,7 +94,7 @@ impl Series {
                 found.push((old.created, old.capture_uuid, path, meta));
             }
         }
-        found.sort_by_key(|(created, ..)| *created);
+        found.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         if let Some((_, uuid, ..)) = found.last() {
             header.capture_uuid = *uuid;
         }
