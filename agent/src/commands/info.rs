@@ -13,6 +13,7 @@ use serde_json::{Map, json};
 use crate::filter::{Context, prune};
 use crate::model::{ChunkView, metadata};
 use crate::replay::input::{self, Capture, Input};
+use crate::replay::listing::Opened;
 use crate::replay::{LossTally, Question};
 use crate::text::escape::{Place, escaped};
 use crate::text::time;
@@ -55,10 +56,12 @@ struct Facts {
 /// # Errors
 /// If one cannot be read.
 pub fn run(args: &InfoArgs) -> Result<ExitCode> {
-    let Input::Files(captures) = Input::open(&args.files)? else {
+    let Input::Files(listing) = Input::open(&args.files)? else {
         anyhow::bail!("info reads files: save the capture to a file first, with `capture -o FILE`");
     };
-    let facts = gather(&captures);
+    let Opened { captures, unreadable } = listing.open(None, None)?;
+    let mut facts = gather(&captures);
+    facts.damage.extend(unreadable.iter().map(ToString::to_string));
     let text = if args.json {
         let mut line = to_json(&captures, &facts).to_string();
         line.push('\n');

@@ -15,6 +15,7 @@ use crate::filter::{Context, Filter};
 use crate::replay::containers::Ambiguous;
 use crate::replay::follow::Follower;
 use crate::replay::input::{self, Capture, Input};
+use crate::replay::listing::{Listing, Opened};
 use crate::replay::merge::Outcome;
 use crate::replay::stream::{self, StreamError};
 use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_matching, replay_files};
@@ -179,7 +180,7 @@ fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         return request.stream(Follower::open(path)?, &path.display().to_string());
     }
     match Input::open(&paths)? {
-        Input::Files(captures) => request.files(&captures),
+        Input::Files(listing) => request.files(listing),
         Input::Pipe => request.stream(io::stdin().lock(), "standard input"),
     }
 }
@@ -205,8 +206,20 @@ impl Request<'_> {
         })
     }
 
-    fn files(mut self, captures: &[Capture]) -> Result<ExitCode> {
-        let span = input::span(captures, self.zone.clone());
+    fn files(mut self, mut listing: Listing) -> Result<ExitCode> {
+        let span = (listing.is_many() && (self.from.is_some() || self.to.is_some()))
+            .then(|| listing.span(self.zone.clone()))
+            .transpose()?;
+        let at = |t: &Option<TimeSpec>| match (t, &span) {
+            (Some(t), Some(span)) => t.resolve(span).map(Some).map_err(usage),
+            _ => Ok(None),
+        };
+        let Opened { captures, unreadable } = listing.open(at(&self.from)?, at(&self.to)?)?;
+        let captures = &captures[..];
+        let span = span.unwrap_or_else(|| input::span(captures, self.zone.clone()));
+        for error in &unreadable {
+            eprintln!("ktape replay: {error}; it is left out");
+        }
         let names = input::names(captures);
         let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
         let mut question = self.question(&span, calls)?;

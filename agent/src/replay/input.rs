@@ -13,6 +13,7 @@ use crate::model::{Binding, Names};
 use crate::text::time::{self, Span};
 
 use super::containers::Known;
+use super::listing::Listing;
 
 /// Why an input cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -66,14 +67,14 @@ pub struct Capture {
 /// What a command reads.
 #[derive(Debug)]
 pub enum Input {
-    /// Files, each opened.
-    Files(Vec<Capture>),
+    /// Files.
+    Files(Listing),
     /// Standard input.
     Pipe,
 }
 
 impl Input {
-    /// Opens what the paths name; a directory stands for the files in it that are named `*.ktape`.
+    /// Finds what the paths name; a directory stands for the files in it that are named `*.ktape`.
     ///
     /// # Errors
     /// If one of them cannot be read.
@@ -81,16 +82,7 @@ impl Input {
         if paths.iter().any(|p| p == Path::new("-")) {
             return if paths.len() == 1 { Ok(Self::Pipe) } else { Err(InputError::PipeWithFiles) };
         }
-        let mut captures = Vec::new();
-        for path in files(paths)? {
-            regular(&path)?;
-            let file = CaptureFile::open(&path)
-                .map_err(|source| InputError::Format { path: path.clone(), source })?;
-            let bindings =
-                file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
-            captures.push(Capture { path, file, bindings });
-        }
-        Ok(Self::Files(captures))
+        Ok(Self::Files(Listing::of(paths)?))
     }
 }
 

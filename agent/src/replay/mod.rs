@@ -5,6 +5,7 @@ pub mod copy;
 pub mod damaged;
 pub mod follow;
 pub mod input;
+pub mod listing;
 pub mod live;
 pub mod merge;
 pub mod open;

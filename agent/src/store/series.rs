@@ -13,6 +13,7 @@ use capture_format::{Header, StreamItem, StreamReader};
 use jiff::Timestamp;
 
 use crate::session::output::Output;
+use crate::store::file::Segment;
 
 /// The option of a header that says which series it belongs to.
 const OPTION: &str = "series";
@@ -112,20 +113,36 @@ impl Series {
         Ok(())
     }
 
-    /// The next file, empty.
+    /// Begins the next file. It gets its name when its header is written, with `sync` on the disk: after a power cut no
+    /// file is there that is none.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn next(&self) -> Result<Output> {
-        let mut now = Timestamp::now();
-        loop {
-            let path = self.dir.join(format!("{}-{}.ktape", self.name, now.strftime("%Y%m%dT%H%M%S.%3fZ")));
-            match Output::open(Some(&path), false) {
-                // Two in one millisecond, or a clock that was set back.
-                Err(_) if path.exists() => now += Duration::from_millis(1),
-                opened => return opened,
-            }
+    /// It cannot be made or written.
+    pub fn begin(&self, header: &Header, sync: bool) -> Result<Segment> {
+        let new = self.dir.join(format!(".{}.new", self.name));
+        // Of a recorder that was killed.
+        if let Err(error) = fs::remove_file(&new)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(|| format!("cannot remove {}", new.display()));
         }
+        let mut segment = Segment::begin(Output::open(Some(&new), false)?, header)
+            .with_context(|| format!("cannot write {}", new.display()))?;
+        if let Some(file) = segment.file.as_ref().filter(|_| sync) {
+            file.sync_data().with_context(|| format!("cannot bring {} to the disk", new.display()))?;
+        }
+        let mut now = Timestamp::now();
+        let path = loop {
+            let path = self.dir.join(format!("{}-{}.ktape", self.name, now.strftime("%Y%m%dT%H%M%S.%3fZ")));
+            // Two in one millisecond, or a clock that was set back.
+            if !path.exists() {
+                break path;
+            }
+            now += Duration::from_millis(1);
+        };
+        fs::rename(&new, &path).with_context(|| format!("cannot create {}", path.display()))?;
+        segment.path = Some(path);
+        Ok(segment)
     }
 
     /// A file has ended.
@@ -228,14 +245,13 @@ fn first_header(path: &Path) -> Option<Arc<Header>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::file::Segment;
 
     fn header(uuid: u8) -> Header {
         Header { capture_uuid: [uuid; 16], host_id: "h".to_owned(), ..Header::default() }
     }
 
     fn write(series: &mut Series, header: &Header) -> PathBuf {
-        let mut segment = Segment::begin(series.next().unwrap(), header).unwrap();
+        let mut segment = series.begin(header, true).unwrap();
         segment.end().unwrap();
         let path = segment.path.clone().unwrap();
         series.add(path.clone(), segment.bytes());

@@ -56,16 +56,15 @@ impl Store {
         (hierarchy, level): (Hierarchy, i32),
         progress: &Arc<Progress>,
     ) -> anyhow::Result<Self> {
-        let (mut series, first) = match place {
-            Place::One(output) => (None, *output),
+        let (series, segment) = match place {
+            Place::One(output) => (None, Segment::begin(*output, &header)?),
             Place::Series(mut series) => {
                 series.trim(limits.keep_files, limits.keep_age);
                 while short_of_room(series.handle(), &limits, 0).is_some() && series.delete_oldest() {}
-                let first = series.next()?;
+                let first = series.begin(&header, limits.sync)?;
                 (Some(*series), first)
             }
         };
-        let segment = Segment::begin(first, &header)?;
         if let Some(file) = &segment.file
             && let Some(short) = short_of_room(file, &limits, 0)
         {
@@ -78,9 +77,6 @@ impl Store {
         let dir = segment.path.as_deref().and_then(|path| path.parent());
         let dir = dir.map(|dir| if dir.as_os_str().is_empty() { std::path::Path::new(".") } else { dir });
         let reserve = dir.and_then(Reserve::make);
-        if let Some(series) = &mut series {
-            series.trim(limits.keep_files, limits.keep_age);
-        }
         let unwritten = Unwritten::new(header.schema.clone(), hierarchy, level);
         let progress = progress.clone();
         progress.files.store(1, Ordering::Relaxed);
@@ -123,10 +119,16 @@ impl Store {
             syncer.dirty(file);
         }
         series.trim(self.limits.keep_files, self.limits.keep_age);
-        let next = series.next().map_err(|error| {
-            FormatError::io("begin the next file")(std::io::Error::other(format!("{error:#}")))
-        })?;
-        self.segment = Segment::begin(next, &renewed(&self.header))?;
+        self.segment = loop {
+            match series.begin(&renewed(&self.header), self.limits.sync) {
+                Ok(segment) => break segment,
+                Err(error) if was_full(&error) && series.delete_oldest() => {}
+                Err(error) => {
+                    let error = std::io::Error::other(format!("{error:#}"));
+                    return Err(FormatError::io("begin the next file")(error));
+                }
+            }
+        };
         self.progress.files.fetch_add(1, Ordering::Relaxed);
         self.progress.deleted.store(series.deleted(), Ordering::Relaxed);
         self.dirty(true);
@@ -266,6 +268,14 @@ impl Destination for Store {
             None => Ok(()),
         }
     }
+}
+
+/// Whether there was no room.
+fn was_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<FormatError>().is_some_and(is_full)
+            || cause.downcast_ref::<std::io::Error>().is_some_and(space::is_full)
+    })
 }
 
 /// Says so if less than what has to stay free would be left after so many bytes more.

@@ -5,7 +5,8 @@ fn captures() -> (tempfile::TempDir, Vec<Capture>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.ktape");
     std::fs::write(&path, file(&header(1), vec![sample(&header(1))], &[])).unwrap();
-    let Input::Files(captures) = Input::open(&[path]).unwrap() else { panic!("a file") };
+    let Input::Files(listing) = Input::open(&[path]).unwrap() else { panic!("a file") };
+    let captures = listing.open(None, None).unwrap().captures;
     (dir, captures)
 }
 
