@@ -83,7 +83,9 @@ fn gather(captures: &[Capture]) -> Facts {
     for capture in captures {
         facts.bytes += capture.file.bytes();
         let damage = |text: String| format!("{}: {text}", capture.path.display());
-        facts.damage.extend(capture.file.damage().iter().map(|d| damage(d.to_string())));
+        let bytes = capture.file.bytes();
+        let real = capture.file.damage().iter().filter(|d| !d.is_cut_end(bytes));
+        facts.damage.extend(real.map(|d| damage(d.to_string())));
         for segment in capture.file.segments() {
             facts.unfinished += u64::from(!segment.complete);
         }

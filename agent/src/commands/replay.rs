@@ -20,6 +20,7 @@ use crate::replay::merge::Outcome;
 use crate::replay::stream::{self, StreamError};
 use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_matching, replay_files};
 use crate::session::output;
+use crate::session::say::say;
 use crate::text::escape::{Place, escaped};
 use crate::text::time::{self, Span, TimeSpec};
 use crate::text::units::count_text;
@@ -100,7 +101,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
         Ok(code) => Ok(code),
         Err(error) if output::is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is::<Usage>() || error.is::<Ambiguous>() => {
-            eprintln!("ktape replay: {error}");
+            say(format_args!("ktape replay: {error}"));
             Ok(ExitCode::from(2))
         }
         Err(error) => Err(error),
@@ -218,7 +219,7 @@ impl Request<'_> {
         let captures = &captures[..];
         let span = span.unwrap_or_else(|| input::span(captures, self.zone.clone()));
         for error in &unreadable {
-            eprintln!("ktape replay: {error}; it is left out");
+            say(format_args!("ktape replay: {error}; it is left out"));
         }
         let names = input::names(captures);
         let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
@@ -298,13 +299,15 @@ impl Request<'_> {
             writeln!(io::stdout(), "{}", outcome.matching)?;
         }
         for line in [outcome.damaged.cut(), outcome.damaged.warning()].into_iter().flatten() {
-            eprintln!("ktape replay: {line}");
+            say(format_args!("ktape replay: {line}"));
         }
         for wanted in &outcome.unknown_containers {
-            eprintln!("ktape replay: no container `{wanted}` in this capture; `ktape info` lists them");
+            say(format_args!(
+                "ktape replay: no container `{wanted}` in this capture; `ktape info` lists them"
+            ));
         }
         if outcome.disordered {
-            eprintln!("ktape replay: too many chunks overlap in time; some events are out of order");
+            say(format_args!("ktape replay: too many chunks overlap in time; some events are out of order"));
         }
         let lost = &outcome.lost;
         if lost.total > 0 {
@@ -316,11 +319,11 @@ impl Request<'_> {
                     format!("{} {} ({})", count_text(*n), word(kind), word(stage))
                 })
                 .collect();
-            eprintln!(
+            say(format_args!(
                 "ktape replay: {} events that could match were lost: {}",
                 count_text(lost.total),
                 by.join(", ")
-            );
+            ));
         }
         let whole = lost.total == 0 && outcome.damaged.is_empty();
         Ok(if self.args.strict && !whole { ExitCode::from(3) } else { ExitCode::SUCCESS })
@@ -334,7 +337,7 @@ fn note_unknown_events(question: &Question, captures: &[Capture]) {
         let text = String::from_utf8_lossy(name);
         let known = bindings().any(|b| b.calls.has(&text) || b.events.iter().any(|t| t.name == text));
         if !known {
-            eprintln!("ktape replay: no event is called `{}`", escaped(name, Place::Free));
+            say(format_args!("ktape replay: no event is called `{}`", escaped(name, Place::Free)));
         }
     }
 }
@@ -345,13 +348,13 @@ fn note_empty_range(question: &Question, span: &Span) {
     let end = span.end.unwrap_or(i64::MAX);
     match (question.from, question.to) {
         (Some(from), Some(to)) if from > to => {
-            eprintln!("ktape replay: nothing lies between --from {} and --to {}", at(from), at(to));
+            say(format_args!("ktape replay: nothing lies between --from {} and --to {}", at(from), at(to)));
         }
         (Some(from), _) if from > end => {
-            eprintln!("ktape replay: --from {} is after its end, {}", at(from), at(end));
+            say(format_args!("ktape replay: --from {} is after its end, {}", at(from), at(end)));
         }
         (_, Some(to)) if to < span.start => {
-            eprintln!("ktape replay: --to {} is before its start, {}", at(to), at(span.start));
+            say(format_args!("ktape replay: --to {} is before its start, {}", at(to), at(span.start)));
         }
         _ => {}
     }

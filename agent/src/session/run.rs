@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::child::{self, Running};
-use super::say::{ProgressLine, say};
+use super::say::{ProgressLine, clear_progress, say};
 use super::service::{self, Watchdog};
 use crate::record::{Outcome, Progress, Recording, Stages};
 use crate::text::units;
@@ -154,7 +154,7 @@ impl<T: Send + 'static> Session<T> {
         }
         self.recording.stop();
         if shown.is_some() {
-            say(format_args!("\r\x1b[K"));
+            clear_progress();
         }
         if let Some(status) = &command {
             say(format_args!("the command {}", child::describe(status)));

@@ -4,10 +4,17 @@ use std::fmt::Display;
 use std::io::Write;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Writes a line.
+use crate::text::escape::defused;
+
+/// Writes a line. What others have named, such as files, cannot move the cursor by it.
 pub fn say(line: impl Display) {
     // Nobody is there to be told that nobody listens.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", defused(&line.to_string()));
+}
+
+/// Clears the line that shows progress.
+pub fn clear_progress() {
+    let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
 }
 
 /// The line that shows progress, written over and over by a thread of its own: a terminal that is

@@ -128,6 +128,22 @@ fn hidden(c: char) -> bool {
         | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
+/// A message of several parts, of which some were escaped and others, such as the errors of libraries, may hold what others
+/// have named: whatever is no plain character is shown as `\xNN`, and what is escaped stays as it is. Lines stay lines.
+pub fn defused(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c == '\n' || !(c.is_control() || hidden(c));
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        let mut buffer = [0; 4];
+        let bytes = c.encode_utf8(&mut buffer).as_bytes();
+        if is_plain(c) { out.extend_from_slice(bytes) } else { escape(bytes, Place::Free, &mut out) }
+    }
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned())
+}
+
 /// The bytes that [`escape`] made this text from; `None` if the text has a backslash that the rule
 /// does not know.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {

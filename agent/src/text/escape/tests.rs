@@ -53,3 +53,9 @@ fn unknown_escapes_are_refused() {
     assert_eq!(unescape("end\\"), None);
     assert_eq!(unescape(r"\x日"), None);
 }
+
+#[test]
+fn a_message_keeps_its_lines_and_what_is_escaped() {
+    assert_eq!(defused("plain\nand \\e[2J"), "plain\nand \\e[2J");
+    assert_eq!(defused("a\x1b[2J\tb\u{202e}c\u{9b}d"), "a\\e[2J\\tb\\xe2\\x80\\xaec\\xc2\\x9bd");
+}
