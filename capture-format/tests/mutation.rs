@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use support::blocks::repacked;
 use support::{Random, blocks, fix_checksums, readable, streamed};
 
 /// What tells the process that it is the one that may use little.
@@ -161,7 +162,7 @@ fn mutate(whole: &[u8], other: &[u8], random: &mut Random) -> Mutant {
         }
         _ => {
             let bomb = random.below(8) == 0;
-            let block = repacked(&bytes[at..at + len], is_chunk, bomb, random);
+            let block = repacked(&bytes[at..at + len], |raw| change(raw, bomb, random));
             let same = block.len() == len;
             bytes.splice(at..at + len, block);
             // What is behind has moved, and no index knows.
@@ -178,77 +179,24 @@ fn padded(bytes: &[u8]) -> Vec<u8> {
     padded
 }
 
-/// The block with what is in its first frame changed: as docs/format.md says, of a chunk two varints and the frame, of others a
-/// u32 and the frame.
-fn repacked(block: &[u8], is_chunk: bool, bomb: bool, random: &mut Random) -> Vec<u8> {
-    let summary_len = u32::from_le_bytes(block[16..20].try_into().expect("four bytes")) as usize;
-    let (head, body) = block.split_at(40 + summary_len);
-    let (frame, rest): (&[u8], &[u8]) = if is_chunk {
-        let mut at = 0;
-        let Some((_, packed)) = varint(body, &mut at).zip(varint(body, &mut at)) else {
-            return block.to_vec();
-        };
-        let packed = packed as usize;
-        if at + packed > body.len() {
-            return block.to_vec();
-        }
-        (&body[at..at + packed], &body[at + packed..])
-    } else if body.len() > 4 {
-        (&body[4..], &[])
-    } else {
-        return block.to_vec();
-    };
-    let Ok(mut raw) = zstd::bulk::decompress(frame, 32 << 20) else { return block.to_vec() };
+/// Changes what is in a frame, or makes a bomb of it.
+fn change(raw: &mut Vec<u8>, bomb: bool, random: &mut Random) {
     if bomb {
-        raw = vec![random.below(3) as u8; 1 << (10 + random.below(16))];
-    } else if !raw.is_empty() {
-        for _ in 0..1 + random.below(6) {
-            let place = random.below(raw.len() as u64) as usize;
-            match random.below(3) {
-                0 => raw[place] = random.next() as u8,
-                1 => raw[place] ^= 1 << random.below(8),
-                _ => raw[place] = [0, 1, 0x7f, 0x80, 0xff][random.below(5) as usize],
-            }
-        }
-        if random.below(8) == 0 {
-            raw.truncate(random.below(raw.len() as u64) as usize);
-        }
+        *raw = vec![random.below(3) as u8; 1 << (10 + random.below(16))];
+        return;
     }
-    let packed = zstd::bulk::compress(&raw, 1).expect("it can be compressed");
-    let mut body = Vec::new();
-    if is_chunk {
-        put(&mut body, raw.len() as u64);
-        put(&mut body, packed.len() as u64);
-    } else {
-        body.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+    if raw.is_empty() {
+        return;
     }
-    body.extend_from_slice(&packed);
-    body.extend_from_slice(rest);
-    let mut block = head.to_vec();
-    block[20..28].copy_from_slice(&(body.len() as u64).to_le_bytes());
-    block.extend_from_slice(&body);
-    let len = block.len();
-    fix_checksums(&mut block, 0, len);
-    block
-}
-
-fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
+    for _ in 0..1 + random.below(6) {
+        let place = random.below(raw.len() as u64) as usize;
+        match random.below(3) {
+            0 => raw[place] = random.next() as u8,
+            1 => raw[place] ^= 1 << random.below(8),
+            _ => raw[place] = [0, 1, 0x7f, 0x80, 0xff][random.below(5) as usize],
         }
     }
-    None
-}
-
-fn put(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+    if random.below(8) == 0 {
+        raw.truncate(random.below(raw.len() as u64) as usize);
     }
-    out.push(value as u8);
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod ebpf;
+mod fuzz;
 mod guest;
 mod install;
 mod limit;
@@ -72,6 +73,8 @@ enum Task {
     },
     /// Compare ktape with the tools that people use: time, CPU, memory, size, reading. Takes about fifteen minutes
     Bench(bench::Options),
+    /// Build the fuzz targets for files and expressions, and run each for a while
+    Fuzz(fuzz::Options),
     /// Let the daemon run for long beside a busy machine, and judge whether memory, descriptors and disk use stay flat
     Soak(soak::Options),
     /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
@@ -107,6 +110,7 @@ fn work() -> Result<()> {
         Task::Guest { kernels, again } => guest::guest(&kernels, again),
         Task::Vm { kernels } => vm::vm(&root, &kernels),
         Task::Bench(options) => bench::bench(&root, &options),
+        Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Soak(options) => soak::soak(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }

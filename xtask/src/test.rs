@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{ebpf, guest, install, limit, run, stamp, vm};
+use crate::{ebpf, fuzz, guest, install, limit, run, stamp, vm};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// For everything: a run that is not over by then is worth nothing to who waits for it.
@@ -15,6 +15,10 @@ const TOTAL: Duration = Duration::from_secs(57 * 60);
 const BUILD: Duration = Duration::from_secs(15 * 60);
 /// For all tests together.
 const TESTS: Duration = Duration::from_secs(35 * 60);
+/// For the fuzz targets: their build, and the time that each runs.
+const FUZZ: Duration = Duration::from_secs(8 * 60);
+/// How long each fuzz target runs, seconds.
+const FUZZ_SECONDS: u64 = 20;
 /// For other kernels, all together: four guests, two at a time.
 const KERNELS: Duration = Duration::from_secs(10 * 60);
 
@@ -61,6 +65,7 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
         run::run(run::cargo(root).args(["build", "--release", "--locked"]))
     })?;
     let passed = steps.step("tests", TESTS, || run::run(&mut tests(root, quick, runner)));
+    let fuzzed = if quick { Ok(()) } else { steps.step("fuzz", FUZZ, || fuzz::quick(root, FUZZ_SECONDS)) };
     // Last: it leaves the signals to whoever ends the emulators.
     let kernels = if has_guests && root_user && !quick {
         steps.step("other kernels", KERNELS, || vm::vm(root, guest::Kernel::ALL))
@@ -68,7 +73,7 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
         Ok(())
     };
     steps.print();
-    passed.and(kernels)
+    passed.and(fuzzed).and(kernels)
 }
 
 /// The test runner. The tests drive the release binary: it is what users run, and what the figures are about.
@@ -147,7 +152,7 @@ impl Steps {
             limit::within(name, length, work)
         };
         self.done.push((name, start.elapsed(), result.is_ok()));
-        if result.is_err() && !["tests", "other kernels"].contains(&name) {
+        if result.is_err() && !["tests", "fuzz", "other kernels"].contains(&name) {
             self.print();
         }
         result

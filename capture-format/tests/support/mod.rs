@@ -1,9 +1,12 @@
 //! A schema and events such as a recorder of syscalls makes, from a seed.
 
-#![allow(dead_code, missing_docs, reason = "each test uses a part of it")]
+#![allow(dead_code, missing_docs, unused_imports, reason = "each test uses a part of it")]
+
+pub mod blocks;
 
 use std::sync::Arc;
 
+pub use blocks::{blocks, fix_checksums};
 use capture_format::{
     CaptureFile, Chunk, ChunkBuilder, ChunkEntry, ColumnSchema, ColumnType, ColumnView, EncodeOptions,
     Encoder, FormatError, Header, Schema, SegmentWriter, StrId, StreamItem, StreamReader, TableId, TableRole,
@@ -341,32 +344,4 @@ pub fn streamed(bytes: &[u8]) -> Vec<u64> {
         }
     }
     digests
-}
-
-/// Where blocks begin, with their kind and length; as docs/format.md says.
-pub fn blocks(bytes: &[u8]) -> Vec<(usize, u16, usize)> {
-    let mut blocks = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        let number = |from: usize, len: usize| {
-            bytes[at + from..at + from + len].iter().rev().fold(0usize, |n, &b| n << 8 | b as usize)
-        };
-        let len = 40 + number(16, 4) + number(20, 8);
-        blocks.push((at, number(10, 2) as u16, len));
-        at += len;
-    }
-    blocks
-}
-
-/// Makes the checksums of the block at `at` right again.
-pub fn fix_checksums(bytes: &mut [u8], at: usize, len: usize) {
-    let summary_len =
-        u32::from_le_bytes([bytes[at + 16], bytes[at + 17], bytes[at + 18], bytes[at + 19]]) as usize;
-    let body = at + 40 + summary_len;
-    let crc = crc32fast::hash(&bytes[at + 40..body]).to_le_bytes();
-    bytes[at + 28..at + 32].copy_from_slice(&crc);
-    let crc = crc32fast::hash(&bytes[body..at + len]).to_le_bytes();
-    bytes[at + 32..at + 36].copy_from_slice(&crc);
-    let crc = crc32fast::hash(&bytes[at..at + 36]).to_le_bytes();
-    bytes[at + 36..at + 40].copy_from_slice(&crc);
 }

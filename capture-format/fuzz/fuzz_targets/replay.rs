@@ -1,0 +1,49 @@
+//! A file through the reading half of ktape: bound to the schema, filtered, printed in every form, and copied. What is printed
+//! moves no cursor, and a copy of whatever can be read is sound.
+
+#![no_main]
+
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use capture_format::CaptureFile;
+use jiff::tz::TimeZone;
+use ktape::filter::{Context, Filter};
+use ktape::model::{Binding, Names};
+use ktape::replay::{Capture, PrintSink, Question, copy_matching, replay_files};
+use ktape::view::Format;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    ktape_fuzz::mutate_capture(data, size, max_size, seed)
+});
+
+static FILTER: LazyLock<Filter> = LazyLock::new(|| {
+    Filter::parse("evt.type != close and not proc.name = zz and (evt.latency >= 0 or evt.dir != x)")
+        .unwrap_or_else(|_| Filter::parse("evt.type != close").expect("an expression"))
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(file) = CaptureFile::from_reader(Cursor::new(data.to_vec())) else { return };
+    let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
+    let captures = [Capture { path: PathBuf::from("fuzzed"), file, bindings }];
+    let names = Names::default();
+    let context = Context { names: &names, start: 0 };
+    let question = Question { filter: Some(FILTER.clone()), ..Question::default() };
+    for format in [Format::Text, Format::Json, Format::Csv] {
+        let mut out = Vec::new();
+        let mut sink = PrintSink::new(format.view(TimeZone::UTC), &mut out, Some(2000), None);
+        replay_files(&captures, &question, &context, Some(&mut sink)).expect("memory takes all");
+        let text = std::str::from_utf8(&out).expect("text");
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
+    }
+    let mut copy = Vec::new();
+    if copy_matching(&captures, &Question::default(), &context, &mut copy).is_ok() && !copy.is_empty() {
+        let copy = CaptureFile::from_reader(Cursor::new(copy)).expect("a copy is a capture");
+        assert!(copy.damage().is_empty());
+        for entry in copy.chunks() {
+            copy.read_chunk(entry).and_then(|chunk| chunk.verify()).expect("a copy is sound");
+        }
+    }
+});
