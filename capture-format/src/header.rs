@@ -1,6 +1,6 @@
 //! What a segment says about itself before its first chunk.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::{
     codec::{self, Decode, Encode},
@@ -50,9 +50,9 @@ pub struct Header {
     pub secrets_masked: bool,
     /// What the capture was asked to record.
     pub options: Vec<(String, String)>,
-    /// Names of values.
-    pub vocabularies: Vec<Vocabulary>,
-    /// The tables.
+    /// Names of values; shared by headers that were read one after the other and have the same.
+    pub vocabularies: Arc<Vec<Vocabulary>>,
+    /// The tables; shared likewise.
     pub schema: Arc<Schema>,
 }
 
@@ -89,7 +89,7 @@ impl Header {
             labels: self.labels.clone(),
             secrets_masked: self.secrets_masked,
             options: self.options.clone(),
-            vocabularies: self.vocabularies.clone(),
+            vocabularies: self.vocabularies.to_vec(),
             tables: self.schema.tables().to_vec(),
         };
         codec::encode("header", &wire)
@@ -97,6 +97,7 @@ impl Header {
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = codec::decode(offset, "header", bytes)?;
+        let (schema, vocabularies) = shared(Schema::new(wire.tables)?, wire.vocabularies);
         Ok(Self {
             capture_uuid: wire.capture_uuid,
             host: wire.host,
@@ -113,10 +114,26 @@ impl Header {
             labels: wire.labels,
             secrets_masked: wire.secrets_masked,
             options: wire.options,
-            vocabularies: wire.vocabularies,
-            schema: Arc::new(Schema::new(wire.tables)?),
+            vocabularies,
+            schema,
         })
     }
+}
+
+/// The last ones that were read, if somebody still has them.
+static LAST: Mutex<(Weak<Schema>, Weak<Vec<Vocabulary>>)> = Mutex::new((Weak::new(), Weak::new()));
+
+/// What all files of a series have in common takes memory once.
+fn shared(schema: Schema, vocabularies: Vec<Vocabulary>) -> (Arc<Schema>, Arc<Vec<Vocabulary>>) {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let schema = same(&last.0, schema);
+    let vocabularies = same(&last.1, vocabularies);
+    *last = (Arc::downgrade(&schema), Arc::downgrade(&vocabularies));
+    (schema, vocabularies)
+}
+
+fn same<T: PartialEq>(last: &Weak<T>, value: T) -> Arc<T> {
+    last.upgrade().filter(|last| **last == value).unwrap_or_else(|| Arc::new(value))
 }
 
 /// The header as it is stored. Fields are only ever appended.

@@ -103,7 +103,7 @@ fn nothing_that_was_named_reaches_a_terminal() {
         options: vec![(evil(), evil())],
         ..Header::clone(own)
     };
-    for vocabulary in &mut header.vocabularies {
+    for vocabulary in Arc::make_mut(&mut header.vocabularies) {
         vocabulary.entries.iter_mut().for_each(|(_, name)| *name = format!("{EVIL}({EVIL}, {EVIL})"));
     }
     let mut forged = vec![header.clone()];

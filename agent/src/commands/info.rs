@@ -92,7 +92,7 @@ fn gather(captures: &[Capture]) -> Facts {
         for entry in capture.file.chunks() {
             facts.chunks += 1;
             let binding = &capture.bindings[entry.segment];
-            for table in &binding.events {
+            for table in binding.events.iter() {
                 let rows = u64::from(entry.summary.rows(table.id));
                 if rows == 0 {
                     continue;

@@ -1,10 +1,11 @@
 //! What this version makes of the schema that a file carries. Kinds are known by number, columns by
 //! name and type; what is not known keeps its name and is shown with it.
 
-use std::sync::Arc;
+use std::ptr;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use agent_ebpf::kinds::{COMMON, Kind, Ty};
-use capture_format::{ColumnType, Header, TableId, TableRole, TableSchema};
+use capture_format::{ColumnType, Header, Schema, TableId, TableRole, TableSchema, Vocabulary};
 
 use super::calls::Calls;
 use super::dictionaries::{CGROUP, DICTIONARIES, DictTy, PROCESS, TASK};
@@ -94,19 +95,62 @@ pub(super) struct DictTable {
 pub struct Binding {
     /// The header.
     pub header: Arc<Header>,
-    /// The event tables, in the file's order.
-    pub events: Vec<EventTable>,
+    /// The event tables, in the file's order; shared, as all of it, by headers that share schema and vocabularies.
+    pub events: Arc<Vec<EventTable>>,
     /// Names and arguments of the syscalls.
-    pub calls: Calls,
-    dictionaries: Vec<DictTable>,
+    pub calls: Arc<Calls>,
+    dictionaries: Arc<Vec<DictTable>>,
+}
+
+/// What was understood last, if somebody still needs it, and of what.
+#[derive(Default)]
+struct Last {
+    schema: Weak<Schema>,
+    vocabularies: Weak<Vec<Vocabulary>>,
+    events: Weak<Vec<EventTable>>,
+    calls: Weak<Calls>,
+    dictionaries: Weak<Vec<DictTable>>,
+}
+
+static LAST: LazyLock<Mutex<Last>> = LazyLock::new(Mutex::default);
+
+impl Last {
+    fn of(&self, header: &Arc<Header>) -> Option<Binding> {
+        let is_same = ptr::eq(self.schema.as_ptr(), Arc::as_ptr(&header.schema))
+            && ptr::eq(self.vocabularies.as_ptr(), Arc::as_ptr(&header.vocabularies));
+        is_same.then_some(())?;
+        Some(Binding {
+            header: header.clone(),
+            events: self.events.upgrade()?,
+            calls: self.calls.upgrade()?,
+            dictionaries: self.dictionaries.upgrade()?,
+        })
+    }
 }
 
 impl Binding {
     /// Understands a header.
     pub fn new(header: Arc<Header>) -> Self {
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = last.of(&header) {
+            return same;
+        }
+        let new = Self::understand(header);
+        *last = Last {
+            schema: Arc::downgrade(&new.header.schema),
+            vocabularies: Arc::downgrade(&new.header.vocabularies),
+            events: Arc::downgrade(&new.events),
+            calls: Arc::downgrade(&new.calls),
+            dictionaries: Arc::downgrade(&new.dictionaries),
+        };
+        new
+    }
+
+    fn understand(header: Arc<Header>) -> Self {
         let tables = header.schema.tables();
-        let events = tables.iter().filter(|t| t.role == TableRole::Event).map(EventTable::new).collect();
-        let dictionaries = DICTIONARIES
+        let events: Vec<EventTable> =
+            tables.iter().filter(|t| t.role == TableRole::Event).map(EventTable::new).collect();
+        let dictionaries: Vec<DictTable> = DICTIONARIES
             .iter()
             .map(|dictionary| DictTable {
                 id: dictionary.id,
@@ -127,7 +171,12 @@ impl Binding {
             })
             .collect();
         let calls = Calls::new(&header);
-        Self { events, calls, dictionaries, header }
+        Self {
+            events: Arc::new(events),
+            calls: Arc::new(calls),
+            dictionaries: Arc::new(dictionaries),
+            header,
+        }
     }
 
     /// The table of a kind.

@@ -36,7 +36,10 @@ pub fn header(uuid: u8) -> Header {
         command_line: vec![b"ktape".to_vec(), b"capture".to_vec()],
         labels: vec![("dc".to_owned(), "fra".to_owned())],
         secrets_masked: true,
-        vocabularies: vec![Vocabulary { name: CALLS.to_owned(), entries: syscalls::table().vocabulary() }],
+        vocabularies: Arc::new(vec![Vocabulary {
+            name: CALLS.to_owned(),
+            entries: syscalls::table().vocabulary(),
+        }]),
         schema: Arc::new(schema()),
         ..Header::default()
     }

@@ -42,10 +42,10 @@ pub fn new(
         labels,
         secrets_masked,
         options,
-        vocabularies: vec![Vocabulary {
+        vocabularies: Arc::new(vec![Vocabulary {
             name: model::CALLS.to_owned(),
             entries: syscalls::table().vocabulary(),
-        }],
+        }]),
         schema: schema.clone(),
     })
 }

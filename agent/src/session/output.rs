@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IsTerminal, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_ebpf::config::READERS;
 use anyhow::{Context, Result};
@@ -101,7 +102,7 @@ impl Output {
         // A device or a pipe stays as it is.
         if file.metadata().is_ok_and(|meta| meta.is_file()) {
             // Two writers would make one heap of bytes of it. The lock ends with the process.
-            if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            if !lock(&file) {
                 anyhow::bail!("{} is being written by another capture", path.display());
             }
             file.set_permissions(Permissions::from_mode(0o600))
@@ -147,6 +148,19 @@ impl Output {
     pub fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
+}
+
+/// Locks a file that is written; false if somebody else writes it. A reader that looks whether somebody does holds
+/// the lock for a moment, too.
+fn lock(file: &File) -> bool {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            // Where files cannot be locked, nobody is kept from anything.
+            _ => return true,
+        }
+    }
+    false
 }
 
 /// Whether `-o` means standard output.

@@ -134,10 +134,10 @@ pub fn header(schema: &Arc<Schema>, seed: u8) -> Header {
         command_line: vec![b"ktape".to_vec(), b"capture".to_vec(), b"\xff".to_vec()],
         labels: vec![("role".into(), "test".into())],
         options: vec![("buffer".into(), "8MiB".into())],
-        vocabularies: vec![Vocabulary {
+        vocabularies: Arc::new(vec![Vocabulary {
             name: "syscall".into(),
             entries: (0..400).map(|nr| (nr, format!("call{nr}(fd:fd, buf:ptr, count:size)"))).collect(),
-        }],
+        }]),
         schema: schema.clone(),
         ..Header::default()
     }
