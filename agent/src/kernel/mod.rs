@@ -3,6 +3,7 @@
 mod block;
 pub mod btf;
 mod config;
+mod error;
 pub mod hooks;
 mod load;
 mod loss;
@@ -16,7 +17,8 @@ mod verify;
 
 pub use block::RequestNames;
 pub use config::{Selection, offsets};
-pub use load::{Capture, LoadError, ProgramReport, Settings, sort};
+pub use error::LoadError;
+pub use load::{Capture, ProgramReport, Settings, sort};
 pub use loss::{LossCounters, Lost};
 pub use ring::Ring;
 pub use rings::{Rings, online_cpus, page_size};

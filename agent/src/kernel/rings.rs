@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use aya::Ebpf;
 use aya::maps::{ArrayOfMaps, MapData, MapError};
 
-use super::load::{LoadError, map_error, take};
+use super::error::{LoadError, map_error};
+use super::load::take;
 use super::ring::Ring;
 
 /// `BPF_MAP_TYPE_RINGBUF`.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use aya::programs::{Program, ProgramError};
 use aya::{Btf, Ebpf};
 
+use super::error::LoadError;
 use super::hooks::Hook;
-use super::load::LoadError;
 
 /// A program of the object and how it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
