@@ -45,7 +45,8 @@ const POINTS: u64 = 30;
 const LOOK: Duration = Duration::from_millis(20);
 /// Anonymous memory may be this much greater at the end than after the first third, bytes: an allocator's play.
 const MEMORY_PLAY: u64 = 4 << 20;
-/// Descriptors may differ by this many: a file that is being ended beside the next one, a directory that is read.
+/// The most descriptors of any point may be this many more in the end: a file that is being ended beside the next one, a
+/// directory that is read.
 const DESCRIPTOR_PLAY: usize = 4;
 
 /// A point of the curve.
@@ -175,8 +176,12 @@ fn churn(workload: &Path, file: &Path, stop: &AtomicBool) {
     let mut round = 0u64;
     while !stop.load(Ordering::Relaxed) {
         round += 1;
+        // Many that are forgotten soon: what a recorder keeps of the dead is full after a minute, and not only at the end.
+        for other in 0..32 {
+            drop(Cgroup::make(&format!("/docker/{:064x}", round << 8 | 0x80 | other)));
+        }
         // A container's life, with a path that never comes again.
-        let cgroup = Cgroup::make(&format!("/docker/{round:064x}"));
+        let cgroup = Cgroup::make(&format!("/docker/{:064x}", round << 8));
         if let Ok(mut child) = Command::new("sleep").arg("0.05").spawn() {
             cgroup.attach(child.id());
             let name = file.with_file_name(format!("unique-{round}"));
@@ -258,10 +263,10 @@ fn judge(points: &[Point], max: u64) -> Vec<String> {
     if after > before + MEMORY_PLAY {
         wrong.push(format!("memory grew from {:.1} to {:.1} MiB", mib(before), mib(after)));
     }
-    let descriptors = || settled.iter().map(|point| point.descriptors);
-    let (least, most) = (descriptors().min().unwrap_or(0), descriptors().max().unwrap_or(0));
-    if most > least + DESCRIPTOR_PLAY {
-        wrong.push(format!("descriptors went from {least} to {most}"));
+    let most = |points: &[Point]| points.iter().map(|point| point.descriptors).max().unwrap_or(0);
+    let (before, after) = (most(first), most(last));
+    if after > before + DESCRIPTOR_PLAY {
+        wrong.push(format!("descriptors went from {before} to {after}"));
     }
     wrong
 }
@@ -288,6 +293,6 @@ mod tests {
         assert_eq!(judge(&flat, 64 << 20), Vec::<String>::new());
         assert_eq!(judge(&flat, 50 << 20), ["the series took 60.0 MiB"]);
         assert_eq!(judge(&points(|n| 40 + n, |_| 30), 64 << 20), ["memory grew from 55.0 to 65.0 MiB"]);
-        assert_eq!(judge(&points(|_| 40, |n| n as usize), 64 << 20), ["descriptors went from 10 to 29"]);
+        assert_eq!(judge(&points(|_| 40, |n| n as usize), 64 << 20), ["descriptors went from 19 to 29"]);
     }
 }
