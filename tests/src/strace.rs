@@ -163,7 +163,12 @@ fn outcome(tail: &str) -> Option<Outcome> {
         },
         "-1" => match words.next() {
             Some(name) if name.starts_with('E') => Outcome::Error(name.to_owned()),
-            _ => Outcome::Value(-1),
+            // strace has a name for each error of the kernel, and no call returns -1 otherwise: it read what was left
+            // where a thread was being killed.
+            _ => {
+                eprintln!("strace read no result: {tail}");
+                Outcome::Never
+            }
         },
         number => Outcome::Value(value(number)?),
     })
