@@ -5,6 +5,7 @@
 //! programs and `functions.sh`; what it prints, its exit status and the files that it leaves in `/out` come back.
 
 mod cpio;
+mod systemd;
 
 use std::collections::BTreeSet;
 use std::env;
@@ -115,6 +116,13 @@ impl Guest {
     #[must_use]
     pub fn program_at(mut self, name: &str, path: &Path) -> Self {
         self.programs.push((name.to_owned(), path.to_path_buf()));
+        self
+    }
+
+    /// One more file, by its path without the first slash.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: &[u8]) -> Self {
+        self.files.push((path.to_owned(), content.to_vec()));
         self
     }
 
@@ -277,6 +285,7 @@ impl Guest {
 
         archive.text(&format!("{TREE}/start"), include_str!("guest/start.sh"))?;
         archive.text(&format!("{TREE}/functions"), include_str!("guest/functions.sh"))?;
+        archive.text(&format!("{TREE}/run-script"), include_str!("guest/run.sh"))?;
         archive.text(&format!("{TREE}/script"), script)?;
         archive.host_file(Path::new("/bin/busybox"), &format!("{TREE}/bin/busybox"))?;
         for (name, program) in &self.programs {
@@ -289,7 +298,8 @@ impl Guest {
             }
         }
         for (path, content) in &self.files {
-            archive.add(&format!("{TREE}/{path}"), 0o644, content)?;
+            let is_program = path.starts_with(systemd::PROGRAMS);
+            archive.add(&format!("{TREE}/{path}"), if is_program { 0o755 } else { 0o644 }, content)?;
         }
         archive.cpio.finish().map(drop)
     }

@@ -32,6 +32,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
     ("/usr/bin/ip", "iproute2"),
     ("/usr/bin/jq", "jq"),
+    ("/usr/bin/systemctl", "systemd"),
 ];
 
 /// Neither a server that does not answer nor another installation in progress may hold an installation up.

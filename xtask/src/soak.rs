@@ -144,6 +144,9 @@ fn record(binary: &Path, workload: &Path, dir: &Path, options: &Options) -> Resu
     if !status.success() {
         wrong.push(format!("ktape ended with {status}"));
     }
+    // At its end ktape tells of all that it lost, with the kinds.
+    let all = words.iter().filter(|line| line.starts_with("LOST"));
+    wrong.extend(all.filter(|line| LIFECYCLE.iter().any(|kind| line.contains(kind))).cloned());
     for (kind, count) in lost.iter().filter(|(kind, _)| LIFECYCLE.contains(&kind.as_str())) {
         wrong.push(format!("{count} {kind} events were lost"));
     }
