@@ -8,6 +8,7 @@ pub mod model;
 pub mod names;
 pub mod record;
 pub mod replay;
+pub mod runtimes;
 pub mod sample;
 pub mod session;
 pub mod store;

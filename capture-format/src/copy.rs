@@ -11,6 +11,9 @@ use crate::{
     schema::TableId,
 };
 
+/// What is copied instead of a column's string.
+type Replaced = (u16, &'static [u8]);
+
 /// What was copied already. One for each destination chunk: after [`ChunkBuilder::clear`] or with another
 /// builder, use a new one.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub struct CopyCache {
     /// equal become one.
     content: HashMap<(usize, Vec<u64>), u32>,
     key: Vec<u64>,
+    /// What is copied instead of strings, by dictionary and row.
+    replaced: HashMap<(TableId, u32), Vec<Replaced>>,
 }
 
 impl CopyCache {
@@ -37,6 +42,13 @@ impl CopyCache {
     pub fn clear(&mut self) {
         self.source = 0;
         self.content.clear();
+        self.replaced.clear();
+    }
+
+    /// In place of some strings of a dictionary's row (by column) others are copied. To be said before anything is copied
+    /// of that chunk; the dictionary may not have lists.
+    pub fn replace(&mut self, table: TableId, row: u32, strings: &[Replaced]) {
+        self.replaced.insert((table, row), strings.to_vec());
     }
 
     fn begin(&mut self, source: &Chunk) -> Result<(), FormatError> {
@@ -89,7 +101,7 @@ pub fn copy_rows(
     }
     let columns = open(&from)?;
     for &row in rows {
-        let values = values(source, target, &columns, row as usize, cache)?;
+        let values = values(source, target, &columns, row as usize, cache, |_| None)?;
         push(target, index, &columns, &values);
         cache.key = values;
     }
@@ -111,14 +123,21 @@ fn values(
     columns: &[ColumnView<'_>],
     row: usize,
     cache: &mut CopyCache,
+    instead: impl Fn(usize) -> Option<&'static [u8]>,
 ) -> Result<Vec<u64>, FormatError> {
     let mut key = std::mem::take(&mut cache.key);
     key.clear();
-    for column in columns {
+    for (c, column) in columns.iter().enumerate() {
         match column {
             ColumnView::U64(v) => key.push(v[row]),
             ColumnView::I64(v) => key.push(v[row] as u64),
-            ColumnView::Bytes(v) => key.push(cache.string(source, target, v[row]).0.into()),
+            ColumnView::Bytes(v) => {
+                let text = match instead(c) {
+                    Some(other) => target.intern(other),
+                    None => cache.string(source, target, v[row]),
+                };
+                key.push(text.0.into());
+            }
             ColumnView::Ref(to, v) => key.push(dictionary_row(source, target, *to, v[row], cache)?.into()),
             ColumnView::U64List(v) => {
                 key.push(v.get(row).len() as u64);
@@ -149,7 +168,10 @@ fn dictionary_row(
     let from = source.table_at(index).ok_or_else(|| no_row(row, 0))?;
     let columns = open(&from)?;
     let outer = std::mem::take(&mut cache.key);
-    let values = values(source, target, &columns, row as usize, cache)?;
+    let hidden = cache.replaced.get(&(table, row)).cloned().unwrap_or_default();
+    let instead =
+        |column: usize| hidden.iter().find(|(c, _)| usize::from(*c) == column).map(|(_, text)| *text);
+    let values = values(source, target, &columns, row as usize, cache, instead)?;
     cache.key = outer;
     let key = (index, values);
     let copied = match cache.content.get(&key) {

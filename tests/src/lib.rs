@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod container;
 pub mod device;
+pub mod engine;
 pub mod guard;
 pub mod guest;
 pub mod ktape;

@@ -33,6 +33,10 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/ip", "iproute2"),
     ("/usr/bin/jq", "jq"),
     ("/usr/bin/systemctl", "systemd"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/lxc-start", "lxc"),
 ];
 
 /// Neither a server that does not answer nor another installation in progress may hold an installation up.

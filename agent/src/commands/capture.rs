@@ -103,16 +103,16 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     if to_stdout {
         request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
     }
+    let by_names = request.containers.needs_names();
     let prepared = record::prepare(request)?;
     let schema = Arc::new(model::schema());
     let mut header = header::new(&schema, labels, options, !args.record.keep_secrets)?;
-    let filter = filter
-        .map(|filter| {
-            let question = Question { filter: Some(filter), ..Question::default() };
-            Live::new(header.clone(), question, jiff::tz::TimeZone::system())
-        })
-        .transpose()
-        .map_err(usage)?;
+    let filter = if filter.is_some() || by_names {
+        let question = Question { filter, ..Question::default() };
+        Some(Live::new(header.clone(), question, jiff::tz::TimeZone::system()).map_err(usage)?)
+    } else {
+        None
+    };
     let signals = Signals::keep()?;
     // Last, so that an old file is not emptied for a capture that cannot begin.
     let target = Target::open(args, &limits, &mut header)?;
@@ -121,10 +121,10 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let progress = Arc::new(Progress::default());
     let series = limits.is_series();
     let begun = || -> Result<_> {
-        let store = Store::begin(place, limits, header, (hierarchy, LEVEL), &progress)
+        let store = Store::begin(place, limits, header.clone(), (hierarchy, LEVEL), &progress)
             .with_context(|| format!("cannot write {name}"))?;
         let (sink, stages) = record::to_destination(Box::new(store), &schema, LEVEL, filter, &progress)?;
-        Ok((prepared.start(&schema, sink, &progress)?, stages))
+        Ok((prepared.start(&header, sink, &progress)?, stages))
     };
     let (recording, stages) = match begun() {
         Ok(begun) => begun,

@@ -12,6 +12,7 @@ use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{HOOKS, Hook, Kernels};
 use crate::kernel::{self, Selection, preemption};
 use crate::record::{self, ContainerFilter, Request};
+use crate::runtimes::Sockets;
 use crate::session::privileges;
 
 /// Options of `ktape doctor`.
@@ -163,6 +164,7 @@ fn load() -> Result<record::Prepared> {
         kinds: agent_ebpf::kinds::KINDS.to_vec(),
         selection: Selection::All,
         containers: ContainerFilter::default(),
+        sockets: Sockets::None,
         ring_bytes: Some(record::RING_MIN),
         hierarchy: Hierarchy::detect()?,
         stall: Some(Duration::from_secs(1)),

@@ -35,7 +35,8 @@ pub struct ReplayArgs {
     /// Only events that pass this expression; `ktape fields` lists what it can name
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
-    /// Only events of this container: a name or the beginning of an id (may be repeated)
+    /// Only events of this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or
+    /// pod:NAMESPACE/NAME (may be repeated)
     #[arg(long, value_name = "NAME|ID-PREFIX")]
     container: Vec<String>,
     /// Only these kinds of events and syscalls, separated by commas
@@ -195,9 +196,9 @@ impl Request<'_> {
         }
         let events = Filter::of_events(&self.args.events, is_call).map_err(usage)?;
         let resolve = |t: &Option<TimeSpec>| t.as_ref().map(|t| t.resolve(span)).transpose().map_err(usage);
+        let containers = crate::session::options::wanted(&self.args.container).map_err(usage)?;
         Ok(Question {
-            containers: (!self.args.container.is_empty())
-                .then(|| Containers::new(self.args.container.clone())),
+            containers: (!containers.is_empty()).then(|| Containers::new(containers)),
             from: resolve(&self.from)?,
             to: resolve(&self.to)?,
             filter: match (events, filter) {

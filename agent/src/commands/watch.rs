@@ -63,23 +63,29 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let schema = Arc::new(model::schema());
     let header = header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets)?;
     let question = Question { filter, ..Question::default() };
-    let mut live = Live::new(header, question, zone.clone())?;
+    let mut live = Live::new(header.clone(), question, zone.clone())?;
+    let by_names = request.containers.needs_names();
+    let gate = by_names.then(|| Live::new(header.clone(), Question::default(), zone.clone())).transpose()?;
     let prepared = record::prepare(request)?;
     let progress = Arc::new(Progress::default());
     let printer = PrintSink::new(args.format.view(zone), io::stdout(), args.limit, None);
     let (sink, stages) = record::to_function(
         schema.clone(),
         printer,
-        move |printer, chunk| match live.show(chunk, printer) {
-            Ok(flow) => Ok(flow == Flow::Continue),
-            // Whoever read it has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
+        gate,
+        move |printer, chunk, names| {
+            live.learn(names);
+            match live.show(chunk, printer) {
+                Ok(flow) => Ok(flow == Flow::Continue),
+                // Whoever read it has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+                Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
+            }
         },
         &progress,
     );
     let signals = Signals::keep()?;
-    let recording = prepared.start(&schema, sink, &progress)?;
+    let recording = prepared.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let told = progress.clone();
     let Ended { outcome, .. } =

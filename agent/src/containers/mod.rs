@@ -1,12 +1,14 @@
 //! Which container a cgroup belongs to, and which cgroups there are.
 
 mod cgroupfs;
+mod select;
 mod shapes;
 
 use std::fmt;
 
 pub(crate) use cgroupfs::unescape;
 pub use cgroupfs::{Hierarchy, HierarchyError};
+pub use select::Wanted;
 pub use shapes::identify;
 
 /// What made a container, as far as the path of its cgroup tells.
@@ -104,6 +106,8 @@ pub struct Container {
     pub pod_uid: Option<String>,
 }
 
+/// Stands for the id of a container that is not recorded and that an event mentions all the same.
+pub const OTHER: &str = "other";
 /// How many characters of a container id people write.
 const SHORT: usize = 12;
 /// Length of a full id.
@@ -129,6 +133,11 @@ pub fn short_id(id: &str) -> &str {
 /// Whether `prefix` (1 to 64 characters, or the whole name) can stand for the id.
 pub fn matches_prefix(id: &str, prefix: &str) -> bool {
     id == prefix || ((1..=LONG).contains(&prefix.chars().count()) && id.starts_with(prefix))
+}
+
+/// Whether an id is a name that somebody gave, not hex digits that a runtime made up.
+pub fn is_name(id: &[u8]) -> bool {
+    !is_id(id)
 }
 
 /// Whether these are 64 lower-case hex digits.

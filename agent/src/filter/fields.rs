@@ -308,6 +308,33 @@ fn general() -> Vec<FieldDecl> {
         Field::Metadata(String::new()),
         "a label of the container: container.label[KEY]",
     );
+    add(
+        "container.annotation",
+        Text,
+        Field::Metadata(String::new()),
+        "an annotation of the container: container.annotation[KEY]",
+    );
+    let told = |name: &str| Field::Metadata(name.to_owned());
+    use crate::runtimes::names;
+    for (name, doc) in [
+        (names::IMAGE_ID, "the id or digest of the container's image"),
+        (names::CREATED, "when the runtime made the container, RFC 3339"),
+        (names::PID, "the process id of the container's first process"),
+        (names::EXIT_CODE, "the status that the container ended with"),
+        (names::MEMORY_LIMIT, "the memory that the runtime allows the container, bytes"),
+        (names::CPU_LIMIT, "the CPU time that the runtime allows the container, thousandths of a CPU"),
+        (names::CPU_SHARES, "the container's weight of CPU time"),
+        (names::PIDS_LIMIT, "the processes that the runtime allows the container"),
+        (names::POD_SANDBOX, "true for the container that holds the namespaces of its Kubernetes pod"),
+    ] {
+        add(name, Text, told(name), doc);
+    }
+    add(
+        names::POD_LABEL,
+        Text,
+        Field::Metadata(String::new()),
+        "a label of the Kubernetes pod: k8s.pod.label[KEY]",
+    );
     add("k8s.pod.uid", Text, Field::PodUid, "the uid of the Kubernetes pod");
     add("k8s.pod.name", Text, Field::Metadata("k8s.pod.name".into()), "the name of the Kubernetes pod");
     add("k8s.ns.name", Text, Field::Metadata("k8s.ns.name".into()), "the namespace of the Kubernetes pod");

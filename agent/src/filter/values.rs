@@ -4,6 +4,8 @@ use agent_ebpf::kinds::{Kind, NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
 use agent_ebpf::records::flags;
 use capture_format::ColumnView;
 
+use crate::containers;
+use crate::model::metadata::NAME;
 use crate::model::{CallColumns, CallString, ChunkView, Names, Rows, calls, short_id};
 use crate::names;
 use crate::syscalls::sockaddr;
@@ -74,17 +76,20 @@ pub fn cgroup_value<'a>(
         Field::CgroupPath => text(cgroup.path),
         Field::Metadata(key) => {
             if cgroup.container.is_empty() {
-                return if key == crate::model::metadata::NAME { Value::Bytes(HOST) } else { Value::Missing };
+                return if key == NAME { Value::Bytes(HOST) } else { Value::Missing };
             }
             let identity = capture_format::MetadataKey {
                 boot_id: view.binding.header.boot_id,
                 cgroup: cgroup.id,
                 birth: cgroup.birth,
             };
-            context
-                .names
-                .get(&identity, cgroup.container, key)
-                .map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
+            match context.names.get(&identity, cgroup.container, key) {
+                Some(value) => Value::Bytes(value.as_bytes()),
+                // LXC, nspawn and `ctr` know a container by its name alone.
+                None if key == NAME && !containers::is_name(cgroup.container) => Value::Missing,
+                None if key == NAME => Value::Bytes(cgroup.container),
+                None => Value::Missing,
+            }
         }
         _ => Value::Missing,
     }

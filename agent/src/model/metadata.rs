@@ -4,6 +4,8 @@
 use capture_format::{MetadataIndex, MetadataKey};
 use rustc_hash::FxHashMap;
 
+use crate::containers::Wanted;
+
 /// The value of a record that holds the container's full id: with it, a name given to a container's own
 /// cgroup names the cgroups inside it too.
 pub const FULL_ID: &str = "container.full_id";
@@ -51,11 +53,11 @@ impl Names {
         self.index.get(key, name)
     }
 
-    /// The full ids of the containers with this name.
-    pub fn ids_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    /// The full ids of the containers that are meant by what is known of them.
+    pub fn ids_of<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a [u8]> {
         self.by_container
             .iter()
-            .filter(move |(_, key)| self.index.get(key, NAME) == Some(name))
+            .filter(move |(_, key)| wanted.matches(|name| self.index.get(key, name)))
             .map(|((_, id), _)| id.as_slice())
     }
 }

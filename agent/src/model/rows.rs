@@ -381,6 +381,11 @@ impl<'c> ChunkView<'c> {
         self.tasks.rows
     }
 
+    /// How many processes the chunk knows.
+    pub fn process_rows(&self) -> usize {
+        self.processes.rows
+    }
+
     /// How many cgroups the chunk knows.
     pub fn cgroup_rows(&self) -> usize {
         self.cgroups.rows

@@ -4,49 +4,87 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use capture_format::{MetadataKey, MetadataRecord};
+
+use super::clock::boot_ns;
 use super::columns::{Dictionaries, cgroup as c};
-use super::processes::CachedRow;
-use crate::containers::{self, Chain, Hierarchy};
+use super::processes::{CachedRow, Shown};
+use super::sink::Along;
+use crate::containers::{self, Chain, Hierarchy, OTHER, Wanted};
+use crate::runtimes::{Asker, Newcomer, Told, names};
 use crate::sample::News;
 
 /// How many removed cgroups stay known, for late events.
 const GRAVEYARD: usize = 4096;
+/// How long a runtime has to tell of a container that may be wanted, ns.
+const PATIENCE: u64 = 10_000_000_000;
+/// Containers that could not be asked for at once, at most.
+const UNASKED: usize = 65_536;
+
+/// Whether the events of a cgroup are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Verdict {
+    #[default]
+    No,
+    /// That depends on what a runtime has yet to tell: they are recorded, and may be dropped.
+    Undecided,
+    Yes,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Cgroup {
     birth: u64,
     path: Vec<u8>,
     chain: Chain,
-    wanted: bool,
+    verdict: Verdict,
     events: u64,
     row: CachedRow,
 }
 
-/// Which containers are wanted: prefixes of container ids.
+impl Cgroup {
+    fn is_wanted(&self) -> bool {
+        self.verdict != Verdict::No
+    }
+}
+
+/// Which containers are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerFilter {
-    prefixes: Vec<String>,
+    wanted: Vec<Wanted>,
 }
 
 impl ContainerFilter {
-    /// Wants the containers whose id starts with one of these; everything if there is none.
-    pub fn new(prefixes: Vec<String>) -> Self {
-        Self { prefixes }
+    /// Wants the containers that one of these means; everything if there is none.
+    pub fn new(wanted: Vec<Wanted>) -> Self {
+        Self { wanted }
     }
 
     /// Whether everything is wanted.
     pub fn is_open(&self) -> bool {
-        self.prefixes.is_empty()
+        self.wanted.is_empty()
     }
 
-    /// Whether a cgroup with this chain of containers is wanted: outer includes inner.
-    pub fn wants(&self, chain: &Chain) -> bool {
-        self.is_open() || self.prefixes.iter().any(|prefix| chain.matches_prefix(prefix))
+    /// Whether it takes a runtime to tell whether a container is wanted.
+    pub fn needs_names(&self) -> bool {
+        self.wanted.iter().any(Wanted::needs_names)
     }
 
-    /// The prefixes.
-    pub fn prefixes(&self) -> &[String] {
-        &self.prefixes
+    /// Whether a cgroup with this chain of containers may be wanted, as far as its path tells: outer includes inner.
+    pub fn may_want(&self, chain: &Chain) -> bool {
+        self.is_open() || !chain.is_host() && self.needs_names() || self.wants_by_id(chain)
+    }
+
+    fn wants_by_id(&self, chain: &Chain) -> bool {
+        self.wanted.iter().any(|wanted| chain.0.iter().any(|container| wanted.matches_id(&container.id)))
+    }
+
+    fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.wanted.iter().any(|wanted| wanted.matches(&get))
+    }
+
+    /// What is wanted.
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
     }
 }
 
@@ -70,6 +108,25 @@ pub struct Cgroups {
     gone: FxHashMap<Option<String>, u64>,
     /// Who samples them.
     news: Option<News>,
+    /// Who knows the names of containers, and the boot id of this kernel.
+    asker: Option<(Asker, [u8; 16])>,
+    unasked: VecDeque<Newcomer>,
+    /// The cgroup by which a container was asked for.
+    asked: FxHashMap<String, u64>,
+    /// Containers that are told apart by their names: whether they are wanted.
+    judged: FxHashMap<String, bool>,
+    /// Cgroups in the order in which they were undecided, with the chunk and the moment.
+    undecided: VecDeque<(u64, u64, u64)>,
+    /// Whether that was decided of any, since the last chunk was handed over.
+    decided: bool,
+    /// Whether any of them was, since the chunk at hand was begun.
+    any_undecided: bool,
+    /// The number of the chunk at hand.
+    chunk: u64,
+    /// Cgroups that turned out to be unwanted.
+    unwanted: Vec<u64>,
+    /// What goes along with the chunk at hand.
+    along: Along,
 }
 
 impl Cgroups {
@@ -83,6 +140,16 @@ impl Cgroups {
             last: (u64::MAX, false),
             gone: FxHashMap::default(),
             news: None,
+            asker: None,
+            unasked: VecDeque::new(),
+            asked: FxHashMap::default(),
+            judged: FxHashMap::default(),
+            undecided: VecDeque::new(),
+            decided: false,
+            any_undecided: false,
+            chunk: 0,
+            unwanted: Vec::new(),
+            along: Along::default(),
         }
     }
 
@@ -104,10 +171,174 @@ impl Cgroups {
 
     fn insert(&mut self, id: u64, birth: u64, path: Vec<u8>) -> bool {
         let chain = containers::identify(&path);
-        let wanted = self.filter.wants(&chain);
-        self.known.insert(id, Cgroup { birth, path, chain, wanted, ..Cgroup::default() });
+        let verdict = self.judge(&chain);
+        match verdict {
+            Verdict::Undecided => {
+                self.undecided.push_back((id, self.chunk, boot_ns()));
+                self.any_undecided = true;
+            }
+            Verdict::Yes if self.filter.needs_names() => {
+                self.along.accepted.extend(chain.0.iter().map(|container| container.id.clone()));
+            }
+            Verdict::Yes | Verdict::No => {}
+        }
+        self.known.insert(id, Cgroup { birth, path, chain, verdict, ..Cgroup::default() });
         self.last = (u64::MAX, false);
-        wanted
+        self.ask(id);
+        verdict != Verdict::No
+    }
+
+    fn judge(&self, chain: &Chain) -> Verdict {
+        if self.filter.is_open() || self.filter.wants_by_id(chain) {
+            return Verdict::Yes;
+        }
+        if chain.is_host() || !self.filter.needs_names() {
+            return Verdict::No;
+        }
+        let judged = || chain.0.iter().map(|container| self.judged.get(&container.id).copied());
+        if judged().any(|judged| judged == Some(true)) {
+            Verdict::Yes
+        } else if judged().any(|judged| judged.is_none()) {
+            Verdict::Undecided
+        } else {
+            Verdict::No
+        }
+    }
+
+    /// Asks for the container that a cgroup belongs to, unless that was done.
+    fn ask(&mut self, id: u64) {
+        let Some((asker, boot_id)) = &self.asker else { return };
+        let Some(cgroup) = self.known.get(&id) else { return };
+        let Some(inner) = cgroup.chain.innermost() else { return };
+        if self.asked.contains_key(&inner.id) {
+            return;
+        }
+        self.asked.insert(inner.id.clone(), id);
+        let key = MetadataKey { boot_id: *boot_id, cgroup: id, birth: cgroup.birth };
+        let newcomer = Newcomer { key, id: inner.id.clone(), runtime: inner.runtime };
+        if let Err(newcomer) = asker.ask(newcomer)
+            && self.unasked.len() < UNASKED
+        {
+            self.unasked.push_back(newcomer);
+        }
+    }
+
+    /// From here on the runtimes are asked for containers: first those that are there.
+    pub fn ask_with(&mut self, asker: Asker, boot_id: [u8; 16]) {
+        self.asker = Some((asker, boot_id));
+        let mut all: Vec<u64> = self.known.keys().copied().collect();
+        // A container's own cgroup before those inside of it.
+        all.sort_unstable();
+        all.into_iter().for_each(|id| self.ask(id));
+    }
+
+    /// No more is asked.
+    pub fn ask_no_more(&mut self) {
+        self.asker = None;
+    }
+
+    /// A runtime told of a container.
+    pub fn learn(&mut self, told: Told) {
+        let get = |name: &str| told.values.iter().find(|(known, _)| known == name).map(|(_, v)| v.as_str());
+        // A word about its end alone decides nothing.
+        if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&told.id) {
+            let wanted = self.filter.matches(get);
+            self.decide(&told.id, wanted);
+        }
+        // What is told of others stays out of the file, too.
+        let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.verdict == Verdict::Yes;
+        if self.known.get(&told.key.cgroup).is_none_or(is_wanted) {
+            self.along.names.push(MetadataRecord { key: told.key, values: told.values });
+        }
+    }
+
+    fn decide(&mut self, container: &str, wanted: bool) {
+        self.judged.insert(container.to_owned(), wanted);
+        self.decided = true;
+        if wanted {
+            self.along.accepted.push(container.to_owned());
+        }
+        let inside = |cgroup: &Cgroup| cgroup.chain.0.iter().any(|outer| outer.id == container);
+        let open = self.known.iter().filter(|(_, c)| c.verdict == Verdict::Undecided && inside(c));
+        let open: Vec<(u64, Verdict)> = open.map(|(id, c)| (*id, self.judge(&c.chain))).collect();
+        for (id, verdict) in open {
+            if let Some(cgroup) = self.known.get_mut(&id) {
+                cgroup.verdict = verdict;
+            }
+            if verdict == Verdict::No {
+                self.unwanted.push(id);
+            }
+        }
+        self.last = (u64::MAX, false);
+    }
+
+    /// Gives up on containers of which nobody told in time, and asks for those that there was no room for.
+    pub fn look_after(&mut self) {
+        let now = boot_ns();
+        while let Some((id, since)) = self.oldest_undecided().map(|(id, _, since)| (id, since))
+            && now.saturating_sub(since) >= PATIENCE
+        {
+            let chain = self.known.get(&id).map(|cgroup| cgroup.chain.clone()).unwrap_or_default();
+            for container in chain.0 {
+                if !self.judged.contains_key(&container.id) {
+                    self.decide(&container.id, false);
+                }
+            }
+        }
+        if let Some((asker, _)) = &self.asker {
+            while let Some(newcomer) = self.unasked.pop_front() {
+                if let Err(newcomer) = asker.ask(newcomer) {
+                    self.unasked.push_front(newcomer);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The cgroup that is undecided for the longest time.
+    fn oldest_undecided(&mut self) -> Option<(u64, u64, u64)> {
+        while let Some(oldest) = self.undecided.front().copied() {
+            if self.known.get(&oldest.0).is_some_and(|cgroup| cgroup.verdict == Verdict::Undecided) {
+                return Some(oldest);
+            }
+            self.undecided.pop_front();
+        }
+        None
+    }
+
+    /// Cgroups that turned out to be unwanted since the last call.
+    pub fn take_unwanted(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.unwanted)
+    }
+
+    /// Whether anything has to go along with the chunk at hand, even an empty one.
+    pub fn has_news(&self) -> bool {
+        self.decided || !self.along.names.is_empty()
+    }
+
+    /// What goes along with the chunk at hand, which is handed over now.
+    pub fn take_along(&mut self) -> Along {
+        let oldest = self.oldest_undecided().map(|(_, chunk, _)| chunk);
+        let mut along = std::mem::take(&mut self.along);
+        self.decided = false;
+        along.chunk = self.chunk;
+        along.undecided = self.any_undecided;
+        along.undecided_since = oldest;
+        along
+    }
+
+    /// The chunk was not taken: this goes along with a later one.
+    pub fn give_back(&mut self, along: Along) {
+        let newer = std::mem::replace(&mut self.along, along);
+        self.along.names.extend(newer.names);
+        self.along.accepted.extend(newer.accepted);
+        self.along.forgotten.extend(newer.forgotten);
+    }
+
+    /// The rows that follow go to this chunk.
+    pub fn next_chunk(&mut self, number: u64) {
+        self.chunk = number;
+        self.any_undecided = self.oldest_undecided().is_some();
     }
 
     /// A cgroup was created. Returns whether it is wanted.
@@ -142,8 +373,27 @@ impl Cgroups {
         {
             *self.gone.entry(container_of(&cgroup)).or_default() += cgroup.events;
             self.fold_gone();
+            self.forget(id, &cgroup);
         }
-        !self.filter.is_open() && self.known.get(&id).is_some_and(|cgroup| cgroup.wanted)
+        // Another one may have its name.
+        if let Some(inner) = self.known.get(&id).and_then(|cgroup| cgroup.chain.innermost())
+            && self.asked.get(&inner.id) == Some(&id)
+        {
+            self.asked.remove(&inner.id);
+        }
+        !self.filter.is_open() && self.known.get(&id).is_some_and(Cgroup::is_wanted)
+    }
+
+    /// Nothing more comes of this cgroup: what is known of its container need not be repeated.
+    fn forget(&mut self, id: u64, cgroup: &Cgroup) {
+        let Some(inner) = cgroup.chain.innermost() else { return };
+        if !self.asked.contains_key(&inner.id) {
+            self.judged.remove(&inner.id);
+        }
+        if let Some((_, boot_id)) = &self.asker {
+            let key = MetadataKey { boot_id: *boot_id, cgroup: id, birth: cgroup.birth };
+            self.along.forgotten.push(key);
+        }
     }
 
     /// Forgets the quietest of the containers that are gone, when there are too many to remember.
@@ -164,7 +414,7 @@ impl Cgroups {
 
     /// Ids of all wanted cgroups.
     pub fn wanted_ids(&self) -> Vec<u64> {
-        self.known.iter().filter(|(_, cgroup)| cgroup.wanted).map(|(id, _)| *id).collect()
+        self.known.iter().filter(|(_, cgroup)| cgroup.is_wanted()).map(|(id, _)| *id).collect()
     }
 
     /// Full ids of all containers.
@@ -183,7 +433,7 @@ impl Cgroups {
             return true;
         }
         if self.last.0 != id {
-            self.last = (id, self.resolve(id).wanted);
+            self.last = (id, self.resolve(id).is_wanted());
         }
         self.last.1
     }
@@ -203,24 +453,42 @@ impl Cgroups {
         self.known.entry(id).or_default()
     }
 
+    /// What may be written of the processes in it.
+    pub fn shown(&mut self, id: u64) -> Shown {
+        if self.filter.is_open() {
+            return Shown::All;
+        }
+        let cgroup = self.resolve(id);
+        match (cgroup.is_wanted(), cgroup.chain.is_host()) {
+            (true, _) => Shown::All,
+            (false, true) => Shown::Name,
+            (false, false) => Shown::Ids,
+        }
+    }
+
     /// The row of the cgroup dictionary, written if this chunk has none yet.
     pub fn row(&mut self, chunk: &mut Dictionaries<'_>, id: u64) -> u32 {
         let hierarchy = u64::from(self.hierarchy.number);
         let number = chunk.number;
+        let hidden = self.shown(id) == Shown::Ids;
         let cgroup = self.resolve(id);
         if cgroup.row.chunk == number {
             return cgroup.row.row;
         }
-        let path = chunk.builder.intern(&cgroup.path);
+        let path = chunk.builder.intern(if hidden { b"" } else { &cgroup.path });
         let (mut container, mut runtime, mut pod) = (String::new(), "", String::new());
-        if let Some(inner) = cgroup.chain.innermost() {
+        let mut all = cgroup.chain.joined();
+        if hidden {
+            container.push_str(OTHER);
+            all.clone_from(&container);
+        } else if let Some(inner) = cgroup.chain.innermost() {
             container.clone_from(&inner.id);
             runtime = inner.runtime.name();
             pod = inner.pod_uid.clone().unwrap_or_default();
         }
         let container = chunk.builder.intern(container.as_bytes());
         let runtime = chunk.builder.intern(runtime.as_bytes());
-        let all = chunk.builder.intern(cgroup.chain.joined().as_bytes());
+        let all = chunk.builder.intern(all.as_bytes());
         let pod = chunk.builder.intern(pod.as_bytes());
         let table = chunk.builder.table_at(chunk.index.cgroup);
         table.push_u64(c::ID, id);

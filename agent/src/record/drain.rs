@@ -19,8 +19,9 @@ use super::cmdline::{self, Arguments};
 use super::made::Inbox;
 use super::merge::{Flow, Merge, Pass};
 use super::rows::{Order, Rows};
-use super::sink::{Progress, Sent, Sink};
+use super::sink::{Filled, Progress, Sent, Sink};
 use crate::kernel::{Capture, Lost};
+use crate::runtimes::Told;
 
 /// How long a record may take from its time stamp to the ring before it counts as late.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -82,6 +83,8 @@ pub struct Parts {
     pub sink: Sink,
     /// Arguments that become known later.
     pub arguments: Receiver<Arguments>,
+    /// What runtimes tell of containers.
+    pub named: Receiver<Told>,
     /// What is told while it runs.
     pub progress: Arc<Progress>,
     /// What threads of the agent have found out.
@@ -109,6 +112,7 @@ pub struct Drain {
     rows: Rows,
     sink: Sink,
     arguments: Receiver<Arguments>,
+    named: Receiver<Told>,
     chunk: Filling,
     progress: Arc<Progress>,
     inbox: Inbox,
@@ -131,7 +135,8 @@ type Loss = (u64, u64, u64);
 impl Drain {
     /// For rings of this size; `live` hands chunks over as soon as possible.
     pub fn new(parts: Parts, ring_bytes: u64, live: bool) -> Self {
-        let Parts { attached, kernel, merge, rows, mut sink, arguments, progress, inbox, background } = parts;
+        let Parts { attached, kernel, merge, rows, mut sink, arguments, named, progress, inbox, background } =
+            parts;
         let pause = LONGEST_PAUSE.mul_f64((ring_bytes as f64 / LONGEST_PAUSE_RING as f64).clamp(0.05, 1.0));
         Self {
             kernel,
@@ -146,6 +151,7 @@ impl Drain {
             },
             sink,
             arguments,
+            named,
             progress,
             inbox,
             background,
@@ -174,12 +180,14 @@ impl Drain {
             self.merge.pull_lifecycle();
             let pass = self.pass(watermark);
             self.take_made();
+            self.learn();
             self.obey();
             if housekeeping.elapsed() >= HOUSEKEEPING {
                 housekeeping = Instant::now();
                 self.check_clock();
                 self.collect_losses();
                 self.write_losses();
+                self.rows.cgroups.look_after();
                 self.kernel.flush_log();
             }
             if self.merge.take_stale() {
@@ -226,13 +234,20 @@ impl Drain {
         }
     }
 
-    /// Closes the chunk, if there is anything in it and room for it.
+    /// Closes the chunk, if there is anything in it or to be told with it, and room for it.
     fn flush(&mut self) -> bool {
-        if self.chunk.builder.is_empty() {
+        if self.chunk.builder.is_empty() && !self.rows.cgroups.has_news() {
             self.chunk.began = Instant::now();
             return true;
         }
         self.chunk.hand_over(&mut self.rows, &mut self.sink, &self.progress, self.wall_offset)
+    }
+
+    /// Takes over what runtimes told.
+    fn learn(&mut self) {
+        while let Ok(told) = self.named.try_recv() {
+            self.rows.cgroups.learn(told);
+        }
     }
 
     fn obey(&mut self) {
@@ -333,10 +348,12 @@ impl Drain {
                 thread::sleep(Duration::from_millis(1));
             }
         }
+        self.rows.cgroups.ask_no_more();
         for thread in std::mem::take(&mut self.background) {
             thread.finish();
         }
         self.take_made();
+        self.learn();
         let mut tasks = in_flight.iter();
         while complete && let Some(task) = tasks.next() {
             self.rows.unfinished(&mut self.chunk.builder, task, end);
@@ -380,7 +397,8 @@ impl Drain {
         by.sort();
         self.outcome.lost_by = by;
         if !flushed {
-            self.sink.send_last(self.chunk.builder, self.rows.lost_told);
+            let along = self.rows.cgroups.take_along();
+            self.sink.send_last(Filled { builder: self.chunk.builder, lost: self.rows.lost_told, along });
         }
         self.outcome
     }
@@ -428,8 +446,16 @@ impl Filling {
     fn hand_over(&mut self, rows: &mut Rows, sink: &mut Sink, progress: &Progress, wall_offset: i64) -> bool {
         self.builder.set_wall_offset(wall_offset);
         let full = std::mem::replace(&mut self.builder, sink.builder());
-        let back = match sink.send(full, rows.lost_told) {
-            Sent::Taken => {
+        let filled = Filled { builder: full, lost: rows.lost_told, along: rows.cgroups.take_along() };
+        let sent = match sink.send(filled) {
+            Sent::Dropped(chunk) => {
+                rows.cgroups.give_back(chunk.along);
+                Sent::Taken
+            }
+            sent => sent,
+        };
+        let back = match sent {
+            Sent::Taken | Sent::Dropped(_) => {
                 rows.next_chunk();
                 self.before = rows.events;
                 self.sequence += 1;
@@ -443,7 +469,9 @@ impl Filling {
                 back
             }
         };
-        sink.keep(std::mem::replace(&mut self.builder, *back));
+        let Filled { builder, along, .. } = *back;
+        rows.cgroups.give_back(along);
+        sink.keep(std::mem::replace(&mut self.builder, builder));
         false
     }
 }

@@ -7,6 +7,7 @@ mod cmdline;
 mod columns;
 mod decode;
 mod drain;
+mod gate;
 mod made;
 mod memory;
 mod merge;
@@ -23,21 +24,23 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use agent_ebpf::kinds::{Kind, SAMPLES};
-use capture_format::{ChunkBuilder, Schema};
+use capture_format::{ChunkBuilder, Header, Schema};
 use thiserror::Error;
 
 pub use background::{Background, Beat};
 pub use cgroups::{Busy, ContainerFilter};
 pub use drain::{Outcome, Stop};
 pub use made::{Made, Outbox};
-pub use sink::{Destination, End, Progress, Sink, Stages, to_destination, to_function};
+pub use sink::{Along, Destination, End, Filled, Progress, Sink, Stages, to_destination, to_function};
 
-use crate::containers::Hierarchy;
+use crate::containers::{self, Hierarchy};
 use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
+use crate::runtimes::{self, Sockets, Told};
 use crate::sample;
 use crate::text::units::size_text;
 use cgroups::Cgroups;
@@ -66,12 +69,14 @@ pub struct Request {
     pub kinds: Vec<Kind>,
     /// Syscalls to record.
     pub selection: Selection,
-    /// Only containers whose id starts with one of these.
+    /// Only these containers.
     pub containers: ContainerFilter,
     /// Bytes of each CPU's ring; by default 1 % of memory in all, at most 8 MiB each.
     pub ring_bytes: Option<u64>,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// Where names of containers are asked for.
+    pub sockets: Sockets,
     /// From when on an uninterruptible sleep is told of.
     pub stall: Option<Duration>,
     /// How often resources are sampled.
@@ -201,10 +206,11 @@ impl Prepared {
     /// The kernel refuses.
     pub fn start(
         self,
-        schema: &Arc<Schema>,
+        header: &Header,
         sink: Sink,
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
+        let (schema, boot_id) = (&header.schema, header.boot_id);
         let Self { mut kernel, merge, request, ring_bytes } = self;
         let attached = clock::boot_ns();
         kernel.attach()?;
@@ -225,6 +231,14 @@ impl Prepared {
         let mut rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
         let (outbox, inbox) = outbox();
         let mut background = Vec::new();
+        let named = match start_asking(&request) {
+            Some((thread, asker, named)) => {
+                rows.cgroups.ask_with(asker, boot_id);
+                background.push(thread);
+                named
+            }
+            None => std::sync::mpsc::channel().1,
+        };
         if let Some((thread, news)) = start_sampler(&request, &outbox) {
             rows.cgroups.tell(news);
             background.push(thread);
@@ -245,6 +259,7 @@ impl Prepared {
             rows,
             sink,
             arguments,
+            named,
             progress: progress.clone(),
             inbox,
             background,
@@ -262,6 +277,20 @@ impl Prepared {
             })
             .map_err(|source| LoadError::Io { what: "start the drain's thread", source })?;
         Ok(Recording { stop, drain })
+    }
+}
+
+/// The thread that asks runtimes for names. A capture without them is better than none.
+fn start_asking(request: &Request) -> Option<(Background, runtimes::Asker, Receiver<Told>)> {
+    if request.sockets == Sockets::None {
+        return None;
+    }
+    match runtimes::start(request.sockets.clone()) {
+        Ok(started) => Some(started),
+        Err(error) => {
+            tracing::warn!(%error, "the names of containers are not asked for");
+            None
+        }
     }
 }
 
@@ -284,13 +313,14 @@ fn start_sampler(request: &Request, outbox: &Outbox) -> Option<(Background, samp
 }
 
 fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), RecordError> {
-    for prefix in filter.prefixes() {
+    for wanted in filter.wanted() {
+        let containers::Wanted::Word(prefix) = wanted else { continue };
         let ids: Vec<String> =
-            known.iter().filter(|id| crate::containers::matches_prefix(id, prefix)).cloned().collect();
+            known.iter().filter(|id| containers::matches_prefix(id, prefix)).cloned().collect();
         if ids.len() > 1 && !ids.contains(prefix) {
             return Err(RecordError::Ambiguous { prefix: prefix.clone(), ids });
         }
-        if ids.is_empty() {
+        if ids.is_empty() && !wanted.needs_names() {
             tracing::warn!("no container's id starts with `{prefix}`; waiting for one");
         }
     }

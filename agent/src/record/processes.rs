@@ -36,6 +36,17 @@ struct Process {
     row: CachedRow,
 }
 
+/// What is written of a process that an event only mentions, when not all are recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// Its ids: it belongs to a container that is not recorded.
+    Ids,
+    /// Its name too: it is one of the host.
+    Name,
+    /// Everything.
+    All,
+}
+
 /// A row of the chunk with this number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CachedRow {
@@ -352,14 +363,16 @@ impl Processes {
         uid: u32,
     ) -> u32 {
         let cgroup_row = cgroups.row(chunk, cgroup);
+        let shown = cgroups.shown(cgroup);
         let index = self.thread_index(pid, tid);
-        let process_row = self.process_row(chunk, index);
+        let process_row = self.process_row(chunk, index, shown);
         let name = match self.threads.get(&tid) {
-            Some(thread) => thread.name.clone(),
-            None => self.empty.clone(),
+            Some(thread) if shown >= Shown::Name => thread.name.clone(),
+            _ => self.empty.clone(),
         };
         let name = chunk.builder.intern(&name);
-        let user = chunk.builder.intern(users.name(uid));
+        let user = if shown >= Shown::Name { users.name(uid) } else { Default::default() };
+        let user = chunk.builder.intern(user);
         let table = chunk.builder.table_at(chunk.index.task);
         table.push_ref(t::PROCESS, process_row);
         table.push_u64(t::TID, u64::from(tid));
@@ -377,15 +390,21 @@ impl Processes {
         row
     }
 
-    fn process_row(&mut self, chunk: &mut Dictionaries<'_>, index: u32) -> u32 {
+    fn process_row(&mut self, chunk: &mut Dictionaries<'_>, index: u32, shown: Shown) -> u32 {
         let process = &mut self.processes[index as usize];
         // The version is part of the number, so that a changed process gets a new row.
-        let key = chunk.number << 32 | u64::from(process.version);
+        let key = chunk.number << 34 | u64::from(process.version) << 2 | shown as u64;
         if process.row.chunk == key {
             return process.row.row;
         }
+        let strings = [
+            (&process.pname, Shown::Name),
+            (&process.name, Shown::Name),
+            (&process.exe, Shown::All),
+            (&process.args, Shown::All),
+        ];
         let strings: [StrId; 4] =
-            [&process.pname, &process.name, &process.exe, &process.args].map(|s| chunk.builder.intern(s));
+            strings.map(|(text, from)| chunk.builder.intern(if shown >= from { text } else { b"" }));
         let table = chunk.builder.table_at(chunk.index.process);
         table.push_u64(p::PID, u64::from(process.pid));
         table.push_u64(p::START, process.start);

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use agent_ebpf::kinds::KINDS;
-use capture_format::{ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Schema};
+use capture_format::{
+    ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, MetadataKey, MetadataRecord, Schema,
+};
 
+use super::gate::Gate;
 use crate::model::event_table;
 use crate::replay::Live;
 
@@ -44,6 +47,8 @@ pub struct Progress {
     pub beats: AtomicU64,
     /// Why the writer wants to end.
     end: Mutex<Option<End>>,
+    /// Events of containers that nobody named in time, which a filter by names left out.
+    pub undecided: AtomicU64,
     /// Events that a live view was too slow for.
     pub unshown: AtomicU64,
     /// Set when a stage cannot go on.
@@ -82,6 +87,13 @@ pub trait Destination: Send + 'static {
     /// Nothing can be written any more.
     fn write(&mut self, block: &mut EncodedBlock, lost: u64) -> Result<(), FormatError>;
 
+    /// Takes what became known of containers, and of which of them nothing more will come.
+    ///
+    /// # Errors
+    ///
+    /// Nothing can be written any more.
+    fn name(&mut self, names: Vec<MetadataRecord>, forgotten: &[MetadataKey]) -> Result<(), FormatError>;
+
     /// Ends what is being written.
     ///
     /// # Errors
@@ -94,10 +106,31 @@ pub trait Destination: Send + 'static {
 pub type Stage<T> = JoinHandle<Result<T, FormatError>>;
 
 /// A chunk on its way.
-struct Filled {
-    builder: ChunkBuilder,
+#[derive(Debug)]
+pub struct Filled {
+    /// Its rows.
+    pub builder: ChunkBuilder,
     /// Lost events that it tells of.
-    lost: u64,
+    pub lost: u64,
+    /// What is told with it.
+    pub along: Along,
+}
+
+/// What is told with a chunk, of containers.
+#[derive(Debug, Default)]
+pub struct Along {
+    /// What became known of them.
+    pub names: Vec<MetadataRecord>,
+    /// Those of which nothing more will come.
+    pub forgotten: Vec<MetadataKey>,
+    /// With a filter that needs names: containers that turned out to be wanted, by id.
+    pub accepted: Vec<String>,
+    /// The number of the chunk.
+    pub chunk: u64,
+    /// Whether it has events of containers of which it is not known whether they are wanted, or was not then.
+    pub undecided: bool,
+    /// The first chunk of which that is not known even now.
+    pub undecided_since: Option<u64>,
 }
 
 /// The end of the drain's pipeline.
@@ -125,25 +158,25 @@ impl Sink {
         self.spare = Some(builder);
     }
 
-    /// Hands over a full chunk, which tells of so many lost events, or gives it back.
-    pub fn send(&self, builder: ChunkBuilder, lost: u64) -> Sent {
-        match (self.sender.try_send(Filled { builder, lost }), &self.dropped) {
+    /// Hands over a full chunk, or gives it back.
+    pub fn send(&self, chunk: Filled) -> Sent {
+        match (self.sender.try_send(chunk), &self.dropped) {
             (Ok(()), _) => Sent::Taken,
-            (Err(TrySendError::Full(chunk)), Some(progress)) => {
+            (Err(TrySendError::Full(mut chunk)), Some(progress)) => {
                 progress.unshown.fetch_add(chunk.builder.event_rows() as u64, Ordering::Relaxed);
-                Sent::Taken
+                chunk.builder.clear();
+                // What is told with it goes along with the next one.
+                Sent::Dropped(Box::new(chunk))
             }
-            (Err(TrySendError::Full(chunk)), None) => Sent::Full(Box::new(chunk.builder)),
-            (Err(TrySendError::Disconnected(chunk)), _) => Sent::Gone(Box::new(chunk.builder)),
+            (Err(TrySendError::Full(chunk)), None) => Sent::Full(Box::new(chunk)),
+            (Err(TrySendError::Disconnected(chunk)), _) => Sent::Gone(Box::new(chunk)),
         }
     }
-}
 
-impl Sink {
     /// Hands over the last chunk, however long that takes: whoever waits for the end gives up in time.
-    pub fn send_last(self, builder: ChunkBuilder, lost: u64) {
+    pub fn send_last(self, chunk: Filled) {
         // If nobody takes it there is nobody to tell.
-        let _ = self.sender.send(Filled { builder, lost });
+        let _ = self.sender.send(chunk);
     }
 }
 
@@ -152,10 +185,12 @@ impl Sink {
 pub enum Sent {
     /// It is taken.
     Taken,
+    /// Its rows were dropped for want of room.
+    Dropped(Box<Filled>),
     /// There is no room for it now.
-    Full(Box<ChunkBuilder>),
+    Full(Box<Filled>),
     /// Nobody takes chunks any more.
-    Gone(Box<ChunkBuilder>),
+    Gone(Box<Filled>),
 }
 
 /// The threads behind a [`Sink`].
@@ -179,6 +214,12 @@ impl<W> Stages<W> {
     }
 }
 
+/// What the writer gets.
+enum Item {
+    Chunk(EncodedBlock, u64),
+    Names(Vec<MetadataRecord>, Vec<MetadataKey>),
+}
+
 /// Starts the stages that write to a file, or to wherever else.
 ///
 /// # Errors
@@ -188,33 +229,43 @@ pub fn to_destination(
     mut destination: Box<dyn Destination>,
     schema: &Arc<Schema>,
     level: i32,
-    mut filter: Option<Live>,
+    filter: Option<Live>,
     progress: &Arc<Progress>,
 ) -> Result<(Sink, Stages<()>), FormatError> {
     let (sender, chunks) = sync_channel::<Filled>(QUEUE);
     let (recycle, recycled) = channel();
-    let (blocks_in, blocks) = sync_channel::<(EncodedBlock, u64)>(WRITE_QUEUE);
+    let (items_in, items) = sync_channel::<Item>(WRITE_QUEUE);
     let mut encoder = Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?;
     let shared = progress.clone();
     let encoder = spawn("ktape-encode", move || {
         let result = (|| {
-            for Filled { mut builder, lost } in chunks {
-                if let Some(filter) = &mut filter {
-                    builder = filter.filter(builder)?;
+            let mut gate = Gate::new(filter, shared.clone());
+            let mut encode = |chunks: Vec<(ChunkBuilder, u64)>| {
+                for (mut builder, lost) in chunks {
+                    if builder.is_empty() {
+                        continue;
+                    }
+                    let block = encoder.encode(&builder)?;
+                    shared.encoded.fetch_add(recorded_rows(&builder), Ordering::Relaxed);
+                    builder.clear();
+                    // The drain may be gone already.
+                    let _ = recycle.send(builder);
+                    if items_in.send(Item::Chunk(block, lost)).is_err() {
+                        return Ok(false);
+                    }
                 }
-                if builder.is_empty() {
-                    continue;
-                }
-                let block = encoder.encode(&builder)?;
-                shared.encoded.fetch_add(recorded_rows(&builder), Ordering::Relaxed);
-                builder.clear();
-                // The drain may be gone already.
-                let _ = recycle.send(builder);
-                if blocks_in.send((block, lost)).is_err() {
-                    break;
+                Ok::<_, FormatError>(true)
+            };
+            for mut filled in chunks {
+                let Along { names, forgotten, .. } = &mut filled.along;
+                let told = Item::Names(names.clone(), std::mem::take(forgotten));
+                let is_news =
+                    matches!(&told, Item::Names(names, gone) if !names.is_empty() || !gone.is_empty());
+                if is_news && items_in.send(told).is_err() || !encode(gate.pass(filled)?)? {
+                    return Ok(());
                 }
             }
-            Ok(())
+            encode(gate.finish()?).map(|_| ())
         })();
         if result.is_err() {
             shared.failed.store(true, Ordering::Release);
@@ -224,8 +275,11 @@ pub fn to_destination(
     let shared = progress.clone();
     let writer = spawn("ktape-write", move || {
         let result = (|| {
-            for (mut block, lost) in blocks {
-                destination.write(&mut block, lost)?;
+            for item in items {
+                match item {
+                    Item::Chunk(mut block, lost) => destination.write(&mut block, lost)?,
+                    Item::Names(names, forgotten) => destination.name(names, &forgotten)?,
+                }
             }
             destination.finish()
         })();
@@ -243,7 +297,8 @@ pub fn to_destination(
 pub fn to_function<T: Send + 'static>(
     schema: Arc<Schema>,
     mut state: T,
-    mut show: impl FnMut(&mut T, ChunkBuilder) -> Result<bool, FormatError> + Send + 'static,
+    filter: Option<Live>,
+    mut show: impl FnMut(&mut T, ChunkBuilder, &[MetadataRecord]) -> Result<bool, FormatError> + Send + 'static,
     progress: &Arc<Progress>,
 ) -> (Sink, Stages<T>) {
     let (sender, chunks) = sync_channel::<Filled>(QUEUE);
@@ -251,13 +306,25 @@ pub fn to_function<T: Send + 'static>(
     let (_, recycled) = channel();
     let shared = progress.clone();
     let writer = spawn("ktape-view", move || {
-        let mut result = Ok(true);
-        for Filled { builder, .. } in chunks {
-            result = show(&mut state, builder);
-            if !matches!(result, Ok(true)) {
-                shared.failed.store(true, Ordering::Release);
-                break;
+        let result = (|| {
+            let mut gate = Gate::new(filter, shared.clone());
+            for filled in chunks {
+                let names = filled.along.names.clone();
+                for (builder, _) in gate.pass(filled)? {
+                    if !show(&mut state, builder, &names)? {
+                        return Ok(false);
+                    }
+                }
             }
+            for (builder, _) in gate.finish()? {
+                if !show(&mut state, builder, &[])? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })();
+        if !matches!(result, Ok(true)) {
+            shared.failed.store(true, Ordering::Release);
         }
         result.map(|_| state)
     });

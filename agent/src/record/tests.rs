@@ -16,7 +16,7 @@ fn rings_are_powers_of_two_within_the_budget() {
 #[test]
 fn an_ambiguous_prefix_names_the_candidates() {
     let known = vec!["abc1".to_owned(), "abd2".to_owned(), "x".to_owned(), "xy".to_owned()];
-    let check = |prefix: &str| check_prefixes(&ContainerFilter::new(vec![prefix.to_owned()]), &known);
+    let check = |prefix: &str| check_prefixes(&ContainerFilter::new(vec![prefix.parse().unwrap()]), &known);
     assert!(check("abc").is_ok());
     assert!(check("nobody").is_ok());
     assert!(check("x").is_ok(), "a whole name wins over a longer one");

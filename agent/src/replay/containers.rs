@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::containers::Wanted;
 use crate::model::Names;
 use crate::text::escape::{Place, escaped};
 
@@ -74,15 +75,23 @@ impl Known {
 /// The containers that a question is about.
 #[derive(Clone, Debug, Default)]
 pub struct Containers {
-    wanted: Vec<String>,
-    ids: Vec<Vec<u8>>,
+    wanted: Vec<Wanted>,
+    ids: BTreeSet<Vec<u8>>,
     unknown: Vec<String>,
 }
 
 impl Containers {
-    /// Those with these names or id prefixes, once [`Self::resolve`] has found them.
-    pub fn new(wanted: Vec<String>) -> Self {
-        Self { unknown: wanted.clone(), wanted, ids: Vec::new() }
+    /// Those that are meant by one of these, once [`Self::resolve`] has found them.
+    pub fn new(wanted: Vec<Wanted>) -> Self {
+        let unknown = wanted.iter().map(ToString::to_string).collect();
+        Self { unknown, wanted, ids: BTreeSet::new() }
+    }
+
+    /// One more, by its full id.
+    pub fn add(&mut self, id: &[u8]) {
+        if !self.ids.contains(id) {
+            self.ids.insert(id.to_vec());
+        }
     }
 
     /// Finds the containers among those that are known. To be repeated when more become known.
@@ -93,14 +102,20 @@ impl Containers {
         self.ids.clear();
         self.unknown.clear();
         for wanted in &self.wanted {
-            let named: Vec<Vec<u8>> = names.ids_named(wanted).map(<[u8]>::to_vec).collect();
+            let named: Vec<Vec<u8>> = names.ids_of(wanted).map(<[u8]>::to_vec).collect();
             if !named.is_empty() {
                 self.ids.extend(named);
                 continue;
             }
-            match known.by_prefix(wanted.as_bytes())? {
-                Some(id) => self.ids.push(id.to_vec()),
-                None => self.unknown.push(wanted.clone()),
+            let found = match wanted {
+                Wanted::Word(word) => known.by_prefix(word.as_bytes())?,
+                _ => None,
+            };
+            match found {
+                Some(id) => {
+                    self.ids.insert(id.to_vec());
+                }
+                None => self.unknown.push(wanted.to_string()),
             }
         }
         Ok(())
@@ -113,7 +128,7 @@ impl Containers {
 
     /// Whether a chain (ids joined by `>`) has one of the containers.
     pub fn match_chain(&self, chain: &[u8]) -> bool {
-        elements(chain).any(|id| self.ids.iter().any(|wanted| wanted == id))
+        elements(chain).any(|id| self.ids.contains(id))
     }
 }
 

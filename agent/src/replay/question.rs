@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agent_ebpf::kinds::{Kind, Ty};
-use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
+use capture_format::{ChunkSummary, ColumnView, TableId, Value as SummaryValue};
 
 use crate::filter::prune::{self, Lost};
 use crate::filter::{Context, Evaluator, Filter};
@@ -118,6 +118,17 @@ impl Question {
                 .map(|row| containers.match_chain(view.cgroup(row).chain))
                 .collect(),
         )
+    }
+
+    /// Whether a row that tells of the recording itself concerns one of the containers, or none.
+    pub fn is_about(&self, view: &ChunkView<'_>, table: TableId, row: u32, inside: &[bool]) -> bool {
+        let Some(rows) = view.tables().find(|rows| rows.event.id == table) else { return true };
+        match view.subject_cgroup(rows, row as usize) {
+            Some(cgroup) if !view.cgroup(cgroup).chain.is_empty() => {
+                inside.get(cgroup as usize) == Some(&true)
+            }
+            _ => true,
+        }
     }
 
     /// The loss rows that tell of events which might have matched; those are added to the tally.

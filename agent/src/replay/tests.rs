@@ -112,7 +112,7 @@ fn chunks_that_cannot_match_are_not_read() {
     assert_eq!(read(&filter("proc.name=b")), (2, 2));
     assert_eq!(read(&Question { from: Some(WALL + 500), ..Question::default() }), (2, 1));
     assert_eq!(read(&Question { to: Some(WALL + 20), ..Question::default() }), (1, 1));
-    let mut other = Containers::new(vec!["e".to_owned()]);
+    let mut other = Containers::new(vec!["e".parse().unwrap()]);
     let mut known = Known::default();
     known.add_chain(id('e').as_bytes());
     other.resolve(&known, &Names::default()).unwrap();
@@ -143,7 +143,7 @@ fn a_container_takes_outer_and_inner_and_its_own_cgroup() {
     let known = input::known_containers(&capture);
     assert_eq!(known.ids().count(), 3);
     let of = |wanted: &str| {
-        let mut containers = Containers::new(vec![wanted.to_owned()]);
+        let mut containers = Containers::new(vec![wanted.parse().unwrap()]);
         containers.resolve(&known, &Names::default()).unwrap();
         let (events, outcome) =
             replay(&capture, &Question { containers: Some(containers), ..Question::default() });
@@ -225,7 +225,7 @@ fn an_ambiguous_container_stops_a_stream() {
     let mut reader = StreamReader::new(io::Cursor::new(bytes));
     let mut outcome = Outcome::default();
     let header = stream::first_header(&mut reader, &mut outcome).unwrap();
-    let containers = Some(Containers::new(vec!["shop".to_owned()]));
+    let containers = Some(Containers::new(vec!["shop".parse().unwrap()]));
     let question = Question { containers, ..Question::default() };
     let error = replay_stream(&mut reader, header, question, None, &mut outcome).unwrap_err();
     assert_eq!(error.to_string(), "container `shop` is ambiguous: shop-1, shop-2");

@@ -251,7 +251,7 @@ impl Sampler {
     }
 
     fn add(&mut self, id: u64, path: Vec<u8>) {
-        if self.config.filter.wants(&containers::identify(&path)) {
+        if self.config.filter.may_want(&containers::identify(&path)) {
             self.forest.add(id, path);
         }
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{buffer, privileges, select, usage};
-use crate::containers::Hierarchy;
+use crate::containers::{Hierarchy, Wanted};
 use crate::record::{ContainerFilter, Request};
+use crate::runtimes::Sockets;
 use crate::text::units;
 
 /// Options of all commands that record.
@@ -18,9 +19,14 @@ pub struct RecordOptions {
     /// Kinds of events and names of syscalls, separated by commas [default: all]
     #[arg(short, long, value_name = "LIST")]
     pub events: Vec<String>,
-    /// Only this container, by id or the beginning of it; may be repeated
-    #[arg(long, value_name = "ID")]
+    /// Only this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or pod:NAMESPACE/NAME; may
+    /// be repeated
+    #[arg(long, value_name = "NAME")]
     pub container: Vec<String>,
+    /// Ask this runtime for the names of containers: docker=, podman=, containerd= or cri=SOCKET, or `off`; may be repeated
+    /// [default: those at the usual places]
+    #[arg(long, value_name = "NAME=SOCKET")]
+    pub runtime: Vec<String>,
     /// Memory of each CPU's ring [default: 1 % of all memory in sum, at most 8MiB each]
     #[arg(long, value_name = "SIZE")]
     pub buffer: Option<String>,
@@ -60,6 +66,8 @@ impl RecordOptions {
     pub fn request(&self) -> Result<Request> {
         let ring_bytes = self.buffer.as_deref().map(buffer).transpose()?;
         let (kinds, selection) = select::parse(&self.events).map_err(usage)?;
+        let containers = wanted(&self.container).map_err(usage)?;
+        let sockets = sockets(&self.runtime).map_err(usage)?;
         privileges::require()?;
         let hierarchy = match &self.cgroup_hierarchy {
             Some(name) => Hierarchy::named(name).map_err(usage)?,
@@ -68,7 +76,8 @@ impl RecordOptions {
         Ok(Request {
             kinds,
             selection,
-            containers: ContainerFilter::new(self.container.clone()),
+            containers: ContainerFilter::new(containers),
+            sockets,
             ring_bytes,
             hierarchy,
             stall: interval("--stall", &self.stall)?,
@@ -79,6 +88,24 @@ impl RecordOptions {
             live: false,
             kernel_log: self.kernel_log,
         })
+    }
+}
+
+/// What `--container` was given.
+///
+/// # Errors
+///
+/// One of them is not whole.
+pub fn wanted(texts: &[String]) -> Result<Vec<Wanted>, String> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+/// What `--runtime` was given.
+fn sockets(texts: &[String]) -> Result<Sockets, String> {
+    match texts {
+        [] => Ok(Sockets::Usual),
+        [off] if off == "off" => Ok(Sockets::None),
+        texts => Ok(Sockets::Given(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)),
     }
 }
 

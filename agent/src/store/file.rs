@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use capture_format::{EncodedBlock, FormatError, Header, SegmentWriter};
+use capture_format::{EncodedBlock, FormatError, Header, MetadataRecord, SegmentWriter};
 
 use crate::session::output::Output;
 
@@ -61,6 +61,14 @@ impl Segment {
             }
             Err(error) => Err(self.cut_back(error)),
         }
+    }
+
+    /// Writes what is known of containers; if that fails the file is as it was before.
+    ///
+    /// # Errors
+    /// That fails.
+    pub fn name(&mut self, names: &[MetadataRecord]) -> Result<(), FormatError> {
+        self.writer.write_metadata(names).map_err(|error| self.cut_back(error))
     }
 
     /// Writes index and trailer; if that fails they are not there.

@@ -6,6 +6,7 @@
 
 mod file;
 pub mod limits;
+mod names;
 mod series;
 mod space;
 mod sync;

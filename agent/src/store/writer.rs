@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use capture_format::{ChunkSummary, EncodedBlock, FormatError, Header};
+use capture_format::{ChunkSummary, EncodedBlock, FormatError, Header, MetadataKey, MetadataRecord};
 
 use super::file::{Segment, is_full};
 use super::limits::Limits;
+use super::names::{self, Names};
 use super::series::{Series, on_disk};
 use super::space::{self, Reserve};
 use super::sync::Syncer;
@@ -37,6 +38,7 @@ pub struct Store {
     syncer: Option<Syncer>,
     reserve: Option<Reserve>,
     unwritten: Unwritten,
+    names: Names,
     /// Nothing but the last word is written any more.
     closed: bool,
     /// Bytes of segments that have ended.
@@ -88,6 +90,7 @@ impl Store {
             syncer,
             reserve,
             unwritten,
+            names: Names::default(),
             closed: false,
             before: 0,
             progress,
@@ -132,7 +135,23 @@ impl Store {
         self.progress.files.fetch_add(1, Ordering::Relaxed);
         self.progress.deleted.store(series.deleted(), Ordering::Relaxed);
         self.dirty(true);
-        Ok(())
+        let known = self.names.all();
+        self.put_names(&known)
+    }
+
+    /// Writes what is known of containers, deleting what is oldest when the disk is full.
+    fn put_names(&mut self, names: &[MetadataRecord]) -> Result<(), FormatError> {
+        loop {
+            match self.segment.name(names) {
+                Err(error) if is_full(&error) => {
+                    if !self.series.as_mut().is_some_and(Series::delete_oldest) {
+                        // The next chunk will find out what that means.
+                        return Ok(());
+                    }
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Whether the file that is written has reached its end, before so many bytes more.
@@ -250,6 +269,27 @@ impl Destination for Store {
         }
         self.dirty(false);
         self.show();
+        Ok(())
+    }
+
+    fn name(&mut self, names: Vec<MetadataRecord>, forgotten: &[MetadataKey]) -> Result<(), FormatError> {
+        if self.series.is_some() {
+            names.iter().for_each(|record| self.names.add(record));
+            forgotten.iter().for_each(|key| self.names.forget(key));
+        }
+        if names.is_empty() || self.closed {
+            return Ok(());
+        }
+        let bytes = names.iter().map(names::size).sum::<usize>() as u64;
+        if self.is_due(bytes) {
+            // The next file begins with all of them.
+            return self.rotate();
+        }
+        if self.make_room(bytes).is_none() {
+            self.put_names(&names)?;
+            self.dirty(false);
+            self.show();
+        }
         Ok(())
     }
 

@@ -122,10 +122,12 @@ impl Rows {
     pub fn next_chunk(&mut self) {
         self.number += 1;
         self.lost_told = 0;
+        self.cgroups.next_chunk(self.number);
     }
 
     /// What is to be done in the kernel, since the last call.
     pub fn take_orders(&mut self) -> Vec<Order> {
+        self.orders.extend(self.cgroups.take_unwanted().into_iter().map(Order::Forget));
         std::mem::take(&mut self.orders)
     }
 

@@ -9,7 +9,7 @@ fn known(chains: &[&str]) -> Known {
 }
 
 fn resolve(wanted: &str, known: &Known, names: &Names) -> Result<Containers, Ambiguous> {
-    let mut containers = Containers::new(vec![wanted.to_owned()]);
+    let mut containers = Containers::new(vec![wanted.parse().unwrap()]);
     containers.resolve(known, names)?;
     Ok(containers)
 }

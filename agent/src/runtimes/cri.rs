@@ -1,0 +1,306 @@
+//! The Kubernetes container runtime interface, `runtime.v1`: containers and their pods.
+
+use std::collections::HashMap;
+
+use tonic::Status;
+
+use super::facts::{Facts, names};
+use super::grpc::Server;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListContainersRequest {
+    #[prost(message, optional, tag = "1")]
+    filter: Option<IdFilter>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct IdFilter {
+    #[prost(string, tag = "1")]
+    id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListContainersResponse {
+    #[prost(message, repeated, tag = "1")]
+    containers: Vec<Container>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Container {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, tag = "2")]
+    pod_sandbox_id: String,
+    #[prost(message, optional, tag = "3")]
+    metadata: Option<ContainerMetadata>,
+    #[prost(message, optional, tag = "4")]
+    image: Option<ImageSpec>,
+    #[prost(string, tag = "5")]
+    image_ref: String,
+    #[prost(int64, tag = "7")]
+    created_at: i64,
+    #[prost(map = "string, string", tag = "8")]
+    labels: HashMap<String, String>,
+    #[prost(map = "string, string", tag = "9")]
+    annotations: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerMetadata {
+    #[prost(string, tag = "1")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ImageSpec {
+    #[prost(string, tag = "1")]
+    image: String,
+    /// What was asked for; since CRI of Kubernetes 1.29.
+    #[prost(string, tag = "18")]
+    user_specified_image: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListPodSandboxRequest {
+    #[prost(message, optional, tag = "1")]
+    filter: Option<IdFilter>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ListPodSandboxResponse {
+    #[prost(message, repeated, tag = "1")]
+    items: Vec<PodSandbox>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PodSandbox {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(message, optional, tag = "2")]
+    metadata: Option<PodSandboxMetadata>,
+    #[prost(int64, tag = "4")]
+    created_at: i64,
+    #[prost(map = "string, string", tag = "5")]
+    labels: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct PodSandboxMetadata {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    uid: String,
+    #[prost(string, tag = "3")]
+    namespace: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerStatusRequest {
+    #[prost(string, tag = "1")]
+    container_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    status: Option<ContainerStatus>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerStatus {
+    /// 2 is "exited".
+    #[prost(int32, tag = "3")]
+    state: i32,
+    #[prost(int32, tag = "7")]
+    exit_code: i32,
+    #[prost(message, optional, tag = "16")]
+    resources: Option<ContainerResources>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ContainerResources {
+    #[prost(message, optional, tag = "1")]
+    linux: Option<LinuxContainerResources>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct LinuxContainerResources {
+    #[prost(int64, tag = "1")]
+    cpu_period: i64,
+    #[prost(int64, tag = "2")]
+    cpu_quota: i64,
+    #[prost(int64, tag = "3")]
+    cpu_shares: i64,
+    #[prost(int64, tag = "4")]
+    memory_limit_in_bytes: i64,
+}
+
+const LIST_CONTAINERS: &str = "/runtime.v1.RuntimeService/ListContainers";
+const LIST_PODS: &str = "/runtime.v1.RuntimeService/ListPodSandbox";
+const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
+const EXITED: i32 = 2;
+
+/// All containers, those that hold pods included.
+///
+/// # Errors
+/// The runtime does not tell.
+pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
+    let pods: ListPodSandboxResponse =
+        server.call(LIST_PODS, ListPodSandboxRequest { filter: None }, None).await?;
+    let containers: ListContainersResponse =
+        server.call(LIST_CONTAINERS, ListContainersRequest { filter: None }, None).await?;
+    let by_id: HashMap<&str, &PodSandbox> = pods.items.iter().map(|pod| (pod.id.as_str(), pod)).collect();
+    let of_containers = containers.containers.iter().map(|container| {
+        let pod = by_id.get(container.pod_sandbox_id.as_str()).copied();
+        (container.id.clone(), of_container(container, pod))
+    });
+    Ok(of_containers.chain(pods.items.iter().map(|pod| (pod.id.clone(), of_sandbox(pod)))).collect())
+}
+
+/// One container; `None` if it is not known.
+///
+/// # Errors
+/// The runtime does not tell.
+pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
+    let filter = || Some(IdFilter { id: id.to_owned() });
+    let found: ListContainersResponse =
+        server.call(LIST_CONTAINERS, ListContainersRequest { filter: filter() }, None).await?;
+    // The filter takes beginnings of ids, too.
+    let Some(container) = found.containers.iter().find(|container| container.id == id) else {
+        let pods: ListPodSandboxResponse =
+            server.call(LIST_PODS, ListPodSandboxRequest { filter: filter() }, None).await?;
+        return Ok(pods.items.iter().find(|pod| pod.id == id).map(of_sandbox));
+    };
+    let filter = Some(IdFilter { id: container.pod_sandbox_id.clone() });
+    let pods: ListPodSandboxResponse = server.call(LIST_PODS, ListPodSandboxRequest { filter }, None).await?;
+    let pod = pods.items.iter().find(|pod| pod.id == container.pod_sandbox_id);
+    let mut facts = of_container(container, pod);
+    let question = ContainerStatusRequest { container_id: id.to_owned() };
+    // It may be gone by now; what is known is known.
+    if let Ok(ContainerStatusResponse { status: Some(status) }) = server.call(STATUS, question, None).await {
+        add_status(&mut facts, &status);
+    }
+    Ok(Some(facts))
+}
+
+fn of_container(container: &Container, pod: Option<&PodSandbox>) -> Facts {
+    let mut facts = Facts::default();
+    if let Some(metadata) = &container.metadata {
+        facts.set(names::NAME, metadata.name.as_str());
+    }
+    if let Some(image) = &container.image {
+        facts.set(names::IMAGE, image.image.as_str());
+        facts.set(names::IMAGE, image.user_specified_image.as_str());
+    }
+    facts.set(names::IMAGE_ID, container.image_ref.as_str());
+    facts.set(names::CREATED, created(container.created_at));
+    facts.set_all(names::LABEL, container.labels.iter().map(|(k, v)| (k, v.as_str())));
+    facts.set_all(names::ANNOTATION, container.annotations.iter().map(|(k, v)| (k, v.as_str())));
+    of_kubelet(&mut facts, |key| container.labels.get(key).map(String::as_str));
+    if let Some(pod) = pod {
+        add_pod(&mut facts, pod);
+    }
+    facts
+}
+
+fn of_sandbox(pod: &PodSandbox) -> Facts {
+    let mut facts = Facts::default();
+    // As the kubelet calls it.
+    facts.set(names::NAME, "POD");
+    facts.set(names::POD_SANDBOX, "true");
+    facts.set(names::CREATED, created(pod.created_at));
+    add_pod(&mut facts, pod);
+    facts
+}
+
+fn add_pod(facts: &mut Facts, pod: &PodSandbox) {
+    if let Some(metadata) = &pod.metadata {
+        facts.set(names::POD_NAME, metadata.name.as_str());
+        facts.set(names::POD_NAMESPACE, metadata.namespace.as_str());
+        facts.set(names::POD_UID, metadata.uid.as_str());
+    }
+    facts.set_all(names::POD_LABEL, pod.labels.iter().map(|(k, v)| (k, v.as_str())));
+}
+
+fn add_status(facts: &mut Facts, status: &ContainerStatus) {
+    if status.state == EXITED {
+        facts.set(names::EXIT_CODE, status.exit_code.to_string());
+    }
+    let Some(linux) = status.resources.as_ref().and_then(|resources| resources.linux.as_ref()) else {
+        return;
+    };
+    let mut number = |name: &str, value: i64| {
+        if value > 0 {
+            facts.set(name, value.to_string());
+        }
+    };
+    number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
+    number(names::CPU_SHARES, linux.cpu_shares);
+    let period = if linux.cpu_period > 0 { linux.cpu_period } else { 100_000 };
+    number(names::CPU_LIMIT, linux.cpu_quota.saturating_mul(1000) / period);
+}
+
+/// What the kubelet writes into labels, whatever the runtime.
+pub fn of_kubelet<'a>(facts: &mut Facts, label: impl Fn(&str) -> Option<&'a str>) {
+    for (key, name) in [
+        ("io.kubernetes.pod.name", names::POD_NAME),
+        ("io.kubernetes.pod.namespace", names::POD_NAMESPACE),
+        ("io.kubernetes.pod.uid", names::POD_UID),
+    ] {
+        if let Some(value) = label(key) {
+            facts.set(name, value);
+        }
+    }
+}
+
+/// RFC 3339, of nanoseconds since 1970; nothing if it is not known.
+pub fn created(ns: i64) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(ns)) {
+        Ok(time) if ns > 0 => time.to_string(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_has_what_its_pod_has() {
+        let map = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        let pod = PodSandbox {
+            id: "s".into(),
+            metadata: Some(PodSandboxMetadata {
+                name: "web-0".into(),
+                uid: "u".into(),
+                namespace: "shop".into(),
+            }),
+            created_at: 1,
+            labels: map(&[("app", "x")]),
+        };
+        let container = Container {
+            id: "c".into(),
+            pod_sandbox_id: "s".into(),
+            metadata: Some(ContainerMetadata { name: "nginx".into() }),
+            image: Some(ImageSpec { image: "sha256:00".into(), user_specified_image: "nginx:1".into() }),
+            created_at: 1_000_000_000,
+            labels: map(&[("tier", "front")]),
+            ..Container::default()
+        };
+        let facts = of_container(&container, Some(&pod));
+        let all: Vec<_> = facts.iter().collect();
+        let expected = [
+            ("container.created", "1970-01-01T00:00:01Z"),
+            ("container.image", "nginx:1"),
+            ("container.label[tier]", "front"),
+            ("container.name", "nginx"),
+            ("k8s.ns.name", "shop"),
+            ("k8s.pod.label[app]", "x"),
+            ("k8s.pod.name", "web-0"),
+            ("k8s.pod.uid", "u"),
+        ];
+        assert_eq!(all, expected);
+    }
+}

@@ -1,0 +1,116 @@
+//! What is known of one container.
+
+use std::collections::BTreeMap;
+
+/// Names of values, which are those of the fields that show them.
+pub mod names {
+    /// The full id of the container.
+    pub const FULL_ID: &str = crate::model::metadata::FULL_ID;
+    /// Its name.
+    pub const NAME: &str = crate::model::metadata::NAME;
+    /// Its image, as it was asked for.
+    pub const IMAGE: &str = "container.image";
+    /// The image's id or digest.
+    pub const IMAGE_ID: &str = "container.image.id";
+    /// When it was created, RFC 3339.
+    pub const CREATED: &str = "container.created";
+    /// The process id of its first process, in the host's namespace.
+    pub const PID: &str = "container.pid";
+    /// The status that it ended with.
+    pub const EXIT_CODE: &str = "container.exit_code";
+    /// Its memory limit, bytes.
+    pub const MEMORY_LIMIT: &str = "container.memory.limit";
+    /// Its CPU limit, in thousandths of a CPU.
+    pub const CPU_LIMIT: &str = "container.cpu.limit";
+    /// Its weight of CPU time.
+    pub const CPU_SHARES: &str = "container.cpu.shares";
+    /// Its limit of processes.
+    pub const PIDS_LIMIT: &str = "container.pids.limit";
+    /// A label: followed by its key in brackets.
+    pub const LABEL: &str = "container.label";
+    /// An annotation: followed by its key in brackets.
+    pub const ANNOTATION: &str = "container.annotation";
+    /// The pod's name.
+    pub const POD_NAME: &str = "k8s.pod.name";
+    /// The pod's namespace.
+    pub const POD_NAMESPACE: &str = "k8s.ns.name";
+    /// The pod's uid.
+    pub const POD_UID: &str = "k8s.pod.uid";
+    /// A label of the pod: followed by its key in brackets.
+    pub const POD_LABEL: &str = "k8s.pod.label";
+    /// `true` for the container that holds the namespaces of its pod.
+    pub const POD_SANDBOX: &str = "k8s.pod.sandbox";
+}
+
+/// Values of a container.
+const VALUES: usize = 256;
+/// Bytes of a value: what is longer is left out, such as the whole of a manifest in an annotation.
+const VALUE: usize = 4 << 10;
+/// Bytes of all of them.
+const BYTES: usize = 64 << 10;
+
+/// What is known of one container, within limits: it is told by others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    values: BTreeMap<String, String>,
+    bytes: usize,
+}
+
+impl Facts {
+    /// Adds or replaces a value. An empty one, and what is beyond the limits, is left out.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        let (name, value) = (name.into(), value.into());
+        let bytes = self.bytes + name.len() + value.len();
+        let is_new = !self.values.contains_key(&name);
+        if value.is_empty()
+            || name.len() > VALUE
+            || value.len() > VALUE
+            || bytes > BYTES
+            || is_new && self.values.len() >= VALUES
+        {
+            return;
+        }
+        self.bytes = bytes;
+        if let Some(old) = self.values.insert(name, value) {
+            self.bytes -= old.len();
+        }
+    }
+
+    /// Adds labels, annotations or whatever else has a key.
+    pub fn set_all<K: AsRef<str>, V: Into<String>>(
+        &mut self,
+        name: &str,
+        pairs: impl IntoIterator<Item = (K, V)>,
+    ) {
+        for (key, value) in pairs {
+            self.set(format!("{name}[{}]", key.as_ref()), value);
+        }
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// All values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Adds all of the other; whether anything is new or different.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        for (name, value) in other.iter() {
+            if self.get(name) != Some(value) {
+                self.set(name, value);
+                changed |= self.get(name) == Some(value);
+            }
+        }
+        changed
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+}

@@ -1,0 +1,154 @@
+//! Brings together what runtimes tell and what cgroups were seen: either may come first.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+
+use capture_format::MetadataKey;
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::facts::{Facts, names};
+use super::{Newcomer, Protocol, Told};
+use crate::containers::Runtime;
+
+/// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
+const REMEMBERED: usize = 8192;
+/// Questions to one runtime that may wait.
+const ASKS: usize = 4096;
+
+/// A question to a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The full id of the container.
+    pub id: String,
+}
+
+/// A container whose cgroup was seen.
+#[derive(Debug)]
+struct Seen {
+    keys: Vec<MetadataKey>,
+    runtime: Runtime,
+    /// Whether a runtime has told of it in full.
+    answered: bool,
+}
+
+/// Both sides.
+#[derive(Debug)]
+pub struct Join {
+    facts: Bounded<Facts>,
+    seen: Bounded<Seen>,
+    sources: Vec<(Protocol, Sender<Ask>)>,
+    out: mpsc::Sender<Told>,
+}
+
+impl Join {
+    /// Nothing is known; what becomes known of containers goes to `out`.
+    pub fn new(out: mpsc::Sender<Told>) -> Self {
+        Self { facts: Bounded::new(), seen: Bounded::new(), sources: Vec::new(), out }
+    }
+
+    /// A runtime that can be asked: the questions to it.
+    pub fn source(&mut self, protocol: Protocol) -> Receiver<Ask> {
+        let (sender, asks) = channel(ASKS);
+        self.sources.push((protocol, sender));
+        asks
+    }
+
+    /// A container's cgroup was seen.
+    pub fn appear(&mut self, newcomer: Newcomer) {
+        let Newcomer { key, id, runtime } = newcomer;
+        if let Some(facts) = self.facts.get(&id) {
+            send(&self.out, key, &id, facts);
+        }
+        match self.seen.get_mut(&id) {
+            Some(seen) => {
+                seen.keys.push(key);
+                seen.answered = false;
+            }
+            None => self.seen.insert(id.clone(), Seen { keys: vec![key], runtime, answered: false }),
+        }
+        for (_, sender) in self.sources.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
+            // One that is not taken is asked for again when the runtime is there.
+            let _ = sender.try_send(Ask { id: id.clone() });
+        }
+    }
+
+    /// A runtime tells of a container; `in_full` if there is nothing more to ask for now.
+    pub fn learn(&mut self, id: &str, facts: &Facts, in_full: bool) {
+        let changed = match self.facts.get_mut(id) {
+            Some(known) => known.merge(facts),
+            None => {
+                let mut known = Facts::default();
+                known.set(names::FULL_ID, id);
+                known.merge(facts);
+                self.facts.insert(id.to_owned(), known);
+                true
+            }
+        };
+        if let Some(seen) = self.seen.get_mut(id) {
+            seen.answered |= in_full;
+            if changed && let Some(facts) = self.facts.get(id) {
+                for key in &seen.keys {
+                    send(&self.out, *key, id, facts);
+                }
+            }
+        }
+    }
+
+    /// Whether the container's cgroup was seen and nobody has told all of it.
+    pub fn is_open(&self, id: &str) -> bool {
+        self.seen.get(id).is_some_and(|seen| !seen.answered)
+    }
+
+    /// The containers that a runtime of this kind can be asked for.
+    pub fn open(&self, protocol: Protocol) -> Vec<Ask> {
+        let all = self.seen.map.iter();
+        let open = all.filter(|(_, seen)| !seen.answered && protocol.knows(seen.runtime));
+        open.map(|(id, _)| Ask { id: id.clone() }).collect()
+    }
+
+    /// Whether anything that was asked for may still be answered.
+    pub fn is_waiting(&self) -> bool {
+        self.seen.map.values().any(|seen| {
+            !seen.answered && self.sources.iter().any(|(protocol, _)| protocol.knows(seen.runtime))
+        })
+    }
+}
+
+fn send(out: &mpsc::Sender<Told>, key: MetadataKey, id: &str, facts: &Facts) {
+    let values = facts.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    // Nobody listens any more at the very end.
+    let _ = out.send(Told { key, id: id.to_owned(), values });
+}
+
+/// By container id; when there are too many, the one that came first goes.
+#[derive(Debug)]
+struct Bounded<T> {
+    map: FxHashMap<String, T>,
+    order: VecDeque<String>,
+}
+
+impl<T> Bounded<T> {
+    fn new() -> Self {
+        Self { map: FxHashMap::default(), order: VecDeque::new() }
+    }
+
+    fn get(&self, id: &str) -> Option<&T> {
+        self.map.get(id)
+    }
+
+    fn get_mut(&mut self, id: &str) -> Option<&mut T> {
+        self.map.get_mut(id)
+    }
+
+    fn insert(&mut self, id: String, value: T) {
+        if self.map.insert(id.clone(), value).is_none() {
+            self.order.push_back(id);
+            if self.order.len() > REMEMBERED
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.map.remove(&oldest);
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Where runtimes listen.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::containers::Runtime;
+
+/// What is spoken on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Docker's Engine API.
+    Docker,
+    /// Podman's API, which has Docker's as a part.
+    Podman,
+    /// containerd's API and, in most cases, CRI.
+    Containerd,
+    /// CRI alone.
+    Cri,
+}
+
+impl Protocol {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Docker, "docker"),
+        (Self::Podman, "podman"),
+        (Self::Containerd, "containerd"),
+        (Self::Cri, "cri"),
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether a runtime that speaks this may know containers whose path looks like that.
+    pub fn knows(self, runtime: Runtime) -> bool {
+        match runtime {
+            Runtime::Docker | Runtime::Ecs => self == Self::Docker,
+            Runtime::Podman => self == Self::Podman,
+            Runtime::Crio => self == Self::Cri,
+            Runtime::Containerd => self == Self::Containerd,
+            Runtime::Kubernetes => self != Self::Podman,
+            Runtime::Unknown => true,
+            // Nobody to ask: their ids are their names.
+            Runtime::Buildkit
+            | Runtime::Lxc
+            | Runtime::LibvirtLxc
+            | Runtime::Nspawn
+            | Runtime::Bpm
+            | Runtime::Garden => false,
+        }
+    }
+}
+
+/// A runtime's socket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Socket {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl FromStr for Socket {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            let names = Protocol::ALL.map(|(_, name)| name).join(", ");
+            format!("`{text}` is no runtime: write NAME=SOCKET, with a name of {names}")
+        };
+        let (name, path) = text.split_once('=').ok_or_else(wrong)?;
+        let (protocol, _) = Protocol::ALL.into_iter().find(|(_, known)| *known == name).ok_or_else(wrong)?;
+        let path = path.strip_prefix("unix://").unwrap_or(path);
+        if path.is_empty() { Err(wrong()) } else { Ok(Self { protocol, path: path.into() }) }
+    }
+}
+
+/// Which sockets are asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// None.
+    None,
+    /// Those at the usual places.
+    Usual,
+    /// These.
+    Given(Vec<Socket>),
+}
+
+/// Usual places, of the system.
+const USUAL: &[(Protocol, &str)] = &[
+    (Protocol::Docker, "/run/docker.sock"),
+    (Protocol::Docker, "/var/run/docker.sock"),
+    (Protocol::Podman, "/run/podman/podman.sock"),
+    (Protocol::Containerd, "/run/containerd/containerd.sock"),
+    (Protocol::Containerd, "/run/k3s/containerd/containerd.sock"),
+    (Protocol::Containerd, "/run/k0s/containerd.sock"),
+    (Protocol::Cri, "/run/crio/crio.sock"),
+    (Protocol::Cri, "/run/cri-dockerd.sock"),
+];
+/// And below `/run/user/UID`.
+const OF_USERS: &[(Protocol, &str)] =
+    &[(Protocol::Docker, "docker.sock"), (Protocol::Podman, "podman/podman.sock")];
+
+/// The sockets that were found so far.
+#[derive(Debug)]
+pub struct Found {
+    sockets: Sockets,
+    known: BTreeSet<PathBuf>,
+}
+
+impl Found {
+    /// None yet.
+    pub fn new(sockets: Sockets) -> Self {
+        Self { sockets, known: BTreeSet::new() }
+    }
+
+    /// Those that are there now and were not before. One that was given is taken whether or not it is there.
+    pub fn new_ones(&mut self) -> Vec<Socket> {
+        let candidates = match &self.sockets {
+            Sockets::None => return Vec::new(),
+            Sockets::Given(sockets) => sockets.clone(),
+            Sockets::Usual => usual().into_iter().filter(|socket| is_socket(&socket.path)).collect(),
+        };
+        let mut new = Vec::new();
+        for socket in candidates {
+            // The same one by two names is asked once.
+            let real = socket.path.canonicalize().unwrap_or_else(|_| socket.path.clone());
+            if self.known.insert(real) {
+                new.push(socket);
+            }
+        }
+        new
+    }
+}
+
+fn usual() -> Vec<Socket> {
+    let mut all: Vec<Socket> =
+        USUAL.iter().map(|(protocol, path)| Socket { protocol: *protocol, path: path.into() }).collect();
+    for user in std::fs::read_dir("/run/user").into_iter().flatten().flatten() {
+        let of_user = OF_USERS.iter();
+        all.extend(
+            of_user.map(|(protocol, path)| Socket { protocol: *protocol, path: user.path().join(path) }),
+        );
+    }
+    all
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_given_by_name() {
+        let socket: Socket = "docker=unix:///run/d.sock".parse().unwrap();
+        assert_eq!(socket, Socket { protocol: Protocol::Docker, path: "/run/d.sock".into() });
+        assert!("docker".parse::<Socket>().is_err());
+        assert!("rkt=/x".parse::<Socket>().unwrap_err().contains("docker, podman, containerd, cri"));
+        assert!("cri=".parse::<Socket>().is_err());
+    }
+
+    #[test]
+    fn given_sockets_need_not_be_there_and_are_taken_once() {
+        let given: Socket = "cri=/nowhere/cri.sock".parse().unwrap();
+        let mut found = Found::new(Sockets::Given(vec![given.clone(), given.clone()]));
+        assert_eq!(found.new_ones(), [given]);
+        assert_eq!(found.new_ones(), []);
+    }
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::containers::Runtime;
+
+fn key(cgroup: u64) -> MetadataKey {
+    MetadataKey { boot_id: [1; 16], cgroup, birth: 0 }
+}
+
+fn facts(pairs: &[(&str, &str)]) -> Facts {
+    let mut facts = Facts::default();
+    for (name, value) in pairs {
+        facts.set(*name, *value);
+    }
+    facts
+}
+
+fn values(told: &Told) -> Vec<(&str, &str)> {
+    told.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+#[test]
+fn either_side_may_come_first() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let newcomer = |id: &str, cgroup| Newcomer { key: key(cgroup), id: id.into(), runtime: Runtime::Docker };
+
+    join.learn("aa", &facts(&[("container.name", "web")]), false);
+    assert!(told.try_recv().is_err());
+    join.appear(newcomer("aa", 7));
+    let first = told.try_recv().unwrap();
+    assert_eq!((first.key, first.id.as_str()), (key(7), "aa"));
+    assert_eq!(values(&first), [("container.full_id", "aa"), ("container.name", "web")]);
+
+    join.appear(newcomer("bb", 8));
+    assert!(told.try_recv().is_err() && join.is_open("bb"));
+    join.learn("bb", &facts(&[("container.name", "db")]), true);
+    assert_eq!(values(&told.try_recv().unwrap())[1], ("container.name", "db"));
+    assert!(!join.is_open("bb"));
+    // Nothing new is not told again, something new is.
+    join.learn("bb", &facts(&[("container.name", "db")]), true);
+    assert!(told.try_recv().is_err());
+    join.learn("bb", &facts(&[("container.exit_code", "3")]), false);
+    assert_eq!(values(&told.try_recv().unwrap())[0], ("container.exit_code", "3"));
+}
+
+#[test]
+fn only_runtimes_that_may_know_are_asked() {
+    let (out, _told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let mut docker = join.source(Protocol::Docker);
+    let mut podman = join.source(Protocol::Podman);
+    assert!(!join.is_waiting());
+    join.appear(Newcomer { key: key(1), id: "aa".into(), runtime: Runtime::Podman });
+    assert!(docker.try_recv().is_err());
+    assert_eq!(podman.try_recv().unwrap().id, "aa");
+    assert!(join.is_waiting());
+    assert_eq!(join.open(Protocol::Docker), []);
+    assert_eq!(join.open(Protocol::Podman).len(), 1);
+}
+
+#[test]
+fn what_is_told_is_bounded() {
+    let mut facts = Facts::default();
+    facts.set("big", "x".repeat(5000));
+    assert!(facts.is_empty());
+    for n in 0..1000 {
+        facts.set(format!("container.label[{n}]"), "x".repeat(1000));
+    }
+    let bytes: usize = facts.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(bytes <= 64 << 10 && facts.iter().count() < 70, "{bytes}");
+    // What is there may still change.
+    facts.set("container.label[0]", "y");
+    assert_eq!(facts.get("container.label[0]"), Some("y"));
+}
+
+/// A runtime that speaks HTTP, with an answer for each path.
+async fn serve(listener: tokio::net::UnixListener, answer: fn(&str) -> Option<String>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        tokio::task::spawn_local(async move {
+            let mut request = vec![0; 4096];
+            let Ok(read) = stream.read(&mut request).await else { return };
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            if path.starts_with("/events") {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+                std::future::pending::<()>().await;
+            }
+            let text = match answer(path) {
+                Some(body) => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+                None => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            };
+            let _ = stream.write_all(text.as_bytes()).await;
+        });
+    }
+}
+
+const ID: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// What is told of [`ID`] with this runtime, within a second.
+fn told_by(runtime: impl AsyncFnOnce(tokio::net::UnixListener)) -> Option<Told> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (out, told) = mpsc::channel();
+    LocalSet::new().block_on(&reactor, async {
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let join = Rc::new(RefCell::new(Join::new(out)));
+        let asks = join.borrow_mut().source(Protocol::Docker);
+        let socket = Socket { protocol: Protocol::Docker, path: path.clone() };
+        tokio::task::spawn_local(docker::follow(socket, join.clone(), asks));
+        join.borrow_mut().appear(Newcomer { key: key(1), id: ID.into(), runtime: Runtime::Docker });
+        let asked = async {
+            loop {
+                if let Ok(told) = told.try_recv() {
+                    return told;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            told = tokio::time::timeout(Duration::from_secs(1), asked) => told.ok(),
+            () = runtime(listener) => unreachable!("a runtime serves for ever"),
+        }
+    })
+}
+
+#[test]
+fn runtimes_that_answer_lie_or_hang() {
+    let good = |path: &str| match path {
+        "/containers/json?all=1" => Some("[]".to_owned()),
+        _ => Some(format!(r#"{{"Id":"{ID}","Name":"/web"}}"#)),
+    };
+    let told = told_by(async |listener| serve(listener, good).await).unwrap();
+    assert_eq!(values(&told), [("container.full_id", ID), ("container.name", "web")]);
+
+    // It tells of another container than the one it was asked for; or garbage.
+    let lie = |_: &str| Some(r#"{"Id":"ff","Name":"/evil"}"#.to_owned());
+    assert_eq!(told_by(async |listener| serve(listener, lie).await), None);
+    assert_eq!(told_by(async |listener| serve(listener, |_| Some("\u{1b}[2J{{{".to_owned())).await), None);
+    // It never answers.
+    assert_eq!(
+        told_by(async |listener| {
+            let mut kept = Vec::new();
+            loop {
+                kept.push(listener.accept().await);
+            }
+        }),
+        None
+    );
+}

@@ -1,0 +1,382 @@
+//! Container engines of one's own: Docker, Podman, containerd and LXC, each with its state in a temporary directory and its
+//! daemon on a socket there.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::{cgroup, container, wait};
+
+/// How long a daemon may take to answer.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// What containers are made of.
+const IMAGE: &str = "localhost/bb:1";
+
+/// `/work` in each container: two hundred processes, then it sleeps.
+const WORK: &str = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; exec /bin/sleep 1000\n";
+
+/// Which engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// dockerd.
+    Docker,
+    /// `podman system service`.
+    Podman,
+    /// containerd, with containers of `ctr`.
+    Containerd,
+    /// LXC, which has no daemon.
+    Lxc,
+}
+
+/// An engine with its daemon.
+pub struct Engine {
+    kind: Kind,
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+    /// Cgroups of containers that were started.
+    cgroups: Mutex<Vec<String>>,
+}
+
+impl Engine {
+    /// Starts its daemon, and gives it an image of busybox.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn start(kind: Kind) -> Self {
+        // The path of a socket has room for a hundred bytes.
+        let dir =
+            tempfile::Builder::new().prefix("kt-").tempdir_in("/var/tmp").expect("a temporary directory");
+        let mut engine = Self { kind, dir, daemon: None, cgroups: Vec::new().into() };
+        engine.make_image();
+        engine.start_daemon();
+        let tar = engine.path("rootfs.tar");
+        match kind {
+            Kind::Docker | Kind::Podman => {
+                engine.must(&["import", &tar, IMAGE]);
+            }
+            Kind::Containerd | Kind::Lxc => {}
+        }
+        engine
+    }
+
+    fn cgroups(&self) -> MutexGuard<'_, Vec<String>> {
+        self.cgroups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn make_image(&self) {
+        let rootfs = self.dir.path().join("rootfs");
+        for name in ["bin", "proc", "sys", "dev", "tmp", "etc"] {
+            fs::create_dir_all(rootfs.join(name)).expect("a directory");
+        }
+        fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("busybox-static is installed");
+        fs::write(rootfs.join("work"), WORK).expect("a file");
+        let mut install = Command::new("chroot");
+        install.arg(&rootfs).args(["/bin/busybox", "--install", "-s", "/bin"]);
+        run(&mut install);
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&rootfs).arg("-cf").arg(self.path("rootfs.tar")).arg(".");
+        run(&mut tar);
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("sock")
+    }
+
+    /// `--runtime` for it.
+    pub fn option(&self) -> String {
+        let name = match self.kind {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+            Kind::Containerd | Kind::Lxc => "containerd",
+        };
+        format!("{name}={}", self.socket().display())
+    }
+
+    /// Starts the daemon, at first or again.
+    ///
+    /// # Panics
+    /// If it does not answer in time.
+    pub fn start_daemon(&mut self) {
+        let socket = format!("unix://{}", self.socket().display());
+        let mut command = Command::new("unshare");
+        // Bridges and rules stay its own.
+        command.arg("-n");
+        match self.kind {
+            Kind::Docker => {
+                command.args([
+                    "dockerd",
+                    "--data-root",
+                    &self.path("data"),
+                    "--exec-root",
+                    &self.path("exec"),
+                ]);
+                command.args([
+                    "-p",
+                    &self.path("pid"),
+                    "-H",
+                    &socket,
+                    "--bridge",
+                    "none",
+                    "--iptables=false",
+                ]);
+                command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+            }
+            Kind::Podman => {
+                let conf = "[containers]\ndefault_ulimits=[]\n[engine]\ncgroup_manager=\"cgroupfs\"\n\
+                    events_logger=\"file\"\nruntime=\"runc\"\n";
+                fs::write(self.path("containers.conf"), conf).expect("a file");
+                command.arg("podman").args(self.podman_options());
+                command.args(["system", "service", "--time=0", &socket]);
+                command.env("CONTAINERS_CONF", self.path("containers.conf"));
+            }
+            Kind::Containerd => {
+                let conf = format!(
+                    "version = 2\nroot = \"{}\"\nstate = \"{}\"\n[grpc]\naddress = \"{}\"\n\
+                    [plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\n",
+                    self.path("root"),
+                    self.path("state"),
+                    self.socket().display()
+                );
+                fs::write(self.path("config.toml"), conf).expect("a file");
+                command.args(["containerd", "-c", &self.path("config.toml")]);
+            }
+            Kind::Lxc => return,
+        }
+        let log = File::create(self.path("log")).expect("a file");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
+        // A group of its own, so that what it starts can be ended with it.
+        command.process_group(0);
+        self.daemon = Some(command.spawn().expect("unshare starts"));
+        wait::until("the daemon answers", DEADLINE, || {
+            let mut ask = self.client();
+            ask.arg(if self.kind == Kind::Podman { "info" } else { "version" });
+            let works = ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            (self.socket().exists() && works.is_ok_and(|status| status.success())).then_some(())
+        });
+    }
+
+    /// Ends the daemon; its containers may go on.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub fn stop_daemon(&mut self) {
+        let Some(mut daemon) = self.daemon.take() else { return };
+        signal_group(&daemon, libc::SIGTERM);
+        let mut ended = false;
+        for _ in 0..1000 {
+            ended = daemon.try_wait().expect("it can be waited for").is_some();
+            if ended {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(
+            ended,
+            "the daemon does not end: {}",
+            fs::read_to_string(self.path("log")).unwrap_or_default()
+        );
+        let _ = fs::remove_file(self.socket());
+    }
+
+    fn podman_options(&self) -> Vec<String> {
+        let (root, run) = (self.path("root"), self.path("run"));
+        ["--root", &root, "--runroot", &run, "--storage-driver", "vfs"].map(str::to_owned).into()
+    }
+
+    fn client(&self) -> Command {
+        match self.kind {
+            Kind::Docker => {
+                let mut docker = Command::new("docker");
+                docker.arg("-H").arg(format!("unix://{}", self.socket().display()));
+                docker
+            }
+            Kind::Podman => {
+                let mut podman = Command::new("podman");
+                podman.args(self.podman_options()).env("CONTAINERS_CONF", self.path("containers.conf"));
+                podman
+            }
+            Kind::Containerd | Kind::Lxc => {
+                let mut ctr = Command::new("ctr");
+                ctr.arg("-a").arg(self.socket());
+                ctr
+            }
+        }
+    }
+
+    fn must(&self, words: &[&str]) -> String {
+        let mut client = self.client();
+        client.args(words);
+        run(&mut client)
+    }
+
+    /// Runs a container with this name and these labels; its full id. In the background if `stays`, else to its end, and
+    /// it is removed then.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn run(&self, name: &str, labels: &[(&str, &str)], args: &[&str], stays: bool) -> String {
+        let mut words: Vec<String> = Vec::new();
+        let labels = labels.iter().flat_map(|(key, value)| ["--label".to_owned(), format!("{key}={value}")]);
+        let cgroup = match self.kind {
+            Kind::Docker | Kind::Podman => {
+                words.extend(["run", "--network", "none", "--name", name].map(str::to_owned));
+                words.push(if stays { "-d" } else { "--rm" }.to_owned());
+                words.extend(labels);
+                words.push(IMAGE.to_owned());
+                None
+            }
+            Kind::Containerd => {
+                words.push("run".to_owned());
+                words.push(if stays { "-d" } else { "--rm" }.to_owned());
+                words.extend(labels);
+                words.extend(["--rootfs".to_owned(), self.path("rootfs"), name.to_owned()]);
+                Some(format!("/default/{name}"))
+            }
+            Kind::Lxc => {
+                let config = format!(
+                    "lxc.rootfs.path = dir:{}\nlxc.uts.name = {name}\nlxc.net.0.type = empty\nlxc.init.cmd = {}\n",
+                    self.path("rootfs"),
+                    args.join(" ")
+                );
+                fs::write(self.path("lxc.conf"), config).expect("a file");
+                let mut lxc = Command::new("lxc-start");
+                lxc.args(["-P", &self.path("lxc"), "-n", name, "-f", &self.path("lxc.conf"), "-d"]);
+                fs::create_dir_all(self.path("lxc")).expect("a directory");
+                run(&mut lxc);
+                self.cgroups().push(format!("/lxc.payload.{name}"));
+                self.cgroups().push(format!("/lxc.monitor.{name}"));
+                return name.to_owned();
+            }
+        };
+        words.extend(args.iter().map(|word| (*word).to_owned()));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let said = self.must(&words);
+        let id = if self.kind == Kind::Containerd { name } else { said.trim() };
+        let cgroup = cgroup.unwrap_or_else(|| match self.kind {
+            Kind::Docker => format!("/docker/{id}"),
+            _ => format!("/libpod_parent/libpod-{id}"),
+        });
+        if !id.is_empty() {
+            self.cgroups().push(cgroup);
+        }
+        id.to_owned()
+    }
+
+    /// Ends a container that [stays](Self::run), and removes it.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn remove(&self, name: &str) {
+        match self.kind {
+            Kind::Docker => {
+                self.must(&["rm", "-f", name]);
+            }
+            Kind::Podman => {
+                self.must(&["rm", "-f", "-t", "0", name]);
+            }
+            Kind::Containerd => {
+                let mut client = self.client();
+                client.args(["task", "kill", "-s", "SIGKILL", name]);
+                let _ = client.output();
+                wait::until("the task is gone", DEADLINE, || {
+                    let mut client = self.client();
+                    client.args(["task", "rm", name]);
+                    let gone = client.output().expect("ctr starts");
+                    let text = String::from_utf8_lossy(&gone.stderr);
+                    (gone.status.success() || text.contains("not found")).then_some(())
+                });
+                self.must(&["container", "rm", name]);
+            }
+            Kind::Lxc => {
+                let mut lxc = Command::new("lxc-stop");
+                lxc.args(["-P", &self.path("lxc"), "-n", name, "-k"]);
+                run(&mut lxc);
+            }
+        }
+    }
+
+    /// The directory of all its state.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Engine {
+    /// Processes whose arguments name its directory: monitors of its containers.
+    fn processes(&self) -> Vec<i32> {
+        let own = self.dir.path().to_string_lossy().into_owned();
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = all.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
+        pids.filter(|pid: &i32| {
+            let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&args).contains(&own)
+        })
+        .collect()
+    }
+}
+
+fn kill(pid: i32) {
+    // SAFETY: integers only.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            signal_group(&daemon, libc::SIGTERM);
+            for _ in 0..500 {
+                if !matches!(daemon.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            signal_group(&daemon, libc::SIGKILL);
+            let _ = daemon.wait();
+        }
+        // What a failed test leaves running: its containers, their monitors, and what is mounted.
+        let cgroups = self.cgroups();
+        for root in cgroup::roots() {
+            let inside =
+                cgroups.iter().map(|path| root.join(path.trim_start_matches('/')).join("cgroup.procs"));
+            for pids in inside.filter_map(|procs| fs::read_to_string(procs).ok()) {
+                pids.lines().filter_map(|pid| pid.parse().ok()).for_each(kill);
+            }
+        }
+        self.processes().into_iter().for_each(kill);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let ours = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        let mut ours: Vec<&str> = ours.filter(|at| Path::new(at).starts_with(self.dir.path())).collect();
+        ours.sort_unstable();
+        for at in ours.iter().rev() {
+            let _ = Command::new("umount").args(["-l", at]).stderr(Stdio::null()).status();
+        }
+        if self.kind == Kind::Podman {
+            container::remove_cgroups("/libpod_parent/conmon");
+        }
+        for cgroup in cgroups.iter() {
+            container::remove_cgroups(cgroup);
+        }
+    }
+}
+
+fn signal_group(child: &Child, signal: i32) {
+    let group = -child.id().cast_signed();
+    // SAFETY: integers only; the group is the child's own, and the child is not reaped.
+    unsafe { libc::kill(group, signal) };
+}
+
+/// Runs it, and gives what it printed.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

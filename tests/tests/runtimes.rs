@@ -1,0 +1,344 @@
+//! Names, images and labels of containers from the runtimes themselves.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use capture_format::{CaptureFile, StrId};
+use ktape_tests::cgroup::Cgroup;
+use ktape_tests::engine::{Engine, Kind};
+use ktape_tests::ktape::{self, Capture, int, text};
+use ktape_tests::workload::Workload;
+use ktape_tests::{kernel_test, wait, workload};
+
+/// A container with a name and two labels is found by each of them, when its runtime and all its data are gone.
+fn a_container_outlives_its_runtime(kind: Kind) {
+    let _guard = kernel_test!();
+    let mut engine = Engine::start(kind);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let option = engine.option();
+    let has_labels = kind != Kind::Lxc;
+    // One that is there already, another while it records.
+    // A runtime keeps some of its state elsewhere, by name.
+    let named = |name: &str| format!("{name}-{}", std::process::id());
+    let (old_name, new_name) = (named("kt-old"), named("kt-web"));
+    let old = engine.run(&old_name, &[("app", "back"), ("zone", "a b")], &["/bin/sleep", "1000"], true);
+    let capture = Capture::start(&file, &["--runtime", &option]);
+    let new = engine.run(&new_name, &[("app", "front"), ("zone", "a b")], &["/bin/sh", "/work"], true);
+    wait_for_sleep(&file, &new);
+    for name in [&old_name, &new_name] {
+        engine.remove(name);
+    }
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+    engine.stop_daemon();
+    drop(engine);
+
+    let all = ktape::replay_json(&file, &["cgroup.id exists"]);
+    let of = |id: &str| -> Vec<u64> {
+        let cgroups = all.iter().filter(|event| text(event, "container.full_id") == Some(id));
+        let mut numbers: Vec<i64> = cgroups.filter_map(|event| int(event, "cgroup.id")).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().map(i64::cast_unsigned).collect()
+    };
+    for (id, name, app) in [(&old, &old_name, "back"), (&new, &new_name, "front")] {
+        let cgroups = of(id);
+        assert!(!cgroups.is_empty(), "{id} has no events");
+        let list: Vec<String> = cgroups.iter().map(u64::to_string).collect();
+        let expected = ktape::count(&file, &format!("cgroup.id in ({})", list.join(", ")));
+        assert!(expected > 0);
+        let prefix = if has_hex_id(id) { &id[..12] } else { id };
+        let mut ways = vec![name.clone(), prefix.to_owned()];
+        let mut filters = vec![format!("container.name={name}")];
+        if has_labels {
+            ways.push(format!("label:app={app}"));
+            filters.push(format!("container.label[app]={app} and container.label[zone]='a b'"));
+        }
+        if matches!(kind, Kind::Docker | Kind::Podman) {
+            filters.push(format!("container.image=localhost/bb:1 and container.name={name}"));
+        }
+        for way in ways {
+            let found = count_of(&file, &way);
+            // Who only met the container counts too: the runtime's processes that made it, a switch to it.
+            assert!(found >= expected, "{kind:?} --container {way}: {found} of {expected}");
+            let only = count_of_both(&file, &way, &format!("cgroup.id in ({})", list.join(", ")));
+            assert_eq!(only, expected, "{kind:?} --container {way}");
+        }
+        for filter in filters {
+            assert_eq!(ktape::count(&file, &filter), expected, "{kind:?} {filter}");
+        }
+    }
+    if has_labels {
+        let both = count_of(&file, "label:zone=a b");
+        assert!(both >= count_of(&file, "label:app=back") && both >= count_of(&file, "label:app=front"));
+    }
+}
+
+/// Nothing is lost but what some kernels skip now and then.
+fn only_the_kernel_skipped(file: &Path, said: &str) {
+    let lost = ktape::replay_json(file, &["-e", "loss"]);
+    assert!(lost.iter().all(|loss| text(loss, "loss.stage") == Some("recursion")), "{said}{lost:#?}");
+}
+
+fn has_hex_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn count_of(file: &Path, container: &str) -> u64 {
+    count_of_both(file, container, "cgroup.id exists")
+}
+
+fn count_of_both(file: &Path, container: &str, expression: &str) -> u64 {
+    let words = ["replay", &file.to_string_lossy(), "--count", "--container", container, expression];
+    ktape::stdout(&words).trim_end().parse().unwrap()
+}
+
+/// Until the container's work is done, and in the file.
+fn wait_for_sleep(file: &Path, id: &str) {
+    let question = format!("evt.type=exec and proc.name=sleep and container.full_id={id}");
+    wait::until("the container to sleep", Duration::from_secs(30), || {
+        let out = ktape::run(&["replay", &file.to_string_lossy(), "--count", &question]);
+        (String::from_utf8_lossy(&out.stdout).trim() != "0").then_some(())
+    });
+}
+
+#[test]
+fn docker_tells_of_its_containers() {
+    a_container_outlives_its_runtime(Kind::Docker);
+}
+
+#[test]
+fn podman_tells_of_its_containers() {
+    a_container_outlives_its_runtime(Kind::Podman);
+}
+
+#[test]
+fn containerd_tells_of_its_containers() {
+    a_container_outlives_its_runtime(Kind::Containerd);
+}
+
+#[test]
+fn lxc_names_its_containers_by_their_cgroups() {
+    a_container_outlives_its_runtime(Kind::Lxc);
+}
+
+/// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
+fn all_strings(file: &Path) -> Vec<Vec<u8>> {
+    let capture = CaptureFile::open(file).unwrap();
+    let mut all = Vec::new();
+    for entry in capture.chunks() {
+        let chunk = capture.read_chunk(entry).unwrap();
+        let count = chunk.string_count().unwrap();
+        all.extend((0..=count).map(|n| chunk.str(StrId(u32::try_from(n).unwrap())).to_vec()));
+    }
+    let metadata = capture.metadata();
+    for key in metadata.keys() {
+        all.extend(metadata.values(key).flat_map(|(name, value)| [name.into(), value.into()]));
+    }
+    all
+}
+
+/// How many containers each of these tests starts: `KTAPE_CONTAINERS` for another number.
+fn containers(otherwise: usize) -> usize {
+    std::env::var("KTAPE_CONTAINERS").map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+/// Runs containers to their end, some at a time; their ids by number, as far as the engine prints them.
+fn run_many(engine: &Engine, count: usize, one: impl Fn(&Engine, usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= count {
+                        return;
+                    }
+                    one(engine, n);
+                }
+            });
+        }
+    });
+}
+
+/// Half of the containers have the label: all of those, from their first instruction on, and nothing of the others.
+#[test]
+fn a_label_decides_what_is_recorded() {
+    let _guard = kernel_test!();
+    let engine = Engine::start(Kind::Docker);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let count = containers(20);
+    let capture = Capture::start(&file, &["--runtime", &engine.option(), "--container", "label:app=chosen"]);
+    run_many(&engine, count, |engine, n| {
+        let (app, word) = if n % 2 == 0 { ("chosen", "mine") } else { ("another", "secret") };
+        let args = ["/bin/echo", &format!("{word}-{n}-")];
+        engine.run(&format!("kt-{word}-{n}"), &[("app", app), ("n", &format!("{word}-{n}"))], &args, false);
+    });
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+
+    let execs = ktape::replay_json(&file, &["evt.type=exec and exec.path=/bin/echo"]);
+    for n in (0..count).step_by(2) {
+        let word = format!("mine-{n}-");
+        let of = execs.iter().find(|exec| text(exec, "exec.args").is_some_and(|args| args.contains(&word)));
+        let exec = of.unwrap_or_else(|| panic!("no execve of {n}: {}", ended.stderr));
+        assert_eq!(text(exec, "container.name"), Some(format!("kt-mine-{n}").as_str()), "{exec}");
+    }
+    assert_eq!(execs.len(), count.div_ceil(2));
+    let leaked: Vec<String> = all_strings(&file)
+        .iter()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .filter(|text| text.contains("secret") || text.contains("another"))
+        .collect();
+    assert_eq!(leaked, Vec::<String>::new(), "{}", ended.stderr);
+}
+
+/// Containers that live for one `true`, as fast as the engine starts them.
+fn short_lives(kind: Kind, count: usize) {
+    let _guard = kernel_test!();
+    let engine = Engine::start(kind);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let count = containers(count);
+    let capture = Capture::start(&file, &["-e", "exec,cgroup_mkdir,exit", "--runtime", &engine.option()]);
+    run_many(&engine, count, |engine, n| {
+        let name = format!("kt-short-{}-{n}", std::process::id());
+        engine.run(&name, &[("n", &n.to_string()), ("kind", "short")], &["/bin/true"], false);
+    });
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+    let execs = ktape::replay_json(&file, &["evt.type=exec and exec.path=/bin/true and container.id!=host"]);
+    assert_eq!(execs.len(), count, "{}", ended.stderr);
+    let named = execs
+        .iter()
+        .filter(|exec| text(exec, "container.name").is_some_and(|name| name.starts_with("kt-short-")));
+    let named = named.count();
+    let labelled =
+        ktape::count(&file, "evt.type=exec and exec.path=/bin/true and container.label[kind]=short");
+    eprintln!("{kind:?}: {count} containers, {named} with their name, {labelled} with their labels");
+    assert_eq!((named, labelled), (count, count as u64), "{kind:?}");
+}
+
+#[test]
+fn docker_containers_that_live_for_a_moment() {
+    short_lives(Kind::Docker, 20);
+}
+
+#[test]
+fn podman_containers_that_live_for_a_moment() {
+    short_lives(Kind::Podman, 8);
+}
+
+#[test]
+fn containerd_containers_that_live_for_a_moment() {
+    short_lives(Kind::Containerd, 20);
+}
+
+/// How a made-up Docker behaves.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// Answers after three seconds.
+    Slow,
+    /// Takes connections, and says nothing.
+    Silent,
+    /// Answers, but not HTTP.
+    Garbage,
+    /// Takes one connection and is gone.
+    Dying,
+}
+
+/// A container that the made-up Docker knows.
+const ID: &str = "51055105510551055105510551055105510551055105510551055105510551aa";
+
+fn serve(listener: UnixListener, manner: Manner) {
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { return };
+        if matches!(manner, Manner::Dying) {
+            return;
+        }
+        std::thread::spawn(move || {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+            let body = match manner {
+                Manner::Silent => {
+                    std::thread::sleep(Duration::from_secs(60));
+                    return;
+                }
+                Manner::Garbage => {
+                    let _ = stream.write_all(&[0x1b; 70_000]);
+                    return;
+                }
+                _ if path.starts_with("/events") => {
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                    std::thread::sleep(Duration::from_secs(60));
+                    return;
+                }
+                _ if path.contains(ID) => {
+                    format!(r#"{{"Id":"{ID}","Name":"/slow","Config":{{"Labels":{{"a":"b"}}}}}}"#)
+                }
+                _ => "[]".to_owned(),
+            };
+            std::thread::sleep(Duration::from_secs(3));
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        });
+    }
+}
+
+/// Runtimes that answer late, never, with garbage, or die: recording begins as soon, and loses nothing; the name that comes
+/// late names the events before it.
+#[test]
+fn runtimes_in_trouble_cost_names_only() {
+    let _guard = kernel_test!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let mut args = Vec::new();
+    for (name, manner) in [
+        ("slow", Manner::Slow),
+        ("silent", Manner::Silent),
+        ("garbage", Manner::Garbage),
+        ("dying", Manner::Dying),
+    ] {
+        let socket = dir.path().join(name);
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || serve(listener, manner));
+        args.extend(["--runtime".to_owned(), format!("docker={}", socket.display())]);
+    }
+    args.extend(["--runtime", "containerd=/nowhere/sock", "-e", "getppid"].map(str::to_owned));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let cgroup = Cgroup::make(&format!("/docker/{ID}"));
+    let began = Instant::now();
+    let capture = Capture::start(&file, &args);
+    let start = began.elapsed();
+    let mut load = Workload::start(workload!(), &["getppid", "100000", "--gate"]);
+    assert_eq!(load.line(), "ready");
+    cgroup.attach(load.pid());
+    load.go();
+    load.finish();
+    wait::until("the name to be in the file", Duration::from_secs(20), || {
+        let out = ktape::run(&["replay", &file.to_string_lossy(), "--count", "container.name=slow"]);
+        (String::from_utf8_lossy(&out.stdout).trim() == "100000").then_some(())
+    });
+    let stop = Instant::now();
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+    assert!(stop.elapsed() < Duration::from_secs(3), "it ended after {:?}", stop.elapsed());
+    eprintln!("it recorded after {start:?}");
+    assert_eq!(ktape::count(&file, "evt.type=getppid and container.label[a]=b"), 100_000);
+    assert_eq!(count_of(&file, "slow"), 100_000);
+
+    // Without any of them it begins no sooner.
+    let other = dir.path().join("y.ktape");
+    let began = Instant::now();
+    let capture = Capture::start(&other, &["--runtime", "off", "-e", "getppid"]);
+    let without = began.elapsed();
+    capture.stop();
+    assert!(start < without * 3 + Duration::from_millis(500), "{start:?}, without runtimes {without:?}");
+}
