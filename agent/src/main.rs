@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ktape::commands::{capture, check, doctor, fields, info, replay, watch};
+use ktape::commands::{capture, check, containers, doctor, fields, info, replay, watch};
 use ktape::session::Usage;
 use ktape::session::say::say;
 use tracing_subscriber::Layer;
@@ -33,6 +33,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// What a capture holds: when, where, how much, what was lost, which containers
     Info(info::InfoArgs),
+    /// The containers of a capture, or of this host: names, labels, lives
+    Containers(containers::ContainersArgs),
     /// Verify every byte of captures, and say what is damaged
     Check(check::CheckArgs),
     /// Every field that expressions can name
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Info(args) => info::run(&args),
+        Command::Containers(args) => containers::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -1,5 +1,6 @@
 //! Names, images and labels of containers from the runtimes themselves.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,6 +13,7 @@ use ktape_tests::engine::{Engine, Kind};
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::workload::Workload;
 use ktape_tests::{kernel_test, wait, workload};
+use serde_json::Value;
 
 /// A container with a name and two labels is found by each of them, when its runtime and all its data are gone.
 fn a_container_outlives_its_runtime(kind: Kind) {
@@ -29,6 +31,12 @@ fn a_container_outlives_its_runtime(kind: Kind) {
     let capture = Capture::start(&file, &["--runtime", &option]);
     let new = engine.run(&new_name, &[("app", "front"), ("zone", "a b")], &["/bin/sh", "/work"], true);
     wait_for_sleep(&file, &new);
+    if has_labels {
+        let there = listed(&["--live", "--runtime", &option]);
+        assert_eq!(there[&new]["name"], new_name.as_str(), "{:?}", there[&new]);
+        assert_eq!(there[&new]["labels"]["app"], "front", "{:?}", there[&new]);
+        assert_eq!(there[&old]["processes"], 1, "{:?}", there[&old]);
+    }
     for name in [&old_name, &new_name] {
         engine.remove(name);
     }
@@ -72,6 +80,17 @@ fn a_container_outlives_its_runtime(kind: Kind) {
             assert_eq!(ktape::count(&file, &filter), expected, "{kind:?} {filter}");
         }
     }
+    let all = listed(&[&file.to_string_lossy()]);
+    let (old, new) = (&all[&old], &all[&new]);
+    assert_eq!((&old["name"], &new["name"]), (&old_name.into(), &new_name.into()));
+    assert!(old.get("born").is_none() && new["born"].is_string(), "{old} {new}");
+    assert!(new["died"].is_string() && old["died"].is_string(), "{old} {new}");
+    // The work makes two hundred; a runtime adds a few.
+    assert!((201..230).contains(&new["processes"].as_u64().unwrap()), "{new}");
+    if kind != Kind::Lxc {
+        // Killed.
+        assert_eq!((&old["exit_code"], &new["exit_code"]), (&137.into(), &137.into()), "{old} {new}");
+    }
     if has_labels {
         let both = count_of(&file, "label:zone=a b");
         assert!(both >= count_of(&file, "label:app=back") && both >= count_of(&file, "label:app=front"));
@@ -95,6 +114,17 @@ fn count_of(file: &Path, container: &str) -> u64 {
 fn count_of_both(file: &Path, container: &str, expression: &str) -> u64 {
     let words = ["replay", &file.to_string_lossy(), "--count", "--container", container, expression];
     ktape::stdout(&words).trim_end().parse().unwrap()
+}
+
+/// What `ktape containers` prints, by full id.
+fn listed(args: &[&str]) -> BTreeMap<String, Value> {
+    let mut words = vec!["containers", "--format", "json"];
+    words.extend(args);
+    ktape::stdout(&words)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|container| (container["id"].as_str().unwrap().to_owned(), container))
+        .collect()
 }
 
 /// Until the container's work is done, and in the file.

@@ -144,6 +144,15 @@ impl Hierarchy {
         Ok(found)
     }
 
+    /// How many processes are in the cgroup with this path (as [`Self::scan`] gives it), without those below it; 0 if it
+    /// is gone.
+    pub fn processes(&self, path: &[u8]) -> u64 {
+        let inside = path.strip_prefix(self.root.as_slice()).unwrap_or(path);
+        let inside = OsStr::from_bytes(inside.strip_prefix(b"/").unwrap_or(inside));
+        let procs = fs::read(self.mount.join(inside).join("cgroup.procs"));
+        procs.map_or(0, |text| text.iter().filter(|b| **b == b'\n').count() as u64)
+    }
+
     /// The path of a cgroup from the hierarchy's root, by its id.
     ///
     /// # Errors

@@ -53,6 +53,16 @@ impl Names {
         self.index.get(key, name)
     }
 
+    /// All that is known of a container, by its full id.
+    pub fn all_of<'a>(
+        &'a self,
+        boot_id: [u8; 16],
+        container: &[u8],
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let key = self.by_container.get(&(boot_id, container.to_vec()));
+        key.into_iter().flat_map(|key| self.index.values(key))
+    }
+
     /// The full ids of the containers that are meant by what is known of them.
     pub fn ids_of<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a [u8]> {
         self.by_container

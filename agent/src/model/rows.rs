@@ -32,6 +32,8 @@ pub struct TaskRow<'c> {
 pub struct ProcessRow<'c> {
     /// Process id.
     pub pid: u64,
+    /// When it started, boot clock, ns.
+    pub start: u64,
     /// The parent's process id.
     pub ppid: u64,
     /// The parent's name.
@@ -414,17 +416,19 @@ impl<'c> ChunkView<'c> {
 
     /// A row of the process dictionary.
     pub fn process(&self, row: u32) -> ProcessRow<'c> {
-        const C: [u16; 6] = [
+        const C: [u16; 7] = [
             dict_column(PROCESS, "pid"),
             dict_column(PROCESS, "ppid"),
             dict_column(PROCESS, "pname"),
             dict_column(PROCESS, "name"),
             dict_column(PROCESS, "exe"),
             dict_column(PROCESS, "args"),
+            dict_column(PROCESS, "start"),
         ];
         let d = &self.processes;
         ProcessRow {
             pid: d.number(C[0], row),
+            start: d.number(C[6], row),
             ppid: d.number(C[1], row),
             pname: d.string(self.chunk, C[2], row),
             name: d.string(self.chunk, C[3], row),

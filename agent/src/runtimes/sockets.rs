@@ -88,6 +88,13 @@ pub enum Sockets {
     Given(Vec<Socket>),
 }
 
+impl Sockets {
+    /// Whether any of them may answer.
+    pub fn is_anyone(&self) -> bool {
+        !Found::new(self.clone()).new_ones().is_empty()
+    }
+}
+
 /// Usual places, of the system.
 const USUAL: &[(Protocol, &str)] = &[
     (Protocol::Docker, "/run/docker.sock"),

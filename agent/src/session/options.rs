@@ -101,7 +101,11 @@ pub fn wanted(texts: &[String]) -> Result<Vec<Wanted>, String> {
 }
 
 /// What `--runtime` was given.
-fn sockets(texts: &[String]) -> Result<Sockets, String> {
+///
+/// # Errors
+///
+/// One of them names no runtime.
+pub fn sockets(texts: &[String]) -> Result<Sockets, String> {
     match texts {
         [] => Ok(Sockets::Usual),
         [off] if off == "off" => Ok(Sockets::None),

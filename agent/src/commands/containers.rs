@@ -1,0 +1,141 @@
+//! `ktape containers`: who was there, what they were called, what became of them.
+
+mod gather;
+mod live;
+mod print;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::containers::Wanted;
+use crate::runtimes::names;
+use crate::session::options;
+use crate::session::usage;
+
+/// Options of `ktape containers`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ContainersArgs {
+    /// Captures, or directories of captures
+    #[arg(value_name = "FILE", required_unless_present = "live")]
+    files: Vec<PathBuf>,
+    /// The containers of this host, now
+    #[arg(long, conflicts_with = "files")]
+    live: bool,
+    /// Only this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or pod:NAMESPACE/NAME (may be
+    /// repeated)
+    #[arg(long, value_name = "NAME")]
+    container: Vec<String>,
+    /// With --live: ask this runtime (docker=, podman=, containerd= or cri=SOCKET), or `off`; may be repeated [default: those
+    /// at the usual places]
+    #[arg(long, value_name = "NAME=SOCKET", requires = "live")]
+    runtime: Vec<String>,
+    /// How they are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How containers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One object a line
+    Json,
+    /// With a header; labels as KEY=VALUE, separated by commas
+    Csv,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Row {
+    host: String,
+    id: String,
+    runtime: String,
+    /// The ids of all containers around it and its own, outermost first, joined by `>`.
+    chain: String,
+    pod_uid: String,
+    /// What the runtime told, by the name of the field that shows it.
+    told: BTreeMap<String, String>,
+    /// Wall clock, ns; `None` if it was there before.
+    born: Option<i64>,
+    died: Option<i64>,
+    /// Of the process that ended last, unless the runtime told it.
+    exit_code: Option<i64>,
+    oom_kills: u64,
+    processes: u64,
+    events: u64,
+}
+
+impl Row {
+    fn told(&self, name: &str) -> &str {
+        self.told.get(name).map_or("", String::as_str)
+    }
+
+    /// Its name; where the runtime knows it by a name alone, that.
+    fn name(&self) -> &str {
+        match self.told(names::NAME) {
+            "" if crate::containers::is_name(self.id.as_bytes()) => &self.id,
+            name => name,
+        }
+    }
+
+    fn pod(&self) -> String {
+        match (self.told(names::POD_NAMESPACE), self.told(names::POD_NAME)) {
+            (_, "") => String::new(),
+            ("", name) => name.to_owned(),
+            (namespace, name) => format!("{namespace}/{name}"),
+        }
+    }
+
+    fn exit_code(&self) -> Option<i64> {
+        self.told(names::EXIT_CODE).parse().ok().or(self.exit_code)
+    }
+
+    /// Labels of the container and of its pod, by key.
+    fn labels(&self) -> BTreeMap<&str, &str> {
+        let of = |name: &'static str| {
+            self.told.iter().filter_map(move |(known, value)| {
+                let key = known.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
+                Some((key, value.as_str()))
+            })
+        };
+        of(names::POD_LABEL).chain(of(names::LABEL)).collect()
+    }
+
+    fn is_meant(&self, wanted: &[Wanted]) -> bool {
+        let get = |name: &str| match name {
+            names::NAME => Some(self.name()),
+            name => self.told.get(name).map(String::as_str),
+        };
+        wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches_id(&self.id) || wanted.matches(get))
+    }
+}
+
+/// Prints them.
+///
+/// # Errors
+/// A capture cannot be read.
+pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
+    let wanted = options::wanted(&args.container).map_err(usage)?;
+    let sockets = options::sockets(&args.runtime).map_err(usage)?;
+    let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };
+    rows.retain(|row| row.is_meant(&wanted));
+    let mut text = Vec::new();
+    match args.format {
+        Format::Table => print::table(&rows, &zone, args.live, &mut text),
+        Format::Json => print::json(&rows, &mut text),
+        Format::Csv => print::csv(&rows, &mut text),
+    }
+    match io::stdout().write_all(&text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

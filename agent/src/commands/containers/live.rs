@@ -1,0 +1,59 @@
+//! The containers of this host, as their cgroups and their runtimes tell.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use capture_format::MetadataKey;
+use jiff::tz::TimeZone;
+
+use super::Row;
+use crate::containers::{self, Hierarchy};
+use crate::runtimes::{self, Newcomer, Sockets};
+
+/// How long the runtimes have to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The containers that are there, by name, and this host's zone.
+pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
+    let hierarchy = Hierarchy::detect()?;
+    let cgroups = hierarchy.scan().context("cannot list the cgroups")?;
+    let mut rows: BTreeMap<String, Row> = BTreeMap::new();
+    let is_anyone = sockets.is_anyone();
+    let (thread, asker, told) = runtimes::start(sockets).context("cannot ask the runtimes")?;
+    let host = crate::session::header::host_name();
+    for (id, path) in cgroups {
+        let chain = containers::identify(&path);
+        let Some(inner) = chain.innermost() else { continue };
+        let row = rows.entry(inner.id.clone()).or_insert_with(|| {
+            let key = MetadataKey { boot_id: [0; 16], cgroup: id, birth: 0 };
+            // There is room for thousands; who is not asked for has no name.
+            let _ = asker.ask(Newcomer { key, id: inner.id.clone(), runtime: inner.runtime });
+            Row {
+                host: host.clone(),
+                id: inner.id.clone(),
+                runtime: inner.runtime.name().to_owned(),
+                chain: chain.joined(),
+                pod_uid: inner.pod_uid.clone().unwrap_or_default(),
+                ..Row::default()
+            }
+        });
+        row.processes += hierarchy.processes(&path);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut waiting: Vec<String> = if is_anyone { rows.keys().cloned().collect() } else { Vec::new() };
+    while !waiting.is_empty()
+        && let Ok(told) = told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        let is_whole = told.values.iter().any(|(name, _)| name == runtimes::names::CREATED);
+        waiting.retain(|id| !is_whole || *id != told.id);
+        if let Some(row) = rows.get_mut(&told.id) {
+            row.told = told.values.into_iter().collect();
+        }
+    }
+    drop(asker);
+    thread.finish();
+    let mut rows: Vec<Row> = rows.into_values().collect();
+    rows.sort_by(|a, b| a.name().cmp(b.name()).then_with(|| a.id.cmp(&b.id)));
+    Ok((rows, TimeZone::system()))
+}
