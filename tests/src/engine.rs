@@ -1,6 +1,8 @@
 //! Container engines of one's own: Docker, Podman, containerd and LXC, each with its state in a temporary directory and its
 //! daemon on a socket there.
 
+mod cri;
+
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ const IMAGE: &str = "localhost/bb:1";
 
 /// `/work` in each container: two hundred processes, then it sleeps.
 const WORK: &str = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; exec /bin/sleep 1000\n";
+
+pub use cri::Pod;
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,8 @@ impl Engine {
             Kind::Docker | Kind::Podman => {
                 engine.must(&["import", &tar, IMAGE]);
             }
-            Kind::Containerd | Kind::Lxc => {}
+            Kind::Containerd => engine.import_for_cri(),
+            Kind::Lxc => {}
         }
         engine
     }
@@ -140,10 +145,13 @@ impl Engine {
             Kind::Containerd => {
                 let conf = format!(
                     "version = 2\nroot = \"{}\"\nstate = \"{}\"\n[grpc]\naddress = \"{}\"\n\
-                    [plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\n",
+                    [plugins.\"io.containerd.grpc.v1.cri\"]\nrestrict_oom_score_adj = true\nsandbox_image = \"{IMAGE}\"\n\
+                    [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n\
+                    [plugins.\"io.containerd.grpc.v1.cri\".cni]\nconf_dir = \"{}\"\n",
                     self.path("root"),
                     self.path("state"),
-                    self.socket().display()
+                    self.socket().display(),
+                    self.path("cni"),
                 );
                 fs::write(self.path("config.toml"), conf).expect("a file");
                 command.args(["containerd", "-c", &self.path("config.toml")]);

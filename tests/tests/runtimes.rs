@@ -156,6 +156,53 @@ fn lxc_names_its_containers_by_their_cgroups() {
     a_container_outlives_its_runtime(Kind::Lxc);
 }
 
+/// A pod with two containers: by the names of both, by the pod and by its labels.
+#[test]
+fn pods_have_the_names_that_kubernetes_gave() {
+    let _guard = kernel_test!();
+    let mut engine = Engine::start(Kind::Containerd);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["--runtime", &engine.option()]);
+    let uid = "01234567-89ab-cdef-0123-456789abcdef";
+    let containers: &[(&str, &[(&str, &str)])] = &[("nginx", &[("tier", "front")]), ("sidecar", &[])];
+    let labels = [("app", "shop"), ("zone", "b")];
+    let pod = engine.pod(("market", "shop-0", uid), &labels, containers, &["/bin/sh", "/work"]);
+    for id in &pod.containers {
+        wait_for_sleep(&file, id);
+    }
+    engine.remove_pod(&pod);
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+    engine.stop_daemon();
+    drop(engine);
+
+    let count = |expression: &str| ktape::count(&file, expression);
+    let of = |id: &str| count(&format!("container.full_id={id}"));
+    let (nginx, sidecar, sandbox) = (of(&pod.containers[0]), of(&pod.containers[1]), of(&pod.sandbox));
+    assert!(nginx > 200 && sidecar > 200 && sandbox > 0, "{nginx} {sidecar} {sandbox}");
+    assert_eq!(count("container.name=nginx"), nginx);
+    assert_eq!(count("container.label[tier]=front"), nginx);
+    assert_eq!(count("container.name=sidecar and k8s.ns.name=market and k8s.pod.name=shop-0"), sidecar);
+    assert_eq!(count("k8s.pod.label[app]=shop"), nginx + sidecar + sandbox);
+    assert_eq!(count(&format!("k8s.pod.uid={uid} and k8s.pod.sandbox exists")), sandbox);
+    assert_eq!(count("container.image=localhost/bb:1 and container.name=nginx"), nginx);
+    let both = |container: &str| count_of_both(&file, container, "container.id!=host");
+    assert_eq!(both("pod:market/shop-*"), nginx + sidecar + sandbox);
+    assert_eq!(both("label:zone=b"), nginx + sidecar + sandbox);
+    // What another one of the pod did to it counts too.
+    let own = format!("container.full_id={}", pod.containers[0]);
+    assert_eq!(count_of_both(&file, "nginx", &own), nginx);
+    let all = listed(&[&file.to_string_lossy(), "--container", "pod:shop-0"]);
+    assert_eq!(all.len(), 3, "{all:?}");
+    let nginx = &all[&pod.containers[0]];
+    assert_eq!((nginx["pod"].as_str(), nginx["namespace"].as_str()), (Some("shop-0"), Some("market")));
+    assert_eq!(
+        (nginx["labels"]["app"].as_str(), nginx["labels"]["tier"].as_str()),
+        (Some("shop"), Some("front"))
+    );
+}
+
 /// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
 fn all_strings(file: &Path) -> Vec<Vec<u8>> {
     let capture = CaptureFile::open(file).unwrap();

@@ -71,6 +71,8 @@ const CONTAINER: &str = "/containerd.services.containers.v1.Containers/Get";
 
 /// The label that nerdctl keeps a container's name in.
 const NERDCTL_NAME: &str = "nerdctl/name";
+/// The label of containers that CRI made: it knows more of these, and above all their pods.
+const OF_CRI: &str = "io.cri-containerd.kind";
 /// Docker's own namespace: Docker knows more of these.
 const DOCKER: &str = "moby";
 
@@ -88,7 +90,8 @@ pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
     for namespace in namespaces(server).await? {
         let all: ListContainersResponse =
             server.call(CONTAINERS, ListContainersRequest {}, Some(&namespace)).await?;
-        found.extend(all.containers.iter().map(|container| (container.id.clone(), of(container))));
+        let own = all.containers.iter().filter(|container| !container.labels.contains_key(OF_CRI));
+        found.extend(own.map(|container| (container.id.clone(), of(container))));
     }
     Ok(found)
 }
@@ -104,7 +107,8 @@ pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
             server.call(CONTAINER, question, Some(&namespace)).await;
         match answer {
             Ok(GetContainerResponse { container: Some(container) }) if container.id == id => {
-                return Ok(Some(of(&container)));
+                let is_own = !container.labels.contains_key(OF_CRI);
+                return Ok(is_own.then(|| of(&container)));
             }
             Ok(_) => {}
             Err(status) if status.code() == Code::NotFound => {}
