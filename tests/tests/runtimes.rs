@@ -203,6 +203,29 @@ fn pods_have_the_names_that_kubernetes_gave() {
     );
 }
 
+/// `ctr` users choose the id, and choose it again: each container has its own labels all the same.
+#[test]
+fn a_name_that_is_given_again_is_another_container() {
+    let _guard = kernel_test!();
+    let engine = Engine::start(Kind::Containerd);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["-e", "exec", "--runtime", &engine.option()]);
+    let name = format!("kt-again-{}", std::process::id());
+    for turn in ["one", "two", "three"] {
+        engine.run(&name, &[("turn", turn)], &["/bin/echo", turn], false);
+    }
+    let ended = capture.stop();
+    only_the_kernel_skipped(&file, &ended.stderr);
+    for turn in ["one", "two", "three"] {
+        let execs =
+            ktape::replay_json(&file, &[&format!("exec.path=/bin/echo and container.label[turn]={turn}")]);
+        let args: Vec<&str> = execs.iter().filter_map(|exec| text(exec, "exec.args")).collect();
+        assert_eq!(args, [format!("/bin/echo {turn}")], "{}", ended.stderr);
+        assert_eq!(text(&execs[0], "container.name"), Some(name.as_str()));
+    }
+}
+
 /// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
 fn all_strings(file: &Path) -> Vec<Vec<u8>> {
     let capture = CaptureFile::open(file).unwrap();

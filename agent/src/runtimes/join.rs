@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::facts::{Facts, names};
 use super::{Newcomer, Protocol, Told};
-use crate::containers::Runtime;
+use crate::containers::{Runtime, is_name};
 
 /// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
 const REMEMBERED: usize = 8192;
@@ -57,6 +57,11 @@ impl Join {
     /// A container's cgroup was seen.
     pub fn appear(&mut self, newcomer: Newcomer) {
         let Newcomer { key, id, runtime } = newcomer;
+        if is_name(id.as_bytes()) && self.seen.get(&id).is_some() {
+            // Another one has the name now: what was known is the old one's.
+            self.facts.remove(&id);
+            self.seen.remove(&id);
+        }
         if let Some(facts) = self.facts.get(&id) {
             send(&self.out, key, &id, facts);
         }
@@ -149,6 +154,12 @@ impl<T> Bounded<T> {
             {
                 self.map.remove(&oldest);
             }
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        if self.map.remove(id).is_some() {
+            self.order.retain(|known| known != id);
         }
     }
 }

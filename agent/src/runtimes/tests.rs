@@ -25,6 +25,7 @@ fn either_side_may_come_first() {
 
     join.learn("aa", &facts(&[("container.name", "web")]), false);
     assert!(told.try_recv().is_err());
+    // Ids of hex digits are never given again.
     join.appear(newcomer("aa", 7));
     let first = told.try_recv().unwrap();
     assert_eq!((first.key, first.id.as_str()), (key(7), "aa"));
@@ -40,6 +41,24 @@ fn either_side_may_come_first() {
     assert!(told.try_recv().is_err());
     join.learn("bb", &facts(&[("container.exit_code", "3")]), false);
     assert_eq!(values(&told.try_recv().unwrap())[0], ("container.exit_code", "3"));
+}
+
+#[test]
+fn a_name_that_is_given_again_is_another_container() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let newcomer =
+        |id: &str, cgroup| Newcomer { key: key(cgroup), id: id.into(), runtime: Runtime::Containerd };
+    join.appear(newcomer("redis", 1));
+    join.learn("redis", &facts(&[("container.name", "redis"), ("container.label[a]", "old")]), true);
+    assert_eq!(told.try_recv().unwrap().key, key(1));
+    join.appear(newcomer("redis", 2));
+    assert!(told.try_recv().is_err(), "nothing of the old one is told of the new one");
+    join.learn("redis", &facts(&[("container.name", "redis"), ("container.label[b]", "new")]), true);
+    let second = told.try_recv().unwrap();
+    assert_eq!(second.key, key(2));
+    assert!(values(&second).iter().all(|(name, _)| *name != "container.label[a]"), "{second:?}");
+    assert!(told.try_recv().is_err(), "nothing of the new one is told of the old one");
 }
 
 #[test]
