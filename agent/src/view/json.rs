@@ -130,8 +130,14 @@ impl JsonView {
         for part in Part::of(ty) {
             let own = schema_column(kind, &column.name);
             let value = values::part_value(context, view, rows, row, own, *part, &mut self.scratch);
-            let name = format!("{}.{}.{}", rows.event.name, column.name, part.name());
-            key_value(&name, value, out);
+            if value == Value::Missing {
+                continue;
+            }
+            column_key(rows, column, out);
+            out.push(b'.');
+            out.extend_from_slice(part.name().as_bytes());
+            out.extend_from_slice(b"\":");
+            write_value(value, out);
         }
     }
 
@@ -167,10 +173,7 @@ impl JsonView {
             if value == Value::Missing || is_empty {
                 continue;
             }
-            out.extend_from_slice(b",\"");
-            json_text(rows.event.name.as_bytes(), out);
-            out.push(b'.');
-            json_text(column.name.as_bytes(), out);
+            column_key(rows, column, out);
             out.extend_from_slice(b"\":");
             match (column.ty, value) {
                 (Some(Ty::Bool), Value::Int(value)) => {
@@ -253,6 +256,15 @@ impl View for JsonView {
     }
 }
 
+/// The name of a column, up to where a part of it may follow. The file gave it: it may be anything.
+fn column_key(rows: &Rows<'_>, column: &BoundColumn, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"");
+    json_text(rows.event.name.as_bytes(), out);
+    out.push(b'.');
+    json_text(column.name.as_bytes(), out);
+}
+
+/// A name of ours.
 fn key(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
