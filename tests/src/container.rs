@@ -169,6 +169,12 @@ impl Container {
         fs::metadata(dir).expect("the container's cgroup exists").ino()
     }
 
+    /// Sends a signal to its first process.
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: integers only.
+        unsafe { libc::kill(self.pid.cast_signed(), signal) };
+    }
+
     /// What it printed so far.
     pub fn output(&self) -> String {
         fs::read_to_string(self.bundle.join("output")).unwrap_or_default()

@@ -1,12 +1,16 @@
 //! Containers in every shape of cgroup path: who is one, and who belongs to it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use ktape_tests::container::{Container, Options, Runtime};
+use ktape_tests::cgroup::Cgroup;
+use ktape_tests::container::{self, Container, Options, Runtime};
 use ktape_tests::ktape::{self, Capture, int, text, truth};
 use ktape_tests::wait::until;
+use ktape_tests::workload::Workload;
 use ktape_tests::{kernel_test, workload};
+use serde_json::json;
 
 const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const B: &str = "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfb0b1b2b3b4b5b6b7b8b9babbbcbdbebf";
@@ -46,7 +50,7 @@ fn shapes(id: &str) -> Vec<(String, String)> {
 /// By thread: the calls in order, as (name, result, start in ns if it is known).
 type Calls = BTreeMap<i64, Vec<(String, Option<i64>, Option<i64>)>>;
 
-fn calls(file: &std::path::Path, args: &[&str]) -> Calls {
+fn calls(file: &Path, args: &[&str]) -> Calls {
     let mut threads = Calls::new();
     let mut all = vec!["-e", "syscall"];
     all.extend(args);
@@ -216,4 +220,67 @@ fn v1_hierarchies_identify_containers_as_well() {
         assert_eq!(text(&events[0], "cgroup.path"), Some(format!("/docker/{A}").as_str()), "{hierarchy}");
         assert_eq!(ktape::count(file, &format!("container.full_id={B}")), 0, "{hierarchy}");
     }
+}
+
+/// With the host's process ids, its `/sys` and its root mounted, a recorder in a container sees what one on the host sees.
+#[test]
+fn a_recorder_in_a_container_sees_the_host() {
+    let _guard = kernel_test!();
+    let out = ktape::disk_dir();
+    let runtime = Runtime::new(&[ktape::binary()]);
+    let name = ktape::binary().file_name().unwrap().to_str().unwrap();
+    let args = [&format!("/bin/{name}"), "capture", "--host-root", "/host", "-o", "/out/x.ktape"];
+    let options = Options { cgroup: &format!("/docker/{A}"), args: &args, seccomp: false };
+    let recorder = runtime.start_with("recorder", &options, |config| {
+        config["linux"]["namespaces"] = json!([{ "type": "mount" }, { "type": "ipc" }]);
+        config.as_object_mut().unwrap().remove("hostname");
+        let capabilities = [
+            "CAP_BPF",
+            "CAP_PERFMON",
+            "CAP_SYS_PTRACE",
+            "CAP_DAC_READ_SEARCH",
+            "CAP_DAC_OVERRIDE",
+            "CAP_SYSLOG",
+            "CAP_SYS_NICE",
+            "CAP_SETPCAP",
+        ];
+        let sets = ["bounding", "effective", "permitted"].map(|set| (set.to_owned(), json!(capabilities)));
+        config["process"]["capabilities"] = json!(BTreeMap::from(sets));
+        container::with_mount(config, Path::new("/sys"), "/sys");
+        container::with_mount(config, Path::new("/"), "/host");
+        container::with_mount(config, out.path(), "/out");
+    });
+    until("it to record", Duration::from_secs(20), || {
+        recorder.output().contains("recording to").then_some(())
+    });
+    let mut load = Workload::start(workload!(), &["getppid", "1000", "--gate"]);
+    assert_eq!(load.line(), "ready");
+    let (pid, cgroup) = (load.pid(), Cgroup::make(&format!("/docker/{B}")));
+    cgroup.attach(pid);
+    load.go();
+    load.finish();
+    let file = out.path().join("x.ktape");
+    until("the calls to be in the file", Duration::from_secs(20), || {
+        let counted = ktape::run(&["replay", file.to_str().unwrap(), "--count", OWN]);
+        (String::from_utf8_lossy(&counted.stdout).trim() == "1000").then_some(())
+    });
+    recorder.signal(libc::SIGTERM);
+    ended(&recorder);
+
+    let calls = ktape::replay_json(&file, &[OWN]);
+    let call = calls.iter().find(|event| text(event, "evt.type") == Some("getppid")).unwrap();
+    assert_eq!(int(call, "proc.pid"), Some(i64::from(pid)));
+    assert_eq!(text(call, "user.name"), Some("root"));
+    assert_eq!(text(call, "container.full_id"), Some(B));
+    assert_eq!(text(call, "proc.exepath"), workload!().canonicalize().unwrap().to_str());
+    let capture = capture_format::CaptureFile::open(&file).unwrap();
+    let header = &capture.segments()[0].header;
+    assert_eq!(header.host_id, std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim());
+    // The root of the host has its size.
+    let rows = ktape::replay_json(&file, &["evt.type=sample_fs and sample_fs.mount=/"]);
+    let stat = std::process::Command::new("stat").args(["-f", "-c", "%b %S", "/"]).output().unwrap();
+    let numbers: Vec<i64> =
+        String::from_utf8_lossy(&stat.stdout).split_whitespace().map(|n| n.parse().unwrap()).collect();
+    let size = rows.first().and_then(|row| int(row, "sample_fs.bytes"));
+    assert_eq!(size, Some(numbers.iter().product()), "{}", recorder.output());
 }

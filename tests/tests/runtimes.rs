@@ -40,6 +40,12 @@ fn a_container_outlives_its_runtime(kind: Kind) {
     for name in [&old_name, &new_name] {
         engine.remove(name);
     }
+    // Some remove the cgroup a little later.
+    wait::until("both to be gone", Duration::from_secs(30), || {
+        let all = listed(&[&file.to_string_lossy()]);
+        let is_gone = |id: &str| all.get(id).is_some_and(|container| container.get("died").is_some());
+        (is_gone(&old) && is_gone(&new)).then_some(())
+    });
     let ended = capture.stop();
     only_the_kernel_skipped(&file, &ended.stderr);
     engine.stop_daemon();

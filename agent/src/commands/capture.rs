@@ -106,7 +106,8 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let by_names = request.containers.needs_names();
     let prepared = record::prepare(request)?;
     let schema = Arc::new(model::schema());
-    let mut header = header::new(&schema, labels, options, !args.record.keep_secrets)?;
+    let mut header =
+        header::new(&schema, labels, options, !args.record.keep_secrets, &args.record.host_root())?;
     let filter = if filter.is_some() || by_names {
         let question = Question { filter, ..Question::default() };
         Some(Live::new(header.clone(), question, jiff::tz::TimeZone::system()).map_err(usage)?)

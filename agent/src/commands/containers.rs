@@ -13,6 +13,7 @@ use anyhow::Result;
 
 use crate::containers::Wanted;
 use crate::runtimes::names;
+use crate::session::host::HostRoot;
 use crate::session::options;
 use crate::session::usage;
 
@@ -122,7 +123,7 @@ impl Row {
 /// A capture cannot be read.
 pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
     let wanted = options::wanted(&args.container).map_err(usage)?;
-    let sockets = options::sockets(&args.runtime).map_err(usage)?;
+    let sockets = options::sockets(&args.runtime, &HostRoot::default()).map_err(usage)?;
     let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };
     rows.retain(|row| row.is_meant(&wanted));
     let mut text = Vec::new();

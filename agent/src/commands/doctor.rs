@@ -13,6 +13,7 @@ use crate::kernel::hooks::{HOOKS, Hook, Kernels};
 use crate::kernel::{self, Selection, preemption};
 use crate::record::{self, ContainerFilter, Request};
 use crate::runtimes::Sockets;
+use crate::session::host::HostRoot;
 use crate::session::privileges;
 
 /// Options of `ktape doctor`.
@@ -165,6 +166,7 @@ fn load() -> Result<record::Prepared> {
         selection: Selection::All,
         containers: ContainerFilter::default(),
         sockets: Sockets::None,
+        host: HostRoot::default(),
         ring_bytes: Some(record::RING_MIN),
         hierarchy: Hierarchy::detect()?,
         stall: Some(Duration::from_secs(1)),

@@ -61,7 +61,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     request.live = true;
     request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
     let schema = Arc::new(model::schema());
-    let header = header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets)?;
+    let header =
+        header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets, &args.record.host_root())?;
     let question = Question { filter, ..Question::default() };
     let mut live = Live::new(header.clone(), question, zone.clone())?;
     let by_names = request.containers.needs_names();

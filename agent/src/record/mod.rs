@@ -42,6 +42,7 @@ use crate::containers::{self, Hierarchy};
 use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
 use crate::runtimes::{self, Sockets, Told};
 use crate::sample;
+use crate::session::host::HostRoot;
 use crate::text::units::size_text;
 use cgroups::Cgroups;
 use drain::{Drain, Parts};
@@ -75,6 +76,8 @@ pub struct Request {
     pub ring_bytes: Option<u64>,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// Where the host's files are.
+    pub host: HostRoot,
     /// Where names of containers are asked for.
     pub sockets: Sockets,
     /// From when on an uninterruptible sleep is told of.
@@ -229,6 +232,7 @@ impl Prepared {
         let arguments = cmdline::read_in_background(&tasks);
         let wanted = Wanted::new(&request.kinds);
         let mut rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
+        rows.name_users(&request.host);
         let (outbox, inbox) = outbox();
         let mut background = Vec::new();
         let named = match start_asking(&request) {
@@ -302,6 +306,7 @@ fn start_sampler(request: &Request, outbox: &Outbox) -> Option<(Background, samp
         kinds,
         hierarchy: request.hierarchy.clone(),
         filter: request.containers.clone(),
+        host: request.host.clone(),
     };
     match sample::start(config, outbox.clone()) {
         Ok(started) => Some(started),

@@ -2,6 +2,8 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::session::host::HostRoot;
+
 /// Names by user id.
 #[derive(Debug, Default)]
 pub struct Users {
@@ -9,9 +11,9 @@ pub struct Users {
 }
 
 impl Users {
-    /// Reads the host's users.
-    pub fn of_host() -> Self {
-        std::fs::read("/etc/passwd").map(|text| Self::parse(&text)).unwrap_or_default()
+    /// Reads the users of the host with this root.
+    pub fn of_host(root: &HostRoot) -> Self {
+        std::fs::read(root.path("/etc/passwd")).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
     fn parse(text: &[u8]) -> Self {

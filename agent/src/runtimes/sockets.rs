@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::containers::Runtime;
+use crate::session::host::HostRoot;
 
 /// What is spoken on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,8 +83,8 @@ impl FromStr for Socket {
 pub enum Sockets {
     /// None.
     None,
-    /// Those at the usual places.
-    Usual,
+    /// Those at the usual places of this host.
+    Usual(HostRoot),
     /// These.
     Given(Vec<Socket>),
 }
@@ -128,7 +129,9 @@ impl Found {
         let candidates = match &self.sockets {
             Sockets::None => return Vec::new(),
             Sockets::Given(sockets) => sockets.clone(),
-            Sockets::Usual => usual().into_iter().filter(|socket| is_socket(&socket.path)).collect(),
+            Sockets::Usual(host) => {
+                usual(host).into_iter().filter(|socket| is_socket(&socket.path)).collect()
+            }
         };
         let mut new = Vec::new();
         for socket in candidates {
@@ -142,10 +145,10 @@ impl Found {
     }
 }
 
-fn usual() -> Vec<Socket> {
-    let mut all: Vec<Socket> =
-        USUAL.iter().map(|(protocol, path)| Socket { protocol: *protocol, path: path.into() }).collect();
-    for user in std::fs::read_dir("/run/user").into_iter().flatten().flatten() {
+fn usual(host: &HostRoot) -> Vec<Socket> {
+    let at = |(protocol, path): &(Protocol, &str)| Socket { protocol: *protocol, path: host.path(path) };
+    let mut all: Vec<Socket> = USUAL.iter().map(at).collect();
+    for user in std::fs::read_dir(host.path("/run/user")).into_iter().flatten().flatten() {
         let of_user = OF_USERS.iter();
         all.extend(
             of_user.map(|(protocol, path)| Socket { protocol: *protocol, path: user.path().join(path) }),

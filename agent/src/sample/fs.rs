@@ -1,9 +1,10 @@
 //! The rows of mounted file systems. `statfs` of a server that does not answer waits, so threads of their own ask.
 
 use std::collections::VecDeque;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +19,7 @@ use super::file::{lines, read_lines};
 use super::rows::FsSample;
 use crate::containers::unescape;
 use crate::record::clock::boot_ns;
+use crate::session::host::HostRoot;
 
 /// From when on a file system does not answer, ns.
 const HUNG: u64 = 1_000_000_000;
@@ -98,14 +100,15 @@ pub(super) fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
 }
 
 /// What `statfs` says, for the row of a mount.
-fn ask(mount: &Mount) -> FsSample {
+fn ask(mount: &Mount, host: &HostRoot) -> FsSample {
     let mut row = FsSample {
         mount: mount.point.clone(),
         fs_type: mount.fs_type.clone(),
         source: mount.source.clone(),
         ..FsSample::unknown(0)
     };
-    if let Ok(path) = CString::new(mount.point.clone()) {
+    let path = host.path(OsStr::from_bytes(&mount.point));
+    if let Ok(path) = CString::new(path.into_os_string().into_vec()) {
         // SAFETY: a C struct of integers, for which all zeroes is a value.
         let mut stat: libc::statvfs64 = unsafe { std::mem::zeroed() };
         // SAFETY: the path ends with a NUL and `stat` is large enough.
@@ -138,14 +141,15 @@ struct Asker {
 }
 
 impl Asker {
-    fn start() -> std::io::Result<Self> {
+    fn start(host: &HostRoot) -> std::io::Result<Self> {
+        let host = host.clone();
         let (requests, asked) = channel::<Mount>();
         let (answer, answers) = channel();
         let retired = Arc::new(AtomicBool::new(false));
         let told = retired.clone();
         thread::Builder::new().name("ktape-statfs".to_owned()).stack_size(STACK).spawn(move || {
             for mount in asked {
-                if told.load(Ordering::Relaxed) || answer.send(ask(&mount)).is_err() {
+                if told.load(Ordering::Relaxed) || answer.send(ask(&mount, &host)).is_err() {
                     break;
                 }
             }
@@ -156,6 +160,7 @@ impl Asker {
 
 /// All mounted file systems.
 pub(super) struct FileSystems {
+    host: HostRoot,
     table: Option<File>,
     mounts: Vec<Mount>,
     asker: Option<Asker>,
@@ -168,10 +173,11 @@ pub(super) struct FileSystems {
 }
 
 impl FileSystems {
-    /// Those of this process's mount namespace.
-    pub(super) fn new() -> Self {
+    /// Those of the host with this root.
+    pub(super) fn new(host: &HostRoot) -> Self {
         let mut all = Self {
-            table: File::open("/proc/self/mountinfo").ok(),
+            host: host.clone(),
+            table: File::open(host.mounts()).ok(),
             mounts: Vec::new(),
             asker: None,
             hung: Vec::new(),
@@ -209,7 +215,7 @@ impl FileSystems {
             return;
         }
         if self.asker.is_none() {
-            match Asker::start() {
+            match Asker::start(&self.host) {
                 Ok(asker) => self.asker = Some(asker),
                 Err(error) => tracing::debug!(%error, "file systems are not asked for their room"),
             }

@@ -28,6 +28,7 @@ pub use rows::{CgroupSample, DiskSample, FsSample, HostSample};
 use crate::containers::{self, Hierarchy};
 use crate::record::clock::boot_ns;
 use crate::record::{Background, Beat, ContainerFilter, Made, Outbox};
+use crate::session::host::HostRoot;
 use cgroup::{Look, Reader};
 use disk::Disks;
 use file::thread_cpu;
@@ -60,6 +61,8 @@ pub struct Config {
     pub hierarchy: Hierarchy,
     /// Of which containers; the host's rows are there all the same.
     pub filter: ContainerFilter,
+    /// Where the host's files are.
+    pub host: HostRoot,
 }
 
 /// Tells the sampler of new cgroups.
@@ -142,7 +145,7 @@ impl Sampler {
         let host = has(Kind::SampleHost).then(Host::new);
         // What stands on what is needed to count the I/O of cgroups once.
         let disks = (has(Kind::SampleDisk) || has(Kind::Sample)).then(Disks::new);
-        let file_systems = has(Kind::SampleFs).then(FileSystems::new);
+        let file_systems = has(Kind::SampleFs).then(|| FileSystems::new(&config.host));
         Self {
             config,
             told,

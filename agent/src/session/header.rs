@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use capture_format::{Header, Schema, Vocabulary};
 
+use super::host::HostRoot;
 use crate::model;
 use crate::record::{clock, secrets};
 use crate::syscalls;
@@ -21,15 +22,16 @@ pub fn new(
     labels: Vec<(String, String)>,
     options: Vec<(String, String)>,
     secrets_masked: bool,
+    host: &HostRoot,
 ) -> Result<Header> {
     let names = uname();
     let wall_offset = clock::wall_offset();
-    let zone = jiff::tz::TimeZone::system();
+    let zone = host.time_zone();
     let now = jiff::Timestamp::now();
     Ok(Header {
         capture_uuid: random_uuid()?,
         host: names.host,
-        host_id: read_trimmed("/etc/machine-id"),
+        host_id: read_trimmed(host.path("/etc/machine-id")),
         kernel: names.kernel,
         arch: names.arch,
         boot_id: parse_uuid(&read_trimmed("/proc/sys/kernel/random/boot_id")).unwrap_or_default(),
@@ -53,7 +55,8 @@ pub fn new(
 /// The header of the next file of the same capture, which begins now.
 pub fn renewed(header: &Header) -> Header {
     let wall_offset = clock::wall_offset();
-    let offset = jiff::tz::TimeZone::system().to_offset(jiff::Timestamp::now());
+    let zone = crate::text::time::host_zone(&header.time_zone, header.utc_offset);
+    let offset = zone.to_offset(jiff::Timestamp::now());
     Header {
         created: clock::boot_ns() as i64 + wall_offset,
         wall_offset,
@@ -112,7 +115,7 @@ pub fn host_name() -> String {
     uname().host
 }
 
-fn read_trimmed(path: &str) -> String {
+fn read_trimmed(path: impl AsRef<std::path::Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 

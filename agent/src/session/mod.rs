@@ -3,6 +3,7 @@
 
 pub mod child;
 pub mod header;
+pub mod host;
 pub mod options;
 pub mod output;
 pub mod privileges;

@@ -1,9 +1,11 @@
 //! What to record: the options that every recording command has.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use super::host::HostRoot;
 use super::{buffer, privileges, select, usage};
 use crate::containers::{Hierarchy, Wanted};
 use crate::record::{ContainerFilter, Request};
@@ -42,6 +44,9 @@ pub struct RecordOptions {
     /// Which cgroups identify containers: v2, or a v1 controller [default: v2 if mounted]
     #[arg(long, value_name = "NAME")]
     pub cgroup_hierarchy: Option<String>,
+    /// In a container: where the host's root is mounted, for names of users and runtimes and for its file systems
+    #[arg(long, value_name = "DIR")]
+    pub host_root: Option<PathBuf>,
     /// Log what the programs in the kernel say of themselves
     #[arg(long)]
     pub kernel_log: bool,
@@ -58,6 +63,11 @@ impl RecordOptions {
         Ok(duration.map(Duration::from_nanos))
     }
 
+    /// Where the host's files are.
+    pub fn host_root(&self) -> HostRoot {
+        self.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at)
+    }
+
     /// The request: everything on this host that the options ask for.
     ///
     /// # Errors
@@ -66,8 +76,9 @@ impl RecordOptions {
     pub fn request(&self) -> Result<Request> {
         let ring_bytes = self.buffer.as_deref().map(buffer).transpose()?;
         let (kinds, selection) = select::parse(&self.events).map_err(usage)?;
+        let host = self.host_root();
         let containers = wanted(&self.container).map_err(usage)?;
-        let sockets = sockets(&self.runtime).map_err(usage)?;
+        let sockets = sockets(&self.runtime, &host).map_err(usage)?;
         privileges::require()?;
         let hierarchy = match &self.cgroup_hierarchy {
             Some(name) => Hierarchy::named(name).map_err(usage)?,
@@ -78,6 +89,7 @@ impl RecordOptions {
             selection,
             containers: ContainerFilter::new(containers),
             sockets,
+            host,
             ring_bytes,
             hierarchy,
             stall: interval("--stall", &self.stall)?,
@@ -105,9 +117,9 @@ pub fn wanted(texts: &[String]) -> Result<Vec<Wanted>, String> {
 /// # Errors
 ///
 /// One of them names no runtime.
-pub fn sockets(texts: &[String]) -> Result<Sockets, String> {
+pub fn sockets(texts: &[String], host: &HostRoot) -> Result<Sockets, String> {
     match texts {
-        [] => Ok(Sockets::Usual),
+        [] => Ok(Sockets::Usual(host.clone())),
         [off] if off == "off" => Ok(Sockets::None),
         texts => Ok(Sockets::Given(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)),
     }

@@ -23,6 +23,7 @@ use super::made::Made;
 use super::processes::Processes;
 use super::users::Users;
 use crate::kernel::RequestNames;
+use crate::session::host::HostRoot;
 use block::BlockNames;
 use syscall::{Stored, stored_calls};
 
@@ -97,7 +98,7 @@ impl Rows {
         Self {
             processes,
             cgroups,
-            users: Users::of_host(),
+            users: Users::default(),
             index: TableIndex::new(schema),
             stored: stored_calls(),
             block: BlockNames::default(),
@@ -111,6 +112,11 @@ impl Rows {
             damaged: 0,
             orders: Vec::new(),
         }
+    }
+
+    /// Users have the names that they have on this host.
+    pub fn name_users(&mut self, host: &HostRoot) {
+        self.users = Users::of_host(host);
     }
 
     /// Names of block requests are those of this kernel.
