@@ -284,3 +284,54 @@ fn a_recorder_in_a_container_sees_the_host() {
     let size = rows.first().and_then(|row| int(row, "sample_fs.bytes"));
     assert_eq!(size, Some(numbers.iter().product()), "{}", recorder.output());
 }
+
+/// A process that is moved belongs to where it is: a container, a service of the host with groups of its own, a service of a systemd
+/// inside a container, a container inside a container.
+#[test]
+fn a_process_that_is_moved_belongs_to_where_it_is() {
+    let _guard = kernel_test!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let places = [
+        (format!("/docker/{A}"), A.to_owned(), A.to_owned()),
+        ("/system.slice/ktape-test.service/runtime".to_owned(), "host".to_owned(), String::new()),
+        (format!("/docker/{A}/system.slice/nginx.service"), A.to_owned(), A.to_owned()),
+        (format!("/docker/{A}/docker/{B}"), B.to_owned(), format!("{A}>{B}")),
+        (format!("/docker/{B}"), B.to_owned(), B.to_owned()),
+        ("/user.slice/ktape-test/session.scope".to_owned(), "host".to_owned(), String::new()),
+    ];
+    let cgroups: Vec<Cgroup> = places.iter().map(|(path, ..)| Cgroup::make(path)).collect();
+    let home = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    let home = home.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned();
+    let root = ktape_tests::cgroup::v2_root();
+    let mut script = String::new();
+    for (n, cgroup) in cgroups.iter().enumerate() {
+        // The shell's own calls: each place has another number.
+        script.push_str(&format!(
+            "echo $$ >{}/cgroup.procs; i=0; while [ $i -lt {} ]; do kill -0 $$; i=$((i+1)); done\n",
+            cgroup.dir().display(),
+            10 * (n + 1)
+        ));
+    }
+    script.push_str(&format!("echo $$ >{}{home}/cgroup.procs", root.display()));
+    let ended = ktape::record(&file, &["-e", "kill"], &["/bin/busybox", "sh", "-c", &script]);
+    assert_eq!(ktape::count(&file, "evt.type=kill"), 210, "{}", ended.stderr);
+    for (n, (path, container, chain)) in places.iter().enumerate() {
+        let made = 10 * (n as u64 + 1);
+        let here = format!("evt.type=kill and cgroup.path={path}");
+        assert_eq!(ktape::count(&file, &here), made, "{path}");
+        assert_eq!(ktape::count(&file, &format!("{here} and container.full_id={container}")), made, "{path}");
+        let same = if chain.is_empty() {
+            "not container.chain exists".to_owned()
+        } else {
+            format!("container.chain='{chain}'")
+        };
+        assert_eq!(ktape::count(&file, &format!("{here} and {same}")), made, "{path}");
+    }
+    let of = |id: &str| -> u64 {
+        let words = ["replay", file.to_str().unwrap(), "--count", "--container", id, "evt.type=kill"];
+        ktape::stdout(&words).trim_end().parse().unwrap()
+    };
+    // Outer includes inner, and what was moved out counts no more.
+    assert_eq!((of(A), of(B)), (10 + 30 + 40, 40 + 50));
+}

@@ -84,6 +84,10 @@ const SUITES: &[Suite] = &[
                 "34 containers and as many recordings take minutes in emulation",
             ),
             everywhere("v1_hierarchies_identify_containers_as_well", "there is no v1 hierarchy"),
+            everywhere(
+                "a_recorder_in_a_container_sees_the_host",
+                "a guest has neither users nor a disk as its root",
+            ),
         ],
         only: Some(Kernel::V6_12),
     },
