@@ -77,7 +77,19 @@ fn a_series_on_a_device_that_does_not_answer() {
     });
     load.finish();
     drop(frozen);
-    // It goes on: what comes now is written.
+    // It goes on, once the rings are empty again: what comes then is written.
+    wait::until("it to go on", Duration::from_secs(20), || {
+        let one = Workload::start(workload!(), &["getppid", "1"]);
+        let pid = one.pid();
+        one.finish();
+        wait::until("the next chunk", Duration::from_secs(20), {
+            let began = Instant::now();
+            move || (began.elapsed() > Duration::from_millis(1200)).then_some(())
+        });
+        let question = format!("evt.type=getppid and proc.pid={pid}");
+        let counted = ktape::run(&["replay", &series, "--count", &question]);
+        (counted.stdout == b"1\n").then_some(())
+    });
     let load = Workload::start(workload!(), &["getppid", "1234"]);
     let after = load.pid();
     load.finish();

@@ -425,27 +425,3 @@ fn a_request_of_a_driver() {
     assert!(!truth(event, "evt.start_unknown"), "{event}");
     assert_eq!(ktape::count(&file, &format!("proc.pid={own}")), 0, "the recorder's own requests");
 }
-
-#[test]
-fn slow_cost_of_a_request() {
-    let _guard = kernel_test!();
-    let device = Loop::make(16 * MIB, true);
-    device.fill();
-    let dir = ktape::disk_dir();
-    let rate = || -> u64 {
-        workload::run(workload!(), &["block", "read-rate", device.path(), "1000"]).trim().parse().unwrap()
-    };
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for round in 0..5 {
-        without.push(rate());
-        let capture = Capture::start(&dir.path().join(round.to_string()), &["-e", "block"]);
-        with.push(rate());
-        capture.stop();
-    }
-    without.sort_unstable();
-    with.sort_unstable();
-    eprintln!("ns of a 4 KiB read: without {without:?}, with {with:?}");
-    if ktape::is_optimised() {
-        assert!(with[2] < 2 * without[2], "{with:?} against {without:?}");
-    }
-}

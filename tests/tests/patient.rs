@@ -213,7 +213,8 @@ fn a_process_whose_memory_map_is_locked() {
     assert!(stop < Duration::from_secs(3), "{stop:?}");
     assert_eq!(ktape::count(&file, "evt.type = getppid and proc.name = ktape-workload"), 1000);
     // It is known all the same, and that its thread is in a call.
-    let calls = ktape::replay_json(&file, &[&format!("proc.pid = {pid} and evt.unfinished = true")]);
+    let mut calls = ktape::replay_json(&file, &[&format!("proc.pid = {pid} and evt.unfinished = true")]);
+    calls.retain(|call| text(call, "evt.type") != Some("loss"));
     assert!(calls.iter().any(|call| text(call, "evt.type") == Some("mprotect")), "{calls:#?}");
     assert!(calls.iter().all(|call| text(call, "proc.name") == Some("ktape-workload")), "{calls:#?}");
 }

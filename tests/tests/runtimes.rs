@@ -103,10 +103,16 @@ fn a_container_outlives_its_runtime(kind: Kind) {
     }
 }
 
-/// Nothing is lost but what some kernels skip now and then.
+/// Nothing is lost but a call or a request here and there, which kernels skip or have no memory to note for: what tells who is
+/// who never is.
 fn only_the_kernel_skipped(file: &Path, said: &str) {
     let lost = ktape::replay_json(file, &["-e", "loss"]);
-    assert!(lost.iter().all(|loss| text(loss, "loss.stage") == Some("recursion")), "{said}{lost:#?}");
+    let few = lost.iter().filter_map(|loss| int(loss, "loss.count")).sum::<i64>() <= 20;
+    let is_minor = |loss: &Value| {
+        matches!(text(loss, "loss.stage"), Some("recursion" | "storage"))
+            && matches!(text(loss, "loss.kind"), Some("syscall" | "block" | "switch" | "net"))
+    };
+    assert!(few && lost.iter().all(is_minor), "{said}{lost:#?}");
 }
 
 fn has_hex_id(id: &str) -> bool {
@@ -447,4 +453,30 @@ fn runtimes_in_trouble_cost_names_only() {
     let without = began.elapsed();
     capture.stop();
     assert!(start < without * 3 + Duration::from_millis(500), "{start:?}, without runtimes {without:?}");
+}
+
+/// Without anyone who tells names nothing is guessed: what may have been meant is left out, and that is said.
+#[test]
+fn who_is_not_named_in_time_is_left_out_and_counted() {
+    let _guard = kernel_test!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let socket = dir.path().join("silent");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || serve(listener, Manner::Silent));
+    let runtime = format!("docker={}", socket.display());
+    let cgroup = Cgroup::make(&format!("/docker/{ID}"));
+    let capture = Capture::start(&file, &["-e", "getppid", "--container", "web", "--runtime", &runtime]);
+    let mut load = Workload::start(workload!(), &["getppid", "1000", "--gate"]);
+    assert_eq!(load.line(), "ready");
+    cgroup.attach(load.pid());
+    load.go();
+    load.finish();
+    let ended = capture.stop();
+    let said = "1,000 events were left out: nobody said in time whether their containers are meant";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    assert_eq!(ktape::info(&file)["events"], 0, "{}", ended.stderr);
+    let leaked =
+        all_strings(&file).into_iter().filter(|text| String::from_utf8_lossy(text).contains(&ID[..12]));
+    assert_eq!(leaked.count(), 0);
 }

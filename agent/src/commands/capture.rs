@@ -258,6 +258,13 @@ fn summary(
         }
         None => {}
     }
+    let undecided = progress.undecided.load(Ordering::Relaxed);
+    if undecided > 0 {
+        say(format_args!(
+            "{} events were left out: nobody said in time whether their containers are meant",
+            units::count_text(undecided)
+        ));
+    }
     let events = progress.encoded.load(Ordering::Relaxed);
     let bytes = progress.bytes.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64().max(0.001);

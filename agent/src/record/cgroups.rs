@@ -8,9 +8,10 @@ use capture_format::{MetadataKey, MetadataRecord};
 
 use super::clock::boot_ns;
 use super::columns::{Dictionaries, cgroup as c};
+use super::container_filter::ContainerFilter;
 use super::processes::{CachedRow, Shown};
 use super::sink::Along;
-use crate::containers::{self, Chain, Hierarchy, OTHER, Wanted};
+use crate::containers::{self, Chain, Hierarchy, OTHER};
 use crate::runtimes::{Asker, Newcomer, Told, names};
 use crate::sample::News;
 
@@ -44,47 +45,6 @@ struct Cgroup {
 impl Cgroup {
     fn is_wanted(&self) -> bool {
         self.verdict != Verdict::No
-    }
-}
-
-/// Which containers are wanted.
-#[derive(Clone, Debug, Default)]
-pub struct ContainerFilter {
-    wanted: Vec<Wanted>,
-}
-
-impl ContainerFilter {
-    /// Wants the containers that one of these means; everything if there is none.
-    pub fn new(wanted: Vec<Wanted>) -> Self {
-        Self { wanted }
-    }
-
-    /// Whether everything is wanted.
-    pub fn is_open(&self) -> bool {
-        self.wanted.is_empty()
-    }
-
-    /// Whether it takes a runtime to tell whether a container is wanted.
-    pub fn needs_names(&self) -> bool {
-        self.wanted.iter().any(Wanted::needs_names)
-    }
-
-    /// Whether a cgroup with this chain of containers may be wanted, as far as its path tells: outer includes inner.
-    pub fn may_want(&self, chain: &Chain) -> bool {
-        self.is_open() || !chain.is_host() && self.needs_names() || self.wants_by_id(chain)
-    }
-
-    fn wants_by_id(&self, chain: &Chain) -> bool {
-        self.wanted.iter().any(|wanted| chain.0.iter().any(|container| wanted.matches_id(&container.id)))
-    }
-
-    fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.wanted.iter().any(|wanted| wanted.matches(&get))
-    }
-
-    /// What is wanted.
-    pub fn wanted(&self) -> &[Wanted] {
-        &self.wanted
     }
 }
 
@@ -244,6 +204,9 @@ impl Cgroups {
         if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&told.id) {
             let wanted = self.filter.matches(get);
             self.decide(&told.id, wanted);
+            if !wanted {
+                self.along.rejected.push(told.id.clone());
+            }
         }
         // What is told of others stays out of the file, too.
         let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.verdict == Verdict::Yes;
@@ -332,6 +295,7 @@ impl Cgroups {
         let newer = std::mem::replace(&mut self.along, along);
         self.along.names.extend(newer.names);
         self.along.accepted.extend(newer.accepted);
+        self.along.rejected.extend(newer.rejected);
         self.along.forgotten.extend(newer.forgotten);
     }
 
@@ -380,6 +344,9 @@ impl Cgroups {
             && self.asked.get(&inner.id) == Some(&id)
         {
             self.asked.remove(&inner.id);
+            if containers::is_name(inner.id.as_bytes()) {
+                self.judged.remove(&inner.id);
+            }
         }
         !self.filter.is_open() && self.known.get(&id).is_some_and(Cgroup::is_wanted)
     }

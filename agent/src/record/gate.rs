@@ -35,16 +35,16 @@ impl Gate {
         let Some(filter) = &mut self.filter else { return Ok(vec![(filled.builder, filled.lost)]) };
         filter.learn(&filled.along.names);
         filter.accept(&filled.along.accepted);
+        filter.reject(&filled.along.rejected);
         let decided = filled.along.undecided_since.unwrap_or(u64::MAX);
         self.bytes += filled.builder.approx_bytes();
         self.waiting.push_back(filled);
         let mut ready = Vec::new();
         while let Some(first) = self.waiting.front() {
-            let in_time = first.along.chunk < decided;
-            if !in_time && self.bytes <= WAITING {
+            if first.along.chunk >= decided && self.bytes <= WAITING {
                 break;
             }
-            ready.extend(self.next(in_time)?);
+            ready.extend(self.next()?);
         }
         Ok(ready)
     }
@@ -56,21 +56,17 @@ impl Gate {
     pub fn finish(&mut self) -> Result<Vec<(ChunkBuilder, u64)>, FormatError> {
         let mut ready = Vec::new();
         while !self.waiting.is_empty() {
-            ready.extend(self.next(false)?);
+            ready.extend(self.next()?);
         }
         Ok(ready)
     }
 
-    fn next(&mut self, in_time: bool) -> Result<Option<(ChunkBuilder, u64)>, FormatError> {
+    fn next(&mut self) -> Result<Option<(ChunkBuilder, u64)>, FormatError> {
         let Some(Filled { builder, lost, along }) = self.waiting.pop_front() else { return Ok(None) };
         let Some(filter) = &mut self.filter else { return Ok(Some((builder, lost))) };
         self.bytes = self.bytes.saturating_sub(builder.approx_bytes());
-        let before = builder.event_rows();
         let builder = filter.filter(builder, along.undecided)?;
-        if !in_time && along.undecided {
-            let left_out = before.saturating_sub(builder.event_rows());
-            self.progress.undecided.fetch_add(left_out as u64, Ordering::Relaxed);
-        }
+        self.progress.undecided.fetch_add(filter.take_unnamed(), Ordering::Relaxed);
         Ok(Some((builder, lost)))
     }
 }

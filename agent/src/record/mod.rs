@@ -5,6 +5,7 @@ mod cgroups;
 pub mod clock;
 mod cmdline;
 mod columns;
+mod container_filter;
 mod decode;
 mod drain;
 mod gate;
@@ -33,7 +34,8 @@ use capture_format::{ChunkBuilder, Header, Schema};
 use thiserror::Error;
 
 pub use background::{Background, Beat};
-pub use cgroups::{Busy, ContainerFilter};
+pub use cgroups::Busy;
+pub use container_filter::ContainerFilter;
 pub use drain::{Outcome, Stop};
 pub use made::{Made, Outbox};
 pub use sink::{Along, Destination, End, Filled, Progress, Sink, Stages, to_destination, to_function};

@@ -125,6 +125,8 @@ pub struct Along {
     pub forgotten: Vec<MetadataKey>,
     /// With a filter that needs names: containers that turned out to be wanted, by id.
     pub accepted: Vec<String>,
+    /// With such a filter: containers whose runtime told of them, and that are not wanted.
+    pub rejected: Vec<String>,
     /// The number of the chunk.
     pub chunk: u64,
     /// Whether it has events of containers of which it is not known whether they are wanted, or was not then.

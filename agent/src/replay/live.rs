@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use agent_ebpf::kinds::KINDS;
+use agent_ebpf::kinds::{KINDS, Kind};
 use capture_format::{
     Chunk, ChunkBuilder, CopyCache, FormatError, Header, MetadataIndex, MetadataRecord, copy_rows,
 };
@@ -31,6 +31,10 @@ pub struct Live {
     names: Names,
     /// The containers that are wanted, as far as that is known.
     accepted: Containers,
+    /// Those that are not.
+    rejected: Containers,
+    /// Events left out because nobody said which of both their containers are.
+    unnamed: u64,
     start: i64,
     number: u64,
 }
@@ -46,8 +50,16 @@ impl Live {
             filter.resolve(&Span { start, end: None, zone })?;
         }
         let binding = Arc::new(Binding::new(Arc::new(header)));
-        let (names, accepted) = (Names::default(), Containers::default());
-        Ok(Self { binding, question, names, accepted, start, number: 0 })
+        Ok(Self {
+            binding,
+            question,
+            names: Names::default(),
+            accepted: Containers::default(),
+            rejected: Containers::default(),
+            unnamed: 0,
+            start,
+            number: 0,
+        })
     }
 
     /// From here on containers have these names.
@@ -62,6 +74,16 @@ impl Live {
     /// These containers are wanted, by id.
     pub fn accept(&mut self, ids: &[String]) {
         ids.iter().for_each(|id| self.accepted.add(id.as_bytes()));
+    }
+
+    /// These containers are not, by id.
+    pub fn reject(&mut self, ids: &[String]) {
+        ids.iter().for_each(|id| self.rejected.add(id.as_bytes()));
+    }
+
+    /// How many events were left out since the last call because nobody said whether their containers are wanted.
+    pub fn take_unnamed(&mut self) -> u64 {
+        std::mem::take(&mut self.unnamed)
     }
 
     fn open(&mut self, builder: ChunkBuilder) -> Result<OpenChunk, FormatError> {
@@ -104,6 +126,7 @@ impl Live {
         out.set_wall_offset(open.view().chunk.summary().wall_offset);
         let mut cache = CopyCache::new();
         if let Some(inside) = self.question.in_containers(open.view()) {
+            self.unnamed += unnamed(open.view(), &inside, &self.rejected);
             hide_others(open.view(), &inside, &mut cache);
         }
         copy_picks(&mut open, |chunk, table, rows| {
@@ -121,6 +144,19 @@ impl Live {
         }
         Ok(out)
     }
+}
+
+/// Events of containers of which nobody said whether they are wanted.
+fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &Containers) -> u64 {
+    let is_unnamed: Vec<bool> = (0..view.cgroup_rows() as u32)
+        .map(|row| {
+            let chain = view.cgroup(row).chain;
+            !chain.is_empty() && inside.get(row as usize) != Some(&true) && !rejected.match_chain(chain)
+        })
+        .collect();
+    let of = |cgroup: Option<u32>| cgroup.is_some_and(|row| is_unnamed.get(row as usize) == Some(&true));
+    let events = view.tables().filter(|rows| !rows.event.kind.is_some_and(Kind::is_about_recording));
+    events.map(|rows| (0..rows.len()).filter(|row| of(view.subject_cgroup(rows, *row))).count() as u64).sum()
 }
 
 /// Leaves out what would tell of containers that are not among the wanted ones, which events of those may mention.

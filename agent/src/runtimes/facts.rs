@@ -109,6 +109,11 @@ impl Facts {
         changed
     }
 
+    /// What it takes, bytes, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes + 64 * self.values.len()
+    }
+
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()

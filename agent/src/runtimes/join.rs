@@ -13,6 +13,8 @@ use crate::containers::{Runtime, is_name};
 
 /// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
 const REMEMBERED: usize = 8192;
+/// What is known by runtimes, bytes, at most: the container that was told of first is forgotten first.
+const KNOWN: usize = 16 << 20;
 /// Questions to one runtime that may wait.
 const ASKS: usize = 4096;
 
@@ -36,6 +38,8 @@ struct Seen {
 #[derive(Debug)]
 pub struct Join {
     facts: Bounded<Facts>,
+    /// What they take.
+    bytes: usize,
     seen: Bounded<Seen>,
     sources: Vec<(Protocol, Sender<Ask>)>,
     out: mpsc::Sender<Told>,
@@ -44,7 +48,7 @@ pub struct Join {
 impl Join {
     /// Nothing is known; what becomes known of containers goes to `out`.
     pub fn new(out: mpsc::Sender<Told>) -> Self {
-        Self { facts: Bounded::new(), seen: Bounded::new(), sources: Vec::new(), out }
+        Self { facts: Bounded::new(), bytes: 0, seen: Bounded::new(), sources: Vec::new(), out }
     }
 
     /// A runtime that can be asked: the questions to it.
@@ -59,7 +63,7 @@ impl Join {
         let Newcomer { key, id, runtime } = newcomer;
         if is_name(id.as_bytes()) && self.seen.get(&id).is_some() {
             // Another one has the name now: what was known is the old one's.
-            self.facts.remove(&id);
+            self.forget(&id);
             self.seen.remove(&id);
         }
         if let Some(facts) = self.facts.get(&id) {
@@ -70,7 +74,9 @@ impl Join {
                 seen.keys.push(key);
                 seen.answered = false;
             }
-            None => self.seen.insert(id.clone(), Seen { keys: vec![key], runtime, answered: false }),
+            None => {
+                self.seen.insert(id.clone(), Seen { keys: vec![key], runtime, answered: false });
+            }
         }
         for (_, sender) in self.sources.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
             // One that is not taken is asked for again when the runtime is there.
@@ -80,16 +86,26 @@ impl Join {
 
     /// A runtime tells of a container; `in_full` if there is nothing more to ask for now.
     pub fn learn(&mut self, id: &str, facts: &Facts, in_full: bool) {
+        let before = self.facts.get(id).map_or(0, Facts::bytes);
         let changed = match self.facts.get_mut(id) {
             Some(known) => known.merge(facts),
             None => {
                 let mut known = Facts::default();
                 known.set(names::FULL_ID, id);
                 known.merge(facts);
-                self.facts.insert(id.to_owned(), known);
+                let gone = self.facts.insert(id.to_owned(), known);
+                self.bytes = self.bytes.saturating_sub(gone.map_or(0, |gone| gone.bytes()));
                 true
             }
         };
+        self.bytes += self.facts.get(id).map_or(0, Facts::bytes);
+        self.bytes = self.bytes.saturating_sub(before);
+        while self.bytes > KNOWN
+            && let Some(oldest) = self.facts.order.front().cloned()
+            && oldest != id
+        {
+            self.forget(&oldest);
+        }
         if let Some(seen) = self.seen.get_mut(id) {
             seen.answered |= in_full;
             if changed && let Some(facts) = self.facts.get(id) {
@@ -98,6 +114,11 @@ impl Join {
                 }
             }
         }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.bytes = self.bytes.saturating_sub(self.facts.get(id).map_or(0, Facts::bytes));
+        self.facts.remove(id);
     }
 
     /// Whether the container's cgroup was seen and nobody has told all of it.
@@ -146,15 +167,14 @@ impl<T> Bounded<T> {
         self.map.get_mut(id)
     }
 
-    fn insert(&mut self, id: String, value: T) {
-        if self.map.insert(id.clone(), value).is_none() {
-            self.order.push_back(id);
-            if self.order.len() > REMEMBERED
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.map.remove(&oldest);
-            }
+    /// Adds one; the one that had to go for it.
+    fn insert(&mut self, id: String, value: T) -> Option<T> {
+        if self.map.insert(id.clone(), value).is_some() {
+            return None;
         }
+        self.order.push_back(id);
+        let oldest = if self.order.len() > REMEMBERED { self.order.pop_front() } else { None };
+        self.map.remove(&oldest?)
     }
 
     fn remove(&mut self, id: &str) {

@@ -91,6 +91,24 @@ fn what_is_told_is_bounded() {
     assert_eq!(facts.get("container.label[0]"), Some("y"));
 }
 
+#[test]
+fn what_all_runtimes_tell_is_bounded() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let many: Vec<(String, String)> =
+        (0..60).map(|n| (format!("container.label[{n}]"), "x".repeat(1000))).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    for n in 0..1000 {
+        join.learn(&format!("{n}"), &facts(&many), true);
+    }
+    let newcomer = |id: &str| Newcomer { key: key(1), id: id.into(), runtime: Runtime::Docker };
+    // 16 MiB are some 250 of them: the last ones.
+    join.appear(newcomer("700"));
+    assert!(told.try_recv().is_err());
+    join.appear(newcomer("800"));
+    assert_eq!(told.try_recv().unwrap().id, "800");
+}
+
 /// A runtime that speaks HTTP, with an answer for each path.
 async fn serve(listener: tokio::net::UnixListener, answer: fn(&str) -> Option<String>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

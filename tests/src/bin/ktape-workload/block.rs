@@ -3,7 +3,6 @@
 use std::alloc::Layout;
 use std::ffi::CString;
 use std::io::Write;
-use std::time::Instant;
 
 use crate::sys;
 
@@ -14,7 +13,6 @@ use crate::sys;
 /// - `flush PATH`: `fsync`
 /// - `merge PATH N up|down`: N neighbouring writes at once
 /// - `pile PATH N`: N writes apart from each other, as many at a time as the device takes
-/// - `read-rate PATH N`: N reads of 4 KiB, prints ns of each
 pub fn command(words: &[&str]) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
     match *words {
@@ -32,7 +30,6 @@ pub fn command(words: &[&str]) -> bool {
                 ("buffered", []) => buffered(path, n),
                 ("merge", [way @ ("up" | "down")]) => merge(path, n, *way == "down"),
                 ("pile", []) => pile(path, n),
-                ("read-rate", []) => read_rate(path, n),
                 _ => return false,
             }
         }
@@ -196,16 +193,4 @@ fn pile(path: &str, count: u64) {
     }
     wait(context, iocbs.len());
     println!("done");
-}
-
-/// Reads of 4 KiB without the page cache; prints how long one took, in ns.
-fn read_rate(path: &str, count: u64) {
-    let fd = open(path, libc::O_RDONLY | libc::O_DIRECT);
-    let buffer = Buffer::new(ALIGN);
-    let start = Instant::now();
-    for i in 0..count {
-        let at = i % 1024 * ALIGN as u64;
-        assert_eq!(sys!(SYS_pread64, fd, buffer.at, ALIGN, at), Ok(ALIGN as i64));
-    }
-    println!("{}", start.elapsed().as_nanos() / u128::from(count));
 }

@@ -1,0 +1,46 @@
+//! Which containers are recorded.
+
+use crate::containers::{Chain, Wanted};
+
+/// Which containers are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerFilter {
+    wanted: Vec<Wanted>,
+}
+
+impl ContainerFilter {
+    /// Wants the containers that one of these means; everything if there is none.
+    pub fn new(wanted: Vec<Wanted>) -> Self {
+        Self { wanted }
+    }
+
+    /// Whether everything is wanted.
+    pub fn is_open(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// Whether it takes a runtime to tell whether a container is wanted.
+    pub fn needs_names(&self) -> bool {
+        self.wanted.iter().any(Wanted::needs_names)
+    }
+
+    /// Whether a cgroup with this chain of containers may be wanted, as far as its path tells: outer includes inner.
+    pub fn may_want(&self, chain: &Chain) -> bool {
+        self.is_open() || !chain.is_host() && self.needs_names() || self.wants_by_id(chain)
+    }
+
+    /// Whether a cgroup with this chain is wanted by an id.
+    pub fn wants_by_id(&self, chain: &Chain) -> bool {
+        self.wanted.iter().any(|wanted| chain.0.iter().any(|container| wanted.matches_id(&container.id)))
+    }
+
+    /// Whether a container is wanted by what its runtime told: a value for each name.
+    pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.wanted.iter().any(|wanted| wanted.matches(&get))
+    }
+
+    /// What is wanted.
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+}
