@@ -46,6 +46,11 @@ impl MetadataIndex {
         }
     }
 
+    /// Forgets a cgroup.
+    pub fn remove(&mut self, key: &MetadataKey) {
+        self.records.remove(key);
+    }
+
     /// Adds what another index tells.
     pub fn merge(&mut self, other: &Self) {
         for (key, values) in &other.records {

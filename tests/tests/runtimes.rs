@@ -236,6 +236,19 @@ fn a_name_that_is_given_again_is_another_container() {
         assert_eq!(args, [format!("/bin/echo {turn}")], "{}", ended.stderr);
         assert_eq!(text(&execs[0], "container.name"), Some(name.as_str()));
     }
+
+    // Recorded by its label, only that one.
+    let filtered = dir.path().join("y.ktape");
+    let args = ["--runtime", &engine.option(), "--container", "label:turn=two"];
+    let capture = Capture::start(&filtered, &args);
+    for turn in ["one", "two", "three"] {
+        engine.run(&name, &[("turn", turn)], &["/bin/echo", turn], false);
+    }
+    let ended = capture.stop();
+    only_the_kernel_skipped(&filtered, &ended.stderr);
+    let execs = ktape::replay_json(&filtered, &["evt.type=exec and exec.path=/bin/echo"]);
+    let args: Vec<&str> = execs.iter().filter_map(|exec| text(exec, "exec.args")).collect();
+    assert_eq!(args, ["/bin/echo two"], "{}", ended.stderr);
 }
 
 /// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.

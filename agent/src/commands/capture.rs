@@ -20,7 +20,7 @@ use crate::replay::{Live, Question};
 use crate::session::options::RecordOptions;
 use crate::session::output::{self, Output};
 use crate::session::run::{Ended, Session, Signals};
-use crate::session::say::say;
+use crate::session::say::{say, say_left_out};
 use crate::session::{child, header, privileges, usage};
 use crate::store::limits::Words;
 use crate::store::{Limits, Place, Series, Store};
@@ -258,13 +258,7 @@ fn summary(
         }
         None => {}
     }
-    let undecided = progress.undecided.load(Ordering::Relaxed);
-    if undecided > 0 {
-        say(format_args!(
-            "{} events were left out: nobody said in time whether their containers are meant",
-            units::count_text(undecided)
-        ));
-    }
+    say_left_out(progress);
     let events = progress.encoded.load(Ordering::Relaxed);
     let bytes = progress.bytes.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64().max(0.001);

@@ -199,6 +199,7 @@ impl Request<'_> {
         let containers = crate::session::options::wanted(&self.args.container).map_err(usage)?;
         Ok(Question {
             containers: (!containers.is_empty()).then(|| Containers::new(containers)),
+            cgroups: None,
             from: resolve(&self.from)?,
             to: resolve(&self.to)?,
             filter: match (events, filter) {

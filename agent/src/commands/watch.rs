@@ -8,15 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
-use capture_format::FormatError;
+use capture_format::{ChunkBuilder, FormatError};
 
 use crate::filter::Filter;
 use crate::model;
-use crate::record::{self, Progress};
-use crate::replay::{Flow, Live, PrintSink, Question};
+use crate::record::{self, Along, Progress, Viewer};
+use crate::replay::{Flow, Live, PrintSink, Question, Sink};
 use crate::session::options::RecordOptions;
 use crate::session::run::{Ended, Session, Signals};
-use crate::session::say::say;
+use crate::session::say::{say, say_left_out};
 use crate::session::{header, output, usage};
 use crate::text::{time, units};
 use crate::view::Format;
@@ -64,27 +64,13 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let header =
         header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets, &args.record.host_root())?;
     let question = Question { filter, ..Question::default() };
-    let mut live = Live::new(header.clone(), question, zone.clone())?;
+    let live = Live::new(header.clone(), question, zone.clone())?;
     let by_names = request.containers.needs_names();
     let gate = by_names.then(|| Live::new(header.clone(), Question::default(), zone.clone())).transpose()?;
     let prepared = record::prepare(request)?;
     let progress = Arc::new(Progress::default());
     let printer = PrintSink::new(args.format.view(zone), io::stdout(), args.limit, None);
-    let (sink, stages) = record::to_function(
-        schema.clone(),
-        printer,
-        gate,
-        move |printer, chunk, names| {
-            live.learn(names);
-            match live.show(chunk, printer) {
-                Ok(flow) => Ok(flow == Flow::Continue),
-                // Whoever read it has seen enough.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-                Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
-            }
-        },
-        &progress,
-    );
+    let (sink, stages) = record::to_viewer(schema, Printer { live, sink: printer }, gate, &progress);
     let signals = Signals::keep()?;
     let recording = prepared.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
@@ -92,6 +78,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let Ended { outcome, .. } =
         Session { recording, stages, progress, began, duration, name, show: false, series: false }
             .run(signals, None)?;
+    say_left_out(&told);
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
         say(format_args!("{} events came too fast to be shown", units::count_text(unshown)));
@@ -100,4 +87,25 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         say(format_args!("{} events were lost before they could be shown", units::count_text(outcome.lost)));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the events that match.
+struct Printer<S> {
+    live: Live,
+    sink: S,
+}
+
+impl<S: Sink + Send + 'static> Viewer for Printer<S> {
+    fn learn(&mut self, along: &Along) {
+        self.live.learn(&along.names, &along.forgotten);
+    }
+
+    fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {
+        match self.live.show(chunk, &mut self.sink) {
+            Ok(flow) => Ok(flow == Flow::Continue),
+            // Whoever read it has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
+        }
+    }
 }

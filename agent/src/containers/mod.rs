@@ -106,8 +106,8 @@ pub struct Container {
     pub pod_uid: Option<String>,
 }
 
-/// Stands for the id of a container that is not recorded and that an event mentions all the same.
-pub const OTHER: &str = "other";
+/// Stands for the id of a container that is not recorded and that an event mentions all the same. No container has it.
+pub const OTHER: &str = "?";
 /// How many characters of a container id people write.
 const SHORT: usize = 12;
 /// Length of a full id.

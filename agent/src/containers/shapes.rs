@@ -19,7 +19,7 @@
 
 use std::borrow::Cow;
 
-use super::{Chain, Container, Runtime, is_id};
+use super::{Chain, Container, OTHER, Runtime, is_id};
 
 #[cfg(test)]
 mod tests;
@@ -274,6 +274,6 @@ fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
 /// An id as text; what no runtime would use as a name is none.
 fn text(id: &[u8]) -> Option<String> {
     let id = std::str::from_utf8(id).ok()?;
-    let plain = !id.is_empty() && !id.chars().any(|c| c.is_control() || c == Chain::SEPARATOR);
+    let plain = !id.is_empty() && id != OTHER && !id.chars().any(|c| c.is_control() || c == Chain::SEPARATOR);
     plain.then(|| id.to_owned())
 }

@@ -1,7 +1,7 @@
 //! What the runtimes told of containers, joined to the cgroups of events. A record's values are named
 //! like the filter fields that show them (`container.name`, `container.label[KEY]`, ...).
 
-use capture_format::{MetadataIndex, MetadataKey};
+use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
 use rustc_hash::FxHashMap;
 
 use crate::containers::Wanted;
@@ -20,17 +20,34 @@ pub struct Names {
 }
 
 impl Names {
-    /// Adds what a capture, or a part of it, told.
+    /// Adds what a capture told.
     pub fn merge(&mut self, other: &MetadataIndex) {
         self.index.merge(other);
-        self.by_container = self
-            .index
-            .keys()
-            .filter_map(|key| {
-                let id = self.index.get(key, FULL_ID)?;
-                Some(((key.boot_id, id.as_bytes().to_vec()), *key))
-            })
-            .collect();
+        other.keys().for_each(|key| self.note_container(*key));
+    }
+
+    /// Adds what one record tells.
+    pub fn add(&mut self, record: &MetadataRecord) {
+        self.index.add(record);
+        self.note_container(record.key);
+    }
+
+    fn note_container(&mut self, key: MetadataKey) {
+        if let Some(id) = self.index.get(&key, FULL_ID) {
+            self.by_container.insert((key.boot_id, id.as_bytes().to_vec()), key);
+        }
+    }
+
+    /// Forgets a cgroup, and the name that its container has by it.
+    pub fn forget(&mut self, key: &MetadataKey) {
+        if let Some(id) = self.index.get(key, FULL_ID) {
+            let container = (key.boot_id, id.as_bytes().to_vec());
+            // Another cgroup may have the same name by now.
+            if self.by_container.get(&container) == Some(key) {
+                self.by_container.remove(&container);
+            }
+        }
+        self.index.remove(key);
     }
 
     /// A value of a cgroup, or else of the container (by full id) that it belongs to.
@@ -69,5 +86,29 @@ impl Names {
             .iter()
             .filter(move |(_, key)| wanted.matches(|name| self.index.get(key, name)))
             .map(|((_, id), _)| id.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_takes_no_other_name_along() {
+        let key = |cgroup| MetadataKey { boot_id: [1; 16], cgroup, birth: 0 };
+        let record = |cgroup, name: &str| MetadataRecord {
+            key: key(cgroup),
+            values: vec![(FULL_ID.to_owned(), "redis".to_owned()), (NAME.to_owned(), name.to_owned())],
+        };
+        let mut names = Names::default();
+        names.add(&record(1, "old"));
+        names.add(&record(2, "new"));
+        assert_eq!(names.get(&key(1), b"redis", NAME), Some("old"));
+        names.forget(&key(1));
+        // The id is the other one's by now.
+        assert_eq!(names.get(&key(1), b"redis", NAME), Some("new"));
+        names.forget(&key(2));
+        assert_eq!(names.of_container([1; 16], b"redis", NAME), None);
+        assert!(names.index.is_empty() && names.by_container.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod binding;
 pub mod calls;
+mod dict_rows;
 pub mod dictionaries;
 pub mod metadata;
 pub mod rows;
@@ -13,6 +14,7 @@ pub mod testing;
 
 pub use binding::{Binding, BoundColumn, EventTable};
 pub use calls::{Call, Calls};
+pub use dict_rows::{CgroupRow, ProcessRow, TaskRow};
 pub use metadata::Names;
-pub use rows::{CallColumns, CallString, CgroupRow, ChunkView, ProcessRow, Rows, TaskRow, short_id};
+pub use rows::{CallColumns, CallString, ChunkView, Rows, short_id};
 pub use schema::{CALLS, column, event_table, schema};

@@ -137,9 +137,7 @@ impl Cgroups {
                 self.undecided.push_back((id, self.chunk, boot_ns()));
                 self.any_undecided = true;
             }
-            Verdict::Yes if self.filter.needs_names() => {
-                self.along.accepted.extend(chain.0.iter().map(|container| container.id.clone()));
-            }
+            Verdict::Yes if self.filter.needs_names() => self.along.accepted.push(id),
             Verdict::Yes | Verdict::No => {}
         }
         self.known.insert(id, Cgroup { birth, path, chain, verdict, ..Cgroup::default() });
@@ -203,10 +201,7 @@ impl Cgroups {
         // A word about its end alone decides nothing.
         if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&told.id) {
             let wanted = self.filter.matches(get);
-            self.decide(&told.id, wanted);
-            if !wanted {
-                self.along.rejected.push(told.id.clone());
-            }
+            self.decide(&told.id, wanted, true);
         }
         // What is told of others stays out of the file, too.
         let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.verdict == Verdict::Yes;
@@ -215,12 +210,10 @@ impl Cgroups {
         }
     }
 
-    fn decide(&mut self, container: &str, wanted: bool) {
+    /// Whether a container is wanted; `named` if its runtime told of it, else time is up.
+    fn decide(&mut self, container: &str, wanted: bool, named: bool) {
         self.judged.insert(container.to_owned(), wanted);
         self.decided = true;
-        if wanted {
-            self.along.accepted.push(container.to_owned());
-        }
         let inside = |cgroup: &Cgroup| cgroup.chain.0.iter().any(|outer| outer.id == container);
         let open = self.known.iter().filter(|(_, c)| c.verdict == Verdict::Undecided && inside(c));
         let open: Vec<(u64, Verdict)> = open.map(|(id, c)| (*id, self.judge(&c.chain))).collect();
@@ -228,8 +221,15 @@ impl Cgroups {
             if let Some(cgroup) = self.known.get_mut(&id) {
                 cgroup.verdict = verdict;
             }
-            if verdict == Verdict::No {
-                self.unwanted.push(id);
+            match verdict {
+                Verdict::Yes => self.along.accepted.push(id),
+                Verdict::No => {
+                    self.unwanted.push(id);
+                    if named {
+                        self.along.rejected.push(id);
+                    }
+                }
+                Verdict::Undecided => {}
             }
         }
         self.last = (u64::MAX, false);
@@ -244,7 +244,7 @@ impl Cgroups {
             let chain = self.known.get(&id).map(|cgroup| cgroup.chain.clone()).unwrap_or_default();
             for container in chain.0 {
                 if !self.judged.contains_key(&container.id) {
-                    self.decide(&container.id, false);
+                    self.decide(&container.id, false, false);
                 }
             }
         }
@@ -357,10 +357,8 @@ impl Cgroups {
         if !self.asked.contains_key(&inner.id) {
             self.judged.remove(&inner.id);
         }
-        if let Some((_, boot_id)) = &self.asker {
-            let key = MetadataKey { boot_id: *boot_id, cgroup: id, birth: cgroup.birth };
-            self.along.forgotten.push(key);
-        }
+        let boot_id = self.asker.as_ref().map_or([0; 16], |(_, boot_id)| *boot_id);
+        self.along.forgotten.push(MetadataKey { boot_id, cgroup: id, birth: cgroup.birth });
     }
 
     /// Forgets the quietest of the containers that are gone, when there are too many to remember.
@@ -437,11 +435,12 @@ impl Cgroups {
     pub fn row(&mut self, chunk: &mut Dictionaries<'_>, id: u64) -> u32 {
         let hierarchy = u64::from(self.hierarchy.number);
         let number = chunk.number;
-        let hidden = self.shown(id) == Shown::Ids;
         let cgroup = self.resolve(id);
         if cgroup.row.chunk == number {
             return cgroup.row.row;
         }
+        let hidden = self.shown(id) == Shown::Ids;
+        let cgroup = self.resolve(id);
         let path = chunk.builder.intern(if hidden { b"" } else { &cgroup.path });
         let (mut container, mut runtime, mut pod) = (String::new(), "", String::new());
         let mut all = cgroup.chain.joined();

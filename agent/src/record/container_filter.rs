@@ -31,7 +31,7 @@ impl ContainerFilter {
 
     /// Whether a cgroup with this chain is wanted by an id.
     pub fn wants_by_id(&self, chain: &Chain) -> bool {
-        self.wanted.iter().any(|wanted| chain.0.iter().any(|container| wanted.matches_id(&container.id)))
+        self.wanted.iter().any(|wanted| matches!(wanted, Wanted::Word(word) if chain.matches_prefix(word)))
     }
 
     /// Whether a container is wanted by what its runtime told: a value for each name.

@@ -33,9 +33,8 @@ impl Gate {
     /// A chunk was not filled by the schema.
     pub fn pass(&mut self, filled: Filled) -> Result<Vec<(ChunkBuilder, u64)>, FormatError> {
         let Some(filter) = &mut self.filter else { return Ok(vec![(filled.builder, filled.lost)]) };
-        filter.learn(&filled.along.names);
-        filter.accept(&filled.along.accepted);
-        filter.reject(&filled.along.rejected);
+        filter.learn(&filled.along.names, &filled.along.forgotten);
+        filter.decide(&filled.along.accepted, &filled.along.rejected);
         let decided = filled.along.undecided_since.unwrap_or(u64::MAX);
         self.bytes += filled.builder.approx_bytes();
         self.waiting.push_back(filled);

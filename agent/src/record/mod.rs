@@ -38,7 +38,7 @@ pub use cgroups::Busy;
 pub use container_filter::ContainerFilter;
 pub use drain::{Outcome, Stop};
 pub use made::{Made, Outbox};
-pub use sink::{Along, Destination, End, Filled, Progress, Sink, Stages, to_destination, to_function};
+pub use sink::{Along, Destination, End, Filled, Progress, Sink, Stages, Viewer, to_destination, to_viewer};
 
 use crate::containers::{self, Hierarchy};
 use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};

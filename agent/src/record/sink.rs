@@ -123,10 +123,10 @@ pub struct Along {
     pub names: Vec<MetadataRecord>,
     /// Those of which nothing more will come.
     pub forgotten: Vec<MetadataKey>,
-    /// With a filter that needs names: containers that turned out to be wanted, by id.
-    pub accepted: Vec<String>,
-    /// With such a filter: containers whose runtime told of them, and that are not wanted.
-    pub rejected: Vec<String>,
+    /// With a filter that needs names: cgroups that turned out to be wanted, by id.
+    pub accepted: Vec<u64>,
+    /// With such a filter: cgroups whose runtime told of them, and that are not wanted.
+    pub rejected: Vec<u64>,
     /// The number of the chunk.
     pub chunk: u64,
     /// Whether it has events of containers of which it is not known whether they are wanted, or was not then.
@@ -294,41 +294,53 @@ pub fn to_destination(
     Ok((sink, Stages { encoder: Some(encoder), writer }))
 }
 
-/// Hands chunks to a function instead of a file: the live view. It ends the capture when it
-/// returns false or fails.
-pub fn to_function<T: Send + 'static>(
+/// Who is shown chunks as they are recorded.
+pub trait Viewer: Send + 'static {
+    /// Takes what became known of containers, before the chunks that it came with.
+    fn learn(&mut self, along: &Along);
+
+    /// Takes a chunk. False if no more are wanted.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be shown.
+    fn show(&mut self, builder: ChunkBuilder) -> Result<bool, FormatError>;
+}
+
+/// Hands chunks to a viewer instead of a file. It ends the capture when it wants no more, or fails.
+pub fn to_viewer<V: Viewer>(
     schema: Arc<Schema>,
-    mut state: T,
+    mut viewer: V,
     filter: Option<Live>,
-    mut show: impl FnMut(&mut T, ChunkBuilder, &[MetadataRecord]) -> Result<bool, FormatError> + Send + 'static,
     progress: &Arc<Progress>,
-) -> (Sink, Stages<T>) {
+) -> (Sink, Stages<V>) {
     let (sender, chunks) = sync_channel::<Filled>(QUEUE);
     // A shown chunk keeps its builder, so nothing ever comes back.
     let (_, recycled) = channel();
     let shared = progress.clone();
     let writer = spawn("ktape-view", move || {
-        let result = (|| {
-            let mut gate = Gate::new(filter, shared.clone());
-            for filled in chunks {
-                let names = filled.along.names.clone();
-                for (builder, _) in gate.pass(filled)? {
-                    if !show(&mut state, builder, &names)? {
-                        return Ok(false);
-                    }
-                }
-            }
-            for (builder, _) in gate.finish()? {
-                if !show(&mut state, builder, &[])? {
+        let show = |viewer: &mut V, chunks: Vec<(ChunkBuilder, u64)>| {
+            for (builder, _) in chunks {
+                if !viewer.show(builder)? {
                     return Ok(false);
                 }
             }
-            Ok(true)
+            Ok::<_, FormatError>(true)
+        };
+        let result = (|| {
+            let mut gate = Gate::new(filter, shared.clone());
+            for filled in chunks {
+                viewer.learn(&filled.along);
+                if !show(&mut viewer, gate.pass(filled)?)? {
+                    return Ok(false);
+                }
+            }
+            show(&mut viewer, gate.finish()?)
         })();
         if !matches!(result, Ok(true)) {
             shared.failed.store(true, Ordering::Release);
         }
-        result.map(|_| state)
+        result.map(|_| viewer)
     });
     let sink = Sink { sender, recycled, schema, spare: None, dropped: Some(progress.clone()) };
     (sink, Stages { encoder: None, writer })

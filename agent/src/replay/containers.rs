@@ -87,13 +87,6 @@ impl Containers {
         Self { unknown, wanted, ids: BTreeSet::new() }
     }
 
-    /// One more, by its full id.
-    pub fn add(&mut self, id: &[u8]) {
-        if !self.ids.contains(id) {
-            self.ids.insert(id.to_vec());
-        }
-    }
-
     /// Finds the containers among those that are known. To be repeated when more become known.
     ///
     /// # Errors

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use agent_ebpf::kinds::{KINDS, Kind};
 use capture_format::{
-    Chunk, ChunkBuilder, CopyCache, FormatError, Header, MetadataIndex, MetadataRecord, copy_rows,
+    Chunk, ChunkBuilder, CopyCache, FormatError, Header, MetadataKey, MetadataRecord, copy_rows,
 };
 use jiff::tz::TimeZone;
+use rustc_hash::FxHashSet;
 
 use crate::containers::OTHER;
 use crate::filter::Context;
@@ -16,7 +17,6 @@ use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
 use crate::model::{Binding, ChunkView, Names, event_table};
 use crate::text::time::{Span, TimeError};
 
-use super::containers::Containers;
 use super::copy::copy_picks;
 use super::merge::hand_over;
 use super::open::OpenChunk;
@@ -29,10 +29,10 @@ pub struct Live {
     binding: Arc<Binding>,
     question: Question,
     names: Names,
-    /// The containers that are wanted, as far as that is known.
-    accepted: Containers,
+    /// The cgroups that are wanted, as far as that is known.
+    accepted: Arc<FxHashSet<u64>>,
     /// Those that are not.
-    rejected: Containers,
+    rejected: FxHashSet<u64>,
     /// Events left out because nobody said which of both their containers are.
     unnamed: u64,
     start: i64,
@@ -54,31 +54,32 @@ impl Live {
             binding,
             question,
             names: Names::default(),
-            accepted: Containers::default(),
-            rejected: Containers::default(),
+            accepted: Arc::default(),
+            rejected: FxHashSet::default(),
             unnamed: 0,
             start,
             number: 0,
         })
     }
 
-    /// From here on containers have these names.
-    pub fn learn(&mut self, records: &[MetadataRecord]) {
-        if !records.is_empty() {
-            let mut index = MetadataIndex::default();
-            records.iter().for_each(|record| index.add(record));
-            self.names.merge(&index);
+    /// From here on containers have these names, and of others nothing more will come.
+    pub fn learn(&mut self, records: &[MetadataRecord], forgotten: &[MetadataKey]) {
+        records.iter().for_each(|record| self.names.add(record));
+        for key in forgotten {
+            self.names.forget(key);
+            self.rejected.remove(&key.cgroup);
+            if self.accepted.contains(&key.cgroup) {
+                Arc::make_mut(&mut self.accepted).remove(&key.cgroup);
+            }
         }
     }
 
-    /// These containers are wanted, by id.
-    pub fn accept(&mut self, ids: &[String]) {
-        ids.iter().for_each(|id| self.accepted.add(id.as_bytes()));
-    }
-
-    /// These containers are not, by id.
-    pub fn reject(&mut self, ids: &[String]) {
-        ids.iter().for_each(|id| self.rejected.add(id.as_bytes()));
+    /// These cgroups are wanted, and those are not, by id.
+    pub fn decide(&mut self, accepted: &[u64], rejected: &[u64]) {
+        if !accepted.is_empty() {
+            Arc::make_mut(&mut self.accepted).extend(accepted);
+        }
+        self.rejected.extend(rejected);
     }
 
     /// How many events were left out since the last call because nobody said whether their containers are wanted.
@@ -111,48 +112,59 @@ impl Live {
         Ok(flow)
     }
 
-    /// A chunk of the events that match, and of what the recorder tells of itself. With `by_container`, only of
-    /// containers that are [accepted](Self::accept).
+    /// A chunk of the events that match, and of what the recorder tells of itself. With `by_cgroup`, only of cgroups
+    /// that are [wanted](Self::decide).
     ///
     /// # Errors
     /// If the chunk was not filled by the schema.
-    pub fn filter(&mut self, builder: ChunkBuilder, by_container: bool) -> Result<ChunkBuilder, FormatError> {
-        if self.question.filter.is_none() && !by_container {
+    pub fn filter(&mut self, builder: ChunkBuilder, by_cgroup: bool) -> Result<ChunkBuilder, FormatError> {
+        if self.question.filter.is_none() && !by_cgroup {
             return Ok(builder);
         }
-        self.question.containers = by_container.then(|| self.accepted.clone());
-        let mut open = self.open(builder)?;
+        self.question.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
+        let opened = self.open(builder);
+        // Nobody else has the set when it changes.
+        self.question.cgroups = None;
+        let mut open = opened?;
+        let inside = by_cgroup.then(|| {
+            let view = open.view();
+            (0..view.cgroup_rows() as u32)
+                .map(|row| self.accepted.contains(&view.cgroup(row).id))
+                .collect::<Vec<_>>()
+        });
         let mut out = ChunkBuilder::new(Arc::clone(&self.binding.header.schema));
         out.set_wall_offset(open.view().chunk.summary().wall_offset);
         let mut cache = CopyCache::new();
-        if let Some(inside) = self.question.in_containers(open.view()) {
-            self.unnamed += unnamed(open.view(), &inside, &self.rejected);
-            hide_others(open.view(), &inside, &mut cache);
+        if let Some(inside) = &inside {
+            self.unnamed += unnamed(open.view(), inside, &self.rejected);
+            hide_others(open.view(), inside, &mut cache);
         }
         copy_picks(&mut open, |chunk, table, rows| {
             let own = KINDS.iter().any(|k| event_table(*k) == table && k.is_about_recording());
             if own { Ok(()) } else { copy_rows(chunk, &mut out, table, rows, &mut cache) }
         })?;
-        for kind in KINDS.iter().filter(|kind| kind.is_about_recording()) {
-            let table = event_table(*kind);
-            let chunk = open.view().chunk;
-            let mut rows: Vec<u32> = chunk.table(table).map_or(0..0, |t| 0..t.rows() as u32).collect();
-            if let Some(inside) = self.question.in_containers(open.view()) {
-                rows.retain(|row| self.question.is_about(open.view(), table, *row, &inside));
-            }
-            copy_rows(chunk, &mut out, table, &rows, &mut cache)?;
+        let view = open.view();
+        for rows in view.tables().filter(|rows| rows.event.kind.is_some_and(Kind::is_about_recording)) {
+            let is_wanted = |row: &u32| match (&inside, view.subject_cgroup(rows, *row as usize)) {
+                (Some(inside), Some(cgroup)) => !is_other(view, inside, cgroup),
+                _ => true,
+            };
+            let own: Vec<u32> = (0..rows.len() as u32).filter(is_wanted).collect();
+            copy_rows(view.chunk, &mut out, rows.event.id, &own, &mut cache)?;
         }
         Ok(out)
     }
 }
 
+/// Whether a cgroup is that of a container that is not wanted.
+fn is_other(view: &ChunkView<'_>, inside: &[bool], cgroup: u32) -> bool {
+    !view.cgroup(cgroup).chain.is_empty() && inside.get(cgroup as usize) != Some(&true)
+}
+
 /// Events of containers of which nobody said whether they are wanted.
-fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &Containers) -> u64 {
+fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &FxHashSet<u64>) -> u64 {
     let is_unnamed: Vec<bool> = (0..view.cgroup_rows() as u32)
-        .map(|row| {
-            let chain = view.cgroup(row).chain;
-            !chain.is_empty() && inside.get(row as usize) != Some(&true) && !rejected.match_chain(chain)
-        })
+        .map(|row| is_other(view, inside, row) && !rejected.contains(&view.cgroup(row).id))
         .collect();
     let of = |cgroup: Option<u32>| cgroup.is_some_and(|row| is_unnamed.get(row as usize) == Some(&true));
     let events = view.tables().filter(|rows| !rows.event.kind.is_some_and(Kind::is_about_recording));
@@ -162,8 +174,7 @@ fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &Containers) -> u64 
 /// Leaves out what would tell of containers that are not among the wanted ones, which events of those may mention.
 fn hide_others(view: &ChunkView<'_>, inside: &[bool], cache: &mut CopyCache) {
     const NOTHING: &[u8] = b"";
-    let is_other =
-        |cgroup: u32| !view.cgroup(cgroup).chain.is_empty() && inside.get(cgroup as usize) != Some(&true);
+    let is_other = |cgroup: u32| is_other(view, inside, cgroup);
     for row in (0..view.cgroup_rows() as u32).filter(|row| is_other(*row)) {
         let column = |name| dict_column(CGROUP, name);
         let strings = [

@@ -1,9 +1,11 @@
 //! What is asked of a capture, and how each chunk, each event and each loss answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_ebpf::kinds::{Kind, Ty};
-use capture_format::{ChunkSummary, ColumnView, TableId, Value as SummaryValue};
+use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
+use rustc_hash::FxHashSet;
 
 use crate::filter::prune::{self, Lost};
 use crate::filter::{Context, Evaluator, Filter};
@@ -19,6 +21,8 @@ const MAX_REASONS: usize = 64;
 pub struct Question {
     /// Events of these containers.
     pub containers: Option<Containers>,
+    /// Events of these cgroups of the recording host, by id: those that a recorder has let through.
+    pub cgroups: Option<Arc<FxHashSet<u64>>>,
     /// Events that had not ended before this, wall-clock ns.
     pub from: Option<i64>,
     /// Events that had begun by this, wall-clock ns.
@@ -110,25 +114,17 @@ impl Question {
         selected
     }
 
-    /// For each cgroup of a chunk whether it is in one of the containers.
+    /// For each cgroup of a chunk whether it is one that is asked for.
     pub fn in_containers(&self, view: &ChunkView<'_>) -> Option<Vec<bool>> {
-        let containers = self.containers.as_ref()?;
-        Some(
-            (0..view.cgroup_rows() as u32)
-                .map(|row| containers.match_chain(view.cgroup(row).chain))
-                .collect(),
-        )
-    }
-
-    /// Whether a row that tells of the recording itself concerns one of the containers, or none.
-    pub fn is_about(&self, view: &ChunkView<'_>, table: TableId, row: u32, inside: &[bool]) -> bool {
-        let Some(rows) = view.tables().find(|rows| rows.event.id == table) else { return true };
-        match view.subject_cgroup(rows, row as usize) {
-            Some(cgroup) if !view.cgroup(cgroup).chain.is_empty() => {
-                inside.get(cgroup as usize) == Some(&true)
-            }
-            _ => true,
+        if self.containers.is_none() && self.cgroups.is_none() {
+            return None;
         }
+        let is_meant = |row| {
+            let cgroup = view.cgroup(row);
+            self.containers.as_ref().is_none_or(|containers| containers.match_chain(cgroup.chain))
+                && self.cgroups.as_ref().is_none_or(|cgroups| cgroups.contains(&cgroup.id))
+        };
+        Some((0..view.cgroup_rows() as u32).map(is_meant).collect())
     }
 
     /// The loss rows that tell of events which might have matched; those are added to the tally.

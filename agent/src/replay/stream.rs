@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use capture_format::{FormatError, Header, MetadataIndex, StreamItem, StreamReader};
+use capture_format::{FormatError, Header, StreamItem, StreamReader};
 
 use crate::filter::Context;
 use crate::model::{Binding, Names};
@@ -67,9 +67,7 @@ pub fn replay_stream<R: Read>(
         match item {
             StreamItem::Header(header) => binding = Arc::new(Binding::new(header)),
             StreamItem::Metadata(records) => {
-                let mut index = MetadataIndex::default();
-                records.iter().for_each(|r| index.add(r));
-                names.merge(&index);
+                records.iter().for_each(|record| names.add(record));
                 resolve(&mut question, &known, &names)?;
             }
             StreamItem::Chunk(chunk) => {

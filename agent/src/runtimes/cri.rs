@@ -229,15 +229,9 @@ fn add_status(facts: &mut Facts, status: &ContainerStatus) {
     let Some(linux) = status.resources.as_ref().and_then(|resources| resources.linux.as_ref()) else {
         return;
     };
-    let mut number = |name: &str, value: i64| {
-        if value > 0 {
-            facts.set(name, value.to_string());
-        }
-    };
-    number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
-    number(names::CPU_SHARES, linux.cpu_shares);
-    let period = if linux.cpu_period > 0 { linux.cpu_period } else { 100_000 };
-    number(names::CPU_LIMIT, linux.cpu_quota.saturating_mul(1000) / period);
+    facts.set_number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
+    facts.set_number(names::CPU_SHARES, linux.cpu_shares);
+    facts.set_cpu_limit(linux.cpu_quota, linux.cpu_period);
 }
 
 /// What the kubelet writes into labels, whatever the runtime.

@@ -3,35 +3,24 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 
+use super::ask::Questions;
 use super::facts::{Facts, names};
 use super::http::{self, HttpError, Lines};
 use super::join::{Ask, Join};
 use super::sockets::Socket;
+use crate::containers::is_name;
 
-/// Requests at a time.
-const AT_ONCE: usize = 4;
-/// After an answer of "no such container", and after failures: the runtime may be busy making it.
-const TRIES: [Duration; 5] = [
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(8),
-];
 /// How long to wait before a connection is tried again: at first, and at most.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Names, labels and options of containers: `GET /containers/json`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-#[derive(Default)]
 struct Listed {
     id: String,
     names: Vec<String>,
@@ -104,12 +93,16 @@ const NO_LABELS: &[&str] =
 pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<Ask>) {
     let mut pause = RECONNECT.0;
     loop {
-        match session(&socket, &join, &mut asks).await {
+        let began = tokio::time::Instant::now();
+        match session(&socket, Questions::new(Rc::clone(&join)), &mut asks).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::debug!(socket = %socket.path.display(), %error, "a runtime does not answer");
                 // What was asked is asked again when it is back.
                 while asks.try_recv().is_ok() {}
+                if began.elapsed() > RECONNECT.1 {
+                    pause = RECONNECT.0;
+                }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RECONNECT.1);
             }
@@ -118,30 +111,25 @@ pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<
 }
 
 /// One connection; `Ok` if nobody asks any more.
-async fn session(
-    socket: &Socket,
-    join: &Rc<RefCell<Join>>,
-    asks: &mut Receiver<Ask>,
-) -> Result<(), HttpError> {
+async fn session(socket: &Socket, questions: Questions, asks: &mut Receiver<Ask>) -> Result<(), HttpError> {
     // Events first, so that nothing falls between.
     let mut events =
         Lines::open(&socket.path, "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D").await?;
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    list(socket, join);
-    let open = join.borrow().open(socket.protocol);
+    list(socket, &questions);
+    let open = questions.join.borrow().open(socket.protocol);
     for ask in open {
-        inspect(socket, join, &permits, ask.id);
+        inspect(socket, &questions, ask.id);
     }
     loop {
         tokio::select! {
             ask = asks.recv() => match ask {
-                Some(ask) => inspect(socket, join, &permits, ask.id),
+                Some(ask) => inspect(socket, &questions, ask.id),
                 None => return Ok(()),
             },
             event = events.next::<Event>() => match event? {
                 Some(event) => {
                     if let Some((id, facts)) = of_event(&event) {
-                        join.borrow_mut().learn(&id, &facts, false);
+                        questions.join.borrow_mut().learn(&id, &facts, false);
                     }
                 }
                 None => return Err(HttpError::Body("the stream of events ended".into())),
@@ -151,14 +139,14 @@ async fn session(
 }
 
 /// Asks for all containers, beside everything else.
-fn list(socket: &Socket, join: &Rc<RefCell<Join>>) {
-    let (path, join) = (socket.path.clone(), Rc::clone(join));
+fn list(socket: &Socket, questions: &Questions) {
+    let (path, questions) = (socket.path.clone(), questions.clone());
     tokio::task::spawn_local(async move {
-        match http::get::<Vec<Listed>>(&path, "/containers/json?all=1").await {
+        match questions.ask(http::get::<Vec<Listed>>(&path, "/containers/json?all=1")).await {
             Ok(all) => {
                 for listed in all.unwrap_or_default() {
                     let facts = of_listed(&listed);
-                    join.borrow_mut().learn(&listed.id, &facts, false);
+                    questions.join.borrow_mut().learn(&listed.id, &facts, false);
                 }
             }
             Err(error) => tracing::debug!(%error, "a runtime does not list its containers"),
@@ -167,30 +155,21 @@ fn list(socket: &Socket, join: &Rc<RefCell<Join>>) {
 }
 
 /// Asks for one container, beside everything else.
-fn inspect(socket: &Socket, join: &Rc<RefCell<Join>>, permits: &Arc<Semaphore>, id: String) {
+fn inspect(socket: &Socket, questions: &Questions, id: String) {
     // Whatever else it is, it is no id of Docker's, and nothing to put into a path.
-    if id.len() != 64 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if is_name(id.as_bytes()) {
         return;
     }
-    let (path, join, permits) = (socket.path.clone(), Rc::clone(join), Arc::clone(permits));
-    tokio::task::spawn_local(async move {
-        for pause in TRIES {
-            if !join.borrow().is_open(&id) {
-                return;
+    let path = socket.path.clone();
+    questions.ask_for(id, async move |id| {
+        match http::get::<Inspected>(&path, &format!("/containers/{id}/json")).await {
+            Ok(answer) => {
+                answer.filter(|inspected| inspected.id == id).map(|inspected| of_inspected(&inspected))
             }
-            let answer = {
-                let Ok(_permit) = permits.acquire().await else { return };
-                http::get::<Inspected>(&path, &format!("/containers/{id}/json")).await
-            };
-            match answer {
-                Ok(Some(inspected)) if inspected.id == id => {
-                    join.borrow_mut().learn(&id, &of_inspected(&inspected), true);
-                    return;
-                }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(id, %error, "a runtime does not tell of a container"),
+            Err(error) => {
+                tracing::debug!(id, %error, "a runtime does not tell of a container");
+                None
             }
-            tokio::time::sleep(pause).await;
         }
     });
 }
@@ -214,22 +193,12 @@ fn of_inspected(inspected: &Inspected) -> Facts {
     facts.set(names::IMAGE, config.image.as_str());
     facts.set(names::IMAGE_ID, image.as_str());
     labels(&mut facts, config.labels.as_ref());
-    let mut number = |name: &str, value: i64| {
-        if value > 0 {
-            facts.set(name, value.to_string());
-        }
-    };
-    number(names::PID, state.pid);
-    number(names::MEMORY_LIMIT, host.memory);
-    number(names::PIDS_LIMIT, host.pids_limit.unwrap_or(0));
-    number(names::CPU_SHARES, host.cpu_shares);
-    let period = if host.cpu_period > 0 { host.cpu_period } else { 100_000 };
-    let thousandths = if host.nano_cpus > 0 {
-        host.nano_cpus / 1_000_000
-    } else {
-        host.cpu_quota.saturating_mul(1000) / period
-    };
-    number(names::CPU_LIMIT, thousandths);
+    facts.set_number(names::PID, state.pid);
+    facts.set_number(names::MEMORY_LIMIT, host.memory);
+    facts.set_number(names::PIDS_LIMIT, host.pids_limit.unwrap_or(0));
+    facts.set_number(names::CPU_SHARES, host.cpu_shares);
+    facts.set_cpu_limit(host.cpu_quota, host.cpu_period);
+    facts.set_number(names::CPU_LIMIT, host.nano_cpus / 1_000_000);
     if matches!(state.status.as_str(), "exited" | "dead" | "stopped") {
         facts.set(names::EXIT_CODE, state.exit_code.to_string());
     }

@@ -76,6 +76,19 @@ impl Facts {
         }
     }
 
+    /// Adds or replaces a number; 0 and less mean that there is none.
+    pub fn set_number(&mut self, name: &str, value: i64) {
+        if value > 0 {
+            self.set(name, value.to_string());
+        }
+    }
+
+    /// Adds the CPU limit that a quota within a period makes, microseconds; the kernel's period if there is none.
+    pub fn set_cpu_limit(&mut self, quota: i64, period: i64) {
+        let period = if period > 0 { period } else { 100_000 };
+        self.set_number(names::CPU_LIMIT, quota.saturating_mul(1000) / period);
+    }
+
     /// Adds labels, annotations or whatever else has a key.
     pub fn set_all<K: AsRef<str>, V: Into<String>>(
         &mut self,

@@ -12,31 +12,18 @@ use std::time::Duration;
 use hyper::http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
+use super::ask::{ANSWER, PATIENCE, Questions};
+use super::facts::Facts;
 use super::join::{Ask, Join};
 use super::sockets::{Protocol, Socket};
 use super::{containerd, cri};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How large an answer may be, bytes.
-const ANSWER: usize = 32 << 20;
-/// Questions at a time.
-const AT_ONCE: usize = 4;
-/// When a container is asked for again that was not known yet.
-const TRIES: [Duration; 5] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-    Duration::from_secs(8),
-];
 /// How often everything is listed, as long as anything is not known.
 const LIST: Duration = Duration::from_secs(10);
 
@@ -94,18 +81,21 @@ impl Server {
 /// Follows a runtime as long as anyone asks.
 pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<Ask>) {
     let server = Server::new(&socket);
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
-    list(&server, &join, &permits);
+    let questions = Questions::new(join);
+    list(&server, &questions);
     let mut again = tokio::time::interval_at(tokio::time::Instant::now() + LIST, LIST);
     loop {
         tokio::select! {
             ask = asks.recv() => match ask {
-                Some(ask) => tell(&server, &join, &permits, ask.id),
+                Some(ask) => {
+                    let server = server.clone();
+                    questions.ask_for(ask.id, async move |id| one(&server, id).await);
+                }
                 None => return,
             },
             _ = again.tick() => {
-                if !join.borrow().open(socket.protocol).is_empty() {
-                    list(&server, &join, &permits);
+                if !questions.join.borrow().open(socket.protocol).is_empty() {
+                    list(&server, &questions);
                 }
             }
         }
@@ -113,44 +103,28 @@ pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<
 }
 
 /// Asks for all containers, beside everything else.
-fn list(server: &Server, join: &Rc<RefCell<Join>>, permits: &Arc<Semaphore>) {
-    let (server, join, permits) = (server.clone(), Rc::clone(join), Arc::clone(permits));
+fn list(server: &Server, questions: &Questions) {
+    let (server, questions) = (server.clone(), questions.clone());
     tokio::task::spawn_local(async move {
-        let Ok(_permit) = permits.acquire().await else { return };
-        for (id, facts) in in_words(cri::all(&server).await) {
-            join.borrow_mut().learn(&id, &facts, true);
-        }
-        if server.protocol == Protocol::Containerd {
-            for (id, facts) in in_words(containerd::all(&server).await) {
-                join.borrow_mut().learn(&id, &facts, true);
-            }
+        for (id, facts) in questions.ask(all(&server)).await {
+            questions.join.borrow_mut().learn(&id, &facts, true);
         }
     });
 }
 
-/// Asks for one container, beside everything else.
-fn tell(server: &Server, join: &Rc<RefCell<Join>>, permits: &Arc<Semaphore>, id: String) {
-    let (server, join, permits) = (server.clone(), Rc::clone(join), Arc::clone(permits));
-    tokio::task::spawn_local(async move {
-        for pause in TRIES {
-            if !join.borrow().is_open(&id) {
-                return;
-            }
-            let found = {
-                let Ok(_permit) = permits.acquire().await else { return };
-                let mut found = in_words(cri::one(&server, &id).await);
-                if found.is_none() && server.protocol == Protocol::Containerd {
-                    found = in_words(containerd::one(&server, &id).await);
-                }
-                found
-            };
-            if let Some(facts) = found {
-                join.borrow_mut().learn(&id, &facts, true);
-                return;
-            }
-            tokio::time::sleep(pause).await;
-        }
-    });
+async fn all(server: &Server) -> Vec<(String, Facts)> {
+    let mut found = in_words(cri::all(server).await);
+    if server.protocol == Protocol::Containerd {
+        found.extend(in_words(containerd::all(server).await));
+    }
+    found
+}
+
+async fn one(server: &Server, id: &str) -> Option<Facts> {
+    match in_words(cri::one(server, id).await) {
+        None if server.protocol == Protocol::Containerd => in_words(containerd::one(server, id).await),
+        found => found,
+    }
 }
 
 /// What was answered; why there is no answer is only for those who look for it.

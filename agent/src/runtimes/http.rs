@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -13,10 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-/// How long an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How large an answer may be, bytes: thousands of containers.
-const ANSWER: usize = 32 << 20;
+use super::ask::{ANSWER, PATIENCE};
+
 /// How long a line of a stream may be, bytes.
 const LINE: usize = 1 << 20;
 

@@ -4,6 +4,7 @@
 //! containers as their cgroups appear, and takes what it has found out whenever that is there. A runtime that hangs, lies
 //! or is gone costs names and nothing else.
 
+mod ask;
 mod containerd;
 mod cri;
 mod docker;

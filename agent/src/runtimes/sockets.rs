@@ -138,6 +138,7 @@ impl Found {
             // The same one by two names is asked once.
             let real = socket.path.canonicalize().unwrap_or_else(|_| socket.path.clone());
             if self.known.insert(real) {
+                say_if_denied(&socket.path);
                 new.push(socket);
             }
         }
@@ -155,6 +156,17 @@ fn usual(host: &HostRoot) -> Vec<Socket> {
         );
     }
     all
+}
+
+/// Who may not write to a socket cannot ask.
+fn say_if_denied(path: &Path) {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    if accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) == Err(rustix::io::Errno::ACCESS) {
+        let path = path.display();
+        tracing::warn!(
+            "may not ask {path} for the names of containers: run as root, or as one who may write to it"
+        );
+    }
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -2,14 +2,28 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use crate::record::Progress;
 use crate::text::escape::defused;
+use crate::text::units::count_text;
 
 /// Writes a line. What others have named, such as files, cannot move the cursor by it.
 pub fn say(line: impl Display) {
     // Nobody is there to be told that nobody listens.
     let _ = writeln!(std::io::stderr().lock(), "{}", defused(&line.to_string()));
+}
+
+/// Says how much a filter by names left out because nobody told in time.
+pub fn say_left_out(progress: &Progress) {
+    let events = progress.undecided.load(Ordering::Relaxed);
+    if events > 0 {
+        let events = count_text(events);
+        say(format_args!(
+            "{events} events were left out: nobody said in time whether their containers are meant"
+        ));
+    }
 }
 
 /// Clears the line that shows progress.

@@ -139,13 +139,17 @@ impl Store {
         self.put_names(&known)
     }
 
-    /// Writes what is known of containers, deleting what is oldest when the disk is full.
+    /// Writes what is known of containers, deleting what is oldest for it. Where there is no room for it the next chunk
+    /// will find out what that means.
     fn put_names(&mut self, names: &[MetadataRecord]) -> Result<(), FormatError> {
+        let bytes = names.iter().map(names::size).sum::<usize>() as u64;
+        if names.is_empty() || self.make_room(bytes).is_some() {
+            return Ok(());
+        }
         loop {
             match self.segment.name(names) {
                 Err(error) if is_full(&error) => {
                     if !self.series.as_mut().is_some_and(Series::delete_oldest) {
-                        // The next chunk will find out what that means.
                         return Ok(());
                     }
                 }
@@ -285,11 +289,9 @@ impl Destination for Store {
             // The next file begins with all of them.
             return self.rotate();
         }
-        if self.make_room(bytes).is_none() {
-            self.put_names(&names)?;
-            self.dirty(false);
-            self.show();
-        }
+        self.put_names(&names)?;
+        self.dirty(false);
+        self.show();
         Ok(())
     }
 

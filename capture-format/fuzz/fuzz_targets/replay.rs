@@ -28,7 +28,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(file) = CaptureFile::from_reader(Cursor::new(data.to_vec())) else { return };
     let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
     let captures = [Capture { path: PathBuf::from("fuzzed"), file, bindings }];
-    let names = Names::default();
+    let mut names = Names::default();
+    names.merge(captures[0].file.metadata());
     let context = Context { names: &names, start: 0 };
     let question = Question { filter: Some(FILTER.clone()), ..Question::default() };
     for format in [Format::Text, Format::Json, Format::Csv] {

@@ -1,0 +1,96 @@
+//! From a name as it is written to a field.
+
+use super::{Field, FieldArg, FieldType, registry};
+
+/// Why a name is no field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// Not in the registry.
+    #[error("there is no field `{name}`{}; `ktape fields` lists all", did_you_mean(.closest))]
+    Unknown {
+        /// What was written.
+        name: String,
+        /// The most similar names.
+        closest: Vec<String>,
+    },
+    /// It needs an argument, or has one that it does not take.
+    #[error("`{name}` {reason}")]
+    Argument {
+        /// The field.
+        name: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+fn did_you_mean(closest: &[String]) -> String {
+    if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(", ")) }
+}
+
+/// The field that `text` names, with its type.
+///
+/// # Errors
+/// If there is none of that name, or its argument is missing or wrong.
+pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
+    let (name, key) = match text.split_once('[') {
+        Some((name, rest)) => (name, Some(rest.strip_suffix(']').unwrap_or(rest))),
+        None => (text, None),
+    };
+    if let Some(arg) = name.strip_prefix("evt.arg.")
+        && key.is_none()
+        && !arg.is_empty()
+    {
+        return Ok((Field::ArgNamed(arg.to_owned()), FieldType::Any));
+    }
+    let Some(decl) = registry().iter().find(|decl| decl.name == name) else {
+        return Err(FieldError::Unknown { name: name.to_owned(), closest: closest(name) });
+    };
+    let wrong = |reason| Err(FieldError::Argument { name: name.to_owned(), reason });
+    let field = match (decl.arg, key) {
+        (FieldArg::None, None) => decl.field.clone(),
+        (FieldArg::None, Some(_)) => return wrong("takes no argument in brackets"),
+        (FieldArg::Key, Some(key)) if !key.is_empty() => match decl.field {
+            Field::HostLabel(_) => Field::HostLabel(key.to_owned()),
+            _ => Field::Metadata(format!("{name}[{key}]")),
+        },
+        (FieldArg::Key, _) => return wrong("needs a key in brackets"),
+        (FieldArg::IndexOrName, key) => match key.and_then(|k| k.parse().ok()) {
+            Some(at @ 0..=5) => Field::ArgAt(at),
+            _ => return wrong("needs an argument's name or position: evt.arg.fd, evt.arg[0] to evt.arg[5]"),
+        },
+    };
+    Ok((field, decl.ty))
+}
+
+/// Up to three names that could have been meant.
+fn closest(name: &str) -> Vec<String> {
+    let mut scored: Vec<(usize, &str)> = registry()
+        .iter()
+        .map(|decl| {
+            let same_end = decl.name.rsplit('.').next() == name.rsplit('.').next();
+            (distance(name, &decl.name).saturating_sub(usize::from(same_end) * 3), decl.name.as_str())
+        })
+        .filter(|(score, candidate)| *score <= 3.max(candidate.len() / 4))
+        .collect();
+    scored.sort_unstable();
+    scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How many letters have to be changed, added or removed.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() > 64 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,64 @@
+//! Questions to a runtime: how many at a time, how long an answer may take, and when to ask again.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::facts::Facts;
+use super::join::Join;
+
+/// How long an answer may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How large an answer may be, bytes: thousands of containers.
+pub const ANSWER: usize = 32 << 20;
+/// Questions at a time.
+const AT_ONCE: usize = 4;
+/// When a container is asked for again that the runtime did not know: it may be busy making it.
+const TRIES: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(8),
+];
+
+/// Asks one runtime.
+#[derive(Clone)]
+pub struct Questions {
+    /// What becomes known.
+    pub join: Rc<RefCell<Join>>,
+    permits: Rc<Semaphore>,
+}
+
+impl Questions {
+    /// Nothing is asked yet.
+    pub fn new(join: Rc<RefCell<Join>>) -> Self {
+        Self { join, permits: Rc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Asks, as soon as not too many others are being asked.
+    pub async fn ask<T>(&self, question: impl Future<Output = T>) -> T {
+        // It is never closed.
+        let _permit = self.permits.acquire().await;
+        question.await
+    }
+
+    /// Asks for one container, beside everything else, until it is told of.
+    pub fn ask_for(&self, id: String, question: impl AsyncFn(&str) -> Option<Facts> + 'static) {
+        let this = self.clone();
+        tokio::task::spawn_local(async move {
+            for pause in TRIES {
+                if !this.join.borrow().is_open(&id) {
+                    return;
+                }
+                if let Some(facts) = this.ask(question(&id)).await {
+                    this.join.borrow_mut().learn(&id, &facts, true);
+                    return;
+                }
+                tokio::time::sleep(pause).await;
+            }
+        });
+    }
+}
