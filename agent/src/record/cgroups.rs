@@ -37,6 +37,8 @@ struct Cgroup {
     birth: u64,
     path: Vec<u8>,
     chain: Chain,
+    /// Of each container of the chain, the cgroup that it is told apart by.
+    instances: Vec<u64>,
     verdict: Verdict,
     events: u64,
     row: CachedRow,
@@ -71,10 +73,10 @@ pub struct Cgroups {
     /// Who knows the names of containers, and the boot id of this kernel.
     asker: Option<(Asker, [u8; 16])>,
     unasked: VecDeque<Newcomer>,
-    /// The cgroup by which a container was asked for.
-    asked: FxHashMap<String, u64>,
-    /// Containers that are told apart by their names: whether they are wanted.
-    judged: FxHashMap<String, bool>,
+    /// The cgroup of a container that is there now: some runtimes give an id again.
+    instances: FxHashMap<String, u64>,
+    /// Containers of which a runtime told, or for which time is up: whether they are wanted.
+    judged: FxHashMap<(String, u64), bool>,
     /// Cgroups in the order in which they were undecided, with the chunk and the moment.
     undecided: VecDeque<(u64, u64, u64)>,
     /// Whether that was decided of any, since the last chunk was handed over.
@@ -102,7 +104,7 @@ impl Cgroups {
             news: None,
             asker: None,
             unasked: VecDeque::new(),
-            asked: FxHashMap::default(),
+            instances: FxHashMap::default(),
             judged: FxHashMap::default(),
             undecided: VecDeque::new(),
             decided: false,
@@ -131,7 +133,9 @@ impl Cgroups {
 
     fn insert(&mut self, id: u64, birth: u64, path: Vec<u8>) -> bool {
         let chain = containers::identify(&path);
-        let verdict = self.judge(&chain);
+        let ids = chain.0.iter().map(|container| container.id.clone());
+        let instances: Vec<u64> = ids.map(|inner| *self.instances.entry(inner).or_insert(id)).collect();
+        let verdict = self.judge(&chain, &instances);
         match verdict {
             Verdict::Undecided => {
                 self.undecided.push_back((id, self.chunk, boot_ns()));
@@ -140,20 +144,21 @@ impl Cgroups {
             Verdict::Yes if self.filter.needs_names() => self.along.accepted.push(id),
             Verdict::Yes | Verdict::No => {}
         }
-        self.known.insert(id, Cgroup { birth, path, chain, verdict, ..Cgroup::default() });
+        self.known.insert(id, Cgroup { birth, path, chain, instances, verdict, ..Cgroup::default() });
         self.last = (u64::MAX, false);
         self.ask(id);
         verdict != Verdict::No
     }
 
-    fn judge(&self, chain: &Chain) -> Verdict {
+    fn judge(&self, chain: &Chain, instances: &[u64]) -> Verdict {
         if self.filter.is_open() || self.filter.wants_by_id(chain) {
             return Verdict::Yes;
         }
         if chain.is_host() || !self.filter.needs_names() {
             return Verdict::No;
         }
-        let judged = || chain.0.iter().map(|container| self.judged.get(&container.id).copied());
+        let both = || chain.0.iter().zip(instances);
+        let judged = || both().map(|(container, at)| self.judged.get(&(container.id.clone(), *at)).copied());
         if judged().any(|judged| judged == Some(true)) {
             Verdict::Yes
         } else if judged().any(|judged| judged.is_none()) {
@@ -163,15 +168,14 @@ impl Cgroups {
         }
     }
 
-    /// Asks for the container that a cgroup belongs to, unless that was done.
+    /// Asks for the container whose own cgroup this is.
     fn ask(&mut self, id: u64) {
         let Some((asker, boot_id)) = &self.asker else { return };
         let Some(cgroup) = self.known.get(&id) else { return };
         let Some(inner) = cgroup.chain.innermost() else { return };
-        if self.asked.contains_key(&inner.id) {
+        if self.instances.get(&inner.id) != Some(&id) {
             return;
         }
-        self.asked.insert(inner.id.clone(), id);
         let key = MetadataKey { boot_id: *boot_id, cgroup: id, birth: cgroup.birth };
         let newcomer = Newcomer { key, id: inner.id.clone(), runtime: inner.runtime };
         if let Err(newcomer) = asker.ask(newcomer)
@@ -184,10 +188,8 @@ impl Cgroups {
     /// From here on the runtimes are asked for containers: first those that are there.
     pub fn ask_with(&mut self, asker: Asker, boot_id: [u8; 16]) {
         self.asker = Some((asker, boot_id));
-        let mut all: Vec<u64> = self.known.keys().copied().collect();
-        // A container's own cgroup before those inside of it.
-        all.sort_unstable();
-        all.into_iter().for_each(|id| self.ask(id));
+        let own: Vec<u64> = self.instances.values().copied().collect();
+        own.into_iter().for_each(|id| self.ask(id));
     }
 
     /// No more is asked.
@@ -199,9 +201,10 @@ impl Cgroups {
     pub fn learn(&mut self, told: Told) {
         let get = |name: &str| told.values.iter().find(|(known, _)| known == name).map(|(_, v)| v.as_str());
         // A word about its end alone decides nothing.
-        if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&told.id) {
+        let container = (told.id.clone(), told.key.cgroup);
+        if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&container) {
             let wanted = self.filter.matches(get);
-            self.decide(&told.id, wanted, true);
+            self.decide(container, wanted, true);
         }
         // What is told of others stays out of the file, too.
         let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.verdict == Verdict::Yes;
@@ -211,12 +214,17 @@ impl Cgroups {
     }
 
     /// Whether a container is wanted; `named` if its runtime told of it, else time is up.
-    fn decide(&mut self, container: &str, wanted: bool, named: bool) {
-        self.judged.insert(container.to_owned(), wanted);
-        self.decided = true;
-        let inside = |cgroup: &Cgroup| cgroup.chain.0.iter().any(|outer| outer.id == container);
+    fn decide(&mut self, container: (String, u64), wanted: bool, named: bool) {
+        let inside = |cgroup: &Cgroup| {
+            let mut both = cgroup.chain.0.iter().zip(&cgroup.instances);
+            both.any(|(outer, at)| outer.id == container.0 && *at == container.1)
+        };
         let open = self.known.iter().filter(|(_, c)| c.verdict == Verdict::Undecided && inside(c));
-        let open: Vec<(u64, Verdict)> = open.map(|(id, c)| (*id, self.judge(&c.chain))).collect();
+        let open: Vec<u64> = open.map(|(id, _)| *id).collect();
+        self.judged.insert(container, wanted);
+        self.decided = true;
+        let verdict = |id: u64| Some((id, self.known.get(&id).map(|c| self.judge(&c.chain, &c.instances))?));
+        let open: Vec<(u64, Verdict)> = open.into_iter().filter_map(verdict).collect();
         for (id, verdict) in open {
             if let Some(cgroup) = self.known.get_mut(&id) {
                 cgroup.verdict = verdict;
@@ -241,10 +249,12 @@ impl Cgroups {
         while let Some((id, since)) = self.oldest_undecided().map(|(id, _, since)| (id, since))
             && now.saturating_sub(since) >= PATIENCE
         {
-            let chain = self.known.get(&id).map(|cgroup| cgroup.chain.clone()).unwrap_or_default();
-            for container in chain.0 {
-                if !self.judged.contains_key(&container.id) {
-                    self.decide(&container.id, false, false);
+            let Some(cgroup) = self.known.get(&id) else { break };
+            let both =
+                cgroup.chain.0.iter().map(|container| container.id.clone()).zip(cgroup.instances.clone());
+            for container in both.collect::<Vec<_>>() {
+                if !self.judged.contains_key(&container) {
+                    self.decide(container, false, false);
                 }
             }
         }
@@ -341,12 +351,9 @@ impl Cgroups {
         }
         // Another one may have its name.
         if let Some(inner) = self.known.get(&id).and_then(|cgroup| cgroup.chain.innermost())
-            && self.asked.get(&inner.id) == Some(&id)
+            && self.instances.get(&inner.id) == Some(&id)
         {
-            self.asked.remove(&inner.id);
-            if containers::is_name(inner.id.as_bytes()) {
-                self.judged.remove(&inner.id);
-            }
+            self.instances.remove(&inner.id);
         }
         !self.filter.is_open() && self.known.get(&id).is_some_and(Cgroup::is_wanted)
     }
@@ -354,9 +361,7 @@ impl Cgroups {
     /// Nothing more comes of this cgroup: what is known of its container need not be repeated.
     fn forget(&mut self, id: u64, cgroup: &Cgroup) {
         let Some(inner) = cgroup.chain.innermost() else { return };
-        if !self.asked.contains_key(&inner.id) {
-            self.judged.remove(&inner.id);
-        }
+        self.judged.remove(&(inner.id.clone(), id));
         let boot_id = self.asker.as_ref().map_or([0; 16], |(_, boot_id)| *boot_id);
         self.along.forgotten.push(MetadataKey { boot_id, cgroup: id, birth: cgroup.birth });
     }

@@ -50,11 +50,11 @@ impl Questions {
         let this = self.clone();
         tokio::task::spawn_local(async move {
             for pause in TRIES {
-                if !this.join.borrow().is_open(&id) {
-                    return;
-                }
                 if let Some(facts) = this.ask(question(&id)).await {
                     this.join.borrow_mut().learn(&id, &facts, true);
+                }
+                // What is told may be of another one with the same name.
+                if !this.join.borrow().is_open(&id) {
                     return;
                 }
                 tokio::time::sleep(pause).await;

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::facts::{Facts, names};
 use super::{Newcomer, Protocol, Told};
 use crate::containers::{Runtime, is_name};
+use crate::record::clock::wall_offset;
 
 /// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
 const REMEMBERED: usize = 8192;
@@ -32,6 +33,21 @@ struct Seen {
     runtime: Runtime,
     /// Whether a runtime has told of it in full.
     answered: bool,
+    /// When its cgroup was made, and that of the one that had its name before, ns since 1970.
+    born: Option<i64>,
+    before: Option<i64>,
+}
+
+impl Seen {
+    /// Whether these are facts of this container, not of another one that has or had its name: a runtime notes a container
+    /// before it makes its cgroup, and after the one before is gone.
+    fn fits(&self, facts: &Facts) -> bool {
+        let created = facts.get(names::CREATED).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let created = created.and_then(|at| i64::try_from(at.as_nanosecond()).ok());
+        created.is_none_or(|created| {
+            self.born.is_none_or(|born| created <= born) && self.before.is_none_or(|before| created > before)
+        })
+    }
 }
 
 /// Both sides.
@@ -61,10 +77,15 @@ impl Join {
     /// A container's cgroup was seen.
     pub fn appear(&mut self, newcomer: Newcomer) {
         let Newcomer { key, id, runtime } = newcomer;
-        if is_name(id.as_bytes()) && self.seen.get(&id).is_some() {
-            // Another one has the name now: what was known is the old one's.
+        let born = (key.birth != 0).then(|| key.birth.cast_signed().saturating_add(wall_offset()));
+        let mut before = None;
+        if is_name(id.as_bytes()) {
+            // Another one has the name now.
+            before = self.seen.remove(&id).and_then(|old| old.born);
+        }
+        let new = Seen { keys: vec![key], runtime, answered: false, born, before };
+        if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !new.fits(facts)) {
             self.forget(&id);
-            self.seen.remove(&id);
         }
         if let Some(facts) = self.facts.get(&id) {
             send(&self.out, key, &id, facts);
@@ -75,7 +96,7 @@ impl Join {
                 seen.answered = false;
             }
             None => {
-                self.seen.insert(id.clone(), Seen { keys: vec![key], runtime, answered: false });
+                self.seen.insert(id.clone(), new);
             }
         }
         for (_, sender) in self.sources.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
@@ -86,6 +107,14 @@ impl Join {
 
     /// A runtime tells of a container; `in_full` if there is nothing more to ask for now.
     pub fn learn(&mut self, id: &str, facts: &Facts, in_full: bool) {
+        if is_name(id.as_bytes()) {
+            match self.seen.get(id) {
+                Some(seen) if !seen.fits(facts) => return,
+                Some(_) => {}
+                // The newest is the one that will appear.
+                None => self.forget(id),
+            }
+        }
         let before = self.facts.get(id).map_or(0, Facts::bytes);
         let changed = match self.facts.get_mut(id) {
             Some(known) => known.merge(facts),
@@ -177,9 +206,9 @@ impl<T> Bounded<T> {
         self.map.remove(&oldest?)
     }
 
-    fn remove(&mut self, id: &str) {
-        if self.map.remove(id).is_some() {
-            self.order.retain(|known| known != id);
-        }
+    fn remove(&mut self, id: &str) -> Option<T> {
+        let removed = self.map.remove(id)?;
+        self.order.retain(|known| known != id);
+        Some(removed)
     }
 }

@@ -47,18 +47,36 @@ fn either_side_may_come_first() {
 fn a_name_that_is_given_again_is_another_container() {
     let (out, told) = mpsc::channel();
     let mut join = Join::new(out);
-    let newcomer =
-        |id: &str, cgroup| Newcomer { key: key(cgroup), id: id.into(), runtime: Runtime::Containerd };
-    join.appear(newcomer("redis", 1));
-    join.learn("redis", &facts(&[("container.name", "redis"), ("container.label[a]", "old")]), true);
-    assert_eq!(told.try_recv().unwrap().key, key(1));
-    join.appear(newcomer("redis", 2));
+    let offset = crate::record::clock::wall_offset();
+    // The cgroup is made at this second of the boot clock, the runtime notes it a tenth before.
+    let birth = |second: u64| MetadataKey { boot_id: [1; 16], cgroup: second, birth: second * 1_000_000_000 };
+    let newcomer = |second| Newcomer { key: birth(second), id: "redis".into(), runtime: Runtime::Containerd };
+    let of = |second: i64, label: &str| {
+        let created =
+            jiff::Timestamp::from_nanosecond(i128::from(second * 1_000_000_000 - 100_000_000 + offset));
+        let created = created.unwrap().to_string();
+        facts(&[("container.name", "redis"), ("container.created", &created), ("container.label[a]", label)])
+    };
+    let label = |told: &Told| {
+        values(told).iter().find(|(name, _)| *name == "container.label[a]").map(|(_, v)| (*v).to_owned())
+    };
+
+    join.appear(newcomer(10));
+    join.learn("redis", &of(10, "old"), true);
+    let first = told.try_recv().unwrap();
+    assert_eq!((first.key, label(&first).as_deref()), (birth(10), Some("old")));
+    join.appear(newcomer(20));
     assert!(told.try_recv().is_err(), "nothing of the old one is told of the new one");
-    join.learn("redis", &facts(&[("container.name", "redis"), ("container.label[b]", "new")]), true);
+    // An answer that was under way.
+    join.learn("redis", &of(10, "old"), true);
+    assert!(told.try_recv().is_err() && join.is_open("redis"), "nor when it comes late");
+    // An answer that is of the next one already.
+    join.learn("redis", &of(30, "next"), true);
+    assert!(told.try_recv().is_err() && join.is_open("redis"), "nor of the one that will come");
+    join.learn("redis", &of(20, "new"), true);
     let second = told.try_recv().unwrap();
-    assert_eq!(second.key, key(2));
-    assert!(values(&second).iter().all(|(name, _)| *name != "container.label[a]"), "{second:?}");
-    assert!(told.try_recv().is_err(), "nothing of the new one is told of the old one");
+    assert_eq!((second.key, label(&second).as_deref()), (birth(20), Some("new")));
+    assert!(told.try_recv().is_err() && !join.is_open("redis"));
 }
 
 #[test]
