@@ -1,6 +1,6 @@
 //! What strace saw: its log (`strace -f -a1 -s0 -o LOG`) as ordered calls of each thread, and its summary (`-c`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,10 @@ struct Log {
     threads: Threads,
     /// Calls that have not ended, by thread.
     open: HashMap<u32, String>,
+    /// The thread of the line before, if that was the entry into `exit_group`.
+    exiting: Option<u32>,
+    /// Threads whose entry may be another's.
+    doubtful: HashSet<u32>,
 }
 
 impl Log {
@@ -100,6 +104,7 @@ impl Log {
         let (tid, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no thread id: {line}"));
         let tid: u32 = tid.parse().unwrap_or_else(|_| panic!("no thread id: {line}"));
         let rest = rest.trim_start();
+        let before = self.exiting.take();
         if rest.starts_with("---") || rest.starts_with('[') || rest.starts_with("strace: ") {
             return;
         }
@@ -109,6 +114,7 @@ impl Log {
             let (name, tail) =
                 resumed.split_once(" resumed>").unwrap_or_else(|| panic!("not a resumed call: {line}"));
             self.open.remove(&tid);
+            self.doubtful.remove(&tid);
             self.push(tid, name, outcome(tail).unwrap_or_else(|| panic!("no result: {line}")));
         } else {
             let (name, tail) = rest.split_once('(').unwrap_or_else(|| panic!("not a call: {line}"));
@@ -116,6 +122,12 @@ impl Log {
                 Some(outcome) => self.push(tid, name, outcome),
                 None if tail.ends_with("<unfinished ...>") || tail.ends_with("<detached ...>") => {
                     self.open.insert(tid, name.to_owned());
+                    if name == "exit_group" {
+                        self.exiting = Some(tid);
+                        if before.is_some_and(|other| other != tid) {
+                            self.doubtful.insert(tid);
+                        }
+                    }
                 }
                 None => panic!("neither a result nor unfinished: {line}"),
             }
@@ -125,7 +137,10 @@ impl Log {
     /// `exited with N +++`, `killed by SIG +++`, `superseded by execve in pid N +++`.
     fn end(&mut self, tid: u32, how: &str) {
         if let Some(name) = self.open.remove(&tid) {
-            self.push(tid, &name, Outcome::Never);
+            // A thread that is killed while strace looks at its entry is sometimes logged with the `exit_group` of the line
+            // before, which is the one that kills it. Its own would be logged as resumed.
+            let name = if self.doubtful.remove(&tid) { "?" } else { &name };
+            self.push(tid, name, Outcome::Never);
         }
         if let Some(other) = how.strip_prefix("superseded by execve in pid ") {
             // The thread that executes goes on under the leader's id, which is this one.

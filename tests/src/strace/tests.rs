@@ -115,3 +115,18 @@ fn a_thread_that_was_gone_before_strace_could_look() {
     assert_eq!(threads[&8], [call("nanosleep", Outcome::Never)]);
     assert!(!threads.contains_key(&9));
 }
+
+#[test]
+fn a_thread_that_was_killed_at_its_entry_by_the_exit_of_another() {
+    let threads = parse(
+        "6 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = 0\n5 exit_group(0 <unfinished ...>\n\
+         6 exit_group(0 <unfinished ...>\n5 <... exit_group resumed>) = ?\n5 +++ exited with 0 +++\n\
+         6 +++ exited with 0 +++\n7 exit_group(1 <unfinished ...>\n8 exit_group(1 <unfinished ...>\n\
+         7 <... exit_group resumed>) = ?\n8 <... exit_group resumed>) = ?\n7 +++ exited with 1 +++\n\
+         8 +++ exited with 1 +++\n",
+    );
+    assert_eq!(threads[&6], [call("nanosleep", Outcome::Value(0))]);
+    for exited in [5, 7, 8] {
+        assert_eq!(threads[&exited], [call("exit_group", Outcome::Never)]);
+    }
+}
