@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::facts::Facts;
-use super::join::Join;
+use super::join::{Asked, Join};
 
 /// How long an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,8 +50,9 @@ impl Questions {
         let this = self.clone();
         tokio::task::spawn_local(async move {
             for pause in TRIES {
-                if let Some(facts) = this.ask(question(&id)).await {
-                    this.join.borrow_mut().learn(&id, &facts, true);
+                let asked = async || (Asked::now(), question(&id).await);
+                if let (asked, Some(facts)) = this.ask(asked()).await {
+                    this.join.borrow_mut().learn(&id, &facts, true, asked);
                 }
                 // What is told may be of another one with the same name.
                 if !this.join.borrow().is_open(&id) {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use super::ask::Questions;
 use super::facts::{Facts, names};
 use super::http::{self, HttpError, Lines};
-use super::join::{Ask, Join};
+use super::join::{Ask, Asked, Join};
 use super::sockets::Socket;
 use crate::containers::is_name;
 
@@ -129,7 +129,7 @@ async fn session(socket: &Socket, questions: Questions, asks: &mut Receiver<Ask>
             event = events.next::<Event>() => match event? {
                 Some(event) => {
                     if let Some((id, facts)) = of_event(&event) {
-                        questions.join.borrow_mut().learn(&id, &facts, false);
+                        questions.join.borrow_mut().learn(&id, &facts, false, Asked::BEFORE);
                     }
                 }
                 None => return Err(HttpError::Body("the stream of events ended".into())),
@@ -146,7 +146,7 @@ fn list(socket: &Socket, questions: &Questions) {
             Ok(all) => {
                 for listed in all.unwrap_or_default() {
                     let facts = of_listed(&listed);
-                    questions.join.borrow_mut().learn(&listed.id, &facts, false);
+                    questions.join.borrow_mut().learn(&listed.id, &facts, false, Asked::BEFORE);
                 }
             }
             Err(error) => tracing::debug!(%error, "a runtime does not list its containers"),

@@ -20,7 +20,7 @@ use tonic_prost::ProstCodec;
 
 use super::ask::{ANSWER, PATIENCE, Questions};
 use super::facts::Facts;
-use super::join::{Ask, Join};
+use super::join::{Ask, Asked, Join};
 use super::sockets::{Protocol, Socket};
 use super::{containerd, cri};
 
@@ -106,8 +106,10 @@ pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<
 fn list(server: &Server, questions: &Questions) {
     let (server, questions) = (server.clone(), questions.clone());
     tokio::task::spawn_local(async move {
-        for (id, facts) in questions.ask(all(&server)).await {
-            questions.join.borrow_mut().learn(&id, &facts, true);
+        let asked = async || (Asked::now(), all(&server).await);
+        let (asked, all) = questions.ask(asked()).await;
+        for (id, facts) in all {
+            questions.join.borrow_mut().learn(&id, &facts, true, asked);
         }
     });
 }

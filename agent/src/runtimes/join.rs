@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use super::facts::{Facts, names};
 use super::{Newcomer, Protocol, Told};
 use crate::containers::{Runtime, is_name};
-use crate::record::clock::wall_offset;
+use crate::record::clock::{boot_ns, wall_offset};
 
 /// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
 const REMEMBERED: usize = 8192;
@@ -40,13 +40,27 @@ struct Seen {
 
 impl Seen {
     /// Whether these are facts of this container, not of another one that has or had its name: a runtime notes a container
-    /// before it makes its cgroup, and after the one before is gone.
-    fn fits(&self, facts: &Facts) -> bool {
+    /// before it makes its cgroup. One that was there already when another cgroup had the name is this one, started
+    /// again, if the runtime knew it after this cgroup was made; else it may be gone since.
+    fn fits(&self, facts: &Facts, asked: Asked) -> bool {
         let created = facts.get(names::CREATED).and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let created = created.and_then(|at| i64::try_from(at.as_nanosecond()).ok());
-        created.is_none_or(|created| {
-            self.born.is_none_or(|born| created <= born) && self.before.is_none_or(|before| created > before)
-        })
+        let (Some(created), Some(born)) = (created, self.born) else { return true };
+        created <= born && (self.before.is_none_or(|before| created > before) || asked.0 >= born)
+    }
+}
+
+/// When a runtime was asked for what it tells, ns since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(i64);
+
+impl Asked {
+    /// It tells by itself, or that was long ago.
+    pub const BEFORE: Self = Self(i64::MIN);
+
+    /// It is asked now.
+    pub fn now() -> Self {
+        Self(boot_ns().cast_signed().saturating_add(wall_offset()))
     }
 }
 
@@ -84,7 +98,8 @@ impl Join {
             before = self.seen.remove(&id).and_then(|old| old.born);
         }
         let new = Seen { keys: vec![key], runtime, answered: false, born, before };
-        if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !new.fits(facts)) {
+        if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !new.fits(facts, Asked::BEFORE))
+        {
             self.forget(&id);
         }
         if let Some(facts) = self.facts.get(&id) {
@@ -106,10 +121,10 @@ impl Join {
     }
 
     /// A runtime tells of a container; `in_full` if there is nothing more to ask for now.
-    pub fn learn(&mut self, id: &str, facts: &Facts, in_full: bool) {
+    pub fn learn(&mut self, id: &str, facts: &Facts, in_full: bool, asked: Asked) {
         if is_name(id.as_bytes()) {
             match self.seen.get(id) {
-                Some(seen) if !seen.fits(facts) => return,
+                Some(seen) if !seen.fits(facts, asked) => return,
                 Some(_) => {}
                 // The newest is the one that will appear.
                 None => self.forget(id),

@@ -1,3 +1,4 @@
+use super::join::Asked;
 use super::*;
 use crate::containers::Runtime;
 
@@ -23,7 +24,7 @@ fn either_side_may_come_first() {
     let mut join = Join::new(out);
     let newcomer = |id: &str, cgroup| Newcomer { key: key(cgroup), id: id.into(), runtime: Runtime::Docker };
 
-    join.learn("aa", &facts(&[("container.name", "web")]), false);
+    join.learn("aa", &facts(&[("container.name", "web")]), false, Asked::BEFORE);
     assert!(told.try_recv().is_err());
     // Ids of hex digits are never given again.
     join.appear(newcomer("aa", 7));
@@ -33,13 +34,13 @@ fn either_side_may_come_first() {
 
     join.appear(newcomer("bb", 8));
     assert!(told.try_recv().is_err() && join.is_open("bb"));
-    join.learn("bb", &facts(&[("container.name", "db")]), true);
+    join.learn("bb", &facts(&[("container.name", "db")]), true, Asked::BEFORE);
     assert_eq!(values(&told.try_recv().unwrap())[1], ("container.name", "db"));
     assert!(!join.is_open("bb"));
     // Nothing new is not told again, something new is.
-    join.learn("bb", &facts(&[("container.name", "db")]), true);
+    join.learn("bb", &facts(&[("container.name", "db")]), true, Asked::BEFORE);
     assert!(told.try_recv().is_err());
-    join.learn("bb", &facts(&[("container.exit_code", "3")]), false);
+    join.learn("bb", &facts(&[("container.exit_code", "3")]), false, Asked::BEFORE);
     assert_eq!(values(&told.try_recv().unwrap())[0], ("container.exit_code", "3"));
 }
 
@@ -62,21 +63,47 @@ fn a_name_that_is_given_again_is_another_container() {
     };
 
     join.appear(newcomer(10));
-    join.learn("redis", &of(10, "old"), true);
+    join.learn("redis", &of(10, "old"), true, Asked::BEFORE);
     let first = told.try_recv().unwrap();
     assert_eq!((first.key, label(&first).as_deref()), (birth(10), Some("old")));
     join.appear(newcomer(20));
     assert!(told.try_recv().is_err(), "nothing of the old one is told of the new one");
     // An answer that was under way.
-    join.learn("redis", &of(10, "old"), true);
+    join.learn("redis", &of(10, "old"), true, Asked::BEFORE);
     assert!(told.try_recv().is_err() && join.is_open("redis"), "nor when it comes late");
     // An answer that is of the next one already.
-    join.learn("redis", &of(30, "next"), true);
+    join.learn("redis", &of(30, "next"), true, Asked::BEFORE);
     assert!(told.try_recv().is_err() && join.is_open("redis"), "nor of the one that will come");
-    join.learn("redis", &of(20, "new"), true);
+    join.learn("redis", &of(20, "new"), true, Asked::BEFORE);
     let second = told.try_recv().unwrap();
     assert_eq!((second.key, label(&second).as_deref()), (birth(20), Some("new")));
     assert!(told.try_recv().is_err() && !join.is_open("redis"));
+}
+
+#[test]
+fn a_container_that_is_started_again_keeps_its_name() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let now = crate::record::clock::boot_ns();
+    let offset = crate::record::clock::wall_offset();
+    let birth = |ago: u64| MetadataKey { boot_id: [1; 16], cgroup: ago, birth: now - ago };
+    let newcomer = |ago| Newcomer { key: birth(ago), id: "redis".into(), runtime: Runtime::Containerd };
+    let created = jiff::Timestamp::from_nanosecond(i128::from((now - 3_000_000_000).cast_signed() + offset));
+    let created = created.unwrap().to_string();
+    let facts = facts(&[("container.name", "redis"), ("container.created", &created)]);
+
+    join.appear(newcomer(2_000_000_000));
+    join.learn("redis", &facts, true, Asked::BEFORE);
+    assert_eq!(told.try_recv().unwrap().key, birth(2_000_000_000));
+    join.appear(newcomer(1_000_000_000));
+    join.learn("redis", &facts, true, Asked::BEFORE);
+    assert!(
+        told.try_recv().is_err() && join.is_open("redis"),
+        "an answer from before may be of one that is gone"
+    );
+    join.learn("redis", &facts, true, Asked::now());
+    assert_eq!(told.try_recv().unwrap().key, birth(1_000_000_000));
+    assert!(!join.is_open("redis"));
 }
 
 #[test]
@@ -117,7 +144,7 @@ fn what_all_runtimes_tell_is_bounded() {
         (0..60).map(|n| (format!("container.label[{n}]"), "x".repeat(1000))).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     for n in 0..1000 {
-        join.learn(&format!("{n}"), &facts(&many), true);
+        join.learn(&format!("{n}"), &facts(&many), true, Asked::BEFORE);
     }
     let newcomer = |id: &str| Newcomer { key: key(1), id: id.into(), runtime: Runtime::Docker };
     // 16 MiB are some 250 of them: the last ones.
