@@ -1,36 +1,27 @@
 //! Cgroups by id, and the containers that they belong to.
 
+mod verdicts;
+
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use capture_format::{MetadataKey, MetadataRecord};
+use capture_format::MetadataKey;
 
+use self::verdicts::Verdict;
 use super::clock::boot_ns;
 use super::columns::{Dictionaries, cgroup as c};
 use super::container_filter::ContainerFilter;
 use super::processes::{CachedRow, Shown};
 use super::sink::Along;
 use crate::containers::{self, Chain, Hierarchy, OTHER};
-use crate::runtimes::{Asker, Newcomer, Told, names};
+use crate::runtimes::{Asker, Newcomer};
 use crate::sample::News;
 
 /// How many removed cgroups stay known, for late events.
 const GRAVEYARD: usize = 4096;
-/// How long a runtime has to tell of a container that may be wanted, ns.
-const PATIENCE: u64 = 10_000_000_000;
 /// Containers that could not be asked for at once, at most.
 const UNASKED: usize = 65_536;
-
-/// Whether the events of a cgroup are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Verdict {
-    #[default]
-    No,
-    /// That depends on what a runtime has yet to tell: they are recorded, and may be dropped.
-    Undecided,
-    Yes,
-}
 
 #[derive(Clone, Debug, Default)]
 struct Cgroup {
@@ -134,7 +125,10 @@ impl Cgroups {
     fn insert(&mut self, id: u64, birth: u64, path: Vec<u8>) -> bool {
         let chain = containers::identify(&path);
         let ids = chain.0.iter().map(|container| container.id.clone());
-        let instances: Vec<u64> = ids.map(|inner| *self.instances.entry(inner).or_insert(id)).collect();
+        let mut instances: Vec<u64> = ids.map(|inner| *self.instances.entry(inner).or_insert(id)).collect();
+        if let (Some(inner), Some(at)) = (chain.innermost(), instances.last_mut()) {
+            self.found_own(&inner.id, id, at);
+        }
         let verdict = self.judge(&chain, &instances);
         match verdict {
             Verdict::Undecided => {
@@ -148,24 +142,6 @@ impl Cgroups {
         self.last = (u64::MAX, false);
         self.ask(id);
         verdict != Verdict::No
-    }
-
-    fn judge(&self, chain: &Chain, instances: &[u64]) -> Verdict {
-        if self.filter.is_open() || self.filter.wants_by_id(chain) {
-            return Verdict::Yes;
-        }
-        if chain.is_host() || !self.filter.needs_names() {
-            return Verdict::No;
-        }
-        let both = || chain.0.iter().zip(instances);
-        let judged = || both().map(|(container, at)| self.judged.get(&(container.id.clone(), *at)).copied());
-        if judged().any(|judged| judged == Some(true)) {
-            Verdict::Yes
-        } else if judged().any(|judged| judged.is_none()) {
-            Verdict::Undecided
-        } else {
-            Verdict::No
-        }
     }
 
     /// Asks for the container whose own cgroup this is.
@@ -195,88 +171,6 @@ impl Cgroups {
     /// No more is asked.
     pub fn ask_no_more(&mut self) {
         self.asker = None;
-    }
-
-    /// A runtime told of a container.
-    pub fn learn(&mut self, told: Told) {
-        let get = |name: &str| told.values.iter().find(|(known, _)| known == name).map(|(_, v)| v.as_str());
-        // A word about its end alone decides nothing.
-        let container = (told.id.clone(), told.key.cgroup);
-        if self.filter.needs_names() && get(names::NAME).is_some() && !self.judged.contains_key(&container) {
-            let wanted = self.filter.matches(get);
-            self.decide(container, wanted, true);
-        }
-        // What is told of others stays out of the file, too.
-        let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.verdict == Verdict::Yes;
-        if self.known.get(&told.key.cgroup).is_none_or(is_wanted) {
-            self.along.names.push(MetadataRecord { key: told.key, values: told.values });
-        }
-    }
-
-    /// Whether a container is wanted; `named` if its runtime told of it, else time is up.
-    fn decide(&mut self, container: (String, u64), wanted: bool, named: bool) {
-        let inside = |cgroup: &Cgroup| {
-            let mut both = cgroup.chain.0.iter().zip(&cgroup.instances);
-            both.any(|(outer, at)| outer.id == container.0 && *at == container.1)
-        };
-        let open = self.known.iter().filter(|(_, c)| c.verdict == Verdict::Undecided && inside(c));
-        let open: Vec<u64> = open.map(|(id, _)| *id).collect();
-        self.judged.insert(container, wanted);
-        self.decided = true;
-        let verdict = |id: u64| Some((id, self.known.get(&id).map(|c| self.judge(&c.chain, &c.instances))?));
-        let open: Vec<(u64, Verdict)> = open.into_iter().filter_map(verdict).collect();
-        for (id, verdict) in open {
-            if let Some(cgroup) = self.known.get_mut(&id) {
-                cgroup.verdict = verdict;
-            }
-            match verdict {
-                Verdict::Yes => self.along.accepted.push(id),
-                Verdict::No => {
-                    self.unwanted.push(id);
-                    if named {
-                        self.along.rejected.push(id);
-                    }
-                }
-                Verdict::Undecided => {}
-            }
-        }
-        self.last = (u64::MAX, false);
-    }
-
-    /// Gives up on containers of which nobody told in time, and asks for those that there was no room for.
-    pub fn look_after(&mut self) {
-        let now = boot_ns();
-        while let Some((id, since)) = self.oldest_undecided().map(|(id, _, since)| (id, since))
-            && now.saturating_sub(since) >= PATIENCE
-        {
-            let Some(cgroup) = self.known.get(&id) else { break };
-            let both =
-                cgroup.chain.0.iter().map(|container| container.id.clone()).zip(cgroup.instances.clone());
-            for container in both.collect::<Vec<_>>() {
-                if !self.judged.contains_key(&container) {
-                    self.decide(container, false, false);
-                }
-            }
-        }
-        if let Some((asker, _)) = &self.asker {
-            while let Some(newcomer) = self.unasked.pop_front() {
-                if let Err(newcomer) = asker.ask(newcomer) {
-                    self.unasked.push_front(newcomer);
-                    break;
-                }
-            }
-        }
-    }
-
-    /// The cgroup that is undecided for the longest time.
-    fn oldest_undecided(&mut self) -> Option<(u64, u64, u64)> {
-        while let Some(oldest) = self.undecided.front().copied() {
-            if self.known.get(&oldest.0).is_some_and(|cgroup| cgroup.verdict == Verdict::Undecided) {
-                return Some(oldest);
-            }
-            self.undecided.pop_front();
-        }
-        None
     }
 
     /// Cgroups that turned out to be unwanted since the last call.
@@ -350,18 +244,22 @@ impl Cgroups {
             self.forget(id, &cgroup);
         }
         // Another one may have its name.
-        if let Some(inner) = self.known.get(&id).and_then(|cgroup| cgroup.chain.innermost())
-            && self.instances.get(&inner.id) == Some(&id)
-        {
-            self.instances.remove(&inner.id);
+        for container in self.known.get(&id).map(|cgroup| &*cgroup.chain.0).unwrap_or_default() {
+            if self.instances.get(&container.id) == Some(&id) {
+                self.instances.remove(&container.id);
+            }
         }
         !self.filter.is_open() && self.known.get(&id).is_some_and(Cgroup::is_wanted)
     }
 
     /// Nothing more comes of this cgroup: what is known of its container need not be repeated.
     fn forget(&mut self, id: u64, cgroup: &Cgroup) {
-        let Some(inner) = cgroup.chain.innermost() else { return };
-        self.judged.remove(&(inner.id.clone(), id));
+        if cgroup.chain.is_host() {
+            return;
+        }
+        for container in &cgroup.chain.0 {
+            self.judged.remove(&(container.id.clone(), id));
+        }
         let boot_id = self.asker.as_ref().map_or([0; 16], |(_, boot_id)| *boot_id);
         self.along.forgotten.push(MetadataKey { boot_id, cgroup: id, birth: cgroup.birth });
     }
