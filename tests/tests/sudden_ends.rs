@@ -90,14 +90,16 @@ fn slow_a_machine_without_power_loses_two_seconds_and_goes_on() {
         mkdir -p /mnt/series
         ktape capture -o /mnt/series/ --rotate 2s </dev/null 2>/mnt/said &
         recorder=$!
-        until_true grep -q '^recording' /mnt/said";
+        until_true grep -q '^recording' /mnt/said
+        echo begun $(ktape-workload now)";
     let guest = || Some(Guest::new(&kernel(), workload!())?.disk(disk(&image)));
-    let (mut missing, mut before) = (Vec::new(), 0);
+    let (mut missing, mut recorded, mut before) = (Vec::new(), Vec::new(), 0);
     for round in 0..rounds(1) {
         let Some(guest) = guest() else { return };
         let script =
             format!("{start}\nwhile :; do ktape-workload getppid 500; echo beat $(ktape-workload now); done");
         let said = guest.cut(&script, "beat", Duration::from_millis(2000 + random.below(6000)));
+        let begun = said.lines().find_map(|line| line.strip_prefix("begun ")?.parse::<i64>().ok());
         let mut beats = said.lines().filter_map(|line| line.strip_prefix("beat ")?.parse::<i64>().ok());
         let beat = beats.next_back().unwrap_or_else(|| panic!("no beat in {said}"));
         let mount = mount_image(&image);
@@ -106,9 +108,11 @@ fn slow_a_machine_without_power_loses_two_seconds_and_goes_on() {
         before = calls(&series);
         assert_eq!(ids.len(), 1, "round {round}: {ids:?}");
         missing.push((beat - last) / 1_000_000);
+        recorded.push((beat - begun.unwrap_or_else(|| panic!("no begin in {said}"))) / 1_000_000);
     }
-    eprintln!("missing, ms: {missing:?}");
-    assert!(missing.iter().all(|missing| *missing <= 2250), "{missing:?}");
+    // More is missing than was recorded where nothing of a run is on the disk.
+    eprintln!("missing, ms: {missing:?} of {recorded:?}");
+    assert!(missing.iter().all(|missing| *missing <= 2250), "{missing:?} of {recorded:?}");
 
     // And an end as it should be.
     let Some(guest) = guest() else { return };
