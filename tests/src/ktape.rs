@@ -1,5 +1,6 @@
 //! Driving `ktape` as a user does: a command line, a file, an exit code.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -69,6 +70,19 @@ pub fn stdout(args: &[&str]) -> String {
     let out = run(args);
     assert!(out.status.success(), "ktape {args:?}: {}\n{}", out.status, String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).expect("ktape prints UTF-8 whatever it recorded")
+}
+
+/// What `ktape containers ARGS` prints, by full id.
+///
+/// # Panics
+/// If it fails, or prints something else.
+pub fn containers(args: &[&str]) -> BTreeMap<String, Value> {
+    let mut words = vec!["containers", "--format", "json"];
+    words.extend(args);
+    let id = |container: &Value| text(container, "id").expect("an id").to_owned();
+    let all = stdout(&words);
+    let all = all.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    all.map(|container| (id(&container), container)).collect()
 }
 
 /// The events of a file as JSON objects.

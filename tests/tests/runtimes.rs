@@ -1,6 +1,5 @@
 //! Names, images and labels of containers from the runtimes themselves.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -32,7 +31,7 @@ fn a_container_outlives_its_runtime(kind: Kind) {
     let new = engine.run(&new_name, &[("app", "front"), ("zone", "a b")], &["/bin/sh", "/work"], true);
     wait_for_sleep(&file, &new);
     if has_labels {
-        let there = listed(&["--live", "--runtime", &option]);
+        let there = ktape::containers(&["--live", "--runtime", &option]);
         assert_eq!(there[&new]["name"], new_name.as_str(), "{:?}", there[&new]);
         assert_eq!(there[&new]["labels"]["app"], "front", "{:?}", there[&new]);
         assert_eq!(there[&old]["processes"], 1, "{:?}", there[&old]);
@@ -42,7 +41,7 @@ fn a_container_outlives_its_runtime(kind: Kind) {
     }
     // Some remove the cgroup a little later.
     wait::until("both to be gone", Duration::from_secs(30), || {
-        let all = listed(&[&file.to_string_lossy()]);
+        let all = ktape::containers(&[&file.to_string_lossy()]);
         let is_gone = |id: &str| all.get(id).is_some_and(|container| container.get("died").is_some());
         (is_gone(&old) && is_gone(&new)).then_some(())
     });
@@ -86,7 +85,7 @@ fn a_container_outlives_its_runtime(kind: Kind) {
             assert_eq!(ktape::count(&file, &filter), expected, "{kind:?} {filter}");
         }
     }
-    let all = listed(&[&file.to_string_lossy()]);
+    let all = ktape::containers(&[&file.to_string_lossy()]);
     let (old, new) = (&all[&old], &all[&new]);
     assert_eq!((&old["name"], &new["name"]), (&old_name.into(), &new_name.into()));
     assert!(old.get("born").is_none() && new["born"].is_string(), "{old} {new}");
@@ -126,17 +125,6 @@ fn count_of(file: &Path, container: &str) -> u64 {
 fn count_of_both(file: &Path, container: &str, expression: &str) -> u64 {
     let words = ["replay", &file.to_string_lossy(), "--count", "--container", container, expression];
     ktape::stdout(&words).trim_end().parse().unwrap()
-}
-
-/// What `ktape containers` prints, by full id.
-fn listed(args: &[&str]) -> BTreeMap<String, Value> {
-    let mut words = vec!["containers", "--format", "json"];
-    words.extend(args);
-    ktape::stdout(&words)
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap())
-        .map(|container| (container["id"].as_str().unwrap().to_owned(), container))
-        .collect()
 }
 
 /// Until the container's work is done, and in the file.
@@ -205,7 +193,7 @@ fn pods_have_the_names_that_kubernetes_gave() {
     // What another one of the pod did to it counts too.
     let own = format!("container.full_id={}", pod.containers[0]);
     assert_eq!(count_of_both(&file, "nginx", &own), nginx);
-    let all = listed(&[&file.to_string_lossy(), "--container", "pod:shop-0"]);
+    let all = ktape::containers(&[&file.to_string_lossy(), "--container", "pod:shop-0"]);
     assert_eq!(all.len(), 3, "{all:?}");
     let nginx = &all[&pod.containers[0]];
     assert_eq!((nginx["pod"].as_str(), nginx["namespace"].as_str()), (Some("shop-0"), Some("market")));

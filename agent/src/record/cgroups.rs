@@ -247,6 +247,9 @@ impl Cgroups {
         for container in self.known.get(&id).map(|cgroup| &*cgroup.chain.0).unwrap_or_default() {
             if self.instances.get(&container.id) == Some(&id) {
                 self.instances.remove(&container.id);
+                if let Some((asker, _)) = &self.asker {
+                    asker.went(container.id.clone());
+                }
             }
         }
         !self.filter.is_open() && self.known.get(&id).is_some_and(Cgroup::is_wanted)

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::facts::Facts;
 use super::join::{Asked, Join};
@@ -23,6 +24,33 @@ const TRIES: [Duration; 5] = [
     Duration::from_secs(3),
     Duration::from_secs(8),
 ];
+
+/// How long to wait before a runtime is tried again: at first, and at most.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Waits before a runtime is tried again: longer each time, unless it was there for a while.
+#[derive(Debug)]
+pub struct Backoff {
+    pause: Duration,
+    began: Instant,
+}
+
+impl Backoff {
+    /// It is tried now.
+    pub fn new() -> Self {
+        Self { pause: RECONNECT.0, began: Instant::now() }
+    }
+
+    /// It did not work: waits until it is to be tried again.
+    pub async fn wait(&mut self) {
+        if self.began.elapsed() > RECONNECT.1 {
+            self.pause = RECONNECT.0;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(RECONNECT.1);
+        self.began = Instant::now();
+    }
+}
 
 /// Asks one runtime.
 #[derive(Clone)]

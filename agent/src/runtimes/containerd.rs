@@ -57,24 +57,55 @@ struct Container {
     created_at: Option<Timestamp>,
 }
 
+#[derive(Clone, PartialEq, prost::Message)]
+struct GetTaskRequest {
+    #[prost(string, tag = "1")]
+    container_id: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct GetTaskResponse {
+    #[prost(message, optional, tag = "1")]
+    process: Option<Process>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Process {
+    #[prost(uint32, tag = "3")]
+    pid: u32,
+}
+
+/// A moment: `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
-struct Timestamp {
+pub struct Timestamp {
+    /// Seconds since 1970.
     #[prost(int64, tag = "1")]
-    seconds: i64,
+    pub seconds: i64,
+    /// And so many nanoseconds.
     #[prost(int32, tag = "2")]
-    nanos: i32,
+    pub nanos: i32,
+}
+
+impl Timestamp {
+    /// Nanoseconds since 1970.
+    pub fn ns(self) -> i64 {
+        self.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(self.nanos))
+    }
 }
 
 const NAMESPACES: &str = "/containerd.services.namespaces.v1.Namespaces/List";
 const CONTAINERS: &str = "/containerd.services.containers.v1.Containers/List";
 const CONTAINER: &str = "/containerd.services.containers.v1.Containers/Get";
+const TASK: &str = "/containerd.services.tasks.v1.Tasks/Get";
 
 /// The label that nerdctl keeps a container's name in.
 const NERDCTL_NAME: &str = "nerdctl/name";
 /// The label of containers that CRI made: it knows more of these, and above all their pods.
 const OF_CRI: &str = "io.cri-containerd.kind";
 /// Docker's own namespace: Docker knows more of these.
-const DOCKER: &str = "moby";
+pub const DOCKER: &str = "moby";
+/// The namespace that containers of CRI are in.
+pub const OF_KUBELET: &str = "k8s.io";
 
 async fn namespaces(server: &Server) -> Result<Vec<String>, Status> {
     let all: ListNamespacesResponse = server.call(NAMESPACES, ListNamespacesRequest {}, None).await?;
@@ -102,20 +133,39 @@ pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
 /// The runtime does not tell.
 pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
     for namespace in namespaces(server).await? {
-        let question = GetContainerRequest { id: id.to_owned() };
-        let answer: Result<GetContainerResponse, Status> =
-            server.call(CONTAINER, question, Some(&namespace)).await;
-        match answer {
-            Ok(GetContainerResponse { container: Some(container) }) if container.id == id => {
-                let is_own = !container.labels.contains_key(OF_CRI);
-                return Ok(is_own.then(|| of(&container)));
-            }
-            Ok(_) => {}
-            Err(status) if status.code() == Code::NotFound => {}
-            Err(status) => return Err(status),
+        if let Some(mut facts) = one_of(server, &namespace, id).await? {
+            add_pid(server, &namespace, id, &mut facts).await;
+            return Ok(Some(facts));
         }
     }
     Ok(None)
+}
+
+/// One container of a namespace, unless CRI made it; `None` if it is not known.
+///
+/// # Errors
+/// The runtime does not tell.
+pub async fn one_of(server: &Server, namespace: &str, id: &str) -> Result<Option<Facts>, Status> {
+    let question = GetContainerRequest { id: id.to_owned() };
+    let answer: Result<GetContainerResponse, Status> =
+        server.call(CONTAINER, question, Some(namespace)).await;
+    match answer {
+        Ok(GetContainerResponse { container: Some(container) }) if container.id == id => {
+            Ok((!container.labels.contains_key(OF_CRI)).then(|| of(&container)))
+        }
+        Ok(_) => Ok(None),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+/// Adds the process id of a container's first process, if it runs.
+pub async fn add_pid(server: &Server, namespace: &str, id: &str, facts: &mut Facts) {
+    let question = GetTaskRequest { container_id: id.to_owned() };
+    let answer: Result<GetTaskResponse, Status> = server.call(TASK, question, Some(namespace)).await;
+    if let Ok(GetTaskResponse { process: Some(process) }) = answer {
+        facts.set_number(names::PID, process.pid.into());
+    }
 }
 
 fn of(container: &Container) -> Facts {
@@ -129,8 +179,7 @@ fn of(container: &Container) -> Facts {
     }
     facts.set(names::IMAGE, container.image.as_str());
     if let Some(at) = &container.created_at {
-        let ns = at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(at.nanos));
-        facts.set(names::CREATED, created(ns));
+        facts.set(names::CREATED, created(at.ns()));
     }
     facts.set_all(names::LABEL, labels.iter().map(|(k, v)| (k, v.as_str())));
     of_kubelet(&mut facts, |key| labels.get(key).map(String::as_str));

@@ -3,20 +3,16 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
 
-use super::ask::Questions;
+use super::ask::{Backoff, Questions};
 use super::facts::{Facts, names};
 use super::http::{self, HttpError, Lines};
 use super::join::{Ask, Asked, Join};
 use super::sockets::Socket;
 use crate::containers::is_name;
-
-/// How long to wait before a connection is tried again: at first, and at most.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// Names, labels and options of containers: `GET /containers/json`.
 #[derive(Debug, Default, Deserialize)]
@@ -91,20 +87,15 @@ const NO_LABELS: &[&str] =
 
 /// Follows a runtime as long as anyone asks.
 pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<Ask>) {
-    let mut pause = RECONNECT.0;
+    let mut backoff = Backoff::new();
     loop {
-        let began = tokio::time::Instant::now();
         match session(&socket, Questions::new(Rc::clone(&join)), &mut asks).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::debug!(socket = %socket.path.display(), %error, "a runtime does not answer");
                 // What was asked is asked again when it is back.
                 while asks.try_recv().is_ok() {}
-                if began.elapsed() > RECONNECT.1 {
-                    pause = RECONNECT.0;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RECONNECT.1);
+                backoff.wait().await;
             }
         }
     }

@@ -15,14 +15,14 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::Receiver;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::ask::{ANSWER, PATIENCE, Questions};
 use super::facts::Facts;
 use super::join::{Ask, Asked, Join};
 use super::sockets::{Protocol, Socket};
-use super::{containerd, cri};
+use super::{containerd, cri, events};
 
 /// How often everything is listed, as long as anything is not known.
 const LIST: Duration = Duration::from_secs(10);
@@ -68,13 +68,33 @@ impl Server {
             request.metadata_mut().insert("containerd-namespace", value);
         }
         let whole = async {
-            let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER);
-            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
             let codec = ProstCodec::<Q, A>::default();
-            Ok(client.unary(request, PathAndQuery::from_static(path), codec).await?.into_inner())
+            let path = PathAndQuery::from_static(path);
+            Ok(self.client().await?.unary(request, path, codec).await?.into_inner())
         };
         let late = || Err(Status::deadline_exceeded("no answer"));
         tokio::time::timeout(PATIENCE, whole).await.unwrap_or_else(|_| late())
+    }
+
+    /// Asks for a stream of answers. It may be there with the first of them only.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn stream<Q, A>(&self, path: &'static str, question: Q) -> Result<Streaming<A>, Status>
+    where
+        Q: prost::Message + Send + Sync + 'static,
+        A: prost::Message + Default + Send + Sync + 'static,
+    {
+        let codec = ProstCodec::<Q, A>::default();
+        let path = PathAndQuery::from_static(path);
+        let mut client = self.client().await?;
+        Ok(client.server_streaming(Request::new(question), path, codec).await?.into_inner())
+    }
+
+    async fn client(&self) -> Result<tonic::client::Grpc<Channel>, Status> {
+        let mut client = tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER);
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(client)
     }
 }
 
@@ -82,6 +102,9 @@ impl Server {
 pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<Ask>) {
     let server = Server::new(&socket);
     let questions = Questions::new(join);
+    if socket.protocol == Protocol::Containerd {
+        tokio::task::spawn_local(events::follow(server.clone(), questions.clone()));
+    }
     list(&server, &questions);
     let mut again = tokio::time::interval_at(tokio::time::Instant::now() + LIST, LIST);
     loop {
@@ -123,9 +146,16 @@ async fn all(server: &Server) -> Vec<(String, Facts)> {
 }
 
 async fn one(server: &Server, id: &str) -> Option<Facts> {
-    match in_words(cri::one(server, id).await) {
-        None if server.protocol == Protocol::Containerd => in_words(containerd::one(server, id).await),
-        found => found,
+    let of_cri = in_words(cri::one(server, id).await);
+    if server.protocol != Protocol::Containerd {
+        return of_cri;
+    }
+    match of_cri {
+        None => in_words(containerd::one(server, id).await),
+        Some(mut facts) => {
+            containerd::add_pid(server, containerd::OF_KUBELET, id, &mut facts).await;
+            Some(facts)
+        }
     }
 }
 

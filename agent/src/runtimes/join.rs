@@ -33,6 +33,8 @@ struct Seen {
     runtime: Runtime,
     /// Whether a runtime has told of it in full.
     answered: bool,
+    /// Its cgroup is gone, and it is asked for its exit code.
+    gone: bool,
     /// When its cgroup was made, and that of the one that had its name before, ns since 1970.
     born: Option<i64>,
     before: Option<i64>,
@@ -71,6 +73,8 @@ pub struct Join {
     /// What they take.
     bytes: usize,
     seen: Bounded<Seen>,
+    /// What was told of the life of containers whose cgroup was not seen yet: since when, ns since 1970.
+    ahead: Bounded<(i64, Facts)>,
     sources: Vec<(Protocol, Sender<Ask>)>,
     out: mpsc::Sender<Told>,
 }
@@ -78,7 +82,14 @@ pub struct Join {
 impl Join {
     /// Nothing is known; what becomes known of containers goes to `out`.
     pub fn new(out: mpsc::Sender<Told>) -> Self {
-        Self { facts: Bounded::new(), bytes: 0, seen: Bounded::new(), sources: Vec::new(), out }
+        Self {
+            facts: Bounded::new(),
+            bytes: 0,
+            seen: Bounded::new(),
+            ahead: Bounded::new(),
+            sources: Vec::new(),
+            out,
+        }
     }
 
     /// A runtime that can be asked: the questions to it.
@@ -92,14 +103,17 @@ impl Join {
     pub fn appear(&mut self, newcomer: Newcomer) {
         let Newcomer { key, id, runtime } = newcomer;
         let born = (key.birth != 0).then(|| key.birth.cast_signed().saturating_add(wall_offset()));
-        let mut before = None;
+        let mut old = None;
         if is_name(id.as_bytes()) {
             // Another one has the name now.
-            before = self.seen.remove(&id).and_then(|old| old.born);
+            old = self.seen.remove(&id);
         }
-        let new = Seen { keys: vec![key], runtime, answered: false, born, before };
-        if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !new.fits(facts, Asked::BEFORE))
-        {
+        let before = old.as_ref().and_then(|old| old.born);
+        let new = Seen { keys: vec![key], runtime, answered: false, gone: false, born, before };
+        let is_of_new = |facts: &Facts| {
+            new.fits(facts, Asked::BEFORE) && (old.is_none() || facts.get(names::CREATED).is_some())
+        };
+        if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !is_of_new(facts)) {
             self.forget(&id);
         }
         if let Some(facts) = self.facts.get(&id) {
@@ -108,11 +122,16 @@ impl Join {
         match self.seen.get_mut(&id) {
             Some(seen) => {
                 seen.keys.push(key);
-                seen.answered = false;
+                (seen.answered, seen.gone) = (false, false);
             }
             None => {
                 self.seen.insert(id.clone(), new);
             }
+        }
+        if let Some((at, facts)) = self.ahead.remove(&id)
+            && born.is_none_or(|born| at >= born)
+        {
+            self.learn(&id, &facts, false, Asked::BEFORE);
         }
         for (_, sender) in self.sources.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
             // One that is not taken is asked for again when the runtime is there.
@@ -151,11 +170,48 @@ impl Join {
             self.forget(&oldest);
         }
         if let Some(seen) = self.seen.get_mut(id) {
-            seen.answered |= in_full;
+            let has_code = || self.facts.get(id).is_some_and(|facts| facts.get(names::EXIT_CODE).is_some());
+            seen.answered |= in_full && (!seen.gone || has_code());
             if changed && let Some(facts) = self.facts.get(id) {
                 for key in &seen.keys {
                     send(&self.out, *key, id, facts);
                 }
+            }
+        }
+    }
+
+    /// A runtime tells of a moment in the life of a container, ns since 1970: of the one that had the id then, whose
+    /// cgroup may be seen later.
+    pub fn learn_at(&mut self, id: &str, facts: &Facts, at: i64) {
+        let has_ended = self.facts.get(id).is_some_and(|known| known.get(names::EXIT_CODE).is_some());
+        if !has_ended && self.seen.get(id).is_some_and(|seen| seen.born.is_none_or(|born| born <= at)) {
+            self.learn(id, facts, false, Asked::BEFORE);
+            return;
+        }
+        // A life begins with its first process, and ends with its exit code.
+        let begins = facts.get(names::PID).is_some();
+        match self.ahead.get_mut(id) {
+            Some((_, known)) if !begins && known.get(names::EXIT_CODE).is_none() => {
+                known.merge(facts);
+            }
+            _ => {
+                self.ahead.remove(id);
+                self.ahead.insert(id.to_owned(), (at, facts.clone()));
+            }
+        }
+    }
+
+    /// The cgroup of a container was removed: CRI is asked how it ended.
+    pub fn gone(&mut self, id: &str) {
+        let known = |name: &str| self.facts.get(id).is_some_and(|facts| facts.get(name).is_some());
+        let Some(seen) = self.seen.map.get_mut(id) else { return };
+        if known(names::EXIT_CODE) || known(names::POD_SANDBOX) {
+            return;
+        }
+        for (protocol, sender) in &self.sources {
+            if *protocol == Protocol::Cri && protocol.knows(seen.runtime) {
+                (seen.answered, seen.gone) = (false, true);
+                let _ = sender.try_send(Ask { id: id.to_owned() });
             }
         }
     }
@@ -173,14 +229,16 @@ impl Join {
     /// The containers that a runtime of this kind can be asked for.
     pub fn open(&self, protocol: Protocol) -> Vec<Ask> {
         let all = self.seen.map.iter();
-        let open = all.filter(|(_, seen)| !seen.answered && protocol.knows(seen.runtime));
+        let open = all.filter(|(_, seen)| !seen.answered && !seen.gone && protocol.knows(seen.runtime));
         open.map(|(id, _)| Ask { id: id.clone() }).collect()
     }
 
     /// Whether anything that was asked for may still be answered.
     pub fn is_waiting(&self) -> bool {
         self.seen.map.values().any(|seen| {
-            !seen.answered && self.sources.iter().any(|(protocol, _)| protocol.knows(seen.runtime))
+            !seen.answered
+                && !seen.gone
+                && self.sources.iter().any(|(protocol, _)| protocol.knows(seen.runtime))
         })
     }
 }

@@ -8,6 +8,7 @@ mod ask;
 mod containerd;
 mod cri;
 mod docker;
+mod events;
 mod facts;
 mod grpc;
 mod http;
@@ -31,8 +32,8 @@ use crate::containers::Runtime;
 use crate::record::Background;
 use join::Join;
 
-/// Containers that may wait to be asked for.
-const NEWCOMERS: usize = 4096;
+/// Words about containers that may wait.
+const WORDS: usize = 4096;
 /// How long the end waits for answers that are under way.
 const LAST_ANSWERS: Duration = Duration::from_millis(250);
 /// How often it is looked for sockets that were not there.
@@ -60,9 +61,18 @@ pub struct Told {
     pub values: Vec<(String, String)>,
 }
 
+/// A word about a container.
+#[derive(Debug)]
+enum Word {
+    /// Its cgroup was seen.
+    Came(Newcomer),
+    /// Its cgroup was removed: its full id.
+    Went(String),
+}
+
 /// Asks for containers.
 #[derive(Clone, Debug)]
-pub struct Asker(Sender<Newcomer>);
+pub struct Asker(Sender<Word>);
 
 impl Asker {
     /// Asks for a container; gives it back if too many are waiting.
@@ -70,11 +80,16 @@ impl Asker {
     /// # Errors
     /// There is no room now.
     pub fn ask(&self, newcomer: Newcomer) -> Result<(), Newcomer> {
-        match self.0.try_send(newcomer) {
+        match self.0.try_send(Word::Came(newcomer)) {
+            Err(TrySendError::Full(Word::Came(newcomer))) => Err(newcomer),
             // Nobody listens any more: there will be no answer.
-            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
-            Err(TrySendError::Full(newcomer)) => Err(newcomer),
+            Ok(()) | Err(TrySendError::Closed(_) | TrySendError::Full(Word::Went(_))) => Ok(()),
         }
+    }
+
+    /// A container's cgroup was removed. Where too many are waiting nobody is asked how it ended.
+    pub fn went(&self, id: String) {
+        let _ = self.0.try_send(Word::Went(id));
     }
 }
 
@@ -83,25 +98,26 @@ impl Asker {
 /// # Errors
 /// There can be no more threads.
 pub fn start(sockets: Sockets) -> io::Result<(Background, Asker, mpsc::Receiver<Told>)> {
-    let (sender, newcomers) = channel(NEWCOMERS);
+    let (sender, words) = channel(WORDS);
     let (out, told) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = Background::start("ktape-names", move |_| {
         let join = Rc::new(RefCell::new(Join::new(out)));
-        LocalSet::new().block_on(&runtime, run(sockets, newcomers, join));
+        LocalSet::new().block_on(&runtime, run(sockets, words, join));
         // What still hangs on a socket is dropped.
         runtime.shutdown_background();
     })?;
     Ok((thread, Asker(sender), told))
 }
 
-async fn run(sockets: Sockets, mut newcomers: Receiver<Newcomer>, join: Rc<RefCell<Join>>) {
+async fn run(sockets: Sockets, mut words: Receiver<Word>, join: Rc<RefCell<Join>>) {
     let mut look = tokio::time::interval(LOOK_AGAIN);
     let mut found = sockets::Found::new(sockets);
     loop {
         tokio::select! {
-            newcomer = newcomers.recv() => match newcomer {
-                Some(newcomer) => join.borrow_mut().appear(newcomer),
+            word = words.recv() => match word {
+                Some(Word::Came(newcomer)) => join.borrow_mut().appear(newcomer),
+                Some(Word::Went(id)) => join.borrow_mut().gone(&id),
                 None => break,
             },
             _ = look.tick() => {

@@ -107,6 +107,71 @@ fn a_container_that_is_started_again_keeps_its_name() {
 }
 
 #[test]
+fn a_moment_belongs_to_the_life_that_it_is_in() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let offset = crate::record::clock::wall_offset();
+    let at = |second: i64| second * 1_000_000_000 + offset;
+    let birth = |second: u64| MetadataKey { boot_id: [1; 16], cgroup: second, birth: second * 1_000_000_000 };
+    let newcomer = |second| Newcomer { key: birth(second), id: "redis".into(), runtime: Runtime::Containerd };
+    let started = |pid: &str| facts(&[("container.pid", pid)]);
+    let ended = |code: &str| facts(&[("container.exit_code", code)]);
+    let last = || {
+        let told: Vec<Told> = told.try_iter().collect();
+        told.last().map(|told| {
+            let get = |name| values(told).iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            (told.key.cgroup, get("container.pid"), get("container.exit_code"))
+        })
+    };
+    let text = |text: &str| Some(text.to_owned());
+
+    // All of it is told before the cgroup is seen.
+    join.learn_at("redis", &started("1"), at(11));
+    join.learn_at("redis", &ended("3"), at(12));
+    assert_eq!(last(), None);
+    join.appear(newcomer(10));
+    assert_eq!(last(), Some((10, text("1"), text("3"))));
+    // The next life begins before its cgroup is seen, and ends after that.
+    join.learn_at("redis", &started("2"), at(21));
+    assert_eq!(last(), None);
+    join.appear(newcomer(20));
+    assert_eq!(last(), Some((20, text("2"), None)));
+    join.learn_at("redis", &ended("4"), at(22));
+    assert_eq!(last(), Some((20, text("2"), text("4"))));
+    // A life of which nothing was seen.
+    join.learn_at("redis", &started("3"), at(31));
+    join.learn_at("redis", &ended("5"), at(32));
+    join.appear(newcomer(40));
+    assert_eq!(last().and_then(|(_, pid, code)| pid.or(code)), None);
+}
+
+#[test]
+fn of_who_is_gone_cri_is_asked_how_it_ended() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let mut cri = join.source(Protocol::Cri);
+    let mut docker = join.source(Protocol::Docker);
+    join.appear(Newcomer { key: key(1), id: "aa".into(), runtime: Runtime::Kubernetes });
+    assert_eq!((cri.try_recv().unwrap().id, docker.try_recv().unwrap().id), ("aa".into(), "aa".into()));
+    let name = facts(&[("container.name", "web")]);
+    join.learn("aa", &name, true, Asked::BEFORE);
+    assert!(!join.is_open("aa"));
+    join.gone("aa");
+    assert_eq!(cri.try_recv().unwrap().id, "aa");
+    assert!(docker.try_recv().is_err());
+    // It does not know it yet. Nobody has to wait for it.
+    join.learn("aa", &name, true, Asked::BEFORE);
+    assert!(join.is_open("aa") && !join.is_waiting() && join.open(Protocol::Cri).is_empty());
+    join.learn("aa", &facts(&[("container.exit_code", "3")]), true, Asked::BEFORE);
+    assert!(!join.is_open("aa"));
+    assert_eq!(values(&told.try_iter().last().unwrap())[0], ("container.exit_code", "3"));
+    // It is known, or not there.
+    join.gone("aa");
+    join.gone("bb");
+    assert!(cri.try_recv().is_err());
+}
+
+#[test]
 fn only_runtimes_that_may_know_are_asked() {
     let (out, _told) = mpsc::channel();
     let mut join = Join::new(out);

@@ -1,0 +1,79 @@
+//! How containers ended, as their runtimes tell: the exit code is that of the first process, whoever ends after it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ktape_tests::engine::{Engine, Kind};
+use ktape_tests::ktape::{self, Capture, int};
+use ktape_tests::{kernel_test, wait};
+
+/// The first process ends with 3, and the kernel kills the other one after it.
+const COMMAND: &[&str] = &["/bin/sh", "-c", "/bin/sleep 1000 & /bin/sleep 1; exit 3"];
+
+/// Until what is known of how this container ended is in the file.
+fn wait_for_code(file: &Path, id: &str) {
+    let mut last = None;
+    wait::until("the exit code to be in the file", Duration::from_secs(20), || {
+        let container = ktape::containers(&[&file.to_string_lossy()]).remove(id)?;
+        let code = container.get("exit_code").and_then(serde_json::Value::as_i64);
+        if last.replace(code) != Some(code) {
+            eprintln!("{id}: {container}");
+        }
+        (code == Some(3)).then_some(())
+    });
+}
+
+fn ends_with_its_own_code(kind: Kind) {
+    let _guard = kernel_test!();
+    let engine = Engine::start(kind);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["-e", "exec,exit", "--runtime", &engine.option()]);
+    let name = format!("kt-end-{}", std::process::id());
+    let id = engine.run(&name, &[], COMMAND, true);
+    wait_for_code(&file, &id);
+    engine.remove(&name);
+    capture.stop();
+    // So it stays when the container is gone, and it is a field of its events.
+    wait_for_code(&file, &id);
+    let own = format!("evt.type=exec and container.full_id={id} and container.exit_code=3");
+    // The shell, and twice sleep; the first of them is the one whose id the runtime gave.
+    assert_eq!(ktape::count(&file, &format!("{own} and proc.name=sleep")), 2);
+    let first = ktape::replay_json(&file, &[&format!("{own} and proc.name=sh")]);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let pid = int(&first[0], "proc.pid").unwrap();
+    assert_eq!(ktape::count(&file, &format!("{own} and proc.name=sh and container.pid={pid}")), 1);
+}
+
+#[test]
+fn docker_tells_how_a_container_ended() {
+    ends_with_its_own_code(Kind::Docker);
+}
+
+#[test]
+fn podman_tells_how_a_container_ended() {
+    ends_with_its_own_code(Kind::Podman);
+}
+
+#[test]
+fn containerd_tells_how_a_container_ended() {
+    ends_with_its_own_code(Kind::Containerd);
+}
+
+/// CRI alone, as CRI-O speaks it: it is asked when the container is gone.
+#[test]
+fn cri_tells_how_a_container_ended() {
+    let _guard = kernel_test!();
+    let engine = Engine::start(Kind::Containerd);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let option = format!("cri={}", engine.socket().display());
+    let capture = Capture::start(&file, &["-e", "exec,exit", "--runtime", &option]);
+    let uid = "11234567-89ab-cdef-0123-456789abcdef";
+    let pod = engine.pod(("market", "shop-0", uid), &[], &[("nginx", &[])], COMMAND);
+    wait_for_code(&file, &pod.containers[0]);
+    engine.remove_pod(&pod);
+    capture.stop();
+    let count = ktape::count(&file, "evt.type=exec and container.name=nginx and container.exit_code=3");
+    assert!(count > 0);
+}
