@@ -323,18 +323,38 @@ fn short_lives(kind: Kind, count: usize) {
         let name = format!("kt-short-{}-{n}", std::process::id());
         engine.run(&name, &[("n", &n.to_string()), ("kind", "short")], &["/bin/true"], false);
     });
+    all_are_named(kind, capture, count);
+}
+
+/// Each of so many containers has its `true`, with its name and labels.
+fn all_are_named(kind: Kind, capture: Capture, count: usize) {
     let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
-    let execs = ktape::replay_json(&file, &["evt.type=exec and exec.path=/bin/true and container.id!=host"]);
-    assert_eq!(execs.len(), count, "{}", ended.stderr);
-    let named = execs
-        .iter()
-        .filter(|exec| text(exec, "container.name").is_some_and(|name| name.starts_with("kt-short-")));
-    let named = named.count();
-    let labelled =
-        ktape::count(&file, "evt.type=exec and exec.path=/bin/true and container.label[kind]=short");
+    only_the_kernel_skipped(&ended.file, &ended.stderr);
+    let own = "evt.type=exec and exec.path=/bin/true and container.id!=host";
+    let count_of = |more: &str| ktape::count(&ended.file, &format!("{own}{more}"));
+    let (all, named) = (count_of(""), count_of(" and container.name startswith kt-short-"));
+    let labelled = count_of(" and container.label[kind]=short");
     eprintln!("{kind:?}: {count} containers, {named} with their name, {labelled} with their labels");
-    assert_eq!((named, labelled), (count, count as u64), "{kind:?}");
+    let count = count as u64;
+    assert_eq!((all, named, labelled), (count, count, count), "{kind:?}: {}", ended.stderr);
+}
+
+/// Those of a pod, of which only CRI tells.
+#[test]
+fn containers_of_a_pod_that_live_for_a_moment() {
+    let _guard = kernel_test!();
+    let engine = Engine::start(Kind::Containerd);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let option = format!("cri={}", engine.socket().display());
+    let capture = Capture::start(&file, &["-e", "exec,cgroup_mkdir,exit", "--runtime", &option]);
+    let count = containers(20);
+    let names: Vec<String> = (0..count).map(|n| format!("kt-short-{n}")).collect();
+    let each = names.iter().map(|name| (name.as_str(), [("kind", "short")].as_slice()));
+    let uid = "21234567-89ab-cdef-0123-456789abcdef";
+    let pod = engine.pod(("market", "shop-0", uid), &[], &each.collect::<Vec<_>>(), &["/bin/true"]);
+    engine.remove_pod(&pod);
+    all_are_named(Kind::Containerd, capture, count);
 }
 
 #[test]
