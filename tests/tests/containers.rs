@@ -252,6 +252,9 @@ fn a_recorder_in_a_container_sees_the_host() {
         config["process"]["capabilities"] = json!(BTreeMap::from(sets));
         container::with_mount(config, Path::new("/sys"), "/sys");
         container::with_mount(config, Path::new("/"), "/host");
+        // Engines mount the container's own part of the cgroups over the host's.
+        let own = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" });
+        config["mounts"].as_array_mut().unwrap().push(own);
         container::with_mount(config, out.path(), "/out");
     });
     until("it to record", Duration::from_secs(20), || {
@@ -280,6 +283,10 @@ fn a_recorder_in_a_container_sees_the_host() {
     let capture = capture_format::CaptureFile::open(&file).unwrap();
     let header = &capture.segments()[0].header;
     assert_eq!(header.host_id, std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim());
+    assert!(!recorder.output().contains("WARN"), "{}", recorder.output());
+    let of_host = ktape::count(&file, "evt.type=sample_host");
+    let of_cgroups = ktape::count(&file, "evt.type=sample and container.id=host");
+    assert!(of_host > 0 && of_cgroups > 0, "{of_host} {of_cgroups}");
     // The root of the host has its size.
     let rows = ktape::replay_json(&file, &["evt.type=sample_fs and sample_fs.mount=/"]);
     let stat = std::process::Command::new("stat").args(["-f", "-c", "%b %S", "/"]).output().unwrap();
@@ -287,6 +294,26 @@ fn a_recorder_in_a_container_sees_the_host() {
         String::from_utf8_lossy(&stat.stdout).split_whitespace().map(|n| n.parse().unwrap()).collect();
     let size = rows.first().and_then(|row| int(row, "sample_fs.bytes"));
     assert_eq!(size, Some(numbers.iter().product()), "{}", recorder.output());
+}
+
+/// Whoever cannot see the cgroups of the host is told, since what runs in containers is taken for the host's then.
+#[test]
+fn a_part_of_the_cgroups_is_not_taken_for_all() {
+    let _guard = kernel_test!();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let in_part = |args: &[&str]| {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.arg("-C").arg(ktape::binary()).args(args).output().unwrap()
+    };
+    let out = in_part(&["capture", "-d", "100ms", "-o", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("only a part of the cgroups can be seen"), "{said}");
+    let out = in_part(&["doctor"]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    let line = said.lines().find(|line| line.contains("cgroups: "));
+    assert!(line.is_some_and(|line| line.starts_with("MISSING") && line.contains("only a part")), "{said}");
+    assert_eq!(out.status.code(), Some(1));
 }
 
 /// A process that is moved belongs to where it is: a container, a service of the host with groups of its own, a service of a systemd

@@ -34,6 +34,9 @@ pub struct ContainersArgs {
     /// at the usual places]
     #[arg(long, value_name = "NAME=SOCKET", requires = "live")]
     runtime: Vec<String>,
+    /// With --live, in a container: where the host's root is mounted
+    #[arg(long, value_name = "DIR", requires = "live")]
+    host_root: Option<PathBuf>,
     /// How they are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -123,7 +126,8 @@ impl Row {
 /// A capture cannot be read.
 pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
     let wanted = options::wanted(&args.container).map_err(usage)?;
-    let sockets = options::sockets(&args.runtime, &HostRoot::default()).map_err(usage)?;
+    let host = args.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at);
+    let sockets = options::sockets(&args.runtime, &host).map_err(usage)?;
     let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };
     rows.retain(|row| row.is_meant(&wanted));
     let mut text = Vec::new();

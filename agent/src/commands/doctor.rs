@@ -101,12 +101,17 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
     }
     match Hierarchy::detect() {
         Ok(hierarchy) => line(
-            true,
+            hierarchy.is_whole(),
             format!(
-                "cgroups: {} at {}{}",
+                "cgroups: {} at {}{}{}",
                 hierarchy.name,
                 hierarchy.mount.display(),
-                if hierarchy.hybrid { ", v1 controllers beside it" } else { "" }
+                if hierarchy.hybrid { ", v1 controllers beside it" } else { "" },
+                if hierarchy.is_whole() {
+                    ""
+                } else {
+                    ": only a part of them (in a container: --cgroupns=host)"
+                },
             ),
         ),
         Err(error) => line(false, format!("cgroups: {error}")),

@@ -67,6 +67,7 @@ pub enum HierarchyError {
 /// A cgroup line of mountinfo.
 #[derive(Debug)]
 struct Mount {
+    id: u64,
     v2: bool,
     root: Vec<u8>,
     point: PathBuf,
@@ -209,9 +210,24 @@ fn open_by_id(mount: &File, id: u64) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+impl Mount {
+    /// Whether it is what its path leads to: in a container a runtime may have mounted something else there or above.
+    fn is_on_top(&self) -> bool {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        match statx(CWD, &self.point, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID) {
+            // Linux 5.8 and later tell.
+            Ok(found) if found.stx_mask & StatxFlags::MNT_ID.bits() != 0 => found.stx_mnt_id == self.id,
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    }
+}
+
 /// What `/proc` says about cgroups.
 struct Machine {
     mounts: Vec<Mount>,
+    /// Whether a mount is what its path leads to.
+    is_on_top: fn(&Mount) -> bool,
     /// Names and numbers of v1 hierarchies.
     numbers: Vec<(String, u32)>,
     initial_namespace: bool,
@@ -227,6 +243,7 @@ impl Machine {
         let namespace = fs::metadata("/proc/self/ns/cgroup");
         Ok(Self {
             mounts,
+            is_on_top: Mount::is_on_top,
             numbers: parse_numbers(&controllers, &own),
             // Kernels without such namespaces have none but the initial one.
             initial_namespace: namespace.map_or(true, |m| m.ino() == INITIAL_NAMESPACE),
@@ -237,12 +254,11 @@ impl Machine {
         let v2 = name == "v2";
         let matching = |mount: &&Mount| mount.v2 == v2 && (v2 || mount.options.iter().any(|o| o == name));
         // A mount of the whole hierarchy if there is one, else the first.
-        let mount = self
-            .mounts
-            .iter()
-            .filter(matching)
-            .find(|mount| mount.root == b"/")
-            .or_else(|| self.mounts.iter().find(matching))?;
+        let all = || self.mounts.iter().filter(matching);
+        let mount = all()
+            .filter(|mount| mount.root == b"/")
+            .chain(all().filter(|mount| mount.root != b"/"))
+            .find(|mount| (self.is_on_top)(mount))?;
         let number = match v2 {
             true => 0,
             false => self.numbers.iter().find(|(known, _)| known == name)?.1,
@@ -280,6 +296,7 @@ fn parse_mount(line: &[u8]) -> Option<Mount> {
     };
     let options = String::from_utf8_lossy(fields.get(dash + 3)?);
     Some(Mount {
+        id: String::from_utf8_lossy(fields[0]).parse().ok()?,
         v2,
         root: unescape(fields[3]),
         point: PathBuf::from(OsStr::from_bytes(&unescape(fields[4]))),

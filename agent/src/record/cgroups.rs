@@ -109,6 +109,12 @@ impl Cgroups {
     /// Scans the mounted hierarchy.
     pub fn scan(hierarchy: Hierarchy, filter: ContainerFilter) -> Self {
         let mut cgroups = Self::none(hierarchy, filter);
+        if !cgroups.hierarchy.is_whole() {
+            tracing::warn!(
+                "only a part of the cgroups can be seen: events of containers that are there already may be shown as the \
+                 host's; in a container, ktape needs the host's cgroups (--cgroupns=host, -v /:/host:ro)"
+            );
+        }
         match cgroups.hierarchy.scan() {
             Ok(found) => {
                 for (id, path) in found {

@@ -22,6 +22,7 @@ const OWN: &[u8] = b"9:name=systemd:/\n8:pids:/a:b\n1:cpu,cpuacct:/\n0::/\n";
 fn machine(mountinfo: &[u8]) -> Machine {
     Machine {
         mounts: parse_mounts(mountinfo),
+        is_on_top: |_| true,
         numbers: parse_numbers(CONTROLLERS, OWN),
         initial_namespace: true,
     }
@@ -49,6 +50,23 @@ fn a_part_of_a_hierarchy_says_so() {
     assert_eq!(pids.root, b"/docker/x");
     assert!(!pids.is_whole());
     assert!(!pids.hybrid);
+}
+
+/// As a runtime makes it in a container: its own part over the host's, which is to be seen somewhere else.
+#[test]
+fn what_is_hidden_by_another_mount_is_not_taken() {
+    const HIDDEN: &[u8] = b"\
+38 36 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+53 91 0:38 / /host/sys/fs/cgroup rw - cgroup2 cgroup2 rw
+76 38 0:38 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+";
+    let on_top = |is_on_top| Machine { is_on_top, ..machine(HIDDEN) }.hierarchy("v2");
+    let at = |hierarchy: Option<Hierarchy>| hierarchy.map(|h| (h.mount, h.root));
+    let host = ("/host/sys/fs/cgroup".into(), b"/".to_vec());
+    assert_eq!(at(on_top(|mount| mount.id != 38)), Some(host));
+    let part = ("/sys/fs/cgroup".into(), b"/docker/x".to_vec());
+    assert_eq!(at(on_top(|mount| mount.id == 76)), Some(part));
+    assert_eq!(at(on_top(|_| false)), None);
 }
 
 #[test]
