@@ -372,14 +372,14 @@ fn containerd_containers_that_live_for_a_moment() {
     short_lives(Kind::Containerd, 20);
 }
 
-/// How a made-up Docker behaves.
+/// How a made-up runtime behaves.
 #[derive(Clone, Copy)]
 enum Manner {
-    /// Answers after three seconds.
+    /// Answers as Docker does, after three seconds.
     Slow,
     /// Takes connections, and says nothing.
     Silent,
-    /// Answers, but not HTTP.
+    /// Answers with no protocol at all.
     Garbage,
     /// Takes one connection and is gone.
     Dying,
@@ -433,16 +433,23 @@ fn runtimes_in_trouble_cost_names_only() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
     let mut args = Vec::new();
-    for (name, manner) in [
-        ("slow", Manner::Slow),
-        ("silent", Manner::Silent),
-        ("garbage", Manner::Garbage),
-        ("dying", Manner::Dying),
-    ] {
-        let socket = dir.path().join(name);
+    for (number, (protocol, manner)) in [
+        ("docker", Manner::Slow),
+        ("docker", Manner::Silent),
+        ("docker", Manner::Garbage),
+        ("docker", Manner::Dying),
+        ("containerd", Manner::Silent),
+        ("containerd", Manner::Garbage),
+        ("containerd", Manner::Dying),
+        ("cri", Manner::Garbage),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let socket = dir.path().join(number.to_string());
         let listener = UnixListener::bind(&socket).unwrap();
         std::thread::spawn(move || serve(listener, manner));
-        args.extend(["--runtime".to_owned(), format!("docker={}", socket.display())]);
+        args.extend(["--runtime".to_owned(), format!("{protocol}={}", socket.display())]);
     }
     args.extend(["--runtime", "containerd=/nowhere/sock", "-e", "getppid"].map(str::to_owned));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
