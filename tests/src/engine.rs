@@ -278,6 +278,14 @@ impl Engine {
         id.to_owned()
     }
 
+    /// Ends a container of Docker or Podman, and starts it again.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub fn restart(&self, name: &str) {
+        self.must(&["restart", "-t", "0", name]);
+    }
+
     /// Ends a container that [stays](Self::run), and removes it.
     ///
     /// # Panics

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use capture_format::{CaptureFile, StrId};
 use serde_json::Value;
 
 use crate::wait;
@@ -289,6 +290,42 @@ pub struct Ended {
     pub stderr: String,
     /// What it wrote.
     pub file: PathBuf,
+}
+
+impl Ended {
+    /// Nothing was lost but a call or a request here and there, which kernels skip or have no memory to note for: what tells
+    /// who is who never is.
+    ///
+    /// # Panics
+    /// If anything else was.
+    pub fn expect_little_loss(&self) {
+        let lost = replay_json(&self.file, &["-e", "loss"]);
+        let few = lost.iter().filter_map(|loss| int(loss, "loss.count")).sum::<i64>() <= 20;
+        let is_minor = |loss: &Value| {
+            matches!(text(loss, "loss.stage"), Some("recursion" | "storage"))
+                && matches!(text(loss, "loss.kind"), Some("syscall" | "block" | "switch" | "net"))
+        };
+        assert!(few && lost.iter().all(is_minor), "{}{lost:#?}", self.stderr);
+    }
+}
+
+/// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn all_strings(file: &Path) -> Vec<Vec<u8>> {
+    let capture = CaptureFile::open(file).expect("a capture");
+    let mut all = Vec::new();
+    for entry in capture.chunks() {
+        let chunk = capture.read_chunk(entry).expect("a whole chunk");
+        let count = u32::try_from(chunk.string_count().expect("strings")).expect("not so many");
+        all.extend((0..=count).map(|n| chunk.str(StrId(n)).to_vec()));
+    }
+    let metadata = capture.metadata();
+    for key in metadata.keys() {
+        all.extend(metadata.values(key).flat_map(|(name, value)| [name.into(), value.into()]));
+    }
+    all
 }
 
 /// `ktape capture -o FILE ARGS -- COMMAND`, to its end. Both have to succeed.

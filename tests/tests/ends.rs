@@ -60,6 +60,34 @@ fn containerd_tells_how_a_container_ended() {
     ends_with_its_own_code(Kind::Containerd);
 }
 
+/// `docker restart`: it runs again, and how it ended before is not how it is.
+#[test]
+fn a_container_that_is_started_again_has_not_ended() {
+    let _guard = kernel_test!();
+    let engine = Engine::start(Kind::Docker);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["-e", "exec,exit,cgroup_rmdir", "--runtime", &engine.option()]);
+    let name = format!("kt-again-{}", std::process::id());
+    let id = engine.run(&name, &[], &["/bin/sleep", "1000"], true);
+    let container = || ktape::containers(&[&file.to_string_lossy()]).remove(&id);
+    let wait = |what: &str, is: &dyn Fn(&serde_json::Value) -> bool| {
+        wait::until(what, Duration::from_secs(30), || is(&container()?).then_some(()));
+    };
+    engine.restart(&name);
+    let execs = format!("evt.type=exec and container.full_id={id} and exec.path=/bin/sleep");
+    wait::until("the second start", Duration::from_secs(30), || {
+        let out = ktape::run(&["replay", &file.to_string_lossy(), "--count", &execs]);
+        (String::from_utf8_lossy(&out.stdout).trim() == "2").then_some(())
+    });
+    wait("it to run", &|is| is.get("pid").is_some());
+    let running = container().unwrap();
+    assert!(running.get("died").is_none() && running.get("exit_code").is_none(), "{running}");
+    engine.remove(&name);
+    wait("its end", &|is| is.get("died").is_some() && is["exit_code"] == 137);
+    capture.stop();
+}
+
 /// CRI alone, as CRI-O speaks it: it is asked when the container is gone.
 #[test]
 fn cri_tells_how_a_container_ended() {

@@ -1,18 +1,12 @@
 //! Names, images and labels of containers from the runtimes themselves.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use capture_format::{CaptureFile, StrId};
-use ktape_tests::cgroup::Cgroup;
 use ktape_tests::engine::{Engine, Kind};
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::workload::Workload;
-use ktape_tests::{kernel_test, wait, workload};
-use serde_json::Value;
+use ktape_tests::{kernel_test, wait};
 
 /// A container with a name and two labels is found by each of them, when its runtime and all its data are gone.
 fn a_container_outlives_its_runtime(kind: Kind) {
@@ -46,7 +40,7 @@ fn a_container_outlives_its_runtime(kind: Kind) {
         (is_gone(&old) && is_gone(&new)).then_some(())
     });
     let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
+    ended.expect_little_loss();
     engine.stop_daemon();
     drop(engine);
 
@@ -100,18 +94,6 @@ fn a_container_outlives_its_runtime(kind: Kind) {
         let both = count_of(&file, "label:zone=a b");
         assert!(both >= count_of(&file, "label:app=back") && both >= count_of(&file, "label:app=front"));
     }
-}
-
-/// Nothing is lost but a call or a request here and there, which kernels skip or have no memory to note for: what tells who is
-/// who never is.
-fn only_the_kernel_skipped(file: &Path, said: &str) {
-    let lost = ktape::replay_json(file, &["-e", "loss"]);
-    let few = lost.iter().filter_map(|loss| int(loss, "loss.count")).sum::<i64>() <= 20;
-    let is_minor = |loss: &Value| {
-        matches!(text(loss, "loss.stage"), Some("recursion" | "storage"))
-            && matches!(text(loss, "loss.kind"), Some("syscall" | "block" | "switch" | "net"))
-    };
-    assert!(few && lost.iter().all(is_minor), "{said}{lost:#?}");
 }
 
 fn has_hex_id(id: &str) -> bool {
@@ -173,7 +155,7 @@ fn pods_have_the_names_that_kubernetes_gave() {
     }
     engine.remove_pod(&pod);
     let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
+    ended.expect_little_loss();
     engine.stop_daemon();
     drop(engine);
 
@@ -216,14 +198,21 @@ fn a_name_that_is_given_again_is_another_container() {
         engine.run(&name, &[("turn", turn)], &["/bin/echo", turn], false);
     }
     let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
+    ended.expect_little_loss();
     for turn in ["one", "two", "three"] {
         let execs =
             ktape::replay_json(&file, &[&format!("exec.path=/bin/echo and container.label[turn]={turn}")]);
         let args: Vec<&str> = execs.iter().filter_map(|exec| text(exec, "exec.args")).collect();
         assert_eq!(args, [format!("/bin/echo {turn}")], "{}", ended.stderr);
         assert_eq!(text(&execs[0], "container.name"), Some(name.as_str()));
+        let label = format!("label:turn={turn}");
+        assert_eq!(count_of_both(&file, &label, "exec.path=/bin/echo"), 1, "{label}");
     }
+    assert_eq!(count_of_both(&file, &name, "exec.path=/bin/echo"), 3);
+    let table = ktape::stdout(&["containers", &file.to_string_lossy(), "--format", "csv"]);
+    let turns: Vec<bool> =
+        ["one", "two", "three"].map(|turn| table.matches(&format!("turn={turn}")).count() == 1).into();
+    assert_eq!(turns, [true; 3], "{table}");
 
     // Recorded by its label, only that one.
     let filtered = dir.path().join("y.ktape");
@@ -233,26 +222,10 @@ fn a_name_that_is_given_again_is_another_container() {
         engine.run(&name, &[("turn", turn)], &["/bin/echo", turn], false);
     }
     let ended = capture.stop();
-    only_the_kernel_skipped(&filtered, &ended.stderr);
+    ended.expect_little_loss();
     let execs = ktape::replay_json(&filtered, &["evt.type=exec and exec.path=/bin/echo"]);
     let args: Vec<&str> = execs.iter().filter_map(|exec| text(exec, "exec.args")).collect();
     assert_eq!(args, ["/bin/echo two"], "{}", ended.stderr);
-}
-
-/// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
-fn all_strings(file: &Path) -> Vec<Vec<u8>> {
-    let capture = CaptureFile::open(file).unwrap();
-    let mut all = Vec::new();
-    for entry in capture.chunks() {
-        let chunk = capture.read_chunk(entry).unwrap();
-        let count = chunk.string_count().unwrap();
-        all.extend((0..=count).map(|n| chunk.str(StrId(u32::try_from(n).unwrap())).to_vec()));
-    }
-    let metadata = capture.metadata();
-    for key in metadata.keys() {
-        all.extend(metadata.values(key).flat_map(|(name, value)| [name.into(), value.into()]));
-    }
-    all
 }
 
 /// How many containers each of these tests starts: `KTAPE_CONTAINERS` for another number.
@@ -293,7 +266,7 @@ fn a_label_decides_what_is_recorded() {
         engine.run(&format!("kt-{word}-{n}"), &[("app", app), ("n", &format!("{word}-{n}"))], &args, false);
     });
     let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
+    ended.expect_little_loss();
 
     let execs = ktape::replay_json(&file, &["evt.type=exec and exec.path=/bin/echo"]);
     for n in (0..count).step_by(2) {
@@ -303,7 +276,7 @@ fn a_label_decides_what_is_recorded() {
         assert_eq!(text(exec, "container.name"), Some(format!("kt-mine-{n}").as_str()), "{exec}");
     }
     assert_eq!(execs.len(), count.div_ceil(2));
-    let leaked: Vec<String> = all_strings(&file)
+    let leaked: Vec<String> = ktape::all_strings(&file)
         .iter()
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         .filter(|text| text.contains("secret") || text.contains("another"))
@@ -329,7 +302,7 @@ fn short_lives(kind: Kind, count: usize) {
 /// Each of so many containers has its `true`, with its name and labels.
 fn all_are_named(kind: Kind, capture: Capture, count: usize) {
     let ended = capture.stop();
-    only_the_kernel_skipped(&ended.file, &ended.stderr);
+    ended.expect_little_loss();
     let own = "evt.type=exec and exec.path=/bin/true and container.id!=host";
     let count_of = |more: &str| ktape::count(&ended.file, &format!("{own}{more}"));
     let (all, named) = (count_of(""), count_of(" and container.name startswith kt-short-"));
@@ -370,141 +343,4 @@ fn podman_containers_that_live_for_a_moment() {
 #[test]
 fn containerd_containers_that_live_for_a_moment() {
     short_lives(Kind::Containerd, 20);
-}
-
-/// How a made-up runtime behaves.
-#[derive(Clone, Copy)]
-enum Manner {
-    /// Answers as Docker does, after three seconds.
-    Slow,
-    /// Takes connections, and says nothing.
-    Silent,
-    /// Answers with no protocol at all.
-    Garbage,
-    /// Takes one connection and is gone.
-    Dying,
-}
-
-/// A container that the made-up Docker knows.
-const ID: &str = "51055105510551055105510551055105510551055105510551055105510551aa";
-
-fn serve(listener: UnixListener, manner: Manner) {
-    for stream in listener.incoming() {
-        let Ok(mut stream) = stream else { return };
-        if matches!(manner, Manner::Dying) {
-            return;
-        }
-        std::thread::spawn(move || {
-            let mut request = [0; 4096];
-            let read = stream.read(&mut request).unwrap_or(0);
-            let request = String::from_utf8_lossy(&request[..read]).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
-            let body = match manner {
-                Manner::Silent => {
-                    std::thread::sleep(Duration::from_secs(60));
-                    return;
-                }
-                Manner::Garbage => {
-                    let _ = stream.write_all(&[0x1b; 70_000]);
-                    return;
-                }
-                _ if path.starts_with("/events") => {
-                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-                    std::thread::sleep(Duration::from_secs(60));
-                    return;
-                }
-                _ if path.contains(ID) => {
-                    format!(r#"{{"Id":"{ID}","Name":"/slow","Config":{{"Labels":{{"a":"b"}}}}}}"#)
-                }
-                _ => "[]".to_owned(),
-            };
-            std::thread::sleep(Duration::from_secs(3));
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-        });
-    }
-}
-
-/// Runtimes that answer late, never, with garbage, or die: recording begins as soon, and loses nothing; the name that comes
-/// late names the events before it.
-#[test]
-fn runtimes_in_trouble_cost_names_only() {
-    let _guard = kernel_test!();
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("x.ktape");
-    let mut args = Vec::new();
-    for (number, (protocol, manner)) in [
-        ("docker", Manner::Slow),
-        ("docker", Manner::Silent),
-        ("docker", Manner::Garbage),
-        ("docker", Manner::Dying),
-        ("containerd", Manner::Silent),
-        ("containerd", Manner::Garbage),
-        ("containerd", Manner::Dying),
-        ("cri", Manner::Garbage),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let socket = dir.path().join(number.to_string());
-        let listener = UnixListener::bind(&socket).unwrap();
-        std::thread::spawn(move || serve(listener, manner));
-        args.extend(["--runtime".to_owned(), format!("{protocol}={}", socket.display())]);
-    }
-    args.extend(["--runtime", "containerd=/nowhere/sock", "-e", "getppid"].map(str::to_owned));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let cgroup = Cgroup::make(&format!("/docker/{ID}"));
-    let began = Instant::now();
-    let capture = Capture::start(&file, &args);
-    let start = began.elapsed();
-    let mut load = Workload::start(workload!(), &["getppid", "100000", "--gate"]);
-    assert_eq!(load.line(), "ready");
-    cgroup.attach(load.pid());
-    load.go();
-    load.finish();
-    wait::until("the name to be in the file", Duration::from_secs(20), || {
-        let out = ktape::run(&["replay", &file.to_string_lossy(), "--count", "container.name=slow"]);
-        (String::from_utf8_lossy(&out.stdout).trim() == "100000").then_some(())
-    });
-    let stop = Instant::now();
-    let ended = capture.stop();
-    only_the_kernel_skipped(&file, &ended.stderr);
-    assert!(stop.elapsed() < Duration::from_secs(3), "it ended after {:?}", stop.elapsed());
-    eprintln!("it recorded after {start:?}");
-    assert_eq!(ktape::count(&file, "evt.type=getppid and container.label[a]=b"), 100_000);
-    assert_eq!(count_of(&file, "slow"), 100_000);
-
-    // Without any of them it begins no sooner.
-    let other = dir.path().join("y.ktape");
-    let began = Instant::now();
-    let capture = Capture::start(&other, &["--runtime", "off", "-e", "getppid"]);
-    let without = began.elapsed();
-    capture.stop();
-    assert!(start < without * 3 + Duration::from_millis(500), "{start:?}, without runtimes {without:?}");
-}
-
-/// Without anyone who tells names nothing is guessed: what may have been meant is left out, and that is said.
-#[test]
-fn who_is_not_named_in_time_is_left_out_and_counted() {
-    let _guard = kernel_test!();
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("x.ktape");
-    let socket = dir.path().join("silent");
-    let listener = UnixListener::bind(&socket).unwrap();
-    std::thread::spawn(move || serve(listener, Manner::Silent));
-    let runtime = format!("docker={}", socket.display());
-    let cgroup = Cgroup::make(&format!("/docker/{ID}"));
-    let capture = Capture::start(&file, &["-e", "getppid", "--container", "web", "--runtime", &runtime]);
-    let mut load = Workload::start(workload!(), &["getppid", "1000", "--gate"]);
-    assert_eq!(load.line(), "ready");
-    cgroup.attach(load.pid());
-    load.go();
-    load.finish();
-    let ended = capture.stop();
-    let said = "1,000 events were left out: nobody said in time whether their containers are meant";
-    assert!(ended.stderr.contains(said), "{}", ended.stderr);
-    assert_eq!(ktape::info(&file)["events"], 0, "{}", ended.stderr);
-    let leaked =
-        all_strings(&file).into_iter().filter(|text| String::from_utf8_lossy(text).contains(&ID[..12]));
-    assert_eq!(leaked.count(), 0);
 }

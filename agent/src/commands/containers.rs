@@ -67,6 +67,8 @@ struct Row {
     told: BTreeMap<String, String>,
     /// Wall clock, ns; `None` if it was there before.
     born: Option<i64>,
+    /// When it was started for the last time.
+    started: Option<i64>,
     died: Option<i64>,
     /// Of the process that ended last, unless the runtime told it.
     exit_code: Option<i64>,

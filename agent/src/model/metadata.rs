@@ -34,7 +34,9 @@ impl Names {
 
     fn note_container(&mut self, key: MetadataKey) {
         if let Some(id) = self.index.get(&key, FULL_ID) {
-            self.by_container.insert((key.boot_id, id.as_bytes().to_vec()), key);
+            // Some runtimes give an id again: the last one has it.
+            let last = self.by_container.entry((key.boot_id, id.as_bytes().to_vec())).or_insert(key);
+            *last = std::cmp::max_by_key(*last, key, |key| key.birth);
         }
     }
 
@@ -70,22 +72,30 @@ impl Names {
         self.index.get(key, name)
     }
 
-    /// All that is known of a container, by its full id.
-    pub fn all_of<'a>(
-        &'a self,
-        boot_id: [u8; 16],
-        container: &[u8],
-    ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let key = self.by_container.get(&(boot_id, container.to_vec()));
-        key.into_iter().flat_map(|key| self.index.values(key))
+    /// The cgroup that a container is told apart by, by its full id; the last one if several had it.
+    pub fn last_of(&self, boot_id: [u8; 16], container: &[u8]) -> Option<&MetadataKey> {
+        self.by_container.get(&(boot_id, container.to_vec()))
     }
 
-    /// The full ids of the containers that are meant by what is known of them.
-    pub fn ids_of<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a [u8]> {
-        self.by_container
-            .iter()
-            .filter(move |(_, key)| wanted.matches(|name| self.index.get(key, name)))
-            .map(|((_, id), _)| id.as_slice())
+    /// All that is known of a cgroup.
+    pub fn all_of(&self, key: &MetadataKey) -> impl Iterator<Item = (&str, &str)> {
+        self.index.values(key)
+    }
+
+    /// A value of a cgroup alone.
+    pub fn of_cgroup(&self, key: &MetadataKey, name: &str) -> Option<&str> {
+        self.index.get(key, name)
+    }
+
+    /// Each cgroup that a container is told apart by, with the container's full id.
+    pub fn containers(&self) -> impl Iterator<Item = (&MetadataKey, &[u8])> {
+        self.index.keys().filter_map(|key| Some((key, self.index.get(key, FULL_ID)?.as_bytes())))
+    }
+
+    /// Whether the container of this cgroup is meant; `None` if too little is known of it.
+    pub fn is_meant(&self, key: &MetadataKey, wanted: &Wanted) -> Option<bool> {
+        let is_meant = wanted.matches(|name| self.index.get(key, name));
+        (is_meant || self.index.get(key, NAME).is_some()).then_some(is_meant)
     }
 }
 

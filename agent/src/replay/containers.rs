@@ -1,9 +1,11 @@
 //! `--container`: a name, or a prefix of an id that fits one container alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+
+use capture_format::MetadataKey;
 
 use crate::containers::Wanted;
-use crate::model::Names;
+use crate::model::{CgroupRow, Names};
 use crate::text::escape::{Place, escaped};
 
 /// How many candidates an error lists.
@@ -77,6 +79,8 @@ impl Known {
 pub struct Containers {
     wanted: Vec<Wanted>,
     ids: BTreeSet<Vec<u8>>,
+    /// Cgroups of other containers that had one of these ids before or after.
+    others: HashSet<MetadataKey>,
     unknown: Vec<String>,
 }
 
@@ -84,7 +88,7 @@ impl Containers {
     /// Those that are meant by one of these, once [`Self::resolve`] has found them.
     pub fn new(wanted: Vec<Wanted>) -> Self {
         let unknown = wanted.iter().map(ToString::to_string).collect();
-        Self { unknown, wanted, ids: BTreeSet::new() }
+        Self { unknown, wanted, ids: BTreeSet::new(), others: HashSet::new() }
     }
 
     /// Finds the containers among those that are known. To be repeated when more become known.
@@ -93,9 +97,11 @@ impl Containers {
     /// If a prefix fits several. Several containers with one name are all meant.
     pub fn resolve(&mut self, known: &Known, names: &Names) -> Result<(), Ambiguous> {
         self.ids.clear();
+        self.others.clear();
         self.unknown.clear();
         for wanted in &self.wanted {
-            let named: Vec<Vec<u8>> = names.ids_of(wanted).map(<[u8]>::to_vec).collect();
+            let named = names.containers().filter(|(key, _)| names.is_meant(key, wanted) == Some(true));
+            let named: BTreeSet<Vec<u8>> = named.map(|(_, id)| id.to_vec()).collect();
             if !named.is_empty() {
                 self.ids.extend(named);
                 continue;
@@ -111,6 +117,15 @@ impl Containers {
                 None => self.unknown.push(wanted.to_string()),
             }
         }
+        for (key, id) in names.containers().filter(|(_, id)| self.ids.contains(*id)) {
+            let is_other = |wanted: &Wanted| match wanted {
+                Wanted::Word(word) if id.starts_with(word.as_bytes()) => false,
+                wanted => names.is_meant(key, wanted) == Some(false),
+            };
+            if self.wanted.iter().all(is_other) {
+                self.others.insert(*key);
+            }
+        }
         Ok(())
     }
 
@@ -119,7 +134,14 @@ impl Containers {
         &self.unknown
     }
 
-    /// Whether a chain (ids joined by `>`) has one of the containers.
+    /// Whether a cgroup belongs to one of the containers.
+    pub fn match_cgroup(&self, boot_id: [u8; 16], cgroup: &CgroupRow<'_>) -> bool {
+        let key = MetadataKey { boot_id, cgroup: cgroup.id, birth: cgroup.birth };
+        let is_other = !self.others.is_empty() && self.others.contains(&key);
+        elements(cgroup.chain).any(|id| self.ids.contains(id) && !(is_other && id == cgroup.container))
+    }
+
+    /// Whether a chain (ids joined by `>`) may have one of the containers: one with the id of one.
     pub fn match_chain(&self, chain: &[u8]) -> bool {
         elements(chain).any(|id| self.ids.contains(id))
     }

@@ -119,9 +119,10 @@ impl Question {
         if self.containers.is_none() && self.cgroups.is_none() {
             return None;
         }
+        let boot_id = view.binding.header.boot_id;
         let is_meant = |row| {
             let cgroup = view.cgroup(row);
-            self.containers.as_ref().is_none_or(|containers| containers.match_chain(cgroup.chain))
+            self.containers.as_ref().is_none_or(|containers| containers.match_cgroup(boot_id, &cgroup))
                 && self.cgroups.as_ref().is_none_or(|cgroups| cgroups.contains(&cgroup.id))
         };
         Some((0..view.cgroup_rows() as u32).map(is_meant).collect())
@@ -176,7 +177,8 @@ impl Question {
         }
         if let Some(containers) = &self.containers {
             let cgroup = lost.cgroup.map(|row| view.cgroup(row)).filter(|c| c.is_known());
-            if cgroup.is_some_and(|c| !containers.match_chain(c.chain)) {
+            let boot_id = view.binding.header.boot_id;
+            if cgroup.is_some_and(|c| !containers.match_cgroup(boot_id, &c)) {
                 return false;
             }
         }

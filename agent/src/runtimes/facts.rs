@@ -60,19 +60,24 @@ impl Facts {
     /// Adds or replaces a value. An empty one, and what is beyond the limits, is left out.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
-        let bytes = self.bytes + name.len() + value.len();
-        let is_new = !self.values.contains_key(&name);
+        let old = self.values.get(&name).map_or(0, |old| name.len() + old.len());
+        let bytes = self.bytes - old + name.len() + value.len();
         if value.is_empty()
             || name.len() > VALUE
             || value.len() > VALUE
             || bytes > BYTES
-            || is_new && self.values.len() >= VALUES
+            || old == 0 && self.values.len() >= VALUES
         {
             return;
         }
         self.bytes = bytes;
-        if let Some(old) = self.values.insert(name, value) {
-            self.bytes -= old.len();
+        self.values.insert(name, value);
+    }
+
+    /// Forgets a value.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(old) = self.values.remove(name) {
+            self.bytes -= name.len() + old.len();
         }
     }
 

@@ -116,6 +116,9 @@ impl Join {
         if is_name(id.as_bytes()) && self.facts.get(&id).is_some_and(|facts| !is_of_new(facts)) {
             self.forget(&id);
         }
+        if self.seen.get(&id).is_some_and(|seen| !seen.keys.contains(&key)) {
+            self.start_again(&id);
+        }
         if let Some(facts) = self.facts.get(&id) {
             send(&self.out, key, &id, facts);
         }
@@ -136,6 +139,20 @@ impl Join {
         for (_, sender) in self.sources.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
             // One that is not taken is asked for again when the runtime is there.
             let _ = sender.try_send(Ask { id: id.clone() });
+        }
+    }
+
+    /// A container has a new cgroup: what was told of its life so far is of the old one alone, and nothing else will be.
+    fn start_again(&mut self, id: &str) {
+        let Some(facts) = self.facts.get_mut(id) else { return };
+        let before = facts.bytes();
+        facts.remove(names::PID);
+        facts.remove(names::EXIT_CODE);
+        self.bytes = self.bytes.saturating_sub(before - facts.bytes());
+        if facts.get(names::NAME).is_some()
+            && let Some(seen) = self.seen.get_mut(id)
+        {
+            seen.keys.clear();
         }
     }
 

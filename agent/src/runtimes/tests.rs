@@ -106,6 +106,26 @@ fn a_container_that_is_started_again_keeps_its_name() {
     assert!(!join.is_open("redis"));
 }
 
+/// As with `docker restart`: it has its id for ever, and another cgroup each time.
+#[test]
+fn how_a_container_ended_is_not_how_it_ends_next_time() {
+    let (out, told) = mpsc::channel();
+    let mut join = Join::new(out);
+    let newcomer = |cgroup| Newcomer { key: key(cgroup), id: ID.into(), runtime: Runtime::Docker };
+    join.appear(newcomer(1));
+    let first = facts(&[("container.name", "web"), ("container.pid", "5"), ("container.exit_code", "3")]);
+    join.learn(ID, &first, true, Asked::BEFORE);
+    assert_eq!(told.try_recv().unwrap().key, key(1));
+    join.appear(newcomer(2));
+    let second = told.try_recv().unwrap();
+    assert_eq!(second.key, key(2));
+    assert_eq!(values(&second), [("container.full_id", ID), ("container.name", "web")]);
+    assert!(join.is_open(ID));
+    join.learn(ID, &facts(&[("container.pid", "6")]), true, Asked::BEFORE);
+    let keys: Vec<MetadataKey> = told.try_iter().map(|told| told.key).collect();
+    assert_eq!(keys, [key(2)], "the first one's process id is what it was");
+}
+
 #[test]
 fn a_moment_belongs_to_the_life_that_it_is_in() {
     let (out, told) = mpsc::channel();
@@ -197,8 +217,13 @@ fn what_is_told_is_bounded() {
     let bytes: usize = facts.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(bytes <= 64 << 10 && facts.iter().count() < 70, "{bytes}");
     // What is there may still change.
-    facts.set("container.label[0]", "y");
+    for value in ["y", "z", "y"] {
+        facts.set("container.label[0]", value);
+    }
     assert_eq!(facts.get("container.label[0]"), Some("y"));
+    facts.remove("container.label[0]");
+    let others: usize = facts.iter().map(|(name, value)| 64 + name.len() + value.len()).sum();
+    assert_eq!(facts.bytes(), others);
 }
 
 #[test]

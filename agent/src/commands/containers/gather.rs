@@ -5,25 +5,77 @@ use std::path::PathBuf;
 
 use agent_ebpf::kinds::Kind;
 use anyhow::{Result, bail};
+use capture_format::MetadataKey;
 use jiff::tz::TimeZone;
 
 use super::Row;
-use crate::model::{Binding, ChunkView, Names, column};
+use crate::containers::is_name;
+use crate::model::{Binding, CgroupRow, ChunkView, Names, column};
 use crate::replay::containers::elements;
 use crate::replay::input::{self, Input};
 use crate::replay::listing::Opened;
+use crate::runtimes::names::CREATED;
 use crate::session::say::say;
 
 /// Processes that are told apart, at most.
 const PROCESSES: usize = 1 << 20;
 
+/// A container: boot, full id, and which of those that had the id one after the other (0 if there was one alone).
+type Id = ([u8; 16], Vec<u8>, usize);
+
+/// Boot and full id, which several containers may have had.
+type Shared = ([u8; 16], Vec<u8>);
+
+/// Containers whose id was given again, which only `ctr` users do.
+#[derive(Debug, Default)]
+struct Lives {
+    /// By the cgroups that they are told apart by: which one it is, counted from 1.
+    of: BTreeMap<MetadataKey, usize>,
+    /// The last cgroup of each, in the order in which they were made.
+    all: BTreeMap<Shared, Vec<MetadataKey>>,
+}
+
+impl Lives {
+    fn new(names: &Names) -> Self {
+        let mut by_creation: BTreeMap<Shared, BTreeMap<String, Vec<MetadataKey>>> = BTreeMap::new();
+        for (key, id) in names.containers().filter(|(_, id)| is_name(id)) {
+            // Started again it is the same one.
+            if let Some(created) = names.of_cgroup(key, CREATED) {
+                let lives = by_creation.entry((key.boot_id, id.to_vec())).or_default();
+                lives.entry(created.to_owned()).or_default().push(*key);
+            }
+        }
+        let mut lives = Self::default();
+        for (id, created) in by_creation.into_iter().filter(|(_, created)| created.len() > 1) {
+            let cgroups: Vec<Vec<MetadataKey>> = created.into_values().collect();
+            for (number, keys) in cgroups.iter().enumerate() {
+                lives.of.extend(keys.iter().map(|key| (*key, number + 1)));
+            }
+            lives.all.insert(
+                id,
+                cgroups.iter().filter_map(|keys| keys.iter().max_by_key(|key| key.birth).copied()).collect(),
+            );
+        }
+        lives
+    }
+
+    /// Which container of this id a cgroup belongs to. What is inside of it, or was not told of, goes to the last one.
+    fn id(&self, boot_id: [u8; 16], id: &[u8], cgroup: &CgroupRow<'_>) -> Id {
+        let container = (boot_id, id.to_vec());
+        let Some(all) = self.all.get(&container) else { return (container.0, container.1, 0) };
+        let key = MetadataKey { boot_id, cgroup: cgroup.id, birth: cgroup.birth };
+        let own = self.of.get(&key).filter(|_| cgroup.container == id);
+        (container.0, container.1, own.copied().unwrap_or(all.len()))
+    }
+}
+
 /// What is known so far.
 #[derive(Default)]
 struct Known {
-    /// By boot and full id.
-    rows: BTreeMap<([u8; 16], Vec<u8>), Row>,
-    /// Processes that were counted: boot, container, process id and start.
-    processes: HashSet<([u8; 16], Vec<u8>, u64, u64)>,
+    lives: Lives,
+    rows: BTreeMap<Id, Row>,
+    /// Processes that were counted, with their process id and start.
+    processes: HashSet<(Id, u64, u64)>,
 }
 
 /// The containers of these captures, those with the most events first, and the zone of their host.
@@ -36,7 +88,7 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
         say(format_args!("ktape containers: {error}"));
     }
     let names = input::names(&captures);
-    let mut known = Known::default();
+    let mut known = Known { lives: Lives::new(&names), ..Known::default() };
     let mut damaged = 0u64;
     for capture in &captures {
         for entry in capture.file.chunks() {
@@ -57,9 +109,10 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
 }
 
 impl Known {
-    fn row(&mut self, binding: &Binding, id: &[u8]) -> &mut Row {
+    /// The row of the container `id` that a cgroup is in.
+    fn row(&mut self, binding: &Binding, id: &[u8], cgroup: &CgroupRow<'_>) -> &mut Row {
         let header = &binding.header;
-        self.rows.entry((header.boot_id, id.to_vec())).or_insert_with(|| Row {
+        self.rows.entry(self.lives.id(header.boot_id, id, cgroup)).or_insert_with(|| Row {
             host: header.host.clone(),
             id: String::from_utf8_lossy(id).into_owned(),
             ..Row::default()
@@ -72,7 +125,7 @@ impl Known {
             if cgroup.container.is_empty() || cgroup.container == crate::containers::OTHER.as_bytes() {
                 continue;
             }
-            let container = self.row(binding, cgroup.container);
+            let container = self.row(binding, cgroup.container, &cgroup);
             container.runtime = String::from_utf8_lossy(cgroup.runtime).into_owned();
             container.chain = String::from_utf8_lossy(cgroup.chain).into_owned();
             if !cgroup.pod_uid.is_empty() {
@@ -81,6 +134,7 @@ impl Known {
             if cgroup.birth != 0 {
                 let birth = view.wall(cgroup.birth);
                 container.born = Some(container.born.map_or(birth, |known| known.min(birth)));
+                container.started = container.started.max(Some(birth));
             }
         }
         for task in 0..view.task_rows() as u32 {
@@ -93,17 +147,14 @@ impl Known {
             }
             for row in 0..rows.len() {
                 let Some(cgroup) = view.subject_cgroup(rows, row) else { continue };
-                let chain = view.cgroup(cgroup).chain;
-                for id in elements(chain).filter(|id| *id != crate::containers::OTHER.as_bytes()) {
-                    self.row(binding, id).events += 1;
+                let cgroup = view.cgroup(cgroup);
+                for id in elements(cgroup.chain).filter(|id| *id != crate::containers::OTHER.as_bytes()) {
+                    self.row(binding, id, &cgroup).events += 1;
                 }
                 match kind {
                     Some(Kind::Exit) => self.ended(view, rows, row, binding),
-                    Some(Kind::Oom) => {
-                        let container = view.cgroup(cgroup).container;
-                        if !container.is_empty() {
-                            self.row(binding, container).oom_kills += 1;
-                        }
+                    Some(Kind::Oom) if !cgroup.container.is_empty() => {
+                        self.row(binding, cgroup.container, &cgroup).oom_kills += 1;
                     }
                     Some(Kind::CgroupRmdir) => self.removed(view, rows, row, binding),
                     _ => {}
@@ -114,14 +165,14 @@ impl Known {
 
     fn count_process(&mut self, view: &ChunkView<'_>, binding: &Binding, task: u32) {
         let Some(cgroup) = view.cgroup_of(task) else { return };
-        let container = view.cgroup(cgroup).container;
+        let cgroup = view.cgroup(cgroup);
         let Some(process) = view.process_of(task).map(|row| view.process(row)) else { return };
-        if container.is_empty() || process.pid == 0 || self.processes.len() >= PROCESSES {
+        if cgroup.container.is_empty() || process.pid == 0 || self.processes.len() >= PROCESSES {
             return;
         }
-        let key = (binding.header.boot_id, container.to_vec(), process.pid, process.start);
-        if self.processes.insert(key) {
-            self.row(binding, container).processes += 1;
+        let id = self.lives.id(binding.header.boot_id, cgroup.container, &cgroup);
+        if self.processes.insert((id, process.pid, process.start)) {
+            self.row(binding, cgroup.container, &cgroup).processes += 1;
         }
     }
 
@@ -131,15 +182,15 @@ impl Known {
             return;
         }
         let Some(cgroup) = view.subject_cgroup(rows, row) else { return };
-        let container = view.cgroup(cgroup).container;
-        if container.is_empty() {
+        let cgroup = view.cgroup(cgroup);
+        if cgroup.container.is_empty() {
             return;
         }
         let status = rows.signed(const { column(Kind::Exit, "status") }, row).unwrap_or(0);
         let signal = rows.number(const { column(Kind::Exit, "signal") }, row).unwrap_or(0);
         // As a shell tells it.
         let code = if signal == 0 { status } else { 128 + signal.cast_signed() };
-        self.row(binding, container).exit_code = Some(code);
+        self.row(binding, cgroup.container, &cgroup).exit_code = Some(code);
     }
 
     fn removed(
@@ -150,10 +201,10 @@ impl Known {
         binding: &Binding,
     ) {
         let Some(cgroup) = rows.reference(const { column(Kind::CgroupRmdir, "cgroup") }, row) else { return };
-        let container = view.cgroup(cgroup).container;
-        if !container.is_empty() {
+        let cgroup = view.cgroup(cgroup);
+        if !cgroup.container.is_empty() {
             let at = view.wall(rows.end(row));
-            let known = self.row(binding, container);
+            let known = self.row(binding, cgroup.container, &cgroup);
             known.died = Some(known.died.map_or(at, |died| died.max(at)));
         }
     }
@@ -162,8 +213,14 @@ impl Known {
         let mut all: Vec<Row> = self
             .rows
             .into_iter()
-            .map(|((boot_id, id), mut row)| {
-                row.told = names.all_of(boot_id, &id).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            .map(|((boot_id, id, life), mut row)| {
+                let of_life =
+                    life.checked_sub(1).and_then(|n| self.lives.all.get(&(boot_id, id.clone()))?.get(n));
+                let key = of_life.or_else(|| names.last_of(boot_id, &id));
+                let told = key.into_iter().flat_map(|key| names.all_of(key));
+                row.told = told.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                // Started again.
+                row.died = row.died.filter(|died| row.started.is_none_or(|started| started <= *died));
                 // While it was not removed it had not ended, whoever ended in it.
                 if row.died.is_none() {
                     row.exit_code = None;

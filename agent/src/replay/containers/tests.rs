@@ -67,3 +67,41 @@ fn a_name_means_all_containers_that_had_it() {
     let web = resolve("web", &known(&["aa11", "bb22", "cc33"]), &names).unwrap();
     assert!(web.match_chain(b"aa11") && web.match_chain(b"bb22") && !web.match_chain(b"cc33"));
 }
+
+/// `ctr` users choose ids, and choose them again.
+#[test]
+fn a_label_means_one_of_the_containers_that_had_an_id() {
+    let mut names = Names::default();
+    let key = |cgroup| MetadataKey { boot_id: [7; 16], cgroup, birth: cgroup };
+    for (cgroup, turn) in [(1, "one"), (2, "two"), (3, "one")] {
+        let values =
+            [("container.full_id", "redis"), ("container.name", "redis"), ("container.label[turn]", turn)];
+        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        names.add(&MetadataRecord { key: key(cgroup), values: values.into() });
+    }
+    // Of one only this is known so far.
+    let values = vec![("container.full_id".to_owned(), "redis".to_owned())];
+    names.add(&MetadataRecord { key: key(4), values });
+    let known = known(&["redis", "redis>inner"]);
+    let row = |id, chain: &'static str| CgroupRow {
+        id,
+        birth: id,
+        path: b"",
+        container: chain.rsplit('>').next().unwrap().as_bytes(),
+        runtime: b"",
+        chain: chain.as_bytes(),
+        pod_uid: b"",
+    };
+    let matched = |wanted: &str| -> Vec<u64> {
+        let containers = resolve(wanted, &known, &names).unwrap();
+        (1..=4).filter(|id| containers.match_cgroup([7; 16], &row(*id, "redis"))).collect()
+    };
+    assert_eq!(matched("label:turn=one"), [1, 3, 4]);
+    assert_eq!(matched("label:turn=two"), [2, 4]);
+    assert_eq!(matched("redis"), [1, 2, 3, 4]);
+    assert_eq!(matched("red"), [1, 2, 3, 4]);
+    // What is inside goes by the id.
+    let two = resolve("label:turn=two", &known, &names).unwrap();
+    assert!(two.match_cgroup([7; 16], &row(9, "redis>inner")));
+    assert!(!two.match_cgroup([7; 16], &row(9, "other")));
+}
