@@ -93,7 +93,7 @@ struct Log {
     threads: Threads,
     /// Calls that have not ended, by thread.
     open: HashMap<u32, String>,
-    /// The thread of the line before, if that was the entry into `exit_group`.
+    /// The thread that entered `exit_group` last.
     exiting: Option<u32>,
     /// Threads whose entry may be another's.
     doubtful: HashSet<u32>,
@@ -104,7 +104,6 @@ impl Log {
         let (tid, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no thread id: {line}"));
         let tid: u32 = tid.parse().unwrap_or_else(|_| panic!("no thread id: {line}"));
         let rest = rest.trim_start();
-        let before = self.exiting.take();
         if rest.starts_with("---") || rest.starts_with('[') || rest.starts_with("strace: ") {
             return;
         }
@@ -118,15 +117,13 @@ impl Log {
             self.push(tid, name, outcome(tail).unwrap_or_else(|| panic!("no result: {line}")));
         } else {
             let (name, tail) = rest.split_once('(').unwrap_or_else(|| panic!("not a call: {line}"));
+            let before = if name == "exit_group" { self.exiting.replace(tid) } else { None };
             match outcome(tail) {
                 Some(outcome) => self.push(tid, name, outcome),
                 None if tail.ends_with("<unfinished ...>") || tail.ends_with("<detached ...>") => {
                     self.open.insert(tid, name.to_owned());
-                    if name == "exit_group" {
-                        self.exiting = Some(tid);
-                        if before.is_some_and(|other| other != tid) {
-                            self.doubtful.insert(tid);
-                        }
+                    if before.is_some_and(|other| other != tid) {
+                        self.doubtful.insert(tid);
                     }
                 }
                 None => panic!("neither a result nor unfinished: {line}"),
@@ -137,8 +134,8 @@ impl Log {
     /// `exited with N +++`, `killed by SIG +++`, `superseded by execve in pid N +++`.
     fn end(&mut self, tid: u32, how: &str) {
         if let Some(name) = self.open.remove(&tid) {
-            // A thread that is killed while strace looks at its entry is sometimes logged with the `exit_group` of the line
-            // before, which is the one that kills it. Its own would be logged as resumed.
+            // A thread that is killed while strace looks at its entry is sometimes logged with the `exit_group` of another
+            // one, which is what kills it. Its own would be logged as resumed.
             let name = if self.doubtful.remove(&tid) { "?" } else { &name };
             self.push(tid, name, Outcome::Never);
         }

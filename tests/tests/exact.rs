@@ -1,6 +1,7 @@
 //! What strace counts and logs is what ktape records, call by call.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use ktape_tests::container::{self, Options, Runtime};
@@ -115,6 +116,11 @@ fn compare(dir: &Path, file: &Path, command: &[&str]) -> Threads {
         assert!(lost.iter().all(|loss| text(loss, "loss.stage") == Some("recursion")), "{lost:#?}");
         if lost.is_empty() {
             let expected = strace::read(&log);
+            // For whoever has to explain a difference.
+            let text = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+            let ends: Vec<&str> =
+                text.lines().filter(|line| line.contains("exit_group") || line.contains("+++")).collect();
+            eprintln!("how threads ended, says strace:\n{}", ends.join("\n"));
             as_strace_saw(&expected, recorded(file));
             return expected;
         }

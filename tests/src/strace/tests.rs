@@ -129,4 +129,12 @@ fn a_thread_that_was_killed_at_its_entry_by_the_exit_of_another() {
     for exited in [5, 7, 8] {
         assert_eq!(threads[&exited], [call("exit_group", Outcome::Never)]);
     }
+    // That may be some lines ago, and ended by now.
+    let threads = parse(
+        "6 getpid() = 5\n5 exit_group(0) = ?\n4 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = ?\n4 +++ exited with 0 +++\n\
+         6 exit_group(0 <unfinished ...>\n5 +++ exited with 0 +++\n6 +++ exited with 0 +++\n",
+    );
+    assert_eq!(threads[&6], [call("getpid", Outcome::Value(5))]);
+    let alone = parse("9 getpid() = 9\n9 exit_group(0 <unfinished ...>\n9 +++ killed by SIGKILL +++\n");
+    assert_eq!(alone[&9], [call("getpid", Outcome::Value(9)), call("exit_group", Outcome::Never)]);
 }
