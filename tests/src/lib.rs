@@ -33,6 +33,17 @@ macro_rules! kernel_test {
     };
 }
 
+/// Ends the test that it begins, unless it may run virtual machines; else holds a processor for it.
+#[macro_export]
+macro_rules! guest_test {
+    () => {
+        match $crate::guard::Guard::share() {
+            Some(guard) => guard,
+            None => return,
+        }
+    };
+}
+
 /// The path of the workload program.
 #[macro_export]
 macro_rules! workload {

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use ktape_tests::container::Options;
 use ktape_tests::guest::{Guest, kernel};
 use ktape_tests::ktape::{self, int, text};
-use ktape_tests::{kernel_test, workload};
+use ktape_tests::{guest_test, workload};
 
 const ID: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00";
 
 #[test]
 fn a_guest_that_does_not_end_is_killed() {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new(&kernel(), workload!()) else { return };
     let start = Instant::now();
     let run = || guest.deadline(Duration::from_secs(2)).run("while :; do :; done");
@@ -60,7 +60,7 @@ fn skipped_calls(file: &Path) -> usize {
 fn threads_of_one_cpu_keep_their_calls_on_the_newest_kernel() {
     const PROCESSES: usize = 4;
     const CALLS: usize = 3000;
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new("newest", workload!()) else { return };
     let ran = guest.run(&format!(
         "record x.ktape
@@ -98,7 +98,7 @@ fn threads_of_one_cpu_keep_their_calls_on_the_newest_kernel() {
 }
 
 fn a_capture_is_read_here(kernel: &str) {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new(kernel, workload!()) else { return };
     let release = guest.release();
     let cgroup = format!("/docker/{ID}");

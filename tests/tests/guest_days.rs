@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use ktape_tests::guest::{Guest, Ran, kernel};
 use ktape_tests::ktape::{self, int, text};
-use ktape_tests::{kernel_test, workload};
+use ktape_tests::{guest_test, workload};
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -32,7 +32,7 @@ fn time(event: &Value) -> i64 {
 
 #[test]
 fn a_clock_that_is_set_cpus_that_come_and_go_and_sleep() {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new(&kernel(), workload!()) else { return };
     let ran = guest.program("/usr/sbin/rtcwake").run(
         "record clock.ktape -e getppid,clock
@@ -98,7 +98,7 @@ fn a_clock_that_is_set_cpus_that_come_and_go_and_sleep() {
 
 #[test]
 fn a_kernel_that_is_locked_down_says_so() {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new(&kernel(), workload!()) else { return };
     let ran = guest.parameter("lockdown=confidentiality").run(
         "mount -t securityfs security /sys/kernel/security

@@ -6,7 +6,7 @@ use std::path::Path;
 use ktape_tests::container::Options;
 use ktape_tests::guest::{Disk, Guest, Ran, kernel};
 use ktape_tests::ktape::{self, int, text};
-use ktape_tests::{kernel_test, workload};
+use ktape_tests::{guest_test, workload};
 use serde_json::{Value, json};
 
 const MIB: i64 = 1 << 20;
@@ -40,7 +40,7 @@ fn accounted(io_stat: &str, key: &str) -> i64 {
 
 #[test]
 fn written_back_pages_belong_to_who_dirtied_them() {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(mut guest) = Guest::new(&kernel(), workload!()) else { return };
     let sizes = [("a", 24), ("b", 10)];
     for (name, mib) in sizes {
@@ -134,7 +134,7 @@ fn slow(ran: &Ran, file: &Path, name: &str) -> Slow {
 
 #[test]
 fn a_slow_disk_and_a_limit_are_told_apart() {
-    let _guard = kernel_test!();
+    let _guard = guest_test!();
     let Some(guest) = Guest::new(&kernel(), workload!()) else { return };
     let ran = guest
         .program("/usr/sbin/dmsetup")
