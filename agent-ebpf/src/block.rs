@@ -8,14 +8,15 @@
 mod layout;
 
 use agent_ebpf::config::block_hook;
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::{Bio, Block, Origin, Request, VIA, origin};
-use agent_ebpf::records::{flags, stage, task_flags};
+use agent_ebpf::records::{stage, task_flags};
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::btf_maps::{HashMap, LruHashMap};
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
+use events::Kind;
+use events::flags;
 
 use self::layout::{device_of_request, disk_of_bio, has_queue, number_of, payer, subject, third};
 use crate::maps::{self, FLOOD, config};

@@ -1,6 +1,5 @@
 //! Who kills whom: signals, and the kernel's choice when memory runs out.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
 use agent_ebpf::records::killing::{Oom, Signal, cause, scope};
 use agent_ebpf::spec::spec_flags;
@@ -8,6 +7,7 @@ use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use events::Kind;
 
 use crate::maps::{self, LIFECYCLE, config};
 use crate::syscall::is_in;

@@ -9,6 +9,5 @@
 
 pub mod config;
 pub mod kfunc;
-pub mod kinds;
 pub mod records;
 pub mod spec;

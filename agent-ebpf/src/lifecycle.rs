@@ -1,9 +1,8 @@
 //! Processes and cgroups coming, changing and going. Rare, and sent whatever the filter: they
 //! name what other events point to.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::{
-    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, flags, stage,
+    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, stage,
     stand_in as of, task_flags,
 };
 use agent_ebpf::spec::spec_flags;
@@ -11,6 +10,8 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::{debug, warn};
+use events::Kind;
+use events::flags;
 
 use crate::maps::{self, LIFECYCLE, config};
 use crate::sched;

@@ -1,7 +1,6 @@
 //! TCP sockets. Most changes of state happen in an interrupt, on whatever was running: whose socket it is
 //! follows from those that a process makes itself, and is kept by the socket's address until its end.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::net::{self, Net, SockInfo, role, sock_flags, tcp};
 use agent_ebpf::records::{Header, task_flags};
 use aya_ebpf::bindings::BPF_ANY;
@@ -9,6 +8,7 @@ use aya_ebpf::btf_maps::PerCpuArray;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
+use events::Kind;
 
 use crate::maps::{self, FLOOD, SOCKETS, config};
 use crate::storage;

@@ -7,34 +7,6 @@ pub mod net;
 pub mod sched;
 pub mod stall;
 
-/// Bits of a record's `flags`, stored in the file as they are: never reuse one.
-pub mod flags {
-    /// The call was entered before the capture could see it: start and duration are unknown.
-    pub const START_UNKNOWN: u32 = 1 << 0;
-    /// The call was denied or answered by seccomp before it was entered.
-    pub const SECCOMP: u32 = 1 << 1;
-    /// The call has not returned: `dur` is how long it has lasted so far, `ret` means nothing.
-    pub const UNFINISHED: u32 = 1 << 2;
-    /// The call never gives a result (`exit`, `exit_group`, `rt_sigreturn`).
-    pub const NO_RESULT: u32 = 1 << 3;
-    /// With [`UNFINISHED`]: the thread was killed inside the call.
-    pub const KILLED: u32 = 1 << 4;
-    /// The first string could not be read.
-    pub const STR0_UNREAD: u32 = 1 << 5;
-    /// The first string is longer than what was kept.
-    pub const STR0_CUT: u32 = 1 << 6;
-    /// The second string could not be read.
-    pub const STR1_UNREAD: u32 = 1 << 7;
-    /// The second string is longer than what was kept.
-    pub const STR1_CUT: u32 = 1 << 8;
-    /// Written after later events had been written already.
-    pub const LATE: u32 = 1 << 9;
-    /// With [`UNFINISHED`]: the capture ended first.
-    pub const AT_END: u32 = 1 << 10;
-    /// A negative duration was clamped to 0 (the boot clock may step back between CPUs).
-    pub const CLAMPED: u32 = 1 << 11;
-}
-
 /// The start of every record. 32 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +23,7 @@ pub struct Header {
     pub flags: u32,
     /// The CPU.
     pub cpu: u16,
-    /// A [`crate::kinds::Kind`] as its number.
+    /// A [`events::Kind`] as its number.
     pub kind: u8,
     /// Which struct follows, see [`class`].
     pub class: u8,
@@ -86,7 +58,7 @@ pub struct Syscall {
     pub dur: u64,
     /// The result.
     pub ret: i64,
-    /// [`crate::kinds::syscall_key`].
+    /// [`events::syscall_key`].
     pub key: u32,
     /// The effective user id in the initial namespace.
     pub uid: u32,
@@ -255,7 +227,7 @@ pub struct TaskInfo {
     pub ppid: u32,
     /// Effective user id.
     pub uid: u32,
-    /// [`crate::kinds::syscall_key`] of the call that the thread is in, or `u32::MAX`.
+    /// [`events::syscall_key`] of the call that the thread is in, or `u32::MAX`.
     pub call: u32,
     /// 1 for a kernel thread.
     pub kthread: u32,
@@ -297,7 +269,7 @@ pub struct TaskState {
     pub start: u64,
     /// Its arguments.
     pub args: [u64; 6],
-    /// [`crate::kinds::syscall_key`].
+    /// [`events::syscall_key`].
     pub key: u32,
     /// Bits of [`task_flags`].
     pub flags: u32,

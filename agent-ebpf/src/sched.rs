@@ -5,12 +5,13 @@
 //! thread is woken on belongs to its sleep. All these hooks run under the lock of the run queue that the thread is
 //! on, so its times are written by one CPU at a time.
 
-use agent_ebpf::kinds::{Kind, UNKNOWN, task_state};
 use agent_ebpf::records::sched::{SchedState, Switch};
-use agent_ebpf::records::{flags, task_flags};
+use agent_ebpf::records::task_flags;
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use events::flags;
+use events::{Kind, UNKNOWN, task_state};
 
 use crate::maps::{self, FLOOD, config};
 use crate::storage;

@@ -3,7 +3,7 @@
 
 /// Numbers that the map has room for, in each ABI.
 pub const NUMBERS: u32 = 1024;
-/// ABIs in the map ([`crate::kinds::Abi`]).
+/// ABIs in the map ([`events::Abi`]).
 pub const ABIS: u32 = 3;
 
 /// How an argument is read from user memory.

@@ -3,7 +3,6 @@
 
 use core::ffi::c_void;
 
-use agent_ebpf::kinds::NO_CALL;
 use agent_ebpf::records::sched::SchedState;
 use agent_ebpf::records::stall::{BDI_NAME, STACK, StallBody, WAKER_STACK, Wake, what};
 use agent_ebpf::records::task_flags;
@@ -13,6 +12,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use events::NO_CALL;
 
 use crate::iter::TaskContext;
 use crate::maps::{self, STALL_SCRATCH, StallScratch, config};

@@ -1,15 +1,16 @@
 //! The two hooks that every syscall of the machine goes through. What happens here is paid by
 //! everyone, so the order of the checks is by cost.
 
-use agent_ebpf::kinds::{Abi, Kind, syscall_key};
 use agent_ebpf::records::{
-    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, flags, stage, stand_in as of, task_flags,
+    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, stage, stand_in as of, task_flags,
 };
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
+use events::flags;
+use events::{Abi, Kind, syscall_key};
 
 use crate::maps::{self, FLOOD, config};
 use crate::stand_in;

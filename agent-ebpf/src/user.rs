@@ -2,9 +2,9 @@
 
 use core::mem::MaybeUninit;
 
-use agent_ebpf::records::flags;
 use agent_ebpf::spec::read;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
+use events::flags;
 
 /// Most bytes of a socket address (`sizeof(struct sockaddr_storage)`).
 const SOCKADDR_MAX: u64 = 128;

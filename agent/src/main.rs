@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ktape::commands::{capture, check, containers, doctor, fields, info, replay, watch};
-use ktape::session::Usage;
 use ktape::session::say::say;
+use ktape::usage::Usage;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;

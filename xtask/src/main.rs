@@ -49,7 +49,7 @@ enum Task {
         #[arg(long)]
         print: bool,
     },
-    /// Write the syscall tables of agent/src/syscalls anew, from this kernel's formats and the installed headers
+    /// Write the syscall tables of reader/src/syscalls anew, from this kernel's formats and the installed headers
     Syscalls {
         /// The mounted tracefs
         #[arg(long, default_value = "/sys/kernel/tracing")]
@@ -121,9 +121,9 @@ fn syscall_tables(root: &Path, tracefs: &Path, headers: &Path) -> Result<()> {
         format!("cannot make tables from {} and {}", tracefs.display(), headers.display())
     })?;
     for (name, text) in [("x86_64.tbl", tables.x86_64), ("i386.tbl", tables.i386)] {
-        let file = root.join("agent/src/syscalls").join(name);
+        let file = root.join("reader/src/syscalls").join(name);
         fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
-        eprintln!("wrote agent/src/syscalls/{name}: {} lines", text.lines().count());
+        eprintln!("wrote reader/src/syscalls/{name}: {} lines", text.lines().count());
     }
     Ok(())
 }

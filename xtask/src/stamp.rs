@@ -75,7 +75,7 @@ pub fn verify(root: &Path) -> Result<Stamp> {
     let stamp = Stamp::from_text(&String::from_utf8_lossy(&read(STAMP)?))?;
     if stamp.sources != sources_hash(root)? {
         bail!(
-            "{OBJECT} is stale: agent-ebpf, its build profile or the aya-ebpf version changed since it was built. \
+            "{OBJECT} is stale: agent-ebpf, events, their build profile or the aya-ebpf version changed since it was built. \
              Run `cargo xtask ebpf` and commit agent/ebpf"
         );
     }
@@ -94,14 +94,18 @@ pub fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The hash of what decides the object's bytes: the sources and manifest of `agent-ebpf`, the build profiles, and the
+/// The hash of what decides the object's bytes: the sources and manifests of `agent-ebpf` and `events`, the build profiles, and the
 /// versions of the aya-ebpf crates.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub fn sources_hash(root: &Path) -> Result<String> {
-    let mut files = vec![PathBuf::from("agent-ebpf/Cargo.toml")];
-    collect(root, Path::new("agent-ebpf/src"), &mut files)?;
+    let mut files = Vec::new();
+    for package in ["agent-ebpf", "events"] {
+        let package = Path::new(package);
+        files.push(package.join("Cargo.toml"));
+        collect(root, &package.join("src"), &mut files)?;
+    }
     files.sort();
     let mut all = Sha256::new();
     for file in files {

@@ -1,4 +1,4 @@
-//! Makes the syscall tables of `agent/src/syscalls`: numbers from the installed kernel headers, arguments
+//! Makes the syscall tables of `reader/src/syscalls`: numbers from the installed kernel headers, arguments
 //! from the formats that the running kernel publishes in tracefs, and from the lists below what neither
 //! says: what an argument means, calls that this kernel was built without, and how the 32-bit ABI differs.
 

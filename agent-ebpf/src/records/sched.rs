@@ -9,7 +9,7 @@ use super::Header;
 pub struct Switch {
     /// Common part.
     pub head: Header,
-    /// How long the previous thread was on the CPU, ns, or [`crate::kinds::UNKNOWN`].
+    /// How long the previous thread was on the CPU, ns, or [`events::UNKNOWN`].
     pub ran: u64,
     /// How long the next thread was off the CPU, ns, or unknown.
     pub off_cpu: u64,
@@ -27,7 +27,7 @@ impl Switch {
     /// In [`Header::class`]: the CPU was taken from the previous thread.
     pub const PREEMPTED: u8 = 1 << 7;
 
-    /// The header's `class`, from a [`crate::kinds::task_state`].
+    /// The header's `class`, from a [`events::task_state`].
     pub const fn class(state: u8, preempted: bool) -> u8 {
         if preempted { state | Self::PREEMPTED } else { state }
     }

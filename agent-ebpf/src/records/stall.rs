@@ -51,7 +51,7 @@ pub struct StallBody {
     pub stack: [u64; STACK],
     /// The name (`major:minor`) of the backing device, should the work be one of writeback; it means nothing otherwise.
     pub bdi: [u8; BDI_NAME],
-    /// [`crate::kinds::syscall_key`] of its call, or [`crate::kinds::NO_CALL`].
+    /// [`events::syscall_key`] of its call, or [`events::NO_CALL`].
     pub call: u32,
     /// How many addresses the stack has.
     pub depth: u32,

@@ -13,18 +13,20 @@ use anyhow::{Context, Result};
 use capture_format::Header;
 
 use crate::containers::Hierarchy;
-use crate::filter::Filter;
-use crate::model;
 use crate::record::{self, End, Outcome, Progress};
-use crate::replay::{Live, Question};
 use crate::session::options::RecordOptions;
-use crate::session::output::{self, Output};
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
-use crate::session::{child, header, privileges, usage};
+use crate::session::{child, privileges};
+use crate::store::header;
 use crate::store::limits::Words;
+use crate::store::output::{self, Output};
 use crate::store::{Limits, Place, Series, Store};
-use crate::text::units;
+use crate::usage::usage;
+use ktape_reader::filter::Filter;
+use ktape_reader::model;
+use ktape_reader::scan::{Live, Query};
+use ktape_reader::text::units;
 
 /// Options of `ktape capture`.
 #[derive(Debug, clap::Args)]
@@ -109,7 +111,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let mut header =
         header::new(&schema, labels, options, !args.record.keep_secrets, &args.record.host_root())?;
     let filter = if filter.is_some() || by_names {
-        let question = Question { filter, ..Question::default() };
+        let question = Query { filter, ..Query::default() };
         Some(Live::new(header.clone(), question, jiff::tz::TimeZone::system()).map_err(usage)?)
     } else {
         None
@@ -300,7 +302,7 @@ fn summary(
         .iter()
         .take(3)
         .map(|busy| {
-            let who = busy.container.as_deref().map_or("host", crate::containers::short_id);
+            let who = busy.container.as_deref().map_or("host", ktape_reader::containers::short_id);
             format!("{who} {:.0} %", busy.events as f64 * 100.0 / total)
         })
         .collect();

@@ -8,9 +8,9 @@ use anyhow::Result;
 use capture_format::{Damage, Verified};
 use serde_json::{Value, json};
 
-use crate::replay::input;
-use crate::text::escape::{Place, escaped};
-use crate::text::units::{count_text, size_text};
+use ktape_reader::scan::input;
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::units::{count_text, size_text};
 
 /// Arguments of `ktape check`.
 #[derive(Clone, Debug, clap::Args)]

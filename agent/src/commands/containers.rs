@@ -11,11 +11,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::containers::Wanted;
-use crate::runtimes::names;
-use crate::session::host::HostRoot;
+use crate::host_root::HostRoot;
 use crate::session::options;
-use crate::session::usage;
+use crate::usage::usage;
+use ktape_reader::model::ContainerSelector;
+use ktape_reader::model::attribute_names as names;
 
 /// Options of `ktape containers`.
 #[derive(Clone, Debug, clap::Args)]
@@ -85,7 +85,7 @@ impl Row {
     /// Its name; where the runtime knows it by a name alone, that.
     fn name(&self) -> &str {
         match self.told(names::NAME) {
-            "" if crate::containers::is_name(self.id.as_bytes()) => &self.id,
+            "" if ktape_reader::containers::is_name(self.id.as_bytes()) => &self.id,
             name => name,
         }
     }
@@ -113,7 +113,7 @@ impl Row {
         of(names::POD_LABEL).chain(of(names::LABEL)).collect()
     }
 
-    fn is_meant(&self, wanted: &[Wanted]) -> bool {
+    fn is_meant(&self, wanted: &[ContainerSelector]) -> bool {
         let get = |name: &str| match name {
             names::NAME => Some(self.name()),
             name => self.told.get(name).map(String::as_str),

@@ -7,13 +7,14 @@ use std::time::Duration;
 use agent_ebpf::config::{ALTERNATIVES, OPTIONAL, Offsets};
 use anyhow::{Context, Result};
 
+use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
+use crate::host_root::HostRoot;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{HOOKS, Hook, Kernels};
 use crate::kernel::{self, Selection, preemption};
-use crate::record::{self, ContainerFilter, Request};
+use crate::record::{self, Request};
 use crate::runtimes::Sockets;
-use crate::session::host::HostRoot;
 use crate::session::privileges;
 
 /// Options of `ktape doctor`.
@@ -167,7 +168,7 @@ fn sep(absent: &[&str]) -> &'static str {
 
 fn load() -> Result<record::Prepared> {
     Ok(record::prepare(Request {
-        kinds: agent_ebpf::kinds::KINDS.to_vec(),
+        kinds: events::KINDS.to_vec(),
         selection: Selection::All,
         containers: ContainerFilter::default(),
         sockets: Sockets::None,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::filter::fields::{FieldArg, registry};
+use ktape_reader::fields::{FieldArg, registry};
 
 /// Arguments of `ktape fields`.
 #[derive(Clone, Debug, clap::Args)]

@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use agent_ebpf::kinds::Kind;
 use anyhow::Result;
 use capture_format::{SummaryValues, Value};
+use events::Kind;
 use serde_json::{Map, json};
 
-use crate::filter::{Context, prune};
-use crate::model::{ChunkView, metadata};
-use crate::replay::input::{self, Capture, Input};
-use crate::replay::listing::Opened;
-use crate::replay::{LossTally, Question};
-use crate::text::escape::{Place, escaped};
-use crate::text::time;
-use crate::text::units::{count_text, duration_text, size_text};
+use ktape_reader::fields::Context;
+use ktape_reader::filter::prune;
+use ktape_reader::model::{ChunkView, metadata};
+use ktape_reader::scan::capture_set::Opened;
+use ktape_reader::scan::input::{self, Capture, Input};
+use ktape_reader::scan::{LossTally, Query};
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::time;
+use ktape_reader::text::units::{count_text, duration_text, size_text};
 
 /// How many containers the text lists.
 const LISTED: usize = 20;
@@ -108,7 +109,7 @@ fn gather(captures: &[Capture]) -> Facts {
                 let read = capture.file.read_chunk(entry).and_then(|chunk| {
                     let view = ChunkView::open(&chunk, binding)?;
                     for rows in view.tables().filter(|r| r.event.kind == Some(Kind::Loss)) {
-                        Question::default().losses(&context, &view, rows, &mut facts.loss);
+                        Query::default().losses(&context, &view, rows, &mut facts.loss);
                     }
                     Ok(())
                 });
@@ -120,7 +121,7 @@ fn gather(captures: &[Capture]) -> Facts {
                 SummaryValues::Kept(values) => {
                     for (value, count) in values {
                         let Value::Bytes(chain) = value else { continue };
-                        for id in crate::replay::containers::elements(chain) {
+                        for id in ktape_reader::scan::containers::elements(chain) {
                             let known = facts.containers.entry(id.to_vec()).or_default();
                             known.0 = known.0.saturating_add(count);
                             if known.1.is_none() {
@@ -247,7 +248,7 @@ fn to_text(captures: &[Capture], facts: &Facts) -> String {
     line("containers", &format!("{}{more}", containers.len()));
     for (id, (events, name)) in containers.iter().take(LISTED) {
         let name = name.as_ref().map_or(String::new(), |n| format!(" {}", text(n.as_bytes())));
-        let id = text(crate::model::short_id(id));
+        let id = text(ktape_reader::model::short_id(id));
         line("", &format!("{:>15} {id}{name}", count_text(*events)));
     }
     if containers.len() > LISTED {

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod check;
 pub mod containers;
 pub mod doctor;
+pub mod event_format;
 pub mod fields;
 pub mod info;
 pub mod replay;

@@ -11,20 +11,22 @@ use anyhow::{Context as _, Result};
 use capture_format::StreamReader;
 use jiff::tz::TimeZone;
 
-use crate::filter::{Context, Filter};
-use crate::replay::containers::Ambiguous;
-use crate::replay::follow::Follower;
-use crate::replay::input::{self, Capture, Input};
-use crate::replay::listing::{Listing, Opened};
-use crate::replay::merge::Outcome;
-use crate::replay::stream::{self, StreamError};
-use crate::replay::{Containers, Known, Pace, PrintSink, Question, Sink, copy_matching, replay_files};
-use crate::session::output;
+use super::event_format::EventFormat;
 use crate::session::say::say;
-use crate::text::escape::{Place, escaped};
-use crate::text::time::{self, Span, TimeSpec};
-use crate::text::units::count_text;
-use crate::view::{CsvView, Format};
+use crate::store::output;
+use ktape_reader::fields::Context;
+use ktape_reader::filter::Filter;
+use ktape_reader::scan::capture_set::{CaptureSet, Opened};
+use ktape_reader::scan::containers::Ambiguous;
+use ktape_reader::scan::follow::Follower;
+use ktape_reader::scan::input::{self, Capture, Input};
+use ktape_reader::scan::merge::Outcome;
+use ktape_reader::scan::stream::{self, StreamError};
+use ktape_reader::scan::{Containers, Known, Pace, PrintSink, Query, Sink, copy_matching, replay_files};
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::time::{self, Span, TimeSpec};
+use ktape_reader::text::units::count_text;
+use ktape_reader::view::{CsvView, Format};
 
 /// Arguments of `ktape replay`.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,7 +52,7 @@ pub struct ReplayArgs {
     to: Option<String>,
     /// How events are written
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: EventFormat,
     /// With --format csv: these fields instead of the usual ones, separated by commas
     #[arg(long, value_name = "FIELDS")]
     columns: Option<String>,
@@ -169,7 +171,7 @@ fn replay(args: &ReplayArgs) -> Result<ExitCode> {
         None => None,
     };
     if let Some(columns) = &args.columns {
-        if args.format != Format::Csv {
+        if args.format != EventFormat::Csv {
             return Err(usage("--columns chooses the columns of --format csv"));
         }
         CsvView::with_columns(columns).map_err(usage)?;
@@ -189,7 +191,7 @@ fn replay(args: &ReplayArgs) -> Result<ExitCode> {
 
 impl Request<'_> {
     /// The question, with everything that is relative to the capture resolved.
-    fn question(&self, span: &Span, is_call: impl Fn(&str) -> bool) -> Result<Question> {
+    fn question(&self, span: &Span, is_call: impl Fn(&str) -> bool) -> Result<Query> {
         let mut filter = self.filter.clone();
         if let Some(filter) = &mut filter {
             filter.resolve(span).map_err(usage)?;
@@ -197,7 +199,7 @@ impl Request<'_> {
         let events = Filter::of_events(&self.args.events, is_call).map_err(usage)?;
         let resolve = |t: &Option<TimeSpec>| t.as_ref().map(|t| t.resolve(span)).transpose().map_err(usage);
         let containers = crate::session::options::wanted(&self.args.container).map_err(usage)?;
-        Ok(Question {
+        Ok(Query {
             containers: (!containers.is_empty()).then(|| Containers::new(containers)),
             cgroups: None,
             from: resolve(&self.from)?,
@@ -209,7 +211,7 @@ impl Request<'_> {
         })
     }
 
-    fn files(mut self, mut listing: Listing) -> Result<ExitCode> {
+    fn files(mut self, mut listing: CaptureSet) -> Result<ExitCode> {
         let span = (listing.is_many() && (self.from.is_some() || self.to.is_some()))
             .then(|| listing.span(self.zone.clone()))
             .transpose()?;
@@ -265,7 +267,7 @@ impl Request<'_> {
         let zone = self.zone.clone();
         let zone = zone.unwrap_or_else(|| time::host_zone(&header.time_zone, header.utc_offset));
         let span = Span { start: header.created, end: None, zone };
-        let calls = crate::model::Calls::new(&header);
+        let calls = ktape_reader::model::Calls::new(&header);
         let question = self.question(&span, |name| calls.has(name))?;
         let mut sink = (!self.args.count).then(|| self.sink(span.zone));
         let sink = sink.as_mut().map(|s| s as &mut dyn Sink);
@@ -279,7 +281,7 @@ impl Request<'_> {
     fn sink(&mut self, zone: TimeZone) -> PrintSink<io::StdoutLock<'static>> {
         // Looked up before; an error here would have ended the command there.
         let chosen = self.args.columns.as_deref().and_then(|names| CsvView::with_columns(names).ok());
-        let view = chosen.map_or_else(|| self.args.format.view(zone), |view| Box::new(view));
+        let view = chosen.map_or_else(|| Format::from(self.args.format).view(zone), |view| Box::new(view));
         PrintSink::new(view, io::stdout().lock(), self.args.limit, self.pace.take())
     }
 
@@ -287,7 +289,7 @@ impl Request<'_> {
         &self,
         path: &Path,
         captures: &[Capture],
-        question: &Question,
+        question: &Query,
         context: &Context<'_>,
     ) -> Result<Outcome> {
         let mut out = create(path, captures, self.args.force)?;
@@ -333,7 +335,7 @@ impl Request<'_> {
 }
 
 /// A name that no event can have is most likely misspelt; the answer would be nothing, and no word.
-fn note_unknown_events(question: &Question, captures: &[Capture]) {
+fn note_unknown_events(question: &Query, captures: &[Capture]) {
     let bindings = || captures.iter().flat_map(|c| &c.bindings);
     for name in question.filter.iter().flat_map(Filter::event_names) {
         let text = String::from_utf8_lossy(name);
@@ -345,7 +347,7 @@ fn note_unknown_events(question: &Question, captures: &[Capture]) {
 }
 
 /// A time that the captures do not have is most likely another day's, or another zone's.
-fn note_empty_range(question: &Question, span: &Span) {
+fn note_empty_range(question: &Query, span: &Span) {
     let at = |ns: i64| time::date_time(ns, &span.zone);
     let end = span.end.unwrap_or(i64::MAX);
     match (question.from, question.to) {
@@ -363,7 +365,7 @@ fn note_empty_range(question: &Question, span: &Span) {
 }
 
 /// An id prefix within the expression must fit one container, too.
-fn check_ids(question: &Question, known: &Known) -> Result<(), Ambiguous> {
+fn check_ids(question: &Query, known: &Known) -> Result<(), Ambiguous> {
     let Some(filter) = &question.filter else { return Ok(()) };
     filter.container_ids().try_for_each(|id| known.by_prefix(id).map(|_| ()))
 }

@@ -10,16 +10,18 @@ use std::time::Instant;
 use anyhow::Result;
 use capture_format::{ChunkBuilder, FormatError};
 
-use crate::filter::Filter;
-use crate::model;
+use super::event_format::EventFormat;
 use crate::record::{self, Along, Progress, Viewer};
-use crate::replay::{Flow, Live, PrintSink, Question, Sink};
 use crate::session::options::RecordOptions;
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
-use crate::session::{header, output, usage};
-use crate::text::{time, units};
-use crate::view::Format;
+use crate::store::{header, output};
+use crate::usage::usage;
+use ktape_reader::filter::Filter;
+use ktape_reader::model;
+use ktape_reader::scan::{Flow, Live, PrintSink, Query, Sink};
+use ktape_reader::text::{time, units};
+use ktape_reader::view::Format;
 
 /// Options of `ktape watch`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +34,7 @@ pub struct WatchArgs {
     pub record: RecordOptions,
     /// How events are written
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: EventFormat,
     /// Stop after N events
     #[arg(short = 'n', value_name = "N")]
     pub limit: Option<u64>,
@@ -63,13 +65,13 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let schema = Arc::new(model::schema());
     let header =
         header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets, &args.record.host_root())?;
-    let question = Question { filter, ..Question::default() };
+    let question = Query { filter, ..Query::default() };
     let live = Live::new(header.clone(), question, zone.clone())?;
     let by_names = request.containers.needs_names();
-    let gate = by_names.then(|| Live::new(header.clone(), Question::default(), zone.clone())).transpose()?;
+    let gate = by_names.then(|| Live::new(header.clone(), Query::default(), zone.clone())).transpose()?;
     let prepared = record::prepare(request)?;
     let progress = Arc::new(Progress::default());
-    let printer = PrintSink::new(args.format.view(zone), io::stdout(), args.limit, None);
+    let printer = PrintSink::new(Format::from(args.format).view(zone), io::stdout(), args.limit, None);
     let (sink, stages) = record::to_viewer(schema, Printer { live, sink: printer }, gate, &progress);
     let signals = Signals::keep()?;
     let recording = prepared.start(&header, sink, &progress)?;

@@ -2,12 +2,12 @@
 //! this architecture, and which events are wanted.
 
 use agent_ebpf::config::{ABSENT, Config, Offsets};
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::spec::{Spec, read, spec_flags};
+use events::Kind;
 
 use super::btf::Btf;
 use super::rings::page_size;
-use crate::syscalls;
+use ktape_reader::syscalls;
 
 /// Bytes of a kernel stack (`THREAD_SIZE`).
 const THREAD_SIZE: u32 = 16 << 10;
@@ -104,7 +104,7 @@ pub fn set_net_and_killing(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
 /// The map of what to read of each call, unwanted ones marked.
 pub fn specs(selection: &Selection) -> Vec<Spec> {
     let table = syscalls::table();
-    let mut specs = table.specs();
+    let mut specs = super::specs::specs(table);
     // Both ABIs of 32-bit pointers follow the native one.
     for spec in specs.iter_mut().skip(agent_ebpf::spec::NUMBERS as usize) {
         for read in [&mut spec.read0, &mut spec.read1] {
@@ -113,9 +113,8 @@ pub fn specs(selection: &Selection) -> Vec<Spec> {
             }
         }
     }
-    let slot = |abi: agent_ebpf::kinds::Abi, nr: u16| {
-        abi as usize * agent_ebpf::spec::NUMBERS as usize + usize::from(nr)
-    };
+    let slot =
+        |abi: events::Abi, nr: u16| abi as usize * agent_ebpf::spec::NUMBERS as usize + usize::from(nr);
     if let Selection::Named(names) = selection {
         for spec in &mut specs {
             spec.flags |= spec_flags::SKIP;

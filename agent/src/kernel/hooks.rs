@@ -1,7 +1,7 @@
 //! The hooks: every tracing program of the object, what it is needed for, and what is missing without it.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::stand_in as of;
+use events::Kind;
 
 use super::Selection;
 

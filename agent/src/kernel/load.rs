@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use agent_ebpf::config::Config;
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::{LossKey, net, stage, stand_in};
 use agent_ebpf::spec::Spec;
@@ -13,6 +12,7 @@ use aya::programs::tp_btf::BtfTracePointLinkId;
 use aya::programs::{BtfTracePoint, Iter, Program};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
+use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::block::{self, RequestNames};
@@ -208,7 +208,7 @@ impl Capture {
         let mut losses: PerCpuHashMap<MapData, PodLossKey, u64> = take(&mut ebpf, "LOSSES")?;
         let possible =
             aya::util::nr_cpus().map_err(|(_, source)| LoadError::Io { what: "count CPUs", source })?;
-        for kind in agent_ebpf::kinds::KINDS {
+        for kind in events::KINDS {
             for stage in [stage::RING, stage::STORAGE, stage::MAP, stage::SKIPPED] {
                 let key = LossKey { cgroup: u64::MAX, kind: kind as u8, stage, reserved: [0; 3] };
                 let zero = PerCpuValues::try_from(vec![0u64; possible])

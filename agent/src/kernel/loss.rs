@@ -1,8 +1,8 @@
 //! What was lost in the kernel, as differences of its counters.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::{LossKey, stage};
 use aya::maps::{MapData, PerCpuHashMap};
+use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::load::PodLossKey;

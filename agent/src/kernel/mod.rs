@@ -10,6 +10,7 @@ mod loss;
 pub mod preemption;
 mod ring;
 mod rings;
+mod specs;
 pub mod stalls;
 pub mod symbols;
 mod tasks;

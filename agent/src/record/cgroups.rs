@@ -9,14 +9,15 @@ use rustc_hash::FxHashMap;
 use capture_format::MetadataKey;
 
 use self::verdicts::Verdict;
-use super::clock::boot_ns;
 use super::columns::{Dictionaries, cgroup as c};
-use super::container_filter::ContainerFilter;
 use super::processes::{CachedRow, Shown};
 use super::sink::Along;
-use crate::containers::{self, Chain, Hierarchy, OTHER};
+use crate::clock::boot_ns;
+use crate::containers::ContainerFilter;
+use crate::containers::Hierarchy;
 use crate::runtimes::{Asker, Newcomer};
 use crate::sample::News;
+use ktape_reader::containers::{self, Chain, OTHER};
 
 /// How many removed cgroups stay known, for late events.
 const GRAVEYARD: usize = 4096;

@@ -1,11 +1,11 @@
 //! Where the recorder's values go: the dense indices of tables, and the positions of columns, all
 //! from the one table of kinds.
 
-use agent_ebpf::kinds::{KINDS, Kind};
 use capture_format::{ChunkBuilder, Schema};
+use events::{KINDS, Kind};
 
-use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
-use crate::model::event_table;
+use ktape_reader::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use ktape_reader::model::event_table;
 
 macro_rules! columns {
     ($($(#[$doc:meta])* $module:ident = $table:ident { $($name:ident = $column:literal,)* })*) => {

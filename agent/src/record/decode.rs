@@ -1,12 +1,12 @@
 //! Ring bytes to typed records. The rings are filled by our own programs, yet nothing is believed:
 //! a record that is too short is counted as damaged, not read.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::killing::{Oom, Signal};
 use agent_ebpf::records::net::Net;
 use agent_ebpf::records::sched::Switch;
 use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+use events::Kind;
 
 /// Reads a block record.
 pub fn block(bytes: &[u8]) -> Option<Block> {

@@ -7,19 +7,19 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent_ebpf::kinds::Kind;
 use capture_format::ChunkBuilder;
 use capture_format::limits::{CHUNK_BYTES, CHUNK_EVENT_ROWS};
+use events::Kind;
 use rustc_hash::FxHashMap;
 
-use super::background::Background;
 use super::cgroups::Busy;
-use super::clock::{boot_ns, wall_offset};
 use super::cmdline::{self, Arguments};
-use super::made::Inbox;
 use super::merge::{Flow, Merge, Pass};
 use super::rows::{Order, Rows};
 use super::sink::{Filled, Progress, Sent, Sink};
+use crate::agent_events::EventReceiver;
+use crate::background::Background;
+use crate::clock::{boot_ns, wall_offset};
 use crate::kernel::{Capture, Lost};
 use crate::runtimes::Told;
 
@@ -88,7 +88,7 @@ pub struct Parts {
     /// What is told while it runs.
     pub progress: Arc<Progress>,
     /// What threads of the agent have found out.
-    pub inbox: Inbox,
+    pub inbox: EventReceiver,
     /// These threads.
     pub background: Vec<Background>,
 }
@@ -115,7 +115,7 @@ pub struct Drain {
     named: Receiver<Told>,
     chunk: Filling,
     progress: Arc<Progress>,
-    inbox: Inbox,
+    inbox: EventReceiver,
     background: Vec<Background>,
     chunk_age: Duration,
     pause: Duration,
@@ -168,7 +168,7 @@ impl Drain {
 
     /// Runs until told to stop, or until nobody takes the chunks any more.
     pub fn run(mut self, stop: &Stop) -> Outcome {
-        super::prefer_this_thread();
+        crate::background::prefer_this_thread();
         self.rows.clock(&mut self.chunk.builder, boot_ns(), self.wall_offset, 0);
         let mut housekeeping = Instant::now();
         while !stop.is_set() && !self.progress.failed.load(Ordering::Acquire) {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use capture_format::{ChunkBuilder, FormatError};
 
 use super::sink::{Filled, Progress};
-use crate::replay::Live;
+use ktape_reader::scan::Live;
 
 /// Rows that may wait, bytes of memory: what comes then has to go without a decision.
 const WAITING: usize = 64 << 20;

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
+use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::decode;

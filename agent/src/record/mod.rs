@@ -1,20 +1,15 @@
 //! Recording: from the rings to full chunks. See `ARCHITECTURE.md` for the flow.
 
-mod background;
 mod cgroups;
-pub mod clock;
 mod cmdline;
 mod columns;
-mod container_filter;
 mod decode;
 mod drain;
 mod gate;
-mod made;
 mod memory;
 mod merge;
 mod processes;
 mod rows;
-pub mod secrets;
 mod sink;
 mod stall;
 mod users;
@@ -29,26 +24,27 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use agent_ebpf::kinds::{Kind, SAMPLES};
 use capture_format::{ChunkBuilder, Header, Schema};
+use events::{Kind, SAMPLES};
 use thiserror::Error;
 
-pub use background::{Background, Beat};
 pub use cgroups::Busy;
-pub use container_filter::ContainerFilter;
 pub use drain::{Outcome, Stop};
-pub use made::{Made, Outbox};
 pub use sink::{Along, Destination, End, Filled, Progress, Sink, Stages, Viewer, to_destination, to_viewer};
 
-use crate::containers::{self, Hierarchy};
+use crate::agent_events::{self, EventSender};
+use crate::background::Background;
+use crate::clock;
+use crate::containers::ContainerFilter;
+use crate::containers::Hierarchy;
+use crate::host_root::HostRoot;
 use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
 use crate::runtimes::{self, Sockets, Told};
 use crate::sample;
-use crate::session::host::HostRoot;
-use crate::text::units::size_text;
 use cgroups::Cgroups;
 use drain::{Drain, Parts};
-use made::outbox;
+use ktape_reader::containers;
+use ktape_reader::text::units::size_text;
 use merge::Merge;
 use processes::Processes;
 use rows::{Rows, Wanted};
@@ -235,7 +231,7 @@ impl Prepared {
         let wanted = Wanted::new(&request.kinds);
         let mut rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
         rows.name_users(&request.host);
-        let (outbox, inbox) = outbox();
+        let (outbox, inbox) = agent_events::channel();
         let mut background = Vec::new();
         let named = match start_asking(&request) {
             Some((thread, asker, named)) => {
@@ -301,7 +297,7 @@ fn start_asking(request: &Request) -> Option<(Background, runtimes::Asker, Recei
 }
 
 /// The thread that samples, if samples are wanted. A capture without them is better than none.
-fn start_sampler(request: &Request, outbox: &Outbox) -> Option<(Background, sample::News)> {
+fn start_sampler(request: &Request, outbox: &EventSender) -> Option<(Background, sample::News)> {
     let kinds: Vec<Kind> = SAMPLES.into_iter().filter(|kind| request.kinds.contains(kind)).collect();
     let config = sample::Config {
         every: request.sample.filter(|_| !kinds.is_empty())?,
@@ -321,7 +317,7 @@ fn start_sampler(request: &Request, outbox: &Outbox) -> Option<(Background, samp
 
 fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), RecordError> {
     for wanted in filter.wanted() {
-        let containers::Wanted::Word(prefix) = wanted else { continue };
+        let ktape_reader::model::ContainerSelector::Word(prefix) = wanted else { continue };
         let ids: Vec<String> =
             known.iter().filter(|id| containers::matches_prefix(id, prefix)).cloned().collect();
         if ids.len() > 1 && !ids.contains(prefix) {
@@ -369,13 +365,4 @@ fn ring_size(asked: Option<u64>, memory: u64, cpus: u64) -> u64 {
         Some(_) => size.next_power_of_two(),
         None => (1 << size.ilog2()).min(RING_MAX),
     }
-}
-
-/// Puts the calling thread before the workload that it records: when a machine is full of
-/// runnable threads, the recorder must still get its turn in time, and what it takes is bounded by
-/// what the workload produces. Without the right to do so it stays as it is.
-pub(crate) fn prefer_this_thread() {
-    const NICE: i32 = -20;
-    // SAFETY: integers only; thread 0 is the calling one.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }

@@ -6,15 +6,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use agent_ebpf::records::{COMM_LEN, TaskInfo, flags};
+use agent_ebpf::records::{COMM_LEN, TaskInfo};
 use capture_format::StrId;
+use events::flags;
 use rustc_hash::FxHashMap;
 
 use super::cgroups::Cgroups;
 use super::columns::{Dictionaries, process as p, task as t};
-use super::secrets;
 use super::users::Users;
 use crate::kernel::ScannedTask;
+use crate::secrets;
 
 /// The user of a thread that no event has told of; no user has it (`INVALID_UID`).
 const UID_UNKNOWN: u32 = u32::MAX;

@@ -8,14 +8,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel}
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use agent_ebpf::kinds::KINDS;
 use capture_format::{
     ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, MetadataKey, MetadataRecord, Schema,
 };
+use events::KINDS;
 
 use super::gate::Gate;
-use crate::model::event_table;
-use crate::replay::Live;
+use ktape_reader::model::event_table;
+use ktape_reader::scan::Live;
 
 /// Chunks that may wait to be encoded.
 const QUEUE: usize = 4;
@@ -357,7 +357,7 @@ fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'stati
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            super::prefer_this_thread();
+            crate::background::prefer_this_thread();
             body()
         })
         .expect("the system has room for one more thread")

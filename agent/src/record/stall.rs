@@ -5,15 +5,14 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_ebpf::kinds::NO_CALL;
 use agent_ebpf::records::stall::{StallBody, StallHead, WAKER_STACK, Wake, what};
 use rustc_hash::FxHashMap;
 
-use super::background::{Background, Beat};
-use super::made::{Made, Outbox};
+use crate::agent_events::{AgentEvent, EventSender, SleepPlace, Stall};
+use crate::background::{Background, Beat};
 use crate::kernel::stalls::{Seen, StallScanner};
 use crate::kernel::symbols::Symbols;
-use crate::syscalls::{self, ArgType};
+use ktape_reader::syscalls::{self, ArgType};
 
 /// The threads are looked at this many times in the limit.
 const LOOKS: u32 = 4;
@@ -45,79 +44,25 @@ const BLOCK_DEVICE: u32 = 0o060_000;
 const REGULAR: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 
-/// A row about a sleep.
-#[derive(Clone, Debug)]
-pub struct Stall {
-    /// When it was told, ns of the boot clock.
-    pub time: u64,
-    /// How long the sleep had lasted, ns.
-    pub dur: u64,
-    /// `asleep`, `still`, `woken` or `exited`.
-    pub phase: &'static str,
-    /// Process id.
-    pub pid: u32,
-    /// Thread id.
-    pub tid: u32,
-    /// Effective user id.
-    pub uid: u32,
-    /// The cgroup.
-    pub cgroup: u64,
-    /// Where it sleeps.
-    pub place: Arc<Place>,
-    /// Who woke it: process id, thread id, cgroup.
-    pub waker: Option<(u32, u32, u64)>,
-}
-
-/// Where a thread sleeps.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// [`agent_ebpf::kinds::syscall_key`] of its call, or [`NO_CALL`].
-    pub call: u32,
-    /// The call's arguments.
-    pub args: [u64; 6],
-    /// The function that it waits in.
-    pub wait: Vec<u8>,
-    /// The backtrace, each line with its NUL.
-    pub stack: Vec<u8>,
-    /// The block device, if it is known.
-    pub dev: Vec<u8>,
-    /// Where that is from.
-    pub dev_from: &'static str,
-    /// The work function of a kernel worker.
-    pub workqueue: Vec<u8>,
-}
-
-impl Place {
-    const UNKNOWN: Self = Self {
-        call: NO_CALL,
-        args: [0; 6],
-        wait: Vec::new(),
-        stack: Vec::new(),
-        dev: Vec::new(),
-        dev_from: "",
-        workqueue: Vec::new(),
-    };
-}
-
 /// Starts the thread.
 ///
 /// # Errors
 /// If there can be no more threads.
-pub fn start(scanner: StallScanner, limit: Duration, outbox: Outbox) -> std::io::Result<Background> {
-    Background::start("ktape-stall", move |beat| Watch::new(scanner, outbox).run(beat, limit))
+pub fn start(scanner: StallScanner, limit: Duration, events: EventSender) -> std::io::Result<Background> {
+    Background::start("ktape-stall", move |beat| Watch::new(scanner, events).run(beat, limit))
 }
 
 /// A sleep that was told.
 struct Known {
     head: StallHead,
-    place: Arc<Place>,
+    place: Arc<SleepPlace>,
     /// The look that it was last seen in.
     look: u64,
 }
 
 struct Watch {
     scanner: StallScanner,
-    outbox: Outbox,
+    events: EventSender,
     symbols: Option<Symbols>,
     /// By thread id and start.
     known: FxHashMap<(u32, u64), Known>,
@@ -126,8 +71,8 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(scanner: StallScanner, outbox: Outbox) -> Self {
-        Self { scanner, outbox, symbols: None, known: FxHashMap::default(), looks: 0, failed: false }
+    fn new(scanner: StallScanner, events: EventSender) -> Self {
+        Self { scanner, events, symbols: None, known: FxHashMap::default(), looks: 0, failed: false }
     }
 
     fn run(mut self, beat: &Beat, limit: Duration) {
@@ -165,7 +110,7 @@ impl Watch {
                 }
                 (what::WOKEN, _) => {
                     let place = self.known.remove(&key).map(|known| known.place);
-                    self.end(head, place.unwrap_or_else(|| Arc::new(Place::UNKNOWN)), "woken");
+                    self.end(head, place.unwrap_or_else(|| Arc::new(SleepPlace::UNKNOWN)), "woken");
                 }
                 _ => {}
             }
@@ -194,7 +139,7 @@ impl Watch {
         }
     }
 
-    fn end(&mut self, head: &StallHead, place: Arc<Place>, phase: &'static str) {
+    fn end(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: &'static str) {
         let wake = self.scanner.take_wake(head.tid, head.start);
         let time = wake.as_ref().map_or(head.time, |wake| wake.time);
         // Whoever is killed is woken, too; and one that is gone may have been woken and gone on before.
@@ -207,13 +152,13 @@ impl Watch {
         &self,
         head: &StallHead,
         time: u64,
-        place: Arc<Place>,
+        place: Arc<SleepPlace>,
         phase: &'static str,
         waker: Option<(u32, u32, u64)>,
     ) {
         let &StallHead { pid, tid, uid, cgroup, since, .. } = head;
         let dur = time.saturating_sub(since);
-        self.outbox.send(Made::Stall(Box::new(Stall {
+        self.events.send(AgentEvent::Stall(Box::new(Stall {
             time,
             dur,
             phase,
@@ -234,11 +179,11 @@ impl Watch {
         is_task_context(&names, wake.stack[WAKER_STACK - 1] != 0).then_some((wake.pid, wake.tid, wake.cgroup))
     }
 
-    fn place(&mut self, body: &StallBody) -> Place {
+    fn place(&mut self, body: &StallBody) -> SleepPlace {
         let symbols = self.symbols();
         let depth = (body.depth as usize).min(body.stack.len());
         let stack = &body.stack[..depth];
-        let mut place = Place { call: body.call, args: body.args, ..Place::UNKNOWN };
+        let mut place = SleepPlace { call: body.call, args: body.args, ..SleepPlace::UNKNOWN };
         for address in stack {
             symbols.write(*address, &mut place.stack);
             place.stack.push(0);
@@ -323,7 +268,7 @@ fn device_of_bdi(name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::syscalls::table;
+    use ktape_reader::syscalls::table;
 
     #[test]
     fn an_interrupt_is_nobody() {
@@ -341,12 +286,16 @@ mod tests {
     fn calls_on_a_descriptor() {
         let key = |name: &str| {
             let (abi, nr) = table().by_name(name)[0];
-            agent_ebpf::kinds::syscall_key(abi, nr)
+            events::syscall_key(abi, nr)
         };
         assert!(
             starts_with_fd(key("write")) && starts_with_fd(key("fsync")) && starts_with_fd(key("pread64"))
         );
-        assert!(!starts_with_fd(key("openat")) && !starts_with_fd(key("vfork")) && !starts_with_fd(NO_CALL));
+        assert!(
+            !starts_with_fd(key("openat"))
+                && !starts_with_fd(key("vfork"))
+                && !starts_with_fd(events::NO_CALL)
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::session::host::HostRoot;
+use crate::host_root::HostRoot;
 
 /// Names by user id.
 #[derive(Debug, Default)]

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 
 use super::cri::{created, of_kubelet};
-use super::facts::{Facts, names};
+use super::facts::Facts;
 use super::grpc::Server;
-use crate::containers::is_name;
+use ktape_reader::containers::is_name;
+use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ListNamespacesRequest {}

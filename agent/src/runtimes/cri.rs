@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use tonic::Status;
 
-use super::facts::{Facts, names};
+use super::facts::Facts;
 use super::grpc::Server;
+use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ListContainersRequest {

@@ -8,11 +8,12 @@ use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
 
 use super::ask::{Backoff, Questions};
-use super::facts::{Facts, names};
+use super::facts::Facts;
 use super::http::{self, HttpError, Lines};
 use super::join::{Ask, Asked, Join};
 use super::sockets::Socket;
-use crate::containers::is_name;
+use ktape_reader::containers::is_name;
+use ktape_reader::model::attribute_names as names;
 
 /// Names, labels and options of containers: `GET /containers/json`.
 #[derive(Debug, Default, Deserialize)]

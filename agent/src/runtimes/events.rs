@@ -10,9 +10,10 @@ use tonic::{Code, Status};
 
 use super::ask::{Backoff, Questions};
 use super::containerd::{self, DOCKER, OF_KUBELET, Timestamp};
-use super::facts::{Facts, names};
+use super::facts::Facts;
 use super::grpc::Server;
 use super::join::Asked;
+use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct SubscribeRequest {

@@ -2,45 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Names of values, which are those of the fields that show them.
-pub mod names {
-    /// The full id of the container.
-    pub const FULL_ID: &str = crate::model::metadata::FULL_ID;
-    /// Its name.
-    pub const NAME: &str = crate::model::metadata::NAME;
-    /// Its image, as it was asked for.
-    pub const IMAGE: &str = "container.image";
-    /// The image's id or digest.
-    pub const IMAGE_ID: &str = "container.image.id";
-    /// When it was created, RFC 3339.
-    pub const CREATED: &str = "container.created";
-    /// The process id of its first process, in the host's namespace.
-    pub const PID: &str = "container.pid";
-    /// The status that it ended with.
-    pub const EXIT_CODE: &str = "container.exit_code";
-    /// Its memory limit, bytes.
-    pub const MEMORY_LIMIT: &str = "container.memory.limit";
-    /// Its CPU limit, in thousandths of a CPU.
-    pub const CPU_LIMIT: &str = "container.cpu.limit";
-    /// Its weight of CPU time.
-    pub const CPU_SHARES: &str = "container.cpu.shares";
-    /// Its limit of processes.
-    pub const PIDS_LIMIT: &str = "container.pids.limit";
-    /// A label: followed by its key in brackets.
-    pub const LABEL: &str = "container.label";
-    /// An annotation: followed by its key in brackets.
-    pub const ANNOTATION: &str = "container.annotation";
-    /// The pod's name.
-    pub const POD_NAME: &str = "k8s.pod.name";
-    /// The pod's namespace.
-    pub const POD_NAMESPACE: &str = "k8s.ns.name";
-    /// The pod's uid.
-    pub const POD_UID: &str = "k8s.pod.uid";
-    /// A label of the pod: followed by its key in brackets.
-    pub const POD_LABEL: &str = "k8s.pod.label";
-    /// `true` for the container that holds the namespaces of its pod.
-    pub const POD_SANDBOX: &str = "k8s.pod.sandbox";
-}
+use ktape_reader::model::attribute_names as names;
 
 /// Values of a container.
 const VALUES: usize = 256;

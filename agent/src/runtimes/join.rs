@@ -7,10 +7,11 @@ use capture_format::MetadataKey;
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::facts::{Facts, names};
+use super::facts::Facts;
 use super::{Newcomer, Protocol, Told};
-use crate::containers::{Runtime, is_name};
-use crate::record::clock::{boot_ns, wall_offset};
+use crate::clock::{boot_ns, wall_offset};
+use ktape_reader::containers::{Runtime, is_name};
+use ktape_reader::model::attribute_names as names;
 
 /// Containers that are remembered, of each kind: known by a runtime, and seen as a cgroup.
 const REMEMBERED: usize = 8192;

@@ -25,12 +25,12 @@ use capture_format::MetadataKey;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tokio::task::LocalSet;
 
-pub use facts::{Facts, names};
+pub use facts::Facts;
 pub use sockets::{Protocol, Socket, Sockets};
 
-use crate::containers::Runtime;
-use crate::record::Background;
+use crate::background::Background;
 use join::Join;
+use ktape_reader::containers::Runtime;
 
 /// Words about containers that may wait.
 const WORDS: usize = 4096;

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::containers::Runtime;
-use crate::session::host::HostRoot;
+use crate::host_root::HostRoot;
+use ktape_reader::containers::Runtime;
 
 /// What is spoken on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 use super::join::Asked;
 use super::*;
-use crate::containers::Runtime;
+use ktape_reader::containers::Runtime;
 
 fn key(cgroup: u64) -> MetadataKey {
     MetadataKey { boot_id: [1; 16], cgroup, birth: 0 }
@@ -48,7 +48,7 @@ fn either_side_may_come_first() {
 fn a_name_that_is_given_again_is_another_container() {
     let (out, told) = mpsc::channel();
     let mut join = Join::new(out);
-    let offset = crate::record::clock::wall_offset();
+    let offset = crate::clock::wall_offset();
     // The cgroup is made at this second of the boot clock, the runtime notes it a tenth before.
     let birth = |second: u64| MetadataKey { boot_id: [1; 16], cgroup: second, birth: second * 1_000_000_000 };
     let newcomer = |second| Newcomer { key: birth(second), id: "redis".into(), runtime: Runtime::Containerd };
@@ -84,8 +84,8 @@ fn a_name_that_is_given_again_is_another_container() {
 fn a_container_that_is_started_again_keeps_its_name() {
     let (out, told) = mpsc::channel();
     let mut join = Join::new(out);
-    let now = crate::record::clock::boot_ns();
-    let offset = crate::record::clock::wall_offset();
+    let now = crate::clock::boot_ns();
+    let offset = crate::clock::wall_offset();
     let birth = |ago: u64| MetadataKey { boot_id: [1; 16], cgroup: ago, birth: now - ago };
     let newcomer = |ago| Newcomer { key: birth(ago), id: "redis".into(), runtime: Runtime::Containerd };
     let created = jiff::Timestamp::from_nanosecond(i128::from((now - 3_000_000_000).cast_signed() + offset));
@@ -130,7 +130,7 @@ fn how_a_container_ended_is_not_how_it_ends_next_time() {
 fn a_moment_belongs_to_the_life_that_it_is_in() {
     let (out, told) = mpsc::channel();
     let mut join = Join::new(out);
-    let offset = crate::record::clock::wall_offset();
+    let offset = crate::clock::wall_offset();
     let at = |second: i64| second * 1_000_000_000 + offset;
     let birth = |second: u64| MetadataKey { boot_id: [1; 16], cgroup: second, birth: second * 1_000_000_000 };
     let newcomer = |second| Newcomer { key: birth(second), id: "redis".into(), runtime: Runtime::Containerd };

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 
 use super::fds::FdCounter;
 use super::file::{lines, number, open_at, pressure, read_lines, read_once, scaled, value_of, words};
 use super::forest::{Forest, Limits, Slot, Tracked};
 use super::layout::{Item, Layout};
-use super::rows::CgroupSample;
+use crate::agent_events::CgroupSample;
 
 /// A cgroup in which nothing happens is told this often, ns.
 pub(super) const RETELL: u64 = 10_000_000_000;

@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 use rustc_hash::FxHashMap;
 
 use super::cgroup::RETELL;
 use super::file::{Kept, lines, number, scaled, words};
-use super::rows::DiskSample;
+use crate::agent_events::DiskSample;
 
 /// How often it is looked what a disk stands on, ns; and at once when its counters move on from a rest.
 const TOPOLOGY_AGE: u64 = 10_000_000_000;

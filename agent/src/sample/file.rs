@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 
 /// How much one read asks for. The longest single answer (`memory.stat` of a machine with many nodes, `/proc/stat` of
 /// one with many CPUs) may need more; then the buffer grows.

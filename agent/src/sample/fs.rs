@@ -11,15 +11,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 use rustc_hash::FxHashMap;
 
 use super::cgroup::RETELL;
 use super::file::{lines, read_lines};
-use super::rows::FsSample;
+use crate::agent_events::FsSample;
+use crate::clock::boot_ns;
 use crate::containers::unescape;
-use crate::record::clock::boot_ns;
-use crate::session::host::HostRoot;
+use crate::host_root::HostRoot;
 
 /// From when on a file system does not answer, ns.
 const HUNG: u64 = 1_000_000_000;

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 
 use super::file::{Kept, lines, number, pressure, scaled, value_of, words};
-use super::rows::HostSample;
+use crate::agent_events::HostSample;
 
 /// The files that it is read from.
 pub(super) struct Host {

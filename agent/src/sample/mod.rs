@@ -9,7 +9,6 @@ mod forest;
 mod fs;
 mod host;
 mod layout;
-mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -21,20 +20,21 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent_ebpf::kinds::Kind;
+use events::Kind;
 
-pub use rows::{CgroupSample, DiskSample, FsSample, HostSample};
-
-use crate::containers::{self, Hierarchy};
-use crate::record::clock::boot_ns;
-use crate::record::{Background, Beat, ContainerFilter, Made, Outbox};
-use crate::session::host::HostRoot;
+use crate::agent_events::{AgentEvent, EventSender};
+use crate::background::{Background, Beat};
+use crate::clock::boot_ns;
+use crate::containers::ContainerFilter;
+use crate::containers::Hierarchy;
+use crate::host_root::HostRoot;
 use cgroup::{Look, Reader};
 use disk::Disks;
 use file::thread_cpu;
 use forest::Forest;
 use fs::FileSystems;
 use host::Host;
+use ktape_reader::containers;
 use layout::Layout;
 
 /// How much of one CPU this thread may use, in millionths; 0.5 % are promised, and a round ends a little late.
@@ -97,13 +97,13 @@ struct Told {
 ///
 /// # Errors
 /// If there can be no more threads, or the cgroup hierarchy is gone.
-pub fn start(config: Config, outbox: Outbox) -> io::Result<(Background, News)> {
+pub fn start(config: Config, outbox: EventSender) -> io::Result<(Background, News)> {
     let (sender, made) = sync_channel(NEWS);
     let missed = Arc::new(AtomicBool::new(true));
     let news = News { made: sender, missed: missed.clone() };
     let layout = Layout::detect(&config.hierarchy)?;
     let thread = Background::start("ktape-sample", move |beat| {
-        crate::record::prefer_this_thread();
+        crate::background::prefer_this_thread();
         Sampler::new(config, layout, Told { made, missed }, outbox).run(beat);
     })?;
     Ok((thread, news))
@@ -124,7 +124,7 @@ enum Round {
 struct Sampler {
     config: Config,
     told: Told,
-    outbox: Outbox,
+    outbox: EventSender,
     reader: Reader,
     forest: Forest,
     /// How many cgroups of this sweep are still to be looked at: from the last down, so that children come first.
@@ -140,7 +140,7 @@ struct Sampler {
 }
 
 impl Sampler {
-    fn new(config: Config, layout: Layout, told: Told, outbox: Outbox) -> Self {
+    fn new(config: Config, layout: Layout, told: Told, outbox: EventSender) -> Self {
         let has = |kind| config.kinds.contains(&kind);
         let host = has(Kind::SampleHost).then(Host::new);
         // What stands on what is needed to count the I/O of cgroups once.
@@ -200,12 +200,12 @@ impl Sampler {
         }
         if let Some(host) = &mut self.host {
             let row = host.row(boot_ns());
-            self.outbox.send(Made::SampleHost(Box::new(row)));
+            self.outbox.send(AgentEvent::SampleHost(Box::new(row)));
         }
         if let Some(disks) = &mut self.disks {
             for row in disks.rows(boot_ns(), always, &mut self.reader.stacked) {
                 if self.config.kinds.contains(&Kind::SampleDisk) {
-                    self.outbox.send(Made::SampleDisk(Box::new(row)));
+                    self.outbox.send(AgentEvent::SampleDisk(Box::new(row)));
                 }
             }
         }
@@ -220,7 +220,7 @@ impl Sampler {
                 Round::First | Round::Last => file_systems.settle(LAST_ANSWERS),
             };
             for row in rows {
-                self.outbox.send(Made::SampleFs(Box::new(row)));
+                self.outbox.send(AgentEvent::SampleFs(Box::new(row)));
             }
         }
     }
@@ -270,7 +270,7 @@ impl Sampler {
             self.sweep -= 1;
             let look = self.reader.look(&mut self.forest, self.sweep, boot_ns(), round != Round::Usual);
             if let Look::Row(row) = look {
-                self.outbox.send(Made::Sample(row));
+                self.outbox.send(AgentEvent::Sample(row));
                 rows += 1;
                 if round == Round::First && rows % BURST == 0 {
                     thread::sleep(Duration::from_millis(50));

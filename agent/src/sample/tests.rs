@@ -2,14 +2,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use agent_ebpf::kinds::UNKNOWN;
+use events::UNKNOWN;
 
 use super::cgroup::{self, Look, Reader};
 use super::file::{number, pressure, value_of};
 use super::forest::Forest;
 use super::layout::Layout;
-use super::rows::{CgroupSample, DiskSample, HostSample};
 use super::{disk, fs as mounted, host};
+use crate::agent_events::{CgroupSample, DiskSample, HostSample};
 
 #[test]
 fn numbers_are_numbers_or_unknown() {

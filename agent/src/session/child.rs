@@ -160,7 +160,9 @@ pub fn describe(status: &std::io::Result<ExitStatus>) -> String {
         Err(error) => format!("could not be executed: {error}"),
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exited with {code}"),
-            (None, Some(signal)) => format!("was killed by {}", crate::names::signal_name(signal as u32)),
+            (None, Some(signal)) => {
+                format!("was killed by {}", ktape_reader::names::signal_name(signal as u32))
+            }
             (None, None) => "ended".to_owned(),
         },
     }

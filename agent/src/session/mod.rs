@@ -2,10 +2,7 @@
 //! recorded command, privileges.
 
 pub mod child;
-pub mod header;
-pub mod host;
 pub mod options;
-pub mod output;
 pub mod privileges;
 pub mod run;
 pub mod say;
@@ -13,12 +10,8 @@ pub mod select;
 pub mod service;
 
 use crate::record;
-use crate::text::units;
-
-/// A mistake in how a command was called: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(String);
+use crate::usage::usage;
+use ktape_reader::text::units;
 
 /// Reads `--buffer`: bytes of each CPU's ring.
 ///
@@ -32,9 +25,4 @@ pub fn buffer(text: &str) -> anyhow::Result<u64> {
         return Err(usage(format!("--buffer is from {least} to {most} for each CPU, not `{text}`")));
     }
     Ok(bytes)
-}
-
-/// Makes an error a mistake of the caller.
-pub fn usage(error: impl std::fmt::Display) -> anyhow::Error {
-    Usage(format!("{error:#}")).into()
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::host::HostRoot;
-use super::{buffer, privileges, select, usage};
-use crate::containers::{Hierarchy, Wanted};
-use crate::record::{ContainerFilter, Request};
+use super::{buffer, privileges, select};
+use crate::containers::{ContainerFilter, Hierarchy};
+use crate::host_root::HostRoot;
+use crate::record::Request;
 use crate::runtimes::Sockets;
-use crate::text::units;
+use crate::usage::usage;
+use ktape_reader::model::ContainerSelector;
+use ktape_reader::text::units;
 
 /// Options of all commands that record.
 #[derive(Debug, clap::Args)]
@@ -108,7 +110,7 @@ impl RecordOptions {
 /// # Errors
 ///
 /// One of them is not whole.
-pub fn wanted(texts: &[String]) -> Result<Vec<Wanted>, String> {
+pub fn wanted(texts: &[String]) -> Result<Vec<ContainerSelector>, String> {
     texts.iter().map(|text| text.parse()).collect()
 }
 

@@ -16,7 +16,7 @@ use super::child::{self, Running};
 use super::say::{ProgressLine, clear_progress, say};
 use super::service::{self, Watchdog};
 use crate::record::{Outcome, Progress, Recording, Stages};
-use crate::text::units;
+use ktape_reader::text::units;
 
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(1);

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use crate::record::Progress;
-use crate::text::escape::defused;
-use crate::text::units::count_text;
+use ktape_reader::text::escape::defused;
+use ktape_reader::text::units::count_text;
 
 /// Writes a line. What others have named, such as files, cannot move the cursor by it.
 pub fn say(line: impl Display) {

@@ -1,10 +1,10 @@
 //! `-e LIST`: kinds of events and names of syscalls.
 
-use agent_ebpf::kinds::{KINDS, Kind, SAMPLES};
 use anyhow::{Result, bail};
+use events::{KINDS, Kind, SAMPLES};
 
 use crate::kernel::Selection;
-use crate::syscalls;
+use ktape_reader::syscalls;
 
 /// Kinds to write and syscalls to record, from a comma-separated list of both. Loss and clock are
 /// always written. An empty list is everything.

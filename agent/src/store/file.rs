@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use capture_format::{EncodedBlock, FormatError, Header, MetadataRecord, SegmentWriter};
 
-use crate::session::output::Output;
+use crate::store::output::Output;
 
 /// A segment that is being written.
 pub struct Segment {

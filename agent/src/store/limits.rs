@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::text::units::{self, duration, size};
+use ktape_reader::text::units::{self, duration, size};
 
 /// The smallest file worth ending, bytes: a header and an index take some 40 KiB.
 const SMALLEST: u64 = 256 << 10;

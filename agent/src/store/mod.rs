@@ -5,8 +5,10 @@
 //! the next chunk that can be written, at the latest by the last.
 
 mod file;
+pub mod header;
 pub mod limits;
 mod names;
+pub mod output;
 mod series;
 mod space;
 mod sync;

@@ -12,8 +12,8 @@ use anyhow::{Context, Result, bail};
 use capture_format::{Header, StreamItem, StreamReader};
 use jiff::Timestamp;
 
-use crate::session::output::Output;
 use crate::store::file::Segment;
+use crate::store::output::Output;
 
 /// The option of a header that says which series it belongs to.
 const OPTION: &str = "series";

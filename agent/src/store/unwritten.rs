@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use agent_ebpf::kinds::{KINDS, Kind};
 use capture_format::{ChunkSummary, EncodeOptions, EncodedBlock, Encoder, FormatError, Schema};
+use events::{KINDS, Kind};
 
 use crate::containers::Hierarchy;
-use crate::model::event_table;
 use crate::record::unwritten_rows;
+use ktape_reader::model::event_table;
 
 /// What is to be told.
 pub struct Unwritten {

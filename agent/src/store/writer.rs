@@ -14,9 +14,9 @@ use super::sync::Syncer;
 use super::unwritten::Unwritten;
 use crate::containers::Hierarchy;
 use crate::record::{Destination, End, Progress};
-use crate::session::header::renewed;
-use crate::session::output::Output;
-use crate::text::units::size_text;
+use crate::store::header::renewed;
+use crate::store::output::Output;
+use ktape_reader::text::units::size_text;
 
 /// What the last word about losses may take, bytes.
 const LAST_WORD: u64 = 16 << 10;

@@ -7,10 +7,11 @@ use std::sync::{Arc, LazyLock};
 
 use capture_format::CaptureFile;
 use jiff::tz::TimeZone;
-use ktape::filter::{Context, Filter};
-use ktape::model::{Binding, Names};
-use ktape::replay::{Capture, Question, replay_files};
-use ktape::text::time::Span;
+use ktape_reader::fields::Context;
+use ktape_reader::filter::Filter;
+use ktape_reader::model::{Binding, Names};
+use ktape_reader::scan::{Capture, Query, replay_files};
+use ktape_reader::text::time::Span;
 use libfuzzer_sys::fuzz_target;
 
 static CAPTURES: LazyLock<[Capture; 1]> = LazyLock::new(|| {
@@ -27,6 +28,6 @@ fuzz_target!(|text: &str| {
     }
     let names = Names::default();
     let context = Context { names: &names, start: 0 };
-    let question = Question { filter: Some(filter), ..Question::default() };
+    let question = Query { filter: Some(filter), ..Query::default() };
     replay_files(&CAPTURES[..], &question, &context, None).expect("nothing is written");
 });

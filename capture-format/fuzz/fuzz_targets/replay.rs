@@ -9,10 +9,11 @@ use std::sync::{Arc, LazyLock};
 
 use capture_format::CaptureFile;
 use jiff::tz::TimeZone;
-use ktape::filter::{Context, Filter};
-use ktape::model::{Binding, Names};
-use ktape::replay::{Capture, PrintSink, Question, copy_matching, replay_files};
-use ktape::view::Format;
+use ktape_reader::fields::Context;
+use ktape_reader::filter::Filter;
+use ktape_reader::model::{Binding, Names};
+use ktape_reader::scan::{Capture, PrintSink, Query, copy_matching, replay_files};
+use ktape_reader::view::Format;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -31,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let mut names = Names::default();
     names.merge(captures[0].file.metadata());
     let context = Context { names: &names, start: 0 };
-    let question = Question { filter: Some(FILTER.clone()), ..Question::default() };
+    let question = Query { filter: Some(FILTER.clone()), ..Query::default() };
     for format in [Format::Text, Format::Json, Format::Csv] {
         let mut out = Vec::new();
         let mut sink = PrintSink::new(format.view(TimeZone::UTC), &mut out, Some(2000), None);
@@ -40,7 +41,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
     }
     let mut copy = Vec::new();
-    if copy_matching(&captures, &Question::default(), &context, &mut copy).is_ok() && !copy.is_empty() {
+    if copy_matching(&captures, &Query::default(), &context, &mut copy).is_ok() && !copy.is_empty() {
         let copy = CaptureFile::from_reader(Cursor::new(copy)).expect("a copy is a capture");
         assert!(copy.damage().is_empty());
         for entry in copy.chunks() {

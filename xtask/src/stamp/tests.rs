@@ -11,6 +11,8 @@ fn tree() -> tempfile::TempDir {
         ("Cargo.toml", MANIFEST),
         ("Cargo.lock", LOCK),
         ("agent-ebpf/Cargo.toml", "[package]\n"),
+        ("events/Cargo.toml", "[package]\n"),
+        ("events/src/lib.rs", "// kinds\n"),
         ("agent-ebpf/src/main.rs", "fn main() {}\n"),
         ("agent-ebpf/src/probes/fork.rs", "// fork\n"),
         ("agent-ebpf/src/probes/tests.rs", "// tests\n"),
@@ -67,6 +69,7 @@ fn only_what_decides_the_object_changes_the_hash() {
     };
     assert!(change("agent-ebpf/src/main.rs", "fn main() { }\n"));
     assert!(change("agent-ebpf/src/probes/fork.rs", "// vfork\n"));
+    assert!(change("events/src/lib.rs", "// more kinds\n"));
     assert!(change("agent-ebpf/src/probes/new.rs", "// new\n"));
     assert!(change("agent-ebpf/Cargo.toml", "[package]\nedition = \"2021\"\n"));
     assert!(change("Cargo.toml", &MANIFEST.replace("lto = true", "lto = false")));

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
-use agent_ebpf::kinds::Kind;
 use anyhow::{Result, bail};
 use capture_format::MetadataKey;
+use events::Kind;
 use jiff::tz::TimeZone;
 
 use super::Row;
-use crate::containers::is_name;
-use crate::model::{Binding, CgroupRow, ChunkView, Names, column};
-use crate::replay::containers::elements;
-use crate::replay::input::{self, Input};
-use crate::replay::listing::Opened;
-use crate::runtimes::names::CREATED;
 use crate::session::say::say;
+use ktape_reader::containers::is_name;
+use ktape_reader::model::attribute_names::CREATED;
+use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
+use ktape_reader::scan::capture_set::Opened;
+use ktape_reader::scan::containers::elements;
+use ktape_reader::scan::input::{self, Input};
 
 /// Processes that are told apart, at most.
 const PROCESSES: usize = 1 << 20;
@@ -122,7 +122,7 @@ impl Known {
     fn add(&mut self, view: &ChunkView<'_>, binding: &Binding) {
         for row in 0..view.cgroup_rows() as u32 {
             let cgroup = view.cgroup(row);
-            if cgroup.container.is_empty() || cgroup.container == crate::containers::OTHER.as_bytes() {
+            if cgroup.container.is_empty() || cgroup.container == ktape_reader::containers::OTHER.as_bytes() {
                 continue;
             }
             let container = self.row(binding, cgroup.container, &cgroup);
@@ -148,7 +148,9 @@ impl Known {
             for row in 0..rows.len() {
                 let Some(cgroup) = view.subject_cgroup(rows, row) else { continue };
                 let cgroup = view.cgroup(cgroup);
-                for id in elements(cgroup.chain).filter(|id| *id != crate::containers::OTHER.as_bytes()) {
+                for id in
+                    elements(cgroup.chain).filter(|id| *id != ktape_reader::containers::OTHER.as_bytes())
+                {
                     self.row(binding, id, &cgroup).events += 1;
                 }
                 match kind {
@@ -177,7 +179,13 @@ impl Known {
     }
 
     /// A process ended: the last one's status is the container's, if the runtime does not tell.
-    fn ended(&mut self, view: &ChunkView<'_>, rows: &crate::model::Rows<'_>, row: usize, binding: &Binding) {
+    fn ended(
+        &mut self,
+        view: &ChunkView<'_>,
+        rows: &ktape_reader::model::Rows<'_>,
+        row: usize,
+        binding: &Binding,
+    ) {
         if rows.number(const { column(Kind::Exit, "process") }, row) != Some(1) {
             return;
         }
@@ -196,7 +204,7 @@ impl Known {
     fn removed(
         &mut self,
         view: &ChunkView<'_>,
-        rows: &crate::model::Rows<'_>,
+        rows: &ktape_reader::model::Rows<'_>,
         row: usize,
         binding: &Binding,
     ) {

@@ -8,8 +8,9 @@ use capture_format::MetadataKey;
 use jiff::tz::TimeZone;
 
 use super::Row;
-use crate::containers::{self, Hierarchy};
+use crate::containers::Hierarchy;
 use crate::runtimes::{self, Newcomer, Sockets};
+use ktape_reader::containers;
 
 /// How long the runtimes have to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,7 +22,7 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let is_anyone = sockets.is_anyone();
     let (thread, asker, told) = runtimes::start(sockets).context("cannot ask the runtimes")?;
-    let host = crate::session::header::host_name();
+    let host = crate::store::header::host_name();
     for (id, path) in cgroups {
         let chain = containers::identify(&path);
         let Some(inner) = chain.innermost() else { continue };
@@ -45,7 +46,8 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
     while !waiting.is_empty()
         && let Ok(told) = told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        let is_whole = told.values.iter().any(|(name, _)| name == runtimes::names::CREATED);
+        let is_whole =
+            told.values.iter().any(|(name, _)| name == ktape_reader::model::attribute_names::CREATED);
         waiting.retain(|id| !is_whole || *id != told.id);
         if let Some(row) = rows.get_mut(&told.id) {
             row.told = told.values.into_iter().collect();

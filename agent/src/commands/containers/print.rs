@@ -4,11 +4,11 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::Row;
-use crate::containers::short_id;
-use crate::runtimes::names;
-use crate::text::escape::{Place, escaped};
-use crate::text::time;
-use crate::text::units::count_text;
+use ktape_reader::containers::short_id;
+use ktape_reader::model::attribute_names as names;
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::time;
+use ktape_reader::text::units::count_text;
 
 /// How wide a column of the table may be; labels come last and may be wider.
 const WIDEST: usize = 32;

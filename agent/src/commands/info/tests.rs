@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::testing::{file, header, id, sample};
+use ktape_reader::model::testing::{file, header, id, sample};
 
 fn captures() -> (tempfile::TempDir, Vec<Capture>) {
     let dir = tempfile::tempdir().unwrap();

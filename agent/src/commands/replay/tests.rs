@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Parser;
 
 use super::*;
-use crate::model::testing::{file, header, sample};
+use ktape_reader::model::testing::{file, header, sample};
 
 #[derive(Parser)]
 struct Cli {

@@ -3,9 +3,10 @@
 use capture_format::MetadataRecord;
 
 use super::{Cgroup, Cgroups};
-use crate::containers::Chain;
-use crate::record::clock::boot_ns;
-use crate::runtimes::{Told, names};
+use crate::clock::boot_ns;
+use crate::runtimes::Told;
+use ktape_reader::containers::Chain;
+use ktape_reader::model::attribute_names as names;
 
 /// How long a runtime has to tell of a container that may be wanted, ns.
 const PATIENCE: u64 = 10_000_000_000;
@@ -145,8 +146,8 @@ mod tests {
     use capture_format::MetadataKey;
 
     use super::*;
+    use crate::containers::ContainerFilter;
     use crate::containers::Hierarchy;
-    use crate::record::container_filter::ContainerFilter;
 
     fn cgroups() -> Cgroups {
         let hierarchy = Hierarchy {

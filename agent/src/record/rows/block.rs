@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use agent_ebpf::kinds::{Kind, UNKNOWN};
+use agent_ebpf::records::Header;
 use agent_ebpf::records::block::{Block, NO_DEVICE, VIA, origin};
-use agent_ebpf::records::{Header, flags};
 use capture_format::{ChunkBuilder, StrId};
+use events::flags;
+use events::{Kind, UNKNOWN};
 use rustc_hash::FxHashMap;
 
 use super::{Rows, col};

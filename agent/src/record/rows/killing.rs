@@ -1,8 +1,8 @@
 //! Signals, and who is killed for memory.
 
-use agent_ebpf::kinds::{Kind, UNKNOWN, UNKNOWN_SIGNED};
 use agent_ebpf::records::killing::{cause, scope};
 use capture_format::ChunkBuilder;
+use events::{Kind, UNKNOWN, UNKNOWN_SIGNED};
 
 use super::{Rows, col};
 use crate::kernel::page_size;

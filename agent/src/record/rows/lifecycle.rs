@@ -1,7 +1,7 @@
 //! Processes and cgroups coming, changing and going.
 
-use agent_ebpf::kinds::Kind;
 use capture_format::ChunkBuilder;
+use events::Kind;
 
 use super::{Order, Rows, col};
 use crate::record::columns::Dictionaries;

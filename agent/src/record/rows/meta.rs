@@ -1,8 +1,8 @@
 //! What the recorder says of the recording: losses and clocks.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
+use events::Kind;
 
 use super::{Rows, col};
 use crate::kernel::Lost;

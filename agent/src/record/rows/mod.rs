@@ -12,25 +12,26 @@ mod syscall;
 
 use std::sync::Arc;
 
-use agent_ebpf::kinds::{Kind, Ring};
-use agent_ebpf::records::{Header, flags};
+use agent_ebpf::records::Header;
 use capture_format::{ChunkBuilder, Schema};
+use events::flags;
+use events::{Kind, Ring};
 
 use super::cgroups::Cgroups;
 use super::columns::{Dictionaries, TableIndex};
 use super::decode;
-use super::made::Made;
 use super::processes::Processes;
 use super::users::Users;
+use crate::agent_events::AgentEvent;
+use crate::host_root::HostRoot;
 use crate::kernel::RequestNames;
-use crate::session::host::HostRoot;
 use block::BlockNames;
 use syscall::{Stored, stored_calls};
 
 /// The place of a column, found when this is compiled.
 macro_rules! col {
     ($kind:ident, $name:literal) => {{
-        const COLUMN: usize = $crate::model::column(::agent_ebpf::kinds::Kind::$kind, $name) as usize;
+        const COLUMN: usize = ktape_reader::model::column(::events::Kind::$kind, $name) as usize;
         COLUMN
     }};
 }
@@ -172,7 +173,7 @@ impl Rows {
             Some(Kind::Net) => self.net(builder, bytes),
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
-            // Made by the agent, never by the kernel side.
+            // AgentEvent by the agent, never by the kernel side.
             Some(
                 Kind::Loss
                 | Kind::Clock
@@ -241,14 +242,14 @@ impl Rows {
     }
 
     /// Writes what the agent itself has found out.
-    pub fn made(&mut self, builder: &mut ChunkBuilder, made: &Made) {
+    pub fn made(&mut self, builder: &mut ChunkBuilder, made: &AgentEvent) {
         if self.wanted.has(made.kind()) {
             match made {
-                Made::Sample(row) => self.sample(builder, row),
-                Made::SampleHost(row) => self.sample_host(builder, row),
-                Made::SampleDisk(row) => self.sample_disk(builder, row),
-                Made::SampleFs(row) => self.sample_fs(builder, row),
-                Made::Stall(stall) => self.stall(builder, stall),
+                AgentEvent::Sample(row) => self.sample(builder, row),
+                AgentEvent::SampleHost(row) => self.sample_host(builder, row),
+                AgentEvent::SampleDisk(row) => self.sample_disk(builder, row),
+                AgentEvent::SampleFs(row) => self.sample_fs(builder, row),
+                AgentEvent::Stall(stall) => self.stall(builder, stall),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! TCP sockets.
 
-use agent_ebpf::kinds::{Kind, UNKNOWN};
 use agent_ebpf::records::net::{Net, role, tcp};
 use capture_format::ChunkBuilder;
+use events::{Kind, UNKNOWN};
 
 use super::{Rows, col};
 use crate::record::decode;
@@ -118,7 +118,7 @@ fn address<'a>(record: &Net, side: Side, buffer: &'a mut [u8; ADDRESS_MAX]) -> &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::syscalls::sockaddr::format;
+    use ktape_reader::syscalls::sockaddr::format;
 
     fn printed(record: &Net, side: Side) -> String {
         let mut out = Vec::new();

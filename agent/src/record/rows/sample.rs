@@ -1,12 +1,12 @@
 //! Samples of resources.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
+use events::Kind;
 
 use super::{Rows, col};
-use crate::model::column;
-use crate::sample::{CgroupSample, DiskSample, FsSample, HostSample};
+use crate::agent_events::{CgroupSample, DiskSample, FsSample, HostSample};
+use ktape_reader::model::column;
 
 /// Pushes the fields of a sample to the columns of the same names.
 macro_rules! push {

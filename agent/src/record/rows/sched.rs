@@ -1,8 +1,8 @@
 //! Switches.
 
-use agent_ebpf::kinds::Kind;
 use agent_ebpf::records::sched::Switch;
 use capture_format::ChunkBuilder;
+use events::Kind;
 
 use super::{Rows, col};
 use crate::record::decode;

@@ -1,11 +1,11 @@
 //! Long uninterruptible sleeps.
 
-use agent_ebpf::kinds::{Kind, NO_CALL};
 use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
+use events::{Kind, NO_CALL};
 
 use super::{Rows, col};
-use crate::record::stall::Stall;
+use crate::agent_events::Stall;
 
 impl Rows {
     /// Writes what was found out about a sleep.

@@ -1,14 +1,15 @@
 //! System calls.
 
-use agent_ebpf::kinds::{Abi, Kind, syscall_key};
-use agent_ebpf::records::{Header, flags};
+use agent_ebpf::records::Header;
 use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, StrId};
+use events::flags;
+use events::{Abi, Kind, syscall_key};
 
 use super::{Rows, col};
 use crate::kernel::ScannedTask;
 use crate::record::decode;
-use crate::syscalls;
+use ktape_reader::syscalls;
 
 /// What of a syscall record goes into the file.
 #[derive(Clone, Copy, Debug)]

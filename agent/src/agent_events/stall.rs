@@ -1,0 +1,60 @@
+//! A thread in uninterruptible sleep, as an event.
+
+use std::sync::Arc;
+
+use events::NO_CALL;
+
+/// A row about a sleep.
+#[derive(Clone, Debug)]
+pub struct Stall {
+    /// When it was told, ns of the boot clock.
+    pub time: u64,
+    /// How long the sleep had lasted, ns.
+    pub dur: u64,
+    /// `asleep`, `still`, `woken` or `exited`.
+    pub phase: &'static str,
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Effective user id.
+    pub uid: u32,
+    /// The cgroup.
+    pub cgroup: u64,
+    /// Where it sleeps.
+    pub place: Arc<SleepPlace>,
+    /// Who woke it: process id, thread id, cgroup.
+    pub waker: Option<(u32, u32, u64)>,
+}
+
+/// Where a thread sleeps.
+#[derive(Clone, Debug)]
+pub struct SleepPlace {
+    /// [`events::syscall_key`] of its call, or [`NO_CALL`].
+    pub call: u32,
+    /// The call's arguments.
+    pub args: [u64; 6],
+    /// The function that it waits in.
+    pub wait: Vec<u8>,
+    /// The backtrace, each line with its NUL.
+    pub stack: Vec<u8>,
+    /// The block device, if it is known.
+    pub dev: Vec<u8>,
+    /// Where that is from.
+    pub dev_from: &'static str,
+    /// The work function of a kernel worker.
+    pub workqueue: Vec<u8>,
+}
+
+impl SleepPlace {
+    /// Nothing is known of it.
+    pub const UNKNOWN: Self = Self {
+        call: NO_CALL,
+        args: [0; 6],
+        wait: Vec::new(),
+        stack: Vec::new(),
+        dev: Vec::new(),
+        dev_from: "",
+        workqueue: Vec::new(),
+    };
+}

@@ -1,0 +1,69 @@
+//! What the kernel side is told to read of each call.
+
+use agent_ebpf::records::class;
+use agent_ebpf::spec::{ABIS, NUMBERS, Spec, read, spec_flags};
+use events::Abi;
+
+use events::ALL_ABIS;
+use ktape_reader::syscalls::{ArgType, Syscall, Table, kept, string_positions};
+
+#[cfg(test)]
+mod tests;
+
+/// What to read of this call.
+pub fn spec(call: &Syscall) -> Spec {
+    let mut spec = Spec { class: class_of(call), flags: flags_of(call.name), ..Spec::default() };
+    let positions = string_positions(&call.args);
+    let how = |&position: &u8| read_of(call.args[usize::from(position)].ty);
+    if let Some(first) = positions.first() {
+        (spec.read0, spec.arg0) = (how(first), *first);
+    }
+    if let Some(second) = positions.get(1) {
+        (spec.read1, spec.arg1) = (how(second), *second);
+    }
+    spec
+}
+
+/// The smallest class that has room for everything that is kept.
+fn class_of(call: &Syscall) -> u8 {
+    if call.args.iter().any(|arg| arg.ty.is_string()) {
+        return class::STR_SMALL;
+    }
+    match call.args.iter().rposition(|arg| kept(arg.ty)) {
+        None => class::ARGS0,
+        Some(..=2) => class::ARGS3,
+        Some(_) => class::ARGS6,
+    }
+}
+
+fn flags_of(name: &str) -> u8 {
+    match name {
+        "execve" | "execveat" => spec_flags::EXEC,
+        "exit" | "exit_group" | "rt_sigreturn" | "sigreturn" => spec_flags::NO_RESULT,
+        _ => 0,
+    }
+}
+
+fn read_of(ty: ArgType) -> u8 {
+    match ty {
+        ArgType::Path | ArgType::String => read::STRING,
+        ArgType::Sockaddr => read::SOCKADDR,
+        ArgType::SockaddrOut => read::SOCKADDR_OUT,
+        ArgType::Msghdr => read::MSGHDR,
+        _ => read::NONE,
+    }
+}
+
+/// The whole map of the kernel side: the spec of `nr` in `abi` is at `abi * NUMBERS + nr`. Of numbers
+/// that the table does not know, all six arguments are recorded.
+pub fn specs(table: &Table) -> Vec<Spec> {
+    let mut specs = Vec::with_capacity((ABIS * NUMBERS) as usize);
+    for abi in ALL_ABIS {
+        specs.extend((0..NUMBERS).map(|nr| spec_at(table, abi, nr as u16)));
+    }
+    specs
+}
+
+fn spec_at(table: &Table, abi: Abi, nr: u16) -> Spec {
+    table.get(abi, nr).map_or(Spec { class: class::ARGS6, ..Spec::default() }, spec)
+}

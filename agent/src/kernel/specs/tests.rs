@@ -1,0 +1,79 @@
+use super::*;
+use ktape_reader::syscalls::table;
+
+fn of(name: &str) -> Spec {
+    let (abi, nr) = table().by_name(name).into_iter().find(|&(abi, _)| abi == Abi::Native).unwrap();
+    spec(table().get(abi, nr).unwrap())
+}
+
+fn strings(read0: u8, arg0: u8, read1: u8, arg1: u8) -> Spec {
+    Spec { class: class::STR_SMALL, read0, arg0, read1, arg1, ..Spec::default() }
+}
+
+#[test]
+fn classes_follow_from_the_highest_kept_argument() {
+    for (name, class) in [
+        ("getppid", class::ARGS0),
+        ("gettimeofday", class::ARGS0),
+        ("rt_sigreturn", class::ARGS0),
+        ("close", class::ARGS3),
+        ("read", class::ARGS3),
+        ("write", class::ARGS3),
+        ("pread64", class::ARGS6),
+        ("mmap", class::ARGS6),
+        ("epoll_wait", class::ARGS6),
+        ("futex", class::ARGS6),
+        ("wait4", class::ARGS3),
+    ] {
+        assert_eq!(of(name), Spec { class, flags: of(name).flags, ..Spec::default() }, "{name}");
+    }
+}
+
+#[test]
+fn strings_and_addresses_are_read() {
+    assert_eq!(of("openat"), strings(read::STRING, 1, 0, 0));
+    assert_eq!(of("renameat2"), strings(read::STRING, 1, read::STRING, 3));
+    assert_eq!(of("mount"), strings(read::STRING, 0, read::STRING, 1));
+    assert_eq!(of("connect"), strings(read::SOCKADDR, 1, 0, 0));
+    assert_eq!(of("sendto"), strings(read::SOCKADDR, 4, 0, 0));
+    assert_eq!(of("accept4"), strings(read::SOCKADDR_OUT, 1, 0, 0));
+    assert_eq!(of("recvfrom"), strings(read::SOCKADDR_OUT, 4, 0, 0));
+    assert_eq!(of("sendmsg"), strings(read::MSGHDR, 1, 0, 0));
+    assert_eq!(of("memfd_create"), strings(read::STRING, 0, 0, 0));
+    assert_eq!(of("setxattr"), strings(read::STRING, 0, read::STRING, 1));
+}
+
+#[test]
+fn exec_and_calls_without_result_are_marked() {
+    assert_eq!(of("execve"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 0, 0, 0) });
+    assert_eq!(of("execveat"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 1, 0, 0) });
+    for name in ["exit", "exit_group", "rt_sigreturn"] {
+        assert_eq!(of(name).flags, spec_flags::NO_RESULT, "{name}");
+    }
+    let marked: Vec<_> = table().iter().filter(|call| spec(call).flags != 0).map(|call| call.name).collect();
+    assert_eq!(marked.len(), 5 + 5 + 6, "{marked:?}");
+}
+
+#[test]
+fn the_map_is_indexed_by_abi_and_number() {
+    let specs = specs(table());
+    assert_eq!(specs.len(), (ABIS * NUMBERS) as usize);
+    assert_eq!(specs[257], of("openat"));
+    assert_eq!(specs[NUMBERS as usize + 295], of("openat"));
+    assert_eq!(specs[2 * NUMBERS as usize + 520], of("execve"));
+    assert_eq!(specs[1000], Spec { class: class::ARGS6, ..Spec::default() });
+}
+
+#[test]
+fn an_address_is_followed_by_its_length() {
+    for call in table().iter() {
+        for (i, arg) in call.args.iter().enumerate() {
+            let next = call.args.get(i + 1).map(|next| next.ty);
+            match arg.ty {
+                ArgType::Sockaddr => assert_eq!(next, Some(ArgType::Int), "{}", call.name),
+                ArgType::SockaddrOut => assert_eq!(next, Some(ArgType::Ptr), "{}", call.name),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The file that is written: private, never silently over another one, owned by whoever called.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, IsTerminal, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_ebpf::config::READERS;
+use anyhow::{Context, Result};
+
+use crate::usage::usage;
+use ktape_reader::scan::stream::StreamError;
+
+/// Where a capture goes.
+#[derive(Debug)]
+pub enum Output {
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The file itself.
+        file: File,
+        /// Whether it was made for this capture.
+        made: bool,
+    },
+    /// Standard output.
+    Stdout(io::Stdout),
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File { file, .. } => file.write(bytes),
+            Self::Stdout(stdout) => stdout.lock().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File { file, .. } => file.flush(),
+            Self::Stdout(stdout) => stdout.lock().flush(),
+        }
+    }
+}
+
+/// The name of a capture without `-o`: host and time of its start.
+fn default_path() -> PathBuf {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    PathBuf::from(format!("{}-{now}.ktape", default_name()))
+}
+
+/// How the names of captures of this host begin.
+pub fn default_name() -> String {
+    let host: String = super::header::host_name()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+        .collect();
+    format!("ktape-{host}")
+}
+
+impl Output {
+    /// Opens `-o`; `-` is standard output, a directory a file in it, nothing a file in the working directory.
+    ///
+    /// # Errors
+    ///
+    /// The file exists (without `force`), cannot be made, or standard output is a terminal.
+    pub fn open(path: Option<&Path>, force: bool) -> Result<Self> {
+        let path = match path {
+            Some(path) if is_stdout(path) => {
+                let stdout = io::stdout();
+                if stdout.is_terminal() {
+                    return Err(usage(
+                        "a capture is not for a terminal: write `-o FILE`, or pipe it into `ktape replay -`",
+                    ));
+                }
+                return Ok(Self::Stdout(stdout));
+            }
+            Some(path) if path.is_dir() => path.join(default_path()),
+            Some(path) => path.to_path_buf(),
+            None => default_path(),
+        };
+        let mut options = OpenOptions::new();
+        options.write(true).mode(0o600);
+        let (made, opened) = match options.clone().create_new(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => {
+                // Not through a link: whoever made it may not be the one who meant it.
+                (false, options.custom_flags(libc::O_NOFOLLOW).open(&path))
+            }
+            opened => (true, opened),
+        };
+        let file = opened.map_err(|error| match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::AlreadyExists, _) => anyhow::anyhow!(
+                "{} exists; choose another name, or say --force to write over it",
+                path.display()
+            ),
+            (_, Some(libc::ELOOP)) => {
+                anyhow::anyhow!("{} is a symbolic link; name the file itself", path.display())
+            }
+            _ => anyhow::Error::new(error).context(format!("cannot create {}", path.display())),
+        })?;
+        // A device or a pipe stays as it is.
+        if file.metadata().is_ok_and(|meta| meta.is_file()) {
+            // Two writers would make one heap of bytes of it. The lock ends with the process.
+            if !lock(&file) {
+                anyhow::bail!("{} is being written by another capture", path.display());
+            }
+            file.set_permissions(Permissions::from_mode(0o600))
+                .and_then(|()| give_to_caller(&file))
+                .and_then(|()| file.set_len(0))
+                .with_context(|| format!("cannot make {} a private file of its owner", path.display()))?;
+        }
+        Ok(Self::File { path, file, made })
+    }
+
+    /// Makes the file this long, and goes on there.
+    ///
+    /// # Errors
+    ///
+    /// That fails, or it is no file.
+    pub fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::File { file, .. } => {
+                file.set_len(bytes)?;
+                file.seek(io::SeekFrom::Start(bytes)).map(drop)
+            }
+            Self::Stdout(_) => Err(io::ErrorKind::NotSeekable.into()),
+        }
+    }
+
+    /// The path of a file that was made for this capture and is of no use when it fails to begin.
+    pub fn made(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, made: true, .. } => Some(path.clone()),
+            _ => None,
+        }
+    }
+
+    /// What to call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Stdout(_) => "standard output".to_owned(),
+        }
+    }
+
+    /// Whether it is a file, which can be replayed later.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+}
+
+/// Locks a file that is written; false if somebody else writes it. A reader that looks whether somebody does holds
+/// the lock for a moment, too.
+fn lock(file: &File) -> bool {
+    for _ in 0..10 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            // Where files cannot be locked, nobody is kept from anything.
+            _ => return true,
+        }
+    }
+    false
+}
+
+/// Whether `-o` means standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Under sudo, the file belongs to the user who called it.
+fn give_to_caller(file: &File) -> io::Result<()> {
+    let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
+    // SAFETY: no arguments.
+    if unsafe { libc::geteuid() } != 0 {
+        return Ok(());
+    }
+    match (id("SUDO_UID"), id("SUDO_GID")) {
+        (Some(uid), gid) => std::os::unix::fs::fchown(file, Some(uid), gid),
+        _ => Ok(()),
+    }
+}
+
+/// Finds the processes that standard output leads to, pipe after pipe. If they were recorded, what
+/// they do with the capture would make it grow.
+///
+/// Only links are read, never what they point to: that may be on a file system that hangs.
+pub fn pipe_readers(fd: i32) -> Vec<u32> {
+    let mut readers = Vec::new();
+    let mut link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    while let Ok(pipe) = &link
+        && pipe.as_os_str().as_encoded_bytes().starts_with(b"pipe:")
+        && readers.len() < READERS
+        && let Some(pid) = reader_of(pipe, &readers)
+    {
+        readers.push(pid);
+        link = std::fs::read_link(format!("/proc/{pid}/fd/1"));
+    }
+    readers
+}
+
+fn reader_of(pipe: &Path, known: &[u32]) -> Option<u32> {
+    let own = std::process::id();
+    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let input = std::fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
+        (input == pipe && pid != own && !known.contains(&pid)).then_some(pid)
+    })
+}
+
+/// Whether a reader has gone: nobody wants what was to be written.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().or(match cause.downcast_ref::<StreamError>() {
+            Some(StreamError::Sink(io)) => Some(io),
+            _ => None,
+        });
+        io.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_private_and_never_overwritten_unasked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.ktape");
+        let output = Output::open(Some(&path), false).unwrap();
+        assert!(output.is_file());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let error = Output::open(Some(&path), false).unwrap_err().to_string();
+        assert!(error.contains("--force"), "{error}");
+        std::fs::write(&path, b"old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        // Nor over one that is still being written.
+        let error = Output::open(Some(&path), true).unwrap_err().to_string();
+        assert!(error.ends_with("is being written by another capture"), "{error}");
+        drop(output);
+        let again = Output::open(Some(&path), true).unwrap();
+        assert_eq!(again.made(), None);
+        let meta = std::fs::metadata(&path).unwrap();
+        assert_eq!((meta.len(), meta.permissions().mode() & 0o777), (0, 0o600));
+    }
+
+    #[test]
+    fn devices_stay_as_they_are_and_links_are_not_followed() {
+        let before = std::fs::metadata("/dev/null").unwrap().permissions().mode();
+        let output = Output::open(Some(Path::new("/dev/null")), true).unwrap();
+        assert_eq!(output.made(), None);
+        assert_eq!(std::fs::metadata("/dev/null").unwrap().permissions().mode(), before);
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        std::fs::write(&target, b"precious").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(Output::open(Some(&link), true).is_err());
+        assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn only_a_pipe_has_readers() {
+        let file = File::open("/dev/null").unwrap();
+        assert!(pipe_readers(std::os::fd::AsRawFd::as_raw_fd(&file)).is_empty());
+    }
+}

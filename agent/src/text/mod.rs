@@ -1,6 +1,0 @@
-//! How values become text and back: one escape rule, numbers, times, durations, sizes.
-
-pub mod escape;
-pub mod number;
-pub mod time;
-pub mod units;

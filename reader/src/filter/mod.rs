@@ -1,0 +1,147 @@
+//! The filter: sysdig's expressions over the fields of events. A field that an event does not have
+//! fails every comparison, and `x != y` is exactly `not (x = y)`: true where x is missing.
+
+pub mod comparison;
+pub mod eval;
+mod lexer;
+pub mod parse;
+pub mod prune;
+
+#[cfg(test)]
+mod tests;
+
+use events::{Kind, SAMPLES};
+
+use crate::fields::{Field, lookup};
+use crate::text::time::{Span, TimeError};
+
+pub use comparison::{Op, Test};
+pub use eval::Evaluator;
+pub use parse::{Expr, ParseError};
+
+/// A compiled expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    expr: Expr,
+}
+
+impl Filter {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// If it does not parse, names an unknown field, or compares with what is no value of the field.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        Ok(Self { expr: parse::parse(text)? })
+    }
+
+    /// What `-e` says: events of these kinds, and these syscalls.
+    ///
+    /// # Errors
+    /// A message that names the word that is neither.
+    pub fn of_events(list: &[String], is_call: impl Fn(&str) -> bool) -> Result<Option<Self>, String> {
+        let (mut kinds, mut calls) = (Vec::new(), Vec::new());
+        for word in list.iter().flat_map(|l| l.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
+            let kind = events::KINDS.iter().any(|k| k.decl().name == word);
+            let call = is_call(word);
+            if !kind && !call {
+                let names: Vec<&str> = events::KINDS.iter().map(|k| k.decl().name).collect();
+                return Err(format!(
+                    "`{word}` is neither a kind of event ({}) nor a syscall of this capture",
+                    names.join(", ")
+                ));
+            }
+            if word == Kind::Sample.decl().name {
+                // As when capturing: all that is sampled.
+                kinds.extend(SAMPLES.map(|kind| kind.decl().name.as_bytes().to_vec()));
+            } else if kind {
+                kinds.push(word.as_bytes().to_vec());
+            }
+            if call {
+                calls.push(word.as_bytes().to_vec());
+            }
+        }
+        let mut parts = Vec::new();
+        for (name, words) in [("evt.category", kinds), ("syscall.type", calls)] {
+            if !words.is_empty() {
+                let field = lookup(name).map_err(|e| e.to_string())?;
+                parts.push(Expr::Test(Test::new(field, (Op::Equal, false), &words)?));
+            }
+        }
+        Ok(match parts.len() {
+            0 => None,
+            1 => parts.pop().map(|expr| Self { expr }),
+            _ => Some(Self { expr: Expr::Or(parts) }),
+        })
+    }
+
+    /// Both at once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { expr: Expr::And(vec![self.expr, other.expr]) }
+    }
+
+    /// Turns times that are relative to the capture into points in time. Needed before evaluating.
+    ///
+    /// # Errors
+    /// If one is on several days of the capture, or counts from an end that is not known.
+    pub fn resolve(&mut self, span: &Span) -> Result<(), TimeError> {
+        fn walk(expr: &mut Expr, span: &Span) -> Result<(), TimeError> {
+            match expr {
+                Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|p| walk(p, span)),
+                Expr::Test(test) => test.resolve(span),
+            }
+        }
+        walk(&mut self.expr, span)
+    }
+
+    /// The tree.
+    pub fn expr(&self) -> &Expr {
+        &self.expr
+    }
+
+    /// All comparisons.
+    pub fn tests(&self) -> Vec<&Test> {
+        fn walk<'a>(expr: &'a Expr, out: &mut Vec<&'a Test>) {
+            match expr {
+                Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|p| walk(p, out)),
+                Expr::Test(test) => out.push(test),
+            }
+        }
+        let mut out = Vec::new();
+        walk(&self.expr, &mut out);
+        out
+    }
+
+    /// Whether it asks for lost events by name, rather than only having to be told of them.
+    pub fn asks_for_loss(&self) -> bool {
+        self.asks_for(Kind::Loss)
+    }
+
+    /// Whether it names this kind of event.
+    pub fn asks_for(&self, kind: Kind) -> bool {
+        let name = kind.decl().name.as_bytes();
+        self.tests().iter().any(|test| match test.field {
+            Field::Column(of, _) => of == kind,
+            Field::Category | Field::Type => {
+                !test.negated && test.op == Op::Equal && test.literals.iter().any(|l| l.bytes == name)
+            }
+            _ => false,
+        })
+    }
+
+    /// Names of events that it compares with.
+    pub fn event_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.tests()
+            .into_iter()
+            .filter(|t| t.field == Field::Type && t.op == Op::Equal)
+            .flat_map(|t| t.literals.iter().map(|l| l.bytes.as_slice()))
+    }
+
+    /// Container ids that it compares with, which may be prefixes.
+    pub fn container_ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.tests()
+            .into_iter()
+            .filter(|t| t.field == Field::ContainerId && t.op == Op::Equal)
+            .flat_map(|t| t.literals.iter().map(|l| l.bytes.as_slice()))
+    }
+}

@@ -1,0 +1,206 @@
+//! From the text of an expression to a tree of comparisons.
+
+use super::comparison::{Op, Test};
+use super::lexer::{self, Spanned, Token};
+use crate::fields::{self, Field};
+
+/// How deep brackets and `not` may nest.
+const MAX_DEPTH: usize = 100;
+/// How long an expression may be, in bytes.
+const MAX_LENGTH: usize = 64 * 1024;
+
+/// An expression. `not` has been pushed into the comparisons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expr {
+    /// All of them.
+    And(Vec<Expr>),
+    /// At least one of them.
+    Or(Vec<Expr>),
+    /// One comparison.
+    Test(Test),
+}
+
+/// What is wrong with an expression, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}\n  {text}\n  {pointer}")]
+pub struct ParseError {
+    /// What is wrong.
+    pub message: String,
+    /// The column it is about, in characters from 1.
+    pub column: usize,
+    text: String,
+    pointer: String,
+}
+
+impl ParseError {
+    fn new(text: &str, message: String, at: usize) -> Self {
+        let before = text.get(..at).unwrap_or(text).chars().count();
+        Self {
+            message: format!("{message} (column {})", before + 1),
+            column: before + 1,
+            text: crate::text::escape::escaped(text.as_bytes(), crate::text::escape::Place::Free)
+                .into_owned(),
+            pointer: format!("{}^", " ".repeat(before)),
+        }
+    }
+}
+
+/// Parses an expression.
+///
+/// # Errors
+/// If it is not one; the error points at the column.
+pub fn parse(text: &str) -> Result<Expr, ParseError> {
+    let fail = |(message, at): (String, usize)| ParseError::new(text, message, at);
+    if text.len() > MAX_LENGTH {
+        return Err(fail((format!("the expression is longer than {MAX_LENGTH} bytes"), 0)));
+    }
+    let tokens = lexer::tokens(text).map_err(fail)?;
+    let mut parser = Parser { tokens: &tokens, at: 0, end: text.len() };
+    let expr = parser.any_of(false, 0).map_err(fail)?;
+    match parser.peek() {
+        None => Ok(expr),
+        Some((Token::Close, at)) => Err(fail(("this bracket was never opened".into(), *at))),
+        Some((_, at)) => Err(fail(("expected `and`, `or` or the end".into(), *at))),
+    }
+}
+
+struct Parser<'a> {
+    tokens: &'a [Spanned],
+    at: usize,
+    end: usize,
+}
+
+type Parsed<T> = Result<T, (String, usize)>;
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Option<&'a Spanned> {
+        self.tokens.get(self.at)
+    }
+
+    fn next(&mut self) -> Option<&'a Spanned> {
+        let token = self.tokens.get(self.at);
+        self.at += 1;
+        token
+    }
+
+    fn position(&self) -> usize {
+        self.peek().map_or(self.end, |(_, at)| *at)
+    }
+
+    fn keyword(&mut self, word: &str) -> bool {
+        let found = matches!(self.peek(), Some((Token::Word(w), _)) if w == word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn any_of(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+        let mut parts = vec![self.all_of(negated, depth)?];
+        while self.keyword("or") {
+            parts.push(self.all_of(negated, depth)?);
+        }
+        Ok(join(parts, !negated))
+    }
+
+    fn all_of(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+        let mut parts = vec![self.one(negated, depth)?];
+        while self.keyword("and") {
+            parts.push(self.one(negated, depth)?);
+        }
+        Ok(join(parts, negated))
+    }
+
+    fn one(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+        let at = self.position();
+        if depth > MAX_DEPTH {
+            return Err((format!("brackets and `not` nest deeper than {MAX_DEPTH}"), at));
+        }
+        if self.keyword("not") {
+            return self.one(!negated, depth + 1);
+        }
+        match self.next() {
+            Some((Token::Open, _)) => {
+                let inner = self.any_of(negated, depth + 1)?;
+                match self.next() {
+                    Some((Token::Close, _)) => Ok(inner),
+                    Some((_, here)) => Err(("expected `and`, `or` or `)`".into(), *here)),
+                    None => Err(("this bracket is never closed".into(), at)),
+                }
+            }
+            Some((Token::Word(name), _)) => self.comparison(name, at, negated),
+            Some(_) => Err(("expected a field, `not` or `(`".into(), at)),
+            None => Err(("the expression ends where a field should stand".into(), at)),
+        }
+    }
+
+    fn comparison(&mut self, name: &str, at: usize, negated: bool) -> Parsed<Expr> {
+        let field = fields::lookup(name).map_err(|e| (e.to_string(), at))?;
+        let operator_at = self.position();
+        let (word, op) = match self.next() {
+            Some((Token::Symbol(word), _)) => (*word, Op::from_text(word)),
+            Some((Token::Word(word), _)) => (word.as_str(), Op::from_text(word)),
+            _ => return Err((missing_operator(name, &field.0), operator_at)),
+        };
+        let Some((op, opposite)) = op else {
+            let message = match word {
+                "and" | "or" => missing_operator(name, &field.0),
+                _ => format!(
+                    "there is no operator `{word}`: = == != < <= > >= contains icontains startswith endswith glob in exists"
+                ),
+            };
+            return Err((message, operator_at));
+        };
+        let value_at = self.position();
+        let values = match op {
+            Op::Exists => Vec::new(),
+            _ if word == "in" => self.list()?,
+            _ => vec![self.value()?],
+        };
+        let test = Test::new(field, (op, opposite != negated), &values)
+            .map_err(|message| (message, if op == Op::Exists { operator_at } else { value_at }))?;
+        Ok(Expr::Test(test))
+    }
+
+    fn value(&mut self) -> Parsed<Vec<u8>> {
+        let at = self.position();
+        match self.next() {
+            Some((Token::Word(word), _)) => Ok(word.as_bytes().to_vec()),
+            Some((Token::Quoted(bytes), _)) => Ok(bytes.clone()),
+            Some(_) => Err(("expected a value; put one with special characters into quotes".into(), at)),
+            None => Err(("the expression ends where a value should stand".into(), at)),
+        }
+    }
+
+    fn list(&mut self) -> Parsed<Vec<Vec<u8>>> {
+        let at = self.position();
+        let Some((Token::Open, _)) = self.next() else {
+            return Err(("expected a list: in (a, b, c)".into(), at));
+        };
+        let mut values = vec![self.value()?];
+        loop {
+            let here = self.position();
+            match self.next() {
+                Some((Token::Comma, _)) => values.push(self.value()?),
+                Some((Token::Close, _)) => return Ok(values),
+                _ => return Err(("expected `,` or `)` in this list".into(), here)),
+            }
+        }
+    }
+}
+
+fn missing_operator(name: &str, field: &Field) -> String {
+    match field {
+        Field::Failed | Field::Mark(_) => format!("expected an operator, as in `{name} = true`"),
+        _ => format!("expected an operator, as in `{name} = value` or `{name} exists`"),
+    }
+}
+
+fn join(mut parts: Vec<Expr>, or: bool) -> Expr {
+    match (parts.len(), or) {
+        (1, _) => parts.remove(0),
+        (_, true) => Expr::Or(parts),
+        (_, false) => Expr::And(parts),
+    }
+}
+
+#[cfg(test)]
+mod tests;

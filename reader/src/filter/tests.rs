@@ -1,0 +1,188 @@
+use super::*;
+use crate::fields::Context;
+use crate::model::testing::{call, header, id, openat, sample};
+use crate::model::{Binding, ChunkView, Names};
+use std::sync::Arc;
+
+/// The events of the sample that pass, as `TABLE:ROW`.
+fn matching(text: &str) -> String {
+    let header = Arc::new(header(1));
+    let chunk = sample(&header).chunk();
+    let binding = Binding::new(header);
+    let view = ChunkView::open(&chunk, &binding).unwrap();
+    let names = Names::default();
+    let context = Context { names: &names, start: crate::model::testing::WALL };
+    let mut filter = Filter::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let zone = jiff::tz::TimeZone::UTC;
+    filter.resolve(&Span { start: context.start, end: Some(context.start + 2_000_000_000), zone }).unwrap();
+    let mut evaluator = Evaluator::new(filter.expr(), context, &view);
+    let mut out = Vec::new();
+    for rows in view.tables() {
+        let mut selected: Vec<u32> = (0..rows.len() as u32).collect();
+        evaluator.retain(rows, &mut selected);
+        out.extend(selected.iter().map(|row| format!("{}:{row}", rows.event.name)));
+    }
+    // Whatever a filter finds, the summary must not have ruled out.
+    if !out.is_empty() {
+        assert!(prune::may_match(filter.expr(), &binding, chunk.summary()), "{text}");
+    }
+    out.join(" ")
+}
+
+/// Whether the sample's summary rules a filter out.
+fn pruned(text: &str) -> bool {
+    let header = Arc::new(header(1));
+    let chunk = sample(&header).chunk();
+    let binding = Binding::new(header);
+    let mut filter = Filter::parse(text).unwrap();
+    let start = crate::model::testing::WALL;
+    let zone = jiff::tz::TimeZone::UTC;
+    filter.resolve(&Span { start, end: Some(start + 2_000_000_000), zone }).unwrap();
+    !prune::may_match(filter.expr(), &binding, chunk.summary())
+}
+
+#[test]
+fn each_field_selects_its_events() {
+    for (text, expected) in [
+        ("proc.name=dd and evt.type=read", "syscall:3 syscall:4"),
+        ("proc.name=dd and evt.type=read and not evt.failed=true", "syscall:3"),
+        ("evt.type=openat", "syscall:0 syscall:1"),
+        ("evt.type in (close, exec)", "syscall:2 exec:0"),
+        ("syscall.type exists and proc.pid=5000", "syscall:2"),
+        ("syscall.abi=native and evt.type=close", "syscall:2"),
+        ("evt.category=exit", "exit:0 exit:1"),
+        ("evt.category!=syscall and evt.category!=loss", "fork:0 exec:0 exit:0 exit:1 cgroup_mkdir:0"),
+        ("fd.name=/etc/hosts", "syscall:0"),
+        ("fd.name startswith /etc", "syscall:0 syscall:1"),
+        (r#"fd.name = "/etc/\"x\"\n""#, "syscall:1"),
+        ("evt.arg.filename contains hosts", "syscall:0"),
+        ("evt.arg.dfd=-100", "syscall:0 syscall:1"),
+        ("evt.arg[2]=0x200", "syscall:3 syscall:4"),
+        ("evt.arg.count>=512 and evt.rawres=512", "syscall:3"),
+        ("fd.num=3", "syscall:2"),
+        ("evt.res=ENOENT", "syscall:1"),
+        ("evt.res=SUCCESS", "syscall:0 syscall:2 syscall:3"),
+        ("evt.rawres<0", "syscall:1 syscall:4"),
+        ("evt.args contains AT_FDCWD", "syscall:0 syscall:1"),
+        ("evt.latency>=12.4us and evt.type=close", "syscall:2"),
+        ("evt.latency>12400", ""),
+        ("thread.tid=4244", "syscall:1"),
+        ("thread.name='pool 1'", "syscall:1"),
+        ("proc.cmdline='dd -v x y' and evt.category=exit", "exit:0"),
+        ("proc.args='-v x y' and proc.exe=web", "syscall:2 exec:0"),
+        ("proc.exepath=/usr/bin/web and evt.cpu=1", "syscall:2 exec:0"),
+        ("proc.pname=bash and user.name=alice and user.uid=1000 and evt.type=close", "syscall:2"),
+        ("container.id=host", "syscall:3 syscall:4 exit:0 cgroup_mkdir:0"),
+        ("container.id=aa and evt.category=syscall", "syscall:0 syscall:1"),
+        ("container.type=docker and evt.category=exec", "exec:0"),
+        ("container.chain contains bbb", "syscall:2 exec:0"),
+        ("cgroup.path=/docker/a and evt.category=loss", "loss:0"),
+        ("cgroup.id=12", "syscall:2 exec:0"),
+        ("host.label[dc]=fra and evt.hostname=host1 and fork.child_pid=4300", "fork:0"),
+        ("fork.child_pid>4300", ""),
+        ("exec.path glob */ls and exec.args='ls -l a b'", "exec:0"),
+        ("exit.signal=SIGKILL", "exit:1"),
+        ("exit.status=1", "exit:0"),
+        ("cgroup_mkdir.cgroup=/docker/a", "cgroup_mkdir:0"),
+        ("loss.count>1000 and loss.kind=syscall", "loss:0"),
+        ("evt.time<=2026-11-22T12:00:01.0000005Z and evt.category!=syscall", "cgroup_mkdir:0"),
+        ("evt.reltime<1s", "syscall:0 syscall:1 syscall:2 syscall:3 syscall:4"),
+        ("evt.num=1", "syscall:0"),
+        ("evt.num=2", "cgroup_mkdir:0"),
+        ("evt.dir=< and evt.num<=2", "syscall:0 cgroup_mkdir:0"),
+        ("proc.name=nginx or proc.name=web and evt.type=close", "syscall:0 syscall:2 fork:0 exit:1"),
+        ("evt.num=1 or evt.num=2 or evt.num=1", "syscall:0 cgroup_mkdir:0"),
+    ] {
+        assert_eq!(matching(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn not_equal_is_not_of_equal_even_where_nothing_is() {
+    for (a, b) in [
+        ("fd.name!=/etc/hosts", "not fd.name=/etc/hosts"),
+        ("proc.name!=dd", "not (proc.name=dd)"),
+        ("evt.rawres!=0", "not evt.rawres=0"),
+        ("exit.status!=0", "not exit.status=0"),
+        ("container.name!=web", "not container.name=web"),
+    ] {
+        assert_eq!(matching(a), matching(b), "{a}");
+        assert!(matching(a).contains("loss:0"), "an event without the field passes {a}");
+    }
+}
+
+#[test]
+fn summaries_rule_out_what_cannot_be() {
+    for text in [
+        "evt.type=futex",
+        "syscall.type in (futex, poll)",
+        "evt.category=rename_task",
+        "rename_task.comm exists",
+        "container.id=dd",
+        "container.chain contains dd",
+        "container.full_id=host and evt.type=futex",
+        "evt.time>2026-11-22T12:00:02Z",
+        "evt.time<2026-11-22T11:59:59Z",
+        "evt.type=futex or evt.type=poll",
+    ] {
+        assert!(pruned(text), "{text}");
+    }
+    for text in [
+        "evt.type=read",
+        "evt.type!=futex",
+        "not evt.type=futex",
+        "evt.type=exit",
+        "container.id=host",
+        "container.id=cc",
+        "container.chain contains bb",
+        "evt.time>=2026-11-22T12:00:01Z",
+        "evt.type=futex or proc.name=x",
+    ] {
+        assert!(!pruned(text), "{text}");
+    }
+}
+
+#[test]
+fn event_lists_name_kinds_and_syscalls() {
+    let list = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        Filter::of_events(&words, |name| ["read", "fork", "openat"].contains(&name))
+    };
+    assert_eq!(list(&[]).unwrap(), None);
+    assert_eq!(
+        list(&["read,exec"]).unwrap(),
+        Some(Filter::parse("evt.category=exec or syscall.type=read").unwrap())
+    );
+    assert_eq!(
+        list(&["read", "openat"]).unwrap(),
+        Some(Filter::parse("syscall.type in (read,openat)").unwrap())
+    );
+    assert_eq!(
+        list(&["fork"]).unwrap(),
+        Some(Filter::parse("evt.category=fork or syscall.type=fork").unwrap())
+    );
+    let error = list(&["raed"]).unwrap_err();
+    assert!(error.contains("`raed` is neither a kind of event (syscall, fork"), "{error}");
+}
+
+#[test]
+fn asking_for_loss_is_recognised() {
+    for (text, asks) in [
+        ("evt.category=loss", true),
+        ("evt.type in (read, loss)", true),
+        ("loss.count>5", true),
+        ("evt.category!=loss", false),
+        ("proc.name=loss", false),
+    ] {
+        assert_eq!(Filter::parse(text).unwrap().asks_for_loss(), asks, "{text}");
+    }
+}
+
+#[test]
+fn arguments_that_were_not_kept_are_missing() {
+    // The sample's `read` has a buffer, of which nothing is kept.
+    assert_eq!(matching("evt.arg.buf exists"), "");
+    assert_eq!(matching("evt.arg.fd exists"), "syscall:2 syscall:3 syscall:4");
+    let unread = call("openat", &[3, 1, 0, 0], -14);
+    assert_eq!((unread.ret, openat(b"/x", 1).strs.len(), id('a').len()), (-14, 1, 64));
+}

@@ -1,0 +1,152 @@
+//! The dictionaries of a chunk: what many events share. Declared here and nowhere else.
+
+use capture_format::TableId;
+use events::{Column, Ty};
+
+/// Processes: what the threads of the task dictionary have in common.
+pub const PROCESS: TableId = TableId(0x100);
+/// Threads. Every event's `task` column refers to a row of it.
+pub const TASK: TableId = TableId(0x101);
+/// Cgroups, and with them containers.
+pub const CGROUP: TableId = TableId(0x102);
+
+/// What a column of a dictionary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DictTy {
+    /// A value with a meaning of its own.
+    Value(Ty),
+    /// A row of another dictionary.
+    Row(TableId),
+}
+
+/// A column of a dictionary.
+#[derive(Clone, Copy, Debug)]
+pub struct DictColumn {
+    /// Its name in the schema.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: DictTy,
+    /// What it holds.
+    pub doc: &'static str,
+}
+
+/// A dictionary.
+#[derive(Clone, Copy, Debug)]
+pub struct Dictionary {
+    /// Its number in files: never reuse one.
+    pub id: TableId,
+    /// Its name in the schema.
+    pub name: &'static str,
+    /// Its columns, in the order in which they are written.
+    pub columns: &'static [DictColumn],
+    /// Columns whose distinct values stand in the summary of a chunk.
+    pub summary: &'static [&'static str],
+}
+
+const fn value(name: &'static str, ty: Ty, doc: &'static str) -> DictColumn {
+    DictColumn { name, ty: DictTy::Value(ty), doc }
+}
+
+const fn row(name: &'static str, id: TableId, doc: &'static str) -> DictColumn {
+    DictColumn { name, ty: DictTy::Row(id), doc }
+}
+
+/// All dictionaries. A row whose id (`tid`, `pid`, `id`) is 0 stands for "unknown".
+pub const DICTIONARIES: [Dictionary; 3] = [
+    Dictionary {
+        id: PROCESS,
+        name: "process",
+        columns: &[
+            value("pid", Ty::Pid, "the process id in the initial namespace; 0 if unknown"),
+            value("start", Ty::Time, "when it started (boot clock); with the id this is its identity"),
+            value("ppid", Ty::Pid, "the parent's process id"),
+            value("pname", Ty::Text, "the parent's name"),
+            value("name", Ty::Text, "the name of its main thread"),
+            value("exe", Ty::Path, "the path of its executable"),
+            value("args", Ty::Args, "its arguments, each followed by a NUL"),
+        ],
+        summary: &[],
+    },
+    Dictionary {
+        id: TASK,
+        name: "task",
+        columns: &[
+            row("process", PROCESS, "its process"),
+            value("tid", Ty::Pid, "the thread id in the initial namespace; 0 if unknown"),
+            value("name", Ty::Text, "the thread's name"),
+            value("uid", Ty::Uid, "the effective user id in the initial namespace"),
+            value("user", Ty::Text, "the user's name on the recording host; empty if it has none"),
+            row("cgroup", CGROUP, "the cgroup that the event happened in"),
+        ],
+        summary: &[],
+    },
+    Dictionary {
+        id: CGROUP,
+        name: "cgroup",
+        columns: &[
+            value("id", Ty::U64, "the kernel's id of the cgroup; 0 if unknown"),
+            value("birth", Ty::Time, "when it was created (boot clock); 0 if before the capture"),
+            value("hierarchy", Ty::U64, "the hierarchy that the id belongs to; 0 is v2"),
+            value("path", Ty::Path, "its path in the hierarchy"),
+            value("container", Ty::Text, "the full id of the innermost container; empty for the host"),
+            value("runtime", Ty::Text, "the runtime of that container"),
+            value("chain", Ty::Text, "the ids of all containers around it, outermost first, joined by `>`"),
+            value("pod_uid", Ty::Text, "the uid of the Kubernetes pod; empty if none"),
+        ],
+        summary: &["chain"],
+    },
+];
+
+/// The declaration of a dictionary.
+pub const fn dictionary(id: TableId) -> Option<&'static Dictionary> {
+    let mut i = 0;
+    while i < DICTIONARIES.len() {
+        if DICTIONARIES[i].id.0 == id.0 {
+            return Some(&DICTIONARIES[i]);
+        }
+        i += 1;
+    }
+    None
+}
+
+/// The index of a column of a dictionary. Meant for constants: a name that does not exist stops
+/// the compiler.
+pub const fn dict_column(id: TableId, name: &str) -> u16 {
+    let Some(dictionary) = dictionary(id) else { panic!("no such dictionary") };
+    let mut i = 0;
+    while i < dictionary.columns.len() {
+        if same(dictionary.columns[i].name, name) {
+            return i as u16;
+        }
+        i += 1;
+    }
+    panic!("no such column")
+}
+
+/// Whether two strings are equal, in constants too.
+pub(super) const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The index of a column in a list of declared columns.
+pub(super) const fn position(columns: &[Column], name: &str) -> Option<u16> {
+    let mut i = 0;
+    while i < columns.len() {
+        if same(columns[i].name, name) {
+            return Some(i as u16);
+        }
+        i += 1;
+    }
+    None
+}

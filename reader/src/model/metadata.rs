@@ -1,0 +1,124 @@
+//! What the runtimes told of containers, joined to the cgroups of events. A record's values are named
+//! like the filter fields that show them (`container.name`, `container.label[KEY]`, ...).
+
+use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
+use rustc_hash::FxHashMap;
+
+use super::ContainerSelector;
+
+/// The value of a record that holds the container's full id: with it, a name given to a container's own
+/// cgroup names the cgroups inside it too.
+pub const FULL_ID: &str = "container.full_id";
+/// The value that holds the container's name.
+pub const NAME: &str = "container.name";
+
+/// Metadata of one or several captures.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    index: MetadataIndex,
+    by_container: FxHashMap<([u8; 16], Vec<u8>), MetadataKey>,
+}
+
+impl Names {
+    /// Adds what a capture told.
+    pub fn merge(&mut self, other: &MetadataIndex) {
+        self.index.merge(other);
+        other.keys().for_each(|key| self.note_container(*key));
+    }
+
+    /// Adds what one record tells.
+    pub fn add(&mut self, record: &MetadataRecord) {
+        self.index.add(record);
+        self.note_container(record.key);
+    }
+
+    fn note_container(&mut self, key: MetadataKey) {
+        if let Some(id) = self.index.get(&key, FULL_ID) {
+            // Some runtimes give an id again: the last one has it.
+            let last = self.by_container.entry((key.boot_id, id.as_bytes().to_vec())).or_insert(key);
+            *last = std::cmp::max_by_key(*last, key, |key| key.birth);
+        }
+    }
+
+    /// Forgets a cgroup, and the name that its container has by it.
+    pub fn forget(&mut self, key: &MetadataKey) {
+        if let Some(id) = self.index.get(key, FULL_ID) {
+            let container = (key.boot_id, id.as_bytes().to_vec());
+            // Another cgroup may have the same name by now.
+            if self.by_container.get(&container) == Some(key) {
+                self.by_container.remove(&container);
+            }
+        }
+        self.index.remove(key);
+    }
+
+    /// A value of a cgroup, or else of the container (by full id) that it belongs to.
+    pub fn get(&self, key: &MetadataKey, container: &[u8], name: &str) -> Option<&str> {
+        if self.index.is_empty() {
+            return None;
+        }
+        if let Some(value) = self.index.get(key, name) {
+            return Some(value);
+        }
+        self.of_container(key.boot_id, container, name)
+    }
+
+    /// A value of a container by its full id.
+    pub fn of_container(&self, boot_id: [u8; 16], container: &[u8], name: &str) -> Option<&str> {
+        if container.is_empty() || self.by_container.is_empty() {
+            return None;
+        }
+        let key = self.by_container.get(&(boot_id, container.to_vec()))?;
+        self.index.get(key, name)
+    }
+
+    /// The cgroup that a container is told apart by, by its full id; the last one if several had it.
+    pub fn last_of(&self, boot_id: [u8; 16], container: &[u8]) -> Option<&MetadataKey> {
+        self.by_container.get(&(boot_id, container.to_vec()))
+    }
+
+    /// All that is known of a cgroup.
+    pub fn all_of(&self, key: &MetadataKey) -> impl Iterator<Item = (&str, &str)> {
+        self.index.values(key)
+    }
+
+    /// A value of a cgroup alone.
+    pub fn of_cgroup(&self, key: &MetadataKey, name: &str) -> Option<&str> {
+        self.index.get(key, name)
+    }
+
+    /// Each cgroup that a container is told apart by, with the container's full id.
+    pub fn containers(&self) -> impl Iterator<Item = (&MetadataKey, &[u8])> {
+        self.index.keys().filter_map(|key| Some((key, self.index.get(key, FULL_ID)?.as_bytes())))
+    }
+
+    /// Whether the container of this cgroup is meant; `None` if too little is known of it.
+    pub fn is_meant(&self, key: &MetadataKey, wanted: &ContainerSelector) -> Option<bool> {
+        let is_meant = wanted.matches(|name| self.index.get(key, name));
+        (is_meant || self.index.get(key, NAME).is_some()).then_some(is_meant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_takes_no_other_name_along() {
+        let key = |cgroup| MetadataKey { boot_id: [1; 16], cgroup, birth: 0 };
+        let record = |cgroup, name: &str| MetadataRecord {
+            key: key(cgroup),
+            values: vec![(FULL_ID.to_owned(), "redis".to_owned()), (NAME.to_owned(), name.to_owned())],
+        };
+        let mut names = Names::default();
+        names.add(&record(1, "old"));
+        names.add(&record(2, "new"));
+        assert_eq!(names.get(&key(1), b"redis", NAME), Some("old"));
+        names.forget(&key(1));
+        // The id is the other one's by now.
+        assert_eq!(names.get(&key(1), b"redis", NAME), Some("new"));
+        names.forget(&key(2));
+        assert_eq!(names.of_container([1; 16], b"redis", NAME), None);
+        assert!(names.index.is_empty() && names.by_container.is_empty());
+    }
+}

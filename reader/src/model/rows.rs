@@ -1,0 +1,402 @@
+//! A chunk opened by kinds and columns instead of numbers.
+
+use std::cell::OnceCell;
+
+use capture_format::{Chunk, FormatError, ListView, StrId, TableView};
+use events::flags;
+use events::{CPU_UNKNOWN, Kind};
+
+use super::binding::{Binding, EventTable};
+use super::dict_rows::{CgroupRow, Dict, ProcessRow, TaskRow};
+use super::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use super::schema::column;
+
+/// The columns that only syscalls have, and stalls in one. One that the file lacks is empty.
+#[derive(Clone, Copy, Debug)]
+pub struct CallColumns<'c> {
+    /// Which call ([`events::syscall_key`]).
+    pub nr: &'c [u64],
+    /// Results.
+    pub ret: &'c [i64],
+    /// Arguments.
+    pub args: Option<ListView<'c, u64>>,
+    /// Strings.
+    pub strs: Option<ListView<'c, StrId>>,
+}
+
+/// What is known of a string argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallString<'c> {
+    /// The pointer was null.
+    Null,
+    /// The kernel side could not read it, or did not try.
+    Unread,
+    /// Its bytes.
+    Read {
+        /// What was kept.
+        bytes: &'c [u8],
+        /// There was more.
+        cut: bool,
+    },
+}
+
+impl<'c> CallColumns<'c> {
+    /// The columns of the syscall table.
+    pub fn new(rows: &Rows<'c>) -> Self {
+        const C: [u16; 4] = [
+            column(Kind::Syscall, "nr"),
+            column(Kind::Syscall, "ret"),
+            column(Kind::Syscall, "args"),
+            column(Kind::Syscall, "strs"),
+        ];
+        const STALL: [u16; 2] = [column(Kind::Stall, "nr"), column(Kind::Stall, "args")];
+        let (event, table) = (rows.event, &rows.table);
+        if event.kind == Some(Kind::Stall) {
+            return Self {
+                nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
+                ret: &[],
+                args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
+                strs: None,
+            };
+        }
+        if event.kind != Some(Kind::Syscall) {
+            return Self { nr: &[], ret: &[], args: None, strs: None };
+        }
+        Self {
+            nr: event.known(C[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
+            ret: event.known(C[1]).and_then(|c| table.i64(c).ok()).unwrap_or(&[]),
+            args: event.known(C[2]).and_then(|c| table.list_u64(c).ok()),
+            strs: event.known(C[3]).and_then(|c| table.list_bytes(c).ok()),
+        }
+    }
+
+    /// The key of a row's call.
+    #[inline]
+    pub fn key(&self, row: usize) -> u64 {
+        self.nr.get(row).copied().unwrap_or(u64::MAX)
+    }
+
+    /// The arguments of a row.
+    #[inline]
+    pub fn args(&self, row: usize) -> &'c [u64] {
+        self.args.as_ref().map_or(&[], |list| list.get(row))
+    }
+
+    /// The string in a slot (0 or 1) that belongs to the argument at `position`.
+    pub fn string(&self, rows: &Rows<'c>, row: usize, slot: u8, position: usize) -> CallString<'c> {
+        if self.args(row).get(position) == Some(&0) {
+            return CallString::Null;
+        }
+        let (unread, cut) = match slot {
+            0 => (flags::STR0_UNREAD, flags::STR0_CUT),
+            _ => (flags::STR1_UNREAD, flags::STR1_CUT),
+        };
+        let bits = rows.flags(row);
+        let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
+        match ids.get(usize::from(slot)) {
+            Some(id) if bits & unread == 0 => {
+                CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0 }
+            }
+            _ => CallString::Unread,
+        }
+    }
+}
+
+/// A container's id as it is mostly shown: the first 12 characters of 64 hexadecimal ones, other names
+/// whole.
+pub fn short_id(id: &[u8]) -> &[u8] {
+    if id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit) { &id[..12] } else { id }
+}
+
+/// A chunk, opened.
+#[derive(Debug)]
+pub struct ChunkView<'c> {
+    /// The chunk.
+    pub chunk: &'c Chunk,
+    /// Its segment.
+    pub binding: &'c Binding,
+    /// How many events the capture has before this chunk.
+    pub first_number: u64,
+    tables: Vec<Option<Rows<'c>>>,
+    processes: Dict<'c>,
+    tasks: Dict<'c>,
+    cgroups: Dict<'c>,
+    ranks: OnceCell<Vec<Vec<u32>>>,
+}
+
+/// An event table of a chunk, with the columns that every kind has. A column that the file lacks is
+/// empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'c> {
+    /// What the table is.
+    pub event: &'c EventTable,
+    /// Where it stands in [`Binding::events`].
+    pub place: usize,
+    /// The table.
+    pub table: TableView<'c>,
+    /// When events ended, boot clock ns.
+    pub time: &'c [u64],
+    /// How long they took, ns.
+    pub duration: &'c [u64],
+    /// On which CPU.
+    pub cpu: &'c [u64],
+    /// Rows of the task dictionary.
+    pub task: &'c [u32],
+    /// Bits of [`flags`].
+    pub flags: &'c [u64],
+}
+
+impl<'c> Rows<'c> {
+    fn new(event: &'c EventTable, place: usize, table: TableView<'c>) -> Result<Self, FormatError> {
+        let numbers = |column: Option<u16>| column.map_or(Ok(&[][..]), |c| table.u64(c));
+        Ok(Self {
+            event,
+            place,
+            table,
+            time: numbers(event.time)?,
+            duration: numbers(event.duration)?,
+            cpu: numbers(event.known(1))?,
+            task: event.known(2).map_or(Ok(&[][..]), |c| table.refs(c))?,
+            flags: numbers(event.known(3))?,
+        })
+    }
+
+    /// How many events.
+    pub fn len(&self) -> usize {
+        self.table.rows()
+    }
+
+    /// Whether there are none; a table without rows is not opened.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// When an event ended, boot clock ns.
+    #[inline]
+    pub fn end(&self, row: usize) -> u64 {
+        self.time.get(row).copied().unwrap_or(0)
+    }
+
+    /// When it started; when it ended, if that is all that is known.
+    #[inline]
+    pub fn start(&self, row: usize) -> u64 {
+        self.end(row).saturating_sub(self.duration.get(row).copied().unwrap_or(0))
+    }
+
+    /// The record's flags.
+    #[inline]
+    pub fn flags(&self, row: usize) -> u32 {
+        self.flags.get(row).copied().unwrap_or(0) as u32
+    }
+
+    /// The CPU that it ended on; `None` for what no CPU in particular did, such as a sample.
+    #[inline]
+    pub fn cpu(&self, row: usize) -> Option<u64> {
+        self.cpu.get(row).copied().filter(|&cpu| cpu != CPU_UNKNOWN)
+    }
+
+    /// The row of its task.
+    #[inline]
+    pub fn task(&self, row: usize) -> Option<u32> {
+        self.task.get(row).copied()
+    }
+
+    /// A number of one of the kind's own columns, by this version's index.
+    pub fn number(&self, own: u16, row: usize) -> Option<u64> {
+        self.table.u64(self.event.known(own)?).ok()?.get(row).copied()
+    }
+
+    /// A signed number, likewise.
+    pub fn signed(&self, own: u16, row: usize) -> Option<i64> {
+        self.table.i64(self.event.known(own)?).ok()?.get(row).copied()
+    }
+
+    /// A string, likewise.
+    pub fn bytes(&self, own: u16, row: usize) -> Option<&'c [u8]> {
+        let id = *self.table.bytes(self.event.known(own)?).ok()?.get(row)?;
+        Some(self.table.chunk().str(id))
+    }
+
+    /// A row of a dictionary, likewise.
+    pub fn reference(&self, own: u16, row: usize) -> Option<u32> {
+        self.table.refs(self.event.known(own)?).ok()?.get(row).copied()
+    }
+
+    /// Decodes all columns, so that nothing is found damaged later.
+    ///
+    /// # Errors
+    /// For the first column that is damaged.
+    pub fn decode_all(&self) -> Result<(), FormatError> {
+        self.event.columns.iter().try_for_each(|c| self.table.column(c.index).map(|_| ()))
+    }
+}
+
+impl<'c> ChunkView<'c> {
+    /// Opens a chunk. Decodes the dictionaries and the columns that every kind has.
+    ///
+    /// # Errors
+    /// If one of those is damaged.
+    pub fn open(chunk: &'c Chunk, binding: &'c Binding) -> Result<Self, FormatError> {
+        let tables = binding
+            .events
+            .iter()
+            .enumerate()
+            .map(|(place, event)| chunk.table(event.id).map(|t| Rows::new(event, place, t)).transpose())
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            chunk,
+            binding,
+            first_number: 0,
+            tables,
+            processes: Dict::new(chunk, binding, PROCESS)?,
+            tasks: Dict::new(chunk, binding, TASK)?,
+            cgroups: Dict::new(chunk, binding, CGROUP)?,
+            ranks: OnceCell::new(),
+        })
+    }
+
+    /// The event tables that have rows.
+    pub fn tables(&self) -> impl Iterator<Item = &Rows<'c>> {
+        self.tables.iter().flatten()
+    }
+
+    /// The table at a place of [`Binding::events`], if it has rows.
+    pub fn table(&self, place: usize) -> Option<&Rows<'c>> {
+        self.tables.get(place)?.as_ref()
+    }
+
+    /// Boot clock to wall clock, ns since 1970.
+    #[inline]
+    pub fn wall(&self, boot: u64) -> i64 {
+        (boot as i64).saturating_add(self.chunk.summary().wall_offset)
+    }
+
+    /// How many tasks the chunk knows.
+    pub fn task_rows(&self) -> usize {
+        self.tasks.rows
+    }
+
+    /// How many processes the chunk knows.
+    pub fn process_rows(&self) -> usize {
+        self.processes.rows
+    }
+
+    /// How many cgroups the chunk knows.
+    pub fn cgroup_rows(&self) -> usize {
+        self.cgroups.rows
+    }
+
+    /// A row of the task dictionary.
+    pub fn task(&self, row: u32) -> TaskRow<'c> {
+        const C: [u16; 6] = [
+            dict_column(TASK, "process"),
+            dict_column(TASK, "tid"),
+            dict_column(TASK, "name"),
+            dict_column(TASK, "uid"),
+            dict_column(TASK, "user"),
+            dict_column(TASK, "cgroup"),
+        ];
+        let d = &self.tasks;
+        TaskRow {
+            process: d.reference(C[0], row),
+            tid: d.number(C[1], row),
+            name: d.string(self.chunk, C[2], row),
+            uid: d.number(C[3], row),
+            user: d.string(self.chunk, C[4], row),
+            cgroup: d.reference(C[5], row),
+        }
+    }
+
+    /// A row of the process dictionary.
+    pub fn process(&self, row: u32) -> ProcessRow<'c> {
+        const C: [u16; 7] = [
+            dict_column(PROCESS, "pid"),
+            dict_column(PROCESS, "ppid"),
+            dict_column(PROCESS, "pname"),
+            dict_column(PROCESS, "name"),
+            dict_column(PROCESS, "exe"),
+            dict_column(PROCESS, "args"),
+            dict_column(PROCESS, "start"),
+        ];
+        let d = &self.processes;
+        ProcessRow {
+            pid: d.number(C[0], row),
+            start: d.number(C[6], row),
+            ppid: d.number(C[1], row),
+            pname: d.string(self.chunk, C[2], row),
+            name: d.string(self.chunk, C[3], row),
+            exe: d.string(self.chunk, C[4], row),
+            args: d.string(self.chunk, C[5], row),
+        }
+    }
+
+    /// A row of the cgroup dictionary.
+    pub fn cgroup(&self, row: u32) -> CgroupRow<'c> {
+        const C: [u16; 7] = [
+            dict_column(CGROUP, "id"),
+            dict_column(CGROUP, "birth"),
+            dict_column(CGROUP, "path"),
+            dict_column(CGROUP, "container"),
+            dict_column(CGROUP, "runtime"),
+            dict_column(CGROUP, "chain"),
+            dict_column(CGROUP, "pod_uid"),
+        ];
+        let d = &self.cgroups;
+        CgroupRow {
+            id: d.number(C[0], row),
+            birth: d.number(C[1], row),
+            path: d.string(self.chunk, C[2], row),
+            container: d.string(self.chunk, C[3], row),
+            runtime: d.string(self.chunk, C[4], row),
+            chain: d.string(self.chunk, C[5], row),
+            pod_uid: d.string(self.chunk, C[6], row),
+        }
+    }
+
+    /// The cgroup that an event counts for: its task's, or of lost events the one they happened in, and of a
+    /// sample the one that it is of.
+    pub fn subject_cgroup(&self, rows: &Rows<'c>, row: usize) -> Option<u32> {
+        match rows.event.kind {
+            Some(Kind::Loss) => rows.reference(const { column(Kind::Loss, "cgroup") }, row),
+            Some(Kind::Sample) => rows.reference(const { column(Kind::Sample, "cgroup") }, row),
+            _ => self.cgroup_of(rows.task(row)?),
+        }
+    }
+
+    /// The cgroup of a task.
+    pub fn cgroup_of(&self, task: u32) -> Option<u32> {
+        self.tasks.reference(const { dict_column(TASK, "cgroup") }, task)
+    }
+
+    /// The process of a task.
+    pub fn process_of(&self, task: u32) -> Option<u32> {
+        self.tasks.reference(const { dict_column(TASK, "process") }, task)
+    }
+
+    /// The number of an event in the capture, from 1: chunks one after the other, within a chunk by
+    /// end time.
+    pub fn number(&self, place: usize, row: usize) -> u64 {
+        let ranks = self.ranks.get_or_init(|| self.rank());
+        let rank = ranks.get(place).and_then(|r| r.get(row)).copied().unwrap_or(0);
+        self.first_number + u64::from(rank) + 1
+    }
+
+    fn rank(&self) -> Vec<Vec<u32>> {
+        let mut order: Vec<(u64, u32, u32)> = Vec::new();
+        for rows in self.tables() {
+            order.extend((0..rows.len()).map(|row| (rows.end(row), rows.place as u32, row as u32)));
+        }
+        order.sort_unstable();
+        let mut ranks: Vec<Vec<u32>> =
+            self.tables.iter().map(|t| vec![0; t.as_ref().map_or(0, Rows::len)]).collect();
+        for (rank, (_, place, row)) in order.into_iter().enumerate() {
+            ranks[place as usize][row as usize] = rank as u32;
+        }
+        ranks
+    }
+
+    /// Whether some event was written after later ones: then rows are not in order of time.
+    pub fn has_late(&self) -> bool {
+        self.tables().any(|rows| rows.flags.iter().any(|f| *f as u32 & flags::LATE != 0))
+    }
+}

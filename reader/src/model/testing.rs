@@ -1,0 +1,258 @@
+//! Small captures for tests, made row by row.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use capture_format::{
+    Chunk, ChunkBuilder, EncodeOptions, Encoder, Header, MetadataRecord, SegmentWriter, Vocabulary,
+};
+use events::{Abi, Kind, syscall_key};
+
+use super::dictionaries::{CGROUP, PROCESS, TASK};
+use super::{CALLS, event_table, schema};
+use crate::syscalls;
+
+/// 2026-11-22T12:00:00Z, when boot time 0 is in these captures.
+pub const WALL: i64 = 1_795_348_800_000_000_000;
+
+/// A container's id: 64 times this letter.
+pub fn id(letter: char) -> String {
+    letter.to_string().repeat(64)
+}
+
+/// A header with the machine's syscalls.
+pub fn header(uuid: u8) -> Header {
+    Header {
+        capture_uuid: [uuid; 16],
+        host: format!("host{uuid}"),
+        kernel: "6.1.0-test".to_owned(),
+        arch: "x86_64".to_owned(),
+        boot_id: [uuid; 16],
+        created: WALL,
+        wall_offset: WALL,
+        time_zone: "Europe/Berlin".to_owned(),
+        utc_offset: 3600,
+        agent_version: "0.1.0".to_owned(),
+        command_line: vec![b"ktape".to_vec(), b"capture".to_vec()],
+        labels: vec![("dc".to_owned(), "fra".to_owned())],
+        secrets_masked: true,
+        vocabularies: Arc::new(vec![Vocabulary {
+            name: CALLS.to_owned(),
+            entries: syscalls::table().vocabulary(),
+        }]),
+        schema: Arc::new(schema()),
+        ..Header::default()
+    }
+}
+
+/// A syscall to record.
+#[derive(Clone, Debug)]
+pub struct TestCall {
+    /// Its name.
+    pub name: &'static str,
+    /// Arguments as stored.
+    pub args: Vec<u64>,
+    /// Strings.
+    pub strs: Vec<Vec<u8>>,
+    /// The result.
+    pub ret: i64,
+    /// Nanoseconds.
+    pub dur: u64,
+    /// Flags.
+    pub flags: u32,
+    /// The key, if it is not that of a native call of this name.
+    pub key: Option<u32>,
+}
+
+/// A call without anything special.
+pub fn call(name: &'static str, args: &[u64], ret: i64) -> TestCall {
+    TestCall { name, args: args.to_vec(), strs: Vec::new(), ret, dur: 12_400, flags: 0, key: None }
+}
+
+/// `openat(AT_FDCWD, path, 0x80000, 0)`.
+pub fn openat(path: &[u8], ret: i64) -> TestCall {
+    TestCall { strs: vec![path.to_vec()], ..call("openat", &[(-100i64) as u64, 1, 0x80000, 0], ret) }
+}
+
+/// A chunk under construction.
+#[derive(Debug)]
+pub struct TestChunk {
+    /// The builder.
+    pub builder: ChunkBuilder,
+}
+
+impl TestChunk {
+    /// An empty one for the header's schema.
+    pub fn new(header: &Header) -> Self {
+        let mut builder = ChunkBuilder::new(Arc::clone(&header.schema));
+        builder.set_wall_offset(WALL);
+        Self { builder }
+    }
+
+    /// A cgroup inside these containers, outermost first.
+    pub fn cgroup(&mut self, id: u64, path: &str, chain: &[String]) -> u32 {
+        let strings = [
+            path.as_bytes().to_vec(),
+            chain.last().cloned().unwrap_or_default().into_bytes(),
+            if chain.is_empty() { Vec::new() } else { b"docker".to_vec() },
+            chain.join(">").into_bytes(),
+            Vec::new(),
+        ]
+        .map(|s| self.builder.intern(&s));
+        let table = self.builder.table(CGROUP);
+        table.push_u64(0, id);
+        table.push_u64(1, 0);
+        table.push_u64(2, 0);
+        for (i, s) in strings.into_iter().enumerate() {
+            table.push_bytes(3 + i, s);
+        }
+        table.end_row()
+    }
+
+    /// A thread of a process with the same name.
+    pub fn task(&mut self, pid: u64, tid: u64, name: &str, cgroup: u32) -> u32 {
+        let strings = ["bash".into(), name.into(), format!("/usr/bin/{name}"), format!("{name}\0-v\0x y\0")]
+            .map(|s: String| self.builder.intern(s.as_bytes()));
+        let user = self.builder.intern(b"alice");
+        let table = self.builder.table(PROCESS);
+        table.push_u64(0, pid);
+        table.push_u64(1, 1);
+        table.push_u64(2, 1);
+        for (i, s) in strings.into_iter().enumerate() {
+            table.push_bytes(3 + i, s);
+        }
+        let process = table.end_row();
+        let table = self.builder.table(TASK);
+        table.push_ref(0, process);
+        table.push_u64(1, tid);
+        table.push_bytes(2, strings[1]);
+        table.push_u64(3, 1000);
+        table.push_bytes(4, user);
+        table.push_ref(5, cgroup);
+        table.end_row()
+    }
+
+    /// The columns that every kind has.
+    fn common(&mut self, kind: Kind, time: u64, task: u32, flags: u32) -> &mut capture_format::TableBuilder {
+        let table = self.builder.table(event_table(kind));
+        table.push_u64(0, time);
+        table.push_u64(1, 1);
+        table.push_ref(2, task);
+        table.push_u64(3, u64::from(flags));
+        table
+    }
+
+    /// A syscall that ended at `time`.
+    pub fn call(&mut self, time: u64, task: u32, call: &TestCall) {
+        let native = || {
+            let (abi, nr) = syscalls::table().by_name(call.name)[0];
+            assert_eq!(abi, Abi::Native);
+            syscall_key(abi, nr)
+        };
+        let key = call.key.unwrap_or_else(native);
+        let strs: Vec<_> = call.strs.iter().map(|s| self.builder.intern(s)).collect();
+        let table = self.common(Kind::Syscall, time, task, call.flags);
+        table.push_u64(4, call.dur);
+        table.push_u64(5, u64::from(key));
+        table.push_i64(6, call.ret);
+        table.push_list_u64(7, &call.args);
+        table.push_list_bytes(8, &strs);
+        table.end_row();
+    }
+
+    /// An exit of a whole process.
+    pub fn exit(&mut self, time: u64, task: u32, status: i64, signal: u64) {
+        let table = self.common(Kind::Exit, time, task, 0);
+        table.push_i64(4, status);
+        table.push_u64(5, signal);
+        table.push_u64(6, 0);
+        table.push_u64(7, 1);
+        table.end_row();
+    }
+
+    /// A fork.
+    pub fn fork(&mut self, time: u64, task: u32, child: u64, cgroup: u32) {
+        let table = self.common(Kind::Fork, time, task, 0);
+        table.push_u64(4, child);
+        table.push_u64(5, child);
+        table.push_u64(6, 0);
+        table.push_ref(7, cgroup);
+        table.end_row();
+    }
+
+    /// An exec.
+    pub fn exec(&mut self, time: u64, task: u32, path: &[u8], args: &[u8]) {
+        let (path, args, old) =
+            (self.builder.intern(path), self.builder.intern(args), self.builder.intern(b"sh"));
+        let table = self.common(Kind::Exec, time, task, 0);
+        table.push_bytes(4, path);
+        table.push_bytes(5, args);
+        table.push_u64(6, 77);
+        table.push_bytes(7, old);
+        table.end_row();
+    }
+
+    /// A new cgroup.
+    pub fn mkdir(&mut self, time: u64, task: u32, cgroup: u32) {
+        let table = self.common(Kind::CgroupMkdir, time, task, 0);
+        table.push_ref(4, cgroup);
+        table.end_row();
+    }
+
+    /// Lost events.
+    pub fn loss(&mut self, (from, to): (u64, u64), kind: u64, cgroup: u32, task: u32, count: u64) {
+        let stage = self.builder.intern(b"ring");
+        let table = self.common(Kind::Loss, to, task, 0);
+        table.push_u64(4, from);
+        table.push_u64(5, kind);
+        table.push_bytes(6, stage);
+        table.push_ref(7, cgroup);
+        table.push_u64(8, count);
+        table.end_row();
+    }
+
+    /// The chunk as a reader sees it.
+    pub fn chunk(self) -> Chunk {
+        Chunk::from_builder(self.builder).unwrap()
+    }
+}
+
+/// A file of one segment.
+pub fn file(header: &Header, chunks: Vec<TestChunk>, metadata: &[MetadataRecord]) -> Vec<u8> {
+    let mut encoder = Encoder::new(EncodeOptions::default()).unwrap();
+    let mut writer = SegmentWriter::new(Cursor::new(Vec::new()), header).unwrap();
+    for chunk in chunks {
+        let mut block = encoder.encode(&chunk.builder).unwrap();
+        writer.write_block(&mut block).unwrap();
+    }
+    writer.write_metadata(metadata).unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+/// Two containers and the host, at one time: `nginx` (4242, thread 4244) in container `a`, `web` (5000) in `c`
+/// inside `b`, `dd` (100) on the host.
+pub fn sample(header: &Header) -> TestChunk {
+    let mut chunk = TestChunk::new(header);
+    let a = chunk.cgroup(11, "/docker/a", &[id('a')]);
+    let inner = chunk.cgroup(12, "/docker/b/docker/c", &[id('b'), id('c')]);
+    let host = chunk.cgroup(1, "/system.slice/sshd.service", &[]);
+    let unknown = chunk.cgroup(0, "", &[]);
+    let nginx = chunk.task(4242, 4242, "nginx", a);
+    let thread = chunk.task(4242, 4244, "pool 1", a);
+    let web = chunk.task(5000, 5000, "web", inner);
+    let dd = chunk.task(100, 100, "dd", host);
+    let nobody = chunk.task(0, 0, "", unknown);
+    let s = 1_000_000_000;
+    chunk.call(s, nginx, &openat(b"/etc/hosts", 3));
+    chunk.call(s + 1_000, thread, &openat(b"/etc/\"x\"\n", -2));
+    chunk.call(s + 2_000, web, &call("close", &[3], 0));
+    chunk.call(s + 3_000, dd, &call("read", &[0, 0, 512], 512));
+    chunk.call(s + 4_000, dd, &call("read", &[0, 0, 512], -4));
+    chunk.exit(s + 5_000, dd, 1, 0);
+    chunk.exit(s + 6_000, nginx, 0, 9);
+    chunk.fork(s + 2_500, nginx, 4300, a);
+    chunk.exec(s + 2_600, web, b"/bin/ls", b"ls\0-l\0a b\0");
+    chunk.mkdir(s + 500, dd, a);
+    chunk.loss((s, s + 7_000), 1, a, nobody, 1234);
+    chunk
+}

@@ -1,0 +1,294 @@
+//! The files that a command was given, of which those are opened that can matter: of a series of weeks, ten minutes are in
+//! one or two.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use capture_format::{CaptureFile, FormatError, Header, StreamItem, StreamReader};
+use jiff::tz::TimeZone;
+
+use super::input::{self, Capture, InputError};
+use crate::model::Binding;
+use crate::text::time::{self, Span};
+
+/// How far events may lie outside of the time in which their file was written, ns: the first were on their way when it was
+/// begun, and clocks are compared once a second.
+const SLACK: i64 = 10_000_000_000;
+/// Descriptors that a reader needs beside its captures.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// What a file says of itself at its beginning.
+#[derive(Debug)]
+struct Peek {
+    header: Arc<Header>,
+    /// When it was last written, wall-clock ns.
+    modified: i64,
+}
+
+/// A file, and whether it was found in a directory.
+#[derive(Debug)]
+struct Listed {
+    path: PathBuf,
+    found: bool,
+    peek: Option<Peek>,
+    /// The time in which its events lie, wall-clock ns; `None` if that cannot be told.
+    range: Option<(i64, i64)>,
+}
+
+/// All files that a command was given.
+#[derive(Debug)]
+pub struct CaptureSet {
+    files: Vec<Listed>,
+}
+
+/// What was opened, and what of a directory could not be.
+#[derive(Debug, Default)]
+pub struct Opened {
+    /// The captures.
+    pub captures: Vec<Capture>,
+    /// Others.
+    pub unreadable: Vec<InputError>,
+}
+
+impl CaptureSet {
+    /// What the paths stand for; a directory stands for the files in it that are named `*.ktape`.
+    ///
+    /// # Errors
+    /// If one does not exist, is no file, or a directory has no capture.
+    pub fn of(paths: &[PathBuf]) -> Result<Self, InputError> {
+        let mut files = Vec::new();
+        for path in paths {
+            let found = path.is_dir();
+            for path in input::files(std::slice::from_ref(path))? {
+                files.push(Listed { path, found, peek: None, range: None });
+            }
+        }
+        Ok(Self { files })
+    }
+
+    /// Whether it is worth while to look which of the files matter.
+    pub fn is_many(&self) -> bool {
+        self.files.len() > 1
+    }
+
+    /// Opens the files that can have events between two moments, at least one.
+    ///
+    /// # Errors
+    /// If one that was named cannot be read. Of a directory, what was deleted meanwhile is left out, and what is no
+    /// capture is told.
+    pub fn open(&self, from: Option<i64>, to: Option<i64>) -> Result<Opened, InputError> {
+        let matters = |file: &&Listed| {
+            file.range.is_none_or(|(first, last)| {
+                from.is_none_or(|from| last >= from) && to.is_none_or(|to| first <= to)
+            })
+        };
+        let mut wanted: Vec<&Listed> = self.files.iter().filter(matters).collect();
+        if wanted.is_empty() {
+            wanted.extend(self.files.first());
+        }
+        allow_descriptors(wanted.len() as u64);
+        let mut opened = Opened::default();
+        for file in wanted {
+            match open(&file.path) {
+                Ok(capture) => opened.captures.push(capture),
+                Err(error) if !file.found => return Err(error),
+                Err(InputError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => opened.unreadable.push(error),
+            }
+        }
+        match opened.unreadable.pop() {
+            // Nothing else to be read.
+            Some(error) if opened.captures.is_empty() => Err(error),
+            last => {
+                opened.unreadable.extend(last);
+                Ok(opened)
+            }
+        }
+    }
+
+    /// The time that all files span, found out from their beginnings and the end of the newest of each capture; from then on
+    /// [`Self::open`] knows which files matter.
+    ///
+    /// # Errors
+    /// If one that was named cannot be read.
+    pub fn span(&mut self, zone: Option<TimeZone>) -> Result<Span, InputError> {
+        for file in &mut self.files {
+            match peek(&file.path) {
+                Ok(peek) => file.peek = peek,
+                Err(error) if !file.found => return Err(error),
+                Err(_) => {}
+            }
+        }
+        self.find_ranges();
+        let headers = || self.files.iter().filter_map(|file| file.peek.as_ref()).map(|peek| &peek.header);
+        let start = headers().map(|header| header.created).min().unwrap_or(0);
+        let mut newest: HashMap<[u8; 16], &Listed> = HashMap::new();
+        for file in &self.files {
+            let Some(peek) = &file.peek else { continue };
+            let last = newest.entry(peek.header.capture_uuid).or_insert(file);
+            if last.peek.as_ref().is_some_and(|other| other.header.created <= peek.header.created) {
+                *last = file;
+            }
+        }
+        let ends = newest.values().filter_map(|file| open(&file.path).ok());
+        let end = ends.filter_map(|capture| input::span(&[capture], None).end).max().unwrap_or(start);
+        let zone = zone.or_else(|| headers().next().map(|h| time::host_zone(&h.time_zone, h.utc_offset)));
+        Ok(Span { start, end: Some(end.max(start)), zone: zone.unwrap_or(TimeZone::UTC) })
+    }
+
+    /// A file's events lie between its beginning and the beginning of the next one, or when it was last written. Where the
+    /// clock was set meanwhile that is not so, and the file always matters.
+    fn find_ranges(&mut self) {
+        let mut order: Vec<usize> = (0..self.files.len()).filter(|i| self.files[*i].peek.is_some()).collect();
+        let of = |files: &[Listed], i: usize| {
+            let peek = files[i].peek.as_ref().expect("only those that were looked at");
+            let header = &peek.header;
+            (header.capture_uuid, header.created, header.boot_id, header.wall_offset, peek.modified)
+        };
+        // In the order in which they were written: names are by the clock, and that may have been set.
+        order.sort_by_key(|i| {
+            let (uuid, created, boot, offset, _) = of(&self.files, *i);
+            (uuid, boot, created - offset)
+        });
+        for (at, i) in order.iter().enumerate() {
+            let (uuid, created, boot, offset, modified) = of(&self.files, *i);
+            let next = order.get(at + 1).map(|next| of(&self.files, *next));
+            let next = next.filter(|next| next.0 == uuid && next.2 == boot);
+            let is_set = |other: i64| (other - offset).abs() > SLACK / 10;
+            let last = modified.max(next.map_or(i64::MIN, |next| next.1));
+            if next.is_some_and(|next| is_set(next.3)) || last < created {
+                continue;
+            }
+            self.files[*i].range = Some((created - SLACK, last.saturating_add(SLACK)));
+        }
+    }
+}
+
+/// The header that a file begins with; `None` if it begins otherwise.
+fn peek(path: &Path) -> Result<Option<Peek>, InputError> {
+    input::regular(path)?;
+    let fail = |source| InputError::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(fail)?;
+    let modified = file.metadata().and_then(|meta| meta.modified()).map_err(fail)?;
+    let modified = modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64);
+    match StreamReader::new(file).next_item() {
+        Ok(Some(StreamItem::Header(header))) => Ok(Some(Peek { header: bare(&header), modified })),
+        _ => Ok(None),
+    }
+}
+
+/// Without what takes much memory.
+fn bare(header: &Header) -> Arc<Header> {
+    Arc::new(Header {
+        capture_uuid: header.capture_uuid,
+        boot_id: header.boot_id,
+        created: header.created,
+        wall_offset: header.wall_offset,
+        time_zone: header.time_zone.clone(),
+        utc_offset: header.utc_offset,
+        ..Header::default()
+    })
+}
+
+fn open(path: &Path) -> Result<Capture, InputError> {
+    input::regular(path)?;
+    let cannot = |source| match source {
+        FormatError::Io { source, .. } => InputError::Io { path: path.to_path_buf(), source },
+        source => InputError::Format { path: path.to_path_buf(), source },
+    };
+    let file = CaptureFile::open(path).map_err(cannot)?;
+    let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
+    Ok(Capture { path: path.to_path_buf(), file, bindings })
+}
+
+/// Each capture keeps its file open; the usual limit of 1,024 is one for programs of another time.
+fn allow_descriptors(files: u64) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let needed = files + OTHER_DESCRIPTORS;
+    if limit.current.is_some_and(|current| current < needed) {
+        limit.current = Some(limit.maximum.map_or(needed, |maximum| maximum.min(needed)));
+        // If that is not allowed, opening them says so.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::{self, TestChunk, WALL};
+    use std::fs;
+    use std::time::Duration;
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// A series of one file a minute, with one event in the middle of each; written where the clock was off by `set` for
+    /// the files of these numbers.
+    fn series(dir: &Path, files: i64, set: std::ops::Range<i64>, by: i64) {
+        for n in 0..files {
+            let offset = WALL + if set.contains(&n) { by } else { 0 };
+            let header = Header { created: offset + n * MINUTE, wall_offset: offset, ..testing::header(1) };
+            let mut chunk = TestChunk::new(&header);
+            let cgroup = chunk.cgroup(1, "/", &[]);
+            let task = chunk.task(10, 10, "x", cgroup);
+            chunk.call((n * MINUTE + MINUTE / 2) as u64, task, &testing::call("getppid", &[], n));
+            chunk.builder.set_wall_offset(offset);
+            let path = dir.join(format!("{n:04}.ktape"));
+            fs::write(&path, testing::file(&header, vec![chunk], &[])).unwrap();
+            let ended = Duration::from_nanos((offset + (n + 1) * MINUTE) as u64);
+            File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH + ended).unwrap();
+        }
+    }
+
+    fn names(opened: &Opened) -> Vec<i64> {
+        let number = |capture: &Capture| capture.path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        opened.captures.iter().map(number).collect()
+    }
+
+    #[test]
+    fn of_many_files_those_of_the_time_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        series(dir.path(), 200, 0..0, 0);
+        let mut listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
+        let span = listing.span(None).unwrap();
+        assert_eq!((span.start, span.end), (WALL, Some(WALL + 199 * MINUTE + MINUTE / 2)));
+        let between = |from: i64, to: i64| {
+            names(&listing.open(Some(WALL + from * MINUTE), Some(WALL + to * MINUTE)).unwrap())
+        };
+        // The neighbours, too: their last or first events may be on the other side.
+        assert_eq!(between(100, 110), (99..=110).collect::<Vec<_>>());
+        assert_eq!(between(500, 600), [0], "nothing, and one to say so");
+        assert_eq!(names(&listing.open(None, Some(WALL)).unwrap()), [0]);
+    }
+
+    #[test]
+    fn where_the_clock_was_set_a_file_always_matters() {
+        let dir = tempfile::tempdir().unwrap();
+        // An hour ahead for three minutes.
+        series(dir.path(), 20, 5..8, 60 * MINUTE);
+        let mut listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
+        listing.span(None).unwrap();
+        let opened = listing.open(Some(WALL + 12 * MINUTE), Some(WALL + 13 * MINUTE)).unwrap();
+        // The clock may have been set while 4 and 7 were written.
+        assert_eq!(names(&opened), [4, 7, 11, 12, 13]);
+        let opened = listing.open(Some(WALL + 66 * MINUTE), Some(WALL + 66 * MINUTE + 1)).unwrap();
+        assert_eq!(names(&opened), [4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn what_is_no_capture_in_a_directory_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        series(dir.path(), 2, 0..0, 0);
+        fs::write(dir.path().join("x.ktape"), b"none").unwrap();
+        let listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
+        let opened = listing.open(None, None).unwrap();
+        assert_eq!((names(&opened), opened.unreadable.len()), (vec![0, 1], 1));
+        // Unless it was named.
+        let listing = CaptureSet::of(&[dir.path().join("x.ktape")]).unwrap();
+        assert!(listing.open(None, None).is_err());
+    }
+}

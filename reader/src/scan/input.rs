@@ -1,0 +1,186 @@
+//! The captures that a command was given: files, directories of files, or standard input.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use capture_format::{CaptureFile, FormatError};
+use jiff::tz::TimeZone;
+
+use crate::filter::prune;
+use crate::model::{Binding, Names};
+use crate::text::time::{self, Span};
+
+use super::capture_set::CaptureSet;
+use super::containers::Known;
+
+/// Why an input cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// Not there, or not readable.
+    #[error("cannot read {}: {source}", .path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// No capture.
+    #[error("cannot read {}: {source}", .path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: FormatError,
+    },
+    /// A directory without captures.
+    #[error("there is no file named *.ktape in {}", .0.display())]
+    EmptyDirectory(PathBuf),
+    /// A device, a pipe or a socket: it has no end, or no second look.
+    #[error("{} is no file but a {what}", .path.display())]
+    NoFile {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Standard input along with files.
+    #[error("standard input (-) cannot be read together with files: it has no order yet")]
+    PipeWithFiles,
+}
+
+/// An opened file.
+#[derive(Debug)]
+pub struct Capture {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its content.
+    pub file: CaptureFile,
+    /// One for each segment.
+    pub bindings: Vec<Arc<Binding>>,
+}
+
+/// What a command reads.
+#[derive(Debug)]
+pub enum Input {
+    /// Files.
+    Files(CaptureSet),
+    /// Standard input.
+    Pipe,
+}
+
+impl Input {
+    /// Finds what the paths name; a directory stands for the files in it that are named `*.ktape`.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, InputError> {
+        if paths.iter().any(|p| p == Path::new("-")) {
+            return if paths.len() == 1 { Ok(Self::Pipe) } else { Err(InputError::PipeWithFiles) };
+        }
+        Ok(Self::Files(CaptureSet::of(paths)?))
+    }
+}
+
+/// Refuses what is there but is no file: it may have no end.
+///
+/// # Errors
+/// It is not there, or no file.
+pub fn regular(path: &Path) -> Result<(), InputError> {
+    let meta =
+        std::fs::metadata(path).map_err(|source| InputError::Io { path: path.to_path_buf(), source })?;
+    let kind = meta.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_fifo() {
+        "pipe: read it with `ktape replay - <PIPE`"
+    } else if kind.is_dir() {
+        "directory"
+    } else if kind.is_socket() {
+        "socket"
+    } else {
+        "device"
+    };
+    Err(InputError::NoFile { path: path.to_path_buf(), what })
+}
+
+/// The files that the paths stand for.
+///
+/// # Errors
+/// If one does not exist, or a directory has no capture.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
+    let mut all = Vec::new();
+    for path in paths {
+        let fail = |source| InputError::Io { path: path.clone(), source };
+        if !std::fs::metadata(path).map_err(fail)?.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(fail)? {
+            let entry = entry.map_err(fail)?.path();
+            if entry.extension().is_some_and(|e| e == "ktape") {
+                found.push(entry);
+            }
+        }
+        if found.is_empty() {
+            return Err(InputError::EmptyDirectory(path.clone()));
+        }
+        found.sort();
+        all.append(&mut found);
+    }
+    Ok(all)
+}
+
+/// The zone of the first host, the time that all captures span, in its zone or in `zone`.
+pub fn span(captures: &[Capture], zone: Option<TimeZone>) -> Span {
+    let headers = || captures.iter().flat_map(|c| c.file.segments()).map(|s| &s.header);
+    let start = headers().map(|h| h.created).min().unwrap_or(0);
+    let ends = captures.iter().flat_map(|c| c.file.chunks()).map(|c| {
+        let summary = &c.summary;
+        (summary.end_max as i64).saturating_add(summary.wall_offset)
+    });
+    let end = ends.max().map(|end| end.max(start));
+    let zone = zone.or_else(|| headers().next().map(|h| time::host_zone(&h.time_zone, h.utc_offset)));
+    Span { start, end: Some(end.unwrap_or(start)), zone: zone.unwrap_or(TimeZone::UTC) }
+}
+
+/// The containers' names of all captures.
+pub fn names(captures: &[Capture]) -> Names {
+    let mut names = Names::default();
+    captures.iter().for_each(|c| names.merge(c.file.metadata()));
+    names
+}
+
+/// The containers that the chunks' summaries mention. Of a chunk with too many to be listed, the dictionary
+/// is read.
+pub fn known_containers(captures: &[Capture]) -> Known {
+    let mut known = Known::default();
+    for capture in captures {
+        for entry in capture.file.chunks() {
+            let binding = &capture.bindings[entry.segment];
+            match prune::chains(binding, &entry.summary) {
+                capture_format::SummaryValues::Kept(values) => {
+                    for (value, _) in values {
+                        if let capture_format::Value::Bytes(chain) = value {
+                            known.add_chain(chain);
+                        }
+                    }
+                }
+                _ => {
+                    // A damaged chunk is reported when its events are read.
+                    let Ok(chunk) = capture.file.read_chunk(entry) else { continue };
+                    let Ok(view) = crate::model::ChunkView::open(&chunk, binding) else { continue };
+                    for row in 0..view.cgroup_rows() as u32 {
+                        known.add_chain(view.cgroup(row).chain);
+                    }
+                }
+            }
+        }
+    }
+    known
+}

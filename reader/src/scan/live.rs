@@ -1,0 +1,209 @@
+//! Chunks that were never in a file: shown or filtered as they come from the recorder, by the same
+//! questions and views as those of a capture.
+
+use std::io;
+use std::sync::Arc;
+
+use capture_format::{
+    Chunk, ChunkBuilder, CopyCache, FormatError, Header, MetadataKey, MetadataRecord, copy_rows,
+};
+use events::{KINDS, Kind};
+use jiff::tz::TimeZone;
+use rustc_hash::FxHashSet;
+
+use crate::containers::OTHER;
+use crate::fields::Context;
+use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use crate::model::{Binding, ChunkView, Names, event_table};
+use crate::text::time::{Span, TimeError};
+
+use super::copy::copy_picks;
+use super::merge::hand_over;
+use super::open::OpenChunk;
+use super::query::{ChunkRelevance, LossTally, Query};
+use super::sink::{Flow, Sink};
+
+/// A question to chunks of a capture that runs.
+#[derive(Debug)]
+pub struct Live {
+    binding: Arc<Binding>,
+    question: Query,
+    names: Names,
+    /// The cgroups that are wanted, as far as that is known.
+    accepted: Arc<FxHashSet<u64>>,
+    /// Those that are not.
+    rejected: FxHashSet<u64>,
+    /// Events left out because nobody said which of both their containers are.
+    unnamed: u64,
+    start: i64,
+    number: u64,
+}
+
+impl Live {
+    /// Chunks of a capture with this header. Times of day in the question are of `zone`.
+    ///
+    /// # Errors
+    /// If a time counts from the end of the capture, which nobody knows yet.
+    pub fn new(header: Header, mut question: Query, zone: TimeZone) -> Result<Self, TimeError> {
+        let start = header.created;
+        if let Some(filter) = &mut question.filter {
+            filter.resolve(&Span { start, end: None, zone })?;
+        }
+        let binding = Arc::new(Binding::new(Arc::new(header)));
+        Ok(Self {
+            binding,
+            question,
+            names: Names::default(),
+            accepted: Arc::default(),
+            rejected: FxHashSet::default(),
+            unnamed: 0,
+            start,
+            number: 0,
+        })
+    }
+
+    /// From here on containers have these names, and of others nothing more will come.
+    pub fn learn(&mut self, records: &[MetadataRecord], forgotten: &[MetadataKey]) {
+        records.iter().for_each(|record| self.names.add(record));
+        for key in forgotten {
+            self.names.forget(key);
+            self.rejected.remove(&key.cgroup);
+            if self.accepted.contains(&key.cgroup) {
+                Arc::make_mut(&mut self.accepted).remove(&key.cgroup);
+            }
+        }
+    }
+
+    /// These cgroups are wanted, and those are not, by id.
+    pub fn decide(&mut self, accepted: &[u64], rejected: &[u64]) {
+        if !accepted.is_empty() {
+            Arc::make_mut(&mut self.accepted).extend(accepted);
+        }
+        self.rejected.extend(rejected);
+    }
+
+    /// How many events were left out since the last call because nobody said whether their containers are wanted.
+    pub fn take_unnamed(&mut self) -> u64 {
+        std::mem::take(&mut self.unnamed)
+    }
+
+    fn open(&mut self, builder: ChunkBuilder) -> Result<OpenChunk, FormatError> {
+        let chunk = Box::new(Chunk::from_builder(builder)?);
+        let first = self.number;
+        self.number += chunk.event_rows();
+        let context = Context { names: &self.names, start: self.start };
+        let asked = (&self.question, ChunkRelevance::Read);
+        OpenChunk::new(chunk, Arc::clone(&self.binding), first, asked, &context, &mut LossTally::default())
+    }
+
+    /// Hands the events that match to `sink`.
+    ///
+    /// # Errors
+    /// If the sink fails, or the chunk was not filled by the schema.
+    pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn Sink) -> io::Result<Flow> {
+        let mut open = self.open(builder).map_err(io::Error::other)?;
+        let context = Context { names: &self.names, start: self.start };
+        let flow = if open.head().is_some() {
+            hand_over(&mut open, i64::MAX, &context, sink)?
+        } else {
+            Flow::Continue
+        };
+        sink.flush()?;
+        Ok(flow)
+    }
+
+    /// A chunk of the events that match, and of what the recorder tells of itself. With `by_cgroup`, only of cgroups
+    /// that are [wanted](Self::decide).
+    ///
+    /// # Errors
+    /// If the chunk was not filled by the schema.
+    pub fn filter(&mut self, builder: ChunkBuilder, by_cgroup: bool) -> Result<ChunkBuilder, FormatError> {
+        if self.question.filter.is_none() && !by_cgroup {
+            return Ok(builder);
+        }
+        self.question.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
+        let opened = self.open(builder);
+        // Nobody else has the set when it changes.
+        self.question.cgroups = None;
+        let mut open = opened?;
+        let inside = by_cgroup.then(|| {
+            let view = open.view();
+            (0..view.cgroup_rows() as u32)
+                .map(|row| self.accepted.contains(&view.cgroup(row).id))
+                .collect::<Vec<_>>()
+        });
+        let mut out = ChunkBuilder::new(Arc::clone(&self.binding.header.schema));
+        out.set_wall_offset(open.view().chunk.summary().wall_offset);
+        let mut cache = CopyCache::new();
+        if let Some(inside) = &inside {
+            self.unnamed += unnamed(open.view(), inside, &self.rejected);
+            hide_others(open.view(), inside, &mut cache);
+        }
+        copy_picks(&mut open, |chunk, table, rows| {
+            let own = KINDS.iter().any(|k| event_table(*k) == table && k.is_about_recording());
+            if own { Ok(()) } else { copy_rows(chunk, &mut out, table, rows, &mut cache) }
+        })?;
+        let view = open.view();
+        for rows in view.tables().filter(|rows| rows.event.kind.is_some_and(Kind::is_about_recording)) {
+            let is_wanted = |row: &u32| match (&inside, view.subject_cgroup(rows, *row as usize)) {
+                (Some(inside), Some(cgroup)) => !is_other(view, inside, cgroup),
+                _ => true,
+            };
+            let own: Vec<u32> = (0..rows.len() as u32).filter(is_wanted).collect();
+            copy_rows(view.chunk, &mut out, rows.event.id, &own, &mut cache)?;
+        }
+        Ok(out)
+    }
+}
+
+/// Whether a cgroup is that of a container that is not wanted.
+fn is_other(view: &ChunkView<'_>, inside: &[bool], cgroup: u32) -> bool {
+    !view.cgroup(cgroup).chain.is_empty() && inside.get(cgroup as usize) != Some(&true)
+}
+
+/// Events of containers of which nobody said whether they are wanted.
+fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &FxHashSet<u64>) -> u64 {
+    let is_unnamed: Vec<bool> = (0..view.cgroup_rows() as u32)
+        .map(|row| is_other(view, inside, row) && !rejected.contains(&view.cgroup(row).id))
+        .collect();
+    let of = |cgroup: Option<u32>| cgroup.is_some_and(|row| is_unnamed.get(row as usize) == Some(&true));
+    let events = view.tables().filter(|rows| !rows.event.kind.is_some_and(Kind::is_about_recording));
+    events.map(|rows| (0..rows.len()).filter(|row| of(view.subject_cgroup(rows, *row))).count() as u64).sum()
+}
+
+/// Leaves out what would tell of containers that are not among the wanted ones, which events of those may mention.
+fn hide_others(view: &ChunkView<'_>, inside: &[bool], cache: &mut CopyCache) {
+    const NOTHING: &[u8] = b"";
+    let is_other = |cgroup: u32| is_other(view, inside, cgroup);
+    for row in (0..view.cgroup_rows() as u32).filter(|row| is_other(*row)) {
+        let column = |name| dict_column(CGROUP, name);
+        let strings = [
+            (column("path"), NOTHING),
+            (column("container"), OTHER.as_bytes()),
+            (column("runtime"), NOTHING),
+            (column("chain"), OTHER.as_bytes()),
+            (column("pod_uid"), NOTHING),
+        ];
+        cache.replace(CGROUP, row, &strings);
+    }
+    // A process that was moved into a container is one of the host, and then one of the container.
+    let mut shown = vec![false; view.process_rows()];
+    let mut others = Vec::new();
+    for task in 0..view.task_rows() as u32 {
+        let process = view.process_of(task);
+        if view.cgroup_of(task).is_some_and(is_other) {
+            cache.replace(
+                TASK,
+                task,
+                &[(dict_column(TASK, "name"), NOTHING), (dict_column(TASK, "user"), NOTHING)],
+            );
+            others.extend(process);
+        } else if let Some(shown) = process.and_then(|process| shown.get_mut(process as usize)) {
+            *shown = true;
+        }
+    }
+    for process in others.into_iter().filter(|process| shown.get(*process as usize) == Some(&false)) {
+        let names = ["pname", "name", "exe", "args"];
+        cache.replace(PROCESS, process, &names.map(|name| (dict_column(PROCESS, name), NOTHING)));
+    }
+}

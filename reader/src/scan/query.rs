@@ -1,0 +1,206 @@
+//! What is asked of a capture, and how each chunk, each event and each loss answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
+use events::{Kind, Ty};
+use rustc_hash::FxHashSet;
+
+use crate::fields::Context;
+use crate::filter::prune::{self, Lost};
+use crate::filter::{Evaluator, Filter};
+use crate::model::{Binding, ChunkView, Rows, column};
+
+use super::containers::Containers;
+
+/// How many combinations of kind and stage are told apart: a file may claim any number.
+const MAX_REASONS: usize = 64;
+
+/// What is asked. Everything that is not set lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Events of these containers.
+    pub containers: Option<Containers>,
+    /// Events of these cgroups of the recording host, by id: those that a recorder has let through.
+    pub cgroups: Option<Arc<FxHashSet<u64>>>,
+    /// Events that had not ended before this, wall-clock ns.
+    pub from: Option<i64>,
+    /// Events that had begun by this, wall-clock ns.
+    pub to: Option<i64>,
+    /// Events that pass; its times are resolved.
+    pub filter: Option<Filter>,
+}
+
+/// What a chunk has to offer to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkRelevance {
+    /// Nothing.
+    Skip,
+    /// Lost events that might have matched.
+    LossOnly,
+    /// Maybe events that match.
+    Read,
+}
+
+/// Lost events that might have matched, by where they were lost.
+#[derive(Clone, Debug, Default)]
+pub struct LossTally {
+    /// All of them.
+    pub total: u64,
+    /// By kind and stage.
+    pub by: BTreeMap<(String, String), u64>,
+}
+
+impl Query {
+    /// Whether lost events are part of the answer itself, not only told along with it.
+    pub fn asks_for_loss(&self) -> bool {
+        self.filter.as_ref().is_some_and(Filter::asks_for_loss)
+    }
+
+    /// What a chunk has to offer, from its summary alone.
+    pub fn verdict(&self, binding: &Binding, summary: &ChunkSummary) -> ChunkRelevance {
+        let wall = |boot: u64| (boot as i64).saturating_add(summary.wall_offset);
+        if self.from.is_some_and(|from| wall(summary.end_max) < from) {
+            return ChunkRelevance::Skip;
+        }
+        // Losses may have happened long before the chunk in which they are told.
+        let lossy = binding.table_of(Kind::Loss).is_some_and(|t| summary.rows(t.id) > 0);
+        let otherwise = if lossy { ChunkRelevance::LossOnly } else { ChunkRelevance::Skip };
+        if self.to.is_some_and(|to| wall(summary.start_min) > to) {
+            return otherwise;
+        }
+        if let Some(containers) = &self.containers
+            && !prune::chains(binding, summary)
+                .may_contain(|v| matches!(v, SummaryValue::Bytes(chain) if containers.match_chain(chain)))
+        {
+            return otherwise;
+        }
+        match &self.filter {
+            Some(filter) if !prune::may_match(filter.expr(), binding, summary) => otherwise,
+            _ => ChunkRelevance::Read,
+        }
+    }
+
+    /// The rows of a table that match, ascending. Loss rows match if they are asked for.
+    pub fn matching<'c>(
+        &self,
+        view: &ChunkView<'c>,
+        rows: &Rows<'c>,
+        evaluator: Option<&mut Evaluator<'_, 'c>>,
+        in_containers: Option<&[bool]>,
+    ) -> Vec<u32> {
+        let mut selected: Vec<u32> = (0..rows.len() as u32).collect();
+        let summary = view.chunk.summary();
+        if let Some(from) = self.from.filter(|from| view.wall(summary.end_min) < *from) {
+            selected.retain(|row| view.wall(rows.end(*row as usize)) >= from);
+        }
+        if let Some(to) = self.to.filter(|to| view.wall(summary.end_max) > *to) {
+            selected.retain(|row| view.wall(rows.start(*row as usize)) <= to);
+        }
+        if let Some(answers) = in_containers {
+            let inside = |cgroup: Option<u32>| cgroup.is_some_and(|c| answers.get(c as usize) == Some(&true));
+            let others = other_parties(rows, Ty::Cgroup);
+            let threads = other_parties(rows, Ty::Task);
+            selected.retain(|row| {
+                let row = *row as usize;
+                inside(view.subject_cgroup(rows, row))
+                    || others.iter().any(|refs| inside(refs.get(row).copied()))
+                    || threads.iter().any(|refs| inside(refs.get(row).and_then(|task| view.cgroup_of(*task))))
+            });
+        }
+        if let Some(evaluator) = evaluator {
+            evaluator.retain(rows, &mut selected);
+        }
+        selected
+    }
+
+    /// For each cgroup of a chunk whether it is one that is asked for.
+    pub fn in_containers(&self, view: &ChunkView<'_>) -> Option<Vec<bool>> {
+        if self.containers.is_none() && self.cgroups.is_none() {
+            return None;
+        }
+        let boot_id = view.binding.header.boot_id;
+        let is_meant = |row| {
+            let cgroup = view.cgroup(row);
+            self.containers.as_ref().is_none_or(|containers| containers.match_cgroup(boot_id, &cgroup))
+                && self.cgroups.as_ref().is_none_or(|cgroups| cgroups.contains(&cgroup.id))
+        };
+        Some((0..view.cgroup_rows() as u32).map(is_meant).collect())
+    }
+
+    /// The loss rows that tell of events which might have matched; those are added to the tally.
+    pub fn losses(
+        &self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        tally: &mut LossTally,
+    ) -> Vec<u32> {
+        let mut matching = Vec::new();
+        for row in 0..rows.len() {
+            let number = |own: u16| rows.number(own, row).unwrap_or(0);
+            let to = view.wall(rows.end(row));
+            let from = number(const { column(Kind::Loss, "from") });
+            let lost = Lost {
+                kind: number(const { column(Kind::Loss, "kind") }),
+                cgroup: view.subject_cgroup(rows, row),
+                from: if from == 0 { i64::MIN } else { view.wall(from).min(to) },
+                to,
+            };
+            if !self.might_match(context, view, &lost) {
+                continue;
+            }
+            let count = number(const { column(Kind::Loss, "count") });
+            tally.total = tally.total.saturating_add(count);
+            let kind = match view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind) {
+                Some(table) => table.name.clone(),
+                None => "unknown".to_owned(),
+            };
+            let stage = rows.bytes(const { column(Kind::Loss, "stage") }, row).unwrap_or_default();
+            let stage = String::from_utf8_lossy(stage).into_owned();
+            let full = tally.by.len() >= MAX_REASONS;
+            let mut key = (kind, stage);
+            if full && !tally.by.contains_key(&key) {
+                key = ("other".to_owned(), "other".to_owned());
+            }
+            let sum = tally.by.entry(key).or_default();
+            *sum = sum.saturating_add(count);
+            matching.push(row as u32);
+        }
+        matching
+    }
+
+    fn might_match(&self, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
+        // A lost call may have begun at any time, so only its end can rule it out.
+        if self.from.is_some_and(|from| lost.to < from) || self.to.is_some_and(|to| lost.from > to) {
+            return false;
+        }
+        if let Some(containers) = &self.containers {
+            let cgroup = lost.cgroup.map(|row| view.cgroup(row)).filter(|c| c.is_known());
+            let boot_id = view.binding.header.boot_id;
+            if cgroup.is_some_and(|c| !containers.match_cgroup(boot_id, &c)) {
+                return false;
+            }
+        }
+        match &self.filter {
+            Some(filter) if !filter.asks_for_loss() => {
+                prune::may_match_lost(filter.expr(), context, view, lost)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// The columns of a kind that name further cgroups (a new one, a child's) or threads.
+fn other_parties<'c>(rows: &Rows<'c>, ty: Ty) -> Vec<&'c [u32]> {
+    rows.event
+        .columns
+        .iter()
+        .filter(|c| !c.common && c.ty == Some(ty) && rows.event.kind != Some(Kind::Loss))
+        .filter_map(|c| match rows.table.column(c.index) {
+            Ok(ColumnView::Ref(_, refs)) => Some(refs),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,121 @@
+//! Where events go.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use crate::fields::Context;
+use crate::model::{ChunkView, Rows};
+use crate::view::View;
+
+/// Whether more is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    Continue,
+    /// No.
+    Stop,
+}
+
+/// Something that takes events one by one.
+pub trait Sink {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn event(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+    ) -> io::Result<Flow>;
+
+    /// What has been taken should be visible now.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Plays events as fast as they happened, or faster or slower by a factor.
+#[derive(Debug)]
+pub struct Pace {
+    speed: f64,
+    start: Option<(i64, Instant)>,
+}
+
+impl Pace {
+    /// A factor such as `1x`, `0.5x`, `10`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let speed: f64 = text.strip_suffix('x').unwrap_or(text).parse().ok()?;
+        (speed.is_finite() && speed > 0.0).then_some(Self { speed, start: None })
+    }
+
+    /// How long to wait for an event that ended at this time, wall-clock ns.
+    fn wait(&mut self, time: i64) -> Duration {
+        let (first, began) = *self.start.get_or_insert_with(|| (time, Instant::now()));
+        let due = Duration::from_nanos(time.saturating_sub(first).max(0) as u64).as_secs_f64() / self.speed;
+        Duration::try_from_secs_f64(due).unwrap_or(Duration::MAX).saturating_sub(began.elapsed())
+    }
+}
+
+/// Writes events through a view.
+pub struct PrintSink<W: Write> {
+    view: Box<dyn View>,
+    out: W,
+    buffer: Vec<u8>,
+    left: u64,
+    pace: Option<Pace>,
+}
+
+impl<W: Write> PrintSink<W> {
+    /// How much is collected before it is written.
+    const BUFFER: usize = 64 * 1024;
+
+    /// Writes at most `limit` events to `out`.
+    pub fn new(mut view: Box<dyn View>, out: W, limit: Option<u64>, pace: Option<Pace>) -> Self {
+        let mut buffer = Vec::with_capacity(2 * Self::BUFFER);
+        view.begin(&mut buffer);
+        Self { view, out, buffer, left: limit.unwrap_or(u64::MAX), pace }
+    }
+}
+
+impl<W: Write> Sink for PrintSink<W> {
+    fn event(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+    ) -> io::Result<Flow> {
+        if self.left == 0 {
+            return Ok(Flow::Stop);
+        }
+        self.left -= 1;
+        if let Some(pace) = &mut self.pace {
+            let wait = pace.wait(view.wall(rows.end(row)));
+            if !wait.is_zero() {
+                self.flush()?;
+                std::thread::sleep(wait);
+            }
+        }
+        self.view.event(context, view, rows, row, &mut self.buffer);
+        if self.buffer.len() >= Self::BUFFER {
+            self.out.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(if self.left == 0 { Flow::Stop } else { Flow::Continue })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        self.out.flush()
+    }
+}
+
+impl<W: Write> std::fmt::Debug for PrintSink<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrintSink").field("left", &self.left).finish_non_exhaustive()
+    }
+}

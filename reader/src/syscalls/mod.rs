@@ -1,0 +1,169 @@
+//! The syscall table: names, argument names and semantic types of every call, in every ABI.
+//!
+//! `x86_64.tbl` and `i386.tbl` are made by `cargo xtask syscalls` from the kernel's own formats. What the
+//! recorder reads of a call, what is stored ([`kept`], [`stored`]) and how it prints all follow
+//! from a call's [`Signature`], and that travels in the file: a reader never needs this table to read one.
+
+mod signature;
+pub mod sockaddr;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
+
+pub use signature::{Arg, Signature, SignatureError, StringPositions, string_positions};
+pub use types::{ArgType, kept, stored};
+
+/// One call of one ABI.
+#[derive(Clone, Debug)]
+pub struct Syscall {
+    /// Whose numbering `nr` belongs to.
+    pub abi: Abi,
+    /// Its number, without the x32 bit.
+    pub nr: u16,
+    /// Its name, as in the kernel's headers.
+    pub name: &'static str,
+    /// Its arguments, in the order of their registers.
+    pub args: Vec<Arg>,
+}
+
+impl Syscall {
+    /// The value that stands for it in a record and in the file.
+    pub fn key(&self) -> u32 {
+        syscall_key(self.abi, self.nr)
+    }
+
+    /// The text that a reader needs, see [`Signature`].
+    pub fn signature(&self) -> String {
+        signature::write(self.name, &self.args)
+    }
+}
+
+/// Every call that is known.
+#[derive(Debug)]
+pub struct Table {
+    calls: Vec<Syscall>,
+    /// Position in `calls` by ABI and number.
+    index: Vec<Option<u16>>,
+    by_name: HashMap<&'static str, Vec<(Abi, u16)>>,
+}
+
+/// The table of this machine's architecture, parsed on first use (well below a millisecond).
+pub fn table() -> &'static Table {
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        let mut table = Table::empty();
+        table.add(include_str!("x86_64.tbl"), |column| match column {
+            "common" => &[Abi::Native, Abi::X32],
+            "64" => &[Abi::Native],
+            "x32" => &[Abi::X32],
+            _ => &[],
+        });
+        table.add(include_str!("i386.tbl"), |column| match column {
+            "i386" => &[Abi::Compat],
+            _ => &[],
+        });
+        table
+    });
+    &TABLE
+}
+
+fn slot(abi: Abi, nr: u16) -> Option<usize> {
+    (u32::from(nr) < SYSCALL_NUMBERS).then(|| abi as usize * SYSCALL_NUMBERS as usize + nr as usize)
+}
+
+impl Table {
+    fn empty() -> Self {
+        Self {
+            calls: Vec::with_capacity(1300),
+            index: vec![None; ALL_ABIS.len() * SYSCALL_NUMBERS as usize],
+            by_name: HashMap::with_capacity(600),
+        }
+    }
+
+    /// Adds the lines of a table file. A test parses the files strictly; here a line that does not
+    /// parse is a call without a name, not a crash.
+    fn add(&mut self, text: &'static str, abis: impl Fn(&str) -> &'static [Abi]) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let mut words = line.split_ascii_whitespace();
+            let (Some(nr), Some(column), Some(name)) = (words.next(), words.next(), words.next()) else {
+                continue;
+            };
+            let Ok(nr) = nr.parse::<u16>() else { continue };
+            let args: Vec<Arg> = words.filter_map(Arg::parse_static).collect();
+            for &abi in abis(column) {
+                let Some(slot) = slot(abi, nr) else { continue };
+                self.index[slot] = u16::try_from(self.calls.len()).ok();
+                self.by_name.entry(name).or_default().push((abi, nr));
+                self.calls.push(Syscall { abi, nr, name, args: args.clone() });
+            }
+        }
+    }
+
+    /// The call with this number, if the table knows it.
+    pub fn get(&self, abi: Abi, nr: u16) -> Option<&Syscall> {
+        let position = self.index[slot(abi, nr)?]?;
+        self.calls.get(usize::from(position))
+    }
+
+    /// The call with this key ([`syscall_key`]), if the table knows it.
+    pub fn get_key(&self, key: u32) -> Option<&Syscall> {
+        let (abi, nr) = split_key(key)?;
+        self.get(abi, nr)
+    }
+
+    /// The call's name, or `syscall_123` for a number that the table does not know.
+    pub fn name(&self, abi: Abi, nr: u16) -> Cow<'static, str> {
+        match self.get(abi, nr) {
+            Some(call) => Cow::Borrowed(call.name),
+            None => Cow::Owned(unknown_name(nr)),
+        }
+    }
+
+    /// ABI and number of every call of that name; `syscall_123` names the unknown number 123 of each ABI.
+    /// Empty if there is no such call.
+    pub fn by_name(&self, name: &str) -> Vec<(Abi, u16)> {
+        if let Some(found) = self.by_name.get(name) {
+            return found.clone();
+        }
+        let Some(nr) = parse_unknown_name(name) else { return Vec::new() };
+        ALL_ABIS.into_iter().filter(|&abi| self.get(abi, nr).is_none()).map(|abi| (abi, nr)).collect()
+    }
+
+    /// Every call, ABI by ABI within each file's order.
+    pub fn iter(&self) -> impl Iterator<Item = &Syscall> {
+        self.calls.iter()
+    }
+
+    /// Key and signature of every call: what a capture's header carries.
+    pub fn vocabulary(&self) -> Vec<(u64, String)> {
+        let mut entries: Vec<_> =
+            self.calls.iter().map(|call| (u64::from(call.key()), call.signature())).collect();
+        entries.sort_unstable_by_key(|&(key, _)| key);
+        entries
+    }
+}
+
+/// ABI and number of a key ([`syscall_key`]); `None` if it is no valid key.
+pub fn split_key(key: u32) -> Option<(Abi, u16)> {
+    let abi = *ALL_ABIS.get((key >> 16) as usize)?;
+    Some((abi, key as u16))
+}
+
+/// How a number that has no name is called.
+pub fn unknown_name(nr: u16) -> String {
+    format!("syscall_{nr}")
+}
+
+/// The number in a name made by [`unknown_name`].
+pub fn parse_unknown_name(name: &str) -> Option<u16> {
+    let digits = name.strip_prefix("syscall_")?;
+    let nr = digits.parse().ok()?;
+    // One spelling each: no sign, no leading zero.
+    (unknown_name(nr) == name).then_some(nr)
+}

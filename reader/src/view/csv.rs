@@ -1,0 +1,142 @@
+//! The CSV view (RFC 4180, but lines end with a newline alone). Columns are fields; `evt.args` also
+//! holds what events other than syscalls say.
+
+use events::Kind;
+
+use crate::fields::{self, FieldError};
+use crate::fields::{Context, Field, Value, values};
+use crate::model::{ChunkView, Rows};
+use crate::text::escape::{self, Place};
+use crate::text::time::ClockWriter;
+
+use super::{View, event_text};
+
+fn columns() -> Vec<(String, Field)> {
+    let named = |name: &'static str| (name, Field::Metadata(name.to_owned()));
+    let columns = vec![
+        ("evt.num", Field::Number),
+        ("evt.time", Field::Start),
+        ("evt.rawtime", Field::RawTime),
+        ("evt.cpu", Field::Cpu),
+        ("container.id", Field::ContainerId),
+        named("container.name"),
+        ("proc.name", Field::ProcName),
+        ("proc.pid", Field::ProcPid),
+        ("thread.tid", Field::ThreadTid),
+        ("thread.name", Field::ThreadName),
+        ("user.uid", Field::UserUid),
+        ("evt.category", Field::Category),
+        ("evt.type", Field::Type),
+        ("evt.args", Field::Args),
+        ("evt.res", Field::Result),
+        ("evt.rawres", Field::RawResult),
+        ("evt.latency", Field::Latency),
+    ];
+    columns.into_iter().map(|(name, field)| (name.to_owned(), field)).collect()
+}
+
+/// Writes events as CSV.
+#[derive(Debug)]
+pub struct CsvView {
+    columns: Vec<(String, Field)>,
+    clock: ClockWriter,
+    scratch: Vec<u8>,
+    cell: Vec<u8>,
+}
+
+impl Default for CsvView {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CsvView {
+    /// A view; times are UTC.
+    pub fn new() -> Self {
+        Self::of(columns())
+    }
+
+    /// A view of these fields, by their names.
+    ///
+    /// # Errors
+    /// If there is no field of such a name.
+    pub fn with_columns(names: &str) -> Result<Self, FieldError> {
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let columns = names.map(|name| Ok((name.to_owned(), fields::lookup(name)?.0)));
+        Ok(Self::of(columns.collect::<Result<_, _>>()?))
+    }
+
+    fn of(columns: Vec<(String, Field)>) -> Self {
+        Self { columns, clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
+    }
+}
+
+impl View for CsvView {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        for (i, (name, _)) in self.columns.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(name.as_bytes());
+        }
+        out.push(b'\n');
+    }
+
+    fn event(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) {
+        for (i, (_, field)) in self.columns.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            if *field == Field::Args {
+                self.cell.clear();
+                if rows.event.kind == Some(Kind::Syscall) {
+                    if let Value::Bytes(args) =
+                        values::value(context, view, rows, row, field, &mut self.scratch)
+                    {
+                        self.cell.extend_from_slice(args);
+                    }
+                } else {
+                    event_text::write_event_text(context, view, rows, row, &mut self.cell);
+                }
+                event_text::write_unknown(view, rows, row, &mut self.cell);
+                // This is text of ours, escaped already.
+                quote(self.cell.trim_ascii_start(), out);
+                continue;
+            }
+            match values::value(context, view, rows, row, field, &mut self.scratch) {
+                Value::Missing => {}
+                Value::Int(ns) if *field == Field::Start => self.clock.write(ns as i64, out),
+                Value::Int(value) => event_text::write_int(value, out),
+                Value::Bytes(bytes) => {
+                    self.cell.clear();
+                    escape::escape(bytes, Place::Free, &mut self.cell);
+                    quote(&self.cell, out);
+                }
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Appends a cell, in quotes if it has to be.
+fn quote(cell: &[u8], out: &mut Vec<u8>) {
+    if !cell.iter().any(|b| matches!(b, b',' | b'"')) {
+        out.extend_from_slice(cell);
+        return;
+    }
+    out.push(b'"');
+    for byte in cell {
+        if *byte == b'"' {
+            out.push(b'"');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+}

@@ -1,0 +1,100 @@
+//! Events as output: text for people who know strace, JSON and CSV for programs.
+
+mod csv;
+mod event_text;
+mod json;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::tz::TimeZone;
+
+use crate::fields::Context;
+use crate::model::{ChunkView, Rows};
+
+pub use csv::CsvView;
+pub use json::JsonView;
+pub use text::TextView;
+
+/// A way to write events.
+pub trait View: Send {
+    /// Appends what stands before the first event.
+    fn begin(&mut self, out: &mut Vec<u8>);
+
+    /// Appends one event as one line.
+    fn event(
+        &mut self,
+        context: &Context<'_>,
+        view: &ChunkView<'_>,
+        rows: &Rows<'_>,
+        row: usize,
+        out: &mut Vec<u8>,
+    );
+}
+
+/// The formats of `--format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One line an event, for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+impl Format {
+    /// A view of this format; text prints times in `zone`.
+    pub fn view(self, zone: TimeZone) -> Box<dyn View> {
+        match self {
+            Self::Text => Box::new(TextView::new(zone)),
+            Self::Json => Box::new(JsonView::new()),
+            Self::Csv => Box::new(CsvView::new()),
+        }
+    }
+}
+
+/// Pieces of output that belong to the tasks of a chunk. Events of several chunks may come in turns, so the
+/// last few chunks are remembered.
+#[derive(Debug, Default)]
+struct TaskCache {
+    chunks: Vec<TaskPieces>,
+}
+
+#[derive(Debug)]
+struct TaskPieces {
+    chunk: u64,
+    bytes: Vec<u8>,
+    /// Where each task's piece is; an empty range if it was not written yet.
+    ranges: Vec<(u32, u32)>,
+}
+
+impl TaskCache {
+    const CHUNKS: usize = 16;
+
+    /// The piece of a task, written by `write` when it is first asked for.
+    fn get(&mut self, view: &ChunkView<'_>, task: u32, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let id = view.chunk.id();
+        let place = match self.chunks.iter().position(|c| c.chunk == id) {
+            Some(place) => place,
+            None => {
+                if self.chunks.len() == Self::CHUNKS {
+                    self.chunks.remove(0);
+                }
+                let ranges = vec![(0, 0); view.task_rows()];
+                self.chunks.push(TaskPieces { chunk: id, bytes: Vec::new(), ranges });
+                self.chunks.len() - 1
+            }
+        };
+        let pieces = &mut self.chunks[place];
+        let Some(range) = pieces.ranges.get_mut(task as usize) else { return &[] };
+        if range.0 == range.1 {
+            let start = pieces.bytes.len() as u32;
+            write(&mut pieces.bytes);
+            *range = (start, pieces.bytes.len() as u32);
+        }
+        &pieces.bytes[range.0 as usize..range.1 as usize]
+    }
+}
