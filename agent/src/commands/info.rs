@@ -10,8 +10,8 @@ use capture_format::{SummaryValues, Value};
 use events::Kind;
 use serde_json::{Map, json};
 
-use ktape_reader::fields::Context;
 use ktape_reader::filter::prune;
+use ktape_reader::model::Context;
 use ktape_reader::model::{ChunkView, metadata};
 use ktape_reader::scan::capture_set::Opened;
 use ktape_reader::scan::input::{self, Capture, Input};

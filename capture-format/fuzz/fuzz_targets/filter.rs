@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use capture_format::CaptureFile;
 use jiff::tz::TimeZone;
-use ktape_reader::fields::Context;
+use ktape_reader::model::Context;
 use ktape_reader::filter::Filter;
 use ktape_reader::model::{Binding, Names};
 use ktape_reader::scan::{Capture, Query, replay_files};

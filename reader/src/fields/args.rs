@@ -2,7 +2,7 @@
 //! `?` for one that could not be read, `NULL`, descriptors in decimal, bits in hexadecimal, modes in
 //! octal. A pointer whose target was not recorded is `_`.
 
-use crate::model::{Call, CallColumns, CallString, Rows};
+use crate::model::{CallEvent, CallString};
 use crate::names;
 use crate::syscalls::ArgType;
 use crate::syscalls::sockaddr::SockAddr;
@@ -11,26 +11,20 @@ use crate::text::{escape, number};
 /// `AT_FDCWD`: a relative path starts from the working directory.
 const AT_FDCWD: i64 = -100;
 
-/// Appends the arguments of a row, separated by `, `.
-pub fn write_args(
-    call: Option<&Call>,
-    columns: &CallColumns<'_>,
-    rows: &Rows<'_>,
-    row: usize,
-    out: &mut Vec<u8>,
-) {
-    let values = columns.args(row);
-    let Some(call) = call else {
+/// Appends the arguments of a call, separated by `, `.
+pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
+    let values = call.args();
+    let Some(known) = call.call() else {
         for (i, value) in values.iter().enumerate() {
             separate(i, out);
             number::hex(*value, out);
         }
         return;
     };
-    for (i, arg) in call.signature.args.iter().enumerate() {
+    for (i, arg) in known.signature.args.iter().enumerate() {
         separate(i, out);
-        if let Some(Some(slot)) = call.strings.get(i) {
-            write_string(arg.ty, columns.string(rows, row, *slot, i), out);
+        if let Some(Some(slot)) = known.strings.get(i) {
+            write_string(arg.ty, call.string(*slot, i), out);
         } else {
             match values.get(i) {
                 Some(value) => write_value(arg.ty, *value, out),

@@ -16,7 +16,6 @@ use crate::model::column;
 
 pub use lookup::{FieldError, lookup};
 pub use value::Value;
-pub use values::Context;
 
 /// What the values of a field are, which decides how a literal is read and what may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

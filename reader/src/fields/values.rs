@@ -7,7 +7,7 @@ use events::{Kind, NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
 use crate::containers;
 use crate::fields::args;
 use crate::model::metadata::NAME;
-use crate::model::{CallColumns, CallString, ChunkView, Names, Rows, calls, short_id};
+use crate::model::{CallEvent, CallString, ChunkView, Context, Event, Rows, calls, short_id};
 use crate::names;
 use crate::syscalls::sockaddr;
 use crate::text::number;
@@ -15,15 +15,6 @@ use crate::text::number;
 use super::dependency::{Dependency, dependency};
 use super::value::Value;
 use super::{Field, Part};
-
-/// What values depend on outside their chunk.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// Names of containers.
-    pub names: &'a Names,
-    /// When the capture started, wall-clock ns.
-    pub start: i64,
-}
 
 /// The name of the thread that runs when nobody else does.
 pub const IDLE: &[u8] = b"idle";
@@ -140,69 +131,51 @@ pub fn arguments(args: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The value of any field in an event.
-pub fn value<'a, 'c: 'a>(
-    context: &Context<'c>,
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
-    field: &Field,
-    scratch: &'a mut Vec<u8>,
-) -> Value<'a> {
+pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match dependency(field) {
-        Dependency::Segment | Dependency::Table => return table_value(view, rows, field),
-        Dependency::Cgroup => return cgroup_value(context, view, view.subject_cgroup(rows, row), field),
+        Dependency::Segment | Dependency::Table => return table_value(event.view, event.rows, field),
+        Dependency::Cgroup => return cgroup_value(event.context, event.view, event.cgroup(), field),
         Dependency::Task => {
-            return match rows.task(row) {
-                Some(task) => task_value(view, task, field, scratch),
+            return match event.task() {
+                Some(task) => task_value(event.view, task, field, scratch),
                 None => Value::Missing,
             };
         }
         Dependency::Call | Dependency::Row => {}
     }
     match field {
-        Field::Number => Value::Int(i128::from(view.number(rows.place, row))),
-        Field::Start | Field::RawTime => Value::Int(i128::from(view.wall(rows.start(row)))),
-        Field::RelativeTime => Value::Int(i128::from(view.wall(rows.start(row))) - i128::from(context.start)),
-        Field::Latency => match rows.duration.get(row) {
-            Some(ns) if rows.flags(row) & flags::START_UNKNOWN == 0 => Value::Int(i128::from(*ns)),
-            _ => Value::Missing,
-        },
-        Field::Cpu => rows.cpu(row).map_or(Value::Missing, |cpu| Value::Int(i128::from(cpu))),
-        Field::Mark(bit) => Value::Int(i128::from(rows.flags(row) & bit != 0)),
-        Field::Column(kind, own) => column_value(view, rows, row, *kind, *own, scratch),
-        Field::Part(kind, own, part) if rows.event.kind == Some(*kind) => {
-            part_value(context, view, rows, row, *own, *part, scratch)
+        Field::Number => Value::Int(i128::from(event.number())),
+        Field::Start | Field::RawTime => Value::Int(i128::from(event.start())),
+        Field::RelativeTime => Value::Int(i128::from(event.start()) - i128::from(event.context.start)),
+        Field::Latency => event.duration().map_or(Value::Missing, |ns| Value::Int(i128::from(ns))),
+        Field::Cpu => event.cpu().map_or(Value::Missing, |cpu| Value::Int(i128::from(cpu))),
+        Field::Mark(bit) => Value::Int(i128::from(event.flags() & bit != 0)),
+        Field::Column(kind, own) => column_value(event, *kind, *own, scratch),
+        Field::Part(kind, own, part) if event.kind() == Some(*kind) => {
+            part_value(event, *own, *part, scratch)
         }
-        Field::Type if rows.event.kind != Some(Kind::Syscall) => Value::Bytes(rows.event.name.as_bytes()),
-        _ if rows.event.kind == Some(Kind::Syscall) => call_value(view, rows, row, field, scratch),
+        Field::Type if event.kind() != Some(Kind::Syscall) => Value::Bytes(event.kind_name().as_bytes()),
+        _ if event.kind() == Some(Kind::Syscall) => call_value(&event.call(), field, scratch),
         _ => Value::Missing,
     }
 }
 
 /// The value of a field that only syscalls have.
-fn call_value<'a, 'c: 'a>(
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
-    field: &Field,
-    scratch: &'a mut Vec<u8>,
-) -> Value<'a> {
-    let columns = CallColumns::new(rows);
-    let key = columns.key(row);
-    let call = || view.binding.calls.get(key);
+fn call_value<'a>(call: &CallEvent<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let key = call.key();
     scratch.clear();
     match field {
         Field::Type | Field::Call => {
-            view.binding.calls.write_name(key, scratch);
+            call.write_name(scratch);
             Value::Bytes(scratch)
         }
         Field::Abi => Value::Bytes(calls::abi_name(key).as_bytes()),
-        Field::RawResult => result(rows, &columns, row).map_or(Value::Missing, |r| Value::Int(i128::from(r))),
-        Field::Failed => match result(rows, &columns, row) {
+        Field::RawResult => call.result().map_or(Value::Missing, |r| Value::Int(i128::from(r))),
+        Field::Failed => match call.result() {
             Some(result) => Value::Int(i128::from((-4095..0).contains(&result))),
             None => Value::Missing,
         },
-        Field::Result => match result(rows, &columns, row) {
+        Field::Result => match call.result() {
             None => Value::Missing,
             Some(error @ -4095..0) => match names::errno_name(error.unsigned_abs() as u32) {
                 Some(name) => Value::Bytes(name.as_bytes()),
@@ -214,20 +187,20 @@ fn call_value<'a, 'c: 'a>(
             Some(_) => Value::Bytes(b"SUCCESS"),
         },
         Field::Args => {
-            args::write_args(call(), &columns, rows, row, scratch);
+            args::write_args(call, scratch);
             Value::Bytes(scratch)
         }
-        Field::ArgAt(position) => argument(view, rows, row, &columns, usize::from(*position), scratch),
+        Field::ArgAt(position) => argument(call, usize::from(*position), scratch),
         Field::ArgNamed(name) => {
-            match call().and_then(|c| c.signature.args.iter().position(|arg| arg.name == *name)) {
-                Some(position) => argument(view, rows, row, &columns, position, scratch),
+            match call.call().and_then(|c| c.signature.args.iter().position(|arg| arg.name == *name)) {
+                Some(position) => argument(call, position, scratch),
                 None => Value::Missing,
             }
         }
         Field::FdNum => {
             let is_fd = |arg: &crate::syscalls::Arg| arg.ty == crate::syscalls::ArgType::Fd;
-            match call().and_then(|c| c.signature.args.iter().position(is_fd)) {
-                Some(position) => argument(view, rows, row, &columns, position, scratch),
+            match call.call().and_then(|c| c.signature.args.iter().position(is_fd)) {
+                Some(position) => argument(call, position, scratch),
                 None => Value::Missing,
             }
         }
@@ -236,8 +209,8 @@ fn call_value<'a, 'c: 'a>(
             let is_file = |arg: &crate::syscalls::Arg| {
                 arg.ty == crate::syscalls::ArgType::Path || args::is_address(arg.ty)
             };
-            match call().and_then(|c| c.signature.args.iter().position(is_file)) {
-                Some(position) => argument(view, rows, row, &columns, position, scratch),
+            match call.call().and_then(|c| c.signature.args.iter().position(is_file)) {
+                Some(position) => argument(call, position, scratch),
                 None => Value::Missing,
             }
         }
@@ -245,30 +218,15 @@ fn call_value<'a, 'c: 'a>(
     }
 }
 
-/// The result of a call, if it has one.
-pub fn result(rows: &Rows<'_>, columns: &CallColumns<'_>, row: usize) -> Option<i64> {
-    match rows.flags(row) & (flags::UNFINISHED | flags::NO_RESULT) {
-        0 => columns.ret.get(row).copied(),
-        _ => None,
-    }
-}
-
 /// One argument of a call.
-pub fn argument<'a, 'c: 'a>(
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
-    columns: &CallColumns<'c>,
-    position: usize,
-    scratch: &'a mut Vec<u8>,
-) -> Value<'a> {
-    let values = columns.args(row);
-    let Some(call) = view.binding.calls.get(columns.key(row)) else {
+pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let values = call.args();
+    let Some(known) = call.call() else {
         return values.get(position).map_or(Value::Missing, |v| Value::Int(i128::from(*v)));
     };
-    let Some(arg) = call.signature.args.get(position) else { return Value::Missing };
-    if let Some(Some(slot)) = call.strings.get(position) {
-        let CallString::Read { bytes, .. } = columns.string(rows, row, *slot, position) else {
+    let Some(arg) = known.signature.args.get(position) else { return Value::Missing };
+    if let Some(Some(slot)) = known.strings.get(position) {
+        let CallString::Read { bytes, .. } = call.string(*slot, position) else {
             return Value::Missing;
         };
         if !args::is_address(arg.ty) {
@@ -288,53 +246,32 @@ pub fn argument<'a, 'c: 'a>(
 }
 
 /// The value of a column that one kind has.
-fn column_value<'a, 'c: 'a>(
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
-    kind: Kind,
-    own: u16,
-    scratch: &'a mut Vec<u8>,
-) -> Value<'a> {
-    if rows.event.kind != Some(kind) {
+fn column_value<'a>(event: Event<'a>, kind: Kind, own: u16, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if event.kind() != Some(kind) {
         return Value::Missing;
     }
-    let Some(column) = rows.event.known(own) else { return Value::Missing };
-    let ty = rows.event.columns.get(usize::from(column)).and_then(|c| c.ty);
-    stored_value(view, rows, row, column, ty, scratch)
-}
-
-/// Whether a thread is the one that runs when nobody else does. Elsewhere the id 0 stands for a thread that is not known;
-/// both sides of a switch always are.
-pub fn is_idle(view: &ChunkView<'_>, rows: &Rows<'_>, task: u32) -> bool {
-    rows.event.kind == Some(Kind::Switch) && view.task(task).tid == 0
+    let Some(column) = event.rows.event.known(own) else { return Value::Missing };
+    let ty = event.rows.event.columns.get(usize::from(column)).and_then(|c| c.ty);
+    stored_value(event, column, ty, scratch)
 }
 
 /// A part of the value of a column, by this version's index.
-pub fn part_value<'a, 'c: 'a>(
-    context: &Context<'a>,
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
-    own: u16,
-    part: Part,
-    scratch: &'a mut Vec<u8>,
-) -> Value<'a> {
+pub fn part_value<'a>(event: Event<'a>, own: u16, part: Part, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match part {
         Part::Pid | Part::Tid => {
-            let Some(task) = rows.reference(own, row) else { return Value::Missing };
-            if is_idle(view, rows, task) {
+            let Some(task) = event.column_ref(own) else { return Value::Missing };
+            if event.is_idle(task) {
                 return Value::Int(0);
             }
             let field = if part == Part::Pid { Field::ProcPid } else { Field::ThreadTid };
-            task_value(view, task, &field, scratch)
+            task_value(event.view, task, &field, scratch)
         }
         Part::Container => {
-            let Some(task) = rows.reference(own, row) else { return Value::Missing };
-            cgroup_value(context, view, view.cgroup_of(task), &Field::ContainerId)
+            let Some(task) = event.column_ref(own) else { return Value::Missing };
+            cgroup_value(event.context, event.view, event.view.cgroup_of(task), &Field::ContainerId)
         }
         Part::Ip | Part::Port => {
-            let bytes = rows.bytes(own, row).unwrap_or_default();
+            let bytes = event.column_bytes(own).unwrap_or_default();
             let Some(sockaddr::SockAddr::Inet { ip, port, .. }) = sockaddr::SockAddr::parse(bytes) else {
                 return Value::Missing;
             };
@@ -349,20 +286,18 @@ pub fn part_value<'a, 'c: 'a>(
 }
 
 /// The value of a column of the file's table, with the meaning `ty` if that is known.
-pub fn stored_value<'a, 'c: 'a>(
-    view: &ChunkView<'c>,
-    rows: &Rows<'c>,
-    row: usize,
+pub fn stored_value<'a>(
+    event: Event<'a>,
     column: u16,
     ty: Option<Ty>,
     scratch: &'a mut Vec<u8>,
 ) -> Value<'a> {
-    let Ok(values) = rows.table.column(column) else { return Value::Missing };
-    let unknown = rows.flags(row);
+    let Ok(values) = event.rows.table.column(column) else { return Value::Missing };
+    let unknown = event.flags();
     scratch.clear();
     match (values, ty) {
         (ColumnView::U64(values), ty) => {
-            let Some(value) = values.get(row).copied() else { return Value::Missing };
+            let Some(value) = values.get(event.row).copied() else { return Value::Missing };
             match ty {
                 Some(Ty::MaybeDuration | Ty::MaybeU64 | Ty::Size | Ty::Device) if value == UNKNOWN => {
                     Value::Missing
@@ -384,10 +319,10 @@ pub fn stored_value<'a, 'c: 'a>(
                     number::decimal(value & 0xf_ffff, scratch);
                     Value::Bytes(scratch)
                 }
-                Some(Ty::Time) => Value::Int(i128::from(view.wall(value))),
+                Some(Ty::Time) => Value::Int(i128::from(event.view.wall(value))),
                 Some(Ty::Duration) if unknown & flags::START_UNKNOWN != 0 => Value::Missing,
                 Some(Ty::Syscall) => {
-                    view.binding.calls.write_name(value, scratch);
+                    event.view.binding.calls.write_name(value, scratch);
                     Value::Bytes(scratch)
                 }
                 Some(Ty::Signal | Ty::Kind) if value == 0 => Value::Missing,
@@ -396,7 +331,8 @@ pub fn stored_value<'a, 'c: 'a>(
                     scratch.extend_from_slice(name.as_bytes());
                     Value::Bytes(scratch)
                 }
-                Some(Ty::Kind) => match view.binding.events.iter().find(|t| u64::from(t.id.0) == value) {
+                Some(Ty::Kind) => match event.view.binding.events.iter().find(|t| u64::from(t.id.0) == value)
+                {
                     Some(table) => Value::Bytes(table.name.as_bytes()),
                     None => Value::Int(i128::from(value)),
                 },
@@ -408,13 +344,13 @@ pub fn stored_value<'a, 'c: 'a>(
         {
             Value::Missing
         }
-        (ColumnView::I64(values), ty) => match values.get(row) {
+        (ColumnView::I64(values), ty) => match values.get(event.row) {
             Some(&UNKNOWN_SIGNED) if ty == Some(Ty::MaybeI64) => Value::Missing,
             value => value.map_or(Value::Missing, |v| Value::Int(i128::from(*v))),
         },
         (ColumnView::Bytes(ids), ty) => {
-            let Some(id) = ids.get(row) else { return Value::Missing };
-            let bytes = view.chunk.str(*id);
+            let Some(id) = ids.get(event.row) else { return Value::Missing };
+            let bytes = event.view.chunk.str(*id);
             match ty {
                 Some(Ty::SockAddr) => {
                     sockaddr::format(bytes, scratch);
@@ -441,14 +377,16 @@ pub fn stored_value<'a, 'c: 'a>(
             Value::Bytes(scratch)
         }
         (ColumnView::Ref(_, refs), Some(Ty::Cgroup)) => {
-            let cgroup = refs.get(row).map(|r| view.cgroup(*r)).filter(|c| c.is_known());
+            let cgroup = refs.get(event.row).map(|r| event.view.cgroup(*r)).filter(|c| c.is_known());
             cgroup.map_or(Value::Missing, |c| text(c.path))
         }
-        (ColumnView::Ref(_, refs), Some(Ty::Task)) => match refs.get(row) {
-            Some(task) if is_idle(view, rows, *task) => Value::Bytes(IDLE),
-            task => task.map_or(Value::Missing, |task| text(view.task(*task).name)),
+        (ColumnView::Ref(_, refs), Some(Ty::Task)) => match refs.get(event.row) {
+            Some(task) if event.is_idle(*task) => Value::Bytes(IDLE),
+            task => task.map_or(Value::Missing, |task| text(event.view.task(*task).name)),
         },
-        (ColumnView::Ref(_, refs), _) => refs.get(row).map_or(Value::Missing, |r| Value::Int(i128::from(*r))),
+        (ColumnView::Ref(_, refs), _) => {
+            refs.get(event.row).map_or(Value::Missing, |r| Value::Int(i128::from(*r)))
+        }
         (ColumnView::U64List(_) | ColumnView::BytesList(_), _) => Value::Missing,
     }
 }

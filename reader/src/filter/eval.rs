@@ -5,14 +5,15 @@ use capture_format::ColumnView;
 use events::Kind;
 use rustc_hash::FxHashMap;
 
-use crate::model::{CallColumns, ChunkView, Rows};
+use crate::model::{CallColumns, ChunkView, Event, Rows};
 
 use super::comparison::{Op, Test};
 use super::parse::Expr;
 use crate::fields::Value;
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::values::{self, Context};
+use crate::fields::values;
 use crate::fields::{Field, FieldType};
+use crate::model::Context;
 
 /// Answers that hold for the whole chunk, by the place of the comparison in the expression.
 #[derive(Debug, Default)]
@@ -127,8 +128,11 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     fn call_test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let Some(first) = selected.first().copied() else { return };
         if rows.event.kind != Some(Kind::Syscall) {
-            let value =
-                values::value(&self.context, self.view, rows, first as usize, &test.field, &mut self.scratch);
+            let value = values::value(
+                Event::new(&self.context, self.view, rows, first as usize),
+                &test.field,
+                &mut self.scratch,
+            );
             return all_or_none(test.accepts(value), selected);
         }
         let columns = CallColumns::new(rows);
@@ -140,10 +144,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
                 answer = *self.memos[place].calls.entry(key).or_insert_with(|| {
                     let (context, view) = (&self.context, self.view);
                     test.accepts(values::value(
-                        context,
-                        view,
-                        rows,
-                        *row as usize,
+                        Event::new(context, view, rows, *row as usize),
                         &test.field,
                         &mut self.scratch,
                     ))
@@ -167,7 +168,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         }
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
         selected.retain(|row| {
-            test.accepts(values::value(context, view, rows, *row as usize, &test.field, scratch))
+            test.accepts(values::value(Event::new(context, view, rows, *row as usize), &test.field, scratch))
         });
     }
 
@@ -188,7 +189,11 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             let Some(id) = ids.get(*row as usize) else { return test.accepts(Value::Missing) };
             *memo.entry(id.0).or_insert_with(|| {
                 let (context, view) = (&self.context, self.view);
-                let value = values::value(context, view, rows, *row as usize, &test.field, &mut self.scratch);
+                let value = values::value(
+                    Event::new(context, view, rows, *row as usize),
+                    &test.field,
+                    &mut self.scratch,
+                );
                 test.accepts(value)
             })
         });

@@ -13,7 +13,8 @@ use super::parse::Expr;
 use crate::fields::Field;
 use crate::fields::Value;
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::values::{self, Context};
+use crate::fields::values;
+use crate::model::Context;
 
 /// Whether a chunk may contain an event that passes.
 pub fn may_match(expr: &Expr, binding: &Binding, summary: &ChunkSummary) -> bool {

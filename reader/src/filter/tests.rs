@@ -1,5 +1,5 @@
 use super::*;
-use crate::fields::Context;
+use crate::model::Context;
 use crate::model::testing::{call, header, id, openat, sample};
 use crate::model::{Binding, ChunkView, Names};
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use capture_format::{
     SegmentWriter, SummaryValues, TableId, Value, copy_rows,
 };
 
-use crate::fields::Context;
 use crate::filter::prune;
 use crate::model::Binding;
+use crate::model::Context;
 use crate::model::metadata::FULL_ID;
 
 use super::containers::Known;

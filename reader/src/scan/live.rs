@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use rustc_hash::FxHashSet;
 
 use crate::containers::OTHER;
-use crate::fields::Context;
+use crate::model::Context;
 use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
 use crate::model::{Binding, ChunkView, Names, event_table};
 use crate::text::time::{Span, TimeError};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use capture_format::{ChunkEntry, FormatError};
 
-use crate::fields::Context;
-use crate::model::Binding;
+use crate::model::{Binding, Context, Event};
 
 use super::damaged::Damaged;
 use super::input::Capture;
@@ -154,7 +153,7 @@ pub(super) fn hand_over(
         let Some(pick) = chunk.pop() else { break };
         let view = chunk.view();
         let Some(rows) = view.table(usize::from(pick.place)) else { continue };
-        if sink.event(context, view, rows, pick.row as usize)? == Flow::Stop {
+        if sink.event(Event::new(context, view, rows, pick.row as usize))? == Flow::Stop {
             return Ok(Flow::Stop);
         }
     }

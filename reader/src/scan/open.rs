@@ -6,8 +6,8 @@ use capture_format::{Chunk, FormatError};
 use events::Kind;
 use self_cell::self_cell;
 
-use crate::fields::Context;
 use crate::filter::Evaluator;
+use crate::model::Context;
 use crate::model::{Binding, ChunkView, column};
 
 use super::query::{ChunkRelevance, LossTally, Query};

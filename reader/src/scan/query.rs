@@ -7,9 +7,9 @@ use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
 use events::{Kind, Ty};
 use rustc_hash::FxHashSet;
 
-use crate::fields::Context;
 use crate::filter::prune::{self, Lost};
 use crate::filter::{Evaluator, Filter};
+use crate::model::Context;
 use crate::model::{Binding, ChunkView, Rows, column};
 
 use super::containers::Containers;

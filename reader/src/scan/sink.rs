@@ -3,8 +3,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use crate::fields::Context;
-use crate::model::{ChunkView, Rows};
+use crate::model::Event;
 use crate::view::View;
 
 /// Whether more is wanted.
@@ -22,13 +21,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// If it cannot be written.
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-    ) -> io::Result<Flow>;
+    fn event(&mut self, event: Event<'_>) -> io::Result<Flow>;
 
     /// What has been taken should be visible now.
     ///
@@ -81,25 +74,19 @@ impl<W: Write> PrintSink<W> {
 }
 
 impl<W: Write> Sink for PrintSink<W> {
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-    ) -> io::Result<Flow> {
+    fn event(&mut self, event: Event<'_>) -> io::Result<Flow> {
         if self.left == 0 {
             return Ok(Flow::Stop);
         }
         self.left -= 1;
         if let Some(pace) = &mut self.pace {
-            let wait = pace.wait(view.wall(rows.end(row)));
+            let wait = pace.wait(event.end());
             if !wait.is_zero() {
                 self.flush()?;
                 std::thread::sleep(wait);
             }
         }
-        self.view.event(context, view, rows, row, &mut self.buffer);
+        self.view.event(event, &mut self.buffer);
         if self.buffer.len() >= Self::BUFFER {
             self.out.write_all(&self.buffer)?;
             self.buffer.clear();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use capture_format::{FormatError, Header, StreamItem, StreamReader};
 
-use crate::fields::Context;
+use crate::model::Context;
 use crate::model::{Binding, Names};
 
 use super::containers::{Ambiguous, Known};

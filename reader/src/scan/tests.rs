@@ -5,10 +5,10 @@ use std::sync::Arc;
 use capture_format::{CaptureFile, MetadataKey, MetadataRecord, StreamReader};
 
 use super::*;
-use crate::fields::Context;
 use crate::filter::Filter;
+use crate::model::Context;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, file, header, id, sample};
-use crate::model::{Binding, ChunkView, Names, Rows};
+use crate::model::{Binding, ChunkView, Event, Names};
 
 /// Collects what it is given: host, table and when it ended.
 #[derive(Default)]
@@ -18,15 +18,9 @@ struct Collect {
 }
 
 impl Sink for Collect {
-    fn event(
-        &mut self,
-        _: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-    ) -> io::Result<Flow> {
-        let end = view.wall(rows.end(row)) - WALL;
-        self.events.push((view.binding.header.host.clone(), rows.event.name.clone(), end));
+    fn event(&mut self, event: Event<'_>) -> io::Result<Flow> {
+        let end = event.end() - WALL;
+        self.events.push((event.view.binding.header.host.clone(), event.kind_name().to_owned(), end));
         Ok(if Some(self.events.len()) == self.limit { Flow::Stop } else { Flow::Continue })
     }
 

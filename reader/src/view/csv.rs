@@ -4,8 +4,8 @@
 use events::Kind;
 
 use crate::fields::{self, FieldError};
-use crate::fields::{Context, Field, Value, values};
-use crate::model::{ChunkView, Rows};
+use crate::fields::{Field, Value, values};
+use crate::model::Event;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
 
@@ -82,35 +82,26 @@ impl View for CsvView {
         out.push(b'\n');
     }
 
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         for (i, (_, field)) in self.columns.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
             if *field == Field::Args {
                 self.cell.clear();
-                if rows.event.kind == Some(Kind::Syscall) {
-                    if let Value::Bytes(args) =
-                        values::value(context, view, rows, row, field, &mut self.scratch)
-                    {
+                if event.kind() == Some(Kind::Syscall) {
+                    if let Value::Bytes(args) = values::value(event, field, &mut self.scratch) {
                         self.cell.extend_from_slice(args);
                     }
                 } else {
-                    event_text::write_event_text(context, view, rows, row, &mut self.cell);
+                    event_text::write_event_text(event, &mut self.cell);
                 }
-                event_text::write_unknown(view, rows, row, &mut self.cell);
+                event_text::write_unknown(event, &mut self.cell);
                 // This is text of ours, escaped already.
                 quote(self.cell.trim_ascii_start(), out);
                 continue;
             }
-            match values::value(context, view, rows, row, field, &mut self.scratch) {
+            match values::value(event, field, &mut self.scratch) {
                 Value::Missing => {}
                 Value::Int(ns) if *field == Field::Start => self.clock.write(ns as i64, out),
                 Value::Int(value) => event_text::write_int(value, out),

@@ -4,51 +4,39 @@ use capture_format::ColumnView;
 use events::flags;
 use events::{Kind, NO_CALL, Ty};
 
-use crate::fields::{Context, Value, args, values};
-use crate::model::{CallColumns, ChunkView, Rows, column, short_id};
+use crate::fields::{Value, args, values};
+use crate::model::{ChunkView, Event, column, short_id};
 use crate::text::{escape, number, units};
 
 /// Appends the name of the kind and what it says.
-pub(super) fn write_event(
-    context: &Context<'_>,
-    view: &ChunkView<'_>,
-    rows: &Rows<'_>,
-    row: usize,
-    out: &mut Vec<u8>,
-) {
-    escape::escape(rows.event.name.as_bytes(), escape::Place::Word, out);
-    write_event_text(context, view, rows, row, out);
+pub(super) fn write_event(event: Event<'_>, out: &mut Vec<u8>) {
+    escape::escape(event.rows.event.name.as_bytes(), escape::Place::Word, out);
+    write_event_text(event, out);
 }
 
 /// Appends what an event says, each part after a space.
-pub(super) fn write_event_text(
-    context: &Context<'_>,
-    view: &ChunkView<'_>,
-    rows: &Rows<'_>,
-    row: usize,
-    out: &mut Vec<u8>,
-) {
-    match rows.event.kind {
-        Some(Kind::Fork) => fork(view, rows, row, out),
-        Some(Kind::Exec) => exec(view, rows, row, out),
-        Some(Kind::Exit) => exit(view, rows, row, out),
-        Some(Kind::CgroupMkdir | Kind::CgroupRmdir | Kind::CgroupAttach) => cgroup(view, rows, row, out),
-        Some(Kind::Loss) => loss(context, view, rows, row, out),
-        Some(Kind::Stall) => stall(context, view, rows, row, out),
-        _ => columns(context, view, rows, row, out),
+pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
+    match event.kind() {
+        Some(Kind::Fork) => fork(event, out),
+        Some(Kind::Exec) => exec(event, out),
+        Some(Kind::Exit) => exit(event, out),
+        Some(Kind::CgroupMkdir | Kind::CgroupRmdir | Kind::CgroupAttach) => cgroup(event, out),
+        Some(Kind::Loss) => loss(event, out),
+        Some(Kind::Stall) => stall(event, out),
+        _ => columns(event, out),
     }
 }
 
 /// Appends `name=value` for the columns whose meaning this version does not know.
-pub(super) fn write_unknown(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+pub(super) fn write_unknown(event: Event<'_>, out: &mut Vec<u8>) {
     // An unknown kind has shown all its columns already.
-    if rows.event.kind.is_none() {
+    if event.kind().is_none() {
         return;
     }
     let mut scratch = Vec::new();
-    for place in &rows.event.unknown {
-        let column = &rows.event.columns[*place];
-        let value = values::stored_value(view, rows, row, column.index, None, &mut scratch);
+    for place in &event.rows.event.unknown {
+        let column = &event.rows.event.columns[*place];
+        let value = values::stored_value(event, column.index, None, &mut scratch);
         pair(&column.name, value, out);
     }
 }
@@ -92,18 +80,19 @@ macro_rules! own {
 
 /// All columns of the kind that not every kind has: durations and sizes with units, threads as `name(pid)`;
 /// what is not known, and what is empty, is left out.
-fn columns(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+fn columns(event: Event<'_>, out: &mut Vec<u8>) {
     let mut scratch = Vec::new();
-    for column in &rows.event.columns {
-        let used = Some(column.index) == rows.event.time || Some(column.index) == rows.event.duration;
-        let shown = rows.event.kind == Some(Kind::Sample) && column.ty == Some(Ty::Cgroup);
-        if column.common || used && rows.event.kind.is_none() || shown {
+    for column in &event.rows.event.columns {
+        let used =
+            Some(column.index) == event.rows.event.time || Some(column.index) == event.rows.event.duration;
+        let shown = event.kind() == Some(Kind::Sample) && column.ty == Some(Ty::Cgroup);
+        if column.common || used && event.kind().is_none() || shown {
             continue;
         }
-        if rows.event.kind.is_some() && column.ty.is_none() {
+        if event.kind().is_some() && column.ty.is_none() {
             continue;
         }
-        let value = values::stored_value(view, rows, row, column.index, column.ty, &mut scratch);
+        let value = values::stored_value(event, column.index, column.ty, &mut scratch);
         match (value, column.ty) {
             (Value::Int(value), Some(Ty::Bool)) => {
                 if value != 0 {
@@ -130,11 +119,11 @@ fn columns(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: us
                 escape::escape(text, escape::Place::Word, out);
             }
             (_, Some(Ty::Task)) => {
-                let Ok(ColumnView::Ref(_, refs)) = rows.table.column(column.index) else { continue };
-                let Some(task) = refs.get(row) else { continue };
-                if values::is_idle(view, rows, *task) || !super::text::is_nobody(view, *task) {
+                let Ok(ColumnView::Ref(_, refs)) = event.rows.table.column(column.index) else { continue };
+                let Some(task) = refs.get(event.row) else { continue };
+                if event.is_idle(*task) || !super::text::is_nobody(event.view, *task) {
                     name(&column.name, out);
-                    thread(context, view, rows, *task, out);
+                    thread(event, *task, out);
                 }
             }
             (value, _) => pair(&column.name, value, out),
@@ -150,33 +139,33 @@ fn name(name: &str, out: &mut Vec<u8>) {
 
 /// Appends `comm(pid)` or `comm(pid/tid)`, `idle` for the thread that runs when nobody else does, and the
 /// container if it is in one.
-fn thread(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, task: u32, out: &mut Vec<u8>) {
-    if values::is_idle(view, rows, task) {
+fn thread(event: Event<'_>, task: u32, out: &mut Vec<u8>) {
+    if event.is_idle(task) {
         out.extend_from_slice(values::IDLE);
         return;
     }
-    super::text::write_task(view, task, out);
-    let cgroup = view.cgroup_of(task);
-    if cgroup.map(|c| view.cgroup(c)).is_some_and(|c| !c.container.is_empty()) {
+    super::text::write_task(event.view, task, out);
+    let cgroup = event.view.cgroup_of(task);
+    if cgroup.map(|c| event.view.cgroup(c)).is_some_and(|c| !c.container.is_empty()) {
         out.push(b'@');
-        super::text::write_container(context, view, cgroup, out);
+        super::text::write_container(event.context, event.view, cgroup, out);
     }
 }
 
 /// A thread that sleeps: for how long, in which call, where, for what.
-fn stall(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let text = |own: u16| rows.bytes(own, row).unwrap_or_default();
+fn stall(event: Event<'_>, out: &mut Vec<u8>) {
+    let text = |own: u16| event.column_bytes(own).unwrap_or_default();
     out.push(b' ');
     escape::escape(text(own!(Stall, "phase")), escape::Place::Word, out);
     out.push(b' ');
-    units::write_duration(rows.duration.get(row).copied().unwrap_or(0), out);
-    let columns = CallColumns::new(rows);
-    let key = columns.key(row);
+    units::write_duration(event.rows.duration.get(event.row).copied().unwrap_or(0), out);
+    let call = event.call();
+    let key = call.key();
     if key != u64::from(NO_CALL) {
         out.extend_from_slice(b" in ");
-        view.binding.calls.write_name(key, out);
+        call.write_name(out);
         out.push(b'(');
-        args::write_args(view.binding.calls.get(key), &columns, rows, row, out);
+        args::write_args(&call, out);
         out.push(b')');
     }
     let words = [
@@ -191,11 +180,11 @@ fn stall(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usiz
             escape::escape(text(own), escape::Place::Word, out);
         }
     }
-    if let Some(waker) = rows.reference(own!(Stall, "waker"), row)
-        && !super::text::is_nobody(view, waker)
+    if let Some(waker) = event.column_ref(own!(Stall, "waker"))
+        && !super::text::is_nobody(event.view, waker)
     {
         name("waker", out);
-        thread(context, view, rows, waker, out);
+        thread(event, waker, out);
     }
     let mut lines = values::arguments(text(own!(Stall, "stack"))).peekable();
     if lines.peek().is_some() {
@@ -209,25 +198,25 @@ fn stall(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usiz
     }
 }
 
-fn fork(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let pid = rows.number(own!(Fork, "child_pid"), row).unwrap_or(0);
-    let tid = rows.number(own!(Fork, "child_tid"), row).unwrap_or(0);
-    let thread = rows.number(own!(Fork, "thread"), row) == Some(1);
+fn fork(event: Event<'_>, out: &mut Vec<u8>) {
+    let pid = event.column_u64(own!(Fork, "child_pid")).unwrap_or(0);
+    let tid = event.column_u64(own!(Fork, "child_tid")).unwrap_or(0);
+    let thread = event.column_u64(own!(Fork, "thread")) == Some(1);
     out.extend_from_slice(if thread { b" thread=" } else { b" child=" });
     write_ids(pid, tid, out);
-    let cgroup = rows.reference(own!(Fork, "child_cgroup"), row);
-    if cgroup != rows.task(row).and_then(|task| view.cgroup_of(task)) {
-        cgroup_path(view, cgroup, out);
+    let cgroup = event.column_ref(own!(Fork, "child_cgroup"));
+    if cgroup != event.task().and_then(|task| event.view.cgroup_of(task)) {
+        cgroup_path(event.view, cgroup, out);
     }
 }
 
-fn exec(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let bits = rows.flags(row);
+fn exec(event: Event<'_>, out: &mut Vec<u8>) {
+    let bits = event.flags();
     out.push(b' ');
     if bits & flags::STR0_UNREAD != 0 {
         out.push(b'?');
     } else {
-        escape::quote(rows.bytes(own!(Exec, "path"), row).unwrap_or_default(), out);
+        escape::quote(event.column_bytes(own!(Exec, "path")).unwrap_or_default(), out);
         if bits & flags::STR0_CUT != 0 {
             out.extend_from_slice(b"...");
         }
@@ -235,7 +224,7 @@ fn exec(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b" [");
     if bits & flags::STR1_UNREAD != 0 {
         out.push(b'?');
-    } else if let Some(args) = rows.bytes(own!(Exec, "args"), row).filter(|a| !a.is_empty()) {
+    } else if let Some(args) = event.column_bytes(own!(Exec, "args")).filter(|a| !a.is_empty()) {
         for (i, arg) in values::arguments(args).enumerate() {
             if i > 0 {
                 out.extend_from_slice(b", ");
@@ -247,30 +236,30 @@ fn exec(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
         }
     }
     out.push(b']');
-    if let Some(old) = rows.bytes(own!(Exec, "old_comm"), row) {
+    if let Some(old) = event.column_bytes(own!(Exec, "old_comm")) {
         pair("old_comm", Value::Bytes(old), out);
     }
-    let tid = rows.task(row).map_or(0, |task| view.task(task).tid);
-    match rows.number(own!(Exec, "old_tid"), row) {
+    let tid = event.task().map_or(0, |task| event.view.task(task).tid);
+    match event.column_u64(own!(Exec, "old_tid")) {
         Some(old) if old != tid && old != 0 => pair("old_tid", Value::Int(i128::from(old)), out),
         _ => {}
     }
 }
 
-fn exit(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let process = rows.number(own!(Exit, "process"), row) == Some(1);
+fn exit(event: Event<'_>, out: &mut Vec<u8>) {
+    let process = event.column_u64(own!(Exit, "process")) == Some(1);
     out.extend_from_slice(if process { b" process" } else { b" thread" });
     let mut scratch = Vec::new();
-    let signal = rows.event.known(own!(Exit, "signal"));
-    let signal = signal
-        .map_or(Value::Missing, |c| values::stored_value(view, rows, row, c, Some(Ty::Signal), &mut scratch));
+    let signal = event.rows.event.known(own!(Exit, "signal"));
+    let signal =
+        signal.map_or(Value::Missing, |c| values::stored_value(event, c, Some(Ty::Signal), &mut scratch));
     if let Value::Bytes(name) = signal {
         out.extend_from_slice(b" signal=");
         out.extend_from_slice(name);
-        if rows.number(own!(Exit, "core"), row) == Some(1) {
+        if event.column_u64(own!(Exit, "core")) == Some(1) {
             out.extend_from_slice(b" core");
         }
-    } else if let Some(status) = rows.signed(own!(Exit, "status"), row) {
+    } else if let Some(status) = event.column_i64(own!(Exit, "status")) {
         pair("status", Value::Int(i128::from(status)), out);
     }
 }
@@ -288,34 +277,34 @@ fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, out: &mut Vec<u8>) {
     }
 }
 
-fn cgroup(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let which = match rows.event.kind {
+fn cgroup(event: Event<'_>, out: &mut Vec<u8>) {
+    let which = match event.kind() {
         Some(Kind::CgroupMkdir) => own!(CgroupMkdir, "cgroup"),
         Some(Kind::CgroupRmdir) => own!(CgroupRmdir, "cgroup"),
         _ => own!(CgroupAttach, "cgroup"),
     };
-    if rows.event.kind == Some(Kind::CgroupAttach) {
+    if event.kind() == Some(Kind::CgroupAttach) {
         out.extend_from_slice(b" moved=");
-        let pid = rows.number(own!(CgroupAttach, "moved_pid"), row).unwrap_or(0);
-        write_ids(pid, rows.number(own!(CgroupAttach, "moved_tid"), row).unwrap_or(pid), out);
-        if rows.number(own!(CgroupAttach, "threadgroup"), row) == Some(1) {
+        let pid = event.column_u64(own!(CgroupAttach, "moved_pid")).unwrap_or(0);
+        write_ids(pid, event.column_u64(own!(CgroupAttach, "moved_tid")).unwrap_or(pid), out);
+        if event.column_u64(own!(CgroupAttach, "threadgroup")) == Some(1) {
             out.extend_from_slice(b" threadgroup");
         }
     }
-    cgroup_path(view, rows.reference(which, row), out);
+    cgroup_path(event.view, event.column_ref(which), out);
 }
 
-fn loss(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
+fn loss(event: Event<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b": ");
-    number::decimal(rows.number(own!(Loss, "count"), row).unwrap_or(0), out);
-    let kind = rows.number(own!(Loss, "kind"), row).unwrap_or(0);
-    if let Some(table) = view.binding.events.iter().find(|t| u64::from(t.id.0) == kind) {
+    number::decimal(event.column_u64(own!(Loss, "count")).unwrap_or(0), out);
+    let kind = event.column_u64(own!(Loss, "kind")).unwrap_or(0);
+    if let Some(table) = event.view.binding.events.iter().find(|t| u64::from(t.id.0) == kind) {
         out.push(b' ');
         escape::escape(table.name.as_bytes(), escape::Place::Word, out);
     }
     out.extend_from_slice(b" events of ");
-    let cgroup = view.subject_cgroup(rows, row);
-    match cgroup.map(|c| view.cgroup(c)).filter(|c| c.is_known()) {
+    let cgroup = event.cgroup();
+    match cgroup.map(|c| event.view.cgroup(c)).filter(|c| c.is_known()) {
         None => out.extend_from_slice(b"unknown origin"),
         Some(c) if c.container.is_empty() => {
             out.extend_from_slice(b"the host (");
@@ -324,11 +313,11 @@ fn loss(context: &Context<'_>, view: &ChunkView<'_>, rows: &Rows<'_>, row: usize
         }
         Some(_) => {
             out.extend_from_slice(b"container ");
-            super::text::write_container(context, view, cgroup, out);
+            super::text::write_container(event.context, event.view, cgroup, out);
         }
     }
     out.extend_from_slice(b" lost (");
-    let stage = rows.bytes(own!(Loss, "stage"), row).unwrap_or_default();
+    let stage = event.column_bytes(own!(Loss, "stage")).unwrap_or_default();
     escape::escape(stage, escape::Place::Word, out);
     out.push(b')');
 }

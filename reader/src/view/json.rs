@@ -3,9 +3,9 @@
 
 use events::{Kind, NO_CALL, Ty};
 
-use crate::fields::{Context, Field, Value, values};
+use crate::fields::{Field, Value, values};
 use crate::fields::{MARKS, Part, args};
-use crate::model::{BoundColumn, CallColumns, ChunkView, Rows, column as schema_column};
+use crate::model::{BoundColumn, Event, Rows, column as schema_column};
 use crate::text::escape::{self, Place};
 use crate::text::number;
 use crate::text::time::ClockWriter;
@@ -70,14 +70,7 @@ impl JsonView {
     }
 
     /// The syscall's own fields.
-    fn call(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) {
+    fn call(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         const FIELDS: [(&str, Field); 5] = [
             ("syscall.abi", Field::Abi),
             ("evt.latency", Field::Latency),
@@ -86,25 +79,25 @@ impl JsonView {
             ("evt.failed", Field::Failed),
         ];
         for (name, field) in &FIELDS {
-            let value = values::value(context, view, rows, row, field, &mut self.scratch);
+            let value = values::value(event, field, &mut self.scratch);
             match (field, value) {
                 (Field::Failed, Value::Int(failed)) => key_bool(name, failed != 0, out),
                 _ => key_value(name, value, out),
             }
         }
-        let columns = CallColumns::new(rows);
-        let call = view.binding.calls.get(columns.key(row));
-        let count = call.map_or(columns.args(row).len(), |c| c.signature.args.len());
+        let call = event.call();
+        let known = call.call();
+        let count = known.map_or(call.args().len(), |c| c.signature.args.len());
         for position in 0..count {
-            let value = values::argument(view, rows, row, &columns, position, &mut self.scratch);
+            let value = values::argument(&call, position, &mut self.scratch);
             if value == Value::Missing {
                 continue;
             }
             out.extend_from_slice(b",\"evt.arg");
-            match call {
-                Some(call) => {
+            match known {
+                Some(known) => {
                     out.push(b'.');
-                    out.extend_from_slice(call.signature.args[position].name.as_bytes());
+                    out.extend_from_slice(known.signature.args[position].name.as_bytes());
                 }
                 None => {
                     out.push(b'[');
@@ -118,22 +111,15 @@ impl JsonView {
     }
 
     /// What a thread or an address consists of.
-    fn parts(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        (kind, ty, column): (Kind, Ty, &BoundColumn),
-        out: &mut Vec<u8>,
-    ) {
+    fn parts(&mut self, event: Event<'_>, column: &BoundColumn, out: &mut Vec<u8>) {
+        let (Some(kind), Some(ty)) = (event.kind(), column.ty) else { return };
         for part in Part::of(ty) {
             let own = schema_column(kind, &column.name);
-            let value = values::part_value(context, view, rows, row, own, *part, &mut self.scratch);
+            let value = values::part_value(event, own, *part, &mut self.scratch);
             if value == Value::Missing {
                 continue;
             }
-            column_key(rows, column, out);
+            column_key(event.rows, column, out);
             out.push(b'.');
             out.extend_from_slice(part.name().as_bytes());
             out.extend_from_slice(b"\":");
@@ -142,38 +128,29 @@ impl JsonView {
     }
 
     /// The columns that only this kind has.
-    fn columns(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) {
-        if rows.event.kind == Some(Kind::Stall) {
-            let columns = CallColumns::new(rows);
-            let key = columns.key(row);
+    fn columns(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        if event.kind() == Some(Kind::Stall) {
+            let call = event.call();
+            let key = call.key();
             if key != u64::from(NO_CALL) {
                 self.scratch.clear();
-                args::write_args(view.binding.calls.get(key), &columns, rows, row, &mut self.scratch);
+                args::write_args(&call, &mut self.scratch);
                 key_value("stall.args", Value::Bytes(&self.scratch), out);
             }
         }
-        let syscall = rows.event.kind == Some(Kind::Syscall);
-        for column in &rows.event.columns {
+        let syscall = event.kind() == Some(Kind::Syscall);
+        for column in &event.rows.event.columns {
             // What has a field of its own is not said twice.
             if column.common || (syscall && column.ty.is_some()) {
                 continue;
             }
-            if let (Some(kind), Some(ty)) = (rows.event.kind, column.ty) {
-                self.parts(context, view, rows, row, (kind, ty, column), out);
-            }
-            let value = values::stored_value(view, rows, row, column.index, column.ty, &mut self.scratch);
+            self.parts(event, column, out);
+            let value = values::stored_value(event, column.index, column.ty, &mut self.scratch);
             let is_empty = value == Value::Bytes(b"") && column.ty.is_some();
             if value == Value::Missing || is_empty {
                 continue;
             }
-            column_key(rows, column, out);
+            column_key(event.rows, column, out);
             out.extend_from_slice(b"\":");
             match (column.ty, value) {
                 (Some(Ty::Bool), Value::Int(value)) => {
@@ -193,39 +170,37 @@ impl JsonView {
 impl View for JsonView {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) {
-        let start = view.wall(rows.start(row));
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        let start = event.start();
         out.extend_from_slice(b"{\"evt.num\":");
-        number::decimal(view.number(rows.place, row), out);
+        number::decimal(event.number(), out);
         out.extend_from_slice(b",\"evt.time\":\"");
         self.clock.write(start, out);
         out.push(b'"');
         key_value("evt.rawtime", Value::Int(i128::from(start)), out);
-        key_value("evt.category", Value::Bytes(rows.event.name.as_bytes()), out);
-        let name = values::value(context, view, rows, row, &Field::Type, &mut self.scratch);
+        key_value("evt.category", Value::Bytes(event.rows.event.name.as_bytes()), out);
+        let name = values::value(event, &Field::Type, &mut self.scratch);
         key_value("evt.type", name, out);
-        if let Some(cpu) = rows.cpu(row) {
+        if let Some(cpu) = event.cpu() {
             key_value("evt.cpu", Value::Int(i128::from(cpu)), out);
         }
         let fields = &self.of_cgroup;
         let scratch = &mut self.scratch;
-        match rows.task(row) {
-            Some(task) if !is_of_cgroup(rows.event.kind) => {
-                let piece = self.tasks.get(view, task, |out| {
+        match event.task() {
+            Some(task) if !is_of_cgroup(event.kind()) => {
+                let piece = self.tasks.get(event.view, task, |out| {
                     for (name, field) in &OF_TASK {
-                        key_value(name, values::task_value(view, task, field, scratch), out);
+                        key_value(name, values::task_value(event.view, task, field, scratch), out);
                     }
                     for (name, field) in fields {
                         key_value(
                             name,
-                            values::cgroup_value(context, view, view.cgroup_of(task), field),
+                            values::cgroup_value(
+                                event.context,
+                                event.view,
+                                event.view.cgroup_of(task),
+                                field,
+                            ),
                             out,
                         );
                     }
@@ -233,20 +208,20 @@ impl View for JsonView {
                 out.extend_from_slice(piece);
             }
             _ => {
-                let cgroup = view.subject_cgroup(rows, row);
+                let cgroup = event.cgroup();
                 for (name, field) in fields {
-                    key_value(name, values::cgroup_value(context, view, cgroup, field), out);
+                    key_value(name, values::cgroup_value(event.context, event.view, cgroup, field), out);
                 }
             }
         }
-        if rows.event.kind == Some(Kind::Syscall) {
-            self.call(context, view, rows, row, out);
+        if event.kind() == Some(Kind::Syscall) {
+            self.call(event, out);
         } else {
-            let lasted = values::value(context, view, rows, row, &Field::Latency, &mut self.scratch);
+            let lasted = values::value(event, &Field::Latency, &mut self.scratch);
             key_value("evt.latency", lasted, out);
         }
-        self.columns(context, view, rows, row, out);
-        let bits = rows.flags(row);
+        self.columns(event, out);
+        let bits = event.flags();
         for (bit, name, _) in MARKS {
             if bits & bit != 0 {
                 key_bool(name, true, out);

@@ -10,8 +10,7 @@ mod tests;
 
 use jiff::tz::TimeZone;
 
-use crate::fields::Context;
-use crate::model::{ChunkView, Rows};
+use crate::model::{ChunkView, Event};
 
 pub use csv::CsvView;
 pub use json::JsonView;
@@ -23,14 +22,7 @@ pub trait View: Send {
     fn begin(&mut self, out: &mut Vec<u8>);
 
     /// Appends one event as one line.
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    );
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>);
 }
 
 /// The formats of `--format`.

@@ -5,7 +5,7 @@ use events::flags;
 
 use super::*;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, header, id, openat, sample};
-use crate::model::{Binding, Names};
+use crate::model::{Binding, Context, Event, Names};
 
 fn lines(chunk: TestChunk, names: &Names, format: Format) -> Vec<String> {
     let header = Arc::new(header(1));
@@ -22,7 +22,7 @@ fn lines(chunk: TestChunk, names: &Names, format: Format) -> Vec<String> {
     let mut out = Vec::new();
     writer.begin(&mut out);
     for (_, place, row) in events {
-        writer.event(&context, &view, view.table(place).unwrap(), row, &mut out);
+        writer.event(Event::new(&context, &view, view.table(place).unwrap(), row), &mut out);
     }
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }

@@ -5,8 +5,8 @@ use events::flags;
 use events::{Kind, SAMPLES};
 use jiff::tz::TimeZone;
 
-use crate::fields::{Context, Field, Value, args, values};
-use crate::model::{CallColumns, ChunkView, Rows, calls, metadata, short_id};
+use crate::fields::{Field, Value, args, values};
+use crate::model::{ChunkView, Context, Event, calls, metadata, short_id};
 use crate::names;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
@@ -31,44 +31,37 @@ impl TextView {
 impl View for TextView {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
-    fn event(
-        &mut self,
-        context: &Context<'_>,
-        view: &ChunkView<'_>,
-        rows: &Rows<'_>,
-        row: usize,
-        out: &mut Vec<u8>,
-    ) {
-        self.clock.write(view.wall(rows.start(row)), out);
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        self.clock.write(event.start(), out);
         out.push(b' ');
-        match rows.cpu(row) {
+        match event.cpu() {
             Some(cpu) => number::decimal(cpu, out),
             None => out.push(b'-'),
         }
         out.push(b' ');
-        match rows.task(row) {
-            Some(task) if !of_cgroup(rows.event.kind) => {
-                let piece = self.tasks.get(view, task, |out| {
-                    write_container(context, view, view.cgroup_of(task), out);
+        match event.task() {
+            Some(task) if !of_cgroup(event.kind()) => {
+                let piece = self.tasks.get(event.view, task, |out| {
+                    write_container(event.context, event.view, event.view.cgroup_of(task), out);
                     out.push(b' ');
-                    write_task(view, task, out);
+                    write_task(event.view, task, out);
                     out.push(b' ');
                 });
                 out.extend_from_slice(piece);
             }
-            _ if rows.event.kind.is_some_and(|kind| SAMPLES.contains(&kind) && kind != Kind::Sample) => {
+            _ if event.kind().is_some_and(|kind| SAMPLES.contains(&kind) && kind != Kind::Sample) => {
                 out.extend_from_slice(b"- - ");
             }
             _ => {
-                write_container(context, view, view.subject_cgroup(rows, row), out);
+                write_container(event.context, event.view, event.cgroup(), out);
                 out.extend_from_slice(b" - ");
             }
         }
-        match rows.event.kind {
-            Some(Kind::Syscall) => write_call(view, rows, row, out),
-            _ => event_text::write_event(context, view, rows, row, out),
+        match event.kind() {
+            Some(Kind::Syscall) => write_call(event, out),
+            _ => event_text::write_event(event, out),
         }
-        event_text::write_unknown(view, rows, row, out);
+        event_text::write_unknown(event, out);
         out.push(b'\n');
     }
 }
@@ -120,17 +113,16 @@ pub(super) fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
     out.push(b')');
 }
 
-fn write_call(view: &ChunkView<'_>, rows: &Rows<'_>, row: usize, out: &mut Vec<u8>) {
-    let columns = CallColumns::new(rows);
-    let key = columns.key(row);
-    let call = view.binding.calls.get(key);
-    view.binding.calls.write_name(key, out);
+fn write_call(event: Event<'_>, out: &mut Vec<u8>) {
+    let call = event.call();
+    let key = call.key();
+    call.write_name(out);
     out.push(b'(');
-    args::write_args(call, &columns, rows, row, out);
+    args::write_args(&call, out);
     out.extend_from_slice(b") = ");
-    let bits = rows.flags(row);
-    let lasted = rows.duration.get(row).copied().filter(|_| bits & flags::START_UNKNOWN == 0);
-    match values::result(rows, &columns, row) {
+    let bits = event.flags();
+    let lasted = event.duration();
+    match call.result() {
         None => out.push(b'?'),
         Some(error @ -4095..0) => match names::errno_name(error.unsigned_abs() as u32) {
             Some(name) => {

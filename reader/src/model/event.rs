@@ -1,0 +1,174 @@
+//! One event, and what its values depend on.
+
+use events::{Kind, flags};
+
+use super::calls::Call;
+use super::metadata::Names;
+use super::rows::{CallColumns, CallString, ChunkView, Rows};
+
+/// What the values of events depend on outside their chunk.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Names of containers.
+    pub names: &'a Names,
+    /// When the capture started, wall-clock ns since 1970.
+    pub start: i64,
+}
+
+/// One event of an open chunk. Cheap to copy; valid as long as the chunk is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// What its values depend on outside the chunk.
+    pub context: &'a Context<'a>,
+    /// Its chunk.
+    pub view: &'a ChunkView<'a>,
+    /// Its table.
+    pub rows: &'a Rows<'a>,
+    /// Its row in the table.
+    pub row: usize,
+}
+
+impl<'a> Event<'a> {
+    /// The event in a row of a table of a chunk.
+    #[inline]
+    pub fn new(context: &'a Context<'a>, view: &'a ChunkView<'a>, rows: &'a Rows<'a>, row: usize) -> Self {
+        Self { context, view, rows, row }
+    }
+
+    /// Its kind; `None` if this version does not know it.
+    #[inline]
+    pub fn kind(&self) -> Option<Kind> {
+        self.rows.event.kind
+    }
+
+    /// The name of its kind, as the file gives it.
+    #[inline]
+    pub fn kind_name(&self) -> &'a str {
+        &self.rows.event.name
+    }
+
+    /// When it started, wall-clock ns since 1970; when it ended, if that is all that is known.
+    #[inline]
+    pub fn start(&self) -> i64 {
+        self.view.wall(self.rows.start(self.row))
+    }
+
+    /// When it ended, wall-clock ns since 1970.
+    #[inline]
+    pub fn end(&self) -> i64 {
+        self.view.wall(self.rows.end(self.row))
+    }
+
+    /// How long it took, ns; `None` if it has no duration, or its start is not known.
+    #[inline]
+    pub fn duration(&self) -> Option<u64> {
+        let duration = self.rows.duration.get(self.row).copied();
+        duration.filter(|_| self.flags() & flags::START_UNKNOWN == 0)
+    }
+
+    /// The CPU that it ended on; `None` for what no CPU in particular did, such as a sample.
+    #[inline]
+    pub fn cpu(&self) -> Option<u64> {
+        self.rows.cpu(self.row)
+    }
+
+    /// Bits of [`events::flags`].
+    #[inline]
+    pub fn flags(&self) -> u32 {
+        self.rows.flags(self.row)
+    }
+
+    /// The row of its thread in the chunk's task dictionary.
+    #[inline]
+    pub fn task(&self) -> Option<u32> {
+        self.rows.task(self.row)
+    }
+
+    /// The row of the cgroup that it counts for, see [`ChunkView::subject_cgroup`].
+    #[inline]
+    pub fn cgroup(&self) -> Option<u32> {
+        self.view.subject_cgroup(self.rows, self.row)
+    }
+
+    /// Its number in the capture, from 1.
+    pub fn number(&self) -> u64 {
+        self.view.number(self.rows.place, self.row)
+    }
+
+    /// A number of one of the kind's own columns, by [`super::column`].
+    pub fn column_u64(&self, own: u16) -> Option<u64> {
+        self.rows.number(own, self.row)
+    }
+
+    /// A signed number of one of the kind's own columns, by [`super::column`].
+    pub fn column_i64(&self, own: u16) -> Option<i64> {
+        self.rows.signed(own, self.row)
+    }
+
+    /// The bytes of one of the kind's own columns, by [`super::column`].
+    pub fn column_bytes(&self, own: u16) -> Option<&'a [u8]> {
+        self.rows.bytes(own, self.row)
+    }
+
+    /// The dictionary row that one of the kind's own columns refers to, by [`super::column`].
+    pub fn column_ref(&self, own: u16) -> Option<u32> {
+        self.rows.reference(own, self.row)
+    }
+
+    /// Whether a thread that it refers to is the idle one of a CPU. Elsewhere the id 0 stands for a thread that is
+    /// not known; both sides of a switch always are.
+    pub fn is_idle(&self, task: u32) -> bool {
+        self.kind() == Some(Kind::Switch) && self.view.task(task).tid == 0
+    }
+
+    /// Its syscall: that of a syscall event, or the one that a stalled thread is in.
+    #[inline]
+    pub fn call(self) -> CallEvent<'a> {
+        CallEvent { event: self, columns: CallColumns::new(self.rows) }
+    }
+}
+
+/// An event with the columns of its syscall at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct CallEvent<'a> {
+    /// The event.
+    pub event: Event<'a>,
+    columns: CallColumns<'a>,
+}
+
+impl<'a> CallEvent<'a> {
+    /// Which call ([`events::syscall_key`]); [`events::NO_CALL`] or more if there is none.
+    #[inline]
+    pub fn key(&self) -> u64 {
+        self.columns.key(self.event.row)
+    }
+
+    /// The call's name and arguments, if the capture has its signature.
+    pub fn call(&self) -> Option<&'a Call> {
+        self.event.view.binding.calls.get(self.key())
+    }
+
+    /// Appends the call's name, `syscall_123` if the capture has none.
+    pub fn write_name(&self, out: &mut Vec<u8>) {
+        self.event.view.binding.calls.write_name(self.key(), out);
+    }
+
+    /// Its argument registers.
+    #[inline]
+    pub fn args(&self) -> &'a [u64] {
+        self.columns.args(self.event.row)
+    }
+
+    /// The string in a slot (0 or 1) that belongs to the argument at `position`.
+    pub fn string(&self, slot: u8, position: usize) -> CallString<'a> {
+        self.columns.string(self.event.rows, self.event.row, slot, position)
+    }
+
+    /// What it returned; `None` if it has not returned, or never gives a result.
+    pub fn result(&self) -> Option<i64> {
+        match self.event.flags() & (flags::UNFINISHED | flags::NO_RESULT) {
+            0 => self.columns.ret.get(self.event.row).copied(),
+            _ => None,
+        }
+    }
+}
