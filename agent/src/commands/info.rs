@@ -11,11 +11,8 @@ use events::Kind;
 use serde_json::{Map, json};
 
 use ktape_reader::filter::prune;
-use ktape_reader::model::Context;
-use ktape_reader::model::{ChunkView, metadata};
-use ktape_reader::scan::capture_set::Opened;
-use ktape_reader::scan::input::{self, Capture, Input};
-use ktape_reader::scan::{LossTally, Query};
+use ktape_reader::model::metadata;
+use ktape_reader::scan::{Capture, Captures, Input, LossTally, Query};
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time;
 use ktape_reader::text::units::{count_text, duration_text, size_text};
@@ -60,15 +57,16 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     let Input::Files(listing) = Input::open(&args.files)? else {
         anyhow::bail!("info reads files: save the capture to a file first, with `capture -o FILE`");
     };
-    let Opened { captures, unreadable } = listing.open(None, None)?;
-    let mut facts = gather(&captures);
-    facts.damage.extend(unreadable.iter().map(ToString::to_string));
+    let captures = listing.open(None, None)?;
+    let mut facts = gather(&captures)?;
+    facts.damage.extend(captures.unreadable().iter().map(ToString::to_string));
+    let captures = captures.files();
     let text = if args.json {
-        let mut line = to_json(&captures, &facts).to_string();
+        let mut line = to_json(captures, &facts).to_string();
         line.push('\n');
         line
     } else {
-        to_text(&captures, &facts)
+        to_text(captures, &facts)
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -76,12 +74,13 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     }
 }
 
-fn gather(captures: &[Capture]) -> Facts {
-    let span = input::span(captures, None);
-    let names = input::names(captures);
-    let context = Context { names: &names, start: span.start };
+fn gather(captures: &Captures) -> Result<Facts> {
+    let (span, names) = (captures.span(), captures.names());
     let mut facts = Facts { start: span.start, end: span.end.unwrap_or(span.start), ..Facts::default() };
-    for capture in captures {
+    // Of the events only the losses are read.
+    let losses = captures.query(Query::parse("evt.category = loss")?)?.count();
+    facts.loss = losses.lost;
+    for capture in captures.files() {
         facts.bytes += capture.file.bytes();
         let damage = |text: String| format!("{}: {text}", capture.path.display());
         let bytes = capture.file.bytes();
@@ -104,24 +103,13 @@ fn gather(captures: &[Capture]) -> Facts {
                 if table.kind != Some(Kind::Loss) {
                     facts.events += rows;
                     *facts.kinds.entry(table.name.clone()).or_default() += rows;
-                    continue;
-                }
-                let read = capture.file.read_chunk(entry).and_then(|chunk| {
-                    let view = ChunkView::open(&chunk, binding)?;
-                    for rows in view.tables().filter(|r| r.event.kind == Some(Kind::Loss)) {
-                        Query::default().losses(&context, &view, rows, &mut facts.loss);
-                    }
-                    Ok(())
-                });
-                if let Err(error) = read {
-                    facts.damage.push(damage(error.to_string()));
                 }
             }
             match prune::chains(binding, &entry.summary) {
                 SummaryValues::Kept(values) => {
                     for (value, count) in values {
                         let Value::Bytes(chain) = value else { continue };
-                        for id in ktape_reader::scan::containers::elements(chain) {
+                        for id in ktape_reader::scan::container_match::elements(chain) {
                             let known = facts.containers.entry(id.to_vec()).or_default();
                             known.0 = known.0.saturating_add(count);
                             if known.1.is_none() {
@@ -136,7 +124,8 @@ fn gather(captures: &[Capture]) -> Facts {
             }
         }
     }
-    facts
+    facts.damage.extend(losses.damaged.of_chunks().map(str::to_owned));
+    Ok(facts)
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -211,7 +200,7 @@ fn uuid(bytes: [u8; 16]) -> String {
 fn to_text(captures: &[Capture], facts: &Facts) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
-    let zone = input::span(captures, None).zone;
+    let zone = ktape_reader::scan::input::span(captures, None).zone;
     for (i, segment) in captures.iter().flat_map(|c| c.file.segments()).enumerate() {
         let h = &segment.header;
         let same = |f: fn(&capture_format::Header) -> &str| {

@@ -15,14 +15,13 @@ use super::event_format::EventFormat;
 use crate::session::say::say;
 use crate::store::output;
 use ktape_reader::filter::Filter;
-use ktape_reader::model::Context;
-use ktape_reader::scan::capture_set::{CaptureSet, Opened};
-use ktape_reader::scan::containers::Ambiguous;
+use ktape_reader::scan::container_match::Ambiguous;
 use ktape_reader::scan::follow::Follower;
-use ktape_reader::scan::input::{self, Capture, Input};
-use ktape_reader::scan::merge::Outcome;
+use ktape_reader::scan::input::{Capture, Input};
 use ktape_reader::scan::stream::{self, StreamError};
-use ktape_reader::scan::{Containers, Known, Pace, PrintSink, Query, Sink, copy_matching, replay_files};
+use ktape_reader::scan::{
+    CaptureSet, Captures, Containers, Known, Pace, PrintSink, Query, QueryError, ScanReport, Search, Sink,
+};
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time::{self, Span, TimeSpec};
 use ktape_reader::text::units::count_text;
@@ -219,41 +218,35 @@ impl Request<'_> {
             (Some(t), Some(span)) => t.resolve(span).map(Some).map_err(usage),
             _ => Ok(None),
         };
-        let Opened { captures, unreadable } = listing.open(at(&self.from)?, at(&self.to)?)?;
-        let captures = &captures[..];
-        let span = span.unwrap_or_else(|| input::span(captures, self.zone.clone()));
-        for error in &unreadable {
+        let mut captures = listing.open(at(&self.from)?, at(&self.to)?)?;
+        if let Some(span) = span {
+            captures = captures.within(span);
+        } else if let Some(zone) = &self.zone {
+            captures = captures.in_zone(zone.clone());
+        }
+        for error in captures.unreadable() {
             say(format_args!("ktape replay: {error}; it is left out"));
         }
-        let names = input::names(captures);
-        let calls = |name: &str| captures.iter().flat_map(|c| &c.bindings).any(|b| b.calls.has(name));
-        let mut question = self.question(&span, calls)?;
-        note_unknown_events(&question, captures);
-        note_empty_range(&question, &span);
-        let mut unknown = Vec::new();
-        let by_id = question.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some());
-        if question.containers.is_some() || by_id {
-            let known = input::known_containers(captures);
-            check_ids(&question, &known)?;
-            if let Some(containers) = &mut question.containers {
-                containers.resolve(&known, &names)?;
-                unknown = containers.unknown().to_vec();
-            }
+        let span = captures.span();
+        let query = self.question(span, |name| captures.has_call(name))?;
+        note_unknown_events(&query, &captures);
+        note_empty_range(&query, span);
+        let by_id = query.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some());
+        if by_id {
+            check_ids(&query, &captures.containers())?;
         }
-        let context = Context { names: &names, start: span.start };
-        let mut outcome = if let Some(path) = &self.args.write {
-            self.copy(path, captures, &question, &context)?
+        let search = captures.query(query).map_err(|error| match error {
+            QueryError::Time(error) => usage(error),
+            QueryError::Ambiguous(error) => error.into(),
+        })?;
+        let report = if let Some(path) = &self.args.write {
+            self.copy(path, &search)?
         } else if self.args.count {
-            replay_files(captures, &question, &context, None)?
+            search.count()
         } else {
-            let mut sink = self.sink(span.zone.clone());
-            replay_files(captures, &question, &context, Some(&mut sink))?
+            search.send(&mut self.sink(span.zone.clone()))?
         };
-        outcome.unknown_containers = unknown;
-        for capture in captures {
-            outcome.damaged.add(&capture.path, capture.file.bytes(), capture.file.damage());
-        }
-        self.finish(&outcome)
+        self.finish(&report)
     }
 
     fn stream(mut self, from: impl io::Read, name: &str) -> Result<ExitCode> {
@@ -261,7 +254,7 @@ impl Request<'_> {
             return Err(usage("-w reads files: save the capture to a file first, with `capture -o FILE`"));
         }
         let mut reader = StreamReader::new(from);
-        let mut outcome = Outcome::default();
+        let mut outcome = ScanReport::default();
         let header = stream::first_header(&mut reader, &mut outcome)
             .with_context(|| format!("cannot read a capture from {name}"))?;
         let zone = self.zone.clone();
@@ -285,20 +278,13 @@ impl Request<'_> {
         PrintSink::new(view, io::stdout().lock(), self.args.limit, self.pace.take())
     }
 
-    fn copy(
-        &self,
-        path: &Path,
-        captures: &[Capture],
-        question: &Query,
-        context: &Context<'_>,
-    ) -> Result<Outcome> {
-        let mut out = create(path, captures, self.args.force)?;
-        copy_matching(captures, question, context, &mut out)
-            .with_context(|| format!("cannot write {}", path.display()))
+    fn copy(&self, path: &Path, search: &Search<'_>) -> Result<ScanReport> {
+        let mut out = create(path, search.captures().files(), self.args.force)?;
+        search.copy(&mut out).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Prints the count, what was lost, damaged and not found, and gives the exit code.
-    fn finish(&self, outcome: &Outcome) -> Result<ExitCode> {
+    fn finish(&self, outcome: &ScanReport) -> Result<ExitCode> {
         if self.args.count {
             writeln!(io::stdout(), "{}", outcome.matching)?;
         }
@@ -335,8 +321,8 @@ impl Request<'_> {
 }
 
 /// A name that no event can have is most likely misspelt; the answer would be nothing, and no word.
-fn note_unknown_events(question: &Query, captures: &[Capture]) {
-    let bindings = || captures.iter().flat_map(|c| &c.bindings);
+fn note_unknown_events(question: &Query, captures: &Captures) {
+    let bindings = || captures.files().iter().flat_map(|c| &c.bindings);
     for name in question.filter.iter().flat_map(Filter::event_names) {
         let text = String::from_utf8_lossy(name);
         let known = bindings().any(|b| b.calls.has(&text) || b.events.iter().any(|t| t.name == text));

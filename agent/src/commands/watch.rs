@@ -19,7 +19,7 @@ use crate::store::{header, output};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::model;
-use ktape_reader::scan::{Flow, Live, PrintSink, Query, Sink};
+use ktape_reader::scan::{Live, PrintSink, Query, Sink};
 use ktape_reader::text::{time, units};
 use ktape_reader::view::Format;
 
@@ -104,7 +104,7 @@ impl<S: Sink + Send + 'static> Viewer for Printer<S> {
 
     fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {
         match self.live.show(chunk, &mut self.sink) {
-            Ok(flow) => Ok(flow == Flow::Continue),
+            Ok(flow) => Ok(flow.is_continue()),
             // Whoever read it has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),

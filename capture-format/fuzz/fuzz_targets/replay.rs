@@ -4,15 +4,12 @@
 #![no_main]
 
 use std::io::Cursor;
-use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use capture_format::CaptureFile;
 use jiff::tz::TimeZone;
-use ktape_reader::model::Context;
 use ktape_reader::filter::Filter;
-use ktape_reader::model::{Binding, Names};
-use ktape_reader::scan::{Capture, PrintSink, Query, copy_matching, replay_files};
+use ktape_reader::scan::{Capture, Captures, PrintSink, Query};
 use ktape_reader::view::Format;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 
@@ -27,21 +24,19 @@ static FILTER: LazyLock<Filter> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(file) = CaptureFile::from_reader(Cursor::new(data.to_vec())) else { return };
-    let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
-    let captures = [Capture { path: PathBuf::from("fuzzed"), file, bindings }];
-    let mut names = Names::default();
-    names.merge(captures[0].file.metadata());
-    let context = Context { names: &names, start: 0 };
-    let question = Query { filter: Some(FILTER.clone()), ..Query::default() };
+    let captures = Captures::new(vec![Capture::new("fuzzed", file)]);
+    let filtered = captures.query(Query::from(FILTER.clone())).expect("no time in it is relative");
     for format in [Format::Text, Format::Json, Format::Csv] {
         let mut out = Vec::new();
         let mut sink = PrintSink::new(format.view(TimeZone::UTC), &mut out, Some(2000), None);
-        replay_files(&captures, &question, &context, Some(&mut sink)).expect("memory takes all");
+        filtered.send(&mut sink).expect("memory takes all");
         let text = std::str::from_utf8(&out).expect("text");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "a control character");
     }
+    filtered.count();
+    let all = captures.query(Query::default()).expect("nothing in it is relative");
     let mut copy = Vec::new();
-    if copy_matching(&captures, &Query::default(), &context, &mut copy).is_ok() && !copy.is_empty() {
+    if all.copy(&mut copy).is_ok() && !copy.is_empty() {
         let copy = CaptureFile::from_reader(Cursor::new(copy)).expect("a copy is a capture");
         assert!(copy.damage().is_empty());
         for entry in copy.chunks() {

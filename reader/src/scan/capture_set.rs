@@ -11,8 +11,8 @@ use std::time::UNIX_EPOCH;
 use capture_format::{CaptureFile, FormatError, Header, StreamItem, StreamReader};
 use jiff::tz::TimeZone;
 
+use super::captures::Captures;
 use super::input::{self, Capture, InputError};
-use crate::model::Binding;
 use crate::text::time::{self, Span};
 
 /// How far events may lie outside of the time in which their file was written, ns: the first were on their way when it was
@@ -45,15 +45,6 @@ pub struct CaptureSet {
     files: Vec<Listed>,
 }
 
-/// What was opened, and what of a directory could not be.
-#[derive(Debug, Default)]
-pub struct Opened {
-    /// The captures.
-    pub captures: Vec<Capture>,
-    /// Others.
-    pub unreadable: Vec<InputError>,
-}
-
 impl CaptureSet {
     /// What the paths stand for; a directory stands for the files in it that are named `*.ktape`.
     ///
@@ -80,7 +71,7 @@ impl CaptureSet {
     /// # Errors
     /// If one that was named cannot be read. Of a directory, what was deleted meanwhile is left out, and what is no
     /// capture is told.
-    pub fn open(&self, from: Option<i64>, to: Option<i64>) -> Result<Opened, InputError> {
+    pub fn open(&self, from: Option<i64>, to: Option<i64>) -> Result<Captures, InputError> {
         let matters = |file: &&Listed| {
             file.range.is_none_or(|(first, last)| {
                 from.is_none_or(|from| last >= from) && to.is_none_or(|to| first <= to)
@@ -91,23 +82,21 @@ impl CaptureSet {
             wanted.extend(self.files.first());
         }
         allow_descriptors(wanted.len() as u64);
-        let mut opened = Opened::default();
+        let (mut captures, mut unreadable) = (Vec::new(), Vec::new());
         for file in wanted {
             match open(&file.path) {
-                Ok(capture) => opened.captures.push(capture),
+                Ok(capture) => captures.push(capture),
                 Err(error) if !file.found => return Err(error),
                 Err(InputError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => opened.unreadable.push(error),
+                Err(error) => unreadable.push(error),
             }
         }
-        match opened.unreadable.pop() {
-            // Nothing else to be read.
-            Some(error) if opened.captures.is_empty() => Err(error),
-            last => {
-                opened.unreadable.extend(last);
-                Ok(opened)
-            }
+        if captures.is_empty()
+            && let Some(error) = unreadable.pop()
+        {
+            return Err(error);
         }
+        Ok(Captures::with_unreadable(captures, unreadable))
     }
 
     /// The time that all files span, found out from their beginnings and the end of the newest of each capture; from then on
@@ -201,8 +190,7 @@ fn open(path: &Path) -> Result<Capture, InputError> {
         source => InputError::Format { path: path.to_path_buf(), source },
     };
     let file = CaptureFile::open(path).map_err(cannot)?;
-    let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
-    Ok(Capture { path: path.to_path_buf(), file, bindings })
+    Ok(Capture::new(path, file))
 }
 
 /// Each capture keeps its file open; the usual limit of 1,024 is one for programs of another time.
@@ -244,9 +232,9 @@ mod tests {
         }
     }
 
-    fn names(opened: &Opened) -> Vec<i64> {
+    fn names(opened: &Captures) -> Vec<i64> {
         let number = |capture: &Capture| capture.path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-        opened.captures.iter().map(number).collect()
+        opened.files().iter().map(number).collect()
     }
 
     #[test]
@@ -286,7 +274,7 @@ mod tests {
         fs::write(dir.path().join("x.ktape"), b"none").unwrap();
         let listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
         let opened = listing.open(None, None).unwrap();
-        assert_eq!((names(&opened), opened.unreadable.len()), (vec![0, 1], 1));
+        assert_eq!((names(&opened), opened.unreadable().len()), (vec![0, 1], 1));
         // Unless it was named.
         let listing = CaptureSet::of(&[dir.path().join("x.ktape")]).unwrap();
         assert!(listing.open(None, None).is_err());

@@ -5,20 +5,20 @@ use std::io::Write;
 use std::sync::Arc;
 
 use capture_format::{
-    Chunk, ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord,
-    SegmentWriter, SummaryValues, TableId, Value, copy_rows,
+    ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord, SegmentWriter,
+    SummaryValues, Value, copy_rows,
 };
 
 use crate::filter::prune;
 use crate::model::Binding;
-use crate::model::Context;
 use crate::model::metadata::FULL_ID;
 
-use super::containers::Known;
+use super::captures::Search;
+use super::container_match::Known;
 use super::input::Capture;
-use super::merge::Outcome;
 use super::open::OpenChunk;
-use super::query::{ChunkRelevance, Query};
+use super::plan::{self, ChunkPlan};
+use super::report::ScanReport;
 
 /// One segment of a copy.
 struct Copy<'w, W: Write> {
@@ -32,49 +32,34 @@ struct Copy<'w, W: Write> {
     containers: Option<Known>,
 }
 
-/// Writes the matching events of all captures to `out`, segment by segment in the order of the files; a
-/// segment without one is left out, unless it is the only one.
-///
-/// # Errors
-/// If writing fails. Damage in a capture is part of the outcome.
-pub fn copy_matching<W: Write>(
-    captures: &[Capture],
-    question: &Query,
-    context: &Context<'_>,
-    out: &mut W,
-) -> Result<Outcome, FormatError> {
-    let mut outcome = Outcome::default();
+/// See [`Search::copy`].
+pub(super) fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, FormatError> {
+    let mut report = ScanReport::default();
     let mut encoder = Encoder::new(EncodeOptions::default())?;
     let mut wrote = false;
+    let captures = search.captures().files();
     for capture in captures {
-        for (segment, binding) in capture.file.segments().iter().zip(&capture.bindings) {
+        let plans: Vec<ChunkPlan<'_>> = plan::by_place(capture, search.query()).collect();
+        for of_segment in plans.chunk_by(|a, b| a.entry.segment == b.entry.segment) {
+            let Some(first) = of_segment.first() else { continue };
             let mut parts = Some((&mut *out, &mut encoder));
             let mut copy: Option<Copy<'_, W>> = None;
-            for entry in &segment.chunks {
-                let verdict = question.verdict(binding, &entry.summary);
-                if verdict == ChunkRelevance::Skip {
-                    continue;
-                }
-                let opened = capture.file.read_chunk(entry).and_then(|chunk| {
-                    let asked = (question, verdict);
-                    let binding = Arc::clone(binding);
-                    OpenChunk::new(Box::new(chunk), binding, 0, asked, context, &mut outcome.lost)
-                });
-                match opened {
-                    Ok(mut open) => {
-                        outcome.chunks_read += 1;
-                        outcome.matching += open.matching;
-                        if open.head().is_none() {
+            for plan in of_segment {
+                match plan.open(search.query(), search.context(), true, &mut report.lost) {
+                    Ok(open) => {
+                        report.chunks_read += 1;
+                        report.matching += open.matching;
+                        if open.is_empty() {
                             continue;
                         }
                         if let Some((out, encoder)) = parts.take() {
-                            copy = Some(Copy::new(out, encoder, binding)?);
+                            copy = Some(Copy::new(out, encoder, &capture.bindings[first.entry.segment])?);
                         }
                         if let Some(copy) = &mut copy {
-                            copy.add(&mut open)?;
+                            copy.add(&open)?;
                         }
                     }
-                    Err(cause) => outcome.damaged.chunk(&capture.path, entry.len, &cause),
+                    Err(cause) => report.damaged.chunk(&capture.path, plan.entry.len, &cause),
                 }
             }
             if let Some(copy) = copy {
@@ -86,26 +71,7 @@ pub fn copy_matching<W: Write>(
     if !wrote && let Some(binding) = captures.iter().find_map(|c| c.bindings.first()) {
         SegmentWriter::new(out, &binding.header)?.finish()?;
     }
-    Ok(outcome)
-}
-
-/// Hands over the picked rows of each table; a table's rows stay in the order they had.
-pub(super) fn copy_picks(
-    open: &mut OpenChunk,
-    mut copy: impl FnMut(&Chunk, TableId, &[u32]) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
-    let mut picks = Vec::new();
-    while let Some(pick) = open.pop() {
-        picks.push((pick.place, pick.row));
-    }
-    picks.sort_unstable();
-    let view = open.view();
-    for same in picks.chunk_by(|a, b| a.0 == b.0) {
-        let Some(rows) = view.table(usize::from(same[0].0)) else { continue };
-        let numbers: Vec<u32> = same.iter().map(|(_, row)| *row).collect();
-        copy(view.chunk, rows.event.id, &numbers)?;
-    }
-    Ok(())
+    Ok(report)
 }
 
 impl<'w, W: Write> Copy<'w, W> {
@@ -121,23 +87,24 @@ impl<'w, W: Write> Copy<'w, W> {
         })
     }
 
-    fn add(&mut self, open: &mut OpenChunk) -> Result<(), FormatError> {
+    fn add(&mut self, open: &OpenChunk) -> Result<(), FormatError> {
         let offset = open.view().chunk.summary().wall_offset;
         if offset != self.offset {
             self.write()?;
             self.offset = offset;
             self.builder.set_wall_offset(offset);
         }
-        copy_picks(open, |chunk, table, rows| {
+        let chunk = open.view().chunk;
+        for (table, rows) in open.selected() {
             for part in rows.chunks(4096) {
                 if self.builder.is_full() {
                     self.write()?;
                     self.builder.set_wall_offset(offset);
                 }
-                copy_rows(chunk, &mut self.builder, table, part, &mut self.cache)?;
+                copy_rows(chunk, &mut self.builder, table.event.id, part, &mut self.cache)?;
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), FormatError> {

@@ -7,6 +7,9 @@ use capture_format::{Damage, FormatError};
 use crate::text::escape::{Place, escaped};
 use crate::text::units::size_text;
 
+/// How many chunks are listed: a file may claim any number.
+const LISTED: usize = 1000;
+
 /// All damage that a replay met.
 #[derive(Debug, Default)]
 pub struct Damaged {
@@ -15,6 +18,9 @@ pub struct Damaged {
     files: Vec<PathBuf>,
     /// The first, in words.
     first: Option<String>,
+    /// Chunks that could not be read, in words; the first thousand.
+    chunks: Vec<String>,
+    chunk_count: u64,
     /// Files whose last block is not whole, and its bytes.
     cut: Vec<(PathBuf, u64)>,
 }
@@ -33,7 +39,22 @@ impl Damaged {
 
     /// A chunk of this many bytes could not be read.
     pub fn chunk(&mut self, path: &Path, bytes: u64, cause: &FormatError) {
-        self.note(path, bytes, &cause.to_string());
+        let cause = cause.to_string();
+        self.note(path, bytes, &cause);
+        self.chunk_count += 1;
+        if self.chunks.len() < LISTED {
+            self.chunks.push(format!("{}: {cause}", path.display()));
+        }
+    }
+
+    /// How many chunks could not be read.
+    pub fn chunks(&self) -> u64 {
+        self.chunk_count
+    }
+
+    /// File and cause of each chunk that could not be read, up to the thousandth.
+    pub fn of_chunks(&self) -> impl Iterator<Item = &str> {
+        self.chunks.iter().map(String::as_str)
     }
 
     fn note(&mut self, path: &Path, bytes: u64, what: &str) {

@@ -13,7 +13,7 @@ use crate::model::{Binding, Names};
 use crate::text::time::{self, Span};
 
 use super::capture_set::CaptureSet;
-use super::containers::Known;
+use super::container_match::Known;
 
 /// Why an input cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,15 @@ pub struct Capture {
     pub file: CaptureFile,
     /// One for each segment.
     pub bindings: Vec<Arc<Binding>>,
+}
+
+impl Capture {
+    /// A file that is open; `path` is what messages call it.
+    pub fn new(path: impl Into<PathBuf>, file: CaptureFile) -> Self {
+        let segments = file.segments().iter();
+        let bindings = segments.map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
+        Self { path: path.into(), file, bindings }
+    }
 }
 
 /// What a command reads.

@@ -1,72 +1,62 @@
 //! Chunks that were never in a file: shown or filtered as they come from the recorder, by the same
-//! questions and views as those of a capture.
+//! queries and views as those of a capture.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use capture_format::{
     Chunk, ChunkBuilder, CopyCache, FormatError, Header, MetadataKey, MetadataRecord, copy_rows,
 };
-use events::{KINDS, Kind};
+use events::Kind;
 use jiff::tz::TimeZone;
 use rustc_hash::FxHashSet;
 
 use crate::containers::OTHER;
-use crate::model::Context;
 use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
-use crate::model::{Binding, ChunkView, Names, event_table};
+use crate::model::{Binding, ChunkView};
 use crate::text::time::{Span, TimeError};
 
-use super::copy::copy_picks;
-use super::merge::hand_over;
+use super::incoming::Incoming;
 use super::open::OpenChunk;
 use super::query::{ChunkRelevance, LossTally, Query};
-use super::sink::{Flow, Sink};
+use super::sink::Sink;
 
-/// A question to chunks of a capture that runs.
+/// A query to chunks of a capture that runs.
 #[derive(Debug)]
 pub struct Live {
-    binding: Arc<Binding>,
-    question: Query,
-    names: Names,
+    incoming: Incoming,
     /// The cgroups that are wanted, as far as that is known.
     accepted: Arc<FxHashSet<u64>>,
     /// Those that are not.
     rejected: FxHashSet<u64>,
     /// Events left out because nobody said which of both their containers are.
     unnamed: u64,
-    start: i64,
-    number: u64,
 }
 
 impl Live {
-    /// Chunks of a capture with this header. Times of day in the question are of `zone`.
+    /// Chunks of a capture with this header. Times of day in the query are of `zone`.
     ///
     /// # Errors
     /// If a time counts from the end of the capture, which nobody knows yet.
-    pub fn new(header: Header, mut question: Query, zone: TimeZone) -> Result<Self, TimeError> {
+    pub fn new(header: Header, mut query: Query, zone: TimeZone) -> Result<Self, TimeError> {
         let start = header.created;
-        if let Some(filter) = &mut question.filter {
+        if let Some(filter) = &mut query.filter {
             filter.resolve(&Span { start, end: None, zone })?;
         }
-        let binding = Arc::new(Binding::new(Arc::new(header)));
         Ok(Self {
-            binding,
-            question,
-            names: Names::default(),
+            incoming: Incoming::new(Binding::new(Arc::new(header)), query),
             accepted: Arc::default(),
             rejected: FxHashSet::default(),
             unnamed: 0,
-            start,
-            number: 0,
         })
     }
 
     /// From here on containers have these names, and of others nothing more will come.
     pub fn learn(&mut self, records: &[MetadataRecord], forgotten: &[MetadataKey]) {
-        records.iter().for_each(|record| self.names.add(record));
+        records.iter().for_each(|record| self.incoming.names.add(record));
         for key in forgotten {
-            self.names.forget(key);
+            self.incoming.names.forget(key);
             self.rejected.remove(&key.cgroup);
             if self.accepted.contains(&key.cgroup) {
                 Arc::make_mut(&mut self.accepted).remove(&key.cgroup);
@@ -89,27 +79,16 @@ impl Live {
 
     fn open(&mut self, builder: ChunkBuilder) -> Result<OpenChunk, FormatError> {
         let chunk = Box::new(Chunk::from_builder(builder)?);
-        let first = self.number;
-        self.number += chunk.event_rows();
-        let context = Context { names: &self.names, start: self.start };
-        let asked = (&self.question, ChunkRelevance::Read);
-        OpenChunk::new(chunk, Arc::clone(&self.binding), first, asked, &context, &mut LossTally::default())
+        self.incoming.open(chunk, ChunkRelevance::Read, &mut LossTally::default())
     }
 
     /// Hands the events that match to `sink`.
     ///
     /// # Errors
     /// If the sink fails, or the chunk was not filled by the schema.
-    pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn Sink) -> io::Result<Flow> {
-        let mut open = self.open(builder).map_err(io::Error::other)?;
-        let context = Context { names: &self.names, start: self.start };
-        let flow = if open.head().is_some() {
-            hand_over(&mut open, i64::MAX, &context, sink)?
-        } else {
-            Flow::Continue
-        };
-        sink.flush()?;
-        Ok(flow)
+    pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn Sink) -> io::Result<ControlFlow<()>> {
+        let open = self.open(builder).map_err(io::Error::other)?;
+        self.incoming.send(open, sink)
     }
 
     /// A chunk of the events that match, and of what the recorder tells of itself. With `by_cgroup`, only of cgroups
@@ -118,31 +97,32 @@ impl Live {
     /// # Errors
     /// If the chunk was not filled by the schema.
     pub fn filter(&mut self, builder: ChunkBuilder, by_cgroup: bool) -> Result<ChunkBuilder, FormatError> {
-        if self.question.filter.is_none() && !by_cgroup {
+        if self.incoming.query.filter.is_none() && !by_cgroup {
             return Ok(builder);
         }
-        self.question.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
+        self.incoming.query.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
         let opened = self.open(builder);
         // Nobody else has the set when it changes.
-        self.question.cgroups = None;
-        let mut open = opened?;
+        self.incoming.query.cgroups = None;
+        let open = opened?;
         let inside = by_cgroup.then(|| {
             let view = open.view();
             (0..view.cgroup_rows() as u32)
                 .map(|row| self.accepted.contains(&view.cgroup(row).id))
                 .collect::<Vec<_>>()
         });
-        let mut out = ChunkBuilder::new(Arc::clone(&self.binding.header.schema));
+        let mut out = ChunkBuilder::new(Arc::clone(&self.incoming.binding.header.schema));
         out.set_wall_offset(open.view().chunk.summary().wall_offset);
         let mut cache = CopyCache::new();
         if let Some(inside) = &inside {
             self.unnamed += unnamed(open.view(), inside, &self.rejected);
             hide_others(open.view(), inside, &mut cache);
         }
-        copy_picks(&mut open, |chunk, table, rows| {
-            let own = KINDS.iter().any(|k| event_table(*k) == table && k.is_about_recording());
-            if own { Ok(()) } else { copy_rows(chunk, &mut out, table, rows, &mut cache) }
-        })?;
+        for (table, rows) in open.selected() {
+            if !table.event.kind.is_some_and(Kind::is_about_recording) {
+                copy_rows(open.view().chunk, &mut out, table.event.id, rows, &mut cache)?;
+            }
+        }
         let view = open.view();
         for rows in view.tables().filter(|rows| rows.event.kind.is_some_and(Kind::is_about_recording)) {
             let is_wanted = |row: &u32| match (&inside, view.subject_cgroup(rows, *row as usize)) {

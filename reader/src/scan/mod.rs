@@ -1,27 +1,36 @@
 //! Reading captures: which chunks can matter, which of their events do, and in which order they come.
 
 pub mod capture_set;
-pub mod containers;
-pub mod copy;
-pub mod damaged;
+mod captures;
+mod columns;
+pub mod container_match;
+mod copy;
+mod damaged;
 pub mod follow;
+mod incoming;
 pub mod input;
-pub mod live;
-pub mod merge;
-pub mod open;
-pub mod query;
-pub mod sink;
+mod live;
+mod open;
+mod parallel;
+mod plan;
+mod query;
+mod report;
+mod sink;
 pub mod stream;
+mod time_order;
 
 #[cfg(test)]
 mod tests;
 
-pub use containers::{Containers, Known};
-pub use copy::copy_matching;
+pub use capture_set::CaptureSet;
+pub use captures::{Captures, QueryError, Search};
+pub use columns::{ChunkMatches, FieldColumn, TableMatches};
+pub use container_match::{Containers, Known};
 pub use damaged::Damaged;
 pub use input::{Capture, Input, InputError};
 pub use live::Live;
-pub use merge::{Outcome, replay_files};
-pub use query::{LossTally, Query};
-pub use sink::{Flow, Pace, PrintSink, Sink};
+pub use query::{ChunkRelevance, LossTally, Query};
+pub use report::ScanReport;
+pub use sink::{Pace, PrintSink, Sink};
 pub use stream::replay_stream;
+pub use time_order::Events;

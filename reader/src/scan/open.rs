@@ -1,4 +1,4 @@
-//! A chunk in memory, with the events of it that are wanted in the order of their ends.
+//! A chunk in memory, with the rows of it that match a query.
 
 use std::sync::Arc;
 
@@ -7,23 +7,37 @@ use events::Kind;
 use self_cell::self_cell;
 
 use crate::filter::Evaluator;
-use crate::model::Context;
-use crate::model::{Binding, ChunkView, column};
+use crate::model::{Binding, ChunkView, Context, Event, Rows, column};
 
+use super::columns::{ChunkMatches, Selection};
 use super::query::{ChunkRelevance, LossTally, Query};
 
 /// By how much the wall clock was set.
 const CLOCK_STEP: u16 = column(Kind::Clock, "step");
 
+/// A chunk as it was read, and where it stands.
 #[derive(Debug)]
-struct Owner {
-    chunk: Box<Chunk>,
-    binding: Arc<Binding>,
+pub(super) struct ChunkSource {
+    pub(super) chunk: Box<Chunk>,
+    pub(super) binding: Arc<Binding>,
+    /// How many events the capture has before it.
+    pub(super) first_number: u64,
+}
+
+/// What is asked of a chunk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) query: &'a Query,
+    pub(super) relevance: ChunkRelevance,
+    pub(super) context: &'a Context<'a>,
+    /// Whether all columns of matching events are decoded at once, so that no damage can turn up later. Otherwise
+    /// columns are decoded when they are first used.
+    pub(super) decode: bool,
 }
 
 self_cell!(
     struct Opened {
-        owner: Owner,
+        owner: ChunkSource,
         #[covariant]
         dependent: ChunkView,
     }
@@ -31,89 +45,138 @@ self_cell!(
     impl {Debug}
 );
 
-/// An event of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Pick {
-    /// When it ended, wall-clock ns.
-    pub time: i64,
-    /// Its table's place in [`Binding::events`].
-    pub place: u16,
-    /// Its row.
-    pub row: u32,
-}
-
-/// A chunk with the events that are wanted.
+/// A chunk with the rows that match.
 #[derive(Debug)]
-pub struct OpenChunk {
+pub(super) struct OpenChunk {
     cell: Opened,
-    picks: Vec<Pick>,
-    next: usize,
-    /// How many of the events match (losses that are only told along do not).
-    pub matching: u64,
+    selected: Vec<Selection>,
+    /// How many events match; loss rows that are only shown along with them do not count.
+    pub(super) matching: u64,
 }
 
 impl OpenChunk {
-    /// Opens a chunk and selects its events.
+    /// Opens a chunk and selects its rows.
     ///
     /// # Errors
     /// If a column that is needed is damaged.
-    pub fn new(
-        chunk: Box<Chunk>,
-        binding: Arc<Binding>,
-        first_number: u64,
-        (question, verdict): (&Query, ChunkRelevance),
-        context: &Context<'_>,
+    pub(super) fn new(
+        source: ChunkSource,
+        asked: Asked<'_>,
         tally: &mut LossTally,
     ) -> Result<Self, FormatError> {
-        let cell = Opened::try_new(Owner { chunk, binding }, |owner| {
-            let mut view = ChunkView::open(&owner.chunk, &owner.binding)?;
-            view.first_number = first_number;
+        let cell = Opened::try_new(source, |source| {
+            let mut view = ChunkView::open(&source.chunk, &source.binding)?;
+            view.first_number = source.first_number;
             Ok::<_, FormatError>(view)
         })?;
-        let (picks, matching) = cell.with_dependent(|_, view| {
-            select(view, question, verdict, &Context { names: context.names, start: context.start }, tally)
+        // The context's lifetime shrinks to that of the view.
+        let (selected, matching) = cell.with_dependent(|_, view| {
+            let Context { names, start } = *asked.context;
+            let asked = Asked { context: &Context { names, start }, ..asked };
+            select(view, asked, tally)
         })?;
-        Ok(Self { cell, picks, next: 0, matching })
+        Ok(Self { cell, selected, matching })
     }
 
     /// The chunk.
-    pub fn view(&self) -> &ChunkView<'_> {
+    pub(super) fn view(&self) -> &ChunkView<'_> {
         self.cell.borrow_dependent()
     }
 
+    /// Whether there is nothing to hand over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.selected.is_empty()
+    }
+
+    /// Each table with rows that match, those of losses that are shown along included.
+    pub(super) fn selected(&self) -> impl Iterator<Item = (&Rows<'_>, &[u32])> {
+        let view = self.view();
+        self.selected.iter().filter_map(move |s| Some((view.table(s.place)?, s.rows.as_slice())))
+    }
+
+    /// What matches, for a scan.
+    pub(super) fn matches<'a>(&'a self, context: &'a Context<'a>) -> ChunkMatches<'a> {
+        ChunkMatches::new(context, self.view(), &self.selected)
+    }
+
+    /// The same with its matches in the order of their ends.
+    pub(super) fn in_order(self) -> OrderedChunk {
+        let view = self.cell.borrow_dependent();
+        let mut matches: Vec<Match> = Vec::with_capacity(self.selected.iter().map(|s| s.rows.len()).sum());
+        for selection in &self.selected {
+            let Some(rows) = view.table(selection.place) else { continue };
+            matches.extend(selection.rows.iter().map(|row| Match {
+                time: view.wall(rows.end(*row as usize)),
+                place: selection.place as u16,
+                row: *row,
+            }));
+        }
+        if !matches.is_sorted() {
+            matches.sort_unstable();
+        }
+        OrderedChunk { chunk: self, matches, next: 0 }
+    }
+}
+
+/// An event of a chunk that matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Match {
+    /// When it ended, wall-clock ns.
+    time: i64,
+    /// Its table's place in [`Binding::events`].
+    place: u16,
+    /// Its row.
+    row: u32,
+}
+
+/// A chunk whose matches are taken one by one, in the order of their ends.
+#[derive(Debug)]
+pub(super) struct OrderedChunk {
+    chunk: OpenChunk,
+    matches: Vec<Match>,
+    next: usize,
+}
+
+impl OrderedChunk {
     /// When the next event ended, wall-clock ns; `None` if there is none left.
-    pub fn head(&self) -> Option<i64> {
-        self.picks.get(self.next).map(|p| p.time)
+    pub(super) fn head(&self) -> Option<i64> {
+        self.matches.get(self.next).map(|m| m.time)
     }
 
     /// The next event, which is passed over.
-    pub fn pop(&mut self) -> Option<Pick> {
-        let pick = self.picks.get(self.next).copied();
+    pub(super) fn pop(&mut self) -> Option<Match> {
+        let next = self.matches.get(self.next).copied();
         self.next += 1;
-        pick
+        next
+    }
+
+    /// The event that a match stands for.
+    pub(super) fn event<'a>(&'a self, context: &'a Context<'a>, found: Match) -> Option<Event<'a>> {
+        let view = self.chunk.view();
+        Some(Event::new(context, view, view.table(usize::from(found.place))?, found.row as usize))
     }
 }
 
 fn select(
     view: &ChunkView<'_>,
-    question: &Query,
-    verdict: ChunkRelevance,
-    context: &Context<'_>,
+    asked: Asked<'_>,
     tally: &mut LossTally,
-) -> Result<(Vec<Pick>, u64), FormatError> {
-    let in_containers = question.in_containers(view);
-    let mut evaluator = question.filter.as_ref().map(|f| Evaluator::new(f.expr(), *context, view));
-    let asked_for_loss = question.asks_for_loss();
-    let asked_for_clock = question.filter.as_ref().is_some_and(|filter| filter.asks_for(Kind::Clock));
-    let (mut picks, mut matching): (Vec<Pick>, u64) = (Vec::new(), 0);
+) -> Result<(Vec<Selection>, u64), FormatError> {
+    let Asked { query, relevance, context, decode } = asked;
+    let in_containers = query.in_containers(view);
+    let mut evaluator = query.filter.as_ref().map(|f| Evaluator::new(f.expr(), *context, view));
+    let asks_for_loss = query.asks_for_loss();
+    let asks_for_clock = query.filter.as_ref().is_some_and(|filter| filter.asks_for(Kind::Clock));
+    let (mut selected, mut matching): (Vec<Selection>, u64) = (Vec::new(), 0);
     for rows in view.tables() {
         let loss = rows.event.kind == Some(Kind::Loss);
-        let told = if loss { question.losses(context, view, rows, tally) } else { Vec::new() };
-        let selected = if loss && !asked_for_loss {
-            told
-        } else if verdict == ChunkRelevance::Read || loss {
-            let mut found = question.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
-            if rows.event.kind == Some(Kind::Clock) && !asked_for_clock {
+        let possible = if loss { query.losses(context, view, rows, tally) } else { Vec::new() };
+        let along = loss && !asks_for_loss;
+        let found = if along {
+            possible
+        } else if relevance == ChunkRelevance::Read || loss {
+            let mut found = query.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
+            if rows.event.kind == Some(Kind::Clock) && !asks_for_clock {
                 // How the clocks lie to each other is bookkeeping; that one was set is news.
                 found.retain(|row| rows.number(CLOCK_STEP, *row as usize).is_some_and(|step| step != 0));
             }
@@ -122,19 +185,13 @@ fn select(
         } else {
             Vec::new()
         };
-        if selected.is_empty() {
+        if found.is_empty() {
             continue;
         }
-        // From here on nothing can turn out to be damaged.
-        rows.decode_all()?;
-        picks.extend(selected.into_iter().map(|row| Pick {
-            time: view.wall(rows.end(row as usize)),
-            place: rows.place as u16,
-            row,
-        }));
+        if decode {
+            rows.decode_all()?;
+        }
+        selected.push(Selection { place: rows.place, rows: found, along });
     }
-    if !picks.is_sorted() {
-        picks.sort_unstable();
-    }
-    Ok((picks, matching))
+    Ok((selected, matching))
 }

@@ -8,11 +8,11 @@ use events::{Kind, Ty};
 use rustc_hash::FxHashSet;
 
 use crate::filter::prune::{self, Lost};
-use crate::filter::{Evaluator, Filter};
+use crate::filter::{Evaluator, Filter, ParseError};
 use crate::model::Context;
 use crate::model::{Binding, ChunkView, Rows, column};
 
-use super::containers::Containers;
+use super::container_match::Containers;
 
 /// How many combinations of kind and stage are told apart: a file may claim any number.
 const MAX_REASONS: usize = 64;
@@ -32,7 +32,7 @@ pub struct Query {
     pub filter: Option<Filter>,
 }
 
-/// What a chunk has to offer to a question.
+/// What a chunk has to offer to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkRelevance {
     /// Nothing.
@@ -41,6 +41,12 @@ pub enum ChunkRelevance {
     LossOnly,
     /// Maybe events that match.
     Read,
+}
+
+impl From<Filter> for Query {
+    fn from(filter: Filter) -> Self {
+        Self { filter: Some(filter), ..Self::default() }
+    }
 }
 
 /// Lost events that might have matched, by where they were lost.
@@ -52,6 +58,26 @@ pub struct LossTally {
     pub by: BTreeMap<(String, String), u64>,
 }
 
+impl LossTally {
+    /// Adds lost events of one kind, lost at one stage.
+    fn note(&mut self, kind: String, stage: String, count: u64) {
+        self.total = self.total.saturating_add(count);
+        let mut key = (kind, stage);
+        if self.by.len() >= MAX_REASONS && !self.by.contains_key(&key) {
+            key = ("other".to_owned(), "other".to_owned());
+        }
+        let sum = self.by.entry(key).or_default();
+        *sum = sum.saturating_add(count);
+    }
+
+    /// Adds another tally.
+    pub(super) fn add(&mut self, other: &Self) {
+        for ((kind, stage), count) in &other.by {
+            self.note(kind.clone(), stage.clone(), *count);
+        }
+    }
+}
+
 impl Query {
     /// Whether lost events are part of the answer itself, not only told along with it.
     pub fn asks_for_loss(&self) -> bool {
@@ -59,7 +85,7 @@ impl Query {
     }
 
     /// What a chunk has to offer, from its summary alone.
-    pub fn verdict(&self, binding: &Binding, summary: &ChunkSummary) -> ChunkRelevance {
+    pub fn relevance(&self, binding: &Binding, summary: &ChunkSummary) -> ChunkRelevance {
         let wall = |boot: u64| (boot as i64).saturating_add(summary.wall_offset);
         if self.from.is_some_and(|from| wall(summary.end_max) < from) {
             return ChunkRelevance::Skip;
@@ -80,6 +106,14 @@ impl Query {
             Some(filter) if !prune::may_match(filter.expr(), binding, summary) => otherwise,
             _ => ChunkRelevance::Read,
         }
+    }
+
+    /// Everything that passes an expression.
+    ///
+    /// # Errors
+    /// If the expression does not parse.
+    pub fn parse(expression: &str) -> Result<Self, ParseError> {
+        Ok(Self::from(Filter::parse(expression)?))
     }
 
     /// The rows of a table that match, ascending. Loss rows match if they are asked for.
@@ -152,20 +186,13 @@ impl Query {
                 continue;
             }
             let count = number(const { column(Kind::Loss, "count") });
-            tally.total = tally.total.saturating_add(count);
             let kind = match view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind) {
                 Some(table) => table.name.clone(),
                 None => "unknown".to_owned(),
             };
             let stage = rows.bytes(const { column(Kind::Loss, "stage") }, row).unwrap_or_default();
             let stage = String::from_utf8_lossy(stage).into_owned();
-            let full = tally.by.len() >= MAX_REASONS;
-            let mut key = (kind, stage);
-            if full && !tally.by.contains_key(&key) {
-                key = ("other".to_owned(), "other".to_owned());
-            }
-            let sum = tally.by.entry(key).or_default();
-            *sum = sum.saturating_add(count);
+            tally.note(kind, stage, count);
             matching.push(row as u32);
         }
         matching

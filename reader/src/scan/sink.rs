@@ -1,27 +1,19 @@
 //! Where events go.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::model::Event;
 use crate::view::View;
 
-/// Whether more is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Yes.
-    Continue,
-    /// No.
-    Stop,
-}
-
 /// Something that takes events one by one.
 pub trait Sink {
-    /// Takes an event.
+    /// Takes an event, and says whether more are wanted.
     ///
     /// # Errors
     /// If it cannot be written.
-    fn event(&mut self, event: Event<'_>) -> io::Result<Flow>;
+    fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>>;
 
     /// What has been taken should be visible now.
     ///
@@ -74,9 +66,9 @@ impl<W: Write> PrintSink<W> {
 }
 
 impl<W: Write> Sink for PrintSink<W> {
-    fn event(&mut self, event: Event<'_>) -> io::Result<Flow> {
+    fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>> {
         if self.left == 0 {
-            return Ok(Flow::Stop);
+            return Ok(ControlFlow::Break(()));
         }
         self.left -= 1;
         if let Some(pace) = &mut self.pace {
@@ -91,7 +83,7 @@ impl<W: Write> Sink for PrintSink<W> {
             self.out.write_all(&self.buffer)?;
             self.buffer.clear();
         }
-        Ok(if self.left == 0 { Flow::Stop } else { Flow::Continue })
+        Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     fn flush(&mut self) -> io::Result<()> {

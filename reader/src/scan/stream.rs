@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use capture_format::{FormatError, Header, StreamItem, StreamReader};
 
-use crate::model::Context;
-use crate::model::{Binding, Names};
+use crate::model::Binding;
 
-use super::containers::{Ambiguous, Known};
-use super::merge::{Outcome, hand_over};
-use super::open::OpenChunk;
+use super::container_match::{Ambiguous, Known};
+use super::incoming::Incoming;
 use super::query::{ChunkRelevance, Query};
-use super::sink::{Flow, Sink};
+use super::report::ScanReport;
+use super::sink::Sink;
 
 /// Why a stream could not be replayed to its end.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +36,12 @@ pub enum StreamError {
 /// If there is none.
 pub fn first_header<R: Read>(
     reader: &mut StreamReader<R>,
-    outcome: &mut Outcome,
+    report: &mut ScanReport,
 ) -> Result<Arc<Header>, FormatError> {
     loop {
         match reader.next_item()? {
             Some(StreamItem::Header(header)) => return Ok(header),
-            Some(StreamItem::Damage(damage)) => outcome.damaged.add(Path::new("-"), u64::MAX, &[damage]),
+            Some(StreamItem::Damage(damage)) => report.damaged.add(Path::new("-"), u64::MAX, &[damage]),
             Some(_) => {}
             None => return Err(FormatError::NotACapture),
         }
@@ -56,66 +55,57 @@ pub fn first_header<R: Read>(
 pub fn replay_stream<R: Read>(
     reader: &mut StreamReader<R>,
     header: Arc<Header>,
-    mut question: Query,
+    query: Query,
     mut sink: Option<&mut dyn Sink>,
-    outcome: &mut Outcome,
+    report: &mut ScanReport,
 ) -> Result<(), StreamError> {
-    let start = header.created;
-    let mut binding = Arc::new(Binding::new(header));
-    let (mut names, mut known, mut number) = (Names::default(), Known::default(), 0);
+    let mut incoming = Incoming::new(Binding::new(header), query);
+    let mut known = Known::default();
     while let Some(item) = reader.next_item()? {
         match item {
-            StreamItem::Header(header) => binding = Arc::new(Binding::new(header)),
+            StreamItem::Header(header) => incoming.binding = Arc::new(Binding::new(header)),
             StreamItem::Metadata(records) => {
-                records.iter().for_each(|record| names.add(record));
-                resolve(&mut question, &known, &names)?;
+                records.iter().for_each(|record| incoming.names.add(record));
+                resolve(&mut incoming, &known)?;
             }
             StreamItem::Chunk(chunk) => {
-                let first = number;
                 let (_, bytes) = chunk.place();
-                number += chunk.event_rows();
-                if learn(&chunk, &binding, &mut known) {
-                    resolve(&mut question, &known, &names)?;
+                if learn(&chunk, &incoming.binding, &mut known) {
+                    resolve(&mut incoming, &known)?;
                 }
-                let verdict = question.verdict(&binding, chunk.summary());
-                if verdict == ChunkRelevance::Skip {
+                let relevance = incoming.query.relevance(&incoming.binding, chunk.summary());
+                if relevance == ChunkRelevance::Skip {
+                    incoming.pass_over(&chunk);
                     continue;
                 }
-                let context = Context { names: &names, start };
-                let asked = (&question, verdict);
-                let opened =
-                    OpenChunk::new(chunk, Arc::clone(&binding), first, asked, &context, &mut outcome.lost);
-                match opened {
-                    Ok(mut open) => {
-                        outcome.chunks_read += 1;
-                        outcome.matching += open.matching;
+                match incoming.open(chunk, relevance, &mut report.lost) {
+                    Ok(open) => {
+                        report.chunks_read += 1;
+                        report.matching += open.matching;
                         let Some(sink) = sink.as_mut() else { continue };
-                        if open.head().is_some()
-                            && hand_over(&mut open, i64::MAX, &context, *sink)? == Flow::Stop
-                        {
+                        if incoming.send(open, *sink)?.is_break() {
                             break;
                         }
-                        sink.flush()?;
                     }
-                    Err(cause) => outcome.damaged.chunk(Path::new("-"), bytes, &cause),
+                    Err(cause) => report.damaged.chunk(Path::new("-"), bytes, &cause),
                 }
             }
-            StreamItem::Damage(damage) => outcome.damaged.add(Path::new("-"), u64::MAX, &[damage]),
+            StreamItem::Damage(damage) => report.damaged.add(Path::new("-"), u64::MAX, &[damage]),
             _ => {}
         }
     }
     if let Some(sink) = sink {
         sink.flush()?;
     }
-    if let Some(containers) = &question.containers {
-        outcome.unknown_containers = containers.unknown().to_vec();
+    if let Some(containers) = &incoming.query.containers {
+        report.unknown_containers = containers.unknown().to_vec();
     }
     Ok(())
 }
 
-fn resolve(question: &mut Query, known: &Known, names: &Names) -> Result<(), Ambiguous> {
-    match &mut question.containers {
-        Some(containers) => containers.resolve(known, names),
+fn resolve(incoming: &mut Incoming, known: &Known) -> Result<(), Ambiguous> {
+    match &mut incoming.query.containers {
+        Some(containers) => containers.resolve(known, &incoming.names),
         None => Ok(()),
     }
 }

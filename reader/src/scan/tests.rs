@@ -1,14 +1,13 @@
 use std::io;
-use std::path::PathBuf;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use capture_format::{CaptureFile, MetadataKey, MetadataRecord, StreamReader};
 
 use super::*;
 use crate::filter::Filter;
-use crate::model::Context;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, file, header, id, sample};
-use crate::model::{Binding, ChunkView, Event, Names};
+use crate::model::{ChunkView, Event, Names};
 
 /// Collects what it is given: host, table and when it ended.
 #[derive(Default)]
@@ -18,10 +17,14 @@ struct Collect {
 }
 
 impl Sink for Collect {
-    fn event(&mut self, event: Event<'_>) -> io::Result<Flow> {
+    fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>> {
         let end = event.end() - WALL;
         self.events.push((event.view.binding.header.host.clone(), event.kind_name().to_owned(), end));
-        Ok(if Some(self.events.len()) == self.limit { Flow::Stop } else { Flow::Continue })
+        Ok(if Some(self.events.len()) == self.limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -29,18 +32,23 @@ impl Sink for Collect {
     }
 }
 
-fn capture(bytes: Vec<u8>) -> Capture {
-    let file = CaptureFile::from_reader(io::Cursor::new(bytes)).unwrap();
-    let bindings = file.segments().iter().map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
-    Capture { path: PathBuf::from("test"), file, bindings }
+fn captures(files: impl IntoIterator<Item = Vec<u8>>) -> Captures {
+    Captures::new(files.into_iter().map(opened).collect())
 }
 
-fn replay(captures: &[Capture], question: &Query) -> (Vec<(String, String, i64)>, Outcome) {
-    let names = Names::default();
-    let context = Context { names: &names, start: WALL };
+fn capture(bytes: Vec<u8>) -> Captures {
+    captures([bytes])
+}
+
+fn opened(bytes: Vec<u8>) -> Capture {
+    let file = CaptureFile::from_reader(io::Cursor::new(bytes)).unwrap();
+    Capture::new("test", file)
+}
+
+fn replay(captures: &Captures, query: &Query) -> (Vec<(String, String, i64)>, ScanReport) {
     let mut sink = Collect::default();
-    let outcome = replay_files(captures, question, &context, Some(&mut sink)).unwrap();
-    (sink.events, outcome)
+    let report = captures.query(query.clone()).unwrap().send(&mut sink).unwrap();
+    (sink.events, report)
 }
 
 fn filter(text: &str) -> Query {
@@ -60,13 +68,13 @@ fn calls(uuid: u8, name: &str, times: &[u64], flags: u32) -> TestChunk {
 
 #[test]
 fn files_of_two_hosts_come_in_one_order() {
-    let a = capture(file(
+    let a = file(
         &header(1),
         vec![calls(1, "a", &[10, 30, 50], 0), calls(1, "a", &[60, 80, 100], 0), calls(1, "a", &[120], 0)],
         &[],
-    ));
-    let b = capture(file(&header(2), vec![calls(2, "b", &[20, 40, 70, 90, 110], 0)], &[]));
-    let (events, outcome) = replay(&[a, b], &Query::default());
+    );
+    let b = file(&header(2), vec![calls(2, "b", &[20, 40, 70, 90, 110], 0)], &[]);
+    let (events, outcome) = replay(&captures([a, b]), &Query::default());
     let times: Vec<i64> = events.iter().map(|e| e.2).collect();
     assert_eq!(times, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120]);
     assert_eq!(events.iter().filter(|e| e.0 == "host2").count(), 5);
@@ -78,7 +86,7 @@ fn files_of_two_hosts_come_in_one_order() {
 fn concatenated_files_replay_as_both() {
     let mut bytes = file(&header(1), vec![calls(1, "a", &[10, 30], 0)], &[]);
     bytes.extend(file(&header(2), vec![calls(2, "b", &[20, 40], 0)], &[]));
-    let (events, _) = replay(&[capture(bytes)], &Query::default());
+    let (events, _) = replay(&capture(bytes), &Query::default());
     let order: Vec<(&str, i64)> = events.iter().map(|e| (e.0.as_str(), e.2)).collect();
     assert_eq!(order, [("host1", 10), ("host2", 20), ("host1", 30), ("host2", 40)]);
 }
@@ -91,15 +99,15 @@ fn late_events_are_put_in_their_place() {
     let flags = events::flags::LATE;
     late.call(20, task, &TestCall { flags, dur: 0, ..call("getppid", &[], 1) });
     let capture = capture(file(&header(1), vec![calls(1, "a", &[10, 30, 50], 0), late], &[]));
-    let (events, _) = replay(&[capture], &Query::default());
+    let (events, _) = replay(&capture, &Query::default());
     assert_eq!(events.iter().map(|e| e.2).collect::<Vec<_>>(), [10, 20, 30, 50, 60]);
 }
 
 #[test]
 fn chunks_that_cannot_match_are_not_read() {
     let chunks = || vec![calls(1, "a", &[10, 30], 0), calls(1, "b", &[1_000, 2_000], 0)];
-    let read = |question: &Query| {
-        let (events, outcome) = replay(&[capture(file(&header(1), chunks(), &[]))], question);
+    let read = |query: &Query| {
+        let (events, outcome) = replay(&capture(file(&header(1), chunks(), &[])), query);
         (events.len(), outcome.chunks_read)
     };
     assert_eq!(read(&Query::default()), (4, 2));
@@ -120,10 +128,10 @@ fn a_range_takes_what_overlaps_it() {
     let cgroup = chunk.cgroup(7, "/", &[]);
     let task = chunk.task(11, 11, "long", cgroup);
     chunk.call(5_000, task, &TestCall { dur: 4_500, ..call("getppid", &[], 1) });
-    let capture = [capture(file(&header(1), vec![chunk], &[]))];
+    let capture = capture(file(&header(1), vec![chunk], &[]));
     let range = |from: i64, to: i64| {
-        let question = Query { from: Some(WALL + from), to: Some(WALL + to), ..Query::default() };
-        replay(&capture, &question).0.iter().map(|e| e.2).collect::<Vec<_>>()
+        let query = Query { from: Some(WALL + from), to: Some(WALL + to), ..Query::default() };
+        replay(&capture, &query).0.iter().map(|e| e.2).collect::<Vec<_>>()
     };
     assert_eq!(range(2_000, 2_500), [5_000]);
     assert_eq!(range(1_000, 2_500), [1_000, 5_000]);
@@ -134,8 +142,8 @@ fn a_range_takes_what_overlaps_it() {
 
 #[test]
 fn a_container_takes_outer_and_inner_and_its_own_cgroup() {
-    let capture = [capture(file(&header(1), vec![sample(&header(1))], &[]))];
-    let known = input::known_containers(&capture);
+    let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
+    let known = capture.containers();
     assert_eq!(known.ids().count(), 3);
     let of = |wanted: &str| {
         let mut containers = Containers::new(vec![wanted.parse().unwrap()]);
@@ -155,8 +163,8 @@ fn a_container_takes_outer_and_inner_and_its_own_cgroup() {
 
 #[test]
 fn losses_count_if_they_could_have_matched() {
-    let capture = [capture(file(&header(1), vec![sample(&header(1))], &[]))];
-    let lost = |question: &Query| replay(&capture, question).1.lost.total;
+    let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
+    let lost = |query: &Query| replay(&capture, query).1.lost.total;
     assert_eq!(lost(&Query::default()), 1234);
     assert_eq!(lost(&filter("proc.name=dd and evt.type=futex")), 1234);
     assert_eq!(lost(&filter("evt.category=exit")), 0);
@@ -174,10 +182,8 @@ fn losses_count_if_they_could_have_matched() {
 
 #[test]
 fn loss_rows_are_counted_only_when_asked_for() {
-    let capture = [capture(file(&header(1), vec![sample(&header(1))], &[]))];
-    let names = Names::default();
-    let context = Context { names: &names, start: WALL };
-    let count = |question: &Query| replay_files(&capture, question, &context, None).unwrap().matching;
+    let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
+    let count = |query: &Query| capture.query(query.clone()).unwrap().count().matching;
     assert_eq!(count(&Query::default()), 10);
     assert_eq!(count(&filter("proc.name=dd and evt.type=read")), 2);
     assert_eq!(count(&filter("evt.category=loss")), 1);
@@ -186,20 +192,18 @@ fn loss_rows_are_counted_only_when_asked_for() {
 
 #[test]
 fn a_sink_can_stop() {
-    let capture = [capture(file(&header(1), vec![sample(&header(1))], &[]))];
-    let names = Names::default();
+    let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
     let mut sink = Collect { limit: Some(3), ..Collect::default() };
-    let context = Context { names: &names, start: WALL };
-    replay_files(&capture, &Query::default(), &context, Some(&mut sink)).unwrap();
+    capture.query(Query::default()).unwrap().send(&mut sink).unwrap();
     assert_eq!(sink.events.len(), 3);
 }
 
 #[test]
 fn a_stream_gives_what_the_file_gives() {
     let bytes = file(&header(1), vec![sample(&header(1)), calls(1, "z", &[9_000_000_000], 0)], &[]);
-    let (expected, _) = replay(&[capture(bytes.clone())], &Query::default());
+    let (expected, _) = replay(&capture(bytes.clone()), &Query::default());
     let mut reader = StreamReader::new(io::Cursor::new(bytes));
-    let mut outcome = Outcome::default();
+    let mut outcome = ScanReport::default();
     let mut sink = Collect::default();
     let header = stream::first_header(&mut reader, &mut outcome).unwrap();
     replay_stream(&mut reader, header, Query::default(), Some(&mut sink), &mut outcome).unwrap();
@@ -217,11 +221,11 @@ fn an_ambiguous_container_stops_a_stream() {
     }
     let bytes = file(&header(1), vec![chunk], &[]);
     let mut reader = StreamReader::new(io::Cursor::new(bytes));
-    let mut outcome = Outcome::default();
+    let mut outcome = ScanReport::default();
     let header = stream::first_header(&mut reader, &mut outcome).unwrap();
     let containers = Some(Containers::new(vec!["shop".parse().unwrap()]));
-    let question = Query { containers, ..Query::default() };
-    let error = replay_stream(&mut reader, header, question, None, &mut outcome).unwrap_err();
+    let query = Query { containers, ..Query::default() };
+    let error = replay_stream(&mut reader, header, query, None, &mut outcome).unwrap_err();
     assert_eq!(error.to_string(), "container `shop` is ambiguous: shop-1, shop-2");
 }
 
@@ -234,37 +238,33 @@ fn a_copy_keeps_identity_and_the_names_it_needs() {
             ("container.name".to_owned(), format!("name-{letter}")),
         ],
     };
-    let original = [capture(file(&header(1), vec![sample(&header(1))], &[record(11, 'a'), record(12, 'c')]))];
-    let names = input::names(&original);
-    let context = Context { names: &names, start: WALL };
+    let original = capture(file(&header(1), vec![sample(&header(1))], &[record(11, 'a'), record(12, 'c')]));
     let mut out = Vec::new();
-    let question = filter("container.name=name-c");
-    let outcome = copy_matching(&original, &question, &context, &mut out).unwrap();
+    let query = filter("container.name=name-c");
+    let outcome = original.query(query).unwrap().copy(&mut out).unwrap();
     assert_eq!(outcome.matching, 2);
     let copy = capture(out);
-    let (old, new) = (&original[0].file.segments()[0], &copy.file.segments()[0]);
+    let (old, new) = (&original.files()[0].file.segments()[0], &copy.files()[0].file.segments()[0]);
     assert_eq!(old.header, new.header);
     assert!(new.complete);
-    let kept: Vec<&MetadataKey> = copy.file.metadata().keys().collect();
+    let kept: Vec<&MetadataKey> = copy.files()[0].file.metadata().keys().collect();
     assert_eq!(kept, [&record(12, 'c').key]);
-    let chunk = copy.file.read_chunk(&new.chunks[0]).unwrap();
-    let view = ChunkView::open(&chunk, &copy.bindings[0]).unwrap();
-    // Losses of another container cannot matter for this question.
+    let chunk = copy.files()[0].file.read_chunk(&new.chunks[0]).unwrap();
+    let view = ChunkView::open(&chunk, &copy.files()[0].bindings[0]).unwrap();
+    // Losses of another container cannot matter for this query.
     assert_eq!((view.task_rows(), view.cgroup_rows()), (1, 1));
-    let (events, _) = replay(&[copy], &Query::default());
+    let (events, _) = replay(&copy, &Query::default());
     assert_eq!(events.iter().map(|e| e.1.as_str()).collect::<Vec<_>>(), ["syscall", "exec"]);
 }
 
 #[test]
 fn an_empty_copy_is_a_capture() {
-    let original = [capture(file(&header(1), vec![sample(&header(1))], &[]))];
-    let names = Names::default();
-    let context = Context { names: &names, start: WALL };
+    let original = capture(file(&header(1), vec![sample(&header(1))], &[]));
     let mut out = Vec::new();
-    copy_matching(&original, &filter("evt.category=rename_task"), &context, &mut out).unwrap();
+    original.query(filter("evt.category=rename_task")).unwrap().copy(&mut out).unwrap();
     let copy = capture(out);
-    assert_eq!(copy.file.segments()[0].header.host, "host1");
-    assert_eq!(copy.file.chunks().count(), 0);
+    assert_eq!(copy.files()[0].file.segments()[0].header.host, "host1");
+    assert_eq!(copy.files()[0].file.chunks().count(), 0);
 }
 
 #[test]
@@ -322,13 +322,11 @@ fn an_unknown_kind_from_the_future_is_shown_with_its_names() {
     table.push_u64(7, 1);
     table.push_i64(8, -3);
     table.end_row();
-    let capture = [capture(file(&header, vec![chunk], &[]))];
-    let names = Names::default();
-    let context = Context { names: &names, start: WALL };
+    let capture = capture(file(&header, vec![chunk], &[]));
     let mut out = Vec::new();
     let view = crate::view::Format::Text.view(jiff::tz::TimeZone::UTC);
     let mut sink = PrintSink::new(view, &mut out, None, None);
-    replay_files(&capture, &Query::default(), &context, Some(&mut sink)).unwrap();
+    capture.query(Query::default()).unwrap().send(&mut sink).unwrap();
     drop(sink);
     assert_eq!(
         String::from_utf8(out).unwrap(),
@@ -356,14 +354,12 @@ fn absurd_values_are_printed_not_tripped_over() {
         chunk.loss((time, 1), time, cgroup, task, u64::MAX);
         chunk.exec(time, task, b"", b"\0\0");
     }
-    let capture = [capture(file(&header, vec![chunk], &[]))];
-    let names = Names::default();
-    let context = Context { names: &names, start: i64::MAX };
+    let capture = capture(file(&header, vec![chunk], &[]));
     for format in [crate::view::Format::Text, crate::view::Format::Json, crate::view::Format::Csv] {
         let mut out = Vec::new();
         let mut sink = PrintSink::new(format.view(jiff::tz::TimeZone::UTC), &mut out, None, None);
-        let question = filter("evt.reltime < 0 or evt.args contains x or evt.num >= 0");
-        let outcome = replay_files(&capture, &question, &context, Some(&mut sink)).unwrap();
+        let query = filter("evt.reltime < 0 or evt.args contains x or evt.num >= 0");
+        let outcome = capture.query(query).unwrap().send(&mut sink).unwrap();
         drop(sink);
         assert_eq!(outcome.lost.total, u64::MAX);
         let text = String::from_utf8(out).unwrap();

@@ -13,9 +13,8 @@ use crate::session::say::say;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names::CREATED;
 use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
-use ktape_reader::scan::capture_set::Opened;
-use ktape_reader::scan::containers::elements;
-use ktape_reader::scan::input::{self, Input};
+use ktape_reader::scan::container_match::elements;
+use ktape_reader::scan::{Input, Query};
 
 /// Processes that are told apart, at most.
 const PROCESSES: usize = 1 << 20;
@@ -83,29 +82,18 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     let Input::Files(listing) = Input::open(files)? else {
         bail!("containers reads files: save the capture to a file first, with `capture -o FILE`");
     };
-    let Opened { captures, unreadable } = listing.open(None, None)?;
-    for error in &unreadable {
+    let captures = listing.open(None, None)?;
+    for error in captures.unreadable() {
         say(format_args!("ktape containers: {error}"));
     }
-    let names = input::names(&captures);
-    let mut known = Known { lives: Lives::new(&names), ..Known::default() };
-    let mut damaged = 0u64;
-    for capture in &captures {
-        for entry in capture.file.chunks() {
-            let binding = &capture.bindings[entry.segment];
-            let read = capture.file.read_chunk(entry).and_then(|chunk| {
-                let view = ChunkView::open(&chunk, binding)?;
-                known.add(&view, binding);
-                Ok(())
-            });
-            damaged += u64::from(read.is_err());
-        }
-    }
+    let names = captures.names();
+    let mut known = Known { lives: Lives::new(names), ..Known::default() };
+    let report = captures.query(Query::default())?.for_each_chunk(|chunk| known.add(chunk.view()));
+    let damaged = report.damaged.chunks();
     if damaged > 0 {
         say(format_args!("ktape containers: {damaged} chunks are damaged and left out; see `ktape check`"));
     }
-    let zone = input::span(&captures, None).zone;
-    Ok((known.finish(&names), zone))
+    Ok((known.finish(names), captures.span().zone.clone()))
 }
 
 impl Known {
@@ -119,7 +107,8 @@ impl Known {
         })
     }
 
-    fn add(&mut self, view: &ChunkView<'_>, binding: &Binding) {
+    fn add(&mut self, view: &ChunkView<'_>) {
+        let binding = view.binding;
         for row in 0..view.cgroup_rows() as u32 {
             let cgroup = view.cgroup(row);
             if cgroup.container.is_empty() || cgroup.container == ktape_reader::containers::OTHER.as_bytes() {

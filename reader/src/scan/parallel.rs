@@ -1,0 +1,92 @@
+//! Chunks in any order, on all cores.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use capture_format::FormatError;
+
+use super::captures::Search;
+use super::columns::ChunkMatches;
+use super::plan::{self, ChunkPlan};
+use super::report::ScanReport;
+
+/// What one thread has found.
+struct Part<T> {
+    value: T,
+    report: ScanReport,
+    /// Chunks that could not be read, by their place among all.
+    damaged: Vec<(usize, FormatError)>,
+}
+
+/// What to do with each chunk.
+struct Job<'a, I, F> {
+    search: &'a Search<'a>,
+    plans: &'a [ChunkPlan<'a>],
+    next: AtomicUsize,
+    new: I,
+    fold: F,
+}
+
+impl<T, I: Fn() -> T, F: Fn(&mut T, &ChunkMatches<'_>)> Job<'_, I, F> {
+    /// Takes one chunk after the other until none is left.
+    fn work(&self) -> Part<T> {
+        let mut part = Part { value: (self.new)(), report: ScanReport::default(), damaged: Vec::new() };
+        let (query, context) = (self.search.query(), self.search.context());
+        loop {
+            let at = self.next.fetch_add(1, Ordering::Relaxed);
+            let Some(plan) = self.plans.get(at) else { return part };
+            match plan.open(query, context, false, &mut part.report.lost) {
+                Ok(chunk) => {
+                    part.report.chunks_read += 1;
+                    part.report.matching += chunk.matching;
+                    (self.fold)(&mut part.value, &chunk.matches(context));
+                }
+                Err(cause) => part.damaged.push((at, cause)),
+            }
+        }
+    }
+}
+
+/// See [`Search::scan`].
+pub(super) fn scan<T: Send>(
+    search: &Search<'_>,
+    new: impl Fn() -> T + Sync,
+    fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
+    mut merge: impl FnMut(&mut T, T),
+) -> (T, ScanReport) {
+    let plans = plan::by_time(search.captures().files(), search.query());
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = cores.min(plans.len()).max(1);
+    let job = Job { search, plans: &plans, next: AtomicUsize::new(0), new, fold };
+    let mut parts: Vec<Part<T>> = thread::scope(|scope| {
+        // A thread that cannot be had is one less.
+        let others: Vec<_> = (1..threads)
+            .map_while(|_| {
+                thread::Builder::new().name("ktape-scan".to_owned()).spawn_scoped(scope, || job.work()).ok()
+            })
+            .collect();
+        let own = job.work();
+        let others = others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(own).chain(others).collect()
+    });
+    let mut damaged: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.damaged)).collect();
+    damaged.sort_by_key(|(at, _)| *at);
+    let mut parts = parts.into_iter();
+    let Some(Part { mut value, mut report, .. }) = parts.next() else {
+        return ((job.new)(), ScanReport::default());
+    };
+    for part in parts {
+        merge(&mut value, part.value);
+        report.matching += part.report.matching;
+        report.chunks_read += part.report.chunks_read;
+        report.lost.add(&part.report.lost);
+    }
+    for (at, cause) in damaged {
+        let plan = &plans[at];
+        report.damaged.chunk(&plan.capture.path, plan.entry.len, &cause);
+    }
+    (value, report)
+}

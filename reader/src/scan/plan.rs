@@ -1,0 +1,80 @@
+//! Which chunks of captures have to be read for a query.
+
+use std::sync::Arc;
+
+use capture_format::{ChunkEntry, FormatError};
+
+use crate::model::{Binding, Context};
+
+use super::input::Capture;
+use super::open::{Asked, ChunkSource, OpenChunk};
+use super::query::{ChunkRelevance, LossTally, Query};
+
+/// A chunk that may matter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChunkPlan<'a> {
+    pub(super) capture: &'a Capture,
+    pub(super) entry: &'a ChunkEntry,
+    binding: &'a Arc<Binding>,
+    first_number: u64,
+    relevance: ChunkRelevance,
+    /// When its earliest event ended, wall-clock ns.
+    pub(super) from: i64,
+}
+
+impl ChunkPlan<'_> {
+    /// Reads the chunk and selects its rows.
+    ///
+    /// # Errors
+    /// If it cannot be read, or something in it is damaged.
+    pub(super) fn open(
+        &self,
+        query: &Query,
+        context: &Context<'_>,
+        decode: bool,
+        lost: &mut LossTally,
+    ) -> Result<OpenChunk, FormatError> {
+        let source = ChunkSource {
+            chunk: Box::new(self.capture.file.read_chunk(self.entry)?),
+            binding: Arc::clone(self.binding),
+            first_number: self.first_number,
+        };
+        let Context { names, start } = *context;
+        let context = &Context { names, start };
+        OpenChunk::new(source, Asked { query, relevance: self.relevance, context, decode }, lost)
+    }
+}
+
+/// The chunks that may matter, in the order of their earliest event.
+pub(super) fn by_time<'a>(captures: &'a [Capture], query: &Query) -> Vec<ChunkPlan<'a>> {
+    let mut plans: Vec<ChunkPlan<'a>> = captures.iter().flat_map(|c| of_capture(c, query)).collect();
+    plans.sort_by_key(|plan| plan.from);
+    let mut number = 0;
+    for plan in &mut plans {
+        plan.first_number = number;
+        let tables = plan.binding.events.iter();
+        number += tables.map(|table| u64::from(plan.entry.summary.rows(table.id))).sum::<u64>();
+    }
+    plans.retain(|plan| plan.relevance != ChunkRelevance::Skip);
+    plans
+}
+
+/// The chunks of a capture that may matter, in the order of the file.
+pub(super) fn by_place<'a>(capture: &'a Capture, query: &Query) -> impl Iterator<Item = ChunkPlan<'a>> {
+    of_capture(capture, query).filter(|plan| plan.relevance != ChunkRelevance::Skip)
+}
+
+fn of_capture<'a>(capture: &'a Capture, query: &Query) -> impl Iterator<Item = ChunkPlan<'a>> {
+    capture.file.chunks().map(move |entry| {
+        let binding = &capture.bindings[entry.segment];
+        let summary = &entry.summary;
+        ChunkPlan {
+            capture,
+            entry,
+            binding,
+            first_number: 0,
+            relevance: query.relevance(binding, summary),
+            from: (summary.end_min as i64).saturating_add(summary.wall_offset),
+        }
+    })
+}
