@@ -31,7 +31,7 @@ pub(crate) enum BlockKind {
 }
 
 impl BlockKind {
-    fn number(self) -> u16 {
+    pub(crate) fn number(self) -> u16 {
         match self {
             Self::Header => 1,
             Self::Chunk => 2,
@@ -117,6 +117,20 @@ impl BlockHeader {
             return Ok(());
         }
         Err(FormatError::Version { offset, expected: FORMAT_VERSION, found: self.version })
+    }
+
+    pub(crate) fn check_kind(&self, offset: u64, expected: BlockKind) -> Result<(), FormatError> {
+        if self.kind == expected {
+            return Ok(());
+        }
+        Err(FormatError::invalid(offset, "kind of a block", expected.number(), self.kind.number().into()))
+    }
+
+    pub(crate) fn check_tag(&self, offset: u64, expected: u32) -> Result<(), FormatError> {
+        if self.tag == expected {
+            return Ok(());
+        }
+        Err(FormatError::invalid(offset, "segment tag of a block", expected, self.tag.into()))
     }
 
     /// Bytes of the whole block.

@@ -70,14 +70,10 @@ impl Chunk {
         let (body, tables) = decode::directory(&schema, body, offset)?;
         for (i, table) in tables.iter().enumerate() {
             let rows = table.as_ref().map_or(0, |t| t.rows);
-            let told = summary.rows(schema.tables()[i].id);
-            if rows != told {
-                return Err(FormatError::Invalid {
-                    offset,
-                    what: "rows of a table in the summary",
-                    expected: rows.to_string(),
-                    found: told.into(),
-                });
+            let summarized = summary.rows(schema.tables()[i].id);
+            if rows != summarized {
+                let what = "rows of a table in the summary";
+                return Err(FormatError::invalid(offset, what, rows, summarized.into()));
             }
         }
         Ok(Self { schema, summary, body, strings: OnceLock::new(), tables, id: next_id() })
@@ -374,9 +370,9 @@ impl<'a> TableView<'a> {
         })
     }
 
-    fn wrong_type(&self, column: u16, asked: &'static str) -> FormatError {
+    fn wrong_type(&self, column: u16, requested: &'static str) -> FormatError {
         let found = self.schema.columns.get(column as usize).map(|c| c.ty);
-        FormatError::ColumnType { table: self.schema.id, column, asked, found }
+        FormatError::ColumnType { table: self.schema.id, column, requested, found }
     }
 
     #[inline]

@@ -109,7 +109,7 @@ pub fn copy_rows(
 }
 
 fn no_row(row: u32, rows: usize) -> FormatError {
-    FormatError::Invalid { offset: 0, what: "row", expected: format!("below {rows}"), found: row.into() }
+    FormatError::invalid(None, "row", format_args!("below {rows}"), row.into())
 }
 
 fn open<'a>(table: &TableView<'a>) -> Result<Vec<ColumnView<'a>>, FormatError> {

@@ -89,12 +89,8 @@ impl Body {
             ends.push(end as u32);
         }
         if end != bytes.len() as u64 {
-            return Err(FormatError::Invalid {
-                offset: self.offset,
-                what: "bytes of all strings",
-                expected: end.to_string(),
-                found: bytes.len() as u64,
-            });
+            let found = bytes.len() as u64;
+            return Err(FormatError::invalid(self.offset, "bytes of all strings", end, found));
         }
         Ok(Strings::new(bytes.into(), ends))
     }
@@ -112,10 +108,14 @@ pub(crate) fn decompress(
         static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
     }
     FormatError::limit(offset, what, raw as u64, (bytes.len() as u64).saturating_mul(ratio))?;
-    let failed = |message: String| FormatError::Decode { offset, what, message };
-    let stated = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-    if stated != Some(raw as u64) {
-        return Err(failed(format!("the frame holds {stated:?} bytes, the directory says {raw}")));
+    let failed = |found: String| {
+        FormatError::malformed(offset, what, format_args!("a zstd frame of {raw} bytes"), found)
+    };
+    match zstd::zstd_safe::get_frame_content_size(bytes) {
+        Ok(Some(stated)) if stated == raw as u64 => {}
+        Ok(Some(stated)) => return Err(failed(format!("one of {stated} bytes"))),
+        Ok(None) => return Err(failed("one that does not state its size".into())),
+        Err(_) => return Err(failed("something else".into())),
     }
     let out = CONTEXT.with_borrow_mut(|context| {
         let context = match context {
@@ -124,9 +124,9 @@ pub(crate) fn decompress(
         };
         context.decompress(bytes, raw)
     });
-    let out = out.map_err(|e| failed(e.to_string()))?;
+    let out = out.map_err(|e| failed(format!("a damaged one ({e})")))?;
     if out.len() != raw {
-        return Err(failed(format!("{} bytes instead of {raw}", out.len())));
+        return Err(failed(format!("one of {} bytes", out.len())));
     }
     Ok(out)
 }
@@ -157,8 +157,8 @@ pub(crate) fn directory(
         let id = TableId(reader.cursor.count("table number", u16::MAX as usize)? as u16);
         let rows = reader.cursor.count("rows", MAX_ROWS)?;
         let index = schema.index(id).filter(|&i| tables[i].is_none() && rows > 0).ok_or_else(|| {
-            let expected = "tables of the schema, each once and with rows".into();
-            FormatError::Invalid { offset, what: "table number", expected, found: id.0.into() }
+            let expected = "a table of the schema, each once and with rows";
+            FormatError::invalid(offset, "table number", expected, id.0.into())
         })?;
         let mut columns = Vec::with_capacity(schema.tables()[index].columns.len());
         for column in &schema.tables()[index].columns {
@@ -171,12 +171,8 @@ pub(crate) fn directory(
     FormatError::limit(offset, "bytes of all columns", decoded, MAX_DECODED)?;
     reader.cursor.end("directory")?;
     if reader.next_frame != bytes.len() {
-        return Err(FormatError::Invalid {
-            offset,
-            what: "bytes of all frames",
-            expected: reader.next_frame.to_string(),
-            found: bytes.len() as u64,
-        });
+        let found = bytes.len() as u64;
+        return Err(FormatError::invalid(offset, "bytes of all frames", reader.next_frame, found));
     }
     let body =
         Body { bytes, first, offset, list_values: AtomicU64::new(0), strings, string_lengths, string_bytes };
@@ -252,7 +248,7 @@ pub(crate) fn narrow(
 ) -> Result<Vec<u32>, FormatError> {
     let max = values.iter().copied().max().unwrap_or(0);
     if !values.is_empty() && max >= bound as u64 {
-        return Err(FormatError::Invalid { offset, what, expected: format!("below {bound}"), found: max });
+        return Err(FormatError::invalid(offset, what, format_args!("below {bound}"), max));
     }
     Ok(values.iter().map(|&v| v as u32).collect())
 }
@@ -270,13 +266,7 @@ pub(crate) fn list(
         LIST_PLAIN => Groups::single(keys.len()),
         LIST_GROUPED => Groups::new(keys, &mut Distinct::default()),
         found => {
-            let expected = "0 or 1".into();
-            return Err(FormatError::Invalid {
-                offset,
-                what: "layout of a list column",
-                expected,
-                found: found.into(),
-            });
+            return Err(FormatError::invalid(offset, "layout of a list column", "0 or 1", found.into()));
         }
     };
     let mut lens = vec![0u32; keys.len()];

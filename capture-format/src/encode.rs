@@ -283,7 +283,7 @@ impl Encoder {
             put(&mut self.first, (encoded as u64) << 1);
             self.first.extend_from_slice(&self.column);
         } else {
-            FormatError::limit(0, "length of a frame", encoded as u64, MAX_FRAME as u64)?;
+            FormatError::limit(None, "length of a frame", encoded as u64, MAX_FRAME as u64)?;
             packed = self.compress(FrameOf::Column)?;
             put(&mut self.first, (encoded as u64) << 1 | 1);
             put(&mut self.first, packed as u64);
@@ -316,8 +316,13 @@ impl Encoder {
 
     fn finish(&mut self, summary: ChunkSummary) -> Result<EncodedBlock, FormatError> {
         let summary_bytes = summary.encode()?;
-        FormatError::limit(0, "length of a chunk's summary", summary_bytes.len() as u64, MAX_SUMMARY as u64)?;
-        FormatError::limit(0, "length of frame 0", self.first.len() as u64, MAX_FRAME as u64)?;
+        FormatError::limit(
+            None,
+            "length of a chunk's summary",
+            summary_bytes.len() as u64,
+            MAX_SUMMARY as u64,
+        )?;
+        FormatError::limit(None, "length of frame 0", self.first.len() as u64, MAX_FRAME as u64)?;
         let frames = self.frames.len();
         let packed = self.compress(FrameOf::First)?;
         let mut head = Vec::with_capacity(20);
@@ -325,7 +330,7 @@ impl Encoder {
         put(&mut head, packed as u64);
         let (others, first) = self.frames.split_at(frames);
         let body_len = head.len() + first.len() + others.len();
-        FormatError::limit(0, "length of a chunk's body", body_len as u64, MAX_BODY as u64)?;
+        FormatError::limit(None, "length of a chunk's body", body_len as u64, MAX_BODY as u64)?;
         let block = block::build(BlockKind::Chunk, &summary_bytes, &[&head, first, others]);
         Ok(EncodedBlock { block, summary, columns: self.sizes.clone() })
     }

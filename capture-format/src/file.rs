@@ -235,23 +235,18 @@ impl CaptureFile {
     /// # Errors
     /// What is wrong with the chunk's block, with its place; other chunks are not affected.
     pub fn read_chunk(&self, entry: &ChunkEntry) -> Result<Chunk, FormatError> {
-        let segment = self.segments.get(entry.segment).ok_or(FormatError::Invalid {
-            offset: entry.offset,
-            what: "segment of a chunk",
-            expected: format!("below {}", self.segments.len()),
-            found: entry.segment as u64,
-        })?;
         let offset = entry.offset;
+        let segment = self.segments.get(entry.segment).ok_or_else(|| {
+            let expected = format_args!("below {}", self.segments.len());
+            FormatError::invalid(offset, "segment of a chunk", expected, entry.segment as u64)
+        })?;
         let header = self.source.block_header(offset, self.len)?;
         header.check_version(offset)?;
-        let expected = |expected: &str| expected.to_string();
-        if header.kind != BlockKind::Chunk || header.len() != entry.len {
-            let (what, expected) = ("length of the block of a chunk", entry.len.to_string());
-            return Err(FormatError::Invalid { offset, what, expected, found: header.len() });
-        }
-        if header.tag != segment.header.tag() {
-            let (what, expected) = ("segment tag of a chunk", expected("that of its segment's header"));
-            return Err(FormatError::Invalid { offset, what, expected, found: header.tag.into() });
+        header.check_kind(offset, BlockKind::Chunk)?;
+        header.check_tag(offset, segment.header.tag())?;
+        if header.len() != entry.len {
+            let what = "length of a chunk's block";
+            return Err(FormatError::invalid(offset, what, entry.len, header.len()));
         }
         let at = offset + HEADER_LEN as u64;
         let mut bytes =
@@ -261,8 +256,8 @@ impl CaptureFile {
         header.check_body(at + header.summary_len as u64, &bytes)?;
         let summary = ChunkSummary::decode(at, &summary)?;
         if summary != entry.summary {
-            let (what, expected) = ("summary of a chunk", expected("that of the index"));
-            return Err(FormatError::Invalid { offset, what, expected, found: 0 });
+            let expected = "the same as in the index";
+            return Err(FormatError::malformed(offset, "summary of a chunk", expected, "a different one"));
         }
         Chunk::parse(segment.header.schema.clone(), summary, bytes, offset)
     }

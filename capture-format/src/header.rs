@@ -72,6 +72,11 @@ impl Header {
         crc32fast::hash(&self.capture_uuid)
     }
 
+    /// Memory that a header of `raw` encoded bytes takes, approximately.
+    pub(crate) fn memory(&self, raw: usize) -> usize {
+        size_of::<Self>() + raw + self.schema.lookup_bytes()
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
         let wire = Wire {
             capture_uuid: self.capture_uuid,
@@ -97,7 +102,8 @@ impl Header {
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
         let wire: Wire = codec::decode(offset, "header", bytes)?;
-        let (schema, vocabularies) = shared(Schema::new(wire.tables)?, wire.vocabularies);
+        let schema = Schema::new(wire.tables).map_err(|e| e.in_header(offset))?;
+        let (schema, vocabularies) = shared(schema, wire.vocabularies);
         Ok(Self {
             capture_uuid: wire.capture_uuid,
             host: wire.host,

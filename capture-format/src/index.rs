@@ -51,9 +51,8 @@ impl Trailer {
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
         let Ok(bytes) = <&[u8; TRAILER_SUMMARY]>::try_from(bytes) else {
-            let expected = TRAILER_SUMMARY.to_string();
             let found = bytes.len() as u64;
-            return Err(FormatError::Invalid { offset, what: "length of a trailer", expected, found });
+            return Err(FormatError::invalid(offset, "length of a trailer", TRAILER_SUMMARY, found));
         };
         let number = |at: usize| (0..8).fold(0, |n, i| n | u64::from(bytes[at + i]) << (8 * i));
         Ok(Self { segment_len: number(0), index: number(8) })
@@ -62,10 +61,10 @@ impl Trailer {
 
 /// A block whose body is the length of `raw` (u32) and `raw` as one zstd frame.
 pub(crate) fn info_block(kind: BlockKind, raw: &[u8]) -> Result<Vec<u8>, FormatError> {
-    FormatError::limit(0, "length of a body", raw.len() as u64, MAX_INFO as u64)?;
+    FormatError::limit(None, "length of a body", raw.len() as u64, MAX_INFO as u64)?;
     // A higher level than for chunks: these blocks are few.
     let packed = zstd::bulk::compress(raw, 9).map_err(FormatError::io("compress a body"))?;
-    FormatError::limit(0, "length of a packed body", packed.len() as u64, MAX_BODY as u64)?;
+    FormatError::limit(None, "length of a packed body", packed.len() as u64, MAX_BODY as u64)?;
     Ok(block::build(kind, &[], &[&(raw.len() as u32).to_le_bytes(), &packed]))
 }
 
@@ -73,7 +72,7 @@ pub(crate) fn info_block(kind: BlockKind, raw: &[u8]) -> Result<Vec<u8>, FormatE
 pub(crate) fn info_body(offset: u64, body: &[u8]) -> Result<Vec<u8>, FormatError> {
     let Some((len, packed)) = body.split_first_chunk::<4>() else {
         let found = body.len() as u64;
-        return Err(FormatError::Truncated { offset, what: "length of a body", expected: 4, found });
+        return Err(FormatError::TooShort { offset, what: "length of a body", expected: 4, found });
     };
     let raw = u32::from_le_bytes(*len);
     FormatError::limit(offset, "length of a body", raw.into(), MAX_INFO as u64)?;

@@ -90,16 +90,21 @@ impl TableSchema {
 
     /// The column by whose value the other columns of the table may be stored together: the key of the first list
     /// column.
-    pub fn key(&self) -> Option<u16> {
+    pub(crate) fn key(&self) -> Option<u16> {
         self.columns.iter().find_map(|c| match c.ty {
             ColumnType::U64List { key } | ColumnType::BytesList { key } => Some(key),
-            _ => None,
+            ColumnType::U64 | ColumnType::I64 | ColumnType::Bytes | ColumnType::Ref(_) => None,
         })
     }
 }
 
-/// All tables of a file. Event tables may refer to dictionaries, dictionaries to other
-/// dictionaries, never in a circle.
+/// Why a schema is not accepted. Its place is added by whoever read it from a file.
+fn refused(what: impl fmt::Display, expected: impl fmt::Display, found: impl fmt::Display) -> FormatError {
+    let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
+    FormatError::Schema { offset: None, what, expected, found }
+}
+
+/// All tables of a segment. Event tables may refer to dictionaries, dictionaries to other dictionaries, never in a cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     tables: Vec<TableSchema>,
@@ -117,7 +122,8 @@ impl Schema {
     /// has the wrong type for its purpose, references form a circle or a limit is passed.
     pub fn new(tables: Vec<TableSchema>) -> Result<Self, FormatError> {
         if tables.len() > MAX_TABLES {
-            return Err(FormatError::Schema(format!("{} tables, the limit is {MAX_TABLES}", tables.len())));
+            let expected = format_args!("at most {MAX_TABLES}");
+            return Err(refused("number of tables", expected, tables.len()));
         }
         let mut schema = Self { tables, by_id: Vec::new(), dictionaries: Vec::new() };
         let mut names = HashSet::new();
@@ -127,10 +133,8 @@ impl Schema {
                 schema.by_id.resize(id + 1, u16::MAX);
             }
             if schema.by_id[id] != u16::MAX || !names.insert(&table.name) {
-                return Err(FormatError::Schema(format!(
-                    "table {} ({}) is declared twice",
-                    table.id, table.name
-                )));
+                let what = format_args!("table {} ({})", table.id, table.name);
+                return Err(refused(what, "an id and a name of its own", "another table with one of them"));
             }
             schema.by_id[id] = i as u16;
         }
@@ -142,33 +146,46 @@ impl Schema {
     }
 
     fn check_table(&self, table: &TableSchema) -> Result<(), FormatError> {
-        let fail = |what: String| Err(FormatError::Schema(format!("table {}: {what}", table.name)));
+        let name = &table.name;
         if table.columns.len() > MAX_COLUMNS {
-            return fail(format!("{} columns, the limit is {MAX_COLUMNS}", table.columns.len()));
+            let what = format_args!("number of columns of table {name}");
+            return Err(refused(what, format_args!("at most {MAX_COLUMNS}"), table.columns.len()));
         }
         let is_u64 = |c: u16| table.columns.get(c as usize).is_some_and(|c| c.ty == ColumnType::U64);
         let mut names = HashSet::new();
         for column in &table.columns {
+            let what = || format!("column {} of table {name}", column.name);
             if !names.insert(&column.name) {
-                return fail(format!("column {} is declared twice", column.name));
+                return Err(refused(what(), "a name of its own", "another column with the same name"));
             }
             match column.ty {
-                ColumnType::Ref(to) if self.get(to).is_none_or(|t| t.role != TableRole::Dictionary) => {
-                    return fail(format!("column {} refers to {to}, which is no dictionary", column.name));
+                ColumnType::U64 | ColumnType::I64 | ColumnType::Bytes => {}
+                ColumnType::Ref(to) => {
+                    if self.get(to).is_none_or(|t| t.role != TableRole::Dictionary) {
+                        let found = format_args!("table {to}, which is none");
+                        return Err(refused(what(), "a reference to a dictionary", found));
+                    }
                 }
-                ColumnType::U64List { key } | ColumnType::BytesList { key } if !is_u64(key) => {
-                    return fail(format!("the key {key} of column {} is no U64 column", column.name));
+                ColumnType::U64List { key } | ColumnType::BytesList { key } => {
+                    if !is_u64(key) {
+                        let found = format_args!("column {key}, which is none");
+                        return Err(refused(what(), "a U64 column as its key", found));
+                    }
                 }
-                _ => {}
             }
         }
         if let Some(c) = table.time.into_iter().chain(table.duration).find(|&c| !is_u64(c)) {
-            return fail(format!("time or duration column {c} is no U64 column"));
+            let what = format_args!("time or duration of table {name}");
+            return Err(refused(what, "a U64 column", format_args!("column {c}, which is none")));
         }
         for &c in &table.summary {
-            let ty = table.columns.get(c as usize).map(|c| c.ty);
-            if !matches!(ty, Some(ColumnType::U64 | ColumnType::Bytes)) {
-                return fail(format!("summary column {c} is neither U64 nor Bytes"));
+            match table.columns.get(c as usize).map(|c| c.ty) {
+                Some(ColumnType::U64 | ColumnType::Bytes) => {}
+                Some(_) | None => {
+                    let what = format_args!("summary of table {name}");
+                    let found = format_args!("column {c}, which is none");
+                    return Err(refused(what, "a U64 or Bytes column", found));
+                }
             }
         }
         Ok(())
@@ -183,8 +200,8 @@ impl Schema {
             match state[i] {
                 DONE => return Ok(()),
                 OPEN => {
-                    let name = &s.tables[i].name;
-                    return Err(FormatError::Schema(format!("references of table {name} form a circle")));
+                    let what = format_args!("table {}", s.tables[i].name);
+                    return Err(refused(what, "references that form no cycle", "one that leads back to it"));
                 }
                 _ => state[i] = OPEN,
             }
@@ -232,6 +249,11 @@ impl Schema {
     /// The table with this name.
     pub fn by_name(&self, name: &str) -> Option<&TableSchema> {
         self.tables.iter().find(|t| t.name == name)
+    }
+
+    /// Memory of the lookup by id: two bytes can make it 128 KiB.
+    pub(crate) fn lookup_bytes(&self) -> usize {
+        self.by_id.len() * size_of::<u16>()
     }
 
     /// Dense indices of the dictionaries, each before those it refers to.

@@ -222,12 +222,6 @@ fn decode_nested(
     let start = out.len();
     let tag = cursor.byte()?;
     let (encoding, width) = (tag & 15, tag >> 4);
-    let wrong = |expected: &str, cursor: &Cursor<'_>| FormatError::Invalid {
-        offset: cursor.offset(),
-        what: "encoding of a stream",
-        expected: expected.into(),
-        found: tag.into(),
-    };
     match encoding {
         CONSTANT if width == 0 => {
             let base = unzigzag(cursor.varint("constant")?);
@@ -259,15 +253,17 @@ fn decode_nested(
             add_planes(cursor, width, &mut out[start..])?;
             for value in &mut out[start..] {
                 let found = *value;
-                *value = *values.get(found as usize).ok_or(FormatError::Limit {
-                    offset: cursor.offset(),
-                    what: "number of a dictionary entry",
-                    limit: entries as u64 - u64::from(entries > 0),
-                    found,
+                *value = *values.get(found as usize).ok_or_else(|| {
+                    let expected = format_args!("below {entries}");
+                    FormatError::invalid(cursor.offset(), "number of a dictionary entry", expected, found)
                 })?;
             }
         }
-        _ => return Err(wrong("a known encoding with a width it allows", cursor)),
+        // Any other byte: numbers of encodings and widths that the format does not have.
+        _ => {
+            let expected = "a known encoding with a width that it allows";
+            return Err(FormatError::invalid(cursor.offset(), "encoding of a stream", expected, tag.into()));
+        }
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use crate::{
     intern::StrId,
     limits::{
         MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES, MAX_STRINGS, MAX_SUMMARY_BYTES,
-        MAX_SUMMARY_VALUES,
+        MAX_SUMMARY_VALUES, MAX_TABLES,
     },
-    schema::{ColumnSchema, ColumnType, Schema, TableId, TableRole},
+    schema::{ColumnType, Schema, TableRole},
     summary::{ChunkSummary, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
     varint::put,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What the format demands of a chunk: as many values as rows in every column, references and
 /// strings that exist, limits kept.
 pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
-    let limit = |what, found: usize, limit: usize| FormatError::limit(0, what, found as u64, limit as u64);
+    let limit = |what, found: usize, limit: usize| FormatError::limit(None, what, found as u64, limit as u64);
     limit("strings", builder.strings.ends().len() + 1, MAX_STRINGS)?;
     limit("bytes of all strings", builder.strings.arena().len(), MAX_STRING_BYTES)?;
     let strings = builder.strings.ends().len() + 1;
@@ -27,8 +27,9 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
         for (i, (column, declared)) in table.columns.iter().zip(&schema.columns).enumerate() {
             let result = (|| {
                 if column.len() != rows {
+                    let expected = format_args!("one for each of {rows} rows");
                     let found = column.len() as u64;
-                    return Err(invalid("values of a column", format!("one for each of {rows} rows"), found));
+                    return Err(FormatError::invalid(None, "values of a column", expected, found));
                 }
                 match (column, declared.ty) {
                     (ColumnBuilder::U32(v), ColumnType::Ref(to)) => {
@@ -50,22 +51,18 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
     Ok(())
 }
 
-fn invalid(what: &'static str, expected: String, found: u64) -> FormatError {
-    FormatError::Invalid { offset: 0, what, expected, found }
-}
-
 fn below(values: &[u32], bound: usize, what: &'static str) -> Result<(), FormatError> {
     let max = values.iter().copied().max().unwrap_or(0);
     if !values.is_empty() && max as usize >= bound {
-        return Err(invalid(what, format!("below {bound}"), max.into()));
+        return Err(FormatError::invalid(None, what, format_args!("below {bound}"), max.into()));
     }
     Ok(())
 }
 
 fn lists(ends: &[u32], values: usize) -> Result<(), FormatError> {
-    FormatError::limit(0, "values of a list column", values as u64, MAX_LIST_VALUES as u64)?;
+    FormatError::limit(None, "values of a list column", values as u64, MAX_LIST_VALUES as u64)?;
     let longest = ends.windows(2).map(|w| w[1] - w[0]).chain(ends.first().copied()).max().unwrap_or(0);
-    FormatError::limit(0, "length of a list", longest.into(), MAX_LIST as u64)
+    FormatError::limit(None, "length of a list", longest.into(), MAX_LIST as u64)
 }
 
 /// The summary of a chunk that was checked.
@@ -123,12 +120,51 @@ fn times(builder: &ChunkBuilder) -> [u64; 3] {
     if end_min == u64::MAX && end_max == 0 { [0; 3] } else { [start_min, end_min, end_max] }
 }
 
-/// Whether a table refers to another one, directly or through others. References form no circles.
-fn reaches(schema: &Schema, from: TableId, to: TableId) -> bool {
-    from == to
-        || schema.get(from).is_some_and(|table| {
-            table.columns.iter().any(|c| matches!(c.ty, ColumnType::Ref(next) if reaches(schema, next, to)))
-        })
+/// For each dictionary, by dense index, the tables that its references lead to, directly or through others.
+///
+/// A few columns make a schema with more paths than can be walked, so each table is looked at once.
+fn reached(schema: &Schema) -> Vec<TableSet> {
+    let mut reached = vec![TableSet::default(); schema.tables().len()];
+    // Backwards: each dictionary comes before those it refers to.
+    for i in schema.dictionaries().iter().rev().map(|&i| i as usize) {
+        let mut all = TableSet::default();
+        for to in references(schema, i) {
+            all.insert(to);
+            all.merge(&reached[to]);
+        }
+        reached[i] = all;
+    }
+    reached
+}
+
+/// The tables that the columns of a table refer to, by dense index.
+fn references(schema: &Schema, table: usize) -> impl Iterator<Item = usize> {
+    schema.tables()[table].columns.iter().filter_map(|c| match c.ty {
+        ColumnType::Ref(to) => schema.index(to),
+        ColumnType::U64
+        | ColumnType::I64
+        | ColumnType::Bytes
+        | ColumnType::U64List { .. }
+        | ColumnType::BytesList { .. } => None,
+    })
+}
+
+/// A set of tables by dense index.
+#[derive(Clone, Default)]
+struct TableSet([u64; MAX_TABLES / 64]);
+
+impl TableSet {
+    fn insert(&mut self, table: usize) {
+        self.0[table / 64] |= 1 << (table % 64);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn contains(&self, table: usize) -> bool {
+        self.0[table / 64] & 1 << (table % 64) != 0
+    }
 }
 
 /// For each dictionary row how many event rows refer to it, directly or through other dictionaries.
@@ -136,6 +172,7 @@ fn reaches(schema: &Schema, from: TableId, to: TableId) -> bool {
 /// counts once, for its subject.
 fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let schema = &builder.schema;
+    let reached = reached(schema);
     let mut weights: Vec<Vec<u32>> = builder
         .tables
         .iter()
@@ -149,14 +186,17 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     // Each dictionary comes before those it refers to, so its own weights are complete when it is its turn.
     for i in events.chain(schema.dictionaries().iter().map(|&i| i as usize)) {
         let table = &schema.tables()[i];
-        for (c, (column, declared)) in builder.tables[i].columns.iter().zip(&table.columns).enumerate() {
+        // What the columns before lead to.
+        let mut covered = TableSet::default();
+        for (column, declared) in builder.tables[i].columns.iter().zip(&table.columns) {
             let (ColumnBuilder::U32(refs), ColumnType::Ref(to)) = (column, declared.ty) else { continue };
-            let counted =
-                |before: &ColumnSchema| matches!(before.ty, ColumnType::Ref(by) if reaches(schema, by, to));
-            if table.role == TableRole::Event && table.columns[..c].iter().any(counted) {
+            let Some(to) = schema.index(to) else { continue };
+            let counted = covered.contains(to);
+            covered.insert(to);
+            covered.merge(&reached[to]);
+            if table.role == TableRole::Event && counted {
                 continue;
             }
-            let Some(to) = schema.index(to) else { continue };
             let from = std::mem::take(&mut weights[i]);
             for (row, &r) in refs.iter().enumerate() {
                 let by = from.get(row).copied().unwrap_or(1);

@@ -192,13 +192,7 @@ fn walk<'a>(
             continue;
         }
         if kind != KIND_U64 && kind != KIND_BYTES {
-            let expected = "0, 1 or 2".into();
-            return Err(FormatError::Invalid {
-                offset,
-                what: "kind of summary",
-                expected,
-                found: kind.into(),
-            });
+            return Err(FormatError::invalid(offset, "kind of summary", "0, 1 or 2", kind.into()));
         }
         let left = cursor.count("values of a summary column", MAX_SUMMARY_VALUES)?;
         let values = SummaryIter { cursor: cursor.clone(), left, kind, previous: 0 };

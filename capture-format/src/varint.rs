@@ -64,12 +64,7 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(FormatError::Invalid {
-            offset: self.offset,
-            what,
-            expected: "at most 64 bits".into(),
-            found: value,
-        })
+        Err(FormatError::invalid(self.offset, what, "at most 64 bits", value))
     }
 
     /// A varint that must not be above `limit`.
@@ -84,21 +79,12 @@ impl<'a> Cursor<'a> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        let found = self.rest.len() as u64;
-        Err(FormatError::Invalid {
-            offset: self.offset,
-            what,
-            expected: "no bytes after the end".into(),
-            found,
-        })
+        let found = format!("{} bytes", self.rest.len());
+        Err(FormatError::malformed(self.offset, what, "nothing after its end", found))
     }
 
     fn truncated(&self, expected: u64) -> FormatError {
-        FormatError::Truncated {
-            offset: self.offset,
-            what: "encoded data",
-            expected,
-            found: self.rest.len() as u64,
-        }
+        let found = self.rest.len() as u64;
+        FormatError::TooShort { offset: self.offset, what: "encoded data", expected, found }
     }
 }

@@ -82,7 +82,7 @@ impl<W: Write> SegmentWriter<W> {
             // As many as fit into one block, at least one.
             let mut bytes = 0;
             let fits = rest.iter().take_while(|record| {
-                bytes += record_bytes(record);
+                bytes += record.bytes();
                 bytes <= INDEX_BYTES
             });
             let (batch, later) = rest.split_at(fits.count().max(1));
@@ -91,7 +91,7 @@ impl<W: Write> SegmentWriter<W> {
                 self.write_index()?;
             }
             self.put(&mut index::encode_metadata(batch)?)?;
-            self.pending_bytes += batch.iter().map(record_bytes).sum::<usize>();
+            self.pending_bytes += batch.iter().map(MetadataRecord::bytes).sum::<usize>();
             self.pending.metadata.extend_from_slice(batch);
         }
         Ok(())
@@ -171,9 +171,4 @@ impl<W: Write> SegmentWriter<W> {
         self.whole = self.written;
         Ok(())
     }
-}
-
-/// Bytes that a record takes in a block before compression.
-fn record_bytes(record: &MetadataRecord) -> usize {
-    40 + record.values.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
 }

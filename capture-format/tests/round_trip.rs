@@ -236,7 +236,7 @@ fn an_incomplete_row_and_a_wild_reference_are_refused() {
     row.push_ref(5, 0);
     row.end_row();
     let error = encoder().encode(&builder).expect_err("process 3 of 3");
-    assert_eq!(error.to_string(), "table 0x101, column 0: at byte 0: reference is 3, expected below 3");
+    assert_eq!(error.to_string(), "table 0x101, column 0: reference is 3, expected below 3");
     assert!(Chunk::from_builder(builder).is_err());
 }
 
