@@ -1,5 +1,5 @@
-//! The only module that knows the struct encoding: fixed-width little-endian integers, sequence
-//! lengths as u64, enum variants as u32, no padding. `docs/format.md` writes every struct out.
+//! The encoding of structs, used only here: fixed-width little-endian integers, lengths of sequences as u64, enum variants
+//! as u32, no padding. `docs/format.md` lists every struct.
 
 pub(crate) use bincode::{Decode, Encode};
 
@@ -11,7 +11,7 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_INFO>()
 }
 
-/// The bytes of a struct.
+/// Encodes a struct.
 pub(crate) fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>, FormatError> {
     let bytes = bincode::encode_to_vec(value, config())
         .map_err(|e| FormatError::malformed(None, what, "a struct that can be stored", e))?;
@@ -19,7 +19,7 @@ pub(crate) fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// A struct from its bytes. Bytes after it are ignored: a later version may append fields.
+/// Decodes a struct. Ignores bytes after it, since a later version may append fields.
 pub(crate) fn decode<T: Decode<()>>(offset: u64, what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
     match bincode::decode_from_slice(bytes, config()) {
         Ok((value, _)) => Ok(value),

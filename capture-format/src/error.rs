@@ -7,7 +7,7 @@ use crate::schema::{ColumnType, TableId};
 /// Why bytes could not be read, or rows could not be written.
 ///
 /// `offset` is a position in bytes from the start of the file or stream. Inside a chunk it is the position of the
-/// chunk's block, since a position in decompressed data would help nobody. It is `None` where no file is involved:
+/// chunk's block, since a position in decompressed data would be of no use. It is `None` where no file is involved:
 /// for rows that are about to be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

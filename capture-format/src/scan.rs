@@ -1,5 +1,5 @@
-//! Finds the segments of a file: backwards from trailer to trailer, else forwards from block to
-//! block, else by looking for anything that is a block.
+//! Finds the segments of a file: backwards from trailer to trailer; where that fails, forwards from block to block; after
+//! damage, by searching for the next block.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::{
     summary::ChunkSummary,
 };
 
-pub(crate) struct Found {
+pub(crate) struct FoundSegments {
     pub(crate) segments: Vec<Segment>,
     pub(crate) damage: Vec<Damage>,
 }
 
 /// All segments of a file.
-pub(crate) fn find_segments(source: &Source, len: u64) -> Result<Found, FormatError> {
+pub(crate) fn find_segments(source: &Source, len: u64) -> Result<FoundSegments, FormatError> {
     let mut scan = Scan { source, segments: Vec::new(), damage: Vec::new(), memory: 0, blocks: 0 };
     let mut end = len;
     let mut parts = Vec::new();
@@ -57,12 +57,12 @@ pub(crate) fn find_segments(source: &Source, len: u64) -> Result<Found, FormatEr
             None => {}
         }
     }
-    Ok(Found { segments, damage })
+    Ok(FoundSegments { segments, damage })
 }
 
-/// What the limit on a reader's memory is called in errors.
+/// The name of the limit on a reader's memory in errors.
 pub(crate) const MEMORY: &str = "memory for the index";
-/// How much is read at once when looking for a block.
+/// Bytes to read at once when searching for a block.
 const WINDOW: usize = 256 << 10;
 
 fn at_least(offset: u64, what: &'static str, found: u64, least: u64) -> Result<(), FormatError> {
@@ -81,7 +81,7 @@ struct Scan<'a> {
 }
 
 /// A segment that is being found.
-struct Open {
+struct OpenSegment {
     tag: u32,
     header: Option<Arc<Header>>,
     segment: Segment,
@@ -104,7 +104,7 @@ impl Scan<'_> {
         Ok((trailer, header.tag))
     }
 
-    /// Takes memory that stays taken while the file is open.
+    /// Counts memory that is kept while the file is open.
     fn keep(&mut self, offset: u64, bytes: usize) -> Result<(), FormatError> {
         self.memory += bytes;
         FormatError::limit(offset, MEMORY, self.memory as u64, MAX_INDEX_MEMORY as u64)
@@ -128,7 +128,7 @@ impl Scan<'_> {
             self.keep(offset, size_of::<Index>() + chunks + metadata)?;
             before = at;
             at = part.previous;
-            // The header is needed once, and only if the header block is unreadable.
+            // One copy of the header is enough, in case the header block is unreadable.
             if at != 0 {
                 part.header = Vec::new();
             }
@@ -170,7 +170,7 @@ impl Scan<'_> {
             self.keep(*offset, grown)?;
         }
         if let Some(cause) = damaged {
-            // The header's own length is unknown then: up to the first chunk or index.
+            // The header's length is unknown, so the damage extends to the first chunk or index.
             let next = segment.chunks.first().map_or(*first_offset, |c| c.offset.min(*first_offset));
             self.damaged(start, next - start, cause)?;
         }
@@ -191,7 +191,7 @@ impl Scan<'_> {
     /// Everything between `start` and `end`, block by block.
     fn forward(&mut self, start: u64, end: u64) -> Result<(), FormatError> {
         let mut at = start;
-        let mut open: Option<Open> = None;
+        let mut open: Option<OpenSegment> = None;
         while at < end {
             let header = match self.usable(at, end) {
                 Ok(header) => header,
@@ -219,8 +219,8 @@ impl Scan<'_> {
         self.close(open)
     }
 
-    /// The header of the block at `at`, if the block is as long as it says: either another block follows, or the
-    /// end, or its checksum is right. (A block that was cut when its recorder died may be followed by another segment.)
+    /// The header of the block at `at`, if its length is right: another block follows, or the end, or the checksum of the body
+    /// matches. (A block that was cut when its recorder died may be followed by another segment.)
     fn usable(&self, at: u64, end: u64) -> Result<BlockHeader, FormatError> {
         let header = self.source.block_header(at, end)?;
         let next = at + header.len();
@@ -248,13 +248,13 @@ impl Scan<'_> {
             while let Some(i) = block::find_magic(&window[..found], place) {
                 let offset = from + i as u64;
                 if i > 0 && found - i < MAGIC.len() && offset + (MAGIC.len() as u64) < end {
-                    // It goes on in the next window.
+                    // The rest of the magic is in the next window.
                     next = offset;
                     break;
                 }
                 match self.source.block_header(offset, end) {
                     Ok(_) => return Ok(offset),
-                    // A block that is cut at the end is found again when its turn comes.
+                    // A block that the end of the file cuts: the caller meets it again and reports it.
                     Err(FormatError::Truncated { what: "a block", .. }) => return Ok(offset),
                     Err(e @ FormatError::Io { .. }) => return Err(e),
                     Err(_) => place = i + 1,
@@ -266,7 +266,7 @@ impl Scan<'_> {
     }
 
     fn damaged(&mut self, offset: u64, len: u64, cause: FormatError) -> Result<(), FormatError> {
-        // A segment of another version is reported once, not for each of its blocks.
+        // A segment of another version is one damage, not one for each of its blocks.
         if let Some(last) = self.damage.last_mut()
             && let (FormatError::Version { found: a, .. }, FormatError::Version { found: b, .. }) =
                 (&last.cause, &cause)
@@ -280,11 +280,16 @@ impl Scan<'_> {
         self.keep(offset, size_of::<Damage>())
     }
 
-    /// Takes a block into the open segment, or opens another.
-    fn block(&mut self, at: u64, block: &BlockHeader, open: &mut Option<Open>) -> Result<(), FormatError> {
+    /// Adds a block to the open segment, or opens another segment.
+    fn block(
+        &mut self,
+        at: u64,
+        block: &BlockHeader,
+        open: &mut Option<OpenSegment>,
+    ) -> Result<(), FormatError> {
         if block.kind == BlockKind::Header || open.as_ref().is_none_or(|o| o.tag != block.tag) {
             self.close(open.take())?;
-            *open = Some(Open {
+            *open = Some(OpenSegment {
                 tag: block.tag,
                 header: None,
                 segment: Segment {
@@ -297,7 +302,7 @@ impl Scan<'_> {
                 },
             });
         }
-        let Some(Open { header, segment, .. }) = open.as_mut() else { return Ok(()) };
+        let Some(OpenSegment { header, segment, .. }) = open.as_mut() else { return Ok(()) };
         segment.len = at + block.len() - segment.offset;
         match block.kind {
             BlockKind::Header => {
@@ -317,7 +322,7 @@ impl Scan<'_> {
                 self.keep(at, grown)?;
             }
             BlockKind::Index => {
-                // All that it repeats was seen, except what is damaged.
+                // It repeats what was read before, except what is damaged.
                 let index = index::decode_index(at, &self.source.body(at, block)?)?;
                 if header.is_none() {
                     let decoded = Header::decode(at, &index.header)?;
@@ -337,9 +342,9 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Ends a segment. Without a header its chunks cannot be read.
-    fn close(&mut self, open: Option<Open>) -> Result<(), FormatError> {
-        let Some(Open { tag, header, mut segment }) = open else { return Ok(()) };
+    /// Ends a segment. Without a header its chunks are unreadable.
+    fn close(&mut self, open: Option<OpenSegment>) -> Result<(), FormatError> {
+        let Some(OpenSegment { tag, header, mut segment }) = open else { return Ok(()) };
         match header {
             Some(header) => {
                 segment.header = header;

@@ -1,4 +1,4 @@
-//! Tables and columns: what a file says about its own content.
+//! Tables and columns: the declaration of a file's content, stored in its header.
 
 use std::{collections::HashSet, fmt};
 
@@ -8,7 +8,7 @@ use crate::{
     limits::{MAX_COLUMNS, MAX_TABLES},
 };
 
-/// The number of a table, chosen by whoever declares the schema.
+/// The number of a table, chosen by the author of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct TableId(pub u16);
 
@@ -21,9 +21,9 @@ impl fmt::Display for TableId {
 /// What the rows of a table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum TableRole {
-    /// Things that happened, in the order of their end.
+    /// Events, approximately in the order of their end.
     Event,
-    /// Things that rows of other tables refer to by row number.
+    /// Processes, cgroups and the like, which rows of other tables refer to by row number.
     Dictionary,
 }
 
@@ -38,47 +38,65 @@ pub enum ColumnType {
     Bytes,
     /// Row numbers of a dictionary table.
     Ref(TableId),
-    /// Short lists of unsigned numbers.
+    /// Lists of at most 64 unsigned numbers.
     U64List {
-        /// The U64 column of the same table by whose value lists are stored together.
+        /// The U64 column of the same table that groups the rows: lists of rows with equal keys are stored together.
         key: u16,
     },
-    /// Short lists of byte strings.
+    /// Lists of at most 64 byte strings.
     BytesList {
-        /// The U64 column of the same table by whose value lists are stored together.
+        /// As for `U64List`.
         key: u16,
     },
+}
+
+impl ColumnType {
+    /// The table that values refer to.
+    pub(crate) fn reference(self) -> Option<TableId> {
+        match self {
+            Self::Ref(to) => Some(to),
+            Self::U64 | Self::I64 | Self::Bytes | Self::U64List { .. } | Self::BytesList { .. } => None,
+        }
+    }
+
+    /// Bytes that each row takes when decoded; of a list column without the values, which have a limit of their own.
+    pub(crate) fn decoded_bytes(self) -> u64 {
+        match self {
+            Self::Bytes | Self::Ref(_) => 4,
+            Self::U64 | Self::I64 | Self::U64List { .. } | Self::BytesList { .. } => 8,
+        }
+    }
 }
 
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ColumnSchema {
-    /// Its name, unique in the table.
+    /// Unique in the table.
     pub name: String,
-    /// The type of its values.
+    /// How values are stored.
     pub ty: ColumnType,
-    /// What the values mean, for those who print them; this crate does not read it.
+    /// What values mean, such as "time" or "path", for programs that print them. This crate does not interpret it.
     pub semantic: String,
-    /// One line for people.
+    /// One line of documentation.
     pub doc: String,
 }
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TableSchema {
-    /// Its number, unique in the schema.
+    /// Unique in the schema.
     pub id: TableId,
-    /// Its name, unique in the schema.
+    /// Unique in the schema.
     pub name: String,
-    /// What its rows are.
+    /// Whether rows are events or referred to by other tables.
     pub role: TableRole,
-    /// Its columns, in the order in which they are stored.
+    /// In the order in which they are stored.
     pub columns: Vec<ColumnSchema>,
-    /// The U64 column with the time at which a row's event ended, in ns of the boot clock.
+    /// The U64 column with the end of a row's event, in ns of the boot clock.
     pub time: Option<u16>,
-    /// The U64 column with how long the event took, in ns.
+    /// The U64 column with the duration of the event, in ns.
     pub duration: Option<u16>,
-    /// Columns (U64 or Bytes) whose distinct values the chunk's summary names.
+    /// Columns (U64 or Bytes) whose distinct values are listed in each chunk's summary.
     pub summary: Vec<u16>,
 }
 
@@ -88,8 +106,7 @@ impl TableSchema {
         self.columns.iter().position(|c| c.name == name).map(|i| i as u16)
     }
 
-    /// The column by whose value the other columns of the table may be stored together: the key of the first list
-    /// column.
+    /// The column that groups the rows of the table for storage: the key of the first list column.
     pub(crate) fn key(&self) -> Option<u16> {
         self.columns.iter().find_map(|c| match c.ty {
             ColumnType::U64List { key } | ColumnType::BytesList { key } => Some(key),
@@ -98,7 +115,7 @@ impl TableSchema {
     }
 }
 
-/// Why a schema is not accepted. Its place is added by whoever read it from a file.
+/// Why a schema is not accepted. The caller that read it from a file adds the place.
 fn refused(what: impl fmt::Display, expected: impl fmt::Display, found: impl fmt::Display) -> FormatError {
     let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
     FormatError::Schema { offset: None, what, expected, found }
@@ -118,8 +135,8 @@ impl Schema {
     /// A schema of these tables.
     ///
     /// # Errors
-    /// [`FormatError::Schema`] if ids or names repeat, a column index or a reference points nowhere, a column
-    /// has the wrong type for its purpose, references form a circle or a limit is passed.
+    /// [`FormatError::Schema`] if ids or names repeat, a column index or a reference points nowhere, a column has the wrong
+    /// type for its purpose, references form a cycle or a limit is exceeded.
     pub fn new(tables: Vec<TableSchema>) -> Result<Self, FormatError> {
         if tables.len() > MAX_TABLES {
             let expected = format_args!("at most {MAX_TABLES}");
@@ -191,7 +208,7 @@ impl Schema {
         Ok(())
     }
 
-    /// Depth-first, so that a circle is found; the result lists who refers before who is referred to.
+    /// Depth-first, which finds cycles. In the result each dictionary is before those that it refers to.
     fn order_dictionaries(&self) -> Result<Vec<u16>, FormatError> {
         const NEW: u8 = 0;
         const OPEN: u8 = 1;
@@ -206,9 +223,7 @@ impl Schema {
                 _ => state[i] = OPEN,
             }
             for column in &s.tables[i].columns {
-                if let ColumnType::Ref(to) = column.ty
-                    && let Some(to) = s.index(to)
-                {
+                if let Some(to) = column.ty.reference().and_then(|to| s.index(to)) {
                     visit(s, to, state, out)?;
                 }
             }
@@ -227,12 +242,12 @@ impl Schema {
         Ok(out)
     }
 
-    /// All tables, in declaration order; a table's place here is its dense index.
+    /// All tables in the order of declaration. The position of a table in this slice is its dense index.
     pub fn tables(&self) -> &[TableSchema] {
         &self.tables
     }
 
-    /// The dense index of a table.
+    /// The dense index of a table, `None` if the schema has no such table.
     #[inline]
     pub fn index(&self, id: TableId) -> Option<usize> {
         match self.by_id.get(id.0 as usize) {

@@ -1,7 +1,7 @@
 //! Checks a filled chunk and makes its summary.
 
 use crate::{
-    builder::{ChunkBuilder, ColumnBuilder},
+    builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
     error::FormatError,
     group::Distinct,
     intern::StrId,
@@ -10,12 +10,12 @@ use crate::{
         MAX_SUMMARY_VALUES, MAX_TABLES,
     },
     schema::{ColumnType, Schema, TableRole},
-    summary::{ChunkSummary, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
+    summary::{ChunkSummary, EventTimes, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
     varint::put,
 };
 
-/// What the format demands of a chunk: as many values as rows in every column, references and
-/// strings that exist, limits kept.
+/// Checks what the format requires of a chunk: one value for each row in every column, references and strings that exist,
+/// nothing above its limit.
 pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
     let limit = |what, found: usize, limit: usize| FormatError::limit(None, what, found as u64, limit as u64);
     limit("strings", builder.strings.ends().len() + 1, MAX_STRINGS)?;
@@ -36,13 +36,16 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
                         let bound = builder.schema.index(to).map_or(0, |i| builder.rows_at(i) as usize);
                         below(v, bound, "reference")
                     }
-                    (ColumnBuilder::U32(v), _) => below(v, strings, "string number"),
-                    (ColumnBuilder::ListU64 { ends, values }, _) => lists(ends, values.len()),
-                    (ColumnBuilder::ListU32 { ends, values }, _) => {
+                    (ColumnBuilder::U32(v), ColumnType::Bytes) => below(v, strings, "string number"),
+                    (ColumnBuilder::ListU64 { ends, values }, ColumnType::U64List { .. }) => {
+                        lists(ends, values.len())
+                    }
+                    (ColumnBuilder::ListU32 { ends, values }, ColumnType::BytesList { .. }) => {
                         below(values, strings, "string number")?;
                         lists(ends, values.len())
                     }
-                    (ColumnBuilder::U64(_), _) => Ok(()),
+                    (ColumnBuilder::U64(_), ColumnType::U64 | ColumnType::I64) => Ok(()),
+                    (_, ty) => wrong_builder(ty),
                 }
             })();
             result.map_err(|e: FormatError| e.in_column(schema.id, i))?;
@@ -89,20 +92,21 @@ pub(crate) fn summarize(builder: &ChunkBuilder) -> ChunkSummary {
             ColumnBuilder::U32(values) => {
                 summarize_strings(builder, values, weights, &mut distinct, &mut detail);
             }
-            // The schema allows no lists here.
-            ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => detail.push(KIND_TOO_MANY),
+            // The schema allows numbers and strings in a summary.
+            ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => wrong_builder(ColumnType::Bytes),
         }
     }
     ChunkSummary::new(times(builder), builder.wall_offset, detail)
 }
 
-/// Earliest start, earliest end, latest end.
-fn times(builder: &ChunkBuilder) -> [u64; 3] {
+fn times(builder: &ChunkBuilder) -> EventTimes {
     let (mut start_min, mut end_min, mut end_max) = (u64::MAX, u64::MAX, 0);
     for (table, schema) in builder.tables.iter().zip(builder.schema.tables()) {
         let column = |c: u16| match &table.columns[c as usize] {
             ColumnBuilder::U64(v) => v.as_slice(),
-            _ => &[],
+            ColumnBuilder::U32(_) | ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => {
+                wrong_builder(ColumnType::U64)
+            }
         };
         if schema.role != TableRole::Event || table.rows() == 0 {
             continue;
@@ -117,7 +121,10 @@ fn times(builder: &ChunkBuilder) -> [u64; 3] {
             None => start_min.min(end_min),
         };
     }
-    if end_min == u64::MAX && end_max == 0 { [0; 3] } else { [start_min, end_min, end_max] }
+    if end_min == u64::MAX && end_max == 0 {
+        return EventTimes::default();
+    }
+    EventTimes { start_min, end_min, end_max }
 }
 
 /// For each dictionary, by dense index, the tables that its references lead to, directly or through others.
@@ -139,14 +146,7 @@ fn reached(schema: &Schema) -> Vec<TableSet> {
 
 /// The tables that the columns of a table refer to, by dense index.
 fn references(schema: &Schema, table: usize) -> impl Iterator<Item = usize> {
-    schema.tables()[table].columns.iter().filter_map(|c| match c.ty {
-        ColumnType::Ref(to) => schema.index(to),
-        ColumnType::U64
-        | ColumnType::I64
-        | ColumnType::Bytes
-        | ColumnType::U64List { .. }
-        | ColumnType::BytesList { .. } => None,
-    })
+    schema.tables()[table].columns.iter().filter_map(|c| schema.index(c.ty.reference()?))
 }
 
 /// A set of tables by dense index.
@@ -167,9 +167,8 @@ impl TableSet {
     }
 }
 
-/// For each dictionary row how many event rows refer to it, directly or through other dictionaries.
-/// Where an event table leads to a dictionary in several ways, the first column decides: an event
-/// counts once, for its subject.
+/// For each dictionary row the number of event rows that refer to it, directly or through other dictionaries. If several
+/// columns of an event table lead to a dictionary, the first one counts: an event counts once, for its subject.
 fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let schema = &builder.schema;
     let reached = reached(schema);
@@ -183,14 +182,14 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
         })
         .collect();
     let events = (0..schema.tables().len()).filter(|&i| schema.tables()[i].role == TableRole::Event);
-    // Each dictionary comes before those it refers to, so its own weights are complete when it is its turn.
+    // Each dictionary is before those it refers to, so its own weights are complete when its turn comes.
     for i in events.chain(schema.dictionaries().iter().map(|&i| i as usize)) {
         let table = &schema.tables()[i];
-        // What the columns before lead to.
+        // The tables that earlier columns lead to.
         let mut covered = TableSet::default();
         for (column, declared) in builder.tables[i].columns.iter().zip(&table.columns) {
-            let (ColumnBuilder::U32(refs), ColumnType::Ref(to)) = (column, declared.ty) else { continue };
-            let Some(to) = schema.index(to) else { continue };
+            let Some(to) = declared.ty.reference().and_then(|to| schema.index(to)) else { continue };
+            let ColumnBuilder::U32(refs) = column else { wrong_builder(declared.ty) };
             let counted = covered.contains(to);
             covered.insert(to);
             covered.merge(&reached[to]);
@@ -208,7 +207,7 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     weights
 }
 
-/// Distinct values with the sum of their weights (1 each if there are none), None if too many.
+/// Distinct values with the sum of their weights (1 for each row if there are none); `None` if there are too many values.
 fn count(
     values: impl ExactSizeIterator<Item = u64>,
     weights: Option<&[u32]>,

@@ -5,9 +5,9 @@ mod support;
 use std::sync::Arc;
 
 use capture_format::{
-    Chunk, ChunkBuilder, ColumnSchema, ColumnType, EncodeOptions, EncodedBlock, Encoder, FormatError, Header,
-    Layout, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValues, TableId, TableRole,
-    TableSchema, Value, verify,
+    Chunk, ChunkBuilder, ColumnLayout, ColumnSchema, ColumnType, EncodeOptions, EncodedBlock, Encoder,
+    FormatError, Header, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValues, TableId,
+    TableRole, TableSchema, Value, verify,
 };
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, header, open, schema};
 
@@ -136,7 +136,7 @@ fn any_values_come_back() {
         let builder = random_rows(&mut random, &schema, rows);
         let options = EncodeOptions {
             level: 1 + (seed % 3) as i32,
-            layout: if seed % 5 == 0 { Layout::Plain } else { Layout::Grouped },
+            layout: if seed % 5 == 0 { ColumnLayout::Plain } else { ColumnLayout::Grouped },
         };
         let block = Encoder::new(options).expect("zstd").encode(&builder).expect("a chunk");
         let read = through_file(&schema, block);
