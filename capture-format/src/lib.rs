@@ -66,9 +66,9 @@
 //! # let bytes = write()?;
 //! # use capture_format::CaptureFile;
 //! # let file = CaptureFile::from_reader(std::io::Cursor::new(bytes))?;
-//! use capture_format::Value;
+//! use capture_format::SummaryValue;
 //!
-//! let wanted = Value::Bytes(b"/var/log/syslog");
+//! let wanted = SummaryValue::Bytes(b"/var/log/syslog");
 //! let mut chunks = file.chunks().filter(|entry| {
 //!     entry.summary.end_max >= 1_500 && entry.summary.values(OPEN, 2).may_contain(|path| path == wanted)
 //! });
@@ -147,6 +147,6 @@ pub use intern::StrId;
 pub use metadata::{MetadataIndex, MetadataKey, MetadataRecord};
 pub use pipe::{StreamItem, StreamReader};
 pub use schema::{ColumnSchema, ColumnType, Schema, TableId, TableRole, TableSchema};
-pub use summary::{ChunkSummary, SummaryIter, SummaryValues, Value};
+pub use summary::{ChunkSummary, SummaryIter, SummaryValue, SummaryValues};
 pub use verify::{Verified, verify};
 pub use writer::SegmentWriter;

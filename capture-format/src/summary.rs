@@ -10,7 +10,7 @@ use crate::{
 
 /// A value of a summary column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Value<'a> {
+pub enum SummaryValue<'a> {
     /// Of a U64 column.
     U64(u64),
     /// Of a Bytes column.
@@ -30,7 +30,7 @@ pub enum SummaryValues<'a> {
 
 impl SummaryValues<'_> {
     /// Whether the chunk may contain a value for which `test` holds; true if its values are not known.
-    pub fn may_contain(self, mut test: impl FnMut(Value<'_>) -> bool) -> bool {
+    pub fn may_contain(self, mut test: impl FnMut(SummaryValue<'_>) -> bool) -> bool {
         match self {
             Self::NotKept | Self::TooMany => true,
             Self::Kept(mut values) => values.any(|(value, _)| test(value)),
@@ -49,7 +49,7 @@ pub struct SummaryIter<'a> {
 }
 
 impl<'a> Iterator for SummaryIter<'a> {
-    type Item = (Value<'a>, u64);
+    type Item = (SummaryValue<'a>, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.try_next().ok()?;
@@ -65,17 +65,17 @@ impl<'a> SummaryIter<'a> {
         Self { cursor: Cursor::new(&[], 0), left: 0, kind: KIND_U64, previous: 0 }
     }
 
-    fn try_next(&mut self) -> Result<Option<(Value<'a>, u64)>, FormatError> {
+    fn try_next(&mut self) -> Result<Option<(SummaryValue<'a>, u64)>, FormatError> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
         let value = if self.kind == KIND_U64 {
             self.previous = self.previous.wrapping_add(self.cursor.varint("summary value")?);
-            Value::U64(self.previous)
+            SummaryValue::U64(self.previous)
         } else {
             let len = self.cursor.varint("length of a summary value")?;
-            Value::Bytes(self.cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX))?)
+            SummaryValue::Bytes(self.cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX))?)
         };
         Ok(Some((value, self.cursor.varint("count of a summary value")?)))
     }

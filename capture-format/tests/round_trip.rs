@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use capture_format::{
     Chunk, ChunkBuilder, ColumnLayout, ColumnSchema, ColumnType, EncodeOptions, EncodedBlock, Encoder,
-    FormatError, Header, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValues, TableId,
-    TableRole, TableSchema, Value, verify,
+    FormatError, Header, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValue,
+    SummaryValues, TableId, TableRole, TableSchema, verify,
 };
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, header, open, schema};
 
@@ -186,16 +186,16 @@ fn values_strings_and_summary_are_as_pushed() {
     assert_eq!((summary.start_min, summary.end_max, summary.wall_offset), (500_000_000, 9_000_000_000, -5));
     assert_eq!((summary.rows(SYSCALL), summary.rows(CGROUP), summary.rows(TableId(77))), (1001, 2, 0));
     let SummaryValues::Kept(values) = summary.values(SYSCALL, 5) else { panic!("numbers are kept") };
-    let counts: Vec<(Value<'_>, u64)> = values.collect();
-    assert_eq!(counts.last(), Some(&(Value::U64(0x1_0101), 1)));
+    let counts: Vec<(SummaryValue<'_>, u64)> = values.collect();
+    assert_eq!(counts.last(), Some(&(SummaryValue::U64(0x1_0101), 1)));
     assert_eq!(counts.iter().map(|(_, n)| n).sum::<u64>(), 1001);
     // Each syscall and each exit names one container through its task.
     let SummaryValues::Kept(values) = summary.values(CGROUP, 5) else { panic!("containers are kept") };
-    let counts: Vec<(Value<'_>, u64)> = values.collect();
+    let counts: Vec<(SummaryValue<'_>, u64)> = values.collect();
     assert_eq!(counts.len(), 2);
     assert_eq!(counts.iter().map(|(_, n)| n).sum::<u64>(), u64::from(1001 + summary.rows(EXIT)));
     assert!(matches!(summary.values(SYSCALL, 6), SummaryValues::NotKept));
-    assert!(!summary.values(SYSCALL, 5).may_contain(|v| v == Value::U64(77)));
+    assert!(!summary.values(SYSCALL, 5).may_contain(|v| v == SummaryValue::U64(77)));
 }
 
 #[test]

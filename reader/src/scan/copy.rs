@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use capture_format::{
     Chunk, ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord,
-    SegmentWriter, SummaryValues, TableId, Value, copy_rows,
+    SegmentWriter, SummaryValue, SummaryValues, TableId, copy_rows,
 };
 
 use crate::filter::prune;
@@ -145,7 +145,7 @@ impl<'w, W: Write> Copy<'w, W> {
             let mut block = self.encoder.encode(&self.builder)?;
             match prune::chains(self.binding, &block.summary) {
                 SummaryValues::Kept(values) => values.for_each(|(value, _)| {
-                    if let (Some(known), Value::Bytes(chain)) = (&mut self.containers, value) {
+                    if let (Some(known), SummaryValue::Bytes(chain)) = (&mut self.containers, value) {
                         known.add_chain(chain);
                     }
                 }),
