@@ -192,3 +192,6 @@ pub(crate) fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
