@@ -116,7 +116,8 @@ fn lookups_of_schemas_count_as_memory() {
 fn damage_counts_as_memory() {
     // Chunks of a segment without a header, as small as a block can be.
     let mut block = support::file(1, 1, 1, false);
-    let &(at, _, len) = support::blocks(&block).iter().find(|b| b.1 == 1).expect("a header");
+    let &support::Block { at, len, .. } =
+        support::blocks(&block).iter().find(|b| b.kind == 1).expect("a header");
     block.truncate(at + 40);
     assert!(len > 40);
     block[at + 10] = 2;
