@@ -7,7 +7,7 @@ mod support;
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use capture_format::{
-    CaptureFile, ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, Header, Layout, Schema,
+    CaptureFile, ChunkBuilder, ColumnLayout, CopyCache, EncodeOptions, Encoder, FormatError, Header, Schema,
     SegmentWriter, TableRole, copy_rows,
 };
 
@@ -77,7 +77,7 @@ fn main() -> Result<(), FormatError> {
     let builders = load(&paths)?;
     let events: usize = builders.iter().map(ChunkBuilder::event_rows).sum();
     println!("{} chunks, {events} events", builders.len());
-    for layout in [Layout::Plain, Layout::Grouped] {
+    for layout in [ColumnLayout::Plain, ColumnLayout::Grouped] {
         for level in [1, 3, 6] {
             measure(&builders, events as f64, EncodeOptions { level, layout })?;
         }

@@ -1,16 +1,15 @@
-//! The frame of everything in a file: a fixed header, a summary, a body, each with its checksum.
+//! Blocks, of which a file consists: a fixed header, a summary, a body, each with its checksum.
 
 use crate::{
     error::FormatError,
     limits::{MAX_BODY, MAX_SUMMARY},
 };
 
-/// The version of the format: major in the high byte, minor in the low byte. 0.x versions read
-/// only themselves.
-pub const FORMAT_VERSION: u16 = 0x0001;
+/// The version of the format: major in the high byte, minor in the low byte. A reader of version 0.x reads only 0.x.
+pub(crate) const FORMAT_VERSION: u16 = 0x0001;
 
-/// What every block begins with. The first byte is no text in any encoding, the line ends show whether a transfer
-/// took the file for text.
+/// The first bytes of every block. The first one is not valid at the start of text in common encodings; the line ends reveal
+/// a transfer that converted the file as text.
 pub(crate) const MAGIC: [u8; 8] = *b"\xf5ktape\r\n";
 /// Bytes of a block header.
 pub(crate) const HEADER_LEN: usize = 40;
@@ -19,7 +18,7 @@ pub(crate) const TRAILER_SUMMARY: usize = 16;
 /// Bytes of a whole trailer.
 pub(crate) const TRAILER_LEN: usize = HEADER_LEN + TRAILER_SUMMARY;
 
-/// What a block is. Numbers are never reused; a reader skips those it does not know.
+/// The kind of a block. Numbers are never reused; a reader skips unknown ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockKind {
     Header,
@@ -31,7 +30,7 @@ pub(crate) enum BlockKind {
 }
 
 impl BlockKind {
-    fn number(self) -> u16 {
+    pub(crate) fn number(self) -> u16 {
         match self {
             Self::Header => 1,
             Self::Chunk => 2,
@@ -54,12 +53,12 @@ impl BlockKind {
     }
 }
 
-/// A block header that was checked.
+/// A block header whose checksum was right.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockHeader {
     pub(crate) version: u16,
     pub(crate) kind: BlockKind,
-    /// Which segment the block belongs to.
+    /// The segment that the block belongs to.
     pub(crate) tag: u32,
     pub(crate) summary_len: usize,
     pub(crate) body_len: usize,
@@ -67,7 +66,7 @@ pub(crate) struct BlockHeader {
     pub(crate) body_crc: u32,
 }
 
-// Where the fields are.
+// Offsets of the fields.
 const AT_VERSION: usize = 8;
 const AT_KIND: usize = 10;
 const AT_TAG: usize = 12;
@@ -86,8 +85,8 @@ fn u32_at(bytes: &[u8; HEADER_LEN], at: usize) -> u32 {
 }
 
 impl BlockHeader {
-    /// Checks the header of the block at `offset`, except its version: the layout of block headers is the same in
-    /// all of them, so that blocks of other versions can be told from damage and skipped.
+    /// Checks the header of the block at `offset`, except its version: the layout of block headers is the same in all versions,
+    /// so that readers can skip blocks of other versions and do not mistake them for damage.
     pub(crate) fn parse(bytes: &[u8; HEADER_LEN], offset: u64) -> Result<Self, FormatError> {
         if bytes[..8] != MAGIC {
             let found = u64::from(u32_at(bytes, 0)) | u64::from(u32_at(bytes, 4)) << 32;
@@ -119,6 +118,20 @@ impl BlockHeader {
         Err(FormatError::Version { offset, expected: FORMAT_VERSION, found: self.version })
     }
 
+    pub(crate) fn check_kind(&self, offset: u64, expected: BlockKind) -> Result<(), FormatError> {
+        if self.kind == expected {
+            return Ok(());
+        }
+        Err(FormatError::invalid(offset, "kind of a block", expected.number(), self.kind.number().into()))
+    }
+
+    pub(crate) fn check_tag(&self, offset: u64, expected: u32) -> Result<(), FormatError> {
+        if self.tag == expected {
+            return Ok(());
+        }
+        Err(FormatError::invalid(offset, "segment tag of a block", expected, self.tag.into()))
+    }
+
     /// Bytes of the whole block.
     pub(crate) fn len(&self) -> u64 {
         (HEADER_LEN + self.summary_len + self.body_len) as u64
@@ -139,7 +152,7 @@ fn check_crc(offset: u64, part: &'static str, expected: u32, found: u32) -> Resu
     if expected == found { Ok(()) } else { Err(FormatError::Checksum { offset, part, expected, found }) }
 }
 
-/// The bytes of a block, its tag still missing: see [`seal`].
+/// The bytes of a block, still without its tag: see [`seal`].
 pub(crate) fn build(kind: BlockKind, summary: &[u8], body: &[&[u8]]) -> Vec<u8> {
     let body_len: usize = body.iter().map(|part| part.len()).sum();
     let mut crc = crc32fast::Hasher::new();
@@ -159,14 +172,14 @@ pub(crate) fn build(kind: BlockKind, summary: &[u8], body: &[&[u8]]) -> Vec<u8> 
     block
 }
 
-/// Makes a built block one of the segment with this tag.
+/// Assigns a built block to the segment with this tag.
 pub(crate) fn seal(block: &mut [u8], tag: u32) {
     block[AT_TAG..AT_TAG + 4].copy_from_slice(&tag.to_le_bytes());
     let crc = crc32fast::hash(&block[..AT_HEADER_CRC]);
     block[AT_HEADER_CRC..HEADER_LEN].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// The first place at or after `from` where the magic begins, or could if more bytes followed.
+/// The first position at or after `from` at which the magic begins, or at which the bytes end with a beginning of it.
 pub(crate) fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while at < bytes.len() {
@@ -179,3 +192,6 @@ pub(crate) fn find_magic(bytes: &[u8], from: usize) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

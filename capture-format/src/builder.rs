@@ -1,4 +1,4 @@
-//! A chunk while it is being filled. Everything here is on the recorder's hot path.
+//! A chunk that is being filled. All of it is on the recorder's hot path.
 
 use std::sync::Arc;
 
@@ -72,14 +72,21 @@ pub struct TableBuilder {
     rows: u32,
 }
 
+/// A builder makes its columns from the schema, so that the two cannot disagree about a type.
+#[cold]
+#[inline(never)]
+pub(crate) fn wrong_builder(ty: ColumnType) -> ! {
+    unreachable!("the builder of a {ty:?} column is of another type")
+}
+
 #[cold]
 #[inline(never)]
 fn wrong_type(column: usize) -> ! {
     panic!("column {column} has another type or does not exist")
 }
 
-/// The pushes panic if the column does not exist or has another type: the caller's table and
-/// the schema disagree, and whatever was written would be wrong.
+/// The push methods panic if the column does not exist or has another type: then the caller and the schema disagree, and
+/// all that follows would be wrong.
 impl TableBuilder {
     fn new(schema: &TableSchema) -> Self {
         Self { columns: schema.columns.iter().map(|c| ColumnBuilder::new(c.ty)).collect(), rows: 0 }
@@ -100,13 +107,13 @@ impl TableBuilder {
         self.push_u64(column, value as u64);
     }
 
-    /// Pushes to a Bytes column a string that this chunk interned.
+    /// Pushes a string, interned in this chunk, to a Bytes column.
     #[inline]
     pub fn push_bytes(&mut self, column: usize, value: StrId) {
         self.push_ref(column, value.0);
     }
 
-    /// Pushes to a Ref column the row number of a dictionary row of this chunk.
+    /// Pushes the number of a dictionary row of this chunk to a Ref column.
     #[inline]
     pub fn push_ref(&mut self, column: usize, row: u32) {
         match self.columns.get_mut(column) {
@@ -139,8 +146,8 @@ impl TableBuilder {
         }
     }
 
-    /// Ends the row and returns its number. Every column must have got exactly one value (checked in
-    /// debug builds; otherwise encoding the chunk fails).
+    /// Ends the row and returns its number. Every column must have exactly one new value. Debug builds check this here;
+    /// without the check, encoding the chunk fails.
     #[inline]
     pub fn end_row(&mut self) -> u32 {
         let row = self.rows;
@@ -152,9 +159,8 @@ impl TableBuilder {
         row
     }
 
-    /// How many rows there are.
     #[inline]
-    pub fn rows(&self) -> u32 {
+    pub(crate) fn rows(&self) -> u32 {
         self.rows
     }
 }
@@ -179,20 +185,15 @@ impl ChunkBuilder {
         Self { schema, tables, strings: Interner::new(), wall_offset: 0, events }
     }
 
-    /// The schema it was made with.
+    /// The schema that the chunk was created with.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
-    /// The number of a string in this chunk.
+    /// The number of a string in this chunk; equal strings have equal numbers.
     #[inline]
     pub fn intern(&mut self, s: &[u8]) -> StrId {
         self.strings.intern(s)
-    }
-
-    /// The string with this number, empty if there is none.
-    pub fn str(&self, id: StrId) -> &[u8] {
-        self.strings.str(id)
     }
 
     /// A table by its number.
@@ -214,40 +215,40 @@ impl ChunkBuilder {
         &mut self.tables[index]
     }
 
-    /// How many rows a table has, by its dense index.
+    /// Rows of a table, by its dense index.
     pub fn rows_at(&self, index: usize) -> u32 {
         self.tables[index].rows
     }
 
-    /// How many rows all event tables have.
+    /// Rows of all event tables.
     pub fn event_rows(&self) -> usize {
         self.events.iter().map(|&i| self.tables[i as usize].rows as usize).sum()
     }
 
-    /// The memory that values and strings take, in bytes (unused capacity not counted).
+    /// Bytes of memory that values and strings take, without unused capacity.
     pub fn approx_bytes(&self) -> usize {
         let columns = self.tables.iter().filter(|t| t.rows > 0).flat_map(|t| &t.columns);
         columns.map(ColumnBuilder::bytes).sum::<usize>() + self.strings.approx_bytes()
     }
 
-    /// Whether the chunk should be closed now for its size: no writer may go far beyond. Looks at every column, so ask
-    /// every few hundred rows, not after each.
+    /// Whether the chunk has reached [`CHUNK_EVENT_ROWS`] or [`CHUNK_BYTES`] and should be closed; a writer must not go far
+    /// beyond. Visits every column, so call it every few hundred rows, not after each.
     pub fn is_full(&self) -> bool {
         self.event_rows() >= CHUNK_EVENT_ROWS || self.approx_bytes() >= CHUNK_BYTES
     }
 
-    /// Whether it has no event.
+    /// Whether the chunk has no events. It may still have dictionary rows.
     pub fn is_empty(&self) -> bool {
         self.event_rows() == 0
     }
 
-    /// Sets wall clock minus boot clock, in ns, for the times of this chunk.
+    /// Sets wall clock minus boot clock, in ns, which converts the times of this chunk.
     pub fn set_wall_offset(&mut self, ns: i64) {
         self.wall_offset = ns;
     }
 
-    /// Forgets rows and strings but keeps the memory, for the next chunk. Numbers of strings and
-    /// rows from before mean nothing after.
+    /// Removes all rows and strings but keeps the memory, for the next chunk. Earlier numbers of strings and rows become
+    /// invalid.
     pub fn clear(&mut self) {
         for table in &mut self.tables {
             table.rows = 0;

@@ -1,4 +1,4 @@
-//! A chunk as its readers see it: tables of columns, decoded when first touched.
+//! A chunk as readers see it: tables of columns, decoded on first access.
 
 use std::sync::{
     Arc, OnceLock,
@@ -8,8 +8,8 @@ use std::sync::{
 use bytes::Bytes;
 
 use crate::{
-    builder::{ChunkBuilder, ColumnBuilder},
-    decode::{self, Body, Slot},
+    builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
+    decode::{self, Body, ColumnPlace},
     error::FormatError,
     intern::{StrId, Strings},
     schema::{ColumnType, Schema, TableId, TableRole, TableSchema},
@@ -29,38 +29,38 @@ pub(crate) enum ColumnData {
 }
 
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(crate) struct StoredTable {
     pub(crate) rows: u32,
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<StoredColumn>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Column {
-    pub(crate) slot: Slot,
+pub(crate) struct StoredColumn {
+    pub(crate) place: ColumnPlace,
     pub(crate) data: OnceLock<ColumnData>,
 }
 
-/// A chunk. Columns and frames are decompressed when they are first asked for; this can be done
-/// from several threads.
+/// A chunk: up to about a second of events with all dictionaries that they refer to. Columns are decompressed and decoded on
+/// first access; several threads may do this at once.
 #[derive(Debug)]
 pub struct Chunk {
     schema: Arc<Schema>,
     summary: ChunkSummary,
     body: Body,
     strings: OnceLock<Strings>,
-    /// By dense index; None for tables without rows.
-    tables: Vec<Option<Table>>,
+    /// By dense index; `None` for tables without rows.
+    tables: Vec<Option<StoredTable>>,
     id: u64,
 }
 
-/// Numbers chunks within the process, so that caches know when they have another one before them.
+/// Numbers chunks within the process, so that caches notice when they get another chunk.
 fn next_id() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Chunk {
-    /// The chunk in `body`, whose block is at `offset` of its file. Reads the directory only.
+    /// The chunk in `body`, whose block is at `offset` in its file. Reads only the directory.
     pub(crate) fn parse(
         schema: Arc<Schema>,
         summary: ChunkSummary,
@@ -70,37 +70,33 @@ impl Chunk {
         let (body, tables) = decode::directory(&schema, body, offset)?;
         for (i, table) in tables.iter().enumerate() {
             let rows = table.as_ref().map_or(0, |t| t.rows);
-            let told = summary.rows(schema.tables()[i].id);
-            if rows != told {
-                return Err(FormatError::Invalid {
-                    offset,
-                    what: "rows of a table in the summary",
-                    expected: rows.to_string(),
-                    found: told.into(),
-                });
+            let summarized = summary.rows(schema.tables()[i].id);
+            if rows != summarized {
+                let what = "rows of a table in the summary";
+                return Err(FormatError::invalid(offset, what, rows, summarized.into()));
             }
         }
         Ok(Self { schema, summary, body, strings: OnceLock::new(), tables, id: next_id() })
     }
 
-    /// The same view of a chunk that was never encoded.
+    /// A chunk to read from, directly from a builder, without encoding it.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] or [`FormatError::Limit`] for what would make encoding fail: a column without its value,
-    /// a reference or string out of range, too many rows.
+    /// As [`Encoder::encode`](crate::Encoder::encode): [`FormatError::Column`] if a column does not have one value for each
+    /// row, or a reference or string number is out of range; [`FormatError::Limit`] if there are too many rows or strings.
     pub fn from_builder(builder: ChunkBuilder) -> Result<Self, FormatError> {
         summarize::check(&builder)?;
         let summary = summarize::summarize(&builder);
         let schema = builder.schema.clone();
         let tables = builder.tables.into_iter().zip(schema.tables()).map(|(table, schema)| {
-            (table.rows() > 0).then(|| Table {
+            (table.rows() > 0).then(|| StoredTable {
                 rows: table.rows(),
                 columns: table
                     .columns
                     .into_iter()
                     .zip(&schema.columns)
-                    .map(|(data, column)| Column {
-                        slot: Slot::default(),
+                    .map(|(data, column)| StoredColumn {
+                        place: ColumnPlace::default(),
                         data: OnceLock::from(own(data, column.ty)),
                     })
                     .collect(),
@@ -111,27 +107,27 @@ impl Chunk {
         Ok(Self { schema, summary, body: Body::default(), strings, tables, id: next_id() })
     }
 
-    /// The schema of its segment.
+    /// The schema of the chunk's segment.
     pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
-    /// Its summary.
+    /// What is in the chunk, without decoding columns.
     pub fn summary(&self) -> &ChunkSummary {
         &self.summary
     }
 
-    /// A number that no other chunk of this process has.
+    /// A number that is unique among the chunks of this process; for caches.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// A table, None if it has no rows here or is not in the schema.
+    /// A table by its number; `None` if it has no rows in this chunk or is not in the schema.
     pub fn table(&self, id: TableId) -> Option<TableView<'_>> {
         self.table_at(self.schema.index(id)?)
     }
 
-    /// A table by its dense index in the schema, None if it has no rows here.
+    /// A table by its dense index in the schema; `None` if it has no rows in this chunk.
     pub fn table_at(&self, index: usize) -> Option<TableView<'_>> {
         let table = self.tables.get(index)?.as_ref()?;
         Some(TableView { chunk: self, schema: &self.schema.tables()[index], table })
@@ -142,14 +138,14 @@ impl Chunk {
         (0..self.tables.len()).filter_map(|i| self.table_at(i))
     }
 
-    /// The string with this number; empty if there is none, or if no column with strings was
-    /// touched yet (numbers come from such a column).
+    /// The string with this number, as found in a Bytes or BytesList column. Empty if there is none, or if no such column
+    /// of this chunk was read yet.
     #[inline]
     pub fn str(&self, id: StrId) -> &[u8] {
         self.strings.get().map_or(b"", |s| s.get(id))
     }
 
-    /// How many strings the chunk's dictionary has: all [`StrId`]s are below.
+    /// Strings in the chunk's dictionary, the empty one included: all [`StrId`]s are below.
     ///
     /// # Errors
     /// As [`TableView::u64`].
@@ -163,7 +159,7 @@ impl Chunk {
         events.map(|t| t.rows() as u64).sum()
     }
 
-    /// Where its block begins in its file and how many bytes the body has.
+    /// Where the chunk's block begins in its file or stream, and the bytes of its body; 0 for a chunk that was never encoded.
     pub fn place(&self) -> (u64, u64) {
         (self.body.offset(), self.body.len())
     }
@@ -171,7 +167,7 @@ impl Chunk {
     /// Decodes all columns.
     ///
     /// # Errors
-    /// As [`TableView::u64`], for the first column that is wrong.
+    /// As [`TableView::u64`], for the first column that cannot be decoded.
     pub fn verify(&self) -> Result<(), FormatError> {
         self.strings()?;
         for table in self.tables() {
@@ -191,20 +187,23 @@ impl Chunk {
     }
 }
 
-/// Takes a builder's column as it is.
+/// The decoded form of a builder's column.
 fn own(data: ColumnBuilder, ty: ColumnType) -> ColumnData {
     let strings = |v: Vec<u32>| v.into_iter().map(StrId).collect();
     match (data, ty) {
         (ColumnBuilder::U64(v), ColumnType::I64) => {
             ColumnData::I64(v.into_iter().map(|v| v as i64).collect())
         }
-        (ColumnBuilder::U64(v), _) => ColumnData::U64(v),
+        (ColumnBuilder::U64(v), ColumnType::U64) => ColumnData::U64(v),
         (ColumnBuilder::U32(v), ColumnType::Bytes) => ColumnData::Strings(strings(v)),
-        (ColumnBuilder::U32(v), _) => ColumnData::Refs(v),
-        (ColumnBuilder::ListU64 { ends, values }, _) => ColumnData::ListU64 { ends, values },
-        (ColumnBuilder::ListU32 { ends, values }, _) => {
+        (ColumnBuilder::U32(v), ColumnType::Ref(_)) => ColumnData::Refs(v),
+        (ColumnBuilder::ListU64 { ends, values }, ColumnType::U64List { .. }) => {
+            ColumnData::ListU64 { ends, values }
+        }
+        (ColumnBuilder::ListU32 { ends, values }, ColumnType::BytesList { .. }) => {
             ColumnData::ListStrings { ends, values: strings(values) }
         }
+        (_, ty) => wrong_builder(ty),
     }
 }
 
@@ -232,59 +231,54 @@ impl<'a, T> ListView<'a, T> {
         self.values.get(start as usize..end as usize).unwrap_or(&[])
     }
 
-    /// How many rows there are.
+    /// Number of lists.
     pub fn rows(&self) -> usize {
         self.ends.len()
     }
-
-    /// The values of all rows, one list after the other.
-    pub fn values(&self) -> &'a [T] {
-        self.values
-    }
 }
 
-/// A column's values, whatever their type.
+/// The values of a column of any type, one for each row.
 #[derive(Clone, Copy, Debug)]
 pub enum ColumnView<'a> {
-    /// Of a U64 column.
+    /// A U64 column.
     U64(&'a [u64]),
-    /// Of an I64 column.
+    /// An I64 column.
     I64(&'a [i64]),
-    /// Of a Ref column: rows of that dictionary.
+    /// A Ref column: the dictionary and its row numbers.
     Ref(TableId, &'a [u32]),
-    /// Of a Bytes column.
+    /// A Bytes column: numbers for [`Chunk::str`].
     Bytes(&'a [StrId]),
-    /// Of a U64List column.
+    /// A U64List column.
     U64List(ListView<'a, u64>),
-    /// Of a BytesList column.
+    /// A BytesList column: numbers for [`Chunk::str`].
     BytesList(ListView<'a, StrId>),
 }
 
-/// A table of a chunk. It has at least one row.
+/// A table of a chunk, with at least one row.
 #[derive(Clone, Copy, Debug)]
 pub struct TableView<'a> {
     chunk: &'a Chunk,
     schema: &'a TableSchema,
-    table: &'a Table,
+    table: &'a StoredTable,
 }
 
 impl<'a> TableView<'a> {
-    /// Its declaration.
+    /// The declaration of the table.
     pub fn schema(&self) -> &'a TableSchema {
         self.schema
     }
 
-    /// Its number.
+    /// The number of the table.
     pub fn id(&self) -> TableId {
         self.schema.id
     }
 
-    /// The chunk it is of.
+    /// The chunk that the table belongs to.
     pub fn chunk(&self) -> &'a Chunk {
         self.chunk
     }
 
-    /// How many rows it has; every column has that many values.
+    /// Number of rows, at least 1; every column has as many values.
     pub fn rows(&self) -> usize {
         self.table.rows as usize
     }
@@ -292,9 +286,9 @@ impl<'a> TableView<'a> {
     /// The values of a U64 column.
     ///
     /// # Errors
-    /// [`FormatError::ColumnType`] if the column has another type or does not exist; [`FormatError::Column`] if its
-    /// bytes, or those of the strings, are not what the format allows. The same holds for the other accessors. All references
-    /// and string numbers that they return are in range.
+    /// [`FormatError::ColumnType`] if the column has another type or does not exist; [`FormatError::Column`] if its bytes, or
+    /// those of the strings, do not follow the format. This applies to all accessors. References and string numbers that
+    /// they return are always in range.
     pub fn u64(&self, column: u16) -> Result<&'a [u64], FormatError> {
         match self.get(column)? {
             Some(ColumnData::U64(v)) => Ok(v),
@@ -324,7 +318,7 @@ impl<'a> TableView<'a> {
         }
     }
 
-    /// The values of a Bytes column; [`Chunk::str`] gives the bytes.
+    /// The values of a Bytes column; [`Chunk::str`] returns the bytes.
     ///
     /// # Errors
     /// As [`Self::u64`].
@@ -374,9 +368,9 @@ impl<'a> TableView<'a> {
         })
     }
 
-    fn wrong_type(&self, column: u16, asked: &'static str) -> FormatError {
+    fn wrong_type(&self, column: u16, requested: &'static str) -> FormatError {
         let found = self.schema.columns.get(column as usize).map(|c| c.ty);
-        FormatError::ColumnType { table: self.schema.id, column, asked, found }
+        FormatError::ColumnType { table: self.schema.id, column, requested, found }
     }
 
     #[inline]
@@ -403,7 +397,7 @@ impl<'a> TableView<'a> {
         let ty = self.schema.columns[column].ty;
         let rows = self.rows();
         let chunk = self.chunk;
-        let bytes = chunk.body.slot(&self.table.columns[column].slot)?;
+        let bytes = chunk.body.encoded(&self.table.columns[column].place)?;
         let offset = chunk.body.offset();
         let numbers = |bytes: &[u8]| match self.schema.key() {
             Some(key) if key as usize != column => decode::numbers(bytes, offset, self.u64(key)?),

@@ -1,7 +1,9 @@
-//! The only module that knows the struct encoding: fixed-width little-endian integers, sequence
-//! lengths as u64, enum variants as u32, no padding. `docs/format.md` writes every struct out.
+//! The encoding of structs, used only here: fixed-width little-endian integers, lengths of sequences as u64, enum variants
+//! as u32, no padding. `docs/format.md` lists every struct.
 
 pub(crate) use bincode::{Decode, Encode};
+
+use bincode::error::DecodeError;
 
 use crate::{error::FormatError, limits::MAX_INFO};
 
@@ -9,22 +11,43 @@ fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_INFO>()
 }
 
-/// The bytes of a struct.
+/// Encodes a struct.
 pub(crate) fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>, FormatError> {
-    let bytes = bincode::encode_to_vec(value, config()).map_err(|e| FormatError::Decode {
-        offset: 0,
-        what,
-        message: e.to_string(),
-    })?;
-    FormatError::limit(0, what, bytes.len() as u64, MAX_INFO as u64)?;
+    let bytes = bincode::encode_to_vec(value, config())
+        .map_err(|e| FormatError::malformed(None, what, "a struct that can be stored", e))?;
+    FormatError::limit(None, what, bytes.len() as u64, MAX_INFO as u64)?;
     Ok(bytes)
 }
 
-/// A struct from its bytes. Bytes after it are ignored: a later version may append fields.
+/// Decodes a struct. Ignores bytes after it, since a later version may append fields.
 pub(crate) fn decode<T: Decode<()>>(offset: u64, what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
-    bincode::decode_from_slice(bytes, config()).map(|(value, _)| value).map_err(|e| FormatError::Decode {
-        offset,
-        what,
-        message: e.to_string(),
-    })
+    match bincode::decode_from_slice(bytes, config()) {
+        Ok((value, _)) => Ok(value),
+        Err(error) => Err(refused(offset, what, bytes.len() as u64, error)),
+    }
+}
+
+/// The decoder's reason, with what it expected and what it found.
+fn refused(offset: u64, what: &'static str, bytes: u64, error: DecodeError) -> FormatError {
+    let malformed =
+        |expected: &str, found: String| FormatError::malformed(offset, what, expected, found.as_str());
+    match error {
+        DecodeError::UnexpectedEnd { additional } => {
+            let expected = bytes.saturating_add(additional as u64);
+            FormatError::TooShort { offset, what, expected, found: bytes }
+        }
+        DecodeError::LimitExceeded => malformed("at most 16 MiB in memory", "more".into()),
+        DecodeError::InvalidBooleanValue(byte) => malformed("0 or 1 for a bool", byte.to_string()),
+        DecodeError::UnexpectedVariant { type_name, found, .. } => {
+            malformed("the number of a known variant", format!("{found} for {type_name}"))
+        }
+        DecodeError::Utf8 { inner } => {
+            malformed("UTF-8 text", format!("an invalid byte after {}", inner.valid_up_to()))
+        }
+        DecodeError::OutsideUsizeRange(count) => {
+            malformed("a count that fits into memory", count.to_string())
+        }
+        // The decoder's other errors are about types that no struct of the format has.
+        other => malformed("a readable struct", other.to_string()),
+    }
 }

@@ -1,5 +1,4 @@
-//! Copies rows into another chunk, with the strings and dictionary rows that they need and no
-//! other.
+//! Copies rows into another chunk with exactly the strings and dictionary rows that they refer to.
 
 use std::collections::HashMap;
 
@@ -11,42 +10,41 @@ use crate::{
     schema::TableId,
 };
 
-/// What is copied instead of a column's string.
+/// A column, and the string to store in place of the copied row's own.
 type Replaced = (u16, &'static [u8]);
 
-/// What was copied already. One for each destination chunk: after [`ChunkBuilder::clear`] or with another
-/// builder, use a new one.
+/// Remembers what was copied to a destination chunk, so that equal strings and dictionary rows are stored once. Use one for each
+/// destination; call [`Self::clear`] after [`ChunkBuilder::clear`].
 #[derive(Debug, Default)]
 pub struct CopyCache {
-    /// The chunk that the maps are of.
+    /// The chunk that `strings` and `rows` refer to.
     source: u64,
     /// Number in the destination plus one, by number in the source.
     strings: Vec<u32>,
     /// Row in the destination plus one, by dense table index and row in the source.
     rows: Vec<Vec<u32>>,
-    /// Dictionary rows of the destination by their content, so that rows from several source chunks that are
-    /// equal become one.
+    /// Dictionary rows of the destination by content, so that equal rows of several source chunks become one.
     content: HashMap<(usize, Vec<u64>), u32>,
     key: Vec<u64>,
-    /// What is copied instead of strings, by dictionary and row.
+    /// Replaced strings by dictionary and row.
     replaced: HashMap<(TableId, u32), Vec<Replaced>>,
 }
 
 impl CopyCache {
-    /// An empty one.
+    /// A cache for an empty destination.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Forgets all: for a destination that was cleared.
+    /// Prepares for a destination that was cleared.
     pub fn clear(&mut self) {
         self.source = 0;
         self.content.clear();
         self.replaced.clear();
     }
 
-    /// In place of some strings of a dictionary's row (by column) others are copied. To be said before anything is copied
-    /// of that chunk; the dictionary may not have lists.
+    /// Copies other strings in place of some strings (by column) of a dictionary's row. Call it before anything of the source
+    /// chunk is copied. The dictionary must not have list columns.
     pub fn replace(&mut self, table: TableId, row: u32, strings: &[Replaced]) {
         self.replaced.insert((table, row), strings.to_vec());
     }
@@ -76,11 +74,11 @@ impl CopyCache {
     }
 }
 
-/// Copies rows of a table of `source` to the end of the same table of `target`.
+/// Appends rows of a table of `source` to the same table of `target`.
 ///
 /// # Errors
-/// [`FormatError::SchemaMismatch`] if the schemas differ; what is wrong with a column of the source; [`FormatError::Invalid`]
-/// if a row does not exist. The target may then lack some of the rows, but is whole.
+/// [`FormatError::SchemaMismatch`] if the schemas differ; [`FormatError::Column`] if a column of the source cannot be decoded;
+/// [`FormatError::Invalid`] if a row does not exist. The target then lacks some of the rows but is consistent.
 pub fn copy_rows(
     source: &Chunk,
     target: &mut ChunkBuilder,
@@ -109,14 +107,14 @@ pub fn copy_rows(
 }
 
 fn no_row(row: u32, rows: usize) -> FormatError {
-    FormatError::Invalid { offset: 0, what: "row", expected: format!("below {rows}"), found: row.into() }
+    FormatError::invalid(None, "row", format_args!("below {rows}"), row.into())
 }
 
 fn open<'a>(table: &TableView<'a>) -> Result<Vec<ColumnView<'a>>, FormatError> {
     (0..table.schema().columns.len() as u16).map(|c| table.column(c)).collect()
 }
 
-/// A row as numbers of the target: values, row numbers, string numbers, lists with their length before.
+/// A row as numbers of the target: values, row numbers, string numbers, lists preceded by their length.
 fn values(
     source: &Chunk,
     target: &mut ChunkBuilder,
@@ -152,7 +150,8 @@ fn values(
     Ok(key)
 }
 
-/// The row of the target that a dictionary row of the source became. The schema has no circles, so the recursion ends.
+/// Copies a dictionary row unless it was copied before; returns its number in the target. Recursion ends since references
+/// form no cycles.
 fn dictionary_row(
     source: &Chunk,
     target: &mut ChunkBuilder,

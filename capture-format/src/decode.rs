@@ -1,5 +1,4 @@
-//! From the body of a chunk to columns: the directory, frames, streams, lists. Everything is
-//! checked before it is believed.
+//! From the body of a chunk to columns: the directory, frames, streams, lists. Everything is checked before it is used.
 
 use std::{
     borrow::Cow,
@@ -13,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    chunk::{Column, Table},
+    chunk::{StoredColumn, StoredTable},
     error::FormatError,
     group::{Distinct, Groups},
     intern::Strings,
@@ -21,7 +20,7 @@ use crate::{
         MAX_DECODED, MAX_FRAME, MAX_FRAME_RATIO, MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES,
         MAX_STRINGS, MAX_TABLES,
     },
-    schema::{ColumnType, Schema, TableId},
+    schema::{Schema, TableId},
     stream,
     varint::Cursor,
 };
@@ -33,14 +32,14 @@ pub(crate) const LIST_GROUPED: u8 = 1;
 
 /// Where the encoded bytes of a column are.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Slot {
-    /// There are none: the column is decoded already.
+pub(crate) enum ColumnPlace {
+    /// Nowhere: the column was never encoded.
     #[default]
     None,
-    /// In frame 0, from byte to byte.
-    Inline(usize, usize),
-    /// A frame of its own: its bytes in the body, from byte to byte, and its uncompressed length.
-    Frame(usize, usize, usize),
+    /// In frame 0.
+    Inline { from: usize, to: usize },
+    /// In a frame of its own: where it is in the body, and its uncompressed length.
+    Frame { from: usize, to: usize, raw: usize },
 }
 
 /// The body of a chunk, frame 0 decompressed.
@@ -49,11 +48,11 @@ pub(crate) struct Body {
     bytes: Bytes,
     first: Vec<u8>,
     offset: u64,
-    /// Values of the list columns that were decoded.
+    /// Values of the list columns decoded so far.
     pub(crate) list_values: AtomicU64,
     strings: usize,
-    string_lengths: Slot,
-    string_bytes: Slot,
+    string_lengths: ColumnPlace,
+    string_bytes: ColumnPlace,
 }
 
 impl Body {
@@ -68,19 +67,19 @@ impl Body {
     }
 
     /// The encoded bytes of a column.
-    pub(crate) fn slot(&self, slot: &Slot) -> Result<Cow<'_, [u8]>, FormatError> {
-        Ok(match *slot {
-            Slot::None => Cow::Borrowed(&[]),
-            Slot::Inline(from, to) => Cow::Borrowed(&self.first[from..to]),
-            Slot::Frame(from, to, raw) => {
+    pub(crate) fn encoded(&self, place: &ColumnPlace) -> Result<Cow<'_, [u8]>, FormatError> {
+        Ok(match *place {
+            ColumnPlace::None => Cow::Borrowed(&[]),
+            ColumnPlace::Inline { from, to } => Cow::Borrowed(&self.first[from..to]),
+            ColumnPlace::Frame { from, to, raw } => {
                 Cow::Owned(decompress(&self.bytes[from..to], raw, MAX_FRAME_RATIO, self.offset, "frame")?)
             }
         })
     }
 
     pub(crate) fn strings(&self) -> Result<Strings, FormatError> {
-        let lengths = u64s(&self.slot(&self.string_lengths)?, self.offset, self.strings)?;
-        let bytes = self.slot(&self.string_bytes)?.into_owned();
+        let lengths = u64s(&self.encoded(&self.string_lengths)?, self.offset, self.strings)?;
+        let bytes = self.encoded(&self.string_bytes)?.into_owned();
         let mut end = 0u64;
         let mut ends = Vec::with_capacity(lengths.len());
         for len in lengths {
@@ -89,18 +88,15 @@ impl Body {
             ends.push(end as u32);
         }
         if end != bytes.len() as u64 {
-            return Err(FormatError::Invalid {
-                offset: self.offset,
-                what: "bytes of all strings",
-                expected: end.to_string(),
-                found: bytes.len() as u64,
-            });
+            let found = bytes.len() as u64;
+            return Err(FormatError::invalid(self.offset, "bytes of all strings", end, found));
         }
         Ok(Strings::new(bytes.into(), ends))
     }
 }
 
-/// Decompresses one zstd frame that must become `raw` bytes; no memory is taken before the lengths agree.
+/// Decompresses one zstd frame to exactly `raw` bytes. Allocates only after the frame's own size and the allowed `ratio` of
+/// `raw` to the packed length are checked.
 pub(crate) fn decompress(
     bytes: &[u8],
     raw: usize,
@@ -112,10 +108,14 @@ pub(crate) fn decompress(
         static CONTEXT: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
     }
     FormatError::limit(offset, what, raw as u64, (bytes.len() as u64).saturating_mul(ratio))?;
-    let failed = |message: String| FormatError::Decode { offset, what, message };
-    let stated = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
-    if stated != Some(raw as u64) {
-        return Err(failed(format!("the frame holds {stated:?} bytes, the directory says {raw}")));
+    let failed = |found: String| {
+        FormatError::malformed(offset, what, format_args!("a zstd frame of {raw} bytes"), found)
+    };
+    match zstd::zstd_safe::get_frame_content_size(bytes) {
+        Ok(Some(stated)) if stated == raw as u64 => {}
+        Ok(Some(stated)) => return Err(failed(format!("one of {stated} bytes"))),
+        Ok(None) => return Err(failed("one that does not state its size".into())),
+        Err(_) => return Err(failed("something else".into())),
     }
     let out = CONTEXT.with_borrow_mut(|context| {
         let context = match context {
@@ -124,9 +124,9 @@ pub(crate) fn decompress(
         };
         context.decompress(bytes, raw)
     });
-    let out = out.map_err(|e| failed(e.to_string()))?;
+    let out = out.map_err(|e| failed(format!("a damaged one ({e})")))?;
     if out.len() != raw {
-        return Err(failed(format!("{} bytes instead of {raw}", out.len())));
+        return Err(failed(format!("one of {} bytes", out.len())));
     }
     Ok(out)
 }
@@ -136,7 +136,7 @@ pub(crate) fn directory(
     schema: &Schema,
     bytes: Bytes,
     offset: u64,
-) -> Result<(Body, Vec<Option<Table>>), FormatError> {
+) -> Result<(Body, Vec<Option<StoredTable>>), FormatError> {
     let mut head = Cursor::new(&bytes, offset);
     let raw = head.count("length of frame 0", MAX_FRAME)?;
     let packed = head.count("packed length of frame 0", bytes.len())?;
@@ -149,34 +149,29 @@ pub(crate) fn directory(
         next_frame: from + packed,
     };
     let strings = reader.cursor.count("strings", MAX_STRINGS)?;
-    let string_lengths = reader.slot(MAX_FRAME)?;
-    let string_bytes = reader.slot(MAX_STRING_BYTES)?;
-    let mut tables: Vec<Option<Table>> = schema.tables().iter().map(|_| None).collect();
+    let string_lengths = reader.place(MAX_FRAME)?;
+    let string_bytes = reader.place(MAX_STRING_BYTES)?;
+    let mut tables: Vec<Option<StoredTable>> = schema.tables().iter().map(|_| None).collect();
     let mut decoded = strings as u64 * 12;
     for _ in 0..reader.cursor.count("tables", MAX_TABLES)? {
         let id = TableId(reader.cursor.count("table number", u16::MAX as usize)? as u16);
         let rows = reader.cursor.count("rows", MAX_ROWS)?;
         let index = schema.index(id).filter(|&i| tables[i].is_none() && rows > 0).ok_or_else(|| {
-            let expected = "tables of the schema, each once and with rows".into();
-            FormatError::Invalid { offset, what: "table number", expected, found: id.0.into() }
+            let expected = "a table of the schema, each once and with rows";
+            FormatError::invalid(offset, "table number", expected, id.0.into())
         })?;
         let mut columns = Vec::with_capacity(schema.tables()[index].columns.len());
         for column in &schema.tables()[index].columns {
-            decoded +=
-                rows as u64 * if matches!(column.ty, ColumnType::Bytes | ColumnType::Ref(_)) { 4 } else { 8 };
-            columns.push(Column { slot: reader.slot(MAX_FRAME)?, data: OnceLock::new() });
+            decoded += rows as u64 * column.ty.decoded_bytes();
+            columns.push(StoredColumn { place: reader.place(MAX_FRAME)?, data: OnceLock::new() });
         }
-        tables[index] = Some(Table { rows: rows as u32, columns });
+        tables[index] = Some(StoredTable { rows: rows as u32, columns });
     }
     FormatError::limit(offset, "bytes of all columns", decoded, MAX_DECODED)?;
     reader.cursor.end("directory")?;
     if reader.next_frame != bytes.len() {
-        return Err(FormatError::Invalid {
-            offset,
-            what: "bytes of all frames",
-            expected: reader.next_frame.to_string(),
-            found: bytes.len() as u64,
-        });
+        let found = bytes.len() as u64;
+        return Err(FormatError::invalid(offset, "bytes of all frames", reader.next_frame, found));
     }
     let body =
         Body { bytes, first, offset, list_values: AtomicU64::new(0), strings, string_lengths, string_bytes };
@@ -191,18 +186,18 @@ struct Directory<'a> {
 }
 
 impl Directory<'_> {
-    fn slot(&mut self, limit: usize) -> Result<Slot, FormatError> {
+    fn place(&mut self, limit: usize) -> Result<ColumnPlace, FormatError> {
         let head = self.cursor.count("length of a column", limit.saturating_mul(2) + 1)?;
         let len = head >> 1;
         if head & 1 == 0 {
             let from = self.first_len - self.cursor.remaining();
             self.cursor.bytes(len)?;
-            return Ok(Slot::Inline(from, from + len));
+            return Ok(ColumnPlace::Inline { from, to: from + len });
         }
         let packed = self.cursor.count("packed length of a column", self.body_len - self.next_frame)?;
         let from = self.next_frame;
         self.next_frame += packed;
-        Ok(Slot::Frame(from, self.next_frame, len))
+        Ok(ColumnPlace::Frame { from, to: self.next_frame, raw: len })
     }
 }
 
@@ -232,7 +227,7 @@ pub(crate) fn u64s(bytes: &[u8], offset: u64, rows: usize) -> Result<Vec<u64>, F
     Ok(out)
 }
 
-/// The same, of numbers below `bound`.
+/// A column that is one stream of numbers below `bound`.
 pub(crate) fn u32s(
     bytes: &[u8],
     offset: u64,
@@ -243,7 +238,7 @@ pub(crate) fn u32s(
     narrow(&u64s(bytes, offset, rows)?, offset, what, bound)
 }
 
-/// Numbers that must be below `bound`.
+/// Narrows numbers, which must be below `bound`.
 pub(crate) fn narrow(
     values: &[u64],
     offset: u64,
@@ -252,13 +247,13 @@ pub(crate) fn narrow(
 ) -> Result<Vec<u32>, FormatError> {
     let max = values.iter().copied().max().unwrap_or(0);
     if !values.is_empty() && max >= bound as u64 {
-        return Err(FormatError::Invalid { offset, what, expected: format!("below {bound}"), found: max });
+        return Err(FormatError::invalid(offset, what, format_args!("below {bound}"), max));
     }
     Ok(values.iter().map(|&v| v as u32).collect())
 }
 
-/// A list column: where each row's list ends, and the values. `taken` counts the values of all list columns of the
-/// chunk: a few bytes can stand for many.
+/// A list column: where each row's list ends, and the values. `taken` counts the values of all list columns of the chunk,
+/// since a few bytes can encode many.
 pub(crate) fn list(
     bytes: &[u8],
     offset: u64,
@@ -270,13 +265,7 @@ pub(crate) fn list(
         LIST_PLAIN => Groups::single(keys.len()),
         LIST_GROUPED => Groups::new(keys, &mut Distinct::default()),
         found => {
-            let expected = "0 or 1".into();
-            return Err(FormatError::Invalid {
-                offset,
-                what: "layout of a list column",
-                expected,
-                found: found.into(),
-            });
+            return Err(FormatError::invalid(offset, "layout of a list column", "0 or 1", found.into()));
         }
     };
     let mut lens = vec![0u32; keys.len()];

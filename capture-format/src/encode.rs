@@ -2,7 +2,7 @@
 
 use crate::{
     block::{self, BlockKind},
-    builder::{ChunkBuilder, ColumnBuilder},
+    builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
     decode::{LIST_GROUPED, LIST_PLAIN},
     error::FormatError,
     group::{Distinct, Groups},
@@ -16,7 +16,7 @@ use crate::{
 
 /// How list columns are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Layout {
+pub enum ColumnLayout {
     /// Position by position over all rows.
     Plain,
     /// Position by position over the rows of each key.
@@ -30,19 +30,19 @@ pub struct EncodeOptions {
     /// The zstd level, 1 to 22.
     pub level: i32,
     /// How list columns are stored.
-    pub layout: Layout,
+    pub layout: ColumnLayout,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { level: 3, layout: Layout::Grouped }
+        Self { level: 3, layout: ColumnLayout::Grouped }
     }
 }
 
-/// What a column takes in a chunk.
+/// The size of a column in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnSize {
-    /// The table, None for the strings of the chunk.
+    /// The table, `None` for the strings of the chunk.
     pub table: Option<TableId>,
     /// The column's index (of the strings: 0 the lengths, 1 the bytes).
     pub column: u16,
@@ -60,37 +60,38 @@ pub struct EncodedBlock {
     pub(crate) block: Vec<u8>,
     /// The chunk's summary.
     pub summary: ChunkSummary,
-    /// What each column takes.
+    /// The size of each column.
     pub columns: Vec<ColumnSize>,
 }
 
 impl EncodedBlock {
-    /// Bytes that it will take in the file.
+    /// Bytes that the block takes in the file.
     pub fn size(&self) -> usize {
         self.block.len()
     }
 }
 
-/// Columns of up to this many encoded bytes are stored together in frame 0: a frame of its own
-/// costs about 20 bytes and finds no repeats in its neighbours.
+/// Columns of at most this many encoded bytes are stored together in frame 0. A frame of its own costs approximately 20 bytes
+/// and cannot refer to repeated bytes of its neighbours.
 const INLINE_MAX: usize = 1024;
 
-/// Encodes chunks; keeps its scratch memory between them. One for each thread that encodes.
+/// Encodes chunks and keeps its scratch memory between them. Use one for each thread that encodes.
 pub struct Encoder {
     options: EncodeOptions,
     zstd: zstd::bulk::Compressor<'static>,
     streams: StreamEncoder,
     distinct: Distinct,
-    /// The rows of the table at hand by its key.
+    /// The rows of the current table, grouped by this key column.
     groups: Option<(u16, Groups)>,
-    /// The encoded column at hand, and another way to encode it.
+    /// The current column, encoded.
     column: Vec<u8>,
+    /// The same column in the grouped encoding, for comparison.
     grouped: Vec<u8>,
     wide: Vec<u64>,
     having: Vec<u32>,
-    /// Frame 0, uncompressed.
+    /// Frame 0 before compression.
     first: Vec<u8>,
-    /// The other frames.
+    /// All other frames, compressed.
     frames: Vec<u8>,
     sizes: Vec<ColumnSize>,
 }
@@ -102,10 +103,10 @@ impl std::fmt::Debug for Encoder {
 }
 
 impl Encoder {
-    /// An encoder.
+    /// Creates an encoder.
     ///
     /// # Errors
-    /// [`FormatError::Io`] if zstd refuses the level or has no memory.
+    /// [`FormatError::Io`] if zstd does not accept the level or cannot allocate memory.
     pub fn new(options: EncodeOptions) -> Result<Self, FormatError> {
         Ok(Self {
             options,
@@ -123,11 +124,11 @@ impl Encoder {
         })
     }
 
-    /// Encodes a chunk. The builder keeps its content; [`ChunkBuilder::clear`] makes it ready for the next.
+    /// Encodes a chunk. The builder keeps its content; [`ChunkBuilder::clear`] prepares it for the next chunk.
     ///
     /// # Errors
-    /// [`FormatError::Invalid`] or [`FormatError::Limit`] if a column has not one value for each row, a reference or a
-    /// string number is out of range, or the chunk is too large; [`FormatError::Io`] if zstd fails.
+    /// [`FormatError::Column`] if a column does not have one value for each row, or a reference or string number is out of
+    /// range; [`FormatError::Limit`] if the chunk is too large; [`FormatError::Io`] if zstd fails.
     pub fn encode(&mut self, builder: &ChunkBuilder) -> Result<EncodedBlock, FormatError> {
         summarize::check(builder)?;
         let summary = summarize::summarize(builder);
@@ -170,38 +171,34 @@ impl Encoder {
         self.column.clear();
         let keys = |key: u16| match &columns[key as usize] {
             ColumnBuilder::U64(keys) => keys.as_slice(),
-            // The schema says that it is a U64 column.
-            _ => &[],
+            ColumnBuilder::U32(_) | ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => {
+                wrong_builder(ColumnType::U64)
+            }
         };
         match (&columns[c], schema.columns[c].ty) {
-            (ColumnBuilder::U64(values), _) => {
+            (ColumnBuilder::U64(values), ColumnType::U64 | ColumnType::I64) => {
                 self.streams.encode(values, &mut self.column);
                 let other = |key: &u16| *key as usize != c && schema.time != Some(c as u16);
                 if let Some(key) = schema.key().filter(other) {
                     self.try_grouped(key, keys(key), values);
                 }
             }
-            (ColumnBuilder::U32(values), _) => {
+            (ColumnBuilder::U32(values), ColumnType::Bytes | ColumnType::Ref(_)) => {
                 self.wide.clear();
                 self.wide.extend(values.iter().map(|&v| u64::from(v)));
                 self.streams.encode(&self.wide, &mut self.column);
             }
-            (
-                ColumnBuilder::ListU64 { ends, values },
-                ColumnType::U64List { key } | ColumnType::BytesList { key },
-            ) => {
+            (ColumnBuilder::ListU64 { ends, values }, ColumnType::U64List { key }) => {
                 self.list(key, keys(key), ends, |i| values[i]);
             }
-            (
-                ColumnBuilder::ListU32 { ends, values },
-                ColumnType::U64List { key } | ColumnType::BytesList { key },
-            ) => self.list(key, keys(key), ends, |i| values[i].into()),
-            // A builder makes list builders for list columns only.
-            (ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. }, _) => {}
+            (ColumnBuilder::ListU32 { ends, values }, ColumnType::BytesList { key }) => {
+                self.list(key, keys(key), ends, |i| values[i].into());
+            }
+            (_, ty) => wrong_builder(ty),
         }
     }
 
-    /// The rows by their key, made once for all columns of the table that need it.
+    /// The rows grouped by their key, computed once for all columns of the table that need them.
     fn take_groups(&mut self, key: u16, keys: &[u64]) -> Groups {
         match self.groups.take() {
             Some((k, groups)) if k == key => groups,
@@ -209,12 +206,12 @@ impl Encoder {
         }
     }
 
-    /// Encodes a column group by group, and keeps that unless it is larger: at equal size values of one kind that
-    /// stand together compress better.
+    /// Encodes a column group by group, and uses this encoding unless it is larger. At equal size it compresses better, since
+    /// similar values are next to each other.
     fn try_grouped(&mut self, key: u16, keys: &[u64], values: &[u64]) {
-        // At one byte per value the groups have nothing to win, and runs of equal values would be torn apart.
+        // Of one byte per value groups save nothing, and they would break runs of equal values.
         let wide = self.column.len() > values.len() + values.len() / 2;
-        if self.options.layout == Layout::Plain || !wide || values.len() < 64 {
+        if self.options.layout == ColumnLayout::Plain || !wide || values.len() < 64 {
             return;
         }
         let groups = self.take_groups(key, keys);
@@ -233,12 +230,12 @@ impl Encoder {
 
     fn list(&mut self, key: u16, keys: &[u64], ends: &[u32], value: impl Fn(usize) -> u64) {
         let groups = match self.options.layout {
-            Layout::Plain => Groups::single(keys.len()),
-            Layout::Grouped => self.take_groups(key, keys),
+            ColumnLayout::Plain => Groups::single(keys.len()),
+            ColumnLayout::Grouped => self.take_groups(key, keys),
         };
         self.column.push(match self.options.layout {
-            Layout::Plain => LIST_PLAIN,
-            Layout::Grouped => LIST_GROUPED,
+            ColumnLayout::Plain => LIST_PLAIN,
+            ColumnLayout::Grouped => LIST_GROUPED,
         });
         let start = |row: u32| if row == 0 { 0 } else { ends[row as usize - 1] };
         let len = |row: u32| ends[row as usize] - start(row);
@@ -270,12 +267,12 @@ impl Encoder {
                 self.streams.encode(&self.wide, &mut self.column);
             }
         }
-        if self.options.layout == Layout::Grouped {
+        if self.options.layout == ColumnLayout::Grouped {
             self.groups = Some((key, groups));
         }
     }
 
-    /// Puts the encoded column into frame 0 or gives it its own.
+    /// Stores the encoded column in frame 0 or in a frame of its own.
     fn store(&mut self, table: Option<TableId>, column: usize, rows: u32) -> Result<(), FormatError> {
         let encoded = self.column.len();
         let mut packed = 0;
@@ -283,7 +280,7 @@ impl Encoder {
             put(&mut self.first, (encoded as u64) << 1);
             self.first.extend_from_slice(&self.column);
         } else {
-            FormatError::limit(0, "length of a frame", encoded as u64, MAX_FRAME as u64)?;
+            FormatError::limit(None, "length of a frame", encoded as u64, MAX_FRAME as u64)?;
             packed = self.compress(FrameOf::Column)?;
             put(&mut self.first, (encoded as u64) << 1 | 1);
             put(&mut self.first, packed as u64);
@@ -298,7 +295,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Compresses to the end of `self.frames`; the bytes added.
+    /// Compresses to the end of `self.frames`; returns the number of bytes added.
     fn compress(&mut self, what: FrameOf) -> Result<usize, FormatError> {
         let source = match what {
             FrameOf::Column => &self.column,
@@ -316,8 +313,13 @@ impl Encoder {
 
     fn finish(&mut self, summary: ChunkSummary) -> Result<EncodedBlock, FormatError> {
         let summary_bytes = summary.encode()?;
-        FormatError::limit(0, "length of a chunk's summary", summary_bytes.len() as u64, MAX_SUMMARY as u64)?;
-        FormatError::limit(0, "length of frame 0", self.first.len() as u64, MAX_FRAME as u64)?;
+        FormatError::limit(
+            None,
+            "length of a chunk's summary",
+            summary_bytes.len() as u64,
+            MAX_SUMMARY as u64,
+        )?;
+        FormatError::limit(None, "length of frame 0", self.first.len() as u64, MAX_FRAME as u64)?;
         let frames = self.frames.len();
         let packed = self.compress(FrameOf::First)?;
         let mut head = Vec::with_capacity(20);
@@ -325,7 +327,7 @@ impl Encoder {
         put(&mut head, packed as u64);
         let (others, first) = self.frames.split_at(frames);
         let body_len = head.len() + first.len() + others.len();
-        FormatError::limit(0, "length of a chunk's body", body_len as u64, MAX_BODY as u64)?;
+        FormatError::limit(None, "length of a chunk's body", body_len as u64, MAX_BODY as u64)?;
         let block = block::build(BlockKind::Chunk, &summary_bytes, &[&head, first, others]);
         Ok(EncodedBlock { block, summary, columns: self.sizes.clone() })
     }

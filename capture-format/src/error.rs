@@ -1,176 +1,232 @@
-//! What can be wrong with a file, and where.
+//! What can be wrong with a capture, and where.
 
 use std::{fmt, io};
 
 use crate::schema::{ColumnType, TableId};
 
-/// Why bytes could not be read, or rows not be written.
+/// Why bytes could not be read, or rows could not be written.
 ///
-/// `offset` is a position in the file (or stream); for what is inside a compressed chunk it is the
-/// position of the chunk's block.
+/// `offset` is a position in bytes from the start of the file or stream. Inside a chunk it is the position of the
+/// chunk's block, since a position in decompressed data would be of no use. It is `None` where no file is involved:
+/// for rows that are about to be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
+#[allow(missing_docs, reason = "fields whose name says all")]
 pub enum FormatError {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// What was tried, such as "read the capture".
         what: &'static str,
-        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// The file does not begin with a block and no block was found further on.
+    /// The file does not begin with a block, and there is none further on.
     #[error("not a ktape capture: no block found")]
     NotACapture,
-    /// Written by another version of the format.
-    #[error("at byte {offset}: format version {}.{}, this reader knows {}.{}", .found >> 8, .found & 0xff, .expected >> 8, .expected & 0xff)]
+    /// The file was written in another version of the format.
+    #[error(
+        "at byte {offset}: format version {}, this reader knows {}; read it with the ktape release that wrote it",
+        VersionText(*.found), VersionText(*.expected)
+    )]
     Version {
-        /// Where.
         offset: u64,
-        /// The version that this reader knows: major in the high byte, minor in the low byte.
+        /// The only version that this crate reads: major in the high byte, minor in the low byte.
         expected: u16,
-        /// The version found.
         found: u16,
     },
     /// No block begins here.
     #[error("at byte {offset}: no block begins here (magic {found:016x}, expected {expected:016x})")]
     Magic {
-        /// Where.
         offset: u64,
-        /// The magic, read as a little-endian number.
+        /// The magic as a little-endian number.
         expected: u64,
-        /// What is there.
         found: u64,
     },
-    /// A checksum does not match.
+    /// A checksum (CRC-32) does not match.
     #[error("at byte {offset}: checksum of {part} is {found:08x}, expected {expected:08x}")]
     Checksum {
         /// Where the part begins.
         offset: u64,
-        /// Which part.
         part: &'static str,
-        /// The checksum stored.
+        /// The checksum stored in the file.
         expected: u32,
-        /// The checksum of the bytes found.
+        /// The checksum of the bytes in the file.
         found: u32,
     },
-    /// The file or the data ends too early.
+    /// The file or stream ends in the middle of something.
     #[error("at byte {offset}: {what} is cut: {found} bytes of {expected}")]
     Truncated {
         /// Where the part begins.
         offset: u64,
-        /// Which part.
         what: &'static str,
         /// Bytes needed.
         expected: u64,
-        /// Bytes there.
+        /// Bytes up to the end of the file.
+        found: u64,
+    },
+    /// Data within an intact block ends too early.
+    #[error("at byte {offset}: {what} ends too early: {found} bytes left, expected {expected}")]
+    TooShort {
+        offset: u64,
+        what: &'static str,
+        /// Bytes needed.
+        expected: u64,
+        /// Bytes left.
         found: u64,
     },
     /// A count or a length is above its limit.
-    #[error("at byte {offset}: {what} is {found}, the limit is {limit}")]
-    Limit {
-        /// Where.
-        offset: u64,
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        limit: u64,
-        /// The number found.
-        found: u64,
-    },
-    /// A value that must not occur.
-    #[error("at byte {offset}: {what} is {found}, expected {expected}")]
+    #[error("{}{what} is {found}, the limit is {limit}", At(*.offset))]
+    Limit { offset: Option<u64>, what: &'static str, limit: u64, found: u64 },
+    /// A number that the format does not allow here.
+    #[error("{}{what} is {found}, expected {expected}", At(*.offset))]
     Invalid {
-        /// Where.
-        offset: u64,
-        /// Of what.
+        offset: Option<u64>,
         what: &'static str,
-        /// What would be right.
+        /// What the format allows, in words.
         expected: String,
-        /// The value found.
         found: u64,
     },
-    /// A struct could not be decoded.
-    #[error("at byte {offset}: {what}: {message}")]
-    Decode {
-        /// Where.
-        offset: u64,
-        /// Of what.
+    /// Something other than a single number is wrong: a struct, a compressed frame, two copies that differ.
+    #[error("{}{what}: expected {expected}, found {found}", At(*.offset))]
+    Malformed {
+        offset: Option<u64>,
         what: &'static str,
-        /// The decoder's reason.
-        message: String,
+        /// What the format allows, in words.
+        expected: String,
+        /// What is there, in words.
+        found: String,
     },
-    /// A block whose segment has no readable header.
-    #[error("at byte {offset}: a block of a segment whose header is missing (segment tag {tag:08x})")]
+    /// A chunk of a segment whose header cannot be read; without its schema the chunk has no meaning.
+    #[error(
+        "at byte {offset}: this block belongs to a segment whose header is missing (segment tag {tag:08x})"
+    )]
     NoHeader {
-        /// Where.
         offset: u64,
-        /// The tag of the segment.
+        /// The tag that the block shares with its segment's header.
         tag: u32,
     },
-    /// Something within one column of a chunk.
+    /// Something is wrong within one column of a chunk.
     #[error("table {table}, column {column}: {source}")]
     Column {
-        /// The table.
         table: TableId,
-        /// The column's index.
+        /// The column's index in the table.
         column: u16,
-        /// What is wrong.
         #[source]
         source: Box<FormatError>,
     },
-    /// A column was asked for as another type than it has.
-    #[error("table {table}, column {column} is {found:?}, asked for as {asked}")]
+    /// The caller asked for a column as another type than it has.
+    #[error("table {table}, column {column} is {found:?}, requested as {requested}")]
     ColumnType {
-        /// The table.
         table: TableId,
-        /// The column's index.
+        /// The column's index in the table.
         column: u16,
-        /// How it was asked for.
-        asked: &'static str,
-        /// Its type, None if there is no such column.
+        requested: &'static str,
+        /// The column's type, `None` if there is no such column.
         found: Option<ColumnType>,
     },
     /// A schema that contradicts itself.
-    #[error("schema: {0}")]
-    Schema(String),
+    #[error("{}schema: {what}: expected {expected}, found {found}", At(*.offset))]
+    Schema {
+        /// Where the header with the schema is.
+        offset: Option<u64>,
+        /// The table or column.
+        what: String,
+        /// What the format allows, in words.
+        expected: String,
+        /// What is there, in words.
+        found: String,
+    },
     /// Rows cannot be copied into a chunk that has another schema.
     #[error("the two chunks have different schemas")]
     SchemaMismatch,
 }
 
+/// The place that an error message begins with, if there is one.
+struct At(Option<u64>);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |offset| write!(f, "at byte {offset}: "))
+    }
+}
+
+/// A version of the format as people write it.
+struct VersionText(u16);
+
+impl fmt::Display for VersionText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> 8, self.0 & 0xff)
+    }
+}
+
 impl FormatError {
-    /// An I/O error with what was tried.
+    /// Makes an I/O error of this type; `what` says what was tried, such as "open the capture". For `map_err`.
     pub fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { what, source }
     }
 
-    /// The same error, told of a column.
+    /// The same error, with the column it occurred in.
     pub(crate) fn in_column(self, table: TableId, column: usize) -> Self {
         Self::Column { table, column: column as u16, source: Box::new(self) }
     }
 
-    /// Checks `found` against a limit.
-    pub(crate) fn limit(offset: u64, what: &'static str, found: u64, limit: u64) -> Result<(), Self> {
-        if found > limit { Err(Self::Limit { offset, what, limit, found }) } else { Ok(()) }
+    /// The same error with the place of the header, if it is about a schema.
+    pub(crate) fn in_header(self, header: u64) -> Self {
+        match self {
+            Self::Schema { what, expected, found, .. } => {
+                Self::Schema { offset: Some(header), what, expected, found }
+            }
+            other => other,
+        }
+    }
+
+    /// Refuses `found` above `limit`.
+    pub(crate) fn limit(
+        offset: impl Into<Option<u64>>,
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    ) -> Result<(), Self> {
+        if found > limit { Err(Self::Limit { offset: offset.into(), what, limit, found }) } else { Ok(()) }
+    }
+
+    /// A number that is not what `expected` says.
+    pub(crate) fn invalid(
+        offset: impl Into<Option<u64>>,
+        what: &'static str,
+        expected: impl fmt::Display,
+        found: u64,
+    ) -> Self {
+        Self::Invalid { offset: offset.into(), what, expected: expected.to_string(), found }
+    }
+
+    /// The same in words.
+    pub(crate) fn malformed(
+        offset: impl Into<Option<u64>>,
+        what: &'static str,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
+        let (expected, found) = (expected.to_string(), found.to_string());
+        Self::Malformed { offset: offset.into(), what, expected, found }
     }
 }
 
-/// A part of a file that could not be read.
+/// A part of a file that cannot be read. What is before and behind it can.
 #[derive(Debug)]
+#[allow(missing_docs, reason = "fields whose name says all")]
 pub struct Damage {
     /// Where it begins, in bytes from the start of the file or stream.
     pub offset: u64,
-    /// How many bytes it spans.
+    /// Bytes that it spans.
     pub len: u64,
-    /// What is wrong.
     pub cause: FormatError,
 }
 
 impl Damage {
-    /// Whether it is nothing but a block whose end is missing at the end of a file (or stream) of so many bytes: what a
-    /// recorder leaves that was killed, or is about to write.
+    /// Whether this is only an incomplete block at the end of a file (or stream) of `bytes` bytes: what a recorder leaves
+    /// when it is killed, or while it writes.
     pub fn is_cut_end(&self, bytes: u64) -> bool {
         matches!(self.cause, FormatError::Truncated { .. }) && self.offset + self.len >= bytes
     }
@@ -181,3 +237,6 @@ impl fmt::Display for Damage {
         write!(f, "bytes {} to {} are unreadable: {}", self.offset, self.offset + self.len, self.cause)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! A capture in a file: which segments it has, which chunks they have, and one chunk at a time.
+//! A capture in a file: its segments and chunks, and access to any single chunk.
 
 use std::{
     fs::File,
@@ -19,40 +19,40 @@ use crate::{
     summary::ChunkSummary,
 };
 
-/// A chunk that can be read.
+/// Where a chunk is, and what is in it; [`CaptureFile::read_chunk`] reads it.
 #[derive(Clone, Debug)]
 pub struct ChunkEntry {
-    /// Where its block begins, in bytes from the start of the file.
+    /// Start of the chunk's block, in bytes from the start of the file.
     pub offset: u64,
-    /// Bytes of its block.
+    /// Bytes of the block.
     pub len: u64,
-    /// Which segment it belongs to, as an index into [`CaptureFile::segments`].
+    /// The chunk's segment as an index into [`CaptureFile::segments`].
     pub segment: usize,
-    /// What it says about its content.
+    /// The chunk's content in short: time range, tables, values.
     pub summary: ChunkSummary,
 }
 
 /// One run of a recorder within a file.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// What it says about itself.
+    /// Host, clocks, options and schema.
     pub header: Arc<Header>,
-    /// Its chunks, in the order of the file.
+    /// Chunks in the order of the file.
     pub chunks: Vec<ChunkEntry>,
-    /// What is known of its cgroups.
+    /// Names and labels of the segment's cgroups.
     pub metadata: MetadataIndex,
-    /// Whether it was finished: if not, it is still being written or its recorder died.
+    /// Whether the segment has a trailer. Without one it is still being written, or its recorder died.
     pub complete: bool,
-    /// Where it begins, in bytes from the start of the file.
+    /// Start of the segment, in bytes from the start of the file.
     pub offset: u64,
-    /// Its bytes, up to the end of the last block.
+    /// Bytes up to the end of the last block.
     pub len: u64,
 }
 
 pub(crate) trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
-/// Where bytes come from; several threads may read.
+/// A source of bytes that several threads may read from.
 pub(crate) enum Source {
     #[cfg(unix)]
     File(File),
@@ -77,7 +77,7 @@ impl Source {
         }
     }
 
-    /// Fills the buffer; how many bytes there were before the end of the file.
+    /// Fills the buffer; returns fewer bytes only at the end of the file.
     pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FormatError> {
         let mut done = 0;
         while done < buffer.len() {
@@ -171,25 +171,18 @@ impl std::fmt::Debug for CaptureFile {
 }
 
 impl CaptureFile {
-    /// Opens a file and finds its chunks: by the indexes at the ends of its segments where there are any, else by going from
-    /// block to block. Chunks are not read. Of a file that is being written, what is complete now.
+    /// Opens a file and finds its chunks: by the indexes of its segments, or, where a segment has none, by hopping from block
+    /// to block. Does not read the chunks themselves. Of a file that is being written it finds what is complete now.
     ///
     /// # Errors
     /// [`FormatError::Io`]; [`FormatError::NotACapture`] if there is no block in the file; [`FormatError::Version`] if there
-    /// are only blocks of another version; [`FormatError::Limit`] if the indexes are larger than a reader may keep.
+    /// are only blocks of another version; [`FormatError::Limit`] if headers, summaries and metadata take more than 256 MiB.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        Self::from_file(File::open(path).map_err(FormatError::io("open the capture"))?)
-    }
-
-    /// The same for a file that is open already.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub fn from_file(file: File) -> Result<Self, FormatError> {
+        let file = File::open(path).map_err(FormatError::io("open the capture"))?;
         Self::load(Source::from_file(file))
     }
 
-    /// The same for other things that can seek.
+    /// Opens a capture in memory, or anything else that can seek.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -205,12 +198,12 @@ impl CaptureFile {
         Ok(Self { source, len, segments: found.segments, damage: found.damage, metadata })
     }
 
-    /// Its segments, in the order of the file.
+    /// Segments in the order of the file.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// All its chunks, in the order of the file.
+    /// The chunks of all segments in the order of the file.
     pub fn chunks(&self) -> impl Iterator<Item = &ChunkEntry> {
         self.segments.iter().flat_map(|s| &s.chunks)
     }
@@ -220,38 +213,33 @@ impl CaptureFile {
         &self.metadata
     }
 
-    /// What was found damaged when it was opened. Damage within chunks shows when they are read.
+    /// Damage found while opening, in the order of the file. Damage within a chunk shows only when the chunk is read.
     pub fn damage(&self) -> &[Damage] {
         &self.damage
     }
 
-    /// Bytes of the file when it was opened.
+    /// Length of the file when it was opened.
     pub fn bytes(&self) -> u64 {
         self.len
     }
 
-    /// Reads a chunk; its columns are decompressed when they are first asked for. Several threads may do this at once.
+    /// Reads a chunk and checks its checksums. Columns are decompressed on first access. Several threads may do this at once.
     ///
     /// # Errors
-    /// What is wrong with the chunk's block, with its place; other chunks are not affected.
+    /// [`FormatError::Io`], or what is wrong with the chunk's block, with its place. Other chunks are not affected.
     pub fn read_chunk(&self, entry: &ChunkEntry) -> Result<Chunk, FormatError> {
-        let segment = self.segments.get(entry.segment).ok_or(FormatError::Invalid {
-            offset: entry.offset,
-            what: "segment of a chunk",
-            expected: format!("below {}", self.segments.len()),
-            found: entry.segment as u64,
-        })?;
         let offset = entry.offset;
+        let segment = self.segments.get(entry.segment).ok_or_else(|| {
+            let expected = format_args!("below {}", self.segments.len());
+            FormatError::invalid(offset, "segment of a chunk", expected, entry.segment as u64)
+        })?;
         let header = self.source.block_header(offset, self.len)?;
         header.check_version(offset)?;
-        let expected = |expected: &str| expected.to_string();
-        if header.kind != BlockKind::Chunk || header.len() != entry.len {
-            let (what, expected) = ("length of the block of a chunk", entry.len.to_string());
-            return Err(FormatError::Invalid { offset, what, expected, found: header.len() });
-        }
-        if header.tag != segment.header.tag() {
-            let (what, expected) = ("segment tag of a chunk", expected("that of its segment's header"));
-            return Err(FormatError::Invalid { offset, what, expected, found: header.tag.into() });
+        header.check_kind(offset, BlockKind::Chunk)?;
+        header.check_tag(offset, segment.header.tag())?;
+        if header.len() != entry.len {
+            let what = "length of a chunk's block";
+            return Err(FormatError::invalid(offset, what, entry.len, header.len()));
         }
         let at = offset + HEADER_LEN as u64;
         let mut bytes =
@@ -261,8 +249,8 @@ impl CaptureFile {
         header.check_body(at + header.summary_len as u64, &bytes)?;
         let summary = ChunkSummary::decode(at, &summary)?;
         if summary != entry.summary {
-            let (what, expected) = ("summary of a chunk", expected("that of the index"));
-            return Err(FormatError::Invalid { offset, what, expected, found: 0 });
+            let expected = "the same as in the index";
+            return Err(FormatError::malformed(offset, "summary of a chunk", expected, "a different one"));
         }
         Chunk::parse(segment.header.schema.clone(), summary, bytes, offset)
     }

@@ -1,16 +1,16 @@
-//! Distinct values and the rows that have them.
+//! Distinct values, and rows grouped by them.
 
 /// Numbers distinct values in the order in which they are first seen.
 #[derive(Debug, Default)]
 pub(crate) struct Distinct {
     values: Vec<u64>,
     counts: Vec<u32>,
-    /// Number of a value plus one; 0 marks a free place. Its length is a power of two.
+    /// A hash table of numbers plus one, 0 if free. Its length is a power of two.
     slots: Vec<u32>,
 }
 
 impl Distinct {
-    /// Forgets all and makes room for about `expected` values.
+    /// Removes all values and makes room for approximately `expected` new ones.
     pub(crate) fn reset(&mut self, expected: usize) {
         self.values.clear();
         self.counts.clear();
@@ -18,7 +18,7 @@ impl Distinct {
         self.slots.resize((expected * 2).next_power_of_two().max(16), 0);
     }
 
-    /// The number of a value, a new one if it was not seen yet.
+    /// The number of a value; assigns one to a new value.
     #[inline]
     pub(crate) fn add(&mut self, value: u64) -> u32 {
         let mut i = self.place(value);
@@ -73,7 +73,7 @@ impl Distinct {
         self.values.len()
     }
 
-    /// For each number its place when the values are in ascending order, and the order itself.
+    /// For each number its rank in ascending order of the values, and the numbers in that order.
     pub(crate) fn ranks(&self) -> (Vec<u32>, Vec<u32>) {
         let mut order: Vec<u32> = (0..self.values.len() as u32).collect();
         order.sort_unstable_by_key(|&n| self.values[n as usize]);
@@ -85,8 +85,8 @@ impl Distinct {
     }
 }
 
-/// The rows of a table grouped by a key: groups in ascending order of the key, rows in ascending
-/// order within. Writer and reader both derive it from the key column, so it is not stored.
+/// The rows of a table grouped by a key: groups in ascending order of the key, rows in ascending order within a group. Writer and
+/// reader both derive it from the key column, so it is not stored.
 pub(crate) struct Groups {
     rows: Vec<u32>,
     ends: Vec<u32>,

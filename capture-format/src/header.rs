@@ -1,4 +1,4 @@
-//! What a segment says about itself before its first chunk.
+//! The header of a segment, before its first chunk.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -8,72 +8,77 @@ use crate::{
     schema::{Schema, TableSchema},
 };
 
-/// Names of the values of some column, as the recording host knew them.
+/// Names of numeric values, as on the recording host, such as the numbers and signatures of syscalls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Vocabulary {
-    /// What the values are.
+    /// What kind of values it names, such as "syscall".
     pub name: String,
-    /// Value and text, in any order.
+    /// Pairs of value and text, in any order.
     pub entries: Vec<(u64, String)>,
 }
 
 /// The header of a segment: one run of a recorder on one host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
-    /// The identity of the capture; all files of a rotated series share it.
+    /// The identity of the capture, shared by all rotated files of a capture set.
     pub capture_uuid: [u8; 16],
-    /// The host's name.
+    /// Host name.
     pub host: String,
-    /// The host's own id (machine-id), as text.
+    /// The host's machine-id, as text.
     pub host_id: String,
-    /// The kernel's release and version.
+    /// Release and version of the kernel.
     pub kernel: String,
-    /// The machine, as in `uname -m`.
+    /// The architecture, as in `uname -m`.
     pub arch: String,
     /// The boot id of the kernel.
     pub boot_id: [u8; 16],
-    /// When the segment was begun, in ns of the wall clock since 1970 (UTC).
+    /// Start of the segment, in ns of the wall clock since 1970-01-01 UTC.
     pub created: i64,
     /// Wall clock minus boot clock at that moment, in ns.
     pub wall_offset: i64,
-    /// The host's time zone, by its IANA name; empty if unknown.
+    /// IANA name of the host's time zone, empty if unknown.
     pub time_zone: String,
-    /// The host's distance from UTC at that moment, in seconds east.
+    /// The host's offset from UTC at that moment, in seconds east.
     pub utc_offset: i32,
-    /// The version of the program that wrote it.
+    /// Version of the recorder.
     pub agent_version: String,
-    /// Its command line.
+    /// Arguments of the recorder.
     pub command_line: Vec<Vec<u8>>,
-    /// The user's labels.
+    /// Labels that the user gave the capture.
     pub labels: Vec<(String, String)>,
-    /// Whether values after well-known secret flags were masked in arguments.
+    /// Whether values after well-known secret flags are masked in recorded command lines.
     pub secrets_masked: bool,
-    /// What the capture was asked to record.
+    /// What was recorded, as pairs of option and value.
     pub options: Vec<(String, String)>,
-    /// Names of values; shared by headers that were read one after the other and have the same.
+    /// Names of values. Headers that are read one after the other share equal ones.
     pub vocabularies: Arc<Vec<Vocabulary>>,
-    /// The tables; shared likewise.
+    /// The tables and columns of the chunks. Shared in the same way.
     pub schema: Arc<Schema>,
 }
 
 impl Header {
-    /// The vocabulary of this name.
+    /// The vocabulary with this name.
     pub fn vocabulary(&self, name: &str) -> Option<&Vocabulary> {
         self.vocabularies.iter().find(|v| v.name == name)
     }
 
-    /// The value of an option.
+    /// The value of the option with this name.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
     }
 
-    /// The number that marks each block of a segment as belonging to this header.
+    /// The number in each block of a segment that says which header it belongs to.
     pub(crate) fn tag(&self) -> u32 {
         crc32fast::hash(&self.capture_uuid)
     }
 
+    /// Memory that a header of `raw` encoded bytes takes, approximately.
+    pub(crate) fn memory(&self, raw: usize) -> usize {
+        size_of::<Self>() + raw + self.schema.lookup_bytes()
+    }
+
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let wire = Wire {
+        let stored = StoredHeader {
             capture_uuid: self.capture_uuid,
             host: self.host.clone(),
             host_id: self.host_id.clone(),
@@ -92,38 +97,39 @@ impl Header {
             vocabularies: self.vocabularies.to_vec(),
             tables: self.schema.tables().to_vec(),
         };
-        codec::encode("header", &wire)
+        codec::encode("header", &stored)
     }
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
-        let wire: Wire = codec::decode(offset, "header", bytes)?;
-        let (schema, vocabularies) = shared(Schema::new(wire.tables)?, wire.vocabularies);
+        let stored: StoredHeader = codec::decode(offset, "header", bytes)?;
+        let schema = Schema::new(stored.tables).map_err(|e| e.in_header(offset))?;
+        let (schema, vocabularies) = shared(schema, stored.vocabularies);
         Ok(Self {
-            capture_uuid: wire.capture_uuid,
-            host: wire.host,
-            host_id: wire.host_id,
-            kernel: wire.kernel,
-            arch: wire.arch,
-            boot_id: wire.boot_id,
-            created: wire.created,
-            wall_offset: wire.wall_offset,
-            time_zone: wire.time_zone,
-            utc_offset: wire.utc_offset,
-            agent_version: wire.agent_version,
-            command_line: wire.command_line,
-            labels: wire.labels,
-            secrets_masked: wire.secrets_masked,
-            options: wire.options,
+            capture_uuid: stored.capture_uuid,
+            host: stored.host,
+            host_id: stored.host_id,
+            kernel: stored.kernel,
+            arch: stored.arch,
+            boot_id: stored.boot_id,
+            created: stored.created,
+            wall_offset: stored.wall_offset,
+            time_zone: stored.time_zone,
+            utc_offset: stored.utc_offset,
+            agent_version: stored.agent_version,
+            command_line: stored.command_line,
+            labels: stored.labels,
+            secrets_masked: stored.secrets_masked,
+            options: stored.options,
             vocabularies,
             schema,
         })
     }
 }
 
-/// The last ones that were read, if somebody still has them.
+/// The schema and vocabularies read last, if still in use.
 static LAST: Mutex<(Weak<Schema>, Weak<Vec<Vocabulary>>)> = Mutex::new((Weak::new(), Weak::new()));
 
-/// What all files of a series have in common takes memory once.
+/// Makes the rotated files of a capture set share one schema in memory.
 fn shared(schema: Schema, vocabularies: Vec<Vocabulary>) -> (Arc<Schema>, Arc<Vec<Vocabulary>>) {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     let schema = same(&last.0, schema);
@@ -138,7 +144,7 @@ fn same<T: PartialEq>(last: &Weak<T>, value: T) -> Arc<T> {
 
 /// The header as it is stored. Fields are only ever appended.
 #[derive(Encode, Decode)]
-struct Wire {
+struct StoredHeader {
     capture_uuid: [u8; 16],
     host: String,
     host_id: String,

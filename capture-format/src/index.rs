@@ -1,4 +1,4 @@
-//! The compressed bodies: header, metadata, index; and the trailer.
+//! The compressed bodies of header, metadata and index blocks, and the trailer.
 
 use crate::{
     block::{self, BlockKind, TRAILER_SUMMARY},
@@ -9,33 +9,33 @@ use crate::{
     metadata::MetadataRecord,
 };
 
-/// The index of a part of a segment: what lies between the index before (or the header) and it.
+/// An index: a copy of what lies between the previous index (or the header) and itself.
 #[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Index {
-    /// Where the index before is, from the start of the segment; 0 if there is none.
+    /// Where the previous index is, from the start of the segment; 0 if there is none.
     pub(crate) previous: u64,
-    /// The header again, as in the header block before compression.
+    /// A copy of the header, as in the header block before compression.
     pub(crate) header: Vec<u8>,
     pub(crate) chunks: Vec<IndexEntry>,
-    /// All metadata since the index before, again.
+    /// A copy of all metadata since the previous index.
     pub(crate) metadata: Vec<MetadataRecord>,
 }
 
-/// A chunk in an index.
+/// The entry of a chunk in an index.
 #[derive(Debug, Encode, Decode)]
 pub(crate) struct IndexEntry {
-    /// Where its block is, from the start of the segment.
+    /// Where the chunk's block is, from the start of the segment.
     pub(crate) offset: u64,
-    /// Bytes of its block.
+    /// Bytes of the block.
     pub(crate) len: u64,
-    /// Its summary, as in its block.
+    /// The summary as in the block.
     pub(crate) summary: Vec<u8>,
 }
 
-/// What the last bytes of a segment say.
+/// The last bytes of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trailer {
-    /// Bytes of the segment, the trailer included.
+    /// Bytes of the segment including the trailer.
     pub(crate) segment_len: u64,
     /// Where the last index is, from the start of the segment.
     pub(crate) index: u64,
@@ -51,9 +51,8 @@ impl Trailer {
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
         let Ok(bytes) = <&[u8; TRAILER_SUMMARY]>::try_from(bytes) else {
-            let expected = TRAILER_SUMMARY.to_string();
             let found = bytes.len() as u64;
-            return Err(FormatError::Invalid { offset, what: "length of a trailer", expected, found });
+            return Err(FormatError::invalid(offset, "length of a trailer", TRAILER_SUMMARY, found));
         };
         let number = |at: usize| (0..8).fold(0, |n, i| n | u64::from(bytes[at + i]) << (8 * i));
         Ok(Self { segment_len: number(0), index: number(8) })
@@ -62,18 +61,18 @@ impl Trailer {
 
 /// A block whose body is the length of `raw` (u32) and `raw` as one zstd frame.
 pub(crate) fn info_block(kind: BlockKind, raw: &[u8]) -> Result<Vec<u8>, FormatError> {
-    FormatError::limit(0, "length of a body", raw.len() as u64, MAX_INFO as u64)?;
-    // A higher level than for chunks: these blocks are few.
+    FormatError::limit(None, "length of a body", raw.len() as u64, MAX_INFO as u64)?;
+    // A higher level than for chunks, since these blocks are few.
     let packed = zstd::bulk::compress(raw, 9).map_err(FormatError::io("compress a body"))?;
-    FormatError::limit(0, "length of a packed body", packed.len() as u64, MAX_BODY as u64)?;
+    FormatError::limit(None, "length of a packed body", packed.len() as u64, MAX_BODY as u64)?;
     Ok(block::build(kind, &[], &[&(raw.len() as u32).to_le_bytes(), &packed]))
 }
 
-/// What [`info_block`] compressed.
+/// Decompresses the body of an [`info_block`].
 pub(crate) fn info_body(offset: u64, body: &[u8]) -> Result<Vec<u8>, FormatError> {
     let Some((len, packed)) = body.split_first_chunk::<4>() else {
         let found = body.len() as u64;
-        return Err(FormatError::Truncated { offset, what: "length of a body", expected: 4, found });
+        return Err(FormatError::TooShort { offset, what: "length of a body", expected: 4, found });
     };
     let raw = u32::from_le_bytes(*len);
     FormatError::limit(offset, "length of a body", raw.into(), MAX_INFO as u64)?;

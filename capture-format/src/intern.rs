@@ -1,8 +1,8 @@
-//! Each distinct string of a chunk once.
+//! The strings of a chunk: each distinct one is stored once and has a number.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// A string of a chunk's dictionary. The number 0 is the empty string.
+/// The number of a string in its chunk. 0 is the empty string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StrId(pub u32);
 
@@ -11,7 +11,7 @@ impl StrId {
     pub const EMPTY: Self = Self(0);
 }
 
-/// Strings by number. The empty string is number 0 and not stored.
+/// Strings by number. The empty string has number 0 and is not stored.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Strings {
     bytes: bytes::Bytes,
@@ -23,7 +23,7 @@ impl Strings {
         Self { bytes, ends }
     }
 
-    /// The string, the empty one if there is none with this number.
+    /// The string with this number, empty if there is none.
     #[inline]
     pub(crate) fn get(&self, id: StrId) -> &[u8] {
         let Some(i) = (id.0 as usize).checked_sub(1).filter(|&i| i < self.ends.len()) else { return b"" };
@@ -31,19 +31,18 @@ impl Strings {
         &self.bytes[start..self.ends[i] as usize]
     }
 
-    /// How many, the empty one included.
+    /// Number of strings, including the empty one.
     pub(crate) fn len(&self) -> usize {
         self.ends.len() + 1
     }
 }
 
-/// Gives equal strings equal numbers. Keyed with a random seed, since the strings come from
-/// programs that may wish the recorder ill.
+/// Assigns equal numbers to equal strings. The hash has a random seed, since recorded programs may choose strings that collide.
 #[derive(Debug)]
 pub(crate) struct Interner {
     arena: Vec<u8>,
     ends: Vec<u32>,
-    /// Hash (upper half) and number of each string; number 0 marks a free place.
+    /// A hash table: upper half of the hash, and number of the string; number 0 if free.
     slots: Vec<(u32, u32)>,
     seed: [u64; 2],
 }
@@ -113,12 +112,12 @@ impl Interner {
         &self.arena[start..self.ends[i] as usize]
     }
 
-    /// The string, the empty one if there is none with this number.
+    /// The string with this number, empty if there is none.
     pub(crate) fn str(&self, id: StrId) -> &[u8] {
         if id.0 == 0 || id.0 as usize > self.ends.len() { b"" } else { self.get(id.0) }
     }
 
-    /// All strings but the empty one, one after the other.
+    /// All strings except the empty one, concatenated.
     pub(crate) fn arena(&self) -> &[u8] {
         &self.arena
     }
@@ -132,7 +131,7 @@ impl Interner {
         self.arena.len() + self.ends.len() * 4 + self.slots.len() * 8
     }
 
-    /// Forgets all strings but keeps the memory.
+    /// Removes all strings but keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.arena.clear();
         self.ends.clear();
@@ -150,13 +149,13 @@ fn fold(a: u64, b: u64) -> u64 {
     wide as u64 ^ (wide >> 64) as u64
 }
 
-/// Multiplies eight bytes at a time into the state; the seed decides the multipliers.
+/// Multiplies eight bytes at a time into the state; the multipliers depend on the seed.
 #[inline]
 fn hash(s: &[u8], seed: [u64; 2]) -> u64 {
     let mut state = seed[0] ^ s.len() as u64;
     let mut words = s.chunks_exact(8);
     for word in &mut words {
-        // The conversion cannot fail: chunks_exact gives eight bytes.
+        // The conversion cannot fail: chunks_exact returns eight bytes.
         let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
         state = fold(state ^ word, seed[1] ^ 0x9e37_79b9_7f4a_7c15);
     }

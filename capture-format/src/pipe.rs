@@ -1,4 +1,4 @@
-//! A capture that comes through a pipe: one block after the other, no going back.
+//! A capture from a pipe, read front to back without seeking.
 
 use std::{io::Read, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     summary::ChunkSummary,
 };
 
-/// What a stream yields.
+/// An item of a stream.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StreamItem {
@@ -22,18 +22,18 @@ pub enum StreamItem {
     Header(Arc<Header>),
     /// A chunk of the segment.
     Chunk(Box<Chunk>),
-    /// What became known of cgroups.
+    /// Names and labels of cgroups, possibly of earlier events.
     Metadata(Vec<MetadataRecord>),
     /// The segment ends.
     End {
-        /// Whether it was finished.
+        /// Whether it has a trailer.
         complete: bool,
     },
-    /// Something unreadable was skipped.
+    /// Unreadable bytes were skipped.
     Damage(Damage),
 }
 
-/// How much is read at once.
+/// Bytes to read at once.
 const READ: usize = 256 << 10;
 
 /// Reads a capture front to back. Memory is bounded by the largest block.
@@ -41,19 +41,19 @@ const READ: usize = 256 << 10;
 pub struct StreamReader<R: Read> {
     reader: R,
     buffer: Vec<u8>,
-    /// What of the buffer is used up.
+    /// Bytes of the buffer that are consumed.
     pos: usize,
-    /// Place of the buffer's first byte in the stream.
+    /// Position of the buffer's first byte in the stream.
     base: u64,
     ended: bool,
-    /// What is being skipped, and since where.
+    /// Where skipping of unreadable bytes began, and why.
     skipping: Option<(u64, FormatError)>,
     header: Option<Arc<Header>>,
     blocks: u64,
 }
 
 impl<R: Read> StreamReader<R> {
-    /// A reader of a stream that begins with a segment.
+    /// Reads a stream that begins with a segment.
     pub fn new(reader: R) -> Self {
         Self {
             reader,
@@ -67,11 +67,11 @@ impl<R: Read> StreamReader<R> {
         }
     }
 
-    /// The next item, None at the end. Blocks of unknown kind are skipped.
+    /// The next item, `None` at the end. Skips blocks of unknown kind.
     ///
     /// # Errors
-    /// [`FormatError::Io`] if reading fails; [`FormatError::NotACapture`] at the end of a stream without any
-    /// block; [`FormatError::Version`] if the stream begins with another version. Damage is an item, not an error.
+    /// [`FormatError::Io`] if reading fails; [`FormatError::NotACapture`] at the end of a stream without any block;
+    /// [`FormatError::Version`] if the stream begins with another version. Damage is an item, not an error.
     pub fn next_item(&mut self) -> Result<Option<StreamItem>, FormatError> {
         loop {
             let available = self.fill(HEADER_LEN)?;
@@ -102,7 +102,7 @@ impl<R: Read> StreamReader<R> {
             }
             self.blocks += 1;
             if header.kind == BlockKind::Header && self.header.take().is_some() {
-                // Not used up: the block comes again in the next call.
+                // The block is not consumed: the next call reads it again.
                 return Ok(Some(StreamItem::End { complete: false }));
             }
             let result = self.block(offset, &header);
@@ -122,7 +122,7 @@ impl<R: Read> StreamReader<R> {
         self.base + self.pos as u64
     }
 
-    /// Makes `wanted` bytes available if the stream has them; how many there are.
+    /// Makes `wanted` bytes available if the stream has them; returns the number of available bytes.
     fn fill(&mut self, wanted: usize) -> Result<usize, FormatError> {
         while self.buffer.len() - self.pos < wanted && !self.ended {
             if self.pos > 0 {
@@ -131,7 +131,7 @@ impl<R: Read> StreamReader<R> {
                 self.pos = 0;
             }
             let len = self.buffer.len();
-            // In steps, so that a length which is not true takes no memory.
+            // In steps, so that a false length allocates no memory.
             let step = (wanted - len).max(READ).min(len.max(READ));
             self.buffer.resize(len + step, 0);
             let read = self.reader.read(&mut self.buffer[len..]);
@@ -167,7 +167,7 @@ impl<R: Read> StreamReader<R> {
         header.check_body(at + header.summary_len as u64, body)
     }
 
-    /// Goes at least `by` bytes on, to the next place where a block may begin.
+    /// Skips at least `by` bytes, up to the next position at which a block may begin.
     fn skip(&mut self, by: usize, cause: FormatError) -> Result<(), FormatError> {
         if self.skipping.is_none() {
             self.skipping = Some((self.offset(), cause));
@@ -185,7 +185,7 @@ impl<R: Read> StreamReader<R> {
         }
     }
 
-    /// Ends skipping.
+    /// Ends skipping at `offset`; returns what was skipped.
     fn skipped(&mut self, offset: u64) -> Option<Damage> {
         let (start, cause) = self.skipping.take()?;
         Some(Damage { offset: start, len: offset - start, cause })

@@ -1,5 +1,5 @@
-//! Finds the segments of a file: backwards from trailer to trailer, else forwards from block to
-//! block, else by looking for anything that is a block.
+//! Finds the segments of a file: backwards from trailer to trailer; where that fails, forwards from block to block; after
+//! damage, by searching for the next block.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use crate::{
     header::Header,
     index::{self, Index, Trailer},
     limits::MAX_INDEX_MEMORY,
-    metadata::MetadataIndex,
+    metadata::{MetadataIndex, MetadataRecord},
     summary::ChunkSummary,
 };
 
-pub(crate) struct Found {
+pub(crate) struct FoundSegments {
     pub(crate) segments: Vec<Segment>,
     pub(crate) damage: Vec<Damage>,
 }
 
 /// All segments of a file.
-pub(crate) fn find_segments(source: &Source, len: u64) -> Result<Found, FormatError> {
+pub(crate) fn find_segments(source: &Source, len: u64) -> Result<FoundSegments, FormatError> {
     let mut scan = Scan { source, segments: Vec::new(), damage: Vec::new(), memory: 0, blocks: 0 };
     let mut end = len;
     let mut parts = Vec::new();
@@ -57,13 +57,20 @@ pub(crate) fn find_segments(source: &Source, len: u64) -> Result<Found, FormatEr
             None => {}
         }
     }
-    Ok(Found { segments, damage })
+    Ok(FoundSegments { segments, damage })
 }
 
-/// What the limit on a reader's memory is called in errors.
-const MEMORY: &str = "memory for the index";
-/// How much is read at once when looking for a block.
+/// The name of the limit on a reader's memory in errors.
+pub(crate) const MEMORY: &str = "memory for the index";
+/// Bytes to read at once when searching for a block.
 const WINDOW: usize = 256 << 10;
+
+fn at_least(offset: u64, what: &'static str, found: u64, least: u64) -> Result<(), FormatError> {
+    if found >= least {
+        return Ok(());
+    }
+    Err(FormatError::invalid(offset, what, format_args!("at least {least}"), found))
+}
 
 struct Scan<'a> {
     source: &'a Source,
@@ -74,7 +81,7 @@ struct Scan<'a> {
 }
 
 /// A segment that is being found.
-struct Open {
+struct OpenSegment {
     tag: u32,
     header: Option<Arc<Header>>,
     segment: Segment,
@@ -97,7 +104,7 @@ impl Scan<'_> {
         Ok((trailer, header.tag))
     }
 
-    /// Takes memory that stays taken while the file is open.
+    /// Counts memory that is kept while the file is open.
     fn keep(&mut self, offset: u64, bytes: usize) -> Result<(), FormatError> {
         self.memory += bytes;
         FormatError::limit(offset, MEMORY, self.memory as u64, MAX_INDEX_MEMORY as u64)
@@ -112,17 +119,16 @@ impl Scan<'_> {
             let offset = start.saturating_add(at);
             FormatError::limit(offset, "place of an index", at, before - 1)?;
             let header = self.source.block_header(offset, end)?;
-            if header.kind != BlockKind::Index || header.tag != tag {
-                let (what, expected) = ("block", "an index of this segment".into());
-                return Err(FormatError::Invalid { offset, what, expected, found: header.tag.into() });
-            }
             header.check_version(offset)?;
+            header.check_kind(offset, BlockKind::Index)?;
+            header.check_tag(offset, tag)?;
             let mut part = index::decode_index(offset, &self.source.body(offset, &header)?)?;
-            let kept: usize = part.chunks.iter().map(|c| size_of::<ChunkEntry>() + c.summary.len()).sum();
-            self.keep(offset, kept)?;
+            let chunks: usize = part.chunks.iter().map(|c| size_of::<ChunkEntry>() + c.summary.len()).sum();
+            let metadata: usize = part.metadata.iter().map(MetadataRecord::bytes).sum();
+            self.keep(offset, size_of::<Index>() + chunks + metadata)?;
             before = at;
             at = part.previous;
-            // The header is needed once, and only if the header block is unreadable.
+            // One copy of the header is enough, in case the header block is unreadable.
             if at != 0 {
                 part.header = Vec::new();
             }
@@ -139,7 +145,7 @@ impl Scan<'_> {
                 Header::decode(*first_offset, &first.header)?
             }
         };
-        self.keep(start, first.header.len())?;
+        self.keep(start, size_of::<Segment>() + header.memory(first.header.len()))?;
         let mut segment = Segment {
             header: Arc::new(header),
             chunks: Vec::new(),
@@ -152,20 +158,21 @@ impl Scan<'_> {
         for (offset, part) in &parts {
             for chunk in &part.chunks {
                 let chunk_end = chunk.offset.saturating_add(chunk.len);
-                FormatError::limit(*offset, "place of a chunk", free, chunk.offset)?;
+                at_least(*offset, "place of a chunk", chunk.offset, free)?;
+                at_least(*offset, "length of a chunk's block", chunk.len, HEADER_LEN as u64)?;
                 FormatError::limit(*offset, "end of a chunk", chunk_end, trailer.segment_len)?;
-                FormatError::limit(*offset, "bytes of a block header", HEADER_LEN as u64, chunk.len)?;
                 free = chunk_end;
                 let summary = ChunkSummary::decode(*offset, &chunk.summary)?;
                 let entry = ChunkEntry { offset: start + chunk.offset, len: chunk.len, segment: 0, summary };
                 segment.chunks.push(entry);
             }
-            part.metadata.iter().for_each(|record| segment.metadata.add(record));
+            let grown: usize = part.metadata.iter().map(|record| segment.metadata.add_counted(record)).sum();
+            self.keep(*offset, grown)?;
         }
         if let Some(cause) = damaged {
-            // The header's own length is unknown then: up to the first chunk or index.
+            // The header's length is unknown, so the damage extends to the first chunk or index.
             let next = segment.chunks.first().map_or(*first_offset, |c| c.offset.min(*first_offset));
-            self.damage.push(Damage { offset: start, len: next - start, cause });
+            self.damaged(start, next - start, cause)?;
         }
         self.blocks += 1;
         self.segments.push(segment);
@@ -184,14 +191,14 @@ impl Scan<'_> {
     /// Everything between `start` and `end`, block by block.
     fn forward(&mut self, start: u64, end: u64) -> Result<(), FormatError> {
         let mut at = start;
-        let mut open: Option<Open> = None;
+        let mut open: Option<OpenSegment> = None;
         while at < end {
             let header = match self.usable(at, end) {
                 Ok(header) => header,
                 Err(e @ FormatError::Io { .. }) => return Err(e),
                 Err(cause) => {
                     let next = self.resync(at, end)?;
-                    self.damaged(at, next - at, cause);
+                    self.damaged(at, next - at, cause)?;
                     at = next;
                     continue;
                 }
@@ -205,16 +212,15 @@ impl Scan<'_> {
                 Ok(()) => {}
                 Err(e @ FormatError::Io { .. }) => return Err(e),
                 Err(e @ FormatError::Limit { what: MEMORY, .. }) => return Err(e),
-                Err(cause) => self.damaged(at, header.len(), cause),
+                Err(cause) => self.damaged(at, header.len(), cause)?,
             }
             at += header.len();
         }
-        self.close(open);
-        Ok(())
+        self.close(open)
     }
 
-    /// The header of the block at `at`, if the block is as long as it says: either another block follows, or the
-    /// end, or its checksum is right. (A block that was cut when its recorder died may be followed by another segment.)
+    /// The header of the block at `at`, if its length is right: another block follows, or the end, or the checksum of the body
+    /// matches. (A block that was cut when its recorder died may be followed by another segment.)
     fn usable(&self, at: u64, end: u64) -> Result<BlockHeader, FormatError> {
         let header = self.source.block_header(at, end)?;
         let next = at + header.len();
@@ -242,13 +248,13 @@ impl Scan<'_> {
             while let Some(i) = block::find_magic(&window[..found], place) {
                 let offset = from + i as u64;
                 if i > 0 && found - i < MAGIC.len() && offset + (MAGIC.len() as u64) < end {
-                    // It goes on in the next window.
+                    // The rest of the magic is in the next window.
                     next = offset;
                     break;
                 }
                 match self.source.block_header(offset, end) {
                     Ok(_) => return Ok(offset),
-                    // A block that is cut at the end is found again when its turn comes.
+                    // A block that the end of the file cuts: the caller meets it again and reports it.
                     Err(FormatError::Truncated { what: "a block", .. }) => return Ok(offset),
                     Err(e @ FormatError::Io { .. }) => return Err(e),
                     Err(_) => place = i + 1,
@@ -259,8 +265,8 @@ impl Scan<'_> {
         Ok(end)
     }
 
-    fn damaged(&mut self, offset: u64, len: u64, cause: FormatError) {
-        // A segment of another version is told once, not for each of its blocks.
+    fn damaged(&mut self, offset: u64, len: u64, cause: FormatError) -> Result<(), FormatError> {
+        // A segment of another version is one damage, not one for each of its blocks.
         if let Some(last) = self.damage.last_mut()
             && let (FormatError::Version { found: a, .. }, FormatError::Version { found: b, .. }) =
                 (&last.cause, &cause)
@@ -268,16 +274,22 @@ impl Scan<'_> {
             && last.offset + last.len == offset
         {
             last.len += len;
-            return;
+            return Ok(());
         }
         self.damage.push(Damage { offset, len, cause });
+        self.keep(offset, size_of::<Damage>())
     }
 
-    /// Takes a block into the open segment, or opens another.
-    fn block(&mut self, at: u64, block: &BlockHeader, open: &mut Option<Open>) -> Result<(), FormatError> {
+    /// Adds a block to the open segment, or opens another segment.
+    fn block(
+        &mut self,
+        at: u64,
+        block: &BlockHeader,
+        open: &mut Option<OpenSegment>,
+    ) -> Result<(), FormatError> {
         if block.kind == BlockKind::Header || open.as_ref().is_none_or(|o| o.tag != block.tag) {
-            self.close(open.take());
-            *open = Some(Open {
+            self.close(open.take())?;
+            *open = Some(OpenSegment {
                 tag: block.tag,
                 header: None,
                 segment: Segment {
@@ -290,13 +302,14 @@ impl Scan<'_> {
                 },
             });
         }
-        let Some(Open { header, segment, .. }) = open.as_mut() else { return Ok(()) };
+        let Some(OpenSegment { header, segment, .. }) = open.as_mut() else { return Ok(()) };
         segment.len = at + block.len() - segment.offset;
         match block.kind {
             BlockKind::Header => {
                 let raw = index::info_body(at, &self.source.body(at, block)?)?;
-                self.keep(at, raw.len())?;
-                *header = Some(Arc::new(Header::decode(at, &raw)?));
+                let decoded = Header::decode(at, &raw)?;
+                self.keep(at, size_of::<Segment>() + decoded.memory(raw.len()))?;
+                *header = Some(Arc::new(decoded));
             }
             BlockKind::Chunk => {
                 let summary = ChunkSummary::decode(at, &self.source.summary(at, block)?)?;
@@ -305,29 +318,33 @@ impl Scan<'_> {
             }
             BlockKind::Metadata => {
                 let records = index::decode_metadata(at, &self.source.body(at, block)?)?;
-                records.iter().for_each(|record| segment.metadata.add(record));
+                let grown = records.iter().map(|record| segment.metadata.add_counted(record)).sum();
+                self.keep(at, grown)?;
             }
             BlockKind::Index => {
-                // All that it repeats was seen, except what is damaged.
+                // It repeats what was read before, except what is damaged.
                 let index = index::decode_index(at, &self.source.body(at, block)?)?;
                 if header.is_none() {
-                    *header = Some(Arc::new(Header::decode(at, &index.header)?));
+                    let decoded = Header::decode(at, &index.header)?;
+                    self.keep(at, size_of::<Segment>() + decoded.memory(index.header.len()))?;
+                    *header = Some(Arc::new(decoded));
                 }
-                index.metadata.iter().for_each(|record| segment.metadata.add(record));
+                let grown = index.metadata.iter().map(|record| segment.metadata.add_counted(record)).sum();
+                self.keep(at, grown)?;
             }
             BlockKind::Trailer => {
                 let trailer = Trailer::decode(at, &self.source.summary(at, block)?)?;
                 segment.complete = trailer.segment_len == segment.len;
-                self.close(open.take());
+                self.close(open.take())?;
             }
             BlockKind::Unknown(_) => {}
         }
         Ok(())
     }
 
-    /// Ends a segment. Without a header its chunks cannot be read.
-    fn close(&mut self, open: Option<Open>) {
-        let Some(Open { tag, header, mut segment }) = open else { return };
+    /// Ends a segment. Without a header its chunks are unreadable.
+    fn close(&mut self, open: Option<OpenSegment>) -> Result<(), FormatError> {
+        let Some(OpenSegment { tag, header, mut segment }) = open else { return Ok(()) };
         match header {
             Some(header) => {
                 segment.header = header;
@@ -336,9 +353,10 @@ impl Scan<'_> {
             None => {
                 for chunk in &segment.chunks {
                     let cause = FormatError::NoHeader { offset: chunk.offset, tag };
-                    self.damage.push(Damage { offset: chunk.offset, len: chunk.len, cause });
+                    self.damaged(chunk.offset, chunk.len, cause)?;
                 }
             }
         }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Tables and columns: what a file says about its own content.
+//! Tables and columns: the declaration of a file's content, stored in its header.
 
 use std::{collections::HashSet, fmt};
 
@@ -8,7 +8,7 @@ use crate::{
     limits::{MAX_COLUMNS, MAX_TABLES},
 };
 
-/// The number of a table, chosen by whoever declares the schema.
+/// The number of a table, chosen by the author of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct TableId(pub u16);
 
@@ -21,9 +21,9 @@ impl fmt::Display for TableId {
 /// What the rows of a table are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 pub enum TableRole {
-    /// Things that happened, in the order of their end.
+    /// Events, approximately in the order of their end.
     Event,
-    /// Things that rows of other tables refer to by row number.
+    /// Processes, cgroups and the like, which rows of other tables refer to by row number.
     Dictionary,
 }
 
@@ -38,47 +38,65 @@ pub enum ColumnType {
     Bytes,
     /// Row numbers of a dictionary table.
     Ref(TableId),
-    /// Short lists of unsigned numbers.
+    /// Lists of at most 64 unsigned numbers.
     U64List {
-        /// The U64 column of the same table by whose value lists are stored together.
+        /// The U64 column of the same table that groups the rows: lists of rows with equal keys are stored together.
         key: u16,
     },
-    /// Short lists of byte strings.
+    /// Lists of at most 64 byte strings.
     BytesList {
-        /// The U64 column of the same table by whose value lists are stored together.
+        /// As for `U64List`.
         key: u16,
     },
+}
+
+impl ColumnType {
+    /// The table that values refer to.
+    pub(crate) fn reference(self) -> Option<TableId> {
+        match self {
+            Self::Ref(to) => Some(to),
+            Self::U64 | Self::I64 | Self::Bytes | Self::U64List { .. } | Self::BytesList { .. } => None,
+        }
+    }
+
+    /// Bytes that each row takes when decoded; of a list column without the values, which have a limit of their own.
+    pub(crate) fn decoded_bytes(self) -> u64 {
+        match self {
+            Self::Bytes | Self::Ref(_) => 4,
+            Self::U64 | Self::I64 | Self::U64List { .. } | Self::BytesList { .. } => 8,
+        }
+    }
 }
 
 /// A column of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ColumnSchema {
-    /// Its name, unique in the table.
+    /// Unique in the table.
     pub name: String,
-    /// The type of its values.
+    /// How values are stored.
     pub ty: ColumnType,
-    /// What the values mean, for those who print them; this crate does not read it.
+    /// What values mean, such as "time" or "path", for programs that print them. This crate does not interpret it.
     pub semantic: String,
-    /// One line for people.
+    /// One line of documentation.
     pub doc: String,
 }
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TableSchema {
-    /// Its number, unique in the schema.
+    /// Unique in the schema.
     pub id: TableId,
-    /// Its name, unique in the schema.
+    /// Unique in the schema.
     pub name: String,
-    /// What its rows are.
+    /// Whether rows are events or referred to by other tables.
     pub role: TableRole,
-    /// Its columns, in the order in which they are stored.
+    /// In the order in which they are stored.
     pub columns: Vec<ColumnSchema>,
-    /// The U64 column with the time at which a row's event ended, in ns of the boot clock.
+    /// The U64 column with the end of a row's event, in ns of the boot clock.
     pub time: Option<u16>,
-    /// The U64 column with how long the event took, in ns.
+    /// The U64 column with the duration of the event, in ns.
     pub duration: Option<u16>,
-    /// Columns (U64 or Bytes) whose distinct values the chunk's summary names.
+    /// Columns (U64 or Bytes) whose distinct values are listed in each chunk's summary.
     pub summary: Vec<u16>,
 }
 
@@ -88,18 +106,22 @@ impl TableSchema {
         self.columns.iter().position(|c| c.name == name).map(|i| i as u16)
     }
 
-    /// The column by whose value the other columns of the table may be stored together: the key of the first list
-    /// column.
-    pub fn key(&self) -> Option<u16> {
+    /// The column that groups the rows of the table for storage: the key of the first list column.
+    pub(crate) fn key(&self) -> Option<u16> {
         self.columns.iter().find_map(|c| match c.ty {
             ColumnType::U64List { key } | ColumnType::BytesList { key } => Some(key),
-            _ => None,
+            ColumnType::U64 | ColumnType::I64 | ColumnType::Bytes | ColumnType::Ref(_) => None,
         })
     }
 }
 
-/// All tables of a file. Event tables may refer to dictionaries, dictionaries to other
-/// dictionaries, never in a circle.
+/// Why a schema is not accepted. The caller that read it from a file adds the place.
+fn refused(what: impl fmt::Display, expected: impl fmt::Display, found: impl fmt::Display) -> FormatError {
+    let (what, expected, found) = (what.to_string(), expected.to_string(), found.to_string());
+    FormatError::Schema { offset: None, what, expected, found }
+}
+
+/// All tables of a segment. Event tables may refer to dictionaries, dictionaries to other dictionaries, never in a cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     tables: Vec<TableSchema>,
@@ -113,11 +135,12 @@ impl Schema {
     /// A schema of these tables.
     ///
     /// # Errors
-    /// [`FormatError::Schema`] if ids or names repeat, a column index or a reference points nowhere, a column
-    /// has the wrong type for its purpose, references form a circle or a limit is passed.
+    /// [`FormatError::Schema`] if ids or names repeat, a column index or a reference points nowhere, a column has the wrong
+    /// type for its purpose, references form a cycle or a limit is exceeded.
     pub fn new(tables: Vec<TableSchema>) -> Result<Self, FormatError> {
         if tables.len() > MAX_TABLES {
-            return Err(FormatError::Schema(format!("{} tables, the limit is {MAX_TABLES}", tables.len())));
+            let expected = format_args!("at most {MAX_TABLES}");
+            return Err(refused("number of tables", expected, tables.len()));
         }
         let mut schema = Self { tables, by_id: Vec::new(), dictionaries: Vec::new() };
         let mut names = HashSet::new();
@@ -127,10 +150,8 @@ impl Schema {
                 schema.by_id.resize(id + 1, u16::MAX);
             }
             if schema.by_id[id] != u16::MAX || !names.insert(&table.name) {
-                return Err(FormatError::Schema(format!(
-                    "table {} ({}) is declared twice",
-                    table.id, table.name
-                )));
+                let what = format_args!("table {} ({})", table.id, table.name);
+                return Err(refused(what, "an id and a name of its own", "another table with one of them"));
             }
             schema.by_id[id] = i as u16;
         }
@@ -142,39 +163,52 @@ impl Schema {
     }
 
     fn check_table(&self, table: &TableSchema) -> Result<(), FormatError> {
-        let fail = |what: String| Err(FormatError::Schema(format!("table {}: {what}", table.name)));
+        let name = &table.name;
         if table.columns.len() > MAX_COLUMNS {
-            return fail(format!("{} columns, the limit is {MAX_COLUMNS}", table.columns.len()));
+            let what = format_args!("number of columns of table {name}");
+            return Err(refused(what, format_args!("at most {MAX_COLUMNS}"), table.columns.len()));
         }
         let is_u64 = |c: u16| table.columns.get(c as usize).is_some_and(|c| c.ty == ColumnType::U64);
         let mut names = HashSet::new();
         for column in &table.columns {
+            let what = || format!("column {} of table {name}", column.name);
             if !names.insert(&column.name) {
-                return fail(format!("column {} is declared twice", column.name));
+                return Err(refused(what(), "a name of its own", "another column with the same name"));
             }
             match column.ty {
-                ColumnType::Ref(to) if self.get(to).is_none_or(|t| t.role != TableRole::Dictionary) => {
-                    return fail(format!("column {} refers to {to}, which is no dictionary", column.name));
+                ColumnType::U64 | ColumnType::I64 | ColumnType::Bytes => {}
+                ColumnType::Ref(to) => {
+                    if self.get(to).is_none_or(|t| t.role != TableRole::Dictionary) {
+                        let found = format_args!("table {to}, which is none");
+                        return Err(refused(what(), "a reference to a dictionary", found));
+                    }
                 }
-                ColumnType::U64List { key } | ColumnType::BytesList { key } if !is_u64(key) => {
-                    return fail(format!("the key {key} of column {} is no U64 column", column.name));
+                ColumnType::U64List { key } | ColumnType::BytesList { key } => {
+                    if !is_u64(key) {
+                        let found = format_args!("column {key}, which is none");
+                        return Err(refused(what(), "a U64 column as its key", found));
+                    }
                 }
-                _ => {}
             }
         }
         if let Some(c) = table.time.into_iter().chain(table.duration).find(|&c| !is_u64(c)) {
-            return fail(format!("time or duration column {c} is no U64 column"));
+            let what = format_args!("time or duration of table {name}");
+            return Err(refused(what, "a U64 column", format_args!("column {c}, which is none")));
         }
         for &c in &table.summary {
-            let ty = table.columns.get(c as usize).map(|c| c.ty);
-            if !matches!(ty, Some(ColumnType::U64 | ColumnType::Bytes)) {
-                return fail(format!("summary column {c} is neither U64 nor Bytes"));
+            match table.columns.get(c as usize).map(|c| c.ty) {
+                Some(ColumnType::U64 | ColumnType::Bytes) => {}
+                Some(_) | None => {
+                    let what = format_args!("summary of table {name}");
+                    let found = format_args!("column {c}, which is none");
+                    return Err(refused(what, "a U64 or Bytes column", found));
+                }
             }
         }
         Ok(())
     }
 
-    /// Depth-first, so that a circle is found; the result lists who refers before who is referred to.
+    /// Depth-first, which finds cycles. In the result each dictionary is before those that it refers to.
     fn order_dictionaries(&self) -> Result<Vec<u16>, FormatError> {
         const NEW: u8 = 0;
         const OPEN: u8 = 1;
@@ -183,15 +217,13 @@ impl Schema {
             match state[i] {
                 DONE => return Ok(()),
                 OPEN => {
-                    let name = &s.tables[i].name;
-                    return Err(FormatError::Schema(format!("references of table {name} form a circle")));
+                    let what = format_args!("table {}", s.tables[i].name);
+                    return Err(refused(what, "references that form no cycle", "one that leads back to it"));
                 }
                 _ => state[i] = OPEN,
             }
             for column in &s.tables[i].columns {
-                if let ColumnType::Ref(to) = column.ty
-                    && let Some(to) = s.index(to)
-                {
+                if let Some(to) = column.ty.reference().and_then(|to| s.index(to)) {
                     visit(s, to, state, out)?;
                 }
             }
@@ -210,12 +242,12 @@ impl Schema {
         Ok(out)
     }
 
-    /// All tables, in declaration order; a table's place here is its dense index.
+    /// All tables in the order of declaration. The position of a table in this slice is its dense index.
     pub fn tables(&self) -> &[TableSchema] {
         &self.tables
     }
 
-    /// The dense index of a table.
+    /// The dense index of a table, `None` if the schema has no such table.
     #[inline]
     pub fn index(&self, id: TableId) -> Option<usize> {
         match self.by_id.get(id.0 as usize) {
@@ -232,6 +264,11 @@ impl Schema {
     /// The table with this name.
     pub fn by_name(&self, name: &str) -> Option<&TableSchema> {
         self.tables.iter().find(|t| t.name == name)
+    }
+
+    /// Memory of the lookup by id: two bytes can make it 128 KiB.
+    pub(crate) fn lookup_bytes(&self) -> usize {
+        self.by_id.len() * size_of::<u16>()
     }
 
     /// Dense indices of the dictionaries, each before those it refers to.

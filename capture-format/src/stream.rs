@@ -1,7 +1,7 @@
-//! How a sequence of numbers becomes bytes that zstd can compress well: a stream.
+//! Streams: sequences of numbers, encoded as bytes that zstd compresses well.
 //!
-//! The first byte holds the encoding (low four bits) and a width in bytes (high four bits);
-//! numbers of a width are stored as planes: the lowest byte of all, then the next byte of all, ...
+//! The first byte holds the encoding (low four bits) and a width in bytes (high four bits). Numbers of a width are stored as
+//! planes: the lowest byte of all numbers, then the next byte of all numbers, and so on.
 
 use crate::{
     error::FormatError,
@@ -11,29 +11,28 @@ use crate::{
 
 /// All values are `base`.
 const CONSTANT: u8 = 0;
-/// `base` plus a number of the width.
+/// Each value is `base` plus a number of the width.
 const OFFSET: u8 = 1;
-/// The value before plus `base` plus a number of the width; the first value is stored in full.
+/// Each value is the previous one plus `base` plus a number of the width; the first value is stored in full.
 const DELTA: u8 = 2;
-/// A number of the width (1 or 2), which counts into a nested stream of distinct values.
+/// Each value is a number of the width (1 or 2), an index into a nested stream of distinct values.
 const DICTIONARY: u8 = 3;
-/// Not a stream but one for each key of the table, each for the rows with that key: only as the first byte of a column of
-/// numbers.
+/// Several streams, one for the rows of each key of the table. Only as the first byte of a column of numbers.
 pub(crate) const GROUPED: u8 = 4;
 
 /// Dictionaries larger than this need more than two bytes per value.
 const MAX_DICTIONARY: usize = 1 << 16;
-/// Shorter streams are not worth a dictionary.
+/// Streams of fewer values have no dictionary.
 const MIN_DICTIONARY_ROWS: usize = 16;
-/// How many values are looked at to guess what an encoding will cost.
+/// Values that are sampled to estimate the cost of an encoding.
 const SAMPLE: usize = 512;
 
-/// Encodes streams; keeps its scratch memory between them.
+/// Encodes streams and keeps its scratch memory between them.
 #[derive(Debug, Default)]
 pub(crate) struct StreamEncoder {
     distinct: Distinct,
     numbers: Vec<u32>,
-    /// What is left of the values to be stored as planes.
+    /// The numbers to store as planes.
     residuals: Vec<u64>,
 }
 
@@ -116,8 +115,8 @@ impl StreamEncoder {
         if delta.width == 0 {
             return self.delta(values, delta, out);
         }
-        // Bits per value, guessed from evenly spread samples. Planes compress to about their entropy, of which
-        // the mean length of the numbers is a usable upper bound.
+        // Bits per value, estimated from evenly spread samples. Planes compress to approximately their entropy, of which the
+        // mean length of the numbers is a usable upper bound.
         let step = values.len().div_ceil(SAMPLE);
         let samples = values.len().div_ceil(step) as f64;
         let offset_bits =
@@ -137,7 +136,7 @@ impl StreamEncoder {
         {
             return self.dictionary(out);
         }
-        // Deltas of unordered values double their noise, and zstd finds repeats in plain values.
+        // Deltas of unordered values are noisier than the values, and zstd finds repeated plain values.
         if delta_bits < offset_bits * 0.8 {
             self.delta(values, delta, out);
         } else {
@@ -158,7 +157,7 @@ impl StreamEncoder {
         planes(out, delta.width, &self.residuals);
     }
 
-    /// Numbers the distinct values; the guessed bits per value, None if there are too many.
+    /// Numbers the distinct values; returns the estimated bits per value, `None` if there are too many.
     fn try_dictionary(&mut self, values: &[u64]) -> Option<f64> {
         self.distinct.reset(values.len().min(1024));
         self.numbers.clear();
@@ -181,7 +180,7 @@ impl StreamEncoder {
         out.push(DICTIONARY | width << 4);
         put(out, order.len() as u64);
         let values: Vec<u64> = order.iter().map(|&n| self.distinct.values()[n as usize]).collect();
-        // The values are ascending: an arithmetic encoding wins, never another dictionary.
+        // The values are ascending, so deltas are small; dictionaries must not nest.
         if values.len() > 1 {
             self.delta(&values, ranges(&values).1, out);
         } else {
@@ -194,7 +193,7 @@ impl StreamEncoder {
     }
 }
 
-/// Adds to `values` the numbers of the width, plane by plane.
+/// Adds the numbers of the width to `values`, plane by plane.
 fn add_planes(cursor: &mut Cursor<'_>, width: u8, values: &mut [u64]) -> Result<(), FormatError> {
     let bytes = cursor.bytes(width as usize * values.len())?;
     for (plane, bytes) in bytes.chunks_exact(values.len().max(1)).enumerate() {
@@ -222,12 +221,6 @@ fn decode_nested(
     let start = out.len();
     let tag = cursor.byte()?;
     let (encoding, width) = (tag & 15, tag >> 4);
-    let wrong = |expected: &str, cursor: &Cursor<'_>| FormatError::Invalid {
-        offset: cursor.offset(),
-        what: "encoding of a stream",
-        expected: expected.into(),
-        found: tag.into(),
-    };
     match encoding {
         CONSTANT if width == 0 => {
             let base = unzigzag(cursor.varint("constant")?);
@@ -259,15 +252,17 @@ fn decode_nested(
             add_planes(cursor, width, &mut out[start..])?;
             for value in &mut out[start..] {
                 let found = *value;
-                *value = *values.get(found as usize).ok_or(FormatError::Limit {
-                    offset: cursor.offset(),
-                    what: "number of a dictionary entry",
-                    limit: entries as u64 - u64::from(entries > 0),
-                    found,
+                *value = *values.get(found as usize).ok_or_else(|| {
+                    let expected = format_args!("below {entries}");
+                    FormatError::invalid(cursor.offset(), "number of a dictionary entry", expected, found)
                 })?;
             }
         }
-        _ => return Err(wrong("a known encoding with a width it allows", cursor)),
+        // Any other byte: numbers of encodings and widths that the format does not have.
+        _ => {
+            let expected = "a known encoding with a width that it allows";
+            return Err(FormatError::invalid(cursor.offset(), "encoding of a stream", expected, tag.into()));
+        }
     }
     Ok(())
 }

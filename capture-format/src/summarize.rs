@@ -1,23 +1,23 @@
 //! Checks a filled chunk and makes its summary.
 
 use crate::{
-    builder::{ChunkBuilder, ColumnBuilder},
+    builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
     error::FormatError,
     group::Distinct,
     intern::StrId,
     limits::{
         MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES, MAX_STRINGS, MAX_SUMMARY_BYTES,
-        MAX_SUMMARY_VALUES,
+        MAX_SUMMARY_VALUES, MAX_TABLES,
     },
-    schema::{ColumnSchema, ColumnType, Schema, TableId, TableRole},
-    summary::{ChunkSummary, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
+    schema::{ColumnType, Schema, TableRole},
+    summary::{ChunkSummary, EventTimes, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
     varint::put,
 };
 
-/// What the format demands of a chunk: as many values as rows in every column, references and
-/// strings that exist, limits kept.
+/// Checks what the format requires of a chunk: one value for each row in every column, references and strings that exist,
+/// nothing above its limit.
 pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
-    let limit = |what, found: usize, limit: usize| FormatError::limit(0, what, found as u64, limit as u64);
+    let limit = |what, found: usize, limit: usize| FormatError::limit(None, what, found as u64, limit as u64);
     limit("strings", builder.strings.ends().len() + 1, MAX_STRINGS)?;
     limit("bytes of all strings", builder.strings.arena().len(), MAX_STRING_BYTES)?;
     let strings = builder.strings.ends().len() + 1;
@@ -27,21 +27,25 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
         for (i, (column, declared)) in table.columns.iter().zip(&schema.columns).enumerate() {
             let result = (|| {
                 if column.len() != rows {
+                    let expected = format_args!("one for each of {rows} rows");
                     let found = column.len() as u64;
-                    return Err(invalid("values of a column", format!("one for each of {rows} rows"), found));
+                    return Err(FormatError::invalid(None, "values of a column", expected, found));
                 }
                 match (column, declared.ty) {
                     (ColumnBuilder::U32(v), ColumnType::Ref(to)) => {
                         let bound = builder.schema.index(to).map_or(0, |i| builder.rows_at(i) as usize);
                         below(v, bound, "reference")
                     }
-                    (ColumnBuilder::U32(v), _) => below(v, strings, "string number"),
-                    (ColumnBuilder::ListU64 { ends, values }, _) => lists(ends, values.len()),
-                    (ColumnBuilder::ListU32 { ends, values }, _) => {
+                    (ColumnBuilder::U32(v), ColumnType::Bytes) => below(v, strings, "string number"),
+                    (ColumnBuilder::ListU64 { ends, values }, ColumnType::U64List { .. }) => {
+                        lists(ends, values.len())
+                    }
+                    (ColumnBuilder::ListU32 { ends, values }, ColumnType::BytesList { .. }) => {
                         below(values, strings, "string number")?;
                         lists(ends, values.len())
                     }
-                    (ColumnBuilder::U64(_), _) => Ok(()),
+                    (ColumnBuilder::U64(_), ColumnType::U64 | ColumnType::I64) => Ok(()),
+                    (_, ty) => wrong_builder(ty),
                 }
             })();
             result.map_err(|e: FormatError| e.in_column(schema.id, i))?;
@@ -50,22 +54,18 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
     Ok(())
 }
 
-fn invalid(what: &'static str, expected: String, found: u64) -> FormatError {
-    FormatError::Invalid { offset: 0, what, expected, found }
-}
-
 fn below(values: &[u32], bound: usize, what: &'static str) -> Result<(), FormatError> {
     let max = values.iter().copied().max().unwrap_or(0);
     if !values.is_empty() && max as usize >= bound {
-        return Err(invalid(what, format!("below {bound}"), max.into()));
+        return Err(FormatError::invalid(None, what, format_args!("below {bound}"), max.into()));
     }
     Ok(())
 }
 
 fn lists(ends: &[u32], values: usize) -> Result<(), FormatError> {
-    FormatError::limit(0, "values of a list column", values as u64, MAX_LIST_VALUES as u64)?;
+    FormatError::limit(None, "values of a list column", values as u64, MAX_LIST_VALUES as u64)?;
     let longest = ends.windows(2).map(|w| w[1] - w[0]).chain(ends.first().copied()).max().unwrap_or(0);
-    FormatError::limit(0, "length of a list", longest.into(), MAX_LIST as u64)
+    FormatError::limit(None, "length of a list", longest.into(), MAX_LIST as u64)
 }
 
 /// The summary of a chunk that was checked.
@@ -92,20 +92,21 @@ pub(crate) fn summarize(builder: &ChunkBuilder) -> ChunkSummary {
             ColumnBuilder::U32(values) => {
                 summarize_strings(builder, values, weights, &mut distinct, &mut detail);
             }
-            // The schema allows no lists here.
-            ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => detail.push(KIND_TOO_MANY),
+            // The schema allows numbers and strings in a summary.
+            ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => wrong_builder(ColumnType::Bytes),
         }
     }
     ChunkSummary::new(times(builder), builder.wall_offset, detail)
 }
 
-/// Earliest start, earliest end, latest end.
-fn times(builder: &ChunkBuilder) -> [u64; 3] {
+fn times(builder: &ChunkBuilder) -> EventTimes {
     let (mut start_min, mut end_min, mut end_max) = (u64::MAX, u64::MAX, 0);
     for (table, schema) in builder.tables.iter().zip(builder.schema.tables()) {
         let column = |c: u16| match &table.columns[c as usize] {
             ColumnBuilder::U64(v) => v.as_slice(),
-            _ => &[],
+            ColumnBuilder::U32(_) | ColumnBuilder::ListU64 { .. } | ColumnBuilder::ListU32 { .. } => {
+                wrong_builder(ColumnType::U64)
+            }
         };
         if schema.role != TableRole::Event || table.rows() == 0 {
             continue;
@@ -120,22 +121,57 @@ fn times(builder: &ChunkBuilder) -> [u64; 3] {
             None => start_min.min(end_min),
         };
     }
-    if end_min == u64::MAX && end_max == 0 { [0; 3] } else { [start_min, end_min, end_max] }
+    if end_min == u64::MAX && end_max == 0 {
+        return EventTimes::default();
+    }
+    EventTimes { start_min, end_min, end_max }
 }
 
-/// Whether a table refers to another one, directly or through others. References form no circles.
-fn reaches(schema: &Schema, from: TableId, to: TableId) -> bool {
-    from == to
-        || schema.get(from).is_some_and(|table| {
-            table.columns.iter().any(|c| matches!(c.ty, ColumnType::Ref(next) if reaches(schema, next, to)))
-        })
+/// For each dictionary, by dense index, the tables that its references lead to, directly or through others.
+///
+/// A few columns make a schema with more paths than can be walked, so each table is looked at once.
+fn reached(schema: &Schema) -> Vec<TableSet> {
+    let mut reached = vec![TableSet::default(); schema.tables().len()];
+    // Backwards: each dictionary comes before those it refers to.
+    for i in schema.dictionaries().iter().rev().map(|&i| i as usize) {
+        let mut all = TableSet::default();
+        for to in references(schema, i) {
+            all.insert(to);
+            all.merge(&reached[to]);
+        }
+        reached[i] = all;
+    }
+    reached
 }
 
-/// For each dictionary row how many event rows refer to it, directly or through other dictionaries.
-/// Where an event table leads to a dictionary in several ways, the first column decides: an event
-/// counts once, for its subject.
+/// The tables that the columns of a table refer to, by dense index.
+fn references(schema: &Schema, table: usize) -> impl Iterator<Item = usize> {
+    schema.tables()[table].columns.iter().filter_map(|c| schema.index(c.ty.reference()?))
+}
+
+/// A set of tables by dense index.
+#[derive(Clone, Default)]
+struct TableSet([u64; MAX_TABLES / 64]);
+
+impl TableSet {
+    fn insert(&mut self, table: usize) {
+        self.0[table / 64] |= 1 << (table % 64);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn contains(&self, table: usize) -> bool {
+        self.0[table / 64] & 1 << (table % 64) != 0
+    }
+}
+
+/// For each dictionary row the number of event rows that refer to it, directly or through other dictionaries. If several
+/// columns of an event table lead to a dictionary, the first one counts: an event counts once, for its subject.
 fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let schema = &builder.schema;
+    let reached = reached(schema);
     let mut weights: Vec<Vec<u32>> = builder
         .tables
         .iter()
@@ -146,17 +182,20 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
         })
         .collect();
     let events = (0..schema.tables().len()).filter(|&i| schema.tables()[i].role == TableRole::Event);
-    // Each dictionary comes before those it refers to, so its own weights are complete when it is its turn.
+    // Each dictionary is before those it refers to, so its own weights are complete when its turn comes.
     for i in events.chain(schema.dictionaries().iter().map(|&i| i as usize)) {
         let table = &schema.tables()[i];
-        for (c, (column, declared)) in builder.tables[i].columns.iter().zip(&table.columns).enumerate() {
-            let (ColumnBuilder::U32(refs), ColumnType::Ref(to)) = (column, declared.ty) else { continue };
-            let counted =
-                |before: &ColumnSchema| matches!(before.ty, ColumnType::Ref(by) if reaches(schema, by, to));
-            if table.role == TableRole::Event && table.columns[..c].iter().any(counted) {
+        // The tables that earlier columns lead to.
+        let mut covered = TableSet::default();
+        for (column, declared) in builder.tables[i].columns.iter().zip(&table.columns) {
+            let Some(to) = declared.ty.reference().and_then(|to| schema.index(to)) else { continue };
+            let ColumnBuilder::U32(refs) = column else { wrong_builder(declared.ty) };
+            let counted = covered.contains(to);
+            covered.insert(to);
+            covered.merge(&reached[to]);
+            if table.role == TableRole::Event && counted {
                 continue;
             }
-            let Some(to) = schema.index(to) else { continue };
             let from = std::mem::take(&mut weights[i]);
             for (row, &r) in refs.iter().enumerate() {
                 let by = from.get(row).copied().unwrap_or(1);
@@ -168,7 +207,7 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     weights
 }
 
-/// Distinct values with the sum of their weights (1 each if there are none), None if too many.
+/// Distinct values with the sum of their weights (1 for each row if there are none); `None` if there are too many values.
 fn count(
     values: impl ExactSizeIterator<Item = u64>,
     weights: Option<&[u32]>,

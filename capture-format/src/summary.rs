@@ -1,4 +1,4 @@
-//! What a chunk says about its content without being decompressed.
+//! The summary of a chunk: what is in it, readable without decompressing it.
 
 use crate::{
     codec::{self, Decode, Encode},
@@ -10,7 +10,7 @@ use crate::{
 
 /// A value of a summary column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Value<'a> {
+pub enum SummaryValue<'a> {
     /// Of a U64 column.
     U64(u64),
     /// Of a Bytes column.
@@ -20,17 +20,17 @@ pub enum Value<'a> {
 /// The values of one column in a chunk.
 #[derive(Clone, Debug)]
 pub enum SummaryValues<'a> {
-    /// The column is no summary column.
+    /// The schema does not list the column for summaries.
     NotKept,
-    /// There are too many to be kept: the chunk may contain any.
+    /// More values than a summary may hold: the chunk may contain any value.
     TooMany,
-    /// All of them.
+    /// All values.
     Kept(SummaryIter<'a>),
 }
 
 impl SummaryValues<'_> {
-    /// Whether the chunk may contain a value for which `test` holds.
-    pub fn may_contain(self, mut test: impl FnMut(Value<'_>) -> bool) -> bool {
+    /// Whether the chunk may contain a value for which `test` holds; true if its values are not known.
+    pub fn may_contain(self, mut test: impl FnMut(SummaryValue<'_>) -> bool) -> bool {
         match self {
             Self::NotKept | Self::TooMany => true,
             Self::Kept(mut values) => values.any(|(value, _)| test(value)),
@@ -38,9 +38,8 @@ impl SummaryValues<'_> {
     }
 }
 
-/// Distinct values, ascending, each with its count: for a column of an event table the number
-/// of rows; for a column of a dictionary how many times event rows refer to rows with this value,
-/// directly or through other dictionaries.
+/// Distinct values in ascending order, each with its count. For a column of an event table that is the number of rows; for
+/// a column of a dictionary it is how many event rows refer to rows with this value, directly or through other dictionaries.
 #[derive(Clone, Debug)]
 pub struct SummaryIter<'a> {
     cursor: Cursor<'a>,
@@ -50,7 +49,7 @@ pub struct SummaryIter<'a> {
 }
 
 impl<'a> Iterator for SummaryIter<'a> {
-    type Item = (Value<'a>, u64);
+    type Item = (SummaryValue<'a>, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.try_next().ok()?;
@@ -66,17 +65,17 @@ impl<'a> SummaryIter<'a> {
         Self { cursor: Cursor::new(&[], 0), left: 0, kind: KIND_U64, previous: 0 }
     }
 
-    fn try_next(&mut self) -> Result<Option<(Value<'a>, u64)>, FormatError> {
+    fn try_next(&mut self) -> Result<Option<(SummaryValue<'a>, u64)>, FormatError> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
         let value = if self.kind == KIND_U64 {
             self.previous = self.previous.wrapping_add(self.cursor.varint("summary value")?);
-            Value::U64(self.previous)
+            SummaryValue::U64(self.previous)
         } else {
             let len = self.cursor.varint("length of a summary value")?;
-            Value::Bytes(self.cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX))?)
+            SummaryValue::Bytes(self.cursor.bytes(usize::try_from(len).unwrap_or(usize::MAX))?)
         };
         Ok(Some((value, self.cursor.varint("count of a summary value")?)))
     }
@@ -89,7 +88,8 @@ pub(crate) const KIND_BYTES: u8 = 2;
 /// The summary of a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSummary {
-    /// The earliest start (end minus duration) of an event, in ns of the boot clock.
+    /// The earliest start (end minus duration) of an event, in ns of the boot clock. All three times are 0 if the chunk has
+    /// no event with a time.
     pub start_min: u64,
     /// The earliest end of an event, in ns of the boot clock.
     pub end_min: u64,
@@ -97,13 +97,21 @@ pub struct ChunkSummary {
     pub end_max: u64,
     /// Wall clock minus boot clock for this chunk, in ns.
     pub wall_offset: i64,
-    /// Rows and values, packed as in the file: an index keeps one for every second of a capture.
+    /// Rows and values, packed as in the file, since an index keeps one summary for every second of a capture.
     detail: Box<[u8]>,
+}
+
+/// The times in a chunk's summary, in ns of the boot clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventTimes {
+    pub(crate) start_min: u64,
+    pub(crate) end_min: u64,
+    pub(crate) end_max: u64,
 }
 
 /// The summary as it is stored. Fields are only ever appended.
 #[derive(Encode, Decode)]
-struct Wire {
+struct StoredSummary {
     start_min: u64,
     end_min: u64,
     end_max: u64,
@@ -112,17 +120,17 @@ struct Wire {
 }
 
 impl ChunkSummary {
-    pub(crate) fn new(times: [u64; 3], wall_offset: i64, detail: Vec<u8>) -> Self {
-        let [start_min, end_min, end_max] = times;
+    pub(crate) fn new(times: EventTimes, wall_offset: i64, detail: Vec<u8>) -> Self {
+        let EventTimes { start_min, end_min, end_max } = times;
         Self { start_min, end_min, end_max, wall_offset, detail: detail.into() }
     }
 
-    /// Rows of a table.
+    /// Rows of a table in this chunk, 0 if there are none.
     pub fn rows(&self, table: TableId) -> u32 {
         self.tables().find(|(id, _)| *id == table).map_or(0, |(_, rows)| rows)
     }
 
-    /// The tables that have rows, with how many.
+    /// The tables that have rows, with the number of rows.
     pub fn tables(&self) -> impl Iterator<Item = (TableId, u32)> {
         let mut cursor = Cursor::new(&self.detail, 0);
         let count = cursor.varint("tables").unwrap_or(0);
@@ -144,27 +152,27 @@ impl ChunkSummary {
         found
     }
 
-    /// Memory it takes, in bytes.
+    /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         size_of::<Self>() + self.detail.len()
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
-        let wire = Wire {
+        let stored = StoredSummary {
             start_min: self.start_min,
             end_min: self.end_min,
             end_max: self.end_max,
             wall_offset: self.wall_offset,
             detail: self.detail.to_vec(),
         };
-        codec::encode("chunk summary", &wire)
+        codec::encode("chunk summary", &stored)
     }
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
-        let wire: Wire = codec::decode(offset, "chunk summary", bytes)?;
-        walk(&wire.detail, offset, |_, _, _| {})?;
-        let times = [wire.start_min, wire.end_min, wire.end_max];
-        Ok(Self::new(times, wire.wall_offset, wire.detail))
+        let stored: StoredSummary = codec::decode(offset, "chunk summary", bytes)?;
+        walk(&stored.detail, offset, |_, _, _| {})?;
+        let StoredSummary { start_min, end_min, end_max, wall_offset, detail } = stored;
+        Ok(Self::new(EventTimes { start_min, end_min, end_max }, wall_offset, detail))
     }
 }
 
@@ -172,7 +180,7 @@ fn table_id(cursor: &mut Cursor<'_>) -> Result<TableId, FormatError> {
     Ok(TableId(cursor.count("table number", u16::MAX as usize)? as u16))
 }
 
-/// Goes through a whole detail, checking it, and shows each column's values.
+/// Checks all of `detail` and passes each column's values to `show`.
 fn walk<'a>(
     detail: &'a [u8],
     offset: u64,
@@ -192,13 +200,7 @@ fn walk<'a>(
             continue;
         }
         if kind != KIND_U64 && kind != KIND_BYTES {
-            let expected = "0, 1 or 2".into();
-            return Err(FormatError::Invalid {
-                offset,
-                what: "kind of summary",
-                expected,
-                found: kind.into(),
-            });
+            return Err(FormatError::invalid(offset, "kind of summary", "0, 1 or 2", kind.into()));
         }
         let left = cursor.count("values of a summary column", MAX_SUMMARY_VALUES)?;
         let values = SummaryIter { cursor: cursor.clone(), left, kind, previous: 0 };

@@ -1,8 +1,8 @@
-//! Numbers of variable length, and a reader that never runs over the end.
+//! Variable-length numbers, and a cursor that never reads past the end.
 
 use crate::error::FormatError;
 
-/// Appends seven bits a byte, lowest first, the top bit set on all but the last.
+/// Appends a varint: seven bits per byte, lowest first, the top bit set in all bytes except the last.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -11,7 +11,7 @@ pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Small for numbers near zero of either sign.
+/// Maps numbers near zero of either sign to small numbers.
 pub(crate) fn zigzag(value: u64) -> u64 {
     (value << 1) ^ (((value as i64) >> 63) as u64)
 }
@@ -20,7 +20,7 @@ pub(crate) fn unzigzag(value: u64) -> u64 {
     (value >> 1) ^ (value & 1).wrapping_neg()
 }
 
-/// Reads from bytes; `offset` is what errors tell as their place.
+/// Reads from bytes; `offset` is the place that errors report.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -64,41 +64,27 @@ impl<'a> Cursor<'a> {
                 return Ok(value);
             }
         }
-        Err(FormatError::Invalid {
-            offset: self.offset,
-            what,
-            expected: "at most 64 bits".into(),
-            found: value,
-        })
+        Err(FormatError::invalid(self.offset, what, "at most 64 bits", value))
     }
 
-    /// A varint that must not be above `limit`.
+    /// A varint of at most `limit`.
     pub(crate) fn count(&mut self, what: &'static str, limit: usize) -> Result<usize, FormatError> {
         let count = self.varint(what)?;
         FormatError::limit(self.offset, what, count, limit as u64)?;
         Ok(count as usize)
     }
 
-    /// Nothing may be left.
+    /// Fails if bytes are left.
     pub(crate) fn end(&self, what: &'static str) -> Result<(), FormatError> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        let found = self.rest.len() as u64;
-        Err(FormatError::Invalid {
-            offset: self.offset,
-            what,
-            expected: "no bytes after the end".into(),
-            found,
-        })
+        let found = format!("{} bytes", self.rest.len());
+        Err(FormatError::malformed(self.offset, what, "nothing after its end", found))
     }
 
     fn truncated(&self, expected: u64) -> FormatError {
-        FormatError::Truncated {
-            offset: self.offset,
-            what: "encoded data",
-            expected,
-            found: self.rest.len() as u64,
-        }
+        let found = self.rest.len() as u64;
+        FormatError::TooShort { offset: self.offset, what: "encoded data", expected, found }
     }
 }

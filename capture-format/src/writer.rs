@@ -1,4 +1,4 @@
-//! Writes a segment, front to back, never going back.
+//! Writes a segment front to back, without seeking.
 
 use std::io::Write;
 
@@ -11,23 +11,23 @@ use crate::{
     metadata::MetadataRecord,
 };
 
-/// An index is written, and its memory freed, when it has grown to this many bytes.
+/// Size before compression at which an index is written and its memory freed.
 const INDEX_BYTES: usize = 1 << 20;
 
-/// Writes one segment. Each block is given to the writer whole, in one call, and flushed.
+/// Writes one segment. Passes each block to the writer in one call, if the writer takes it whole, and flushes it.
 #[derive(Debug)]
 pub struct SegmentWriter<W: Write> {
     out: W,
     tag: u32,
     written: u64,
-    /// Up to the end of the last block that was written whole.
+    /// Up to the end of the last complete block.
     whole: u64,
     pending: Index,
     pending_bytes: usize,
 }
 
 impl<W: Write> SegmentWriter<W> {
-    /// Begins a segment.
+    /// Begins a segment by writing its header.
     ///
     /// # Errors
     /// [`FormatError::Io`] if writing fails, [`FormatError::Limit`] if the header is too large.
@@ -40,12 +40,11 @@ impl<W: Write> SegmentWriter<W> {
         Ok(writer)
     }
 
-    /// Writes a chunk; where its block begins, in bytes from the start of the segment.
+    /// Writes a chunk; returns the start of its block, in bytes from the start of the segment.
     ///
     /// # Errors
-    /// [`FormatError::Io`] if writing fails; the chunk is then not in the segment. What the failed call has written is a
-    /// damaged block for the reader, unless it is [taken back](Self::take_back). A later call may succeed, also with
-    /// the same block.
+    /// [`FormatError::Io`] if writing fails; the segment then lacks the chunk. Readers see a partly written block as damage,
+    /// unless it is [taken back](Self::take_back). A later call may succeed, even with the same block.
     pub fn write_block(&mut self, block: &mut EncodedBlock) -> Result<u64, FormatError> {
         if self.pending_bytes >= INDEX_BYTES {
             self.write_index()?;
@@ -58,8 +57,8 @@ impl<W: Write> SegmentWriter<W> {
         Ok(offset)
     }
 
-    /// After a failed write, takes back what it left: `cut` has to make the output as long as it is told, in bytes from the
-    /// start of the segment, and to go on writing there.
+    /// Removes a partly written block after a failed write. `cut` must truncate the output to the given length, in bytes from
+    /// the start of the segment, and continue writing there.
     ///
     /// # Errors
     /// [`FormatError::Io`] if `cut` fails.
@@ -72,17 +71,17 @@ impl<W: Write> SegmentWriter<W> {
         Ok(())
     }
 
-    /// Writes what became known of cgroups.
+    /// Writes names and labels of cgroups, in as many blocks as needed.
     ///
     /// # Errors
-    /// [`FormatError::Io`] if writing fails, [`FormatError::Limit`] if a single record is too large.
+    /// [`FormatError::Io`] if writing fails, [`FormatError::Limit`] if a single record takes more than 16 MiB.
     pub fn write_metadata(&mut self, records: &[MetadataRecord]) -> Result<(), FormatError> {
         let mut rest = records;
         while !rest.is_empty() {
-            // As many as fit into one block, at least one.
+            // As many records as fit into one block, but at least one.
             let mut bytes = 0;
             let fits = rest.iter().take_while(|record| {
-                bytes += record_bytes(record);
+                bytes += record.bytes();
                 bytes <= INDEX_BYTES
             });
             let (batch, later) = rest.split_at(fits.count().max(1));
@@ -91,36 +90,31 @@ impl<W: Write> SegmentWriter<W> {
                 self.write_index()?;
             }
             self.put(&mut index::encode_metadata(batch)?)?;
-            self.pending_bytes += batch.iter().map(record_bytes).sum::<usize>();
+            self.pending_bytes += batch.iter().map(MetadataRecord::bytes).sum::<usize>();
             self.pending.metadata.extend_from_slice(batch);
         }
         Ok(())
     }
 
-    /// Bytes written so far.
+    /// Bytes written so far, including those of a partly written block.
     pub fn bytes_written(&self) -> u64 {
         self.written
     }
 
-    /// Where the segment is written to.
+    /// The writer that the segment is written to.
     pub fn get_ref(&self) -> &W {
         &self.out
     }
 
-    /// Where the segment is written to, for syncing. Nothing may be written to it.
-    pub fn get_mut(&mut self) -> &mut W {
-        &mut self.out
-    }
-
-    /// Bytes that index and trailer would take now, at most.
+    /// Bytes that index and trailer would take now, at most. For a writer that must keep enough disk space in reserve.
     pub fn bytes_to_finish(&self) -> u64 {
-        // What cannot be compressed grows by less than a hundredth.
+        // Incompressible data grows by less than 1%.
         let raw = self.pending.header.len() + self.pending_bytes;
         (raw + raw / 100 + 1024) as u64
     }
 
-    /// Writes index and trailer. Nothing may be written after it succeeded; after a failure, and
-    /// [`Self::take_back`], it may be tried again.
+    /// Writes index and trailer. Write nothing after it has succeeded. After a failure and [`Self::take_back`] it may be
+    /// tried again.
     ///
     /// # Errors
     /// [`FormatError::Io`] if writing fails.
@@ -131,7 +125,7 @@ impl<W: Write> SegmentWriter<W> {
         self.put(&mut block::build(BlockKind::Trailer, &trailer, &[]))
     }
 
-    /// Writes index and trailer, and gives back where to.
+    /// Writes index and trailer, and returns the writer.
     ///
     /// # Errors
     /// [`FormatError::Io`] if writing fails.
@@ -140,7 +134,7 @@ impl<W: Write> SegmentWriter<W> {
         Ok(self.out)
     }
 
-    /// Writes the pending part of the index; where it is.
+    /// Writes the pending part of the index; returns its position.
     fn write_index(&mut self) -> Result<u64, FormatError> {
         let offset = self.written;
         self.put(&mut index::encode_index(&self.pending)?)?;
@@ -171,9 +165,4 @@ impl<W: Write> SegmentWriter<W> {
         self.whole = self.written;
         Ok(())
     }
-}
-
-/// Bytes that a record takes in a block before compression.
-fn record_bytes(record: &MetadataRecord) -> usize {
-    40 + record.values.iter().map(|(name, value)| name.len() + value.len() + 16).sum::<usize>()
 }

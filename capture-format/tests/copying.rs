@@ -1,4 +1,4 @@
-//! A filtered copy has what its rows need and nothing else.
+//! A copy of rows has exactly the strings and dictionary rows that they refer to.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn row(chunk: &Chunk, row: usize) -> Row {
 }
 
 #[test]
-fn rows_of_several_chunks_keep_their_names() {
+fn copy_of_two_chunks_shares_dictionary_rows() {
     let sources = [chunk(1, 300, 5), chunk(2, 200, 5)];
     let mut target = ChunkBuilder::new(schema());
     let mut cache = CopyCache::new();
@@ -61,7 +61,7 @@ fn rows_of_several_chunks_keep_their_names() {
 }
 
 #[test]
-fn a_copy_of_everything_is_the_same() {
+fn copy_of_all_rows_equals_the_source() {
     let source = chunk(4, 2000, 3);
     let mut target = ChunkBuilder::new(schema());
     target.set_wall_offset(source.summary().wall_offset);
@@ -85,12 +85,12 @@ fn a_copy_of_everything_is_the_same() {
 }
 
 #[test]
-fn rows_that_do_not_exist_are_refused() {
+fn missing_rows_tables_and_other_schemas_are_refused() {
     let source = chunk(1, 10, 1);
     let mut target = ChunkBuilder::new(schema());
     let mut cache = CopyCache::new();
     let error = copy_rows(&source, &mut target, SYSCALL, &[0, 10], &mut cache).expect_err("row 10 of 10");
-    assert_eq!(error.to_string(), "at byte 0: row is 10, expected below 10");
+    assert_eq!(error.to_string(), "row is 10, expected below 10");
     let error = copy_rows(&source, &mut target, TableId(5), &[0], &mut cache).expect_err("no such table");
     assert!(matches!(error, FormatError::Invalid { .. }));
     let mut other = ChunkBuilder::new(std::sync::Arc::default());

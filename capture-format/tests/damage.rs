@@ -1,9 +1,9 @@
-//! Whatever happens to a file: no panic, and what is not damaged is read.
+//! Damaged files: no panic, and everything intact is read.
 
 mod support;
 
 use capture_format::{CaptureFile, FormatError, StreamItem, StreamReader};
-use support::{Random, blocks, fix_checksums, open, readable, streamed};
+use support::{Block, Random, ReadableChunk, blocks, fix_checksums, open, readable, streamed};
 
 const CHUNK: u16 = 2;
 
@@ -12,7 +12,7 @@ fn two_segments() -> Vec<u8> {
 }
 
 #[test]
-fn cat_is_a_capture_of_both() {
+fn concatenated_files_are_one_capture() {
     let (a, b) = (support::file(1, 6, 400, true), support::file(2, 5, 30, true));
     let both = [a.clone(), b.clone()].concat();
     let file = open(&both).expect("a capture");
@@ -20,16 +20,16 @@ fn cat_is_a_capture_of_both() {
     assert_eq!(file.segments().len(), 2);
     assert_eq!(file.segments()[0].header.host, "host1");
     assert_eq!((file.segments()[1].offset, file.segments()[1].len), (a.len() as u64, b.len() as u64));
-    let shifted = readable(&b).into_iter().map(|(o, l, d)| (o + a.len() as u64, l, d));
+    let shifted = readable(&b).into_iter().map(|c| ReadableChunk { offset: c.offset + a.len() as u64, ..c });
     let expected: Vec<_> = readable(&a).into_iter().chain(shifted).collect();
     assert_eq!(expected.len(), 11);
     assert_eq!(readable(&both), expected);
-    assert_eq!(streamed(&both), expected.iter().map(|c| c.2).collect::<Vec<_>>());
+    assert_eq!(streamed(&both), expected.iter().map(|c| c.digest).collect::<Vec<_>>());
     assert!(file.chunks().all(|c| c.segment == usize::from(c.offset >= a.len() as u64)));
 }
 
 #[test]
-fn without_trailer_and_with_garbage_everything_is_found() {
+fn chunks_without_trailer_and_between_garbage_are_found() {
     let a = support::file(1, 4, 200, false);
     let b = support::file(2, 3, 200, true);
     let file = open(&a).expect("a capture");
@@ -54,7 +54,7 @@ fn without_trailer_and_with_garbage_everything_is_found() {
     let file = open(&messy).expect("a capture");
     let damage: Vec<(u64, u64)> = file.damage().iter().map(|d| (d.offset, d.len)).collect();
     let (first, splice) = (1000 + a.len() as u64, 2000 + a.len() as u64);
-    let block = blocks(&a).last().map_or(0, |b| b.0) as u64;
+    let block = blocks(&a).last().map_or(0, |b| b.at) as u64;
     let end = splice + spliced.len() as u64;
     let expected = [
         (0, 1000),
@@ -67,7 +67,7 @@ fn without_trailer_and_with_garbage_everything_is_found() {
 }
 
 #[test]
-fn a_flipped_bit_costs_at_most_its_block() {
+fn flipped_bit_costs_at_most_its_block() {
     let original = two_segments();
     let whole = readable(&original);
     assert_eq!(whole.len(), 11);
@@ -76,29 +76,31 @@ fn a_flipped_bit_costs_at_most_its_block() {
         let mut bytes = original.clone();
         let at = random.below(bytes.len() as u64);
         bytes[at as usize] ^= 1 << random.below(8);
-        let untouched: Vec<_> = whole.iter().copied().filter(|c| !(c.0..c.0 + c.1).contains(&at)).collect();
+        let untouched: Vec<_> =
+            whole.iter().copied().filter(|c| !(c.offset..c.offset + c.len).contains(&at)).collect();
         assert_eq!(readable(&bytes), untouched, "byte {at}");
         // A stream cannot go back for the header's second copy.
-        let (start, _, len) = *blocks(&original).iter().rev().find(|b| b.0 as u64 <= at).expect("a block");
+        let Block { at: start, len, .. } =
+            *blocks(&original).iter().rev().find(|b| b.at as u64 <= at).expect("a block");
         let hit_header = [0, original.len() - support::file(2, 5, 30, true).len()].contains(&start);
         if !hit_header {
-            let expected: Vec<u64> = untouched.iter().map(|c| c.2).collect();
+            let expected: Vec<u64> = untouched.iter().map(|c| c.digest).collect();
             assert_eq!(streamed(&bytes), expected, "byte {at} of the block at {start} of {len}");
         }
     }
 }
 
 #[test]
-fn a_cut_costs_what_was_cut() {
+fn cut_costs_only_what_is_behind_it() {
     let original = two_segments();
     let whole = readable(&original);
     let mut random = Random::new(301);
     for _ in 0..300 {
         let len = random.below(original.len() as u64);
-        let kept: Vec<_> = whole.iter().copied().filter(|c| c.0 + c.1 <= len).collect();
+        let kept: Vec<_> = whole.iter().copied().filter(|c| c.offset + c.len <= len).collect();
         let bytes = &original[..len as usize];
         assert_eq!(readable(bytes), kept, "{len} bytes");
-        assert_eq!(streamed(bytes), kept.iter().map(|c| c.2).collect::<Vec<_>>(), "{len} bytes");
+        assert_eq!(streamed(bytes), kept.iter().map(|c| c.digest).collect::<Vec<_>>(), "{len} bytes");
     }
 }
 
@@ -109,14 +111,14 @@ fn mutations_with_right_checksums_never_panic() {
     let mut random = Random::new(302);
     for round in 0..3000 {
         let mut bytes = original.clone();
-        let (at, _, len) = all[random.below(all.len() as u64) as usize];
+        let Block { at, len, .. } = all[random.below(all.len() as u64) as usize];
         for _ in 0..1 + random.below(3) {
             let place =
                 if round % 3 == 0 { 40 + random.below(100) } else { 8 + random.below(len as u64 - 8) };
             let place = at + (place as usize).min(len - 1);
             bytes[place] = random.next() as u8;
         }
-        // The lengths may be wrong now, so only if they are not.
+        // The lengths may be wrong now; checksums can only be corrected if they are not.
         if blocks_fit(&bytes, at, len) {
             fix_checksums(&mut bytes, at, len);
         }
@@ -136,7 +138,7 @@ fn blocks_fit(bytes: &[u8], at: usize, len: usize) -> bool {
 #[test]
 fn mutations_inside_frames_never_panic() {
     let original = support::file(1, 1, 60, false);
-    let &(at, _, len) = blocks(&original).iter().find(|b| b.1 == CHUNK).expect("a chunk");
+    let &Block { at, len, .. } = blocks(&original).iter().find(|b| b.kind == CHUNK).expect("a chunk");
     let summary = u32::from_le_bytes(original[at + 16..at + 20].try_into().expect("four bytes")) as usize;
     let body = &original[at + 40 + summary..at + len];
     let mut cursor = body;
@@ -207,16 +209,19 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 #[test]
-fn other_versions_are_refused_by_name() {
+fn other_versions_are_refused_with_their_number() {
     let original = support::file(1, 2, 20, true);
     let mut other = original.clone();
-    for (at, _, len) in blocks(&original) {
+    for Block { at, len, .. } in blocks(&original) {
         other[at + 8] = 2;
         fix_checksums(&mut other, at, len);
     }
     let error = open(&other).expect_err("another version");
     assert!(matches!(error, FormatError::Version { offset: 0, expected: 1, found: 2 }), "{error}");
-    assert_eq!(error.to_string(), "at byte 0: format version 0.2, this reader knows 0.1");
+    assert_eq!(
+        error.to_string(),
+        "at byte 0: format version 0.2, this reader knows 0.1; read it with the ktape release that wrote it"
+    );
     let error = StreamReader::new(&other[..]).next_item().expect_err("another version");
     assert!(matches!(error, FormatError::Version { found: 2, .. }), "{error}");
     // Behind a segment that can be read it is one damage.
@@ -230,7 +235,7 @@ fn other_versions_are_refused_by_name() {
 #[test]
 fn blocks_of_unknown_kind_are_skipped() {
     let original = support::file(1, 3, 20, false);
-    let (at, _, len) = blocks(&original)[1];
+    let Block { at, len, .. } = blocks(&original)[1];
     let mut unknown = original[at..at + len].to_vec();
     unknown[10..12].copy_from_slice(&77u16.to_le_bytes());
     fix_checksums(&mut unknown, 0, len);
@@ -242,7 +247,7 @@ fn blocks_of_unknown_kind_are_skipped() {
 }
 
 #[test]
-fn what_is_no_capture_is_refused() {
+fn files_without_blocks_are_refused() {
     for bytes in [&b""[..], b"hello", &[0; 100_000]] {
         assert!(matches!(open(bytes), Err(FormatError::NotACapture)));
         assert!(matches!(StreamReader::new(bytes).next_item(), Err(FormatError::NotACapture)));
@@ -251,14 +256,14 @@ fn what_is_no_capture_is_refused() {
 }
 
 #[test]
-fn a_stream_tells_damage_and_ends() {
+fn stream_reports_damage_and_ends_of_segments() {
     let mut bytes = support::file(1, 3, 50, true);
-    let (at, _, len) = blocks(&bytes)[2];
+    let Block { at, len, .. } = blocks(&bytes)[2];
     bytes[at + len / 2] ^= 4;
     let mut reader = StreamReader::new(&bytes[..]);
-    let mut told = Vec::new();
+    let mut items = Vec::new();
     while let Some(item) = reader.next_item().expect("memory") {
-        told.push(match item {
+        items.push(match item {
             StreamItem::Header(header) => format!("header {}", header.host),
             StreamItem::Chunk(_) => "chunk".into(),
             StreamItem::End { complete } => format!("end {complete}"),
@@ -268,21 +273,25 @@ fn a_stream_tells_damage_and_ends() {
             other => format!("{other:?}"),
         });
     }
-    assert_eq!(told, ["header host1", "chunk", "damage true true", "chunk", "end true"]);
+    assert_eq!(items, ["header host1", "chunk", "damage true true", "chunk", "end true"]);
 }
 
 #[test]
-fn lengths_that_are_not_true_take_no_memory() {
+fn false_lengths_allocate_no_memory() {
     // A frame of a few bytes that says it becomes many.
     let mut bytes = support::file(1, 1, 20, false);
-    let &(at, _, len) = blocks(&bytes).iter().find(|b| b.1 == 1).expect("a header");
+    let &Block { at, len, .. } = blocks(&bytes).iter().find(|b| b.kind == 1).expect("a header");
     bytes[at + 40..at + 44].copy_from_slice(&(15u32 << 20).to_le_bytes());
     fix_checksums(&mut bytes, at, len);
     let file = open(&bytes).expect("blocks");
     assert!(file.segments().is_empty());
     let FormatError::Limit { what: "body", found, .. } = file.damage()[0].cause else {
         // Within the ratio the frame's own length contradicts.
-        assert!(file.damage()[0].to_string().contains("the directory says"), "{}", file.damage()[0]);
+        assert!(
+            file.damage()[0].to_string().contains("a zstd frame of 15728640 bytes"),
+            "{}",
+            file.damage()[0]
+        );
         return;
     };
     assert_eq!(found, 15 << 20);

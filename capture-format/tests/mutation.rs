@@ -1,5 +1,5 @@
-//! Five thousand mutations of real captures, half of them behind right checksums, in a process that may use no more than
-//! 256 MiB: no panic, no abort, no hang, and what was not touched is read. `KTAPE_SEED` repeats a run,
+//! Five thousand mutations of real captures, half of them with corrected checksums, in a process limited to 256 MiB: no panic,
+//! no abort, no hang, and all chunks that were not touched are read. `KTAPE_SEED` repeats a run,
 //! `KTAPE_MUTATIONS` makes it longer.
 
 mod support;
@@ -9,14 +9,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use support::blocks::repacked;
-use support::{Random, blocks, fix_checksums, readable, streamed};
+use support::{Block, Random, ReadableChunk, blocks, fix_checksums, readable, streamed};
 
-/// What tells the process that it is the one that may use little.
+/// Set in the process with limited memory.
 const CHILD: &str = "KTAPE_MUTATION_CHILD";
 /// Its memory, KiB.
 const MEMORY_KIB: u32 = 256 << 10;
 /// No mutation may take longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MUTATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 const HEADER: u16 = 1;
 const CHUNK: u16 = 2;
@@ -73,10 +73,10 @@ fn mutate_all(seed: u64, mutations: u64) {
         let stream = streamed(&bytes);
         slowest = slowest.max(start.elapsed());
         let name = || format!("seed {seed}, mutation {n}: {kind} of {}", captures[which].0.display());
-        assert!(start.elapsed() < PATIENCE, "{}: {:?}", name(), start.elapsed());
+        assert!(start.elapsed() < MUTATION_TIMEOUT, "{}: {:?}", name(), start.elapsed());
         let Some((from, to)) = touched else { continue };
         for chunk in &whole[which] {
-            let (at, len, digest) = *chunk;
+            let ReadableChunk { offset: at, len, digest } = *chunk;
             if (at + len <= from as u64 || at >= to as u64) && at + len <= bytes.len() as u64 {
                 assert!(found.contains(chunk), "{}: the chunk at {at} is not read", name());
                 assert!(stream.contains(&digest), "{}: the chunk at {at} is not in the stream", name());
@@ -89,8 +89,8 @@ fn mutate_all(seed: u64, mutations: u64) {
 struct Mutant {
     bytes: Vec<u8>,
     kind: &'static str,
-    /// From where to where; everything outside is to be read. `None` if that cannot be said: what every block needs was
-    /// touched, or what is behind was moved.
+    /// The range of changed bytes; chunks outside of it must be readable. `None` if that does not hold: the header was
+    /// touched, or later blocks were moved.
     touched: Option<(usize, usize)>,
 }
 
@@ -98,12 +98,13 @@ fn mutate(whole: &[u8], other: &[u8], random: &mut Random) -> Mutant {
     let mut bytes = whole.to_vec();
     // The last block may be cut.
     let mut all = blocks(&padded(whole));
-    all.retain(|(at, _, len)| at + len <= whole.len());
-    let (at, kind, len) = all[random.below(all.len() as u64) as usize];
-    // Whoever believes a header or an index with right checksums can be told anything.
+    all.retain(|block| block.at + block.len <= whole.len());
+    let Block { at, kind, len } = all[random.below(all.len() as u64) as usize];
+    // A changed header or index with right checksums can change everything that is read.
     let is_chunk = kind == CHUNK;
     let anywhere = random.below(bytes.len() as u64) as usize;
-    let in_header = |place: usize| all.iter().any(|b| b.1 == HEADER && (b.0..b.0 + b.2).contains(&place));
+    let in_header =
+        |place: usize| all.iter().any(|b| b.kind == HEADER && (b.at..b.at + b.len).contains(&place));
     match random.below(12) {
         0 => {
             bytes[anywhere] ^= 1 << random.below(8);
@@ -156,7 +157,7 @@ fn mutate(whole: &[u8], other: &[u8], random: &mut Random) -> Mutant {
             fix_checksums(&mut bytes, at, len);
             Mutant {
                 bytes,
-                kind: "bytes behind right checksums",
+                kind: "bytes with corrected checksums",
                 touched: is_chunk.then_some((at, at + len)),
             }
         }

@@ -1,13 +1,13 @@
-//! What is written is read again, whatever the values.
+//! Round trips: what a writer writes, a reader reads.
 
 mod support;
 
 use std::sync::Arc;
 
 use capture_format::{
-    Chunk, ChunkBuilder, ColumnSchema, ColumnType, EncodeOptions, EncodedBlock, Encoder, FormatError, Header,
-    Layout, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValues, TableId, TableRole,
-    TableSchema, Value, verify,
+    Chunk, ChunkBuilder, ColumnLayout, ColumnSchema, ColumnType, EncodeOptions, EncodedBlock, Encoder,
+    FormatError, Header, MetadataKey, MetadataRecord, Schema, SegmentWriter, StrId, SummaryValue,
+    SummaryValues, TableId, TableRole, TableSchema, verify,
 };
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, header, open, schema};
 
@@ -128,7 +128,7 @@ fn random_rows(random: &mut Random, schema: &Arc<Schema>, rows: u64) -> ChunkBui
 }
 
 #[test]
-fn any_values_come_back() {
+fn random_values_survive_a_round_trip() {
     for seed in 0..150 {
         let mut random = Random::new(seed);
         let schema = random_schema(&mut random);
@@ -136,7 +136,7 @@ fn any_values_come_back() {
         let builder = random_rows(&mut random, &schema, rows);
         let options = EncodeOptions {
             level: 1 + (seed % 3) as i32,
-            layout: if seed % 5 == 0 { Layout::Plain } else { Layout::Grouped },
+            layout: if seed % 5 == 0 { ColumnLayout::Plain } else { ColumnLayout::Grouped },
         };
         let block = Encoder::new(options).expect("zstd").encode(&builder).expect("a chunk");
         let read = through_file(&schema, block);
@@ -147,7 +147,7 @@ fn any_values_come_back() {
 }
 
 #[test]
-fn values_strings_and_summary_are_as_pushed() {
+fn values_strings_and_summary_survive_a_round_trip() {
     let schema = schema();
     let mut builder = ChunkBuilder::new(schema.clone());
     fill(&mut builder, &mut Random::new(5), 7_000_000_000, 1000, 2);
@@ -186,20 +186,20 @@ fn values_strings_and_summary_are_as_pushed() {
     assert_eq!((summary.start_min, summary.end_max, summary.wall_offset), (500_000_000, 9_000_000_000, -5));
     assert_eq!((summary.rows(SYSCALL), summary.rows(CGROUP), summary.rows(TableId(77))), (1001, 2, 0));
     let SummaryValues::Kept(values) = summary.values(SYSCALL, 5) else { panic!("numbers are kept") };
-    let counts: Vec<(Value<'_>, u64)> = values.collect();
-    assert_eq!(counts.last(), Some(&(Value::U64(0x1_0101), 1)));
+    let counts: Vec<(SummaryValue<'_>, u64)> = values.collect();
+    assert_eq!(counts.last(), Some(&(SummaryValue::U64(0x1_0101), 1)));
     assert_eq!(counts.iter().map(|(_, n)| n).sum::<u64>(), 1001);
     // Each syscall and each exit names one container through its task.
     let SummaryValues::Kept(values) = summary.values(CGROUP, 5) else { panic!("containers are kept") };
-    let counts: Vec<(Value<'_>, u64)> = values.collect();
+    let counts: Vec<(SummaryValue<'_>, u64)> = values.collect();
     assert_eq!(counts.len(), 2);
     assert_eq!(counts.iter().map(|(_, n)| n).sum::<u64>(), u64::from(1001 + summary.rows(EXIT)));
     assert!(matches!(summary.values(SYSCALL, 6), SummaryValues::NotKept));
-    assert!(!summary.values(SYSCALL, 5).may_contain(|v| v == Value::U64(77)));
+    assert!(!summary.values(SYSCALL, 5).may_contain(|v| v == SummaryValue::U64(77)));
 }
 
 #[test]
-fn too_many_values_are_not_summarised() {
+fn summary_omits_columns_with_too_many_values() {
     let schema = schema();
     let mut builder = ChunkBuilder::new(schema.clone());
     fill(&mut builder, &mut Random::new(5), 0, 1, 1);
@@ -219,7 +219,7 @@ fn too_many_values_are_not_summarised() {
 }
 
 #[test]
-fn an_incomplete_row_and_a_wild_reference_are_refused() {
+fn incomplete_rows_and_dangling_references_are_refused() {
     let schema = schema();
     let mut builder = ChunkBuilder::new(schema.clone());
     fill(&mut builder, &mut Random::new(1), 0, 10, 1);
@@ -236,12 +236,12 @@ fn an_incomplete_row_and_a_wild_reference_are_refused() {
     row.push_ref(5, 0);
     row.end_row();
     let error = encoder().encode(&builder).expect_err("process 3 of 3");
-    assert_eq!(error.to_string(), "table 0x101, column 0: at byte 0: reference is 3, expected below 3");
+    assert_eq!(error.to_string(), "table 0x101, column 0: reference is 3, expected below 3");
     assert!(Chunk::from_builder(builder).is_err());
 }
 
 #[test]
-fn an_idle_chunk_is_small() {
+fn chunk_of_ten_events_is_below_800_bytes() {
     let schema = schema();
     let mut builder = ChunkBuilder::new(schema);
     fill(&mut builder, &mut Random::new(3), 1_000_000_000_000, 10, 1);
@@ -273,7 +273,7 @@ fn a_cleared_builder_makes_the_same_chunk() {
 }
 
 #[test]
-fn header_and_late_metadata_come_back() {
+fn header_and_late_metadata_survive_a_round_trip() {
     let schema = schema();
     let header = header(&schema, 3);
     let mut writer = SegmentWriter::new(Vec::new(), &header).expect("a header");
@@ -298,7 +298,7 @@ fn header_and_late_metadata_come_back() {
 }
 
 #[test]
-fn many_chunks_make_several_indexes() {
+fn large_segment_has_several_indexes() {
     let dir = std::env::temp_dir().join(format!("ktape-format-{}", std::process::id()));
     let schema = schema();
     let mut writer = SegmentWriter::new(Vec::new(), &header(&schema, 1)).expect("a header");
@@ -316,7 +316,7 @@ fn many_chunks_make_several_indexes() {
         }
     }
     let bytes = writer.finish().expect("to memory");
-    let indexes = support::blocks(&bytes).iter().filter(|b| b.1 == 4).count();
+    let indexes = support::blocks(&bytes).iter().filter(|b| b.kind == 4).count();
     assert!(indexes > 1, "{indexes}");
     let file = open(&bytes).expect("a capture");
     assert_eq!(file.chunks().count() as u64, CHUNKS);
@@ -335,7 +335,7 @@ fn many_chunks_make_several_indexes() {
 }
 
 #[test]
-fn chunks_cross_threads() {
+fn chunks_are_read_on_several_threads() {
     fn is_send_and_sync<T: Send + Sync>() {}
     is_send_and_sync::<Chunk>();
     is_send_and_sync::<capture_format::CaptureFile>();

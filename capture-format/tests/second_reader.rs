@@ -265,7 +265,7 @@ fn seen(chunk: &Chunk) -> Content {
 }
 
 #[test]
-fn a_reader_from_the_page_sees_the_same() {
+fn independent_reader_sees_the_same_values() {
     for events in [10, 300, 20_000] {
         let bytes = support::file(7, 3, events, true);
         let file = open(&bytes).expect("a capture");

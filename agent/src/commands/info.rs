@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use capture_format::{SummaryValues, Value};
+use capture_format::{SummaryValue, SummaryValues};
 use events::Kind;
 use serde_json::{Map, json};
 
@@ -108,7 +108,7 @@ fn gather(captures: &Captures) -> Result<Facts> {
             match prune::chains(binding, &entry.summary) {
                 SummaryValues::Kept(values) => {
                     for (value, count) in values {
-                        let Value::Bytes(chain) = value else { continue };
+                        let SummaryValue::Bytes(chain) = value else { continue };
                         for id in ktape_reader::scan::container_match::elements(chain) {
                             let known = facts.containers.entry(id.to_vec()).or_default();
                             known.0 = known.0.saturating_add(count);

@@ -41,28 +41,47 @@ fn dictionaries_come_before_those_they_refer_to() {
 
 #[test]
 fn contradictions_are_refused() {
-    use ColumnType::{Bytes, Ref, U64, U64List};
+    use ColumnType::{Bytes, I64, Ref, U64, U64List};
     use TableRole::{Dictionary, Event};
+    let twice = "expected an id and a name of its own, found another table with one of them";
     assert_eq!(
         refused(vec![table(1, Event, &[]), table(1, Event, &[])]),
-        "schema: table 0x1 (t1) is declared twice"
+        format!("schema: table 0x1 (t1): {twice}")
     );
-    let twice = TableSchema { name: "t1".into(), ..table(2, Event, &[]) };
-    assert_eq!(refused(vec![table(1, Event, &[]), twice]), "schema: table 0x2 (t1) is declared twice");
-    let circle = vec![table(1, Dictionary, &[Ref(TableId(2))]), table(2, Dictionary, &[Ref(TableId(1))])];
-    assert_eq!(refused(circle), "schema: references of table t1 form a circle");
-    assert!(refused(vec![table(1, Dictionary, &[Ref(TableId(1))])]).contains("circle"));
-    assert!(refused(vec![table(1, Event, &[Ref(TableId(2))])]).contains("no dictionary"));
-    assert!(
-        refused(vec![table(1, Event, &[]), table(2, Event, &[Ref(TableId(1))])]).contains("no dictionary")
+    let named = TableSchema { name: "t1".into(), ..table(2, Event, &[]) };
+    assert_eq!(refused(vec![table(1, Event, &[]), named]), format!("schema: table 0x2 (t1): {twice}"));
+    let cycle = vec![table(1, Dictionary, &[Ref(TableId(2))]), table(2, Dictionary, &[Ref(TableId(1))])];
+    let text = "schema: table t1: expected references that form no cycle, found one that leads back to it";
+    assert_eq!(refused(cycle), text);
+    assert_eq!(refused(vec![table(1, Dictionary, &[Ref(TableId(1))])]), text);
+    assert_eq!(
+        refused(vec![table(1, Event, &[Ref(TableId(2))])]),
+        "schema: column c0 of table t1: expected a reference to a dictionary, found table 0x2, which is none"
     );
-    assert!(refused(vec![table(1, Event, &[Bytes, U64List { key: 0 }])]).contains("no U64 column"));
-    assert!(refused(vec![table(1, Event, &[U64, U64List { key: 2 }])]).contains("no U64 column"));
-    assert!(
-        refused(vec![TableSchema { time: Some(0), ..table(1, Event, &[Bytes]) }])
-            .contains("time or duration")
+    assert_eq!(
+        refused(vec![table(1, Event, &[]), table(2, Event, &[Ref(TableId(1))])]),
+        "schema: column c0 of table t2: expected a reference to a dictionary, found table 0x1, which is none"
     );
-    let summary = TableSchema { summary: vec![0], ..table(1, Event, &[ColumnType::I64]) };
-    assert!(refused(vec![summary]).contains("neither U64 nor Bytes"));
-    assert!(refused(vec![table(1, Event, &[U64; 129])]).contains("the limit is 128"));
+    for (columns, key) in [([Bytes, U64List { key: 0 }], 0), ([U64, U64List { key: 2 }], 2)] {
+        assert_eq!(
+            refused(vec![table(1, Event, &columns)]),
+            format!(
+                "schema: column c1 of table t1: expected a U64 column as its key, found column {key}, which is none"
+            )
+        );
+    }
+    assert_eq!(
+        refused(vec![TableSchema { time: Some(0), ..table(1, Event, &[Bytes]) }]),
+        "schema: time or duration of table t1: expected a U64 column, found column 0, which is none"
+    );
+    assert_eq!(
+        refused(vec![TableSchema { summary: vec![0], ..table(1, Event, &[I64]) }]),
+        "schema: summary of table t1: expected a U64 or Bytes column, found column 0, which is none"
+    );
+    assert_eq!(
+        refused(vec![table(1, Event, &[U64; 129])]),
+        "schema: number of columns of table t1: expected at most 128, found 129"
+    );
+    let many = (0..257).map(|id| table(id, Event, &[])).collect();
+    assert_eq!(refused(many), "schema: number of tables: expected at most 256, found 257");
 }

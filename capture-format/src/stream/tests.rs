@@ -77,16 +77,19 @@ fn extremes_come_back() {
 #[test]
 fn bad_bytes_are_named() {
     let text = |bytes: &[u8], count| decoded(bytes, count).expect_err("a bad stream").to_string();
-    assert_eq!(text(&[], 1), "at byte 0: encoded data is cut: 0 bytes of 1");
+    assert_eq!(text(&[], 1), "at byte 0: encoded data ends too early: 0 bytes left, expected 1");
     assert_eq!(
         text(&[9, 0], 1),
-        "at byte 0: encoding of a stream is 9, expected a known encoding with a width it allows"
+        "at byte 0: encoding of a stream is 9, expected a known encoding with a width that it allows"
     );
     assert_eq!(text(&[OFFSET | 9 << 4, 0], 1)[..34], *"at byte 0: encoding of a stream is");
-    assert_eq!(text(&[OFFSET | 2 << 4, 0, 1, 2, 3], 2), "at byte 0: encoded data is cut: 3 bytes of 4");
+    assert_eq!(
+        text(&[OFFSET | 2 << 4, 0, 1, 2, 3], 2),
+        "at byte 0: encoded data ends too early: 3 bytes left, expected 4"
+    );
     assert_eq!(
         text(&[DICTIONARY | 1 << 4, 1, CONSTANT, 0, 1], 1),
-        "at byte 0: number of a dictionary entry is 1, the limit is 0"
+        "at byte 0: number of a dictionary entry is 1, expected below 1"
     );
     assert_eq!(
         text(&[DICTIONARY | 1 << 4, 2, CONSTANT, 0, 0], 1),

@@ -1,9 +1,17 @@
-//! The blocks of a file from outside, as docs/format.md says; shared with the fuzz targets.
+//! The blocks of a file, read without the crate; shared with the fuzz targets.
 
 #![allow(dead_code, missing_docs, reason = "each user needs a part of it")]
 
-/// Where blocks begin, with their kind and length; as docs/format.md says.
-pub fn blocks(bytes: &[u8]) -> Vec<(usize, u16, usize)> {
+/// A block: its place and length in bytes, and its kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    pub at: usize,
+    pub kind: u16,
+    pub len: usize,
+}
+
+/// All blocks of intact bytes, as docs/format.md describes them.
+pub fn blocks(bytes: &[u8]) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
@@ -11,13 +19,13 @@ pub fn blocks(bytes: &[u8]) -> Vec<(usize, u16, usize)> {
             bytes[at + from..at + from + len].iter().rev().fold(0usize, |n, &b| n << 8 | b as usize)
         };
         let len = 40 + number(16, 4) + number(20, 8);
-        blocks.push((at, number(10, 2) as u16, len));
+        blocks.push(Block { at, kind: number(10, 2) as u16, len });
         at += len;
     }
     blocks
 }
 
-/// Makes the checksums of the block at `at` right again.
+/// Corrects the checksums of the block at `at`.
 pub fn fix_checksums(bytes: &mut [u8], at: usize, len: usize) {
     let summary_len =
         u32::from_le_bytes([bytes[at + 16], bytes[at + 17], bytes[at + 18], bytes[at + 19]]) as usize;
@@ -30,8 +38,8 @@ pub fn fix_checksums(bytes: &mut [u8], at: usize, len: usize) {
     bytes[at + 36..at + 40].copy_from_slice(&crc);
 }
 
-/// The block with what is in its first frame changed, and everything around it right: as docs/format.md says, of a chunk two
-/// varints and the frame, of others a u32 and the frame. As it was, if it has no such frame.
+/// The block with the content of its first frame changed, and lengths and checksums corrected: in a chunk two varints and the
+/// frame, in others a u32 and the frame. Unchanged if it has no such frame.
 pub fn repacked(block: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     repack(block, change).unwrap_or_else(|| block.to_vec())
 }

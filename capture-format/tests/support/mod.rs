@@ -6,7 +6,7 @@ pub mod blocks;
 
 use std::sync::Arc;
 
-pub use blocks::{blocks, fix_checksums};
+pub use blocks::{Block, blocks, fix_checksums};
 use capture_format::{
     CaptureFile, Chunk, ChunkBuilder, ChunkEntry, ColumnSchema, ColumnType, ColumnView, EncodeOptions,
     Encoder, FormatError, Header, Schema, SegmentWriter, StrId, StreamItem, StreamReader, TableId, TableRole,
@@ -286,7 +286,7 @@ pub fn file(seed: u8, chunks: u64, events: u64, finish: bool) -> Vec<u8> {
         fill(&mut builder, &mut random, (1000 + i) * 1_000_000_000, events, 1 + i % 3);
         writer.write_block(&mut encoder.encode(&builder).expect("a chunk")).expect("to memory");
     }
-    if finish { writer.finish().expect("to memory") } else { std::mem::take(writer.get_mut()) }
+    if finish { writer.finish().expect("to memory") } else { writer.get_ref().clone() }
 }
 
 /// All values of a chunk, strings resolved, as one number.
@@ -321,18 +321,26 @@ pub fn open(bytes: &[u8]) -> Result<CaptureFile, FormatError> {
     CaptureFile::from_reader(std::io::Cursor::new(bytes.to_vec()))
 }
 
-/// Offset, length and digest of each chunk that can be read.
-pub fn readable(bytes: &[u8]) -> Vec<(u64, u64, u64)> {
+/// A chunk that can be read, with a digest of all its values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadableChunk {
+    pub offset: u64,
+    pub len: u64,
+    pub digest: u64,
+}
+
+/// All chunks that can be read.
+pub fn readable(bytes: &[u8]) -> Vec<ReadableChunk> {
     let Ok(file) = open(bytes) else { return Vec::new() };
     let read = |entry: &ChunkEntry| {
         let chunk = file.read_chunk(entry).ok()?;
         chunk.verify().ok()?;
-        Some((entry.offset, entry.len, digest(&chunk)))
+        Some(ReadableChunk { offset: entry.offset, len: entry.len, digest: digest(&chunk) })
     };
     file.chunks().filter_map(read).collect()
 }
 
-/// The same from a stream; the offsets are not known there.
+/// Digests of all chunks that can be read from a stream.
 pub fn streamed(bytes: &[u8]) -> Vec<u64> {
     let mut reader = StreamReader::new(bytes);
     let mut digests = Vec::new();

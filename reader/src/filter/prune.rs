@@ -1,7 +1,7 @@
 //! What can be told about a filter without reading events: which chunks may contain a match, and which
 //! lost events might have been one. Both err on the side of yes.
 
-use capture_format::{ChunkSummary, SummaryValues, Value as SummaryValue};
+use capture_format::{ChunkSummary, SummaryValue, SummaryValues};
 use events::Kind;
 
 use crate::model::dictionaries::{CGROUP, dict_column};

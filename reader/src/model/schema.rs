@@ -158,4 +158,6 @@ pub fn semantic(ty: Ty) -> &'static str {
 }
 
 #[cfg(test)]
+mod changelog_tests;
+#[cfg(test)]
 mod tests;

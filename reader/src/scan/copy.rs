@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use capture_format::{
     ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord, SegmentWriter,
-    SummaryValues, Value, copy_rows,
+    SummaryValue, SummaryValues, copy_rows,
 };
 
 use crate::filter::prune;
@@ -112,7 +112,7 @@ impl<'w, W: Write> Copy<'w, W> {
             let mut block = self.encoder.encode(&self.builder)?;
             match prune::chains(self.binding, &block.summary) {
                 SummaryValues::Kept(values) => values.for_each(|(value, _)| {
-                    if let (Some(known), Value::Bytes(chain)) = (&mut self.containers, value) {
+                    if let (Some(known), SummaryValue::Bytes(chain)) = (&mut self.containers, value) {
                         known.add_chain(chain);
                     }
                 }),

@@ -175,7 +175,7 @@ pub fn known_containers(captures: &[Capture]) -> Known {
             match prune::chains(binding, &entry.summary) {
                 capture_format::SummaryValues::Kept(values) => {
                     for (value, _) in values {
-                        if let capture_format::Value::Bytes(chain) = value {
+                        if let capture_format::SummaryValue::Bytes(chain) = value {
                             known.add_chain(chain);
                         }
                     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use capture_format::{ChunkSummary, ColumnView, Value as SummaryValue};
+use capture_format::{ChunkSummary, ColumnView, SummaryValue};
 use events::{Kind, Ty};
 use rustc_hash::FxHashSet;
 
