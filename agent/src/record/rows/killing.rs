@@ -48,7 +48,9 @@ impl Rows {
         let victim = (record.head.pid, record.head.cgroup);
         let trigger = (record.trigger_pid, record.trigger_cgroup);
         let limited_wanted = record.limited != 0 && self.tree.is_none() && self.cgroups.wants(record.limited);
-        if !(self.wants_either(Kind::Oom, victim, trigger) || self.wanted.has(Kind::Oom) && limited_wanted) {
+        if !(self.wants_either(Kind::Oom, victim, trigger)
+            || self.wanted.contains(Kind::Oom) && limited_wanted)
+        {
             return Some(());
         }
         self.count(record.head.cgroup);
