@@ -5,17 +5,17 @@ use super::{Column, KindDecl, Ring, Ty};
 /// Makes [`Kind`] and everything that lists kinds. A row is
 ///
 /// ```text
-/// /// What one event of it is.
-/// Variant = NUMBER, "name", Ring, "what is recorded (its source)" {
-///     column: Type, "one line for `ktape fields` and the docs";
+/// /// what one event of it is, for this table and the README
+/// Variant = NUMBER, "name", Ring, "where it comes from" {
+///     column: Type, "one line for `ktape fields` and the schema of files";
 /// }
 /// ```
 ///
 /// Numbers and names are stored in files: never reuse a number, never rename a column, add columns at the end.
 macro_rules! kinds {
     ($(
-        $(#[$doc:meta])*
-        $kind:ident = $number:literal, $name:literal, $ring:ident, $about:literal {
+        $(#[doc = $doc:literal])+
+        $kind:ident = $number:literal, $name:literal, $ring:ident, $source:literal {
             $($column:ident: $ty:ident, $help:literal;)*
         }
     )*) => {
@@ -23,7 +23,7 @@ macro_rules! kinds {
         #[repr(u8)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind {
-            $($(#[$doc])* $kind = $number,)*
+            $($(#[doc = $doc])+ $kind = $number,)*
         }
 
         /// How many kinds there are.
@@ -48,7 +48,8 @@ macro_rules! kinds {
                         columns: const {
                             &[$(Column { name: stringify!($column), ty: Ty::$ty, doc: $help },)*]
                         },
-                        doc: $about,
+                        doc: concat!($($doc),+).trim_ascii(),
+                        source: $source,
                     },)*
                 }
             }
@@ -72,236 +73,236 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A system call, recorded once, when it returns.
-    Syscall = 1, "syscall", Event, "a system call, at its return (raw_syscalls:sys_enter and sys_exit)" {
+    /// a system call, or only those named, at its return: arguments, paths, addresses, result, duration
+    Syscall = 1, "syscall", Event, "raw_syscalls:sys_enter, raw_syscalls:sys_exit" {
         dur: Duration, "from entry to return";
-        nr: Syscall, "which call";
-        ret: SyscallResult, "its result";
+        nr: Syscall, "which system call";
+        ret: SyscallResult, "its result; negative values are errors";
         args: SyscallArgs, "its arguments";
         strs: SyscallStrings, "its paths and socket addresses";
     }
-    /// A new process or thread.
-    Fork = 2, "fork", Lifecycle, "a new process or thread; its task is the parent (sched:sched_process_fork)" {
-        child_pid: Pid, "the process id of the child";
-        child_tid: Pid, "the thread id of the child";
+    /// a new process or thread; its thread is the parent
+    Fork = 2, "fork", Lifecycle, "sched:sched_process_fork" {
+        child_pid: Pid, "the child's process id";
+        child_tid: Pid, "the child's thread id";
         thread: Bool, "whether the child is a thread of the same process";
-        child_cgroup: Cgroup, "the cgroup the child starts in";
+        child_cgroup: Cgroup, "the cgroup that the child starts in";
     }
-    /// A successful `execve`.
-    Exec = 3, "exec", Lifecycle, "a successful execve or execveat (sched:sched_process_exec)" {
-        path: Path, "the file that was executed, as given";
-        args: Args, "the arguments";
-        old_tid: Pid, "the thread id before, another one if a thread other than the leader executes";
-        old_comm: Text, "the name before";
+    /// a successful execve or execveat: path and arguments
+    Exec = 3, "exec", Lifecycle, "sched:sched_process_exec" {
+        path: Path, "the executed file, as passed to the call";
+        args: Args, "the program's arguments";
+        old_tid: Pid, "the thread id before the call; differs if another thread than the leader called";
+        old_comm: Text, "the thread's name before the call";
     }
-    /// A thread ended; the last one of a process ends the process.
-    Exit = 4, "exit", Lifecycle, "a thread ended (sched:sched_process_exit)" {
+    /// the end of a thread or process: status or signal
+    Exit = 4, "exit", Lifecycle, "sched:sched_process_exit" {
         status: I64, "the exit status, 0 to 255";
-        signal: Signal, "the signal that killed it";
-        core: Bool, "whether memory was dumped";
-        process: Bool, "whether this was the last thread, so that the process ended";
+        signal: Signal, "the signal that killed the thread, 0 if none";
+        core: Bool, "whether a core dump was written";
+        process: Bool, "whether it was the last thread, so that the process ended";
     }
-    /// A thread changed its name (`prctl`, `/proc/PID/comm`); exec has its own event.
-    Rename = 5, "rename_task", Lifecycle, "a thread was given a new name without an exec (task:task_rename)" {
+    /// a thread that changes its name without an exec
+    Rename = 5, "rename_task", Lifecycle, "task:task_rename" {
         comm: Text, "the new name";
     }
-    /// A cgroup was created.
-    CgroupMkdir = 6, "cgroup_mkdir", Lifecycle, "a cgroup was created (cgroup:cgroup_mkdir)" {
+    /// a new cgroup, for example that of a container
+    CgroupMkdir = 6, "cgroup_mkdir", Lifecycle, "cgroup:cgroup_mkdir" {
         cgroup: Cgroup, "the new cgroup";
     }
-    /// A cgroup was removed.
-    CgroupRmdir = 7, "cgroup_rmdir", Lifecycle, "a cgroup was removed (cgroup:cgroup_rmdir)" {
+    /// a removed cgroup
+    CgroupRmdir = 7, "cgroup_rmdir", Lifecycle, "cgroup:cgroup_rmdir" {
         cgroup: Cgroup, "the removed cgroup";
     }
-    /// A task was moved into a cgroup.
-    CgroupAttach = 8, "cgroup_attach", Lifecycle, "a task was moved to another cgroup; its task is the mover (cgroup:cgroup_attach_task)" {
-        cgroup: Cgroup, "the cgroup it was moved to";
-        moved_pid: Pid, "the process id of the moved task";
-        moved_tid: Pid, "the thread id of the moved task";
+    /// a process or thread that moves to another cgroup; its thread is the mover
+    CgroupAttach = 8, "cgroup_attach", Lifecycle, "cgroup:cgroup_attach_task" {
+        cgroup: Cgroup, "the destination cgroup";
+        moved_pid: Pid, "the moved task's process id";
+        moved_tid: Pid, "the moved task's thread id";
         threadgroup: Bool, "whether the whole process moved";
     }
-    /// Events that were made but are not in the file.
-    Loss = 9, "loss", Agent, "events that happened but are not in the file" {
-        from: Time, "earliest time at which the lost events can have happened";
-        kind: Kind, "the kind of the lost events, 0 if any";
+    /// events that were lost: how many, of which kind and cgroup, and why
+    Loss = 9, "loss", Agent, "recorder" {
+        from: Time, "the earliest time at which the events can have been lost";
+        kind: Kind, "the kind of the lost events, 0 if unknown";
         stage: Text, "where they were lost: ring, recursion, storage, map, queue, writer";
-        cgroup: Cgroup, "whose events they were";
-        count: U64, "how many";
+        cgroup: Cgroup, "the cgroup that the events belong to";
+        count: U64, "the number of lost events";
     }
-    /// The distance between boot clock and wall clock, at start and whenever it steps.
-    Clock = 10, "clock", Agent, "how boot time maps to wall time" {
+    /// the relation of boot time to wall-clock time
+    Clock = 10, "clock", Agent, "recorder" {
         wall_offset: I64, "wall clock minus boot clock, in ns";
-        step: I64, "by how much that changed since the last such event, in ns";
+        step: I64, "change of the offset since the previous clock event, in ns";
     }
-    /// A CPU went from one thread to another.
-    Switch = 11, "switch", Event, "a CPU went from one thread, the event's, to another (sched:sched_switch)" {
-        state: TaskState, "the state it left the CPU in: R, S, D, T, t, X, Z, I, P";
-        preempted: Bool, "whether the CPU was taken from it while it could have gone on";
-        ran: MaybeDuration, "how long it had been on the CPU";
-        next: Task, "the thread that the CPU went to; `idle`, with the ids 0, if to none";
-        off_cpu: MaybeDuration, "how long that one had been off the CPU";
-        runnable: MaybeDuration, "how long of that it could have run: its wait for a CPU";
+    /// a context switch: why the thread left the CPU, how long it ran, how long the next one waited
+    Switch = 11, "switch", Event, "sched:sched_switch" {
+        state: TaskState, "the state in which the thread left the CPU: R, S, D, T, t, X, Z, I, P";
+        preempted: Bool, "whether the thread was preempted";
+        ran: MaybeDuration, "how long the thread had been on the CPU";
+        next: Task, "the thread that got the CPU; `idle`, with process and thread id 0, if none did";
+        off_cpu: MaybeDuration, "how long the next thread had been off the CPU";
+        runnable: MaybeDuration, "how long of that time the next thread was runnable: its wait for a CPU";
     }
-    /// A block request, recorded once, when it is complete.
-    Block = 12, "block", Event, "a block request, at its completion; its task is who submitted it (block:block_rq_*)" {
-        dur: Duration, "from the first tracepoint that saw it to its completion";
-        queued: MaybeDuration, "until it was first issued to the device; until now if it is unfinished and waits";
-        service: MaybeDuration, "from its last issue to its completion";
+    /// a completed disk request: time in the queue and in the device, submitter, owner of the memory; its thread is the submitter
+    Block = 12, "block", Event, "block:block_rq_*" {
+        dur: Duration, "from the first tracepoint that saw the request to its completion";
+        queued: MaybeDuration, "time until the first issue to the device; until now for an unfinished request that is not issued yet";
+        service: MaybeDuration, "from the last issue to the completion";
         dev: Text, "the device's name";
         devno: Device, "the device's number, major:minor";
-        via: Text, "the devices above it that the request came through, such as dm-0, outermost first, joined by >";
+        via: Text, "stacked devices that the request passed through, such as dm-0, outermost first, joined by >";
         op: Text, "read, write, flush, discard, secure_erase, write_zeroes, zone, driver, other";
-        rq_flags: Text, "what is asked of it: sync, meta, prio, fua, preflush, ahead, background, nowait, joined by |";
+        rq_flags: Text, "the request's flags: sync, meta, prio, fua, preflush, ahead, background, nowait, joined by |";
         sector: MaybeU64, "the first sector, of 512 bytes";
-        bytes: U64, "how much was transferred; if it failed or is unfinished, how much was asked for";
-        error: Errno, "why it failed";
-        bios: U64, "how many pieces (bios) were merged into it";
-        issues: U64, "how often it was issued: more than once if it was requeued";
-        owner: Cgroup, "the cgroup whose memory it writes or that it is charged to";
-        owner_kind: Text, "where owner is from: bio, submitter or unknown";
+        bytes: U64, "bytes transferred; bytes requested if the request failed or is unfinished";
+        error: Errno, "the error, if the request failed";
+        bios: U64, "the number of bios merged into the request";
+        issues: U64, "how often the request was issued: more than once after a requeue";
+        owner: Cgroup, "the cgroup whose memory is transferred, or that is charged";
+        owner_kind: Text, "the source of owner: bio, submitter or unknown";
     }
-    /// A TCP connection changed its state.
-    Net = 13, "net", Event, "a TCP socket changed its state; its task is the socket's user as far as known (sock:inet_sock_set_state)" {
+    /// a state change of a TCP connection: both ends, role, bytes and retransmissions at its end; its thread is the socket's user, if known
+    Net = 13, "net", Event, "sock:inet_sock_set_state" {
         dur: MaybeDuration, "the age of the connection";
         old: Text, "the state before, such as SYN_SENT";
         new: Text, "the state after; CLOSE is the end";
         role: Text, "client, server, listener or unknown";
-        local: SockAddr, "the address on this side";
-        remote: SockAddr, "the address on the other side";
+        local: SockAddr, "the local address";
+        remote: SockAddr, "the remote address";
         sock: U64, "a number that all events of one socket share";
-        netns: MaybeU64, "the network namespace, as its inode";
-        sent: Size, "at its end: bytes that the other side has acknowledged";
-        received: Size, "at its end: bytes received";
-        retrans: MaybeU64, "at its end: segments sent again";
+        netns: MaybeU64, "the inode number of the network namespace";
+        sent: Size, "at the end: bytes acknowledged by the peer";
+        received: Size, "at the end: bytes received";
+        retrans: MaybeU64, "at the end: retransmitted segments";
     }
-    /// A signal was sent.
-    Signal = 14, "signal", Lifecycle, "a signal was sent; its task is the sender (signal:signal_generate)" {
-        signal: Signal, "which signal";
-        target: Task, "to whom";
-        target_pid: Pid, "the process id of the target";
-        target_tid: Pid, "the thread id of the target";
-        group: Bool, "whether it is for the process, not for that thread alone";
+    /// a signal: sender, target, result; its thread is the sender
+    Signal = 14, "signal", Lifecycle, "signal:signal_generate" {
+        signal: Signal, "the signal";
+        target: Task, "the thread that the signal is sent to";
+        target_pid: Pid, "the target's process id";
+        target_tid: Pid, "the target's thread id";
+        group: Bool, "whether the signal is for the whole process, not only the thread";
         cause: Text, "user, tkill, kernel, timer, child, fault, other";
         result: Text, "delivered, ignored, pending, overflow, lost";
     }
-    /// The kernel chose a process to kill because memory ran out.
-    Oom = 15, "oom", Lifecycle, "the kernel chose a process to kill for memory; its task is the victim (oom:mark_victim)" {
-        trigger: Task, "the thread whose need for memory made the kernel kill";
-        scope: Text, "cgroup if a cgroup's limit was reached, host if all memory was used up";
-        limited: Cgroup, "the cgroup whose limit was reached";
-        memory: Size, "what that cgroup used";
-        limit: Size, "what it may use";
+    /// a process that the kernel kills for lack of memory, and the limit that was reached; its thread is the victim
+    Oom = 15, "oom", Lifecycle, "oom:mark_victim" {
+        trigger: Task, "the thread whose allocation triggered the kill";
+        scope: Text, "cgroup if a cgroup reached its limit, host if the host ran out of memory";
+        limited: Cgroup, "the cgroup that reached its limit";
+        memory: Size, "that cgroup's memory usage";
+        limit: Size, "that cgroup's memory limit";
         anon: Size, "the victim's anonymous memory";
         file: Size, "the victim's file pages";
         shmem: Size, "the victim's shared memory";
-        swap: Size, "the victim's swap";
+        swap: Size, "the victim's swap usage";
         page_tables: Size, "the victim's page tables";
         score_adj: MaybeI64, "the victim's oom_score_adj";
     }
-    /// A thread is, or was, in uninterruptible sleep for long.
-    Stall = 16, "stall", Agent, "a thread in uninterruptible sleep for longer than --stall: while it sleeps, and when it wakes" {
-        dur: Duration, "how long it has slept";
-        phase: Text, "asleep, still (told again at doubling times), woken, or exited";
-        nr: Syscall, "the call it is in";
+    /// a thread in uninterruptible sleep for longer than `--stall`: while it sleeps, and when it wakes
+    Stall = 16, "stall", Agent, "task iterator" {
+        dur: Duration, "how long the thread has slept";
+        phase: Text, "asleep, still (reported again each time the duration doubles), woken, exited";
+        nr: Syscall, "the system call that the thread is in";
         args: SyscallArgs, "the call's arguments";
-        wait: Text, "the function that it waits in";
-        stack: Stack, "the kernel's functions, innermost first";
-        dev: Text, "the block device that it waits for, where that is known";
-        dev_from: Text, "where dev is from: fd, the file that the call works on, or writeback, what the kernel worker writes";
-        workqueue: Text, "the work function, of a kernel worker";
-        waker: Task, "who woke it";
+        wait: Text, "the kernel function that the thread waits in";
+        stack: Stack, "the kernel stack, innermost function first";
+        dev: Text, "the block device that the thread waits for, if known";
+        dev_from: Text, "the source of dev: fd (the file that the call works on) or writeback (the device a kernel worker writes to)";
+        workqueue: Text, "the work function, for a kernel worker";
+        waker: Task, "the thread that woke it";
     }
-    /// The resources of a cgroup.
-    Sample = 17, "sample", Agent, "the resources of a cgroup, every --sample (cgroup files and /proc)" {
-        cgroup: Cgroup, "whose resources they are";
-        processes: MaybeU64, "processes in it and below";
-        threads: MaybeU64, "threads in it and below";
+    /// the resource usage and limits of a cgroup, every `--sample`
+    Sample = 17, "sample", Agent, "cgroup files and /proc" {
+        cgroup: Cgroup, "the sampled cgroup";
+        processes: MaybeU64, "processes in the cgroup and its descendants";
+        threads: MaybeU64, "threads in the cgroup and its descendants";
         fds: MaybeU64, "open file descriptors of these processes";
-        mem: Size, "memory charged to it";
-        mem_peak: Size, "the most that ever was";
-        mem_anon: Size, "of it anonymous memory";
-        mem_file: Size, "of it file pages";
-        mem_limit: Size, "what it may use; none if it has no limit";
+        mem: Size, "memory usage";
+        mem_peak: Size, "peak memory usage";
+        mem_anon: Size, "anonymous memory";
+        mem_file: Size, "file pages";
+        mem_limit: Size, "memory limit; unknown if unlimited";
         mem_failures: MaybeU64, "how often the limit was hit";
-        oom_kills: MaybeU64, "processes killed for memory";
+        oom_kills: MaybeU64, "processes killed for lack of memory";
         cpu_time: MaybeDuration, "CPU time used";
-        cpu_user: MaybeDuration, "of it in user space";
-        cpu_system: MaybeDuration, "of it in the kernel";
-        cpu_shares: MaybeU64, "v1 cpu.shares (1024 is usual)";
-        cpu_weight: MaybeU64, "v2 cpu.weight (100 is usual)";
-        cpu_quota: MaybeDuration, "CPU time that it may use in each period; none if unlimited";
-        cpu_period: MaybeDuration, "the length of a period";
-        cpu_periods: MaybeU64, "periods so far in which it ran";
-        cpu_throttled: MaybeU64, "periods so far in which it was throttled";
-        cpu_throttled_time: MaybeDuration, "time for which it was throttled";
-        pids: MaybeU64, "tasks as the pids controller counts them";
-        pids_max: MaybeU64, "how many it may have; none if unlimited";
-        pids_failures: MaybeU64, "forks that failed for that limit";
+        cpu_user: MaybeDuration, "CPU time used in user space";
+        cpu_system: MaybeDuration, "CPU time used in the kernel";
+        cpu_shares: MaybeU64, "v1 cpu.shares (default 1024)";
+        cpu_weight: MaybeU64, "v2 cpu.weight (default 100)";
+        cpu_quota: MaybeDuration, "CPU time allowed in each period; unknown if unlimited";
+        cpu_period: MaybeDuration, "length of a period";
+        cpu_periods: MaybeU64, "elapsed periods in which the cgroup was runnable";
+        cpu_throttled: MaybeU64, "elapsed periods in which the cgroup was throttled";
+        cpu_throttled_time: MaybeDuration, "time throttled";
+        pids: MaybeU64, "tasks counted by the pids controller";
+        pids_max: MaybeU64, "limit of the pids controller; unknown if unlimited";
+        pids_failures: MaybeU64, "forks refused because of that limit";
         io_read: Size, "bytes read from disks";
         io_written: Size, "bytes written to disks";
-        io_reads: MaybeU64, "reads";
-        io_writes: MaybeU64, "writes";
-        io_limits: Text, "its throttles, as device and limits; empty if it has none";
+        io_reads: MaybeU64, "read requests";
+        io_writes: MaybeU64, "write requests";
+        io_limits: Text, "I/O limits, as device and limits; empty if unlimited";
         cpu_pressure: MaybeDuration, "time in which some task waited for a CPU";
         mem_pressure: MaybeDuration, "time in which some task waited for memory";
         io_pressure: MaybeDuration, "time in which some task waited for I/O";
     }
-    /// The resources of the host.
-    SampleHost = 18, "sample_host", Agent, "the resources of the host, every --sample (/proc)" {
+    /// the resource usage of the host, every `--sample`
+    SampleHost = 18, "sample_host", Agent, "/proc" {
         cpus: U64, "CPUs online";
         cpu_user: MaybeDuration, "CPU time in user space, nice included, of all CPUs";
         cpu_system: MaybeDuration, "CPU time in the kernel";
-        cpu_idle: MaybeDuration, "time without work";
+        cpu_idle: MaybeDuration, "idle time";
         cpu_iowait: MaybeDuration, "idle time while some task waited for I/O";
-        cpu_irq: MaybeDuration, "time in interrupts, soft ones included";
-        cpu_steal: MaybeDuration, "time that the hypervisor gave to others";
-        load1: MaybeU64, "load average of a minute, in hundredths";
-        running: MaybeU64, "threads that run or could run";
-        blocked: MaybeU64, "threads that wait for I/O";
+        cpu_irq: MaybeDuration, "time in hard and soft interrupts";
+        cpu_steal: MaybeDuration, "time stolen by the hypervisor";
+        load1: MaybeU64, "load average over one minute, in hundredths";
+        running: MaybeU64, "runnable threads, running ones included";
+        blocked: MaybeU64, "threads waiting for I/O";
         processes: MaybeU64, "processes";
         threads: MaybeU64, "threads";
         forks: MaybeU64, "forks since boot";
         switches: MaybeU64, "context switches since boot";
         fds: MaybeU64, "open files";
-        fds_max: MaybeU64, "how many there may be";
-        mem_total: Size, "memory";
-        mem_available: Size, "memory that can be had without swapping";
+        fds_max: MaybeU64, "limit of open files";
+        mem_total: Size, "total memory";
+        mem_available: Size, "memory available without swapping";
         mem_free: Size, "unused memory";
-        mem_cached: Size, "file pages";
-        mem_dirty: Size, "pages to be written back";
+        mem_cached: Size, "page cache";
+        mem_dirty: Size, "pages waiting to be written back";
         mem_writeback: Size, "pages being written back";
         swap_used: Size, "swap in use";
-        oom_kills: MaybeU64, "processes killed for memory since boot";
+        oom_kills: MaybeU64, "processes killed for lack of memory since boot";
         cpu_pressure: MaybeDuration, "time in which some task waited for a CPU";
         mem_pressure: MaybeDuration, "time in which some task waited for memory";
         io_pressure: MaybeDuration, "time in which some task waited for I/O";
-        io_pressure_full: MaybeDuration, "time in which all tasks waited for I/O";
+        io_pressure_full: MaybeDuration, "time in which all non-idle tasks waited for I/O";
     }
-    /// The counters of a disk.
-    SampleDisk = 19, "sample_disk", Agent, "the counters of a disk, every --sample (/proc/diskstats)" {
+    /// the counters of a disk, every `--sample`
+    SampleDisk = 19, "sample_disk", Agent, "/proc/diskstats" {
         dev: Text, "the disk's name";
-        devno: Device, "its number, major:minor";
-        maps_to: Text, "what it stands on: the disks below, or the file behind a loop device";
-        reads: U64, "reads completed since it came to be";
+        devno: Device, "the disk's number, major:minor";
+        maps_to: Text, "what the disk maps to: the disks below it, or the file behind a loop device";
+        reads: U64, "completed reads";
         read_bytes: Size, "bytes read";
-        read_time: MaybeDuration, "sum of the times that reads took";
-        writes: U64, "writes completed";
+        read_time: MaybeDuration, "total duration of all reads";
+        writes: U64, "completed writes";
         written_bytes: Size, "bytes written";
-        write_time: MaybeDuration, "sum of the times that writes took";
-        in_flight: U64, "requests now in flight";
+        write_time: MaybeDuration, "total duration of all writes";
+        in_flight: U64, "requests in flight";
         busy: MaybeDuration, "time with at least one request in flight";
-        queue_time: MaybeDuration, "sum of the times of all requests, those in flight included";
+        queue_time: MaybeDuration, "total duration of all requests, those in flight included";
     }
-    /// The room in a file system.
-    SampleFs = 20, "sample_fs", Agent, "the room in a mounted file system, every --sample (statfs)" {
-        mount: Path, "where it is mounted";
-        fs_type: Text, "its type";
-        source: Text, "what is mounted";
-        bytes: Size, "its size";
-        bytes_free: Size, "what is free";
-        bytes_available: Size, "what is free to users without privileges";
-        inodes: MaybeU64, "how many files it can have";
-        inodes_free: MaybeU64, "how many of them are not used";
+    /// the free space of a mounted file system, every `--sample`
+    SampleFs = 20, "sample_fs", Agent, "statfs" {
+        mount: Path, "the mount point";
+        fs_type: Text, "the file system's type";
+        source: Text, "the mounted device or source";
+        bytes: Size, "total size";
+        bytes_free: Size, "free bytes";
+        bytes_available: Size, "bytes available to unprivileged users";
+        inodes: MaybeU64, "total inodes";
+        inodes_free: MaybeU64, "free inodes";
     }
 }
 

@@ -90,16 +90,18 @@ pub struct KindDecl {
     pub ring: Ring,
     /// Columns that only this kind has; they follow [`COMMON`].
     pub columns: &'static [Column],
-    /// What it records, from where.
+    /// What one event of it is.
     pub doc: &'static str,
+    /// Where the kernel or the agent takes it from: tracepoints, files, calls.
+    pub source: &'static str,
 }
 
 /// The columns that every kind starts with, in this order.
 pub const COMMON: &[Column] = &[
-    col("time", Ty::Time, "when it ended (boot clock)"),
-    col("cpu", Ty::Cpu, "the CPU it ended on"),
-    col("task", Ty::Task, "the thread it is about"),
-    col("flags", Ty::Flags, "what is known about the record itself"),
+    col("time", Ty::Time, "when the event ended (boot clock)"),
+    col("cpu", Ty::Cpu, "the CPU that it ended on"),
+    col("task", Ty::Task, "the thread that the event is about"),
+    col("flags", Ty::Flags, "properties of the record itself"),
 ];
 
 /// The kinds that one sampler makes; `-e sample` means all of them.

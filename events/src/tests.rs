@@ -1,4 +1,6 @@
 use std::collections::HashSet;
+use std::format;
+use std::string::String;
 use std::vec::Vec;
 
 use super::*;
@@ -64,4 +66,33 @@ fn a_set_holds_every_kind_by_itself() {
     assert_eq!(KindSet::ALL.len(), KIND_COUNT);
     assert_eq!(KindSet::ALL.iter().collect::<Vec<_>>(), KINDS);
     assert!(KindSet::EMPTY.is_empty() && !KindSet::ALL.is_empty());
+}
+
+/// The table between the markers of the README.
+fn readme_table() -> String {
+    let rows = KINDS.iter().map(|kind| {
+        let decl = kind.decl();
+        format!("| `{}` | {} | {} |\n", decl.name, decl.doc, decl.source)
+    });
+    let head = "| `-e` | an event is | source |\n|---|---|---|\n";
+    head.chars().chain(rows.collect::<String>().chars()).collect()
+}
+
+#[test]
+fn readme_lists_every_kind() {
+    const BEGIN: &str = "<!-- generated: kinds -->\n";
+    const END: &str = "<!-- end generated -->\n";
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(file).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).unwrap();
+    let (table, after) = rest.split_once(END).unwrap();
+    let expected = readme_table();
+    if std::env::var_os("KTAPE_GOLDEN").is_some_and(|word| word == "write") {
+        std::fs::write(file, format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        table == expected,
+        "the table of kinds in README.md is out of date: run `KTAPE_GOLDEN=write cargo test -p ktape-events readme`"
+    );
 }
