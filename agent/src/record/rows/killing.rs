@@ -1,6 +1,7 @@
 //! Signals, and who is killed for memory.
 
-use agent_ebpf::records::killing::{cause, scope};
+use agent_ebpf::records::oom::scope;
+use agent_ebpf::records::signals::cause;
 use capture_format::ChunkBuilder;
 use events::{Kind, UNKNOWN, UNKNOWN_SIGNED};
 
