@@ -19,10 +19,10 @@ use events::Kind;
 use events::flags;
 
 use self::layout::{device_of_request, disk_of_bio, has_queue, number_of, payer, subject, third};
-use crate::maps::{self, FLOOD, config};
+use crate::maps::{self, EVENTS, config};
+use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, is_left_out, load, now};
-use crate::undivided::undivided;
 
 /// `REQ_OP_MASK`.
 const OP_MASK: u32 = 0xff;
@@ -104,8 +104,8 @@ fn origin_of(bio: *mut u8) -> Option<Origin> {
     Some(who)
 }
 
-/// Notes a bio. Where there is no room, its request is still recorded, with nobody to its name; with a filter
-/// nobody knows that it is wanted, so it is lost.
+/// Notes a bio. Without room in the map its request is still recorded, without a submitter; with a filter
+/// it cannot be told whether it is wanted, so it is lost and counted.
 #[inline(always)]
 fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
     let noted = Bio {
@@ -127,7 +127,7 @@ fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
 /// `block:block_bio_queue` ([queue,] bio): somebody sends a bio to a device.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| bio_queued(&ctx))
+    without_preemption(|| bio_queued(&ctx))
 }
 
 #[inline(always)]
@@ -140,12 +140,12 @@ fn bio_queued(ctx: &BtfTracePointContext) -> i32 {
         // SAFETY: a map value; the bio is with the current task alone.
         let known = unsafe { &mut *known };
         if known.queued == 0 {
-            // A remap has told who it is: the thread that sends it here may be a worker by now.
+            // A remap has recorded the submitter: the thread that queues it here may be a worker by now.
             known.queued = 1;
             known.devno = number_of(disk);
             via = known.origin.via;
         } else {
-            // The address of one whose end was not seen.
+            // A reused address: the completion of its former bio was missed.
             enter(bio, disk);
         }
     } else {
@@ -200,7 +200,7 @@ fn push(via: &mut [u32; VIA], devno: u32) {
 /// a partition to its disk, or from a bio-based device to one below it.
 #[btf_tracepoint(function = "block_bio_remap")]
 pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| bio_remapped(&ctx))
+    without_preemption(|| bio_remapped(&ctx))
 }
 
 #[inline(always)]
@@ -228,7 +228,7 @@ fn bio_remapped(ctx: &BtfTracePointContext) -> i32 {
 /// address, and is what the piece's `bi_private` points to.
 #[btf_tracepoint(function = "block_split")]
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| bio_split(&ctx))
+    without_preemption(|| bio_split(&ctx))
 }
 
 #[inline(always)]
@@ -248,7 +248,7 @@ fn bio_split(ctx: &BtfTracePointContext) -> i32 {
 /// this is for those that failed before, and for bio-based devices.
 #[btf_tracepoint(function = "block_bio_complete")]
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| bio_completed(&ctx))
+    without_preemption(|| bio_completed(&ctx))
 }
 
 #[inline(always)]
@@ -262,7 +262,7 @@ fn bio_completed(ctx: &BtfTracePointContext) -> i32 {
 /// `block:block_rq_issue` ([queue,] request): the driver gets it.
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| rq_issued(&ctx))
+    without_preemption(|| rq_issued(&ctx))
 }
 
 #[inline(always)]
@@ -325,7 +325,7 @@ fn rq_issued(ctx: &BtfTracePointContext) -> i32 {
     if BLOCK_REQUESTS.insert(key, request, u64::from(BPF_ANY)).is_err() {
         maps::count_loss(Kind::Block as u8, stage::MAP, request.origin.cgroup);
         if is_open() && !bio.is_null() {
-            // So that the completion does not tell of it as one of unknown start.
+            // So that its completion is not recorded as one of unknown start.
             request.origin.bits |= origin::EXCLUDED;
             note(bio, &request.origin, disk_of_bio(bio), 1);
         }
@@ -374,7 +374,7 @@ fn forget_all(first: *mut u8) -> u32 {
 /// `block:block_rq_requeue` ([queue,] request): the driver gives it back, to get it again later.
 #[btf_tracepoint(function = "block_rq_requeue")]
 pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| rq_requeued(&ctx))
+    without_preemption(|| rq_requeued(&ctx))
 }
 
 #[inline(always)]
@@ -387,10 +387,10 @@ fn rq_requeued(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// `block:block_rq_complete` (request, error, bytes): so many bytes of it are done, maybe not all.
+/// `block:block_rq_complete` (request, error, bytes): this many bytes are done, perhaps not all.
 #[btf_tracepoint(function = "block_rq_complete")]
 pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| rq_completed(&ctx))
+    without_preemption(|| rq_completed(&ctx))
 }
 
 #[inline(always)]
@@ -486,7 +486,7 @@ fn write(request: &Request, time: u64, bits: u32) {
         bits |= flags::START_UNKNOWN;
     }
     let cgroup = request.origin.cgroup;
-    let Some(slot) = maps::reserve::<Block>(&FLOOD, Kind::Block as u8, cgroup) else {
+    let Some(slot) = maps::reserve::<Block>(&EVENTS, Kind::Block as u8, cgroup) else {
         return;
     };
     let head = agent_ebpf::records::Header {

@@ -1,7 +1,7 @@
 //! Read-only globals of the kernel side, set once at load. The verifier treats them as constants,
 //! so struct offsets may be used in direct loads and switched-off features cost nothing.
 
-/// How many processes behind the recorder's pipe can be left out.
+/// How many processes behind the recorder's pipe can be excluded.
 pub const READERS: usize = 4;
 
 /// A byte offset that the running kernel does not have.
@@ -280,7 +280,7 @@ pub const OPTIONAL: [(&str, &str); 2] = [
         "mem_cgroup.under_oom",
         "the limit that a process was killed for is the first one above it that is full",
     ),
-    ("task_struct.seccomp.mode", "nothing answers a call in the kernel's place"),
+    ("task_struct.seccomp.mode", "no call can be answered by seccomp"),
 ];
 
 /// Block tracepoints whose first argument was the queue once. It went in 5.11, from those of requests also within 5.10.
@@ -305,7 +305,7 @@ pub struct Config {
     pub offsets: Offsets,
     /// The recorder's process id.
     pub own_pid: u32,
-    /// Processes to leave out as well, with their later children: those that the recorder's pipe
+    /// Processes to exclude as well, with their later children: those that the recorder's pipe
     /// leads to; 0 where there is none.
     pub reader_pids: [u32; READERS],
     /// 0: the v2 hierarchy; else 1 + index into `css_set.subsys` of the v1 controller.
@@ -333,8 +333,8 @@ pub struct Config {
     pub in_execve: u32,
     /// That bit, in its byte.
     pub in_execve_mask: u32,
-    /// 1: stand-ins are attached, which have to be told what was seen to.
-    pub stand_ins: u32,
+    /// 1: fallback programs are attached, which need marks of what the first programs have handled.
+    pub fallbacks: u32,
     /// The bits of `thread_info.status` that say compat (`TS_COMPAT`), 0 if it does not say.
     pub compat_bits: u32,
     /// 1 if `sched_process_exit` says itself whether the process ended (6.16 and later).
@@ -385,7 +385,7 @@ impl Config {
         stack_registers: 0,
         in_execve: ABSENT,
         in_execve_mask: 0,
-        stand_ins: 0,
+        fallbacks: 0,
         compat_bits: 0,
         exit_has_group_dead: 0,
         net: 0,

@@ -87,7 +87,7 @@ fn fill(task: Task, scratch: &mut IterScratch) {
         return;
     }
     // A task on a CPU may be in user space with the registers of an older call on its stack:
-    // its next entry or return tells.
+    // its next entry or return shows.
     // The recorder itself is gone by now, so this is a reader; its children inherit the mark.
     let excluded = is_left_out(info.pid);
     // SAFETY: a task that the verifier trusts.

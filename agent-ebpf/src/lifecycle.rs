@@ -2,8 +2,8 @@
 //! name what other events point to.
 
 use agent_ebpf::records::{
-    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, stage,
-    stand_in as of, task_flags,
+    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, fallback as of,
+    stage, task_flags,
 };
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -13,13 +13,13 @@ use aya_log_ebpf::{debug, warn};
 use events::Kind;
 use events::flags;
 
+use crate::fallback;
 use crate::maps::{self, LIFECYCLE, config};
+use crate::preempt_guard::without_preemption;
 use crate::sched;
-use crate::stand_in;
 use crate::storage;
 use crate::syscall;
 use crate::task::{self, Task, load, now};
-use crate::undivided::undivided;
 use crate::user::read_user_at_most;
 
 /// Whether this is a thread of the recorder.
@@ -31,17 +31,17 @@ fn is_own(task: Task) -> bool {
 /// `sched:sched_process_fork` (parent, child).
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
-        stand_in::seen(of::FORK);
+    without_preemption(|| {
+        fallback::seen(of::FORK);
         forked(&ctx)
     })
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| if stand_in::is_needed(of::FORK) { forked(&ctx) } else { 0 })
+    without_preemption(|| if fallback::is_needed(of::FORK) { forked(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -98,17 +98,17 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
 /// `sched:sched_process_exec` (task, old tid, linux_binprm).
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
-        stand_in::seen(of::EXEC);
+    without_preemption(|| {
+        fallback::seen(of::EXEC);
         executed(&ctx)
     })
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| if stand_in::is_needed(of::EXEC) { executed(&ctx) } else { 0 })
+    without_preemption(|| if fallback::is_needed(of::EXEC) { executed(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -180,17 +180,17 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
 /// `sched:sched_process_exit` (task[, group_dead]).
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
-        stand_in::seen(of::EXIT);
+    without_preemption(|| {
+        fallback::seen(of::EXIT);
         exited(&ctx)
     })
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| if stand_in::is_needed(of::EXIT) { exited(&ctx) } else { 0 })
+    without_preemption(|| if fallback::is_needed(of::EXIT) { exited(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -273,17 +273,17 @@ fn end_call(task: Task, state: &mut records::TaskState, time: u64, cgroup: u64) 
 /// `task:task_rename` (task, comm).
 #[btf_tracepoint(function = "task_rename")]
 pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
-        stand_in::seen(of::RENAME);
+    without_preemption(|| {
+        fallback::seen(of::RENAME);
         renamed(&ctx)
     })
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "task_rename")]
 pub fn task_rename_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| if stand_in::is_needed(of::RENAME) { renamed(&ctx) } else { 0 })
+    without_preemption(|| if fallback::is_needed(of::RENAME) { renamed(&ctx) } else { 0 })
 }
 
 #[inline(always)]

@@ -7,18 +7,19 @@
 #![feature(asm_experimental_arch)]
 
 mod block;
+mod fallback;
 mod iter;
-mod killing;
 mod lifecycle;
 mod maps;
 mod net;
+mod oom;
+mod preempt_guard;
 mod sched;
+mod signals;
 mod stall;
-mod stand_in;
 mod storage;
 mod syscall;
 mod task;
-mod undivided;
 mod user;
 
 #[panic_handler]

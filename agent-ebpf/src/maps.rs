@@ -23,11 +23,11 @@ type Ring = RingBuf<u8, 4096>;
 /// An array of rings; the agent creates the real ones and puts them in.
 pub type Rings = ArrayOfMaps<Ring, MAX_RINGS>;
 
-/// One ring per CPU for syscalls.
+/// The event ring buffers, one for each CPU: what a busy machine may fill.
 #[btf_map]
-pub static FLOOD: Rings = Rings::new();
+pub static EVENTS: Rings = Rings::new();
 
-/// One ring per CPU for events that must survive any flood.
+/// The lifecycle ring buffers, one for each CPU: rare events that must not be lost when the event ring buffers are full.
 #[btf_map]
 pub static LIFECYCLE: Rings = Rings::new();
 
@@ -35,17 +35,17 @@ pub static LIFECYCLE: Rings = Rings::new();
 #[btf_map]
 static SPECS: Array<Spec, { (ABIS * NUMBERS) as usize }> = Array::new();
 
-/// Cgroups to record, if there is such a filter. A cgroup that is created meanwhile is let in
-/// here at once; the agent takes it out again when its path does not match.
+/// Cgroups to record, if there is such a filter. A new cgroup is added here at once; the agent removes it again when its
+/// path does not match.
 #[btf_map]
 static ALLOWED: HashMap<u64, u8, 65536> = HashMap::new();
 
-/// Lost events by cgroup, kind and stage, counted up.
+/// Lost events by cgroup, kind and stage. Counters never decrease.
 #[btf_map]
 static LOSSES: PerCpuHashMap<LossKey, u64, 4096> = PerCpuHashMap::new();
 
-/// What is known of TCP sockets, by address. Made in advance, as old kernels demand; the ones that were not
-/// used for longest make room, and are then sockets that nothing is known of.
+/// Owners and ages of TCP sockets, by address. Preallocated, as old kernels demand; the least recently used ones are
+/// evicted, and are then sockets of unknown owner.
 #[btf_map]
 pub static SOCKETS: LruHashMap<u64, SockInfo, 32768> = LruHashMap::new();
 
@@ -66,7 +66,7 @@ pub static ITER_SCRATCH: PerCpuArray<IterScratch, 1> = PerCpuArray::new();
 #[btf_map]
 static IDLE: PerCpuArray<SchedState, 1> = PerCpuArray::new();
 
-/// Who woke a thread whose sleep was told, by the thread's id. The agent takes them out.
+/// Who woke a thread whose stall was reported, by the thread's id. The agent removes the entries.
 #[btf_map]
 static WAKES: HashMap<u32, Wake, 4096> = HashMap::new();
 
@@ -165,7 +165,7 @@ pub fn count_loss(kind: u8, stage: u8, cgroup: u64) -> i32 {
 
 /// Adds one to a counter of this CPU. Not atomic: the key names the kind, and a kind's program
 /// does not interrupt itself (the kernel refuses that as a recursion, and counts it); nor does it give the
-/// CPU to its stand-in meanwhile.
+/// CPU to its fallback program meanwhile.
 #[inline(always)]
 fn add(count: *mut u64) {
     // SAFETY: the pointer is a live map value of this CPU.

@@ -10,10 +10,10 @@ use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
-use crate::maps::{self, FLOOD, SOCKETS, config};
+use crate::maps::{self, EVENTS, SOCKETS, config};
+use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, cgroup_id, has, is_left_out, load, now, probe, probe_cgroup_id};
-use crate::undivided::undivided;
 
 const IPPROTO_TCP: u16 = 6;
 const AF_INET6: u16 = 10;
@@ -29,7 +29,7 @@ static NET_RUNS: PerCpuArray<[u64; net::RUNS], 1> = PerCpuArray::new();
 /// `sock:inet_sock_set_state` (sk, oldstate, newstate).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
+    without_preemption(|| {
         let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
             return 0;
         };
@@ -47,7 +47,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// It has to be attached after the first one, so that a change that was not skipped is over when it looks.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| {
+    without_preemption(|| {
         let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
             return 0;
         };
@@ -219,7 +219,7 @@ fn cgroup_of(sk: *mut u8) -> u64 {
 
 #[inline(always)]
 fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
-    let Some(slot) = maps::reserve::<Net>(&FLOOD, Kind::Net as u8, info.cgroup) else {
+    let Some(slot) = maps::reserve::<Net>(&EVENTS, Kind::Net as u8, info.cgroup) else {
         return;
     };
     let record = slot.as_ptr();
@@ -240,7 +240,7 @@ fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
         // SAFETY: the socket is an argument of the hook.
         unsafe { bpf_get_socket_cookie(sk.cast()) }
     } else {
-        // Not the address itself, which is nobody's business. By way of the record, since no verifier lets a pointer be
+        // Not the address itself, which would reveal the kernel's layout. Through the record, since no verifier lets a pointer be
         // calculated with.
         // SAFETY: a member of the reserved record.
         let address = unsafe {

@@ -2,9 +2,10 @@
 //! padding (checked below), so that the agent may read it from any bytes of that length.
 
 pub mod block;
-pub mod killing;
 pub mod net;
+pub mod oom;
 pub mod sched;
+pub mod signals;
 pub mod stall;
 
 /// The start of every record. 32 bytes.
@@ -255,9 +256,9 @@ pub mod task_flags {
     pub const TREE: u32 = 1 << 4;
     /// Was moved into a recorded cgroup: it may be in a call whose entry was not recorded.
     pub const MOVED: u32 = 1 << 5;
-    /// The entry of its call was seen to by `sys_enter`; only its stand-in asks.
+    /// `sys_enter` has handled the entry of its call; read by its fallback program only.
     pub const ENTRY_SEEN: u32 = 1 << 6;
-    /// Its last return was seen to by `sys_exit`; only its stand-in asks.
+    /// `sys_exit` has handled its last return; read by its fallback program only.
     pub const RETURN_SEEN: u32 = 1 << 7;
 }
 
@@ -275,9 +276,9 @@ pub struct TaskState {
     pub flags: u32,
 }
 
-/// Programs that do the work of another one on the same hook, where the kernel has skipped that: of each, its number in the
-/// map of how often it did so.
-pub mod stand_in {
+/// Fallback programs, which do the work of another program on the same hook where the kernel has skipped that: the index of
+/// each in the map of their runs.
+pub mod fallback {
     /// For `sys_enter`.
     pub const SYS_ENTER: usize = 0;
     /// For `sys_exit`.
@@ -320,12 +321,34 @@ pub struct LossKey {
     pub reserved: [u16; 3],
 }
 
-macro_rules! sizes {
-    ($($ty:ty = $size:expr;)*) => { $(const _: () = assert!(size_of::<$ty>() == $size);)* };
-}
+/// Structs that may be read from any bytes of their length.
+///
+/// # Safety
+///
+/// `repr(C)`, made of integers alone, without implicit padding.
+pub unsafe trait Plain: Copy {}
 
-// The size is the sum of the fields: no implicit padding.
-sizes! {
+// SAFETY: arrays of integers.
+unsafe impl Plain for [u64; 6] {}
+// SAFETY: as above.
+unsafe impl Plain for [u64; 3] {}
+// SAFETY: as above.
+unsafe impl Plain for [u32; 2] {}
+
+/// Declares structs that cross a ring buffer or a map, each with its size: the sum of its fields, so that an implicit
+/// padding stops the compiler.
+macro_rules! plain {
+    ($($ty:ty = $size:expr;)*) => {
+        $(
+            const _: () = assert!(size_of::<$ty>() == $size);
+            // SAFETY: repr(C) and made of integers, as all types listed here; no padding by the line above.
+            unsafe impl $crate::records::Plain for $ty {}
+        )*
+    };
+}
+pub(crate) use plain;
+
+plain! {
     Header = 32;
     Syscall = 56;
     SyscallArgs<3> = 56 + 24;
@@ -339,12 +362,4 @@ sizes! {
     TaskState = 64;
     TaskInfo = 32 + 48 + 24 + 32 + 8;
     LossKey = 16;
-}
-
-// The size is the sum of the fields: no implicit padding.
-sizes! {
-    block::Origin = 64;
-    block::Bio = 88;
-    block::Request = 64 + 32 + 24;
-    block::Block = 32 + 120;
 }

@@ -13,7 +13,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use events::flags;
 use events::{Kind, UNKNOWN, task_state};
 
-use crate::maps::{self, FLOOD, config};
+use crate::maps::{self, EVENTS, config};
 use crate::storage;
 use crate::syscall::is_in;
 use crate::task::{Task, has, is_left_out, load, now};
@@ -73,7 +73,7 @@ impl Party {
             let state = unsafe { &mut *state };
             known = state.flags;
             if filtered && state.cgroup != cgroup {
-                // It comes from elsewhere, where nobody looked.
+                // It was moved here from a cgroup that is not recorded.
                 state.cgroup = cgroup;
                 state.in_at = 0;
                 state.out_at = 0;
@@ -204,8 +204,8 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if state == task_state::RUNNABLE && !preempted && !from.idle {
         preempted = !yields(prev);
     }
-    let whose = if from.wanted { from.cgroup } else { to.cgroup };
-    let Some(slot) = maps::reserve::<Switch>(&FLOOD, Kind::Switch as u8, whose) else {
+    let cgroup = if from.wanted { from.cgroup } else { to.cgroup };
+    let Some(slot) = maps::reserve::<Switch>(&EVENTS, Kind::Switch as u8, cgroup) else {
         return 0;
     };
     let class = Switch::class(state, preempted);
@@ -303,7 +303,7 @@ pub fn note_found(task: Task) {
     }
 }
 
-/// A task whose times were perhaps not looked at for a while.
+/// Forgets the times of a task: they may not have been kept while it was in a cgroup that is not recorded.
 #[inline(always)]
 pub fn note_moved(task: Task) {
     if config!(sched) == 0 {

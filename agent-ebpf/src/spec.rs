@@ -32,7 +32,7 @@ pub mod spec_flags {
     pub const NO_RESULT: u8 = 1 << 2;
     /// `fork`, `vfork`, `clone` and `clone3`: they return in the child too.
     pub const FORK: u8 = 1 << 3;
-    /// `accept` and `accept4`: they tell whose a connection is.
+    /// `accept` and `accept4`: they show which process a connection belongs to.
     pub const ACCEPT: u8 = 1 << 5;
     /// `sched_yield`: gives the CPU up by itself.
     pub const YIELD: u8 = 1 << 4;

@@ -1,5 +1,5 @@
 //! Threads in uninterruptible sleep for long: an iterator that the agent runs a few times in the limit, and the hook
-//! that keeps who wakes one that was told.
+//! that keeps who wakes one that was reported.
 
 use core::ffi::c_void;
 
@@ -27,7 +27,7 @@ const PF_WQ_WORKER: u32 = 0x20;
 const LAST_DOUBLING: u32 = 20;
 
 /// Writes a `StallHead` for every thread that is, or was, in a sleep longer than the limit, and a `StallBody` after
-/// it when the sleep is to be told: at the limit, and whenever it has doubled.
+/// it when the sleep is to be reported: at the limit, and whenever it has doubled.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub fn stall_iter(ctx: *mut c_void) -> i32 {
@@ -79,7 +79,7 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
         return 0;
     }
     let cgroup = task.cgroup();
-    // What was told is told to its end, wherever it is moved.
+    // What was reported is reported to its end, even if the thread moves to another cgroup.
     if state.told == 0
         && (config!(filter_cgroups) != 0 && !maps::allowed(cgroup)
             || config!(tree_pid) != 0 && state.flags & task_flags::TREE == 0)
@@ -235,8 +235,8 @@ fn describe_worker(task: Task, body: &mut StallBody) {
     unsafe { bpf_probe_read_kernel_str((&raw mut body.bdi).cast(), BDI_NAME as u32, name.cast()) };
 }
 
-/// `sched:sched_waking` (task): by whom, if its sleep was told. Here, not at `sched_wakeup`, since that one may run on
-/// the CPU that it is woken on, where current is a stranger.
+/// `sched:sched_waking` (task): by whom, if its stall was reported. Here, not at `sched_wakeup`, since that one may run on
+/// the CPU that it is woken on, where the current task is unrelated.
 #[btf_tracepoint(function = "sched_waking")]
 pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let task = Task(ctx.arg::<*mut u8>(0));

@@ -1,4 +1,4 @@
-//! What is kept of each task: which call it is in, and what the scheduler's hooks know of it.
+//! State of each task: the call it is in, and its times on and off the CPU.
 //!
 //! In task storage, which tracing programs have since 5.13. The legacy programs have hash tables by the task's address,
 //! which is its own until the kernel frees it; then the entry is taken out. Their size is decided at load. A task
@@ -53,7 +53,7 @@ mod local {
     #[unsafe(export_name = "SCHED")]
     static SCHED: TaskStorage<SchedState> = TaskStorage::DEFINITION;
 
-    /// Which of a task's events were seen to, where that is asked.
+    /// Which of a task's events the first programs have handled, see [`crate::fallback`].
     #[unsafe(link_section = ".maps")]
     #[unsafe(export_name = "MARKS")]
     static MARKS: TaskStorage<u64> = TaskStorage::DEFINITION;
@@ -83,7 +83,7 @@ mod local {
         unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
     }
 
-    /// Which of a task's events were seen to; `create` makes room for it. Null if that fails, or if there is none.
+    /// Which of a task's events the first programs have handled; `create` makes room for it. Null if that fails, or if there is none.
     ///
     /// # Safety
     ///

@@ -2,7 +2,7 @@
 //! everyone, so the order of the checks is by cost.
 
 use agent_ebpf::records::{
-    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, stage, stand_in as of, task_flags,
+    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, fallback as of, stage, task_flags,
 };
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use aya_ebpf::EbpfContext;
@@ -12,11 +12,11 @@ use aya_log_ebpf::warn;
 use events::flags;
 use events::{Abi, Kind, syscall_key};
 
-use crate::maps::{self, FLOOD, config};
-use crate::stand_in;
+use crate::fallback;
+use crate::maps::{self, EVENTS, config};
+use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, has, is_left_out, load, now};
-use crate::undivided::undivided;
 use crate::user::{Got, read_path, read_string};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
@@ -102,20 +102,21 @@ fn is_skipped(spec: Option<&Spec>) -> bool {
 /// `raw_syscalls:sys_enter` (regs, id).
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| entered::<false>(&ctx))
+    without_preemption(|| entered::<false>(&ctx))
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| entered::<true>(&ctx))
+    without_preemption(|| entered::<true>(&ctx))
 }
 
-/// Where the first program ends early for a reason that lasts, its stand-in ends early too, whether it was skipped or not.
+/// Where the first program ends early for a reason that lasts, its fallback program ends early too, whether the first one
+/// was skipped or not.
 /// From there on there is a mark, in a word that is written anyway.
 #[inline(always)]
-fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
+fn entered<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     let task = Task::current();
     let pid = task.pid();
     if is_left_out(pid) {
@@ -135,7 +136,7 @@ fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
     let state = unsafe { storage::state(task.0, tree == 0 || pid == tree) };
     if state.is_null() {
         // No loss yet: the kernel refuses while it frees the storage of another task on this CPU. The return tries again, and
-        // tells the call without its start; or counts it.
+        // records the call without its start, or counts it as lost.
         if tree == 0 {
             warn!(ctx, "no storage for task {}", task.tid());
         }
@@ -154,12 +155,12 @@ fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
         }
     }
     let mut mark = task_flags::ENTRY_SEEN;
-    if STAND_IN {
+    if FALLBACK {
         if state.flags & task_flags::ENTRY_SEEN != 0 {
             state.flags &= !task_flags::ENTRY_SEEN;
             return 0;
         }
-        stand_in::count(of::SYS_ENTER);
+        fallback::count(of::SYS_ENTER);
         mark = 0;
     }
     let regs: *mut u8 = ctx_regs(ctx);
@@ -173,19 +174,19 @@ fn entered<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
 /// `raw_syscalls:sys_exit` (regs, ret).
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| returned::<false>(&ctx))
+    without_preemption(|| returned::<false>(&ctx))
 }
 
-/// Its stand-in.
+/// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sys_exit")]
 pub fn sys_exit_nested(ctx: BtfTracePointContext) -> i32 {
-    undivided(|| returned::<true>(&ctx))
+    without_preemption(|| returned::<true>(&ctx))
 }
 
 /// See [`entered`].
 #[inline(always)]
-fn returned<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
+fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     let time = now();
     let task = Task::current();
     if is_left_out(task.pid()) {
@@ -245,12 +246,12 @@ fn returned<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
         return 0;
     }
     let mut mark = task_flags::RETURN_SEEN;
-    if STAND_IN {
+    if FALLBACK {
         if known & task_flags::RETURN_SEEN != 0 {
             state.flags = known & !task_flags::RETURN_SEEN;
             return 0;
         }
-        stand_in::count(of::SYS_EXIT);
+        fallback::count(of::SYS_EXIT);
         mark = 0;
     }
     state.flags = known & task_flags::TREE | mark;
@@ -282,7 +283,7 @@ fn returned<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
         };
     }
     if (-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret) && task.is_dying() {
-        // It was woken to die: nobody will see this result.
+        // It was woken to die: the result reaches no program.
         record_flags |= flags::UNFINISHED | flags::KILLED;
     }
     if config!(net) != 0 && ret >= 0 && spec_bits(maps::spec(state.key)) & spec_flags::ACCEPT != 0 {
@@ -296,7 +297,7 @@ fn returned<const STAND_IN: bool>(ctx: &BtfTracePointContext) -> i32 {
 /// look at the task's calls.
 #[inline(always)]
 fn may_have_been_skipped(task: Task) -> bool {
-    config!(stand_ins) != 0
+    config!(fallbacks) != 0
         && (!has(config!(offsets.task_seccomp)) || load::<u32>(task.0, config!(offsets.task_seccomp)) == 0)
 }
 
@@ -353,12 +354,12 @@ pub fn emit_plain(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, 
     }
     let kind = Kind::Syscall as u8;
     if size == class::ARGS0 {
-        if let Some(slot) = maps::reserve::<Syscall>(&FLOOD, kind, cgroup) {
+        if let Some(slot) = maps::reserve::<Syscall>(&EVENTS, kind, cgroup) {
             fixed.write(slot.as_ptr(), class::ARGS0);
             slot.submit();
         }
     } else if size == class::ARGS3 {
-        if let Some(slot) = maps::reserve::<SyscallArgs<3>>(&FLOOD, kind, cgroup) {
+        if let Some(slot) = maps::reserve::<SyscallArgs<3>>(&EVENTS, kind, cgroup) {
             // SAFETY: reserved for this type.
             let (head, args) =
                 unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
@@ -366,7 +367,7 @@ pub fn emit_plain(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, 
             copy_args::<3>(args, call);
             slot.submit();
         }
-    } else if let Some(slot) = maps::reserve::<SyscallArgs<6>>(&FLOOD, kind, cgroup) {
+    } else if let Some(slot) = maps::reserve::<SyscallArgs<6>>(&EVENTS, kind, cgroup) {
         // SAFETY: reserved for this type.
         let (head, args) =
             unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
@@ -434,7 +435,7 @@ fn emit_strings(call: &TaskState, fixed: &Fixed, spec: &Spec) {
 /// Whether a larger class is needed.
 #[inline(always)]
 fn try_strings<const N: usize>(call: &TaskState, fixed: &Fixed, spec: &Spec, class: u8) -> bool {
-    let Some(slot) = maps::reserve::<SyscallStrs<N>>(&FLOOD, Kind::Syscall as u8, fixed.cgroup) else {
+    let Some(slot) = maps::reserve::<SyscallStrs<N>>(&EVENTS, Kind::Syscall as u8, fixed.cgroup) else {
         return false;
     };
     let record = slot.as_ptr();

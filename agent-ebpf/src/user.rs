@@ -97,13 +97,13 @@ pub unsafe fn read_string(to: *mut u8, size: u32, how: u8, from: u64, next: u64)
     // 64 bits wide: the verifier loses a bound that was checked on a 32-bit copy.
     let (mut address, mut len) = (from, next & 0xffff_ffff);
     if how == read::SOCKADDR_OUT {
-        let mut told = MaybeUninit::<u32>::uninit();
+        let mut stated = MaybeUninit::<u32>::uninit();
         // SAFETY: reads 4 bytes into a u32, which is initialised if that succeeds.
         len = unsafe {
-            if bpf_probe_read_user(told.as_mut_ptr().cast(), 4, next as *const _) != 0 {
+            if bpf_probe_read_user(stated.as_mut_ptr().cast(), 4, next as *const _) != 0 {
                 return Got::UNREAD;
             }
-            u64::from(told.assume_init())
+            u64::from(stated.assume_init())
         };
     } else if how == read::MSGHDR {
         // struct msghdr starts with the address of the name and its length.

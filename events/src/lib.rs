@@ -4,128 +4,29 @@
 
 #![no_std]
 
-pub mod flags;
-mod samples;
-mod table;
+#[cfg(test)]
+extern crate std;
 
-/// What an event is. The numbers are stored in files: never reuse one.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// A system call, recorded once, when it returns.
-    Syscall = 1,
-    /// A new process or thread.
-    Fork = 2,
-    /// A successful `execve`.
-    Exec = 3,
-    /// A thread ended; the last one of a process ends the process.
-    Exit = 4,
-    /// A thread changed its name (`prctl`, `/proc/PID/comm`); exec has its own event.
-    Rename = 5,
-    /// A cgroup was created.
-    CgroupMkdir = 6,
-    /// A cgroup was removed.
-    CgroupRmdir = 7,
-    /// A task was moved into a cgroup.
-    CgroupAttach = 8,
-    /// Events that were made but are not in the file.
-    Loss = 9,
-    /// The distance between boot clock and wall clock, at start and whenever it steps.
-    Clock = 10,
-    /// A CPU went from one thread to another.
-    Switch = 11,
-    /// A block request, recorded once, when it is complete.
-    Block = 12,
-    /// A TCP connection changed its state.
-    Net = 13,
-    /// A signal was sent.
-    Signal = 14,
-    /// The kernel chose a process to kill because memory ran out.
-    Oom = 15,
-    /// A thread is, or was, in uninterruptible sleep for long.
-    Stall = 16,
-    /// The resources of a cgroup.
-    Sample = 17,
-    /// The resources of the host.
-    SampleHost = 18,
-    /// The counters of a disk.
-    SampleDisk = 19,
-    /// The room in a file system.
-    SampleFs = 20,
-}
+mod collections;
+pub mod flags;
+mod kinds;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use collections::{KindMap, KindSet};
+pub use kinds::{KIND_COUNT, KIND_HIGHEST, KINDS, Kind};
+pub use types::{Storage, TYPES, Ty};
 
 /// Which way an event takes out of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
-    /// The rings that a busy machine may fill.
-    Flood,
-    /// The rings of rare events that name many others.
+    /// The event ring buffers, which a busy machine may fill: what does not fit is lost, and counted.
+    Event,
+    /// The lifecycle ring buffers: rare events that name what many others refer to.
     Lifecycle,
-    /// Made by the agent itself.
+    /// None: the agent makes the event itself.
     Agent,
-}
-
-/// The type of a column: what its integers or bytes mean.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ty {
-    /// Nanoseconds of CLOCK_BOOTTIME.
-    Time,
-    /// A length of time in nanoseconds.
-    Duration,
-    /// A CPU number.
-    Cpu,
-    /// Bits of [`flags`].
-    Flags,
-    /// A process or thread id in the initial pid namespace.
-    Pid,
-    /// A user id in the initial user namespace.
-    Uid,
-    /// A plain unsigned number.
-    U64,
-    /// A signed number.
-    I64,
-    /// A yes or no, 1 or 0.
-    Bool,
-    /// ABI and number of a syscall, see [`syscall_key`].
-    Syscall,
-    /// The result of a syscall; -4095 to -1 are errors.
-    SyscallResult,
-    /// The arguments of a syscall, one integer for each declared argument, read through the syscall table.
-    SyscallArgs,
-    /// The strings of a syscall, one for each argument that is a path or a socket address, in argument order.
-    SyscallStrings,
-    /// The number of a signal, 0 for none.
-    Signal,
-    /// A kind of event, as its number.
-    Kind,
-    /// A path.
-    Path,
-    /// NUL-separated arguments.
-    Args,
-    /// Other bytes meant to be read as text.
-    Text,
-    /// The task that the event is about (a row of the task dictionary).
-    Task,
-    /// A cgroup (a row of the cgroup dictionary).
-    Cgroup,
-    /// A length of time in nanoseconds that may be [`UNKNOWN`].
-    MaybeDuration,
-    /// A plain unsigned number that may be [`UNKNOWN`].
-    MaybeU64,
-    /// A signed number that may be unknown: [`UNKNOWN_SIGNED`].
-    MaybeI64,
-    /// A number of bytes that may be [`UNKNOWN`].
-    Size,
-    /// Why a thread left the CPU, see [`task_state`].
-    TaskState,
-    /// The number of an error, 0 for none.
-    Errno,
-    /// A device number, `major << 20 | minor`, that may be [`UNKNOWN`].
-    Device,
-    /// A raw `struct sockaddr`; empty if there is none.
-    SockAddr,
-    /// Lines of a kernel backtrace, innermost first, each with its NUL.
-    Stack,
 }
 
 /// The value of a [`Ty::Cpu`] column for what no CPU is known of.
@@ -189,69 +90,35 @@ pub struct KindDecl {
     pub ring: Ring,
     /// Columns that only this kind has; they follow [`COMMON`].
     pub columns: &'static [Column],
-    /// What it records, from where.
+    /// What one event of it is.
     pub doc: &'static str,
+    /// Where the kernel or the agent takes it from: tracepoints, files, calls.
+    pub source: &'static str,
 }
 
 /// The columns that every kind starts with, in this order.
 pub const COMMON: &[Column] = &[
-    col("time", Ty::Time, "when it ended (boot clock)"),
-    col("cpu", Ty::Cpu, "the CPU it ended on"),
-    col("task", Ty::Task, "the thread it is about"),
-    col("flags", Ty::Flags, "what is known about the record itself"),
-];
-
-/// All kinds, in the order of their numbers.
-pub const KINDS: [Kind; 20] = [
-    Kind::Syscall,
-    Kind::Fork,
-    Kind::Exec,
-    Kind::Exit,
-    Kind::Rename,
-    Kind::CgroupMkdir,
-    Kind::CgroupRmdir,
-    Kind::CgroupAttach,
-    Kind::Loss,
-    Kind::Clock,
-    Kind::Switch,
-    Kind::Block,
-    Kind::Net,
-    Kind::Signal,
-    Kind::Oom,
-    Kind::Stall,
-    Kind::Sample,
-    Kind::SampleHost,
-    Kind::SampleDisk,
-    Kind::SampleFs,
+    col("time", Ty::Time, "when the event ended (boot clock)"),
+    col("cpu", Ty::Cpu, "the CPU that it ended on"),
+    col("task", Ty::Task, "the thread that the event is about"),
+    col("flags", Ty::Flags, "properties of the record itself"),
 ];
 
 /// The kinds that one sampler makes; `-e sample` means all of them.
 pub const SAMPLES: [Kind; 4] = [Kind::Sample, Kind::SampleHost, Kind::SampleDisk, Kind::SampleFs];
 
 impl Kind {
-    /// The kind with this number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        let mut i = 0;
-        while i < KINDS.len() {
-            if KINDS[i] as u8 == number {
-                return Some(KINDS[i]);
-            }
-            i += 1;
-        }
-        None
-    }
-
     /// Whether it tells of the recording, not of what was recorded: such events are never filtered.
     pub const fn is_about_recording(self) -> bool {
         matches!(self, Kind::Loss | Kind::Clock)
     }
 
-    /// The columns of this kind that refer to tasks or cgroups besides the subject: an event concerns them too.
+    /// Whether some column of this kind refers to a task or cgroup besides the subject: the event concerns that too.
     pub const fn has_other_parties(self) -> bool {
         let columns = self.decl().columns;
         let mut i = 0;
         while i < columns.len() {
-            if matches!(columns[i].ty, Ty::Task | Ty::Cgroup) {
+            if matches!(columns[i].ty.storage(), Storage::TaskRow | Storage::CgroupRow) {
                 return true;
             }
             i += 1;

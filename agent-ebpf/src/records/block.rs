@@ -1,6 +1,6 @@
-//! Block requests: what the kernel side keeps of them while they are under way, and what it tells at their end.
+//! Block requests: what the kernel side keeps of them while they are in flight, and the record of their completion.
 
-use super::Header;
+use super::{Header, plain};
 
 /// How many devices above the last one are kept, outermost first.
 pub const VIA: usize = 4;
@@ -57,7 +57,7 @@ pub struct Bio {
     pub bytes: u32,
     /// The whole disk's number.
     pub devno: u32,
-    /// 1 once `block_bio_queue` has told of it; before that, a remap has.
+    /// 1 once `block_bio_queue` has noted it; 0 if only a remap has.
     pub queued: u32,
     /// Always 0.
     pub reserved: u32,
@@ -99,4 +99,11 @@ pub struct Block {
     pub head: Header,
     /// See [`Request`]; `done` is what was transferred, or should have been.
     pub request: Request,
+}
+
+plain! {
+    Origin = 64;
+    Bio = 88;
+    Request = 64 + 32 + 24;
+    Block = 32 + 120;
 }

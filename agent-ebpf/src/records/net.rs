@@ -1,6 +1,6 @@
 //! TCP sockets.
 
-use super::Header;
+use super::{Header, plain};
 
 /// The states of a TCP socket, as the kernel numbers them (`include/net/tcp_states.h`, part of its ABI).
 pub mod tcp {
@@ -38,7 +38,7 @@ pub mod role {
     pub const LISTENER: u32 = 3;
 }
 
-/// A TCP socket's change of state. The header's subject is the socket's user, 0 where nobody is known. 136 bytes.
+/// A TCP socket's change of state. The header's subject is the socket's user, 0 if unknown. 136 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Net {
@@ -112,12 +112,14 @@ pub mod sock_flags {
     pub const TREE: u32 = 1 << 2;
 }
 
-const _: () = assert!(size_of::<Net>() == 32 + 32 + 32 + 16 + 8 + 8);
-const _: () = assert!(size_of::<SockInfo>() == 40);
-
 /// Words of what is known of each CPU's runs of the hook.
 pub const RUNS: usize = 2;
 /// Of these: 1 while the first program is at work.
 pub const ACTIVE: usize = 0;
 /// Changes that the second program took over.
 pub const NESTED: usize = 1;
+
+plain! {
+    Net = 32 + 32 + 32 + 16 + 8 + 8;
+    SockInfo = 40;
+}

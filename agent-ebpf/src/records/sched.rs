@@ -1,6 +1,6 @@
 //! What the scheduler's hooks send and keep.
 
-use super::Header;
+use super::{Header, plain};
 
 /// A CPU went from one thread to another. The header's subject is the previous thread; its `class` is made by
 /// [`Switch::class`]. 72 bytes.
@@ -52,13 +52,15 @@ pub struct SchedState {
     pub sleep_count: u64,
     /// When that sleep began.
     pub sleep_since: u64,
-    /// When it was woken from a sleep that was told; 0 before.
+    /// When it was woken from a sleep that was reported as a stall; 0 before.
     pub woken: u64,
-    /// How often that sleep was told.
+    /// How often that sleep was reported.
     pub told: u32,
     /// Bits of [`super::task_flags`]: `EXCLUDED`, `TREE`.
     pub flags: u32,
 }
 
-const _: () = assert!(size_of::<Switch>() == 32 + 40);
-const _: () = assert!(size_of::<SchedState>() == 64);
+plain! {
+    Switch = 32 + 40;
+    SchedState = 64;
+}

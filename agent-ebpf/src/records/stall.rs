@@ -2,11 +2,11 @@
 
 /// What a [`StallHead`] is followed by.
 pub mod what {
-    /// A thread that was told before, and sleeps on: the head alone.
+    /// A thread that was reported before and still sleeps: the head alone.
     pub const SLEEPS: u32 = 1;
-    /// A thread that was told before, and does not sleep that sleep any more: the head alone.
+    /// A thread that was reported before and no longer sleeps that sleep: the head alone.
     pub const WOKEN: u32 = 2;
-    /// To be told: a [`super::StallBody`] follows.
+    /// To be reported: a [`super::StallBody`] follows.
     pub const TELL: u32 = 3;
 }
 
@@ -63,7 +63,7 @@ pub struct StallBody {
     pub rdev: u32,
     /// The device that its file system is on.
     pub dev: u32,
-    /// How often this sleep was told, this time included.
+    /// How often this sleep was reported, this time included.
     pub told: u32,
     /// Always 0.
     pub reserved: u32,
@@ -72,7 +72,7 @@ pub struct StallBody {
 /// Addresses kept of the stack of whoever wakes a stalled thread: enough to see an interrupt.
 pub const WAKER_STACK: usize = 32;
 
-/// Who woke a thread whose sleep was told, by the thread's id.
+/// Who woke a thread whose stall was reported, by the thread's id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wake {
@@ -82,7 +82,7 @@ pub struct Wake {
     pub start: u64,
     /// The cgroup of the current thread.
     pub cgroup: u64,
-    /// The current thread's process id. In an interrupt it is a stranger: the stack tells.
+    /// The current thread's process id. In an interrupt it is unrelated to the wakeup; the stack shows which it is.
     pub pid: u32,
     /// The current thread's id.
     pub tid: u32,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use events::{KINDS, Kind};
+use events::{Kind, KindMap};
 
 use crate::kernel::Lost;
 
@@ -46,15 +46,8 @@ impl AgentEvent {
     }
 }
 
-/// Where rows are dropped, by kind.
-#[derive(Debug)]
-struct Dropped([AtomicU64; KINDS.len() + 1]);
-
-impl Default for Dropped {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| AtomicU64::new(0)))
-    }
-}
+/// Rows that were dropped, by kind.
+type Dropped = KindMap<AtomicU64>;
 
 /// The end that rows are put into; every thread that makes some has one.
 #[derive(Clone, Debug)]
@@ -83,7 +76,7 @@ impl EventSender {
         let kind = made.kind();
         let taken = self.rows.try_send(made).is_ok();
         if !taken {
-            self.dropped.0[kind as usize].fetch_add(1, Ordering::Relaxed);
+            self.dropped[kind].fetch_add(1, Ordering::Relaxed);
         }
         taken
     }
@@ -97,12 +90,12 @@ impl EventReceiver {
 
     /// What was dropped since the last call.
     pub fn take_dropped(&self) -> Vec<Lost> {
-        let lost = KINDS.into_iter().map(|kind| Lost {
+        let lost = self.dropped.iter().map(|(kind, dropped)| Lost {
             cpu: None,
             kind: Some(kind),
             cgroup: None,
             stage: "queue",
-            count: self.dropped.0[kind as usize].swap(0, Ordering::Relaxed),
+            count: dropped.swap(0, Ordering::Relaxed),
         });
         lost.filter(|lost| lost.count > 0).collect()
     }

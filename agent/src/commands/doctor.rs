@@ -147,7 +147,7 @@ fn kernel_programs(sort: Kernels) -> &'static str {
             "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
         }
         Kernels::Preemptible => {
-            "programs for kernels from 5.15 on, with stand-ins: this kernel takes the CPU away in the middle of a program"
+            "programs for kernels from 5.15 on, with fallback programs: this kernel takes the CPU away in the middle of a program"
         }
         Kernels::All => "programs for kernels from 5.15 on",
     }

@@ -84,7 +84,7 @@ pub fn tasks_max() -> u32 {
 }
 
 /// What sockets, signals and victims look like in this kernel.
-pub fn set_net_and_killing(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
+pub fn set_net_and_oom(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
     config.net = u32::from(kinds.contains(&Kind::Net));
     config.socket_cookie = u32::from(btf.has_function("bpf_get_socket_ptr_cookie"));
     config.memory_subsys = btf.enum_value("cgroup_subsys_id", "memory_cgrp_id").map_or(0, |index| index + 1);

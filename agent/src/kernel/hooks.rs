@@ -1,6 +1,6 @@
 //! The hooks: every tracing program of the object, what it is needed for, and what is missing without it.
 
-use agent_ebpf::records::stand_in as of;
+use agent_ebpf::records::fallback as of;
 use events::Kind;
 
 use super::Selection;
@@ -11,7 +11,7 @@ pub enum Group {
     /// Rare events that name what others point to: there first and longest.
     Lifecycle,
     /// What may come by the million, beside syscalls.
-    Flood,
+    Event,
     /// System calls: the entry before the return, so that a return without an entry is one of a call that was
     /// waiting, or answered by seccomp, and never one whose entry could not be seen yet.
     Syscall,
@@ -47,7 +47,7 @@ pub struct Hook {
     /// Where it is attached.
     pub kernels: Kernels,
     /// The program that stands in for it where the kernel skips it, and its place among those.
-    pub stand_in: Option<(&'static str, usize)>,
+    pub fallback: Option<(&'static str, usize)>,
 }
 
 const fn always(name: &'static str, lost: Kind, without: &'static str) -> Hook {
@@ -59,48 +59,48 @@ const fn always(name: &'static str, lost: Kind, without: &'static str) -> Hook {
         needed_for: &[],
         without,
         kernels: Kernels::All,
-        stand_in: None,
+        fallback: None,
     }
 }
 
 /// A program that does the work of another one on the same hook if the kernel has skipped that. It is attached after it,
 /// and taken out before it.
-const fn stand_in(name: &'static str, first: Hook) -> Hook {
-    Hook { name, lost: None, kernels: Kernels::Preemptible, stand_in: None, ..first }
+const fn fallback(name: &'static str, first: Hook) -> Hook {
+    Hook { name, lost: None, kernels: Kernels::Preemptible, fallback: None, ..first }
 }
 
 const FORK: Hook = Hook {
-    stand_in: Some(("sched_process_fork_nested", of::FORK)),
+    fallback: Some(("sched_process_fork_nested", of::FORK)),
     ..always("sched_process_fork", Kind::Fork, "who started whom")
 };
 const EXEC: Hook = Hook {
-    stand_in: Some(("sched_process_exec_nested", of::EXEC)),
+    fallback: Some(("sched_process_exec_nested", of::EXEC)),
     ..always("sched_process_exec", Kind::Exec, "programs and their arguments")
 };
 const EXIT: Hook = Hook {
-    stand_in: Some(("sched_process_exit_nested", of::EXIT)),
+    fallback: Some(("sched_process_exit_nested", of::EXIT)),
     ..always("sched_process_exit", Kind::Exit, "how processes end")
 };
 const RENAME: Hook = Hook {
-    stand_in: Some(("task_rename_nested", of::RENAME)),
+    fallback: Some(("task_rename_nested", of::RENAME)),
     ..always("task_rename", Kind::Rename, "names of threads")
 };
 const SYS_ENTER: Hook = Hook {
-    stand_in: Some(("sys_enter_nested", of::SYS_ENTER)),
+    fallback: Some(("sys_enter_nested", of::SYS_ENTER)),
     ..syscall("sys_enter", "durations and arguments of syscalls")
 };
 const SYS_EXIT: Hook =
-    Hook { stand_in: Some(("sys_exit_nested", of::SYS_EXIT)), ..syscall("sys_exit", "syscalls") };
+    Hook { fallback: Some(("sys_exit_nested", of::SYS_EXIT)), ..syscall("sys_exit", "syscalls") };
 
 /// The attachment of these is in the order of the table, so that at the end the issue goes first, then the completion:
 /// what is known to be under way then stands still, and at the start no completion is missed of what was seen to begin.
 /// A completion that the kernel skips is noticed, with its cgroup, at the next issue of a request at that address, or at
 /// the end.
 const fn block(name: &'static str, without: &'static str) -> Hook {
-    flood(name, None, &[Kind::Block], without)
+    event(name, None, &[Kind::Block], without)
 }
 
-const fn flood(
+const fn event(
     name: &'static str,
     lost: Option<Kind>,
     needed_for: &'static [Kind],
@@ -109,34 +109,34 @@ const fn flood(
     Hook {
         name,
         tracepoint: name,
-        group: Group::Flood,
+        group: Group::Event,
         lost,
         needed_for,
         without,
         kernels: Kernels::All,
-        stand_in: None,
+        fallback: None,
     }
 }
 
 const fn syscall(name: &'static str, without: &'static str) -> Hook {
-    Hook { group: Group::Syscall, ..flood(name, Some(Kind::Syscall), &[Kind::Syscall], without) }
+    Hook { group: Group::Syscall, ..event(name, Some(Kind::Syscall), &[Kind::Syscall], without) }
 }
 
 /// All of them.
 pub const HOOKS: &[Hook] = &[
     FORK,
-    stand_in("sched_process_fork_nested", FORK),
+    fallback("sched_process_fork_nested", FORK),
     EXEC,
-    stand_in("sched_process_exec_nested", EXEC),
+    fallback("sched_process_exec_nested", EXEC),
     EXIT,
-    stand_in("sched_process_exit_nested", EXIT),
+    fallback("sched_process_exit_nested", EXIT),
     Hook {
         lost: None,
         kernels: Kernels::Legacy,
         ..always("sched_process_free", Kind::Exit, "an end to what is known of a thread")
     },
     RENAME,
-    stand_in("task_rename_nested", RENAME),
+    fallback("task_rename_nested", RENAME),
     always("cgroup_mkdir", Kind::CgroupMkdir, "containers that start during a capture"),
     always("cgroup_rmdir", Kind::CgroupRmdir, "containers that end during a capture"),
     always("cgroup_attach_task", Kind::CgroupAttach, "processes that move into a container"),
@@ -147,27 +147,27 @@ pub const HOOKS: &[Hook] = &[
     block("block_rq_complete", "block requests"),
     block("block_rq_requeue", "how often a block request was issued"),
     block("block_rq_issue", "how long a block request waited, and the device took"),
-    flood("inet_sock_set_state", Some(Kind::Net), &[Kind::Net], "TCP connections"),
+    event("inet_sock_set_state", Some(Kind::Net), &[Kind::Net], "TCP connections"),
     // After the one that it stands in for.
     Hook {
         tracepoint: "inet_sock_set_state",
-        ..flood(
+        ..event(
             "inet_sock_set_state_nested",
             None,
             &[Kind::Net],
             "TCP connections that change at the same time",
         )
     },
-    flood("signal_generate", Some(Kind::Signal), &[Kind::Signal], "who sent which signal"),
-    flood("mark_victim", Some(Kind::Oom), &[Kind::Oom], "who was killed for memory"),
-    flood("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
-    flood("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
-    flood("sched_switch", Some(Kind::Switch), &[Kind::Switch], "who has a CPU, and who waits for what"),
-    flood("sched_waking", None, &[Kind::Stall], "who wakes a stalled thread"),
+    event("signal_generate", Some(Kind::Signal), &[Kind::Signal], "who sent which signal"),
+    event("mark_victim", Some(Kind::Oom), &[Kind::Oom], "who was killed for memory"),
+    event("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
+    event("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
+    event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "who has a CPU, and who waits for what"),
+    event("sched_waking", None, &[Kind::Stall], "who wakes a stalled thread"),
     SYS_ENTER,
-    stand_in("sys_enter_nested", SYS_ENTER),
+    fallback("sys_enter_nested", SYS_ENTER),
     SYS_EXIT,
-    stand_in("sys_exit_nested", SYS_EXIT),
+    fallback("sys_exit_nested", SYS_EXIT),
 ];
 
 /// The hooks that these kinds need, in the order of attachment, on a kernel of this sort.

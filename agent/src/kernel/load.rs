@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_ebpf::config::Config;
 use agent_ebpf::records::block::Block;
-use agent_ebpf::records::{LossKey, net, stage, stand_in};
+use agent_ebpf::records::{LossKey, fallback, net, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::programs::tp_btf::BtfTracePointLinkId;
@@ -104,8 +104,8 @@ pub struct Capture {
     allowed: HashMap<MapData, u64, u8>,
     losses: LossCounters,
     net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,
-    stood_in: PerCpuArray<MapData, [u64; stand_in::COUNT]>,
-    /// Of hooks with a stand-in: skipped runs that nothing was lost by, beside those that it did the work for.
+    fallback_runs: PerCpuArray<MapData, [u64; fallback::COUNT]>,
+    /// Of hooks with a fallback program: skipped runs that nothing was lost by, beside those that it did the work for.
     not_lost: FxHashMap<&'static str, u64>,
     hooks: Vec<&'static Hook>,
     request_names: RequestNames,
@@ -157,14 +157,14 @@ impl Capture {
             globals.in_execve_mask = 1 << (bit % 8);
         }
         block::set_config(&mut globals, &kernel);
-        config::set_net_and_killing(&mut globals, &kernel, &settings.kinds);
+        config::set_net_and_oom(&mut globals, &kernel, &settings.kinds);
         let sockets = if globals.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
         let sort = sort(&kernel);
         let legacy = sort == Kernels::Legacy;
         if legacy {
             globals.stack_registers = config::stack_registers(&kernel);
         }
-        globals.stand_ins = u32::from(sort == Kernels::Preemptible);
+        globals.fallbacks = u32::from(sort == Kernels::Preemptible);
         let globals = Globals(globals);
 
         let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
@@ -185,14 +185,14 @@ impl Capture {
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .allow_unsupported_maps()
             .override_global("CONFIG", &globals, true)
-            .map_max_entries("FLOOD", cpus)
+            .map_max_entries("EVENTS", cpus)
             .map_max_entries("LIFECYCLE", cpus)
             .map_max_entries("BLOCK_BIOS", block_entries)
             .map_max_entries("BLOCK_REQUESTS", block_entries)
             .map_max_entries("SOCKETS", sockets)
             .load(&object)?;
 
-        let (flood, flood_map) = make_rings(&mut ebpf, "FLOOD", cpus, settings.ring_bytes)?;
+        let (flood, flood_map) = make_rings(&mut ebpf, "EVENTS", cpus, settings.ring_bytes)?;
         let (lifecycle, lifecycle_map) = make_rings(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
 
         let mut specs: Array<MapData, PodSpec> = take(&mut ebpf, "SPECS")?;
@@ -228,13 +228,13 @@ impl Capture {
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
         let losses = LossCounters::new(losses);
         let net_runs = take(&mut ebpf, "NET_RUNS")?;
-        let stood_in = take(&mut ebpf, "STOOD_IN")?;
+        let fallback_runs = take(&mut ebpf, "FALLBACK_RUNS")?;
         let capture = Self {
             ebpf,
             allowed,
             losses,
             net_runs,
-            stood_in,
+            fallback_runs,
             not_lost: FxHashMap::default(),
             hooks,
             request_names: RequestNames::of(&kernel),
@@ -274,7 +274,7 @@ impl Capture {
 
     /// The last attached goes first. The programs stay loaded, for their counters.
     fn detach(&mut self, which: impl Fn(&str) -> bool) {
-        self.look_at_stand_ins();
+        self.look_at_fallbacks();
         let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
         self.links = kept;
         let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
@@ -350,12 +350,12 @@ impl Capture {
     /// What was lost in the kernel since the last call.
     pub fn take_losses(&mut self) -> Vec<Lost> {
         let mut lost = self.losses.take();
-        self.look_at_stand_ins();
+        self.look_at_fallbacks();
         for hook in &self.hooks {
             let Some(kind) = hook.lost else { continue };
             let Some(skipped) = self.skipped(hook.name) else { continue };
             // Asked for after the number of skipped runs: too little is told rather than too much, until next time.
-            let done = self.done_by_stand_in(hook) + self.not_lost.get(hook.name).copied().unwrap_or(0);
+            let done = self.done_by_fallback(hook) + self.not_lost.get(hook.name).copied().unwrap_or(0);
             self.losses.take_misses(hook.name, kind, skipped.saturating_sub(done), &mut lost);
         }
         lost
@@ -367,26 +367,26 @@ impl Capture {
         loss::recursion_misses(program.fd().ok()?.as_fd().as_raw_fd())
     }
 
-    /// How often the stand-in of this hook did its work.
-    fn done_by_stand_in(&self, hook: &Hook) -> u64 {
-        match hook.stand_in {
-            Some((_, index)) => sum(&self.stood_in, index),
+    /// How often the fallback program of this hook did its work.
+    fn done_by_fallback(&self, hook: &Hook) -> u64 {
+        match hook.fallback {
+            Some((_, index)) => sum(&self.fallback_runs, index),
             None if hook.lost == Some(Kind::Net) => sum(&self.net_runs, net::NESTED),
             None => 0,
         }
     }
 
-    /// A skipped run of a call that is not wanted leaves no trace: neither the program nor its stand-in does anything
-    /// about it. But what was lost was skipped twice. So no more is lost than runs of the stand-in were skipped, as
+    /// A skipped run of a call that is not wanted leaves no trace: neither the program nor its fallback program does anything
+    /// about it. But what was lost was skipped twice. So no more is lost than runs of the fallback program were skipped, as
     /// long as that is attached.
-    fn look_at_stand_ins(&mut self) {
+    fn look_at_fallbacks(&mut self) {
         for hook in &self.hooks {
-            if let Some((name, _)) = hook.stand_in
+            if let Some((name, _)) = hook.fallback
                 && self.links.iter().any(|(attached, _)| *attached == name)
                 && let Some(skipped) = self.skipped(hook.name)
                 && let Some(twice) = self.skipped(name)
             {
-                let open = skipped.saturating_sub(self.done_by_stand_in(hook));
+                let open = skipped.saturating_sub(self.done_by_fallback(hook));
                 self.not_lost.insert(hook.name, open.saturating_sub(twice));
             }
         }
@@ -450,7 +450,7 @@ fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hoo
     for hook in hooks {
         if kernel.tracepoint_args(hook.tracepoint).is_some() {
             there.push(hook);
-        } else if hook.group == Group::Flood {
+        } else if hook.group == Group::Event {
             tracing::warn!(
                 "this kernel has no tracepoint {}: without it, no {}",
                 hook.tracepoint,

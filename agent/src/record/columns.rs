@@ -2,7 +2,7 @@
 //! from the one table of kinds.
 
 use capture_format::{ChunkBuilder, Schema};
-use events::{KINDS, Kind};
+use events::{Kind, KindMap};
 
 use ktape_reader::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
 use ktape_reader::model::event_table;
@@ -41,7 +41,7 @@ pub struct TableIndex {
     pub task: usize,
     /// Cgroup dictionary.
     pub cgroup: usize,
-    events: [usize; KINDS.len() + 1],
+    events: KindMap<usize>,
 }
 
 impl TableIndex {
@@ -51,17 +51,14 @@ impl TableIndex {
     /// If the schema is another one.
     pub fn new(schema: &Schema) -> Self {
         let of = |id| schema.index(id).expect("a table of our own schema");
-        let mut events = [0; KINDS.len() + 1];
-        for kind in KINDS {
-            events[kind as usize] = of(event_table(kind));
-        }
+        let events = KindMap::new(|kind| of(event_table(kind)));
         Self { process: of(PROCESS), task: of(TASK), cgroup: of(CGROUP), events }
     }
 
     /// The table of a kind.
     #[inline]
     pub fn event(&self, kind: Kind) -> usize {
-        self.events[kind as usize]
+        self.events[kind]
     }
 }
 

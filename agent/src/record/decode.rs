@@ -2,56 +2,31 @@
 //! a record that is too short is counted as damaged, not read.
 
 use agent_ebpf::records::block::Block;
-use agent_ebpf::records::killing::{Oom, Signal};
 use agent_ebpf::records::net::Net;
+use agent_ebpf::records::oom::Oom;
 use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+use agent_ebpf::records::signals::Signal;
+use agent_ebpf::records::{
+    Cgroup, Exec, Exit, Fork, Header, Plain, Rename, STR_SIZES, Syscall, SyscallStrs, class,
+};
 use events::Kind;
 
 /// Reads a block record.
 pub fn block(bytes: &[u8]) -> Option<Block> {
-    read(bytes, 0)
+    record(bytes)
 }
-
-/// Structs that may be read from any bytes of their length.
-///
-/// # Safety
-///
-/// `repr(C)`, made of integers alone, without padding.
-unsafe trait Plain: Copy {}
-
-// SAFETY: checked at their definitions.
-unsafe impl Plain for Header {}
-// SAFETY: as above.
-unsafe impl Plain for Syscall {}
-// SAFETY: as above.
-unsafe impl Plain for Switch {}
-// SAFETY: as above.
-unsafe impl Plain for Fork {}
-// SAFETY: as above.
-unsafe impl Plain for Exit {}
-// SAFETY: as above.
-unsafe impl Plain for Rename {}
-// SAFETY: as above.
-unsafe impl Plain for Block {}
-// SAFETY: as above.
-unsafe impl Plain for Net {}
-// SAFETY: as above.
-unsafe impl Plain for Signal {}
-// SAFETY: as above.
-unsafe impl Plain for Oom {}
-// SAFETY: as above.
-unsafe impl Plain for [u64; 6] {}
-// SAFETY: as above.
-unsafe impl Plain for [u64; 3] {}
-// SAFETY: as above.
-unsafe impl Plain for [u32; 2] {}
 
 #[inline]
 fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
     let bytes = bytes.get(at..at + size_of::<T>())?;
     // SAFETY: long enough, any bytes are a value of a Plain type, and no alignment is asked for.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// Reads a record whose struct is all of it.
+#[inline]
+pub fn record<T: Plain>(bytes: &[u8]) -> Option<T> {
+    read(bytes, 0)
 }
 
 /// When the record ended, ns of the boot clock; 0 if it is too short to tell.
@@ -69,7 +44,7 @@ pub fn kind(bytes: &[u8]) -> Option<Kind> {
 /// Reads a switch record.
 #[inline]
 pub fn switch(bytes: &[u8]) -> Option<Switch> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// A syscall record.
@@ -109,32 +84,32 @@ pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
 
 /// Reads a fork record.
 pub fn fork(bytes: &[u8]) -> Option<Fork> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// Reads an exit record.
 pub fn exit(bytes: &[u8]) -> Option<Exit> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// Reads a rename record.
 pub fn rename(bytes: &[u8]) -> Option<Rename> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// Reads a record of a TCP socket.
 pub fn net(bytes: &[u8]) -> Option<Net> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// Reads a record of a signal.
 pub fn signal(bytes: &[u8]) -> Option<Signal> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// Reads a record of a victim.
 pub fn oom(bytes: &[u8]) -> Option<Oom> {
-    read(bytes, 0)
+    record(bytes)
 }
 
 /// An exec record: the struct is large, so only its parts are read.

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use capture_format::{ChunkBuilder, Header, Schema};
-use events::{Kind, SAMPLES};
+use events::{Kind, KindSet, SAMPLES};
 use thiserror::Error;
 
 pub use cgroups::Busy;
@@ -47,7 +47,7 @@ use ktape_reader::containers;
 use ktape_reader::text::units::size_text;
 use merge::Merge;
 use processes::Processes;
-use rows::{Rows, Wanted};
+use rows::Rows;
 
 /// Largest ring of a CPU, in bytes.
 const RING_MAX: u64 = 8 << 20;
@@ -228,7 +228,7 @@ impl Prepared {
         let mut processes = Processes::new(request.keep_secrets);
         processes.add_scan(&tasks);
         let arguments = cmdline::read_in_background(&tasks);
-        let wanted = Wanted::new(&request.kinds);
+        let wanted = KindSet::of(&request.kinds);
         let mut rows = Rows::new(schema, processes, cgroups, wanted, request.tree_pid);
         rows.name_users(&request.host);
         let (outbox, inbox) = agent_events::channel();
@@ -338,7 +338,7 @@ pub fn unwritten_rows(
     (from, to): (u64, u64),
 ) -> ChunkBuilder {
     let cgroups = Cgroups::none(hierarchy, ContainerFilter::default());
-    let mut rows = Rows::new(schema, Processes::new(false), cgroups, Wanted::new(&[]), None);
+    let mut rows = Rows::new(schema, Processes::new(false), cgroups, KindSet::EMPTY, None);
     let mut builder = ChunkBuilder::new(schema.clone());
     for (kind, count) in counts {
         let lost = Lost { cpu: None, kind: *kind, cgroup: None, stage: "writer", count: *count };

@@ -1,7 +1,7 @@
 //! The schema that a new file carries, derived from the table of kinds and the dictionaries.
 
 use capture_format::{ColumnSchema, ColumnType, Schema, TableId, TableRole, TableSchema};
-use events::{COMMON, Column, KINDS, Kind, Ty};
+use events::{COMMON, Column, KINDS, Kind, Storage, Ty};
 
 use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, TASK};
 
@@ -53,7 +53,7 @@ pub fn schema() -> Schema {
                 .map(|c| ColumnSchema {
                     name: c.name.to_owned(),
                     ty: storage(c.ty, key),
-                    semantic: semantic(c.ty).to_owned(),
+                    semantic: c.ty.name().to_owned(),
                     doc: c.doc.to_owned(),
                 })
                 .collect(),
@@ -80,7 +80,7 @@ pub fn schema() -> Schema {
                     DictTy::Row(id) => ColumnType::Ref(id),
                 },
                 semantic: match c.ty {
-                    DictTy::Value(ty) => semantic(ty).to_owned(),
+                    DictTy::Value(ty) => ty.name().to_owned(),
                     DictTy::Row(id) => {
                         dictionaries::dictionary(id).map_or(String::new(), |d| d.name.to_owned())
                     }
@@ -93,67 +93,16 @@ pub fn schema() -> Schema {
     Schema::new(events.chain(dictionaries).collect()).expect("the declared tables form a schema")
 }
 
-/// How a column of this type is stored.
+/// How a column of this type is stored. `key` is the column that lists are grouped by.
 pub(super) fn storage(ty: Ty, key: u16) -> ColumnType {
-    match ty {
-        Ty::Time
-        | Ty::Duration
-        | Ty::Cpu
-        | Ty::Flags
-        | Ty::Pid
-        | Ty::Uid
-        | Ty::U64
-        | Ty::Bool
-        | Ty::Syscall
-        | Ty::Signal
-        | Ty::Kind
-        | Ty::MaybeDuration
-        | Ty::MaybeU64
-        | Ty::Size
-        | Ty::TaskState
-        | Ty::Errno
-        | Ty::Device => ColumnType::U64,
-        Ty::I64 | Ty::MaybeI64 | Ty::SyscallResult => ColumnType::I64,
-        Ty::SyscallArgs => ColumnType::U64List { key },
-        Ty::SyscallStrings => ColumnType::BytesList { key },
-        Ty::Path | Ty::Args | Ty::Text | Ty::SockAddr | Ty::Stack => ColumnType::Bytes,
-        Ty::Task => ColumnType::Ref(TASK),
-        Ty::Cgroup => ColumnType::Ref(CGROUP),
-    }
-}
-
-/// The name of a type in files: never rename one.
-pub fn semantic(ty: Ty) -> &'static str {
-    match ty {
-        Ty::Time => "time",
-        Ty::Duration => "duration",
-        Ty::Cpu => "cpu",
-        Ty::Flags => "flags",
-        Ty::Pid => "pid",
-        Ty::Uid => "uid",
-        Ty::U64 => "u64",
-        Ty::I64 => "i64",
-        Ty::Bool => "bool",
-        Ty::Syscall => "syscall",
-        Ty::SyscallResult => "syscallresult",
-        Ty::SyscallArgs => "syscallargs",
-        Ty::SyscallStrings => "syscallstrings",
-        Ty::Signal => "signal",
-        Ty::Kind => "kind",
-        Ty::Path => "path",
-        Ty::Args => "args",
-        Ty::Text => "text",
-        Ty::Task => "task",
-        Ty::Cgroup => "cgroup",
-        Ty::MaybeDuration => "duration?",
-        Ty::MaybeU64 => "u64?",
-        Ty::MaybeI64 => "i64?",
-        Ty::Size => "bytes?",
-        Ty::TaskState => "taskstate",
-        Ty::Errno => "errno",
-        Ty::Device => "device?",
-        Ty::SockAddr => "sockaddr",
-        Ty::Stack => "stack",
+    match ty.storage() {
+        Storage::U64 => ColumnType::U64,
+        Storage::I64 => ColumnType::I64,
+        Storage::Bytes => ColumnType::Bytes,
+        Storage::U64List => ColumnType::U64List { key },
+        Storage::BytesList => ColumnType::BytesList { key },
+        Storage::TaskRow => ColumnType::Ref(TASK),
+        Storage::CgroupRow => ColumnType::Ref(CGROUP),
     }
 }
 

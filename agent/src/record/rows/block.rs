@@ -178,7 +178,7 @@ impl Rows {
     /// seen.
     pub fn block_missed(&mut self, block: &Block) -> Option<Lost> {
         if block.request.issues == 0
-            || !self.wanted.has(Kind::Block)
+            || !self.wanted.contains(Kind::Block)
             || !self.cgroups.wants(block.head.cgroup)
         {
             return None;
@@ -213,7 +213,7 @@ impl Rows {
         };
         let owner = if owner_kind == "unknown" { 0 } else { who.owner };
         let wanted = self.cgroups.wants(head.cgroup) || owner_kind == "bio" && self.cgroups.wants(owner);
-        if !self.wanted.has(Kind::Block) || !wanted {
+        if !self.wanted.contains(Kind::Block) || !wanted {
             return;
         }
         let times = Times::of(block, head.time);

@@ -1,6 +1,7 @@
 //! Signals, and who is killed for memory.
 
-use agent_ebpf::records::killing::{cause, scope};
+use agent_ebpf::records::oom::scope;
+use agent_ebpf::records::signals::cause;
 use capture_format::ChunkBuilder;
 use events::{Kind, UNKNOWN, UNKNOWN_SIGNED};
 
@@ -48,7 +49,9 @@ impl Rows {
         let victim = (record.head.pid, record.head.cgroup);
         let trigger = (record.trigger_pid, record.trigger_cgroup);
         let limited_wanted = record.limited != 0 && self.tree.is_none() && self.cgroups.wants(record.limited);
-        if !(self.wants_either(Kind::Oom, victim, trigger) || self.wanted.has(Kind::Oom) && limited_wanted) {
+        if !(self.wants_either(Kind::Oom, victim, trigger)
+            || self.wanted.contains(Kind::Oom) && limited_wanted)
+        {
             return Some(());
         }
         self.count(record.head.cgroup);

@@ -19,7 +19,7 @@ impl Rows {
             tree.insert(fork.child_pid);
         }
         let child_wanted = self.cgroups.wants(fork.child_cgroup);
-        if !self.wanted.has(Kind::Fork)
+        if !self.wanted.contains(Kind::Fork)
             || self.tree.is_some() && fork.tree == 0
             || !(child_wanted || self.cgroups.wants(fork.head.cgroup))
         {
@@ -102,7 +102,7 @@ impl Rows {
         if kind == Kind::CgroupMkdir && !self.cgroups.mkdir(record.id, record.head.time, record.path) {
             self.orders.push(Order::Forget(record.id));
         }
-        let wanted = self.wanted.has(kind)
+        let wanted = self.wanted.contains(kind)
             && self
                 .tree
                 .as_ref()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use agent_ebpf::records::Header;
 use capture_format::{ChunkBuilder, Schema};
 use events::flags;
-use events::{Kind, Ring};
+use events::{Kind, KindSet, Ring};
 
 use super::cgroups::Cgroups;
 use super::columns::{Dictionaries, TableIndex};
@@ -37,23 +37,6 @@ macro_rules! col {
 }
 use col;
 
-/// Which events are written. The others still tell who is who.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted(u32);
-
-impl Wanted {
-    /// These kinds.
-    pub fn new(kinds: &[Kind]) -> Self {
-        Self(kinds.iter().fold(0, |bits, kind| bits | 1 << *kind as u32))
-    }
-
-    /// Whether this kind is written.
-    #[inline]
-    pub fn has(self, kind: Kind) -> bool {
-        self.0 & (1 << kind as u32) != 0
-    }
-}
-
 /// What the writer of rows wants done in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -71,7 +54,8 @@ pub struct Rows {
     index: TableIndex,
     stored: Vec<Stored>,
     block: BlockNames,
-    wanted: Wanted,
+    /// Which events are written. The others still name processes and cgroups.
+    wanted: KindSet,
     /// The process tree that is recorded, if there is one; grows by forks.
     tree: Option<rustc_hash::FxHashSet<u32>>,
     number: u64,
@@ -93,7 +77,7 @@ impl Rows {
         schema: &Arc<Schema>,
         processes: Processes,
         cgroups: Cgroups,
-        wanted: Wanted,
+        wanted: KindSet,
         tree_root: Option<u32>,
     ) -> Self {
         Self {
@@ -237,13 +221,13 @@ impl Rows {
     fn wants_either(&mut self, kind: Kind, one: (u32, u64), other: (u32, u64)) -> bool {
         let in_tree = |pid: u32| self.tree.as_ref().is_none_or(|tree| tree.contains(&pid));
         let tree = (in_tree(one.0), in_tree(other.0));
-        self.wanted.has(kind)
+        self.wanted.contains(kind)
             && (tree.0 && self.cgroups.wants(one.1) || tree.1 && self.cgroups.wants(other.1))
     }
 
     /// Writes what the agent itself has found out.
     pub fn made(&mut self, builder: &mut ChunkBuilder, made: &AgentEvent) {
-        if self.wanted.has(made.kind()) {
+        if self.wanted.contains(made.kind()) {
             match made {
                 AgentEvent::Sample(row) => self.sample(builder, row),
                 AgentEvent::SampleHost(row) => self.sample_host(builder, row),
@@ -256,7 +240,7 @@ impl Rows {
 
     /// Whether a lifecycle event of this subject is written.
     fn wants(&mut self, kind: Kind, head: &Header) -> bool {
-        self.wanted.has(kind)
+        self.wanted.contains(kind)
             && self.tree.as_ref().is_none_or(|tree| tree.contains(&head.pid))
             && self.cgroups.wants(head.cgroup)
     }

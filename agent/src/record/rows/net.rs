@@ -17,7 +17,7 @@ impl Rows {
         let record = decode::net(bytes)?;
         // The kernel side has left out what does not belong to the recorded command; who accepts what the
         // command's children listen on is theirs.
-        if !self.wanted.has(Kind::Net) || !self.cgroups.wants(record.head.cgroup) {
+        if !self.wanted.contains(Kind::Net) || !self.cgroups.wants(record.head.cgroup) {
             return Some(());
         }
         self.count(record.head.cgroup);

@@ -69,7 +69,7 @@ impl Rows {
         let stored = self.stored.get(slot(call.key)).copied().unwrap_or(UNKNOWN_CALL);
         let exec_path =
             if stored.exec && call.ret == 0 { self.processes.take_exec_path(call.head.tid) } else { None };
-        if !self.wanted.has(Kind::Syscall) || !self.cgroups.wants(call.head.cgroup) {
+        if !self.wanted.contains(Kind::Syscall) || !self.cgroups.wants(call.head.cgroup) {
             return Some(());
         }
         let mut strings = record.strings;
@@ -112,7 +112,7 @@ impl Rows {
         // Calls may have begun while the hooks were taken out.
         if info.call == u32::MAX
             || info.call_start > now
-            || !self.wanted.has(Kind::Syscall)
+            || !self.wanted.contains(Kind::Syscall)
             || !self.cgroups.wants(info.cgroup)
         {
             return;

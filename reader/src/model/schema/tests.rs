@@ -37,11 +37,3 @@ fn every_kind_has_a_table_of_its_own() {
         assert_eq!(table.columns.len(), COMMON.len() + kind.decl().columns.len());
     }
 }
-
-#[test]
-fn type_names_are_told_apart() {
-    let mut names: Vec<&str> = [Ty::Time, Ty::Path, Ty::Task, Ty::Args, Ty::SyscallArgs].map(semantic).into();
-    names.sort_unstable();
-    names.dedup();
-    assert_eq!(names.len(), 5);
-}

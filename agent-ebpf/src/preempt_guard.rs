@@ -1,8 +1,8 @@
-//! Keeping the CPU while a program runs.
+//! Running a program with preemption disabled.
 //!
-//! Some kernels let a thread lose its CPU in the middle of a tracepoint's program, and skip the runs that all other threads
-//! would make of that program there until it is back. So a program asks to keep its CPU while it works. What remains are
-//! the few instructions before the first call here and after the last one; for those there are stand-ins.
+//! Some kernels preempt a thread in the middle of a tracepoint's program, and skip that program for all other threads of
+//! the CPU until the thread is back. So programs disable preemption while they work. What remains exposed are the few
+//! instructions before the first call here and after the last one; fallback programs cover those.
 
 #[cfg(not(feature = "legacy"))]
 use core::mem::MaybeUninit;
@@ -10,20 +10,20 @@ use core::mem::MaybeUninit;
 #[cfg(not(feature = "legacy"))]
 use agent_ebpf::kfunc;
 
-/// Does the work of a program without losing the CPU in the middle, where a kernel would take it.
+/// Does the work of a program with preemption disabled, on kernels that would preempt it.
 ///
-/// Elsewhere the agent has taken the calls out before the load, and this costs nothing.
+/// On other kernels the agent removes the calls before the load, and this costs nothing.
 #[inline(always)]
-pub fn undivided(work: impl FnOnce() -> i32) -> i32 {
-    keep();
+pub fn without_preemption(work: impl FnOnce() -> i32) -> i32 {
+    disable();
     let result = work();
-    give_back();
+    enable();
     result
 }
 
 #[cfg(not(feature = "legacy"))]
 #[inline(always)]
-fn keep() {
+fn disable() {
     // SAFETY: one call of a function of the kernel without arguments, or nothing. What it clobbers is named.
     unsafe {
         core::arch::asm!(
@@ -34,11 +34,11 @@ fn keep() {
     }
 }
 
-/// Should another thread want the CPU by now, it would get it at once, before the program has ended, and nothing would be
-/// gained. Not with interrupts off: then the wish stays a wish until the next occasion, which comes after the program.
+/// Enables preemption with interrupts off: otherwise a pending reschedule would take place at once, before the program has
+/// ended, and nothing would be gained. With interrupts off it is deferred until after the program.
 #[cfg(not(feature = "legacy"))]
 #[inline(always)]
-fn give_back() {
+fn enable() {
     let mut flags = MaybeUninit::<u64>::uninit();
     // SAFETY: calls of functions of the kernel, or nothing. What they clobber is named; the first writes to `flags` and
     // the last one reads it.
@@ -58,11 +58,11 @@ fn give_back() {
     }
 }
 
-/// No kernel that these programs are for takes a CPU away from them.
+/// No kernel with the legacy programs preempts them.
 #[cfg(feature = "legacy")]
 #[inline(always)]
-fn keep() {}
+fn disable() {}
 
 #[cfg(feature = "legacy")]
 #[inline(always)]
-fn give_back() {}
+fn enable() {}

@@ -1,135 +1,14 @@
-//! Who kills whom: signals, and the kernel's choice when memory runs out.
+//! The kernel's choice of a process to kill when memory runs out, and the limit that was reached.
 
 use agent_ebpf::records::Header;
-use agent_ebpf::records::killing::{Oom, Signal, cause, scope};
-use agent_ebpf::spec::spec_flags;
-use aya_ebpf::EbpfContext;
+use agent_ebpf::records::oom::{Oom, scope};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
 use crate::maps::{self, LIFECYCLE, config};
-use crate::syscall::is_in;
-use crate::task::{Task, has, is_left_out, load, now, probe, probe_cgroup_id};
-
-/// Stands for a `siginfo` that says: from the current process, without more (`SEND_SIG_NOINFO`).
-const NO_INFO: u64 = 0;
-/// Stands for a `siginfo` that says: from the kernel (`SEND_SIG_PRIV`).
-const PRIVILEGED: u64 = 1;
-
-// Codes of `siginfo_t`, part of the kernel's ABI.
-const SI_USER: i32 = 0;
-const SI_QUEUE: i32 = -1;
-const SI_TIMER: i32 = -2;
-const SI_MESGQ: i32 = -3;
-const SI_ASYNCIO: i32 = -4;
-const SI_SIGIO: i32 = -5;
-const SI_TKILL: i32 = -6;
-
-// Signals with numbers that are the same on x86-64 and arm64.
-const SIGILL: u32 = 4;
-const SIGTRAP: u32 = 5;
-const SIGBUS: u32 = 7;
-const SIGFPE: u32 = 8;
-const SIGSEGV: u32 = 11;
-const SIGALRM: u32 = 14;
-const SIGCHLD: u32 = 17;
-const SIGURG: u32 = 23;
-const SIGVTALRM: u32 = 26;
-const SIGPROF: u32 = 27;
-const SIGIO: u32 = 29;
-const SIGSYS: u32 = 31;
-
-/// `signal:signal_generate` (sig, info, task, group, result).
-#[btf_tracepoint(function = "signal_generate")]
-pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
-    let time = now();
-    let signal = ctx.arg::<u64>(0) as u32;
-    // Not as an argument: the verifier would take it for a pointer that is never null, and leave out what follows when it
-    // is.
-    let info: *mut u8 = probe(ctx.as_ptr().cast(), size_of::<u64>() as u32);
-    let target = Task(ctx.arg::<*mut u8>(2));
-    let group = ctx.arg::<u64>(3) as u32;
-    let result = ctx.arg::<u64>(4) as u32;
-
-    let (cause, known) = origin(signal, info);
-    let sender = Task::current();
-    let target_pid = target.pid();
-    if is_left_out(target_pid) && (!known || is_left_out(sender.pid())) {
-        return 0;
-    }
-    let target_cgroup = target.cgroup();
-    let cgroup = if known { sender.cgroup() } else { 0 };
-    if config!(filter_cgroups) != 0 && !maps::allowed(target_cgroup) && !(known && maps::allowed(cgroup)) {
-        return 0;
-    }
-    let Some(slot) = maps::reserve::<Signal>(&LIFECYCLE, Kind::Signal as u8, target_cgroup) else {
-        return 0;
-    };
-    // SAFETY: no arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
-    let mut head = Header { time, cpu, kind: Kind::Signal as u8, ..Header::default() };
-    let mut uid = 0;
-    if known {
-        head = sender.header(Kind::Signal as u8, 0, 0, time, cgroup);
-        uid = sender.uid();
-    }
-    // SAFETY: reserved for this type.
-    unsafe {
-        slot.as_ptr().write(Signal {
-            head,
-            target_cgroup,
-            target_pid,
-            target_tid: target.tid(),
-            target_uid: target.uid(),
-            uid,
-            signal,
-            group: u32::from(group != 0),
-            result,
-            cause: u32::from(cause),
-            reserved: 0,
-        });
-    }
-    slot.submit();
-    0
-}
-
-/// Why, and whether the current task is who sends it: timers and network run on whatever was interrupted.
-#[inline(always)]
-fn origin(signal: u32, info: *mut u8) -> (u8, bool) {
-    let by_interrupt = signal == SIGIO || signal == SIGURG;
-    if info as u64 == NO_INFO {
-        // So does `kill` in 7.3; before, it had an info.
-        let sender = Task::current();
-        if !by_interrupt && !sender.is_kthread() && is_in(sender, spec_flags::KILL) {
-            return (cause::USER, true);
-        }
-        return (cause::KERNEL, !by_interrupt);
-    }
-    if info as u64 == PRIVILEGED {
-        // Of setitimer and alarm; a process that sends these has an info.
-        return match signal {
-            SIGALRM | SIGVTALRM | SIGPROF => (cause::TIMER, false),
-            _ => (cause::KERNEL, !by_interrupt),
-        };
-    }
-    let code: i32 = probe(info, config!(offsets.siginfo_code));
-    match code {
-        SI_USER | SI_QUEUE => (cause::USER, true),
-        SI_TKILL => (cause::TKILL, true),
-        SI_TIMER => (cause::TIMER, false),
-        SI_MESGQ => (cause::KERNEL, true),
-        SI_ASYNCIO | SI_SIGIO => (cause::KERNEL, false),
-        // By rt_sigqueueinfo with a code of its own.
-        _ if code < 0 => (cause::OTHER, true),
-        _ => match signal {
-            SIGCHLD => (cause::CHILD, true),
-            SIGILL | SIGTRAP | SIGBUS | SIGFPE | SIGSEGV | SIGSYS => (cause::FAULT, true),
-            _ => (cause::KERNEL, !by_interrupt),
-        },
-    }
-}
+use crate::task::{Task, has, load, now, probe, probe_cgroup_id};
 
 /// How many cgroups above a victim's are looked at.
 const LEVELS: u32 = 12;
@@ -161,12 +40,12 @@ pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
         limited = find_limit(victim);
         oom.limited = id_of(limited.memcg, victim);
     } else {
-        // All that the kernel tells is the number; the agent knows the rest.
+        // The kernel passes only the process id; the agent adds the rest.
         // SAFETY: no arguments.
         let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
         let pid = ctx.arg::<u64>(0) as u32;
         oom.head = Header { time, pid, tid: pid, cpu, kind: Kind::Oom as u8, ..Header::default() };
-        // Whoever asks for the memory is below the limit, too.
+        // The thread that allocates is below the limit, too.
         limited = find_limit(trigger);
         oom.limited = id_of(limited.memcg, trigger);
     }
@@ -194,7 +73,7 @@ pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// What the victim has, as the kernel's own message tells it.
+/// The victim's memory, as in the kernel's own message.
 #[inline(always)]
 fn measure(victim: Task, oom: &mut Oom) {
     let signal: *mut u8 = load(victim.0, config!(offsets.task_signal));
@@ -220,7 +99,7 @@ struct Limit {
     searched: bool,
 }
 
-/// 1 if `a` is below `b`, 0 if not, of numbers below 2^63. By way of memory, so that the compiler makes no condition of it;
+/// 1 if `a` is below `b`, 0 if not, of numbers below 2^63. Through memory, so that the compiler makes no branch of it;
 /// always the same, since what the stack has room for is less than this program would like.
 #[inline(always)]
 fn is_below(a: u64, b: u64, scratch: &mut u64) -> u64 {
