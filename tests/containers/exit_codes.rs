@@ -1,4 +1,4 @@
-//! How containers ended, as their runtimes tell: the exit code is that of the first process, whoever ends after it.
+//! Exit codes of containers, from their runtimes: the exit code is that of the first process, whichever ends last.
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,26 +48,26 @@ fn ends_with_its_own_code(kind: Kind) {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn docker_tells_how_a_container_ended() {
+fn docker_exit_code_is_recorded() {
     ends_with_its_own_code(Kind::Docker);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn podman_tells_how_a_container_ended() {
+fn podman_exit_code_is_recorded() {
     ends_with_its_own_code(Kind::Podman);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn containerd_tells_how_a_container_ended() {
+fn containerd_exit_code_is_recorded() {
     ends_with_its_own_code(Kind::Containerd);
 }
 
 /// `docker restart`: it runs again, and how it ended before is not how it is.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_container_that_is_started_again_has_not_ended() {
+fn restarted_container_has_no_exit_code() {
     let _guard = Guard::exclusive();
     let engine = Engine::start(Kind::Docker);
     let dir = tempfile::tempdir().unwrap();
@@ -96,7 +96,7 @@ fn a_container_that_is_started_again_has_not_ended() {
 /// CRI alone, as CRI-O speaks it: it is asked when the container is gone.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn cri_tells_how_a_container_ended() {
+fn cri_exit_code_is_recorded() {
     let _guard = Guard::exclusive();
     let engine = Engine::start(Kind::Containerd);
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Containers in every shape of cgroup path: who is one, and who belongs to it.
+//! Containers are identified by every shape of cgroup path, with all their processes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +89,7 @@ fn ended(container: &Container) {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn each_shape_is_told_apart_and_filtered_in_the_kernel() {
+fn every_cgroup_path_shape_is_identified_and_filtered() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
@@ -152,7 +152,7 @@ fn each_shape_is_told_apart_and_filtered_in_the_kernel() {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn what_runs_in_a_container_already_belongs_to_it() {
+fn preexisting_processes_belong_to_their_container() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
@@ -179,7 +179,7 @@ fn what_runs_in_a_container_already_belongs_to_it() {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn outer_includes_inner() {
+fn outer_container_includes_nested_ones() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
@@ -208,7 +208,7 @@ fn outer_includes_inner() {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn v1_hierarchies_identify_containers_as_well() {
+fn v1_hierarchies_identify_containers() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
@@ -234,7 +234,7 @@ fn v1_hierarchies_identify_containers_as_well() {
 /// With the host's process ids, its `/sys` and its root mounted, a recorder in a container sees what one on the host sees.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_recorder_in_a_container_sees_the_host() {
+fn recorder_in_a_container_records_the_host() {
     let _guard = Guard::exclusive();
     let out = ktape::disk_dir();
     let runtime = Runtime::new(&[ktape::binary()]);
@@ -305,7 +305,7 @@ fn a_recorder_in_a_container_sees_the_host() {
 /// Whoever cannot see the cgroups of the host is told, since what runs in containers is taken for the host's then.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_part_of_the_cgroups_is_not_taken_for_all() {
+fn partial_cgroup_view_is_refused() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -327,7 +327,7 @@ fn a_part_of_the_cgroups_is_not_taken_for_all() {
 /// inside a container, a container inside a container.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_process_that_is_moved_belongs_to_where_it_is() {
+fn moved_process_belongs_to_its_new_container() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

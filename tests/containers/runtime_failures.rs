@@ -1,4 +1,4 @@
-//! Runtimes that answer late, never, with garbage, or die.
+//! Container runtimes that answer late, never or with garbage, or exit.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -67,7 +67,7 @@ fn serve(listener: UnixListener, manner: Manner) {
 /// late names the events before it.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn runtimes_in_trouble_cost_names_only() {
+fn failing_runtimes_cost_only_names() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -126,7 +126,7 @@ fn runtimes_in_trouble_cost_names_only() {
 /// Without anyone who tells names nothing is guessed: what may have been meant is left out, and that is said.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn who_is_not_named_in_time_is_left_out_and_counted() {
+fn unnamed_containers_are_dropped_and_counted() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -121,32 +121,32 @@ fn wait_for_sleep(file: &Path, id: &str) {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn docker_tells_of_its_containers() {
+fn docker_containers_are_named() {
     a_container_outlives_its_runtime(Kind::Docker);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn podman_tells_of_its_containers() {
+fn podman_containers_are_named() {
     a_container_outlives_its_runtime(Kind::Podman);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn containerd_tells_of_its_containers() {
+fn containerd_containers_are_named() {
     a_container_outlives_its_runtime(Kind::Containerd);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn lxc_names_its_containers_by_their_cgroups() {
+fn lxc_containers_are_named_by_cgroup() {
     a_container_outlives_its_runtime(Kind::Lxc);
 }
 
 /// A pod with two containers: by the names of both, by the pod and by its labels.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn pods_have_the_names_that_kubernetes_gave() {
+fn pods_have_kubernetes_names() {
     let _guard = Guard::exclusive();
     let mut engine = Engine::start(Kind::Containerd);
     let dir = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ fn pods_have_the_names_that_kubernetes_gave() {
 /// `ctr` users choose the id, and choose it again: each container has its own labels all the same.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_name_that_is_given_again_is_another_container() {
+fn reused_name_is_another_container() {
     let _guard = Guard::exclusive();
     let engine = Engine::start(Kind::Containerd);
     let dir = tempfile::tempdir().unwrap();
@@ -261,7 +261,7 @@ fn run_many(engine: &Engine, count: usize, one: impl Fn(&Engine, usize) + Sync) 
 /// Half of the containers have the label: all of those, from their first instruction on, and nothing of the others.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_label_decides_what_is_recorded() {
+fn container_label_selects_what_is_recorded() {
     let _guard = Guard::exclusive();
     let engine = Engine::start(Kind::Docker);
     let dir = tempfile::tempdir().unwrap();
@@ -323,7 +323,7 @@ fn all_are_named(kind: Kind, capture: Capture, count: usize) {
 /// Those of a pod, of which only CRI tells.
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn containers_of_a_pod_that_live_for_a_moment() {
+fn short_lived_pod_containers_are_named() {
     let _guard = Guard::exclusive();
     let engine = Engine::start(Kind::Containerd);
     let dir = tempfile::tempdir().unwrap();
@@ -341,18 +341,18 @@ fn containers_of_a_pod_that_live_for_a_moment() {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn docker_containers_that_live_for_a_moment() {
+fn short_lived_docker_containers_are_named() {
     short_lives(Kind::Docker, 20);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn podman_containers_that_live_for_a_moment() {
+fn short_lived_podman_containers_are_named() {
     short_lives(Kind::Podman, 8);
 }
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn containerd_containers_that_live_for_a_moment() {
+fn short_lived_containerd_containers_are_named() {
     short_lives(Kind::Containerd, 20);
 }

@@ -118,7 +118,7 @@ fn direct(device: &Loop, how: &str, total: u64, block: u64) -> Recorded {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn direct_io_to_the_byte() {
+fn direct_io_is_recorded_to_the_byte() {
     let _guard = Guard::exclusive();
     let device = Loop::make(80 * MIB, true);
     let block = 128 << 10;
@@ -170,7 +170,7 @@ fn extents(file: &Path) -> Vec<(i64, i64)> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn buffered_writes_and_what_the_file_system_adds() {
+fn buffered_writes_and_file_system_metadata_are_recorded() {
     let _guard = Guard::exclusive();
     let device = Loop::make(256 * MIB, true);
     let mount = device.mount();
@@ -198,7 +198,7 @@ fn buffered_writes_and_what_the_file_system_adds() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn merged_split_and_odd_requests() {
+fn merged_split_flush_and_discard_requests_are_recorded() {
     let _guard = Guard::exclusive();
     let device = Loop::make(80 * MIB, true);
     for way in ["up", "down"] {
@@ -263,7 +263,7 @@ fn merged_split_and_odd_requests() {
 /// again, and then fails.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn partial_completion_requeue_and_error() {
+fn partial_completions_requeues_and_errors_are_recorded() {
     let _guard = Guard::exclusive();
     let device = Loop::make(8 * MIB, true);
     let file = std::fs::OpenOptions::new().write(true).open(device.file()).unwrap();
@@ -284,7 +284,7 @@ fn partial_completion_requeue_and_error() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_partition_is_above_its_disk() {
+fn partition_requests_name_partition_and_disk() {
     let _guard = Guard::exclusive();
     let device = Loop::make(16 * MIB, true);
     run(&["addpart", device.path(), "1", "2048", "8192"]);
@@ -305,7 +305,7 @@ fn a_partition_is_above_its_disk() {
 /// The file behind the device is on a file system that is frozen: requests neither return nor fail.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn requests_under_way_at_both_ends() {
+fn requests_in_flight_at_start_and_end_are_recorded() {
     let _guard = Guard::exclusive();
     let outer = Loop::make(128 * MIB, true);
     let mount = outer.mount();
@@ -379,7 +379,7 @@ fn slowest(recorded: &Recorded, file: &Path) -> (i64, i64, i64) {
 /// holds back has not reached the first tracepoint.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_throttle_is_not_a_slow_device() {
+fn throttling_and_slow_devices_are_distinguished() {
     let _guard = Guard::exclusive();
     let outer = Loop::make(96 * MIB, true);
     let mount = outer.mount();
@@ -411,7 +411,7 @@ fn a_throttle_is_not_a_slow_device() {
 /// A request that a driver makes for itself: the serial number of a virtio disk.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_request_of_a_driver() {
+fn driver_requests_are_recorded() {
     let _guard = Guard::exclusive();
     let serial = "/sys/block/vda/serial";
     assert!(Path::new(serial).exists(), "this test needs a virtio disk");

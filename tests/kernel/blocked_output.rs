@@ -1,4 +1,4 @@
-//! Outputs that stall, close or fail: what is lost is told, and the end comes in time.
+//! Outputs that block, close or fail: losses are counted, and the capture ends in time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -39,7 +39,7 @@ fn terminate(capture: &Child) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_stalled_output_ends_within_five_seconds() {
+fn blocked_output_ends_within_five_seconds() {
     let _guard = Guard::exclusive();
     let (mut capture, _) = stalled();
     let start = Instant::now();
@@ -51,7 +51,7 @@ fn a_stalled_output_ends_within_five_seconds() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn what_a_late_reader_misses_is_counted_in_the_file() {
+fn losses_of_a_blocked_output_are_counted_in_the_file() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let path = dir.path().join("late.ktape");
@@ -77,7 +77,7 @@ fn what_a_late_reader_misses_is_counted_in_the_file() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn closed_reader_is_not_an_error() {
     let _guard = Guard::exclusive();
     let mut capture = Command::new(ktape::binary())
         .args(["capture", "-o", "-"])
@@ -98,7 +98,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_reader_that_is_gone_before_the_start_is_no_error() {
+fn reader_closed_before_start_is_not_an_error() {
     let _guard = Guard::exclusive();
     let start = |command: &[&str]| {
         let mut capture = Command::new(ktape::binary())
@@ -122,7 +122,7 @@ fn a_reader_that_is_gone_before_the_start_is_no_error() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_full_stderr_costs_no_event() {
+fn blocked_stderr_loses_no_event() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.ktape");
@@ -139,7 +139,7 @@ fn a_full_stderr_costs_no_event() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_full_device_is_told_and_stays() {
+fn full_device_is_reported_and_not_removed() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let full = dir.path().join("full");
@@ -154,7 +154,7 @@ fn a_full_device_is_told_and_stays() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn secrets_of_the_command_line_are_nowhere() {
+fn command_line_secrets_are_masked() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.ktape");

@@ -1,4 +1,4 @@
-//! The file outlives what happens to it: concatenation, a killed recorder, flipped bits, a cut, a pipe.
+//! Capture files: concatenation, a killed recorder, flipped bits, truncation, pipes.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ fn unnumbered(events: &[Value]) -> Vec<String> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn concatenated_files_are_one_capture() {
+fn concatenated_captures_read_as_one() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);
@@ -71,7 +71,7 @@ fn concatenated_files_are_one_capture() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_killed_at_any_moment_at_most_a_second_is_missing() {
+fn slow_kill_loses_at_most_one_second() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let load = Workload::start(workload!(), &["rate", "5000", "600"]);
@@ -132,7 +132,7 @@ fn survivors(file: &Path) -> Option<u64> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn flipped_bits_cost_one_chunk() {
+fn bit_flip_costs_at_most_one_chunk() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let (whole, events, chunk) = some_chunks(dir.path());
@@ -161,7 +161,7 @@ fn flipped_bits_cost_one_chunk() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_cut_costs_what_was_cut_off() {
+fn truncation_costs_only_the_truncated_chunks() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let (whole, events, chunk) = some_chunks(dir.path());
@@ -186,7 +186,7 @@ fn a_cut_costs_what_was_cut_off() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn through_a_pipe() {
+fn capture_pipes_into_replay() {
     let _guard = Guard::exclusive();
     let mut capture = Command::new(ktape::binary())
         .args(["capture", "-o", "-", "-d", "2s", "-e", "getppid"])
@@ -215,7 +215,7 @@ fn through_a_pipe() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_closed_pipe_is_no_error() {
+fn closed_stdout_is_not_an_error() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

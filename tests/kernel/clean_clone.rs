@@ -52,7 +52,7 @@ fn commands() -> (String, String) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_clean_clone() {
+fn slow_readme_commands_work_in_a_clean_clone() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let clone = dir.path().join("clone");

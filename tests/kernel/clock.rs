@@ -1,4 +1,4 @@
-//! How the clock of events lies to the clock on the wall.
+//! Clock events: the offset between boot time and wall time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ fn offset() -> i64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_capture_says_how_its_clock_lies_to_the_wall() {
+fn clock_events_relate_boot_time_to_wall_time() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -1,6 +1,6 @@
-//! The command line: what it prints where, and its exit codes.
+//! The command line on real captures: outputs, formats, files and exit codes.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -16,57 +16,7 @@ fn recorded(dir: &tempfile::TempDir) -> PathBuf {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn without_root_one_line_says_what_to_do() {
-    let _guard = Guard::exclusive();
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let binary = dir.path().join("ktape");
-    std::fs::copy(ktape::binary(), &binary).unwrap();
-    let out = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"])
-        .arg(&binary)
-        .args(["capture", "-d", "1s"])
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(1), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(stderr.contains("sudo") && stderr.contains("capture -d 1s"), "{stderr}");
-}
-
-#[test]
-#[ignore = "needs root and a kernel with BTF"]
-fn wrong_usage_is_2() {
-    let _guard = Guard::exclusive();
-    let dir = tempfile::tempdir().unwrap();
-    let file = recorded(&dir);
-    let file = file.to_str().unwrap();
-    let code = |args: &[&str]| {
-        let out = ktape::run(args);
-        assert!(!out.stderr.is_empty(), "{args:?} says nothing");
-        assert!(out.stdout.is_empty(), "{args:?} prints");
-        out.status.code()
-    };
-    assert_eq!(code(&["capture", "--no-such-option"]), Some(2));
-    assert_eq!(code(&["replay", file, "no.such.field=1"]), Some(2));
-    assert_eq!(code(&["replay", file, "proc.name=(("]), Some(2));
-    assert_eq!(code(&["replay", file, "--from", "yesterday"]), Some(2));
-    assert_eq!(code(&["capture", "-e", "no_such_kind", "-d", "1s", "-o", "/dev/null"]), Some(2));
-    // Not wrong, but hardly meant.
-    let out = ktape::run(&["replay", file, "--count", "evt.type = opennat"]);
-    assert_eq!((out.status.code(), &out.stdout[..]), (Some(0), &b"0\n"[..]));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("no event is called `opennat`"));
-    let out = ktape::run(&["replay", file, "--count", "evt.type in (openat, exec, syscall_9999)"]);
-    assert!(!String::from_utf8_lossy(&out.stderr).contains("openat"));
-    // Neither a file nor an expression.
-    assert_eq!(code(&["replay", "/none/at all"]), Some(2));
-    assert_eq!(code(&["replay", "/etc/passwd"]), Some(1));
-}
-
-#[test]
-#[ignore = "needs root and a kernel with BTF"]
-fn a_file_is_private_and_never_replaced() {
+fn capture_file_is_private_and_not_overwritten() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = recorded(&dir);
@@ -81,7 +31,7 @@ fn a_file_is_private_and_never_replaced() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn without_output_the_name_is_told_first_and_last() {
+fn default_file_name_is_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let out =
@@ -99,7 +49,7 @@ fn without_output_the_name_is_told_first_and_last() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn info_count_and_formats_agree() {
+fn info_count_and_output_formats_agree() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = recorded(&dir);
@@ -136,7 +86,7 @@ fn info_count_and_formats_agree() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn text_is_for_people_who_know_strace() {
+fn text_output_resembles_strace() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -154,7 +104,7 @@ fn text_is_for_people_who_know_strace() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn fields_lists_what_json_prints() {
+fn fields_lists_every_json_key() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = recorded(&dir);
@@ -173,7 +123,7 @@ fn fields_lists_what_json_prints() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn doctor_finds_nothing_wrong_here() {
+fn doctor_reports_no_problem_as_root() {
     let _guard = Guard::exclusive();
     let out = ktape::run(&["doctor"]);
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stdout));
@@ -182,7 +132,7 @@ fn doctor_finds_nothing_wrong_here() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn watch_shows_events_and_not_itself() {
+fn watch_prints_events_but_not_its_own() {
     let _guard = Guard::exclusive();
     let mut watch = Command::new(ktape::binary())
         .args(["watch", "evt.type=getppid and proc.name=ktape-workload"])
@@ -204,7 +154,7 @@ fn watch_shows_events_and_not_itself() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_capture_ends_by_itself_by_signal_and_at_once() {
+fn capture_ends_by_duration_and_by_signal() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);

@@ -14,7 +14,7 @@ use ktape_tests::workload::Workload;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_killed_daemons_lose_a_second_and_go_on() {
+fn slow_killed_rotating_recorder_loses_at_most_one_second() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let series = dir.path().join("series");

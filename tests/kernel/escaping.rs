@@ -60,7 +60,7 @@ fn try_all(file: &Path) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn nothing_that_was_named_reaches_a_terminal() {
+fn recorded_names_are_escaped_for_terminals() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     // A newline cannot be in the name of a cgroup.

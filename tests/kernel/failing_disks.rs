@@ -1,4 +1,4 @@
-//! A series on a disk that fails, and on one that does not answer: memory stays bounded, what is lost is counted, and it ends.
+//! Rotation on a disk that fails or hangs: memory stays bounded, losses are counted, and the capture ends.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn anonymous(pid: u32) -> u64 {
 /// The device is a loop over a file in a file system that becomes full: writes to it fail with an I/O error.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_device_that_errors_ends_the_capture() {
+fn io_error_ends_the_capture() {
     let _guard = Guard::exclusive();
     let small = tempfile::tempdir().unwrap();
     run(&["mount", "-t", "tmpfs", "-o", "size=40m", "none", small.path().to_str().unwrap()]);
@@ -61,7 +61,7 @@ impl Drop for Unmount<'_> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_series_on_a_device_that_does_not_answer() {
+fn hanging_device_bounds_memory_of_rotation() {
     let _guard = Guard::exclusive();
     let disk = Loop::make(512 << 20, false);
     let mount = disk.mount();

@@ -62,7 +62,7 @@ fn calls(count: usize) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn events_come_as_they_are_written_and_once() {
+fn follow_prints_each_event_once_as_it_is_written() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -98,7 +98,7 @@ fn events_come_as_they_are_written_and_once() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn from_one_file_of_a_series_to_the_next() {
+fn follow_continues_with_the_next_rotated_file() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let series = format!("{}/", dir.path().display());

@@ -1,4 +1,4 @@
-//! Calls that have not returned are in the file, with what is known of them.
+//! Calls in flight are recorded, with number, arguments and duration so far.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ fn only(mut events: Vec<Value>) -> Value {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn calls_in_flight_at_both_ends() {
+fn calls_in_flight_at_start_and_end_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -83,7 +83,7 @@ fn calls_in_flight_at_both_ends() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_thread_killed_in_a_call() {
+fn thread_killed_in_a_call_leaves_an_unfinished_call() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -38,7 +38,7 @@ fn own_cgroup(pid: u32) -> String {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_process_from_fork_to_exit() {
+fn process_from_fork_to_exit_is_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -85,7 +85,7 @@ fn a_process_from_fork_to_exit() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_thread_and_an_exec_by_it() {
+fn thread_and_its_exec_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -116,7 +116,7 @@ fn a_thread_and_an_exec_by_it() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn deaths_by_signal() {
+fn deaths_by_signal_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -140,7 +140,7 @@ fn deaths_by_signal() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn renames() {
+fn task_renames_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -158,7 +158,7 @@ fn renames() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn cgroups_from_mkdir_to_rmdir() {
+fn cgroups_from_mkdir_to_rmdir_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -195,7 +195,7 @@ fn cgroups_from_mkdir_to_rmdir() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_command_and_its_children_and_nothing_else() {
+fn only_the_command_and_its_children_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -229,7 +229,7 @@ fn a_command_and_its_children_and_nothing_else() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn the_status_of_the_command_is_told() {
+fn exit_status_of_the_command_is_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -254,7 +254,7 @@ fn the_status_of_the_command_is_told() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_command_is_recorded_whatever_kinds_are_wanted() {
+fn command_is_recorded_with_any_event_selection() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("calls.ktape");

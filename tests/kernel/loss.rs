@@ -1,4 +1,4 @@
-//! Nothing is lost at full rate; what is lost with too small a buffer is counted to the last call.
+//! Nothing is lost at full rate; losses of a buffer that is too small are counted to the last call.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const FULL: u64 = 20_000_000;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_full_rate_on_both_cpus_loses_nothing() {
+fn slow_full_rate_on_all_cpus_loses_nothing() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let file = dir.path().join("x.ktape");
@@ -64,7 +64,7 @@ fn wall_clock() -> String {
 /// that return there are known to the last one: the wait, the marker, the work, the marker, the write of `done`.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn written_and_lost_is_made() {
+fn recorded_plus_lost_calls_equal_made_calls() {
     const WORK: u64 = 2_000_000;
     const MADE: u64 = WORK + 4;
     let _guard = Guard::exclusive();
@@ -143,7 +143,7 @@ fn written_and_lost_is_made() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn lifecycle_survives_a_flood() {
+fn lifecycle_events_survive_a_flood() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -179,7 +179,7 @@ fn lifecycle_survives_a_flood() {
 /// the disk's. Each load is alone in its cgroup.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn written_and_lost_is_made_of_every_kind() {
+fn recorded_plus_lost_equal_made_for_every_kind() {
     const CALLS: u64 = 1_000_000;
     const TURNS: u64 = 60_000;
     const READS: u64 = 20_000;

@@ -8,6 +8,7 @@ mod clean_clone;
 mod clock;
 mod command_line;
 mod crash_safety;
+mod damage;
 mod escaping;
 mod failing_disks;
 mod follow;
@@ -17,7 +18,7 @@ mod loss;
 mod net;
 mod oom;
 mod overhead;
-mod reading;
+
 mod requirements;
 mod rotation;
 mod samples;

@@ -1,4 +1,4 @@
-//! TCP sockets: who connects where, in which part, and what went each way.
+//! TCP sockets: connections, roles, and bytes in each direction.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -178,21 +178,21 @@ fn exchange_once(ip: &str, all_kinds: bool) -> bool {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_connection_over_ipv4() {
+fn ipv4_connection_is_recorded() {
     let _guard = Guard::exclusive();
     exchange("127.0.0.1", false);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_connection_over_ipv6_with_its_accept() {
+fn ipv6_connection_and_accept_are_recorded() {
     let _guard = Guard::exclusive();
     exchange("::1", true);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn refused_reset_and_older_connections() {
+fn refused_reset_and_preexisting_connections_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -294,7 +294,7 @@ fn in_new_namespace(args: &[&str]) -> Vec<String> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn two_thousand_connections_are_counted_as_the_kernel_counts_them() {
+fn connection_counts_equal_those_of_the_kernel() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -314,7 +314,7 @@ fn two_thousand_connections_are_counted_as_the_kernel_counts_them() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn what_is_sent_again_is_counted() {
+fn retransmissions_are_counted() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -332,7 +332,7 @@ fn what_is_sent_again_is_counted() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn only_the_sockets_of_a_command() {
+fn sockets_of_other_processes_are_filtered_out() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -1,4 +1,4 @@
-//! Memory that runs out: who was killed, for which limit, on whose behalf.
+//! OOM kills: the victim, the limit that was reached, and the process that reached it.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ const LIMIT: i64 = 24 << 20;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_cgroup_at_its_limit_costs_a_process() {
+fn cgroup_oom_kill_names_victim_and_limit() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -1,4 +1,4 @@
-//! What recording costs: time to begin, bytes an event, memory. Figures are printed; only limits are asserted.
+//! The overhead of recording: start-up time, bytes per event, memory. Figures are printed; only limits are asserted.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ktape_tests::workload::Workload;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_recording_begins_within_half_a_second() {
+fn slow_recording_starts_within_half_a_second() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     for sleepers in ["0", "5000"] {
@@ -43,7 +43,7 @@ fn status(pid: u32, key: &str) -> u64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn slow_idle_and_busy() {
+fn slow_idle_and_busy_recorder_stay_within_limits() {
     let _guard = Guard::exclusive();
     // A real disk, not a tmpfs.
     let dir = ktape::disk_dir();

@@ -1,4 +1,4 @@
-//! Kernels, privileges and places that do not let ktape record: one plain message each, and nothing left behind.
+//! Kernels, privileges and outputs with which ktape cannot record: one message each, and nothing left behind.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -71,15 +71,14 @@ fn three_capabilities_suffice() {
     });
     other.kill();
     let ended = capture.stop();
-    assert_eq!(ktape::info(&file)["lost"], 0, "{}", ended.stderr);
-    // Of a process of another user: its name, too.
+    // Processes of other users are recorded, and named. What other processes of the host lose is no matter of capabilities.
     let mine = format!("proc.pid={pid} and evt.type=getppid and proc.name=ktape-workload");
-    assert_eq!(ktape::count(&file, &mine), 1000);
+    assert_eq!(ktape::count(&file, &mine), 1000, "{}", ended.stderr);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_capability_that_is_missing_is_named() {
+fn missing_capability_is_named() {
     let _guard = Guard::exclusive();
     let dir = open_dir();
     for (given, missing) in
@@ -123,7 +122,7 @@ fn types_without(tracepoint: &str, dir: &Path) -> std::path::PathBuf {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_kernel_without_types_is_told_what_it_needs() {
+fn missing_btf_is_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -146,7 +145,7 @@ fn a_kernel_without_types_is_told_what_it_needs() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_tracepoint_that_is_missing_is_named() {
+fn missing_tracepoint_is_named() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     for (tracepoint, without) in [("sys_exit", "syscalls"), ("sched_process_exec", "programs")] {
@@ -163,7 +162,7 @@ fn a_tracepoint_that_is_missing_is_named() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_memory_limit_too_small_for_the_rings_is_told() {
+fn memory_limit_below_ring_size_is_reported() {
     let _guard = Guard::exclusive();
     let root = cgroup::v1_root("memory").unwrap_or_else(cgroup::v2_root);
     let group = Cgroup::make_in(root, "/ktape-test-memory");
@@ -198,7 +197,7 @@ fn a_memory_limit_too_small_for_the_rings_is_told() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_place_that_cannot_be_written_is_named() {
+fn unwritable_output_is_named() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
@@ -228,7 +227,7 @@ fn a_place_that_cannot_be_written_is_named() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_second_interrupt_ends_at_once() {
+fn second_interrupt_ends_immediately() {
     let _guard = Guard::exclusive();
     let mut capture = Command::new(ktape::binary())
         .args(["capture", "-o", "-"])
@@ -263,7 +262,7 @@ fn a_second_interrupt_ends_at_once() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn two_captures_at_once_do_not_disturb_each_other() {
+fn concurrent_captures_are_independent() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));

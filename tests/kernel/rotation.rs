@@ -1,4 +1,4 @@
-//! A recorder that runs for weeks: a series of files within its limits, and nothing else touched.
+//! Rotation and retention: files stay within their limits, and other files are not touched.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -91,7 +91,7 @@ impl Drop for Small {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn every_call_is_in_one_file_of_the_series() {
+fn every_call_is_in_exactly_one_rotated_file() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     // Of block I/O, which comes in interrupts, the kernel skips some now and then.
@@ -115,7 +115,7 @@ fn every_call_is_in_one_file_of_the_series() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_file_ends_before_its_size_and_the_series_before_its_limit() {
+fn rotated_files_stay_within_rotate_and_max_size() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let (rotate, max) = (512 << 10, 3 * MIB);
@@ -138,7 +138,7 @@ fn a_file_ends_before_its_size_and_the_series_before_its_limit() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn only_so_many_files_and_only_so_old_ones_are_kept() {
+fn keep_limits_number_and_age_of_files() {
     let _guard = Guard::exclusive();
     for (keep, expected) in [("2", 2..=2), ("2s", 2..=4)] {
         let dir = tempfile::tempdir().unwrap();
@@ -153,7 +153,7 @@ fn only_so_many_files_and_only_so_old_ones_are_kept() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_series_goes_on_and_foreign_files_stay() {
+fn rotation_continues_and_leaves_foreign_files_alone() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let args = ["--rotate", "1h", "--keep", "2"];
@@ -197,7 +197,7 @@ fn text_of(info: &serde_json::Value) -> String {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_hangup_begins_the_next_file() {
+fn sighup_starts_the_next_file() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let capture = start(dir.path(), &["--rotate", "1h"]);
@@ -221,7 +221,7 @@ fn a_hangup_begins_the_next_file() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_single_file_ends_at_its_size() {
+fn max_size_ends_a_single_file() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -241,7 +241,7 @@ fn a_single_file_ends_at_its_size() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_disk_that_fills_up_ends_a_file_and_shortens_a_series() {
+fn min_free_ends_a_file_and_deletes_rotated_files() {
     let _guard = Guard::exclusive();
     let small = Small::mount(16 * MIB);
     let file = small.path().join("x.ktape");
@@ -273,7 +273,7 @@ fn a_disk_that_fills_up_ends_a_file_and_shortens_a_series() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_full_disk_leaves_a_whole_file_and_a_count_of_the_rest() {
+fn full_disk_leaves_a_readable_file_and_counts_losses() {
     const MADE: u64 = 6_000_000;
     let _guard = Guard::exclusive();
     let small = Small::mount(4 * MIB);
@@ -311,7 +311,7 @@ const FOR_FILES: u64 = 1 | 1 << 1 | 1 << 3;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn no_thread_keeps_a_capability_that_it_does_not_need() {
+fn unneeded_capabilities_are_dropped() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let look = |capture: &Capture, allowed: u64| {
@@ -339,7 +339,7 @@ fn no_thread_keeps_a_capability_that_it_does_not_need() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_service_manager_is_told() {
+fn service_manager_is_notified() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
@@ -371,25 +371,4 @@ fn a_service_manager_is_told() {
     });
     assert_eq!(last, "STOPPING=1");
     assert!(capture.wait().status.success());
-}
-
-#[test]
-#[ignore = "needs root and a kernel with BTF"]
-fn what_makes_no_sense_together_is_refused() {
-    let _guard = Guard::exclusive();
-    let code = |args: &[&str]| {
-        let out = ktape::run(&[&["capture", "-d", "1s"], args].concat());
-        assert!(!out.stderr.is_empty());
-        out.status.code()
-    };
-    for args in [
-        &["-o", "-", "--rotate", "1m"][..],
-        &["-o", "-", "--max-size", "1MiB"],
-        &["--keep", "3"],
-        &["--rotate", "1m", "--force"],
-        &["--rotate", "never"],
-        &["--sync=perhaps"],
-    ] {
-        assert_eq!(code(args), Some(2), "{args:?}");
-    }
 }

@@ -98,7 +98,7 @@ fn cold_file(path: &Path, bytes: i64) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_containers_row_is_what_its_cgroup_files_say() {
+fn container_sample_equals_cgroup_files() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[]);
     let dir = tempfile::tempdir().unwrap();
@@ -196,7 +196,7 @@ fn a_containers_row_is_what_its_cgroup_files_say() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn off_makes_none_and_a_container_filter_leaves_the_host() {
+fn sample_off_records_none_and_container_filter_keeps_host_samples() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[]);
     let dir = tempfile::tempdir().unwrap();
@@ -273,7 +273,7 @@ impl Drop for Crowd {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn three_hundred_cgroups_cost_little() {
+fn sampling_three_hundred_cgroups_is_cheap() {
     let _guard = Guard::exclusive();
     let _crowd = Crowd::make(300, 100);
     let dir = tempfile::tempdir().unwrap();

@@ -80,7 +80,7 @@ fn slack(field: &str) -> i64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn the_hosts_row_is_what_proc_says() {
+fn host_sample_equals_proc() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -135,7 +135,7 @@ fn direct_io(device: &str) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_disks_row_is_what_its_stat_says() {
+fn disk_sample_equals_its_stat_file() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let image = dir.path().join("image");
@@ -176,7 +176,7 @@ fn statvfs(path: &Path) -> libc::statvfs64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_file_systems_row_is_what_statfs_says() {
+fn file_system_sample_equals_statfs() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let disk = Loop::over(&dir.path().join("image"), 64 << 20, false);
@@ -216,7 +216,7 @@ fn a_file_systems_row_is_what_statfs_says() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_file_system_that_does_not_answer_is_named_and_the_others_are_told() {
+fn hanging_file_system_is_named_and_others_are_sampled() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let mount = dir.path().join("hung");

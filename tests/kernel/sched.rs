@@ -1,4 +1,4 @@
-//! Switches: what they tell is what the kernel itself counts.
+//! Context switches, against what the kernel counts.
 
 use std::fs;
 use std::path::Path;
@@ -112,7 +112,7 @@ fn check_unknown(file: &Path, player: &Player, left: &[&&Value]) {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn two_threads_pass_a_token() {
+fn switches_of_two_threads_passing_a_token_are_counted() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     for attempt in 0.. {
@@ -144,7 +144,7 @@ fn switches_of(pid: u32) -> u64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn perf_counts_as_many() {
+fn switch_counts_equal_those_of_perf() {
     let _guard = Guard::exclusive();
     let perf = Command::new("perf").arg("--version").stdout(Stdio::null()).status();
     assert!(perf.is_ok(), "this test needs perf (Debian package linux-perf)");
@@ -203,7 +203,7 @@ fn perf_counts_as_many() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn threads_of_two_classes_on_one_cpu() {
+fn preemption_by_a_realtime_thread_is_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     // On a busy machine A may take the CPU from somebody else than B.
@@ -278,7 +278,7 @@ fn threads_of_two_classes_on_one_cpu() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn who_yields_is_not_preempted() {
+fn yielding_is_not_preemption() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -295,7 +295,7 @@ fn who_yields_is_not_preempted() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn an_idle_cpu_and_a_filter() {
+fn idle_switches_and_filtered_switches() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -1,4 +1,4 @@
-//! Signals: who sent which to whom, why, and what became of it.
+//! Signals: sender, target, cause and result.
 
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn origins_once() -> Origins {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn signals_of_every_origin() {
+fn signals_of_every_origin_are_recorded() {
     let _guard = Guard::exclusive();
     let Origins { all, own, victim, fault } = origins();
     let find = |signal: &str, target: i64| -> Vec<&Value> {
@@ -99,7 +99,7 @@ fn signals_of_every_origin() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn only_what_concerns_a_command() {
+fn signals_of_other_processes_are_filtered_out() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

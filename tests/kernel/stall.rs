@@ -1,4 +1,4 @@
-//! Threads in uninterruptible sleep: told while they sleep, again when it has doubled, and when they wake.
+//! Threads in uninterruptible sleep: reported while they sleep, again each time it has doubled, and when they wake.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,7 +66,7 @@ fn told_stack(event: &Value) -> Vec<String> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn thirty_two_at_once_are_all_named() {
+fn thirty_two_stalled_threads_are_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -133,7 +133,7 @@ fn thirty_two_at_once_are_all_named() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_sleep_that_ends_with_its_thread() {
+fn stall_ended_by_exit_is_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -157,7 +157,7 @@ fn a_sleep_that_ends_with_its_thread() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn only_what_the_filter_wants() {
+fn stalls_are_filtered() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -197,7 +197,7 @@ fn has_thread(pid: u32, name: &str) -> bool {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn off_attaches_nothing() {
+fn stall_off_attaches_nothing() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let mut found = Vec::new();
@@ -255,7 +255,7 @@ fn losetup(file: &str) -> String {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_throttled_device_and_a_worker_on_it() {
+fn stall_on_a_throttled_device_names_the_device() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let slow = Slow::new(dir.path());

@@ -1,4 +1,4 @@
-//! What strace counts and logs is what ktape records, call by call.
+//! Calls of a command, compared one by one with those that strace logs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use ktape_tests::workload;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn dd_makes_as_many_calls_as_strace_counts() {
+fn dd_call_count_equals_strace() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let command = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=100000"];
@@ -34,13 +34,13 @@ fn dd_makes_as_many_calls_as_strace_counts() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn fork_tree_as_strace_sees_it() {
+fn fork_tree_equals_strace() {
     same_as_strace(&["fork-tree"]);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn exec_by_another_thread_as_strace_sees_it() {
+fn exec_by_another_thread_equals_strace() {
     let threads = same_as_strace(&["exec-from-thread"]);
     // The leader's wait for the thread never returns; then its id is the executing thread's.
     let leader =
@@ -50,14 +50,14 @@ fn exec_by_another_thread_as_strace_sees_it() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn threads_as_strace_sees_them() {
+fn threads_equal_strace() {
     let threads = same_as_strace(&["threads", "8"]);
     assert_eq!(threads.len(), 9);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn signals_as_strace_sees_them() {
+fn signals_equal_strace() {
     let threads = same_as_strace(&["signals"]);
     let all: Vec<&Call> = threads.values().flatten().collect();
     for restart in ["ERESTARTSYS", "ERESTARTNOHAND", "ERESTART_RESTARTBLOCK"] {
@@ -68,19 +68,19 @@ fn signals_as_strace_sees_them() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn failing_calls_as_strace_sees_them() {
+fn failing_calls_equal_strace() {
     same_as_strace(&["fail"]);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn answers_of_seccomp_as_strace_sees_them() {
+fn seccomp_results_equal_strace() {
     same_as_strace(&["seccomp"]);
 }
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_container_denied_by_seccomp_as_strace_sees_it() {
+fn seccomp_denials_of_a_container_equal_strace() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let runtime = Runtime::new(&[]);

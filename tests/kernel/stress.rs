@@ -1,4 +1,4 @@
-//! The recorder on a machine in trouble: it goes on, its memory stays bounded, what is lost is counted, and it ends in time.
+//! Recording under stress: its memory stays bounded, losses are counted, and it ends in time.
 //!
 //! What is frozen here is thawed by a guard, and by a watchdog if the test does not come to it.
 
@@ -44,7 +44,7 @@ fn lost_of(file: &Path, cgroup: &str) -> u64 {
 /// More than fits into all queues is made while the file cannot be written.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_disk_that_does_not_answer() {
+fn hanging_disk_bounds_memory_and_counts_losses() {
     const WORK: u64 = 12_000_000;
     let _guard = Guard::exclusive();
     let disk = Loop::make(512 << 20, false);
@@ -100,7 +100,7 @@ fn a_disk_that_does_not_answer() {
 /// end is the disk's answer.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn an_end_while_the_disk_does_not_answer() {
+fn shutdown_with_hanging_disk_ends_in_time() {
     let _guard = Guard::exclusive();
     let disk = Loop::make(64 << 20, false);
     let mount = disk.mount();
@@ -166,7 +166,7 @@ fn an_end_while_the_disk_does_not_answer() {
 /// command line from `/proc` waits as well.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_process_whose_memory_map_is_locked() {
+fn locked_memory_map_does_not_block_recording() {
     let _guard = Guard::exclusive();
     let disk = Loop::make(64 << 20, false);
     let mount = disk.mount();
@@ -225,7 +225,7 @@ fn a_process_whose_memory_map_is_locked() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn twenty_thousand_processes() {
+fn twenty_thousand_processes_are_recorded() {
     let _guard = Guard::exclusive();
     let wanted = room_for_processes().min(20_000);
     let mut load = Workload::start(workload!(), &["sleepers", &wanted.to_string()]);
@@ -266,7 +266,7 @@ fn room_for_processes() -> u64 {
 /// Everyone forks as often as the controller lets them, beside a flood of calls into a small buffer.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_fork_bomb() {
+fn fork_bomb_bounds_memory_and_counts_losses() {
     let _guard = Guard::exclusive();
     let dir = ktape::disk_dir();
     let file = dir.path().join("x.ktape");

@@ -1,4 +1,4 @@
-//! What is kept of a call: paths, socket addresses, the 32-bit ABI, what seccomp answered.
+//! Syscall records: paths, socket addresses, the 32-bit ABI, results of seccomp.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn unescape(text: &str) -> Vec<u8> {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn paths_of_every_length_and_with_every_byte() {
+fn paths_of_every_length_and_byte_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = record("paths", dir.path());
@@ -74,7 +74,7 @@ fn paths_of_every_length_and_with_every_byte() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn two_paths_and_directories() {
+fn calls_with_two_paths_and_directory_descriptors() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = record("paths", dir.path());
@@ -112,7 +112,7 @@ fn two_paths_and_directories() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn socket_addresses() {
+fn socket_addresses_are_decoded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -146,7 +146,7 @@ fn socket_addresses() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn calls_of_the_32_bit_table() {
+fn calls_of_the_32_bit_abi_are_named() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -171,7 +171,7 @@ fn calls_of_the_32_bit_table() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn answers_of_seccomp() {
+fn seccomp_results_are_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -197,7 +197,7 @@ fn answers_of_seccomp() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn errors_by_name() {
+fn errors_are_named() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

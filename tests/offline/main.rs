@@ -2,6 +2,8 @@
 //!
 //! These tests belong to package ktape, so that `cargo test` builds the binary that they run.
 
+mod cases;
 mod coverage;
 mod golden;
+mod sandbox;
 mod tool;

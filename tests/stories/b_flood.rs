@@ -1,4 +1,4 @@
-//! b. Somebody floods a service: which containers made how many connections to it, and how many datagrams, between
+//! b. A service is flooded: which containers made how many connections to it, and how many datagrams, between
 //! two points in time?
 
 use std::collections::BTreeMap;

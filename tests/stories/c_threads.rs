@@ -1,4 +1,4 @@
-//! c. "Cannot create native thread": whose threads grow, against which limit, which calls failed, who died of it?
+//! c. "Cannot create native thread": whose threads grow, against which limit, which calls failed, which process died of it?
 
 use ktape_tests::container::{Options, Runtime};
 use ktape_tests::guard::Guard;
@@ -12,7 +12,7 @@ const LIMIT: i64 = 60;
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn c_a_leak_of_threads() {
+fn c_thread_leak() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();

@@ -55,7 +55,7 @@ fn kernel(size: &Size, controller: &str, file: &str) -> i64 {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn d_used_against_allowed() {
+fn d_usage_against_limits() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();

@@ -19,7 +19,7 @@ const SCRIPT: &str = "n=0; while [ $n -lt 20 ]; do cat /etc/app/config-$n; n=$((
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn f_the_last_second() {
+fn f_last_second_before_death() {
     let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[]);
     let dir = tempfile::tempdir().unwrap();

@@ -41,7 +41,7 @@ fn accounted(io_stat: &str, key: &str) -> i64 {
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn written_back_pages_belong_to_who_dirtied_them() {
+fn written_back_pages_belong_to_the_container_that_dirtied_them() {
     let _guard = Guard::shared();
     let mut guest = Guest::new(&kernel(), workload!());
     let sizes = [("a", 24), ("b", 10)];
@@ -136,7 +136,7 @@ fn slow(ran: &Ran, file: &Path, name: &str) -> Slow {
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_slow_disk_and_a_limit_are_told_apart() {
+fn slow_disk_and_io_limit_are_distinguished() {
     let _guard = Guard::shared();
     let guest = Guest::new(&kernel(), workload!());
     let ran = guest

@@ -1,4 +1,4 @@
-//! What happens to a whole machine while ktape records: the clock is set, CPUs come and go, it sleeps; or it forbids to record.
+//! Changes of a whole machine while ktape records: clock, CPU hotplug, suspend; and kernel lockdown.
 
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn time(event: &Value) -> i64 {
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_clock_that_is_set_cpus_that_come_and_go_and_sleep() {
+fn clock_changes_cpu_hotplug_and_suspend_are_survived() {
     let _guard = Guard::shared();
     let guest = Guest::new(&kernel(), workload!());
     let ran = guest.program("/usr/sbin/rtcwake").run(
@@ -100,7 +100,7 @@ fn a_clock_that_is_set_cpus_that_come_and_go_and_sleep() {
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_kernel_that_is_locked_down_says_so() {
+fn kernel_lockdown_is_reported() {
     let _guard = Guard::shared();
     let guest = Guest::new(&kernel(), workload!());
     let ran = guest.parameter("lockdown=confidentiality").run(

@@ -14,7 +14,7 @@ use ktape_tests::workload;
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn slow_a_machine_without_power_loses_two_seconds_and_goes_on() {
+fn slow_power_loss_costs_at_most_two_seconds() {
     let _guard = Guard::exclusive();
     let mut random = Random::seeded();
     let dir = ktape::disk_dir();

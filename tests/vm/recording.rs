@@ -1,4 +1,4 @@
-//! Another kernel, pure cgroup2 and a real boot, in a virtual machine.
+//! Recording on other kernels, with pure cgroup2 after a real boot.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const ID: &str = "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_guest_that_does_not_end_is_killed() {
+fn hanging_guest_is_killed() {
     let _guard = Guard::shared();
     let guest = Guest::new(&kernel(), workload!());
     let start = Instant::now();
@@ -28,25 +28,25 @@ fn a_guest_that_does_not_end_is_killed() {
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_capture_made_on_5_10_is_read_here() {
+fn capture_from_5_10_is_readable() {
     a_capture_is_read_here("5.10");
 }
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_capture_made_on_6_1_is_read_here() {
+fn capture_from_6_1_is_readable() {
     a_capture_is_read_here("6.1");
 }
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_capture_made_on_6_12_is_read_here() {
+fn capture_from_6_12_is_readable() {
     a_capture_is_read_here("6.12");
 }
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn a_capture_made_on_the_newest_kernel_is_read_here() {
+fn capture_from_the_newest_kernel_is_readable() {
     a_capture_is_read_here("newest");
 }
 
@@ -64,7 +64,7 @@ fn skipped_calls(file: &Path) -> usize {
 /// by the stand-in; all of them once.
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn threads_of_one_cpu_keep_their_calls_on_the_newest_kernel() {
+fn calls_of_preempted_threads_are_kept_on_the_newest_kernel() {
     const PROCESSES: usize = 4;
     const CALLS: usize = 3000;
     let _guard = Guard::shared();

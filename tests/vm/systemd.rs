@@ -1,4 +1,4 @@
-//! The unit in docs, under systemd itself.
+//! The unit file of docs, under systemd.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +18,7 @@ StandardError=append:/out/ktape.err
 
 #[test]
 #[ignore = "needs root and virtual machines: cargo xtask guest"]
-fn the_unit_runs_in_its_sandbox() {
+fn unit_file_runs_in_its_sandbox() {
     let _guard = Guard::exclusive();
     let guest = Guest::new(&kernel(), workload!());
     let unit = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ktape.service")).unwrap();
