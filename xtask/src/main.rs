@@ -1,5 +1,6 @@
 //! ktape's own tasks: `cargo xtask --help`.
 
+mod check;
 mod ebpf;
 mod fuzz;
 mod install;
@@ -41,6 +42,8 @@ enum Task {
         #[arg(long)]
         no_install: bool,
     },
+    /// Enforce the architecture: allowed imports between crates and modules, no cycles, no long files
+    Check,
     /// Load every program into this kernel and write load times and verified instruction counts to docs/verifier.md
     Verifier {
         /// Print only
@@ -102,6 +105,7 @@ fn work() -> Result<()> {
         Task::Ebpf { check: true, no_install, .. } => ebpf::check(&root, !no_install),
         Task::Ebpf { clippy: true, no_install, .. } => ebpf::clippy(&root, !no_install),
         Task::Ebpf { no_install, .. } => ebpf::build(&root, !no_install),
+        Task::Check => check::check(&root),
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
         Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
