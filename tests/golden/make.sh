@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the captures of this directory anew, as root, with the release binary and ktape-workload in PATH. They are made once
-# for each version of the format, and then kept: that is what they are for. What is expected of them is written by
-# `KTAPE_GOLDEN=write cargo test -p ktape-tests --test golden`, and read before it is committed.
+# for each version of the format, and kept from then on. `KTAPE_GOLDEN=write cargo test -p ktape --test offline` writes what is
+# expected of them: review it before you commit it.
 set -eu
 cd "$(dirname "$0")"
 version=0.1

@@ -9,40 +9,19 @@ pub mod container;
 pub mod device;
 pub mod engine;
 pub mod guard;
-pub mod guest;
 pub mod ktape;
+pub mod limit;
+pub mod packages;
 pub mod paths;
 pub mod random;
 pub mod readings;
+pub mod rotated;
+pub mod run;
 pub mod strace;
 pub mod v1;
+pub mod vm;
 pub mod wait;
 pub mod workload;
-
-/// Go on only as root and alone on the machine; else say so and return, so that the test counts as passed. With `CI`
-/// set, not being root is a failure.
-///
-/// Evaluates to a guard that has to live as long as the test.
-#[macro_export]
-macro_rules! kernel_test {
-    () => {
-        match $crate::guard::Guard::take() {
-            Some(guard) => guard,
-            None => return,
-        }
-    };
-}
-
-/// Ends the test that it begins, unless it may run virtual machines; else holds a processor for it.
-#[macro_export]
-macro_rules! guest_test {
-    () => {
-        match $crate::guard::Guard::share() {
-            Some(guard) => guard,
-            None => return,
-        }
-    };
-}
 
 /// The path of the workload program.
 #[macro_export]

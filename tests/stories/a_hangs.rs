@@ -6,8 +6,9 @@ use std::path::Path;
 
 use ktape_tests::container::{Options, Runtime, with_mount};
 use ktape_tests::device::{Loop, Mount, Undo};
+use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::{kernel_test, v1, workload};
+use ktape_tests::{v1, workload};
 use serde_json::{Value, json};
 
 use super::{cgroup, container, ended, id, short};
@@ -59,8 +60,9 @@ fn longest(file: &Path, device: &Loop) -> (i64, i64, u64) {
 }
 
 #[test]
+#[ignore = "needs root and a kernel with BTF"]
 fn a_throttled_container() {
-    let _guard = kernel_test!();
+    let _guard = Guard::exclusive();
     let device = Loop::make(64 << 20, false);
     let mount = device.mount();
     let dir = tempfile::tempdir().unwrap();
@@ -109,8 +111,9 @@ fn a_throttled_container() {
 
 /// The same from the container's side, but now its disk is slow: it lies in a file on another one, which is held back.
 #[test]
+#[ignore = "needs root and a kernel with BTF"]
 fn a_slow_disk() {
-    let _guard = kernel_test!();
+    let _guard = Guard::exclusive();
     let below = Loop::make(96 << 20, true);
     let below_mount = below.mount();
     let device = Loop::over(&below_mount.path().join("disk"), 32 << 20, true);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ktape_tests::container::{Container, Options, Runtime};
+use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int};
 use ktape_tests::wait::until;
-use ktape_tests::{kernel_test, v1, workload};
+use ktape_tests::{v1, workload};
 use serde_json::{Value, json};
 
 use super::{PATIENCE, cgroup, id, printed};
@@ -53,8 +54,9 @@ fn kernel(size: &Size, controller: &str, file: &str) -> i64 {
 }
 
 #[test]
-fn d_used_against_allowed() {
-    let _guard = kernel_test!();
+#[ignore = "needs root and a kernel with BTF"]
+fn d_usage_against_limits() {
+    let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -5,15 +5,17 @@ use std::process::{Command, Stdio};
 
 use ktape_tests::container::{Options, Runtime, with_mount};
 use ktape_tests::device::Loop;
+use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::{kernel_test, workload};
+use ktape_tests::workload;
 use serde_json::json;
 
 use super::{cgroup, container, ended, finished, printed, short};
 
 #[test]
+#[ignore = "needs root and a kernel with BTF"]
 fn e_who_killed_it() {
-    let _guard = kernel_test!();
+    let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -81,8 +83,9 @@ fn e_who_killed_it() {
 }
 
 #[test]
+#[ignore = "needs root and a kernel with BTF"]
 fn e_who_filled_the_disk_and_who_holds_the_descriptors() {
-    let _guard = kernel_test!();
+    let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let disk = Loop::make(64 << 20, false);
     let mount = disk.mount();

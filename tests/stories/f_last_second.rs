@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use ktape_tests::container::{Options, Runtime, with_mount};
+use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::{kernel_test, workload};
+use ktape_tests::workload;
 
 use super::{at, cgroup, container, count, ended, finished, id, short};
 
@@ -17,8 +18,9 @@ const SCRIPT: &str = "n=0; while [ $n -lt 20 ]; do cat /etc/app/config-$n; n=$((
                       cat /etc/app/secret; exit 3";
 
 #[test]
-fn f_the_last_second() {
-    let _guard = kernel_test!();
+#[ignore = "needs root and a kernel with BTF"]
+fn f_last_second_before_death() {
+    let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
@@ -60,8 +62,9 @@ fn f_the_last_second() {
 }
 
 #[test]
+#[ignore = "needs root and a kernel with BTF"]
 fn f_who_talks_to_the_daemon() {
-    let _guard = kernel_test!();
+    let _guard = Guard::exclusive();
     let runtime = Runtime::new(&[workload!()]);
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

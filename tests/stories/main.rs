@@ -89,7 +89,7 @@ fn container(event: &Value) -> &str {
 }
 
 #[test]
-fn times_are_written_as_they_are_read() {
+fn times_format_as_rfc3339() {
     assert_eq!(at(0), "1970-01-01T00:00:00.000000000Z");
     assert_eq!(at(951_827_696_000_000_001), "2000-02-29T12:34:56.000000001Z");
     assert_eq!(at(1_795_477_402_500_000_000), "2026-11-23T23:43:22.500000000Z");

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run;
 use crate::stamp::{self, Stamp};
 use crate::toolchain::{self, Toolchain};
+use ktape_tests::run;
 
 const TARGET: &str = "bpfel-unknown-none";
 

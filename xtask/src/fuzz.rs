@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::run;
+use ktape_tests::run;
 
 /// A target, the least coverage that it has to reach within ten seconds (`cov:` of libFuzzer's last line; some four fifths
 /// of what it reached when this was written), and what it may use, MiB.

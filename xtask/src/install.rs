@@ -2,14 +2,13 @@
 
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use std::time::Duration;
+use anyhow::{Context, Result};
 
-use anyhow::{Context, Result, bail};
-
-use crate::{limit, run};
+use ktape_tests::packages::{self, INSTALL_LIMIT};
+use ktape_tests::{limit, run};
 
 /// The release of bpf-linker that the object is built with.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";
@@ -21,30 +20,6 @@ const CARGO_DENY_VERSION: &str = "0.20.2";
 /// Packages for building the object.
 const EBPF_PACKAGES: &[&str] =
     &["rustc-web", "rust-web-src", "rust-web-clippy", "llvm-22-dev", "libpolly-22-dev"];
-/// Packages for the tests on the real kernel: program or file, package.
-const TEST_PACKAGES: &[(&str, &str)] = &[
-    ("/bin/busybox", "busybox-static"),
-    ("/usr/sbin/runc", "runc"),
-    ("/usr/bin/strace", "strace"),
-    ("/usr/bin/trace-cmd", "trace-cmd"),
-    ("/usr/bin/perf", "linux-perf"),
-    ("/usr/sbin/dmsetup", "dmsetup"),
-    ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
-    ("/usr/bin/ip", "iproute2"),
-    ("/usr/bin/jq", "jq"),
-    ("/usr/bin/systemctl", "systemd"),
-    ("/usr/sbin/dockerd", "docker.io"),
-    ("/usr/bin/containerd", "containerd"),
-    ("/usr/bin/podman", "podman"),
-    ("/usr/bin/lxc-start", "lxc"),
-];
-
-/// Neither a server that does not answer nor another installation in progress may hold an installation up.
-pub const APT_OPTIONS: &[&str] =
-    &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
-/// How long each installation may take.
-pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
-
 /// The directory of programs that this installs for the user: bpf-linker, cargo-deny.
 pub fn cache_dir() -> Result<PathBuf> {
     if let Some(dir) = env::var_os("KTAPE_TOOLCHAIN_DIR") {
@@ -73,8 +48,9 @@ pub fn find_bpf_linker() -> Option<PathBuf> {
 /// # Errors
 /// If this is no Debian, the user is not root, or a download or build fails; the message says what to install.
 pub fn ebpf_toolchain() -> Result<()> {
-    let missing: Vec<&str> = EBPF_PACKAGES.iter().copied().filter(|package| !installed(package)).collect();
-    apt(&missing).with_context(how_to)?;
+    let missing: Vec<&str> =
+        EBPF_PACKAGES.iter().copied().filter(|package| !packages::is_installed(package)).collect();
+    packages::apt(&missing).with_context(how_to)?;
     if find_bpf_linker().is_none() {
         cargo_install(
             &[
@@ -89,24 +65,6 @@ pub fn ebpf_toolchain() -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Install what the tests on the real kernel run.
-///
-/// # Errors
-/// As [`ebpf_toolchain`].
-pub fn test_programs() -> Result<()> {
-    programs(TEST_PACKAGES)
-}
-
-/// Install those of these programs, each with its package, that are not there.
-///
-/// # Errors
-/// As [`ebpf_toolchain`].
-pub fn programs(programs: &[(&str, &str)]) -> Result<()> {
-    let missing: Vec<&str> =
-        programs.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
-    apt(&missing)
 }
 
 /// cargo-deny: from the path, from the cache, or built into the cache.
@@ -136,38 +94,6 @@ pub fn how_to() -> String {
          ktape itself builds without any of this: the object is in agent/ebpf.",
         EBPF_PACKAGES.join(" ")
     )
-}
-
-fn installed(package: &str) -> bool {
-    run::try_output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]))
-        .is_some_and(|status| status == "installed")
-}
-
-fn apt(packages: &[&str]) -> Result<()> {
-    if packages.is_empty() {
-        return Ok(());
-    }
-    let list = packages.join(" ");
-    if run::which("apt-get").is_none() {
-        bail!(
-            "this machine has no apt-get; these Debian packages, or what replaces them, are missing: {list}"
-        );
-    }
-    if !run::is_root() {
-        bail!("packages are missing; run as root: apt-get update && apt-get install -y {list}");
-    }
-    eprintln!("installing {list}");
-    let apt = |args: &[&str]| {
-        let mut apt = Command::new("apt-get");
-        apt.args(APT_OPTIONS).args(args).env("DEBIAN_FRONTEND", "noninteractive");
-        run::run(&mut apt)
-    };
-    limit::within("installing packages", INSTALL_LIMIT, || {
-        apt(&["update", "-qq"])?;
-        let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-        install.extend(packages);
-        apt(&install)
-    })
 }
 
 fn cargo_install(args: &[&str], envs: &[(&str, &str)]) -> Result<()> {

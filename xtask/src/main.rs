@@ -1,19 +1,15 @@
 //! ktape's own tasks: `cargo xtask --help`.
 
-mod bench;
+mod check;
 mod ebpf;
 mod fuzz;
-mod guest;
 mod install;
-mod limit;
-mod run;
-mod soak;
+mod retried;
 mod stamp;
 mod syscalls;
 mod test;
 mod toolchain;
 mod verifier;
-mod vm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +17,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use ktape_tests::run;
+use ktape_tests::vm::tables::{Kernel, USUAL_KERNEL};
+use ktape_tests::vm::{matrix, prepare};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "ktape's own tasks")]
@@ -43,13 +42,15 @@ enum Task {
         #[arg(long)]
         no_install: bool,
     },
+    /// Enforce the architecture: allowed imports between crates and modules, no cycles, no long files
+    Check,
     /// Load every program into this kernel and write load times and verified instruction counts to docs/verifier.md
     Verifier {
         /// Print only
         #[arg(long)]
         print: bool,
     },
-    /// Write the syscall tables of reader/src/syscalls anew, from this kernel's formats and the installed headers
+    /// Generate the syscall tables in reader/src/syscalls from this kernel's formats and the installed headers
     Syscalls {
         /// The mounted tracefs
         #[arg(long, default_value = "/sys/kernel/tracing")]
@@ -58,28 +59,27 @@ enum Task {
         #[arg(long, default_value = "/usr/include/x86_64-linux-gnu/asm")]
         headers: PathBuf,
     },
-    /// Download QEMU and kernels for the virtual machines of the tests, without changing the system, and print where
+    /// Download QEMU and kernels for the tests in virtual machines into a cache, and print the paths
     Guest {
-        /// Kernels by name: 5.10, 6.1, 6.12, newest [default: 6.12]
-        kernels: Vec<guest::Kernel>,
-        /// Download anew what is there
+        /// Kernels by name: 5.10, 6.1, 6.12, newest
+        #[arg(default_value = USUAL_KERNEL)]
+        kernels: Vec<Kernel>,
+        /// Download again what is there
         #[arg(long)]
         again: bool,
     },
-    /// Run the tests on the real kernel on other kernels, each in a virtual machine, and print a table
+    /// Run the kernel tests on other kernels, each in a virtual machine, and print a table
     Vm {
         /// Kernels by name: 5.10, 6.1, 6.12, newest [default: all]
-        kernels: Vec<guest::Kernel>,
+        kernels: Vec<Kernel>,
     },
-    /// Compare ktape with the tools that people use: time, CPU, memory, size, reading. Takes about fifteen minutes
-    Bench(bench::Options),
     /// Build the fuzz targets for files and expressions, and run each for a while
     Fuzz(fuzz::Options),
-    /// Let the daemon run for long beside a busy machine, and judge whether memory, descriptors and disk use stay flat
-    Soak(soak::Options),
-    /// Install what is missing, rebuild and compare the eBPF object, lint, document, build, test on the real kernel
+    /// Run everything that must hold before a change goes in: formatting, lints, docs, build, tests, fuzzing
+    ///
+    /// As root this installs missing programs, and runs all tests. As any other user it runs those that need no root.
     Test {
-        /// Leave out what takes longest: the eBPF rebuild, the docs, the licences, the slow tests
+        /// Skip what takes longest: the eBPF rebuild, docs, licences, slow tests, fuzzing, other kernels
         #[arg(long)]
         quick: bool,
         /// Arguments for the test runner, after `--`
@@ -105,13 +105,12 @@ fn work() -> Result<()> {
         Task::Ebpf { check: true, no_install, .. } => ebpf::check(&root, !no_install),
         Task::Ebpf { clippy: true, no_install, .. } => ebpf::clippy(&root, !no_install),
         Task::Ebpf { no_install, .. } => ebpf::build(&root, !no_install),
+        Task::Check => check::check(&root),
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
-        Task::Guest { kernels, again } => guest::guest(&kernels, again),
-        Task::Vm { kernels } => vm::vm(&root, &kernels),
-        Task::Bench(options) => bench::bench(&root, &options),
+        Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
+        Task::Vm { kernels } => matrix::run(&root, &kernels),
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
-        Task::Soak(options) => soak::soak(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
 }

@@ -6,10 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{ebpf, fuzz, guest, install, limit, run, stamp, vm};
+use ktape_tests::packages::{self, INSTALL_LIMIT};
+use ktape_tests::vm::tables::KERNELS as ALL_KERNELS;
+use ktape_tests::vm::{matrix, prepare};
+use ktape_tests::{limit, run};
+
+use crate::{ebpf, fuzz, install, retried, stamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// For everything: a run that is not over by then is worth nothing to who waits for it.
+/// For everything: a longer run is no use to whoever waits for its result.
 const TOTAL: Duration = Duration::from_secs(57 * 60);
 /// For a build: the first one on a machine also downloads.
 const BUILD: Duration = Duration::from_secs(15 * 60);
@@ -19,7 +24,7 @@ const TESTS: Duration = Duration::from_secs(35 * 60);
 const FUZZ: Duration = Duration::from_secs(8 * 60);
 /// How long each fuzz target runs, seconds.
 const FUZZ_SECONDS: u64 = 60;
-/// For other kernels, all together: four guests, two at a time.
+/// For all other kernels together: four guests, two at a time.
 const KERNELS: Duration = Duration::from_secs(10 * 60);
 
 /// Run all steps, each timed and within its limit, up to the first that fails.
@@ -30,17 +35,15 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
     let root_user = run::is_root();
     if !root_user {
         if run::is_ci() {
-            bail!("CI needs root: the tests on the real kernel load eBPF programs and start containers");
+            bail!("CI needs root: kernel tests load eBPF programs and start containers");
         }
-        eprintln!(
-            "NOT ROOT: the tests on the real kernel are SKIPPED. For all of them: sudo -E cargo xtask test"
-        );
+        eprintln!("not root: tests that need root are ignored; to run all: sudo -E cargo xtask test");
     }
     let mut steps = Steps { done: Vec::new(), end: Instant::now() + TOTAL };
     if root_user {
-        steps.step("install", install::INSTALL_LIMIT, install::test_programs)?;
+        steps.step("install", INSTALL_LIMIT, packages::install_test_programs)?;
     }
-    let has_guests = steps.step("virtual machines", install::INSTALL_LIMIT, guests)?;
+    let has_guests = root_user && steps.step("virtual machines", INSTALL_LIMIT, guests)?;
     if quick {
         steps.step("eBPF stamp", MINUTE, || stamp::verify(root).map(drop))?;
     } else {
@@ -64,11 +67,16 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
     steps.step("release build", BUILD, || {
         run::run(run::cargo(root).args(["build", "--release", "--locked"]))
     })?;
-    let passed = steps.step("tests", TESTS, || run::run(&mut tests(root, quick, runner)));
+    let passed = steps.step("tests", TESTS, || {
+        let runner = Runner { quick, root_user, has_guests, arguments: runner };
+        let passed = run::run(&mut runner.command(root));
+        retried::print(&run::target_dir(root).join("nextest").join(runner.profile()).join("junit.xml"));
+        passed
+    });
     let fuzzed = if quick { Ok(()) } else { steps.step("fuzz", FUZZ, || fuzz::quick(root, FUZZ_SECONDS)) };
-    // Last: it leaves the signals to whoever ends the emulators.
-    let kernels = if has_guests && root_user && !quick {
-        steps.step("other kernels", KERNELS, || vm::vm(root, guest::Kernel::ALL))
+    // Last: from here on a signal ends this process and the emulators with it.
+    let kernels = if has_guests && !quick {
+        steps.step("other kernels", KERNELS, || matrix::run(root, ALL_KERNELS))
     } else {
         Ok(())
     };
@@ -76,22 +84,43 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
     passed.and(fuzzed).and(kernels)
 }
 
-/// The test runner. The tests drive the release binary: it is what users run, and what the figures are about.
-fn tests(root: &Path, quick: bool, runner: &[String]) -> Command {
-    let mut command = run::cargo(root);
-    let nextest = run::which("cargo-nextest").is_some();
-    if nextest {
-        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
-        if quick {
-            command.args(["--profile", "quick"]);
-        }
-    } else {
-        eprintln!("cargo-nextest is not installed: running `cargo test`");
-        command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+/// The tests drive the release binary: it is what users run, and what the figures are about.
+struct Runner<'a> {
+    quick: bool,
+    root_user: bool,
+    has_guests: bool,
+    /// More arguments, from the command line.
+    arguments: &'a [String],
+}
+
+impl Runner<'_> {
+    fn profile(&self) -> &'static str {
+        if self.quick { "quick" } else { "default" }
     }
-    command.args(runner);
-    command.env("KTAPE_BIN", run::target_dir(root).join("release/ktape"));
-    command
+
+    fn command(&self, root: &Path) -> Command {
+        let mut command = run::cargo(root);
+        if run::which("cargo-nextest").is_some() {
+            command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+            command.args(["--profile", self.profile()]);
+            if self.root_user {
+                command.args(["--run-ignored", "all"]);
+            }
+            if !self.has_guests {
+                command.args(["-E", "not binary_id(ktape-tests::vm)"]);
+            }
+            command.args(self.arguments);
+        } else {
+            eprintln!("cargo-nextest is not installed: running `cargo test`, without a retry");
+            command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+            command.args(self.arguments);
+            if self.root_user {
+                command.args(["--", "--include-ignored"]);
+            }
+        }
+        command.env("KTAPE_BIN", run::target_dir(root).join("release/ktape"));
+        command
+    }
 }
 
 /// Advisories need a database from the network, which a build machine need not reach: they are not part of this.
@@ -99,7 +128,7 @@ fn deny(root: &Path) -> Result<()> {
     let deny = match install::cargo_deny() {
         Ok(deny) => deny,
         Err(error) if !run::is_ci() => {
-            eprintln!("SKIPPED: cargo-deny is not there and cannot be built: {error:#}");
+            eprintln!("skipped: cargo-deny is not installed and cannot be built: {error:#}");
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -115,11 +144,11 @@ fn deny(root: &Path) -> Result<()> {
     run::run(command.args(["bans", "licenses", "sources"]))
 }
 
-/// What the tests in virtual machines boot; whether it is there.
+/// Prepare the virtual machines; whether they can be used.
 fn guests() -> Result<bool> {
-    match guest::guest(guest::Kernel::ALL, false) {
+    match prepare::prepare(ALL_KERNELS, false) {
         Err(error) if !run::is_ci() => {
-            eprintln!("SKIPPED: the tests in virtual machines, their kernel is not there: {error:#}");
+            eprintln!("skipped: the tests in virtual machines, which cannot be prepared: {error:#}");
             Ok(false)
         }
         result => result.map(|()| true),
@@ -127,7 +156,7 @@ fn guests() -> Result<bool> {
 }
 
 struct Steps {
-    /// When all has to be over.
+    /// When all steps have to be done.
     end: Instant,
     done: Vec<(&'static str, Duration, bool)>,
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::install::{self, BPF_LINKER_VERSION};
-use crate::run;
+use ktape_tests::run;
 
 /// A complete toolchain.
 pub struct Toolchain {

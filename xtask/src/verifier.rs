@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run;
+use ktape_tests::run;
 
 const DOC: &str = "docs/verifier.md";
 

@@ -1,0 +1,7 @@
+//! Containers of runc and of real container engines, on the running kernel: identification, names, exit codes.
+
+mod exit_codes;
+mod hosts;
+mod identification;
+mod runtime_failures;
+mod runtimes;

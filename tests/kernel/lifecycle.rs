@@ -1,0 +1,271 @@
+//! Each kind of lifecycle event: trigger it once, look at every column.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use ktape_tests::cgroup::Cgroup;
+use ktape_tests::guard::Guard;
+use ktape_tests::ktape::{self, Capture, int, text, truth};
+use ktape_tests::workload;
+use ktape_tests::workload::Workload;
+
+/// Record all kinds but the flood while `work` runs.
+fn record(file: &Path, work: impl FnOnce()) {
+    let capture =
+        Capture::start(file, &["-e", "fork,exec,exit,rename_task,cgroup_mkdir,cgroup_rmdir,cgroup_attach"]);
+    work();
+    capture.stop();
+}
+
+/// The events of a kind for which `wanted` holds.
+fn events(file: &Path, kind: &str, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    ktape::replay_json(file, &["-e", kind]).into_iter().filter(|event| wanted(event)).collect()
+}
+
+fn only(mut events: Vec<Value>) -> Value {
+    assert_eq!(events.len(), 1, "{events:#?}");
+    events.remove(0)
+}
+
+fn own_cgroup(pid: u32) -> String {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    cgroups.lines().find_map(|line| line.strip_prefix("0::")).unwrap().to_owned()
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn process_from_fork_to_exit_is_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let mut pid = 0;
+    record(&file, || {
+        let mut child = Command::new(workload!()).args(["exit", "42"]).spawn().unwrap();
+        pid = i64::from(child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(42));
+    });
+    let parent = i64::from(std::process::id());
+    let own_name = fs::read_to_string("/proc/self/comm").unwrap();
+
+    let fork = only(events(&file, "fork", |event| int(event, "fork.child_pid") == Some(pid)));
+    assert_eq!(int(&fork, "fork.child_tid"), Some(pid), "{fork}");
+    assert!(!truth(&fork, "fork.thread"), "{fork}");
+    assert_eq!(text(&fork, "fork.child_cgroup"), Some(own_cgroup(std::process::id()).as_str()), "{fork}");
+    assert_eq!(int(&fork, "proc.pid"), Some(parent), "{fork}");
+    assert_eq!(text(&fork, "proc.name"), Some(own_name.trim_end()), "{fork}");
+    assert_eq!(int(&fork, "user.uid"), Some(0), "{fork}");
+
+    let exec = only(events(&file, "exec", |event| int(event, "proc.pid") == Some(pid)));
+    let path = workload!().to_str().unwrap();
+    assert_eq!(text(&exec, "exec.path"), Some(path), "{exec}");
+    assert_eq!(text(&exec, "exec.args"), Some(format!("{path} exit 42").as_str()), "{exec}");
+    assert_eq!(int(&exec, "exec.old_tid"), Some(pid), "{exec}");
+    // The name of the thread that forked: the test harness names it after the test.
+    let forker = text(&fork, "thread.name").unwrap();
+    assert_eq!(text(&exec, "exec.old_comm"), Some(forker), "{exec}");
+    assert_eq!(text(&exec, "proc.name"), Some("ktape-workload"), "{exec}");
+    assert_eq!(int(&exec, "proc.ppid"), Some(parent), "{exec}");
+
+    let exit = only(events(&file, "exit", |event| int(event, "proc.pid") == Some(pid)));
+    assert_eq!(int(&exit, "exit.status"), Some(42), "{exit}");
+    assert_eq!(text(&exit, "exit.signal"), None, "{exit}");
+    assert!(!truth(&exit, "exit.core") && truth(&exit, "exit.process"), "{exit}");
+    assert_eq!(text(&exit, "proc.name"), Some("ktape-workload"), "{exit}");
+
+    let time = |event: &Value| int(event, "evt.rawtime").unwrap();
+    assert!(time(&fork) <= time(&exec) && time(&exec) <= time(&exit));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+    let age = i64::try_from(now).unwrap() - time(&exit);
+    assert!((0..60_000_000_000).contains(&age), "the exit was {age} ns ago");
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn thread_and_its_exec_are_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let mut pid = 0;
+    record(&file, || {
+        let child = Workload::start(workload!(), &["exec-from-thread"]);
+        pid = i64::from(child.pid());
+        assert_eq!(child.finish(), "hello\n");
+    });
+    let fork = only(events(&file, "fork", |event| int(event, "proc.pid") == Some(pid)));
+    assert!(truth(&fork, "fork.thread"), "{fork}");
+    assert_eq!(int(&fork, "fork.child_pid"), Some(pid), "{fork}");
+    let thread = int(&fork, "fork.child_tid").unwrap();
+    assert_ne!(thread, pid);
+
+    let execs = events(&file, "exec", |event| int(event, "proc.pid") == Some(pid));
+    assert_eq!(execs.len(), 2, "{execs:#?}");
+    assert_eq!(text(&execs[1], "exec.path"), Some("/proc/self/exe"));
+    assert_eq!(text(&execs[1], "exec.args"), Some("ktape-workload hello"));
+    assert_eq!(int(&execs[1], "exec.old_tid"), Some(thread), "{}", execs[1]);
+    assert_eq!(int(&execs[1], "thread.tid"), Some(pid), "{}", execs[1]);
+
+    // The old leader ends without ending the process, which ends at last with the executing thread.
+    let exits = events(&file, "exit", |event| int(event, "proc.pid") == Some(pid));
+    let processes: Vec<bool> = exits.iter().map(|event| truth(event, "exit.process")).collect();
+    assert_eq!(processes, [false, true], "{exits:#?}");
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn deaths_by_signal_are_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let (mut segv, mut killed) = (0, 0);
+    record(&file, || {
+        let mut child = Command::new(workload!()).arg("die").spawn().unwrap();
+        segv = i64::from(child.id());
+        assert!(!child.wait().unwrap().success());
+        let mut child = Workload::start(workload!(), &["read-block"]);
+        killed = i64::from(child.pid());
+        child.line();
+        child.kill();
+    });
+    for (pid, signal) in [(segv, "SIGSEGV"), (killed, "SIGKILL")] {
+        let exit = only(events(&file, "exit", |event| int(event, "proc.pid") == Some(pid)));
+        assert_eq!(text(&exit, "exit.signal"), Some(signal), "{exit}");
+        assert_eq!(int(&exit, "exit.status"), Some(0), "{exit}");
+        assert!(truth(&exit, "exit.process") && !truth(&exit, "exit.core"), "{exit}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn task_renames_are_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let mut pid = 0;
+    record(&file, || {
+        let mut child = Command::new(workload!()).args(["rename", "sixteen bytes an"]).spawn().unwrap();
+        pid = i64::from(child.id());
+        assert!(child.wait().unwrap().success());
+    });
+    let renames = events(&file, "rename_task", |event| int(event, "proc.pid") == Some(pid));
+    let names: Vec<_> = renames.iter().filter_map(|event| text(event, "rename_task.comm")).collect();
+    // Cut by the kernel to 15; exec has its own event.
+    assert_eq!(names, ["sixteen bytes a", "by-proc"]);
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn cgroups_from_mkdir_to_rmdir_are_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let path = "/ktape-test-outer/ktape-test inner";
+    let mut id = 0;
+    let load = Workload::start(workload!(), &["getppid", "1", "--gate"]);
+    let pid = i64::from(load.pid());
+    let own = i64::from(std::process::id());
+    record(&file, || {
+        let cgroup = Cgroup::make(path);
+        id = i64::try_from(cgroup.id()).unwrap();
+        cgroup.attach(load.pid());
+        cgroup.detach(load.pid());
+    });
+    load.kill();
+
+    let of = |kind: &str, field: &str, path: &str| {
+        let all = events(&file, kind, |event| text(event, field) == Some(path));
+        assert!(all.iter().all(|event| int(event, "proc.pid") == Some(own)), "{all:#?}");
+        all
+    };
+    for path in ["/ktape-test-outer", path] {
+        only(of("cgroup_mkdir", "cgroup_mkdir.cgroup", path));
+        only(of("cgroup_rmdir", "cgroup_rmdir.cgroup", path));
+    }
+    let attach = only(of("cgroup_attach", "cgroup_attach.cgroup", path));
+    assert_eq!(int(&attach, "cgroup_attach.moved_pid"), Some(pid), "{attach}");
+    assert_eq!(int(&attach, "cgroup_attach.moved_tid"), Some(pid), "{attach}");
+    assert!(truth(&attach, "cgroup_attach.threadgroup"), "{attach}");
+    let back = events(&file, "cgroup_attach", |event| int(event, "cgroup_attach.moved_pid") == Some(pid));
+    assert_eq!(back.len(), 2, "{back:#?}");
+    assert_eq!(text(&back[1], "cgroup_attach.cgroup"), Some("/"), "{}", back[1]);
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn only_the_command_and_its_children_are_recorded() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let noise = Workload::start(workload!(), &["rate", "1000", "600"]);
+    let ended = ktape::record(&file, &[], &[workload!().to_str().unwrap(), "fork-tree"]);
+    noise.kill();
+    // "From its execve": the first event of the tree is the exec or its call.
+    let all: Vec<Value> = ktape::replay_json(&file, &[])
+        .into_iter()
+        .filter(|event| {
+            let kind = text(event, "evt.type").unwrap();
+            !["clock", "loss"].contains(&kind) && !kind.starts_with("sample")
+        })
+        .collect();
+    let pid = int(&all[0], "proc.pid").unwrap();
+    assert!(["exec", "execve"].contains(&text(&all[0], "evt.type").unwrap()), "{}", all[0]);
+    let mut tree = BTreeSet::from([pid]);
+    for event in &all {
+        // One of two parties is enough.
+        let parties = ["proc.pid", "switch.next.pid", "signal.target_pid"];
+        let inside = parties.iter().any(|field| int(event, field).is_some_and(|pid| tree.contains(&pid)));
+        assert!(inside, "{event}");
+        if let Some(child) = int(event, "fork.child_pid") {
+            tree.insert(child);
+        }
+    }
+    // fork twice, clone, clone3, two spawned.
+    assert_eq!(tree.len(), 7, "{tree:?}\n{}", ended.stderr);
+    assert_eq!(ktape::count(&file, "evt.type=getppid"), 0);
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn exit_status_of_the_command_is_reported() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let out = ktape::run(&[
+        "capture",
+        "-o",
+        file.to_str().unwrap(),
+        "--",
+        workload!().to_str().unwrap(),
+        "exit",
+        "42",
+    ]);
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("42"), "{stderr}");
+    assert_eq!(ktape::count(&file, "evt.type=exit and exit.status=42 and exit.process=true"), 1);
+
+    let out = ktape::run(&["capture", "-o", file.to_str().unwrap(), "--force", "--", "/none/at all"]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("/none/at all"));
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn command_is_recorded_with_any_event_selection() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.ktape");
+    ktape::record(&file, &["-e", "openat"], &["/bin/cat", "/etc/hosts"]);
+    assert_eq!(ktape::count(&file, "fd.name=/etc/hosts and proc.name=cat"), 1);
+    assert_eq!(ktape::count(&file, "evt.type!=openat"), 0);
+
+    let file = dir.path().join("lives.ktape");
+    let script = "/bin/true; /bin/true; exit 3";
+    ktape::record(&file, &["-e", "exec,fork,exit_group"], &["/bin/sh", "-c", script]);
+    assert_eq!(ktape::count(&file, "evt.type=exec and proc.name=true"), 2);
+    assert_eq!(ktape::count(&file, "evt.category=fork"), 2);
+    assert_eq!(ktape::count(&file, "evt.type=exit_group"), 3);
+}

@@ -1,0 +1,55 @@
+//! Every column of every kind of event is asserted by some test that triggers it on the real kernel.
+//!
+//! This looks for the field name of each column in the sources of the tests: a kind or column that is added to the table
+//! and asserted nowhere fails here, by name.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use events::{Column, KINDS, Storage};
+
+use crate::tool;
+
+/// The fields that show the columns of the table of kinds, [`events::COMMON`] ones excepted.
+fn columns() -> BTreeSet<String> {
+    let columns = KINDS.into_iter().flat_map(|kind| {
+        let decl = kind.decl();
+        // Lists have a field for each argument of a call: `evt.arg.NAME`.
+        let values = |column: &&Column| !matches!(column.ty.storage(), Storage::U64List | Storage::BytesList);
+        decl.columns.iter().filter(values).map(move |column| format!("{}.{}", decl.name, column.name))
+    });
+    // Columns of calls are printed under the names that all tools have for them.
+    columns
+        .map(|name| match name.as_str() {
+            "syscall.dur" => "evt.latency".to_owned(),
+            "syscall.nr" => "evt.type".to_owned(),
+            "syscall.ret" => "evt.rawres".to_owned(),
+            _ => name,
+        })
+        .collect()
+}
+
+/// All sources of the tests on the real kernel.
+fn sources() -> String {
+    let tests = tool::repository().join("tests");
+    let dirs = ["kernel", "containers", "vm", "stories"].map(|dir| tests.join(dir));
+    let files = dirs.iter().flat_map(|dir| fs::read_dir(dir).expect("a directory of tests").flatten());
+    let sources = files.map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|e| e == "rs"));
+    sources.map(|file| fs::read_to_string(file).expect("a source")).collect()
+}
+
+#[test]
+fn every_column_is_a_field() {
+    let listed = tool::stdout(tool::repository(), &["fields"]);
+    let listed: BTreeSet<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let missing: Vec<String> = columns().into_iter().filter(|name| !listed.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "`ktape fields` does not list {missing:?}");
+}
+
+#[test]
+fn every_column_is_asserted_by_a_test() {
+    let sources = sources();
+    let missing: Vec<String> =
+        columns().into_iter().filter(|name| !sources.contains(&format!("\"{name}\""))).collect();
+    assert!(missing.is_empty(), "no test mentions these columns: {missing:#?}");
+}

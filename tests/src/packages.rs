@@ -1,0 +1,86 @@
+//! Debian packages of the programs that tests and benchmarks run.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::{limit, run};
+
+/// Packages for the tests on the real kernel: program or file, package.
+const TEST_PACKAGES: &[(&str, &str)] = &[
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/strace", "strace"),
+    ("/usr/bin/trace-cmd", "trace-cmd"),
+    ("/usr/bin/perf", "linux-perf"),
+    ("/usr/sbin/dmsetup", "dmsetup"),
+    ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
+    ("/usr/bin/ip", "iproute2"),
+    ("/usr/bin/jq", "jq"),
+    ("/usr/bin/systemctl", "systemd"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/lxc-start", "lxc"),
+];
+
+/// Neither a server that does not answer nor another installation in progress may hold an installation up.
+pub const APT_OPTIONS: &[&str] =
+    &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
+/// How long each installation may take.
+pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Install what the tests on the real kernel run.
+///
+/// # Errors
+/// If this is no Debian, the user is not root, or a download fails; the message names the packages.
+pub fn install_test_programs() -> Result<()> {
+    install(TEST_PACKAGES)
+}
+
+/// Install the packages of those programs (file, package) that are missing.
+///
+/// # Errors
+/// As [`install_test_programs`].
+pub fn install(programs: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<&str> =
+        programs.iter().filter(|(file, _)| !Path::new(file).exists()).map(|(_, package)| *package).collect();
+    apt(&missing)
+}
+
+/// Whether a Debian package is installed.
+pub fn is_installed(package: &str) -> bool {
+    run::try_output(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]))
+        .is_some_and(|status| status == "installed")
+}
+
+/// Install these Debian packages.
+///
+/// # Errors
+/// As [`install_test_programs`].
+pub fn apt(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if run::which("apt-get").is_none() {
+        bail!("this machine has no apt-get; install these Debian packages, or what replaces them: {list}");
+    }
+    if !run::is_root() {
+        bail!("packages are missing; run as root: apt-get update && apt-get install -y {list}");
+    }
+    eprintln!("installing {list}");
+    let apt = |args: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(APT_OPTIONS).args(args).env("DEBIAN_FRONTEND", "noninteractive");
+        run::run(&mut apt)
+    };
+    limit::within("installing packages", INSTALL_LIMIT, || {
+        apt(&["update", "-qq"])?;
+        let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+        install.extend(packages);
+        apt(&install)
+    })
+}

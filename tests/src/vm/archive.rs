@@ -1,0 +1,98 @@
+//! A guest's first file system, with all that its script needs.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::cpio::Cpio;
+use super::{Guest, ROOTFS, TREE, WORKLOAD, systemd};
+use crate::container;
+
+impl Guest {
+    /// Write the archive for a guest that runs this script.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub(super) fn write_archive(&self, to: &Path, script: &str) -> io::Result<()> {
+        let scratch = to.with_extension("stripped");
+        fs::create_dir_all(&scratch)?;
+        let mut archive = Archive::new(BufWriter::new(File::create(to)?), scratch);
+        archive.text("init", include_str!("init.sh"))?;
+        archive.host_file(Path::new("/bin/busybox"), "bin/busybox")?;
+        for entry in fs::read_dir(self.kernel.join("modules"))? {
+            let path = entry?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            archive.host_file(&path, &format!("modules/{name}"))?;
+        }
+        archive.host_file(&self.kernel.join("modules.load"), "modules.load")?;
+
+        archive.text(&format!("{TREE}/start"), include_str!("start.sh"))?;
+        archive.text(&format!("{TREE}/functions"), include_str!("functions.sh"))?;
+        archive.text(&format!("{TREE}/run-script"), include_str!("run.sh"))?;
+        archive.text(&format!("{TREE}/script"), script)?;
+        archive.host_file(Path::new("/bin/busybox"), &format!("{TREE}/bin/busybox"))?;
+        for (name, program) in &self.programs {
+            archive.program(program, name, TREE)?;
+        }
+        if self.files.iter().any(|(path, _)| path.starts_with("bundles/")) {
+            archive.host_file(Path::new("/bin/busybox"), &format!("{TREE}{ROOTFS}/bin/busybox"))?;
+            for (name, program) in self.programs.iter().filter(|(name, _)| name == WORKLOAD) {
+                archive.program(program, name, &format!("{TREE}{ROOTFS}"))?;
+            }
+        }
+        for (path, content) in &self.files {
+            let is_program = path.starts_with(systemd::PROGRAMS);
+            archive.add(&format!("{TREE}/{path}"), if is_program { 0o755 } else { 0o644 }, content)?;
+        }
+        archive.cpio.finish().map(drop)
+    }
+}
+
+/// The archive, with what is in it so far.
+struct Archive<W> {
+    cpio: Cpio<W>,
+    there: BTreeSet<String>,
+    scratch: PathBuf,
+}
+
+impl<W: Write> Archive<W> {
+    fn new(out: W, scratch: PathBuf) -> Self {
+        Self { cpio: Cpio::new(out), there: BTreeSet::new(), scratch }
+    }
+
+    /// A file, after the directories that it lies in; only once.
+    fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+        for (at, _) in path.match_indices('/') {
+            if self.there.insert(path[..at].to_owned()) {
+                self.cpio.directory(&path[..at])?;
+            }
+        }
+        if self.there.insert(path.to_owned()) { self.cpio.file(path, mode, content) } else { Ok(()) }
+    }
+
+    fn text(&mut self, path: &str, content: &str) -> io::Result<()> {
+        self.add(path, 0o755, content.as_bytes())
+    }
+
+    fn host_file(&mut self, file: &Path, path: &str) -> io::Result<()> {
+        let content =
+            fs::read(file).map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+        self.add(path, 0o755, &content)
+    }
+
+    /// A program as `/bin/NAME`, without what only a debugger reads, and its libraries where it looks for them.
+    fn program(&mut self, program: &Path, name: &str, tree: &str) -> io::Result<()> {
+        let stripped = self.scratch.join(name);
+        let strip =
+            Command::new("strip").arg("-o").arg(&stripped).arg(program).stderr(Stdio::null()).status();
+        // A script cannot be, and without binutils it only takes longer.
+        let is_stripped = strip.is_ok_and(|status| status.success());
+        self.host_file(if is_stripped { &stripped } else { program }, &format!("{tree}/bin/{name}"))?;
+        for library in container::libraries(program) {
+            self.host_file(&library, &format!("{tree}{}", library.display()))?;
+        }
+        Ok(())
+    }
+}
