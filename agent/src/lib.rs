@@ -2,6 +2,7 @@
 
 pub mod agent_events;
 pub mod background;
+pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod containers;

@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use ktape::commands::{capture, check, containers, doctor, fields, info, replay, watch};
+use clap::Parser;
+use ktape::cli::{self, Cli, Command};
+use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
 use ktape::session::say::say;
 use ktape::usage::Usage;
 use tracing_subscriber::Layer;
@@ -12,39 +13,11 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// A tape recorder for the Linux kernel: record what every container does, replay it anywhere.
-#[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
-struct Cli {
-    /// More messages on stderr; repeat for even more
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Record to a file (needs root)
-    Capture(capture::CaptureArgs),
-    /// Print events as they happen (needs root)
-    Watch(watch::WatchArgs),
-    /// Print, filter or copy the events of captures
-    Replay(replay::ReplayArgs),
-    /// What a capture holds: when, where, how much, what was lost, which containers
-    Info(info::InfoArgs),
-    /// The containers of a capture, or of this host: names, labels, lives
-    Containers(containers::ContainersArgs),
-    /// Verify every byte of captures, and say what is damaged
-    Check(check::CheckArgs),
-    /// Every field that expressions can name
-    Fields(fields::FieldsArgs),
-    /// What this kernel and these privileges allow, and what is missing
-    Doctor(doctor::DoctorArgs),
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error),
+    };
     log_to_stderr(cli.verbose);
     let result = match cli.command {
         Command::Capture(args) => capture::run(&args),
@@ -55,11 +28,24 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args, cli::command()),
     };
     result.unwrap_or_else(|error| {
-        say(format_args!("ktape: {}", chain(&error)));
+        say(chain(&error));
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
+}
+
+/// Prints help and the version to stdout, and wrong usage to stderr, with the same prefix as all messages.
+fn not_parsed(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        return ExitCode::from(2);
+    }
+    // A closed pipe is no failure.
+    let _ = error.print();
+    ExitCode::SUCCESS
 }
 
 /// An error with its causes, each said once: many libraries repeat the cause in their own words.

@@ -14,7 +14,7 @@ use capture_format::Header;
 
 use crate::containers::Hierarchy;
 use crate::record::{self, End, Outcome, Progress};
-use crate::session::options::RecordOptions;
+use crate::session::options::{OUTPUT, RETENTION, RecordOptions, WHAT, selectors};
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
 use crate::session::{child, privileges};
@@ -28,43 +28,62 @@ use ktape_reader::model;
 use ktape_reader::scan::{Live, Query};
 use ktape_reader::text::units;
 
-/// Options of `ktape capture`.
+const AFTER_HELP: &str = concat!(
+    selectors!(),
+    "
+Examples:
+  ktape capture -d 30s -o web.ktape             everything, for 30 seconds
+  ktape capture --container web                 one container
+  ktape capture -e exec,exit,connect            these kinds and syscalls only
+  ktape capture --filter 'evt.latency > 10ms'   what takes longer than 10 ms
+  ktape capture -o build.ktape -- make -j8      a command and its descendants
+  ktape capture -o /var/log/ktape/ --rotate 256MiB --keep 7d --max-size 10GiB
+                                                continuously, within limits
+
+Payload data and environment variables are never recorded.
+
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success, but events were
+lost (with --strict). The exit code of COMMAND is printed, not passed on."
+);
+
+/// Options of `ktape capture`, in an order that gives the order of groups in `--help`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct CaptureArgs {
+    /// Only events that match this expression (see `ktape fields`)
+    #[arg(long, value_name = "EXPR", help_heading = WHAT, display_order = 3)]
+    pub filter: Option<String>,
+    /// Write to this file or directory, or `-` for stdout [default: ./ktape-HOST-TIME.ktape]
+    #[arg(short, long, value_name = "FILE|DIR", help_heading = OUTPUT)]
+    pub output: Option<PathBuf>,
+    /// Attach a label to the capture (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", help_heading = OUTPUT)]
+    pub label: Vec<String>,
+    /// fsync as data is written, so that a power failure loses at most two seconds [default: on with --rotate]
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = on_or_off, help_heading = OUTPUT)]
+    pub sync: Option<bool>,
+    /// Overwrite an existing file
+    #[arg(long, help_heading = OUTPUT)]
+    pub force: bool,
+    /// Exit with code 3 if events were lost
+    #[arg(long, help_heading = OUTPUT)]
+    pub strict: bool,
+    /// Start a new file at this size or after this time, such as 256MiB or 1h (repeatable)
+    #[arg(long, value_name = "SIZE|DURATION", help_heading = RETENTION)]
+    pub rotate: Vec<String>,
+    /// With --rotate: delete rotated files beyond this number, age or total size (repeatable)
+    #[arg(long, value_name = "N|DURATION|SIZE", help_heading = RETENTION)]
+    pub keep: Vec<String>,
+    /// Use at most this much disk space: delete the oldest rotated files, or stop if there is only one file
+    #[arg(long, value_name = "SIZE", help_heading = RETENTION)]
+    pub max_size: Option<String>,
+    /// Keep this much of the file system free: delete the oldest rotated files, or stop if that is not enough [default: 5%, at most 1GiB]
+    #[arg(long, value_name = "SIZE|PERCENT", help_heading = RETENTION)]
+    pub min_free: Option<String>,
     /// What to record.
     #[command(flatten)]
     pub record: RecordOptions,
-    /// The file to write, `-` for standard output, or a directory [default: ./ktape-HOST-TIME.ktape]
-    #[arg(short, long, value_name = "FILE|DIR")]
-    pub output: Option<PathBuf>,
-    /// Write a series of files: begin the next one at this size or after this time; may be repeated
-    #[arg(long, value_name = "SIZE|TIME")]
-    pub rotate: Vec<String>,
-    /// Of a series, keep so many files, those of this time, or so much; may be repeated
-    #[arg(long, value_name = "N|TIME|SIZE")]
-    pub keep: Vec<String>,
-    /// Never take more than this of the disk: a series deletes its oldest files, a single file ends
-    #[arg(long, value_name = "SIZE")]
-    pub max_size: Option<String>,
-    /// Leave so much of the file system free: a series deletes its oldest files, else the capture ends [default: 5%, at most 1GiB]
-    #[arg(long, value_name = "SIZE|SHARE")]
-    pub min_free: Option<String>,
-    /// Bring what is written to the disk at once, so that little is missing after a power cut [default: on with --rotate]
-    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = on_or_off)]
-    pub sync: Option<bool>,
-    /// Only events that match this expression (see `ktape fields`)
-    #[arg(long, value_name = "EXPR")]
-    pub filter: Option<String>,
-    /// A label for the whole capture; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub label: Vec<String>,
-    /// Exit with 3 if events were lost
-    #[arg(long)]
-    pub strict: bool,
-    /// Write over an existing file
-    #[arg(long)]
-    pub force: bool,
-    /// Record this command and everything that it starts
+    /// Run this command, record only it and its descendants, and stop when it exits
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
 }

@@ -12,13 +12,21 @@ use ktape_reader::scan::input;
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::units::{count_text, size_text};
 
+const EXAMPLES: &str = "\
+Examples:
+  ktape check web.ktape
+  ktape check /var/log/ktape/
+
+Exit codes: 0 all captures are intact, 1 a capture is damaged or not readable.";
+
 /// Arguments of `ktape check`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CheckArgs {
-    /// Captures, or directories of captures
+    /// Captures or directories of captures
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object for each file, a line each
+    /// Print one JSON object per file, one per line
     #[arg(long)]
     json: bool,
 }

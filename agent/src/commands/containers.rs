@@ -12,45 +12,55 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::host_root::HostRoot;
-use crate::session::options;
+use crate::session::options::{self, selectors};
 use crate::usage::usage;
 use ktape_reader::model::ContainerSelector;
 use ktape_reader::model::attribute_names as names;
 
+const AFTER_HELP: &str = concat!(
+    selectors!(),
+    "
+Examples:
+  ktape containers web.ktape
+  sudo ktape containers --live
+  ktape containers web.ktape --container 'image:nginx*' --format json"
+);
+
 /// Options of `ktape containers`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct ContainersArgs {
-    /// Captures, or directories of captures
+    /// Captures or directories of captures
     #[arg(value_name = "FILE", required_unless_present = "live")]
     files: Vec<PathBuf>,
-    /// The containers of this host, now
+    /// List the containers that exist on this host now
     #[arg(long, conflicts_with = "files")]
     live: bool,
-    /// Only this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or pod:NAMESPACE/NAME (may be
-    /// repeated)
-    #[arg(long, value_name = "NAME")]
+    /// Only this container (repeatable; see Selectors)
+    #[arg(long, value_name = "SELECTOR")]
     container: Vec<String>,
-    /// With --live: ask this runtime (docker=, podman=, containerd= or cri=SOCKET), or `off`; may be repeated [default: those
-    /// at the usual places]
-    #[arg(long, value_name = "NAME=SOCKET", requires = "live")]
+    /// With --live: get container names from this runtime socket: docker=, podman=, containerd= or cri=PATH, or `off`
+    /// (repeatable) [default: all sockets at their usual paths]
+    #[arg(long, value_name = "RUNTIME=SOCKET", requires = "live")]
     runtime: Vec<String>,
-    /// With --live, in a container: where the host's root is mounted
+    /// With --live: if ktape itself runs in a container, where the host's root is mounted
     #[arg(long, value_name = "DIR", requires = "live")]
     host_root: Option<PathBuf>,
-    /// How they are written
-    #[arg(long, value_enum, default_value_t)]
+    /// Output format: table, json (one JSON object per line) or csv (with a header line; labels as KEY=VALUE, separated by
+    /// commas)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     format: Format,
 }
 
 /// How containers are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people
+    /// Aligned columns, without those that are empty.
     #[default]
     Table,
-    /// One object a line
+    /// One object per line.
     Json,
-    /// With a header; labels as KEY=VALUE, separated by commas
+    /// With a header line.
     Csv,
 }
 

@@ -17,10 +17,16 @@ use crate::record::{self, Request};
 use crate::runtimes::Sockets;
 use crate::session::privileges;
 
+const EXAMPLES: &str = "\
+Examples:
+  sudo ktape doctor
+  sudo ktape doctor --programs";
+
 /// Options of `ktape doctor`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct DoctorArgs {
-    /// Load the programs and show what the verifier said of each, as a Markdown table
+    /// Load the eBPF programs and print the verifier's figures for each as a Markdown table
     #[arg(long)]
     pub programs: bool,
 }

@@ -7,10 +7,16 @@ use anyhow::Result;
 
 use ktape_reader::fields::{FieldArg, registry};
 
+const EXAMPLES: &str = "\
+Examples:
+  ktape fields
+  ktape fields container";
+
 /// Arguments of `ktape fields`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct FieldsArgs {
-    /// Only fields whose name or description has this word
+    /// Only fields whose name or description contains WORD
     #[arg(value_name = "WORD")]
     word: Option<String>,
 }

@@ -20,13 +20,19 @@ use ktape_reader::text::units::{count_text, duration_text, size_text};
 /// How many containers the text lists.
 const LISTED: usize = 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  ktape info web.ktape
+  ktape info --json web.ktape";
+
 /// Arguments of `ktape info`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct InfoArgs {
-    /// Captures, or directories of captures
+    /// Captures or directories of captures
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod check;
+pub mod completions;
 pub mod containers;
 pub mod doctor;
 pub mod event_format;

@@ -12,6 +12,7 @@ use capture_format::StreamReader;
 use jiff::tz::TimeZone;
 
 use super::event_format::EventFormat;
+use crate::session::options::{OUTPUT, selectors};
 use crate::session::say::say;
 use crate::store::output;
 use ktape_reader::filter::Filter;
@@ -27,61 +28,84 @@ use ktape_reader::text::time::{self, Span, TimeSpec};
 use ktape_reader::text::units::count_text;
 use ktape_reader::view::{CsvView, Format};
 
+const EVENTS: &str = "Which events";
+const PLAYBACK: &str = "Playback";
+
+const AFTER_HELP: &str = concat!(
+    "\
+Times:
+  2026-11-26T12:00:01Z   RFC 3339
+  12:00:01 or 12:00      in the recording host's time zone
+  +5s                    after the start
+  -10s                   before the end
+
+",
+    selectors!(),
+    "
+Examples:
+  ktape replay web.ktape
+  ktape replay web.ktape 'proc.name = nginx and evt.failed = true'
+  ktape replay web.ktape --container web --from 12:00:01 --to 12:00:02
+  ktape replay web.ktape -e exec,connect --format json
+  ktape replay web.ktape --count 'evt.type = read'
+  ktape replay web.ktape 'container.name = web' -w small.ktape"
+);
+
 /// Arguments of `ktape replay`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct ReplayArgs {
-    /// Captures or directories of captures, or - for standard input; the last one may be an expression
+    /// Captures, directories of captures, or `-` for stdin; the last argument may be a filter expression
     #[arg(value_name = "FILE|EXPR", required = true)]
     inputs: Vec<OsString>,
-    /// Only events that pass this expression; `ktape fields` lists what it can name
-    #[arg(long, value_name = "EXPR")]
+    /// Only events that match this expression (see `ktape fields`)
+    #[arg(long, value_name = "EXPR", help_heading = EVENTS)]
     filter: Option<String>,
-    /// Only events of this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or
-    /// pod:NAMESPACE/NAME (may be repeated)
-    #[arg(long, value_name = "NAME|ID-PREFIX")]
-    container: Vec<String>,
-    /// Only these kinds of events and syscalls, separated by commas
-    #[arg(short, long, value_name = "LIST")]
+    /// Only these event kinds and syscalls, separated by commas
+    #[arg(short, long, value_name = "LIST", help_heading = EVENTS)]
     events: Vec<String>,
-    /// Only events that had not ended before T: RFC 3339, 12:00:01, +5s (from the start), -10s (from the end)
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    /// Only events of this container (repeatable; see Selectors)
+    #[arg(long, value_name = "SELECTOR", help_heading = EVENTS)]
+    container: Vec<String>,
+    /// Only events still running at or after TIME
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = EVENTS)]
     from: Option<String>,
-    /// Only events that had begun by T
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
+    /// Only events that started at or before TIME
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = EVENTS)]
     to: Option<String>,
-    /// How events are written
-    #[arg(long, value_enum, default_value_t)]
-    format: EventFormat,
-    /// With --format csv: these fields instead of the usual ones, separated by commas
-    #[arg(long, value_name = "FIELDS")]
-    columns: Option<String>,
     /// Stop after N events
-    #[arg(short = 'n', value_name = "N")]
+    #[arg(short = 'n', value_name = "N", help_heading = EVENTS)]
     limit: Option<u64>,
-    /// Print only how many events match
-    #[arg(long, conflicts_with_all = ["format", "limit", "speed", "write"])]
+    /// Output format: text (one line per event), json (one JSON object per line) or csv (with a header line)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
+    format: EventFormat,
+    /// With --format csv: print these fields, separated by commas
+    #[arg(long, value_name = "FIELDS", help_heading = OUTPUT)]
+    columns: Option<String>,
+    /// Print only the number of matching events
+    #[arg(long, conflicts_with_all = ["format", "limit", "speed", "write"], help_heading = OUTPUT)]
     count: bool,
-    /// Go on as the file grows, until its recorder ends; of a directory, the newest file and all that follow it
-    #[arg(short, long, conflicts_with_all = ["count", "write", "speed"])]
-    follow: bool,
-    /// As fast as it happened (1x), or by a factor faster or slower
-    #[arg(long, value_name = "1x")]
-    speed: Option<String>,
     /// Write the matching events to a new capture
-    #[arg(short = 'w', long, value_name = "OUT.ktape", conflicts_with_all = ["format", "limit", "speed"])]
+    #[arg(short = 'w', long, value_name = "FILE", conflicts_with_all = ["format", "limit", "speed"], help_heading = OUTPUT)]
     write: Option<PathBuf>,
-    /// Overwrite the file of -w
-    #[arg(long, requires = "write")]
+    /// With --write: overwrite an existing file
+    #[arg(long, requires = "write", help_heading = OUTPUT)]
     force: bool,
     /// Print times in UTC
-    #[arg(long, conflicts_with = "tz")]
+    #[arg(long, conflicts_with = "tz", help_heading = OUTPUT)]
     utc: bool,
-    /// Print times in this zone instead of the recording host's
-    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    /// Print times in this time zone [default: the recording host's]
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true, help_heading = OUTPUT)]
     tz: Option<String>,
-    /// Exit with 3 if events were lost that could have matched, or something is damaged
-    #[arg(long)]
+    /// Exit with code 3 if events that could match were lost, or if data is damaged
+    #[arg(long, help_heading = OUTPUT)]
     strict: bool,
+    /// Wait for more events while the file grows; for a directory, follow the newest file and its successors
+    #[arg(short, long, conflicts_with_all = ["count", "write", "speed"], help_heading = PLAYBACK)]
+    follow: bool,
+    /// Print events at the speed at which they happened (1x), or faster (10x) or slower (0.5x)
+    #[arg(long, value_name = "FACTOR", help_heading = PLAYBACK)]
+    speed: Option<String>,
 }
 
 /// A mistake in how the command was called.

@@ -12,7 +12,7 @@ use capture_format::{ChunkBuilder, FormatError};
 
 use super::event_format::EventFormat;
 use crate::record::{self, Along, Progress, Viewer};
-use crate::session::options::RecordOptions;
+use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
 use crate::store::{header, output};
@@ -23,27 +23,38 @@ use ktape_reader::scan::{Live, PrintSink, Query, Sink};
 use ktape_reader::text::{time, units};
 use ktape_reader::view::Format;
 
-/// Options of `ktape watch`.
+const AFTER_HELP: &str = concat!(
+    selectors!(),
+    "
+Examples:
+  ktape watch 'proc.name = nginx'         what nginx does
+  ktape watch -e exec                     every program that starts
+  ktape watch --container web -e stall    blocked threads of one container
+  ktape watch 'evt.type = openat and evt.failed = true'"
+);
+
+/// Options of `ktape watch`, in an order that gives the order of groups in `--help`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct WatchArgs {
-    /// Only events that match this expression (see `ktape fields`)
+    /// Print only events that match this expression (see `ktape fields`)
     #[arg(value_name = "EXPR")]
     pub expression: Option<String>,
+    /// Stop after N events
+    #[arg(short = 'n', value_name = "N", help_heading = WHAT, display_order = 3)]
+    pub limit: Option<u64>,
+    /// Output format: text (one line per event), json (one JSON object per line) or csv (with a header line)
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
+    pub format: EventFormat,
+    /// Print times in UTC
+    #[arg(long, conflicts_with = "tz", help_heading = OUTPUT)]
+    pub utc: bool,
+    /// Print times in this time zone, such as Europe/Berlin [default: the host's]
+    #[arg(long, value_name = "ZONE", help_heading = OUTPUT)]
+    pub tz: Option<String>,
     /// What to record.
     #[command(flatten)]
     pub record: RecordOptions,
-    /// How events are written
-    #[arg(long, value_enum, default_value_t)]
-    pub format: EventFormat,
-    /// Stop after N events
-    #[arg(short = 'n', value_name = "N")]
-    pub limit: Option<u64>,
-    /// Print times in UTC
-    #[arg(long, conflicts_with = "tz")]
-    pub utc: bool,
-    /// Print times in this zone instead of the host's
-    #[arg(long, value_name = "ZONE")]
-    pub tz: Option<String>,
 }
 
 /// Runs it.

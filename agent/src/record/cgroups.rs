@@ -15,7 +15,7 @@ use super::sink::Along;
 use crate::clock::boot_ns;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
-use crate::runtimes::{Asker, Newcomer};
+use crate::runtimes::{NewContainer, RuntimeHandle};
 use crate::sample::News;
 use ktape_reader::containers::{self, Chain, OTHER};
 
@@ -63,8 +63,8 @@ pub struct Cgroups {
     /// Who samples them.
     news: Option<News>,
     /// Who knows the names of containers, and the boot id of this kernel.
-    asker: Option<(Asker, [u8; 16])>,
-    unasked: VecDeque<Newcomer>,
+    asker: Option<(RuntimeHandle, [u8; 16])>,
+    unasked: VecDeque<NewContainer>,
     /// The cgroup of a container that is there now: some runtimes give an id again.
     instances: FxHashMap<String, u64>,
     /// Containers of which a runtime told, or for which time is up: whether they are wanted.
@@ -160,16 +160,16 @@ impl Cgroups {
             return;
         }
         let key = MetadataKey { boot_id: *boot_id, cgroup: id, birth: cgroup.birth };
-        let newcomer = Newcomer { key, id: inner.id.clone(), runtime: inner.runtime };
-        if let Err(newcomer) = asker.ask(newcomer)
+        let container = NewContainer { key, id: inner.id.clone(), runtime: inner.runtime };
+        if let Err(container) = asker.resolve(container)
             && self.unasked.len() < UNASKED
         {
-            self.unasked.push_back(newcomer);
+            self.unasked.push_back(container);
         }
     }
 
     /// From here on the runtimes are asked for containers: first those that are there.
-    pub fn ask_with(&mut self, asker: Asker, boot_id: [u8; 16]) {
+    pub fn ask_with(&mut self, asker: RuntimeHandle, boot_id: [u8; 16]) {
         self.asker = Some((asker, boot_id));
         let own: Vec<u64> = self.instances.values().copied().collect();
         own.into_iter().for_each(|id| self.ask(id));
@@ -255,7 +255,7 @@ impl Cgroups {
             if self.instances.get(&container.id) == Some(&id) {
                 self.instances.remove(&container.id);
                 if let Some((asker, _)) = &self.asker {
-                    asker.went(container.id.clone());
+                    asker.removed(container.id.clone());
                 }
             }
         }

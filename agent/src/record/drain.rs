@@ -21,7 +21,7 @@ use crate::agent_events::EventReceiver;
 use crate::background::Background;
 use crate::clock::{boot_ns, wall_offset};
 use crate::kernel::{Capture, Lost};
-use crate::runtimes::Told;
+use crate::runtimes::ContainerInfo;
 
 /// How long a record may take from its time stamp to the ring before it counts as late.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -84,7 +84,7 @@ pub struct Parts {
     /// Arguments that become known later.
     pub arguments: Receiver<Arguments>,
     /// What runtimes tell of containers.
-    pub named: Receiver<Told>,
+    pub named: Receiver<ContainerInfo>,
     /// What is told while it runs.
     pub progress: Arc<Progress>,
     /// What threads of the agent have found out.
@@ -112,7 +112,7 @@ pub struct Drain {
     rows: Rows,
     sink: Sink,
     arguments: Receiver<Arguments>,
-    named: Receiver<Told>,
+    named: Receiver<ContainerInfo>,
     chunk: Filling,
     progress: Arc<Progress>,
     inbox: EventReceiver,

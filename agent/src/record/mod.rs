@@ -39,7 +39,7 @@ use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
 use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
-use crate::runtimes::{self, Sockets, Told};
+use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
 use cgroups::Cgroups;
 use drain::{Drain, Parts};
@@ -283,7 +283,7 @@ impl Prepared {
 }
 
 /// The thread that asks runtimes for names. A capture without them is better than none.
-fn start_asking(request: &Request) -> Option<(Background, runtimes::Asker, Receiver<Told>)> {
+fn start_asking(request: &Request) -> Option<(Background, runtimes::RuntimeHandle, Receiver<ContainerInfo>)> {
     if request.sockets == Sockets::None {
         return None;
     }

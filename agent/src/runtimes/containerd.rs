@@ -1,12 +1,12 @@
-//! containerd's own API: containers of `ctr` and nerdctl, which CRI does not know.
+//! containerd's own API: containers of `ctr` and nerdctl, which CRI does not list.
 
 use std::collections::HashMap;
 
 use tonic::{Code, Status};
 
-use super::cri::{created, of_kubelet};
-use super::facts::Facts;
-use super::grpc::Server;
+use super::attributes::Attributes;
+use super::cri::{add_kubelet_labels, created};
+use super::grpc::GrpcClient;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names as names;
 
@@ -101,42 +101,47 @@ const TASK: &str = "/containerd.services.tasks.v1.Tasks/Get";
 
 /// The label that nerdctl keeps a container's name in.
 const NERDCTL_NAME: &str = "nerdctl/name";
-/// The label of containers that CRI made: it knows more of these, and above all their pods.
-const OF_CRI: &str = "io.cri-containerd.kind";
-/// Docker's own namespace: Docker knows more of these.
-pub const DOCKER: &str = "moby";
+/// The label of containers that CRI made: CRI has more attributes of these, above all their pods.
+const CRI_LABEL: &str = "io.cri-containerd.kind";
+/// Docker's own namespace, ignored here: Docker's API has more attributes of these.
+pub const DOCKER_NAMESPACE: &str = "moby";
 /// The namespace that containers of CRI are in.
-pub const OF_KUBELET: &str = "k8s.io";
+pub const CRI_NAMESPACE: &str = "k8s.io";
 
-async fn namespaces(server: &Server) -> Result<Vec<String>, Status> {
-    let all: ListNamespacesResponse = server.call(NAMESPACES, ListNamespacesRequest {}, None).await?;
-    Ok(all.namespaces.into_iter().map(|namespace| namespace.name).filter(|name| name != DOCKER).collect())
+async fn namespaces(client: &GrpcClient) -> Result<Vec<String>, Status> {
+    let all: ListNamespacesResponse = client.call(NAMESPACES, ListNamespacesRequest {}, None).await?;
+    Ok(all
+        .namespaces
+        .into_iter()
+        .map(|namespace| namespace.name)
+        .filter(|name| name != DOCKER_NAMESPACE)
+        .collect())
 }
 
 /// All containers of all namespaces.
 ///
 /// # Errors
-/// The runtime does not tell.
-pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
+/// The runtime does not answer, or reports an error.
+pub async fn all(client: &GrpcClient) -> Result<Vec<(String, Attributes)>, Status> {
     let mut found = Vec::new();
-    for namespace in namespaces(server).await? {
+    for namespace in namespaces(client).await? {
         let all: ListContainersResponse =
-            server.call(CONTAINERS, ListContainersRequest {}, Some(&namespace)).await?;
-        let own = all.containers.iter().filter(|container| !container.labels.contains_key(OF_CRI));
+            client.call(CONTAINERS, ListContainersRequest {}, Some(&namespace)).await?;
+        let own = all.containers.iter().filter(|container| !container.labels.contains_key(CRI_LABEL));
         found.extend(own.map(|container| (container.id.clone(), of(container))));
     }
     Ok(found)
 }
 
-/// One container; `None` if it is not known.
+/// One container; `None` if no namespace has it.
 ///
 /// # Errors
-/// The runtime does not tell.
-pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
-    for namespace in namespaces(server).await? {
-        if let Some(mut facts) = one_of(server, &namespace, id).await? {
-            add_pid(server, &namespace, id, &mut facts).await;
-            return Ok(Some(facts));
+/// The runtime does not answer, or reports an error.
+pub async fn one(client: &GrpcClient, id: &str) -> Result<Option<Attributes>, Status> {
+    for namespace in namespaces(client).await? {
+        if let Some(mut attributes) = one_of(client, &namespace, id).await? {
+            add_pid(client, &namespace, id, &mut attributes).await;
+            return Ok(Some(attributes));
         }
     }
     Ok(None)
@@ -145,14 +150,13 @@ pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
 /// One container of a namespace, unless CRI made it; `None` if it is not known.
 ///
 /// # Errors
-/// The runtime does not tell.
-pub async fn one_of(server: &Server, namespace: &str, id: &str) -> Result<Option<Facts>, Status> {
-    let question = GetContainerRequest { id: id.to_owned() };
-    let answer: Result<GetContainerResponse, Status> =
-        server.call(CONTAINER, question, Some(namespace)).await;
+/// The runtime does not answer, or reports an error.
+pub async fn one_of(client: &GrpcClient, namespace: &str, id: &str) -> Result<Option<Attributes>, Status> {
+    let request = GetContainerRequest { id: id.to_owned() };
+    let answer: Result<GetContainerResponse, Status> = client.call(CONTAINER, request, Some(namespace)).await;
     match answer {
         Ok(GetContainerResponse { container: Some(container) }) if container.id == id => {
-            Ok((!container.labels.contains_key(OF_CRI)).then(|| of(&container)))
+            Ok((!container.labels.contains_key(CRI_LABEL)).then(|| of(&container)))
         }
         Ok(_) => Ok(None),
         Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -161,28 +165,28 @@ pub async fn one_of(server: &Server, namespace: &str, id: &str) -> Result<Option
 }
 
 /// Adds the process id of a container's first process, if it runs.
-pub async fn add_pid(server: &Server, namespace: &str, id: &str, facts: &mut Facts) {
-    let question = GetTaskRequest { container_id: id.to_owned() };
-    let answer: Result<GetTaskResponse, Status> = server.call(TASK, question, Some(namespace)).await;
+pub async fn add_pid(client: &GrpcClient, namespace: &str, id: &str, attributes: &mut Attributes) {
+    let request = GetTaskRequest { container_id: id.to_owned() };
+    let answer: Result<GetTaskResponse, Status> = client.call(TASK, request, Some(namespace)).await;
     if let Ok(GetTaskResponse { process: Some(process) }) = answer {
-        facts.set_number(names::PID, process.pid.into());
+        attributes.set_number(names::PID, process.pid.into());
     }
 }
 
-fn of(container: &Container) -> Facts {
-    let mut facts = Facts::default();
+fn of(container: &Container) -> Attributes {
+    let mut attributes = Attributes::default();
     let labels = &container.labels;
     match labels.get(NERDCTL_NAME).or_else(|| labels.get("io.kubernetes.container.name")) {
-        Some(name) => facts.set(names::NAME, name.as_str()),
+        Some(name) => attributes.set(names::NAME, name.as_str()),
         // `ctr` users choose the id.
-        None if is_name(container.id.as_bytes()) => facts.set(names::NAME, container.id.as_str()),
+        None if is_name(container.id.as_bytes()) => attributes.set(names::NAME, container.id.as_str()),
         None => {}
     }
-    facts.set(names::IMAGE, container.image.as_str());
+    attributes.set(names::IMAGE, container.image.as_str());
     if let Some(at) = &container.created_at {
-        facts.set(names::CREATED, created(at.ns()));
+        attributes.set(names::CREATED, created(at.ns()));
     }
-    facts.set_all(names::LABEL, labels.iter().map(|(k, v)| (k, v.as_str())));
-    of_kubelet(&mut facts, |key| labels.get(key).map(String::as_str));
-    facts
+    attributes.set_all(names::LABEL, labels.iter().map(|(k, v)| (k, v.as_str())));
+    add_kubelet_labels(&mut attributes, |key| labels.get(key).map(String::as_str));
+    attributes
 }

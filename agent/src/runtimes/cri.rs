@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use tonic::Status;
 
-use super::facts::Facts;
-use super::grpc::Server;
+use super::attributes::Attributes;
+use super::grpc::GrpcClient;
 use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -56,7 +56,7 @@ struct ContainerMetadata {
 struct ImageSpec {
     #[prost(string, tag = "1")]
     image: String,
-    /// What was asked for; since CRI of Kubernetes 1.29.
+    /// The image as the user wrote it; since CRI of Kubernetes 1.29.
     #[prost(string, tag = "18")]
     user_specified_image: String,
 }
@@ -144,12 +144,12 @@ const EXITED: i32 = 2;
 /// All containers, those that hold pods included.
 ///
 /// # Errors
-/// The runtime does not tell.
-pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
+/// The runtime does not answer, or reports an error.
+pub async fn all(client: &GrpcClient) -> Result<Vec<(String, Attributes)>, Status> {
     let pods: ListPodSandboxResponse =
-        server.call(LIST_PODS, ListPodSandboxRequest { filter: None }, None).await?;
+        client.call(LIST_PODS, ListPodSandboxRequest { filter: None }, None).await?;
     let containers: ListContainersResponse =
-        server.call(LIST_CONTAINERS, ListContainersRequest { filter: None }, None).await?;
+        client.call(LIST_CONTAINERS, ListContainersRequest { filter: None }, None).await?;
     let by_id: HashMap<&str, &PodSandbox> = pods.items.iter().map(|pod| (pod.id.as_str(), pod)).collect();
     let of_containers = containers.containers.iter().map(|container| {
         let pod = by_id.get(container.pod_sandbox_id.as_str()).copied();
@@ -158,97 +158,97 @@ pub async fn all(server: &Server) -> Result<Vec<(String, Facts)>, Status> {
     Ok(of_containers.chain(pods.items.iter().map(|pod| (pod.id.clone(), of_sandbox(pod)))).collect())
 }
 
-/// One container; `None` if it is not known.
+/// One container; `None` if CRI does not have it.
 ///
 /// # Errors
-/// The runtime does not tell.
-pub async fn one(server: &Server, id: &str) -> Result<Option<Facts>, Status> {
+/// The runtime does not answer, or reports an error.
+pub async fn one(client: &GrpcClient, id: &str) -> Result<Option<Attributes>, Status> {
     let filter = || Some(IdFilter { id: id.to_owned() });
     let found: ListContainersResponse =
-        server.call(LIST_CONTAINERS, ListContainersRequest { filter: filter() }, None).await?;
-    // The filter takes beginnings of ids, too.
+        client.call(LIST_CONTAINERS, ListContainersRequest { filter: filter() }, None).await?;
+    // The filter also matches prefixes of ids.
     let Some(container) = found.containers.iter().find(|container| container.id == id) else {
         let pods: ListPodSandboxResponse =
-            server.call(LIST_PODS, ListPodSandboxRequest { filter: filter() }, None).await?;
+            client.call(LIST_PODS, ListPodSandboxRequest { filter: filter() }, None).await?;
         return Ok(pods.items.iter().find(|pod| pod.id == id).map(of_sandbox));
     };
     let filter = Some(IdFilter { id: container.pod_sandbox_id.clone() });
-    let pods: ListPodSandboxResponse = server.call(LIST_PODS, ListPodSandboxRequest { filter }, None).await?;
+    let pods: ListPodSandboxResponse = client.call(LIST_PODS, ListPodSandboxRequest { filter }, None).await?;
     let pod = pods.items.iter().find(|pod| pod.id == container.pod_sandbox_id);
-    let mut facts = of_container(container, pod);
-    let question = ContainerStatusRequest { container_id: id.to_owned() };
-    // It may be gone by now; what is known is known.
-    if let Ok(ContainerStatusResponse { status: Some(status) }) = server.call(STATUS, question, None).await {
-        add_status(&mut facts, &status);
+    let mut attributes = of_container(container, pod);
+    let request = ContainerStatusRequest { container_id: id.to_owned() };
+    // The container may be gone by now; the other attributes stay.
+    if let Ok(ContainerStatusResponse { status: Some(status) }) = client.call(STATUS, request, None).await {
+        add_status(&mut attributes, &status);
     }
-    Ok(Some(facts))
+    Ok(Some(attributes))
 }
 
-fn of_container(container: &Container, pod: Option<&PodSandbox>) -> Facts {
-    let mut facts = Facts::default();
+fn of_container(container: &Container, pod: Option<&PodSandbox>) -> Attributes {
+    let mut attributes = Attributes::default();
     if let Some(metadata) = &container.metadata {
-        facts.set(names::NAME, metadata.name.as_str());
+        attributes.set(names::NAME, metadata.name.as_str());
     }
     if let Some(image) = &container.image {
-        facts.set(names::IMAGE, image.image.as_str());
-        facts.set(names::IMAGE, image.user_specified_image.as_str());
+        attributes.set(names::IMAGE, image.image.as_str());
+        attributes.set(names::IMAGE, image.user_specified_image.as_str());
     }
-    facts.set(names::IMAGE_ID, container.image_ref.as_str());
-    facts.set(names::CREATED, created(container.created_at));
-    facts.set_all(names::LABEL, container.labels.iter().map(|(k, v)| (k, v.as_str())));
-    facts.set_all(names::ANNOTATION, container.annotations.iter().map(|(k, v)| (k, v.as_str())));
-    of_kubelet(&mut facts, |key| container.labels.get(key).map(String::as_str));
+    attributes.set(names::IMAGE_ID, container.image_ref.as_str());
+    attributes.set(names::CREATED, created(container.created_at));
+    attributes.set_all(names::LABEL, container.labels.iter().map(|(k, v)| (k, v.as_str())));
+    attributes.set_all(names::ANNOTATION, container.annotations.iter().map(|(k, v)| (k, v.as_str())));
+    add_kubelet_labels(&mut attributes, |key| container.labels.get(key).map(String::as_str));
     if let Some(pod) = pod {
-        add_pod(&mut facts, pod);
+        add_pod(&mut attributes, pod);
     }
-    facts
+    attributes
 }
 
-fn of_sandbox(pod: &PodSandbox) -> Facts {
-    let mut facts = Facts::default();
+fn of_sandbox(pod: &PodSandbox) -> Attributes {
+    let mut attributes = Attributes::default();
     // As the kubelet calls it.
-    facts.set(names::NAME, "POD");
-    facts.set(names::POD_SANDBOX, "true");
-    facts.set(names::CREATED, created(pod.created_at));
-    add_pod(&mut facts, pod);
-    facts
+    attributes.set(names::NAME, "POD");
+    attributes.set(names::POD_SANDBOX, "true");
+    attributes.set(names::CREATED, created(pod.created_at));
+    add_pod(&mut attributes, pod);
+    attributes
 }
 
-fn add_pod(facts: &mut Facts, pod: &PodSandbox) {
+fn add_pod(attributes: &mut Attributes, pod: &PodSandbox) {
     if let Some(metadata) = &pod.metadata {
-        facts.set(names::POD_NAME, metadata.name.as_str());
-        facts.set(names::POD_NAMESPACE, metadata.namespace.as_str());
-        facts.set(names::POD_UID, metadata.uid.as_str());
+        attributes.set(names::POD_NAME, metadata.name.as_str());
+        attributes.set(names::POD_NAMESPACE, metadata.namespace.as_str());
+        attributes.set(names::POD_UID, metadata.uid.as_str());
     }
-    facts.set_all(names::POD_LABEL, pod.labels.iter().map(|(k, v)| (k, v.as_str())));
+    attributes.set_all(names::POD_LABEL, pod.labels.iter().map(|(k, v)| (k, v.as_str())));
 }
 
-fn add_status(facts: &mut Facts, status: &ContainerStatus) {
+fn add_status(attributes: &mut Attributes, status: &ContainerStatus) {
     if status.state == EXITED {
-        facts.set(names::EXIT_CODE, status.exit_code.to_string());
+        attributes.set(names::EXIT_CODE, status.exit_code.to_string());
     }
     let Some(linux) = status.resources.as_ref().and_then(|resources| resources.linux.as_ref()) else {
         return;
     };
-    facts.set_number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
-    facts.set_number(names::CPU_SHARES, linux.cpu_shares);
-    facts.set_cpu_limit(linux.cpu_quota, linux.cpu_period);
+    attributes.set_number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
+    attributes.set_number(names::CPU_SHARES, linux.cpu_shares);
+    attributes.set_cpu_limit(linux.cpu_quota, linux.cpu_period);
 }
 
-/// What the kubelet writes into labels, whatever the runtime.
-pub fn of_kubelet<'a>(facts: &mut Facts, label: impl Fn(&str) -> Option<&'a str>) {
+/// Adds the pod that the kubelet writes into labels, whatever the runtime.
+pub fn add_kubelet_labels<'a>(attributes: &mut Attributes, label: impl Fn(&str) -> Option<&'a str>) {
     for (key, name) in [
         ("io.kubernetes.pod.name", names::POD_NAME),
         ("io.kubernetes.pod.namespace", names::POD_NAMESPACE),
         ("io.kubernetes.pod.uid", names::POD_UID),
     ] {
         if let Some(value) = label(key) {
-            facts.set(name, value);
+            attributes.set(name, value);
         }
     }
 }
 
-/// RFC 3339, of nanoseconds since 1970; nothing if it is not known.
+/// Nanoseconds since 1970 as RFC 3339; empty for 0, which means unknown.
 pub fn created(ns: i64) -> String {
     match jiff::Timestamp::from_nanosecond(i128::from(ns)) {
         Ok(time) if ns > 0 => time.to_string(),
@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_has_what_its_pod_has() {
+    fn containers_inherit_the_attributes_of_their_pod() {
         let map = |pairs: &[(&str, &str)]| -> HashMap<String, String> {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
@@ -284,8 +284,8 @@ mod tests {
             labels: map(&[("tier", "front")]),
             ..Container::default()
         };
-        let facts = of_container(&container, Some(&pod));
-        let all: Vec<_> = facts.iter().collect();
+        let attributes = of_container(&container, Some(&pod));
+        let all: Vec<_> = attributes.iter().collect();
         let expected = [
             ("container.created", "1970-01-01T00:00:01Z"),
             ("container.image", "nginx:1"),

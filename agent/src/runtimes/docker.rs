@@ -7,10 +7,10 @@ use std::rc::Rc;
 use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
 
-use super::ask::{Backoff, Questions};
-use super::facts::Facts;
+use super::attributes::Attributes;
 use super::http::{self, HttpError, Lines};
-use super::join::{Ask, Asked, Join};
+use super::registry::{ContainerRegistry, Lookup, RequestTime};
+use super::retry::{Backoff, LookupQueue};
 use super::sockets::Socket;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names as names;
@@ -82,46 +82,50 @@ struct Actor {
     attributes: Option<HashMap<String, String>>,
 }
 
-/// Attributes of events that are no labels.
+/// Attributes of events that are not labels.
 const NO_LABELS: &[&str] =
     &["image", "name", "exitCode", "containerExitCode", "signal", "execID", "execDuration", "podId"];
 
-/// Follows a runtime as long as anyone asks.
-pub async fn follow(socket: Socket, join: Rc<RefCell<Join>>, mut asks: Receiver<Ask>) {
+/// Follows a runtime until `lookups` is closed.
+pub async fn follow(socket: Socket, registry: Rc<RefCell<ContainerRegistry>>, mut lookups: Receiver<Lookup>) {
     let mut backoff = Backoff::new();
     loop {
-        match session(&socket, Questions::new(Rc::clone(&join)), &mut asks).await {
+        match session(&socket, LookupQueue::new(Rc::clone(&registry)), &mut lookups).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::debug!(socket = %socket.path.display(), %error, "a runtime does not answer");
-                // What was asked is asked again when it is back.
-                while asks.try_recv().is_ok() {}
+                tracing::debug!(socket = %socket.path.display(), %error, "container runtime does not answer");
+                // Pending lookups are made again after the reconnect.
+                while lookups.try_recv().is_ok() {}
                 backoff.wait().await;
             }
         }
     }
 }
 
-/// One connection; `Ok` if nobody asks any more.
-async fn session(socket: &Socket, questions: Questions, asks: &mut Receiver<Ask>) -> Result<(), HttpError> {
-    // Events first, so that nothing falls between.
+/// One connection; `Ok` once the lookups are closed.
+async fn session(
+    socket: &Socket,
+    queue: LookupQueue,
+    lookups: &mut Receiver<Lookup>,
+) -> Result<(), HttpError> {
+    // Subscribe to events before listing, so that no container is missed in between.
     let mut events =
         Lines::open(&socket.path, "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D").await?;
-    list(socket, &questions);
-    let open = questions.join.borrow().open(socket.protocol);
-    for ask in open {
-        inspect(socket, &questions, ask.id);
+    list(socket, &queue);
+    let open = queue.registry.borrow().pending(socket.protocol);
+    for lookup in open {
+        inspect(socket, &queue, lookup.id);
     }
     loop {
         tokio::select! {
-            ask = asks.recv() => match ask {
-                Some(ask) => inspect(socket, &questions, ask.id),
+            lookup = lookups.recv() => match lookup {
+                Some(lookup) => inspect(socket, &queue, lookup.id),
                 None => return Ok(()),
             },
             event = events.next::<Event>() => match event? {
                 Some(event) => {
-                    if let Some((id, facts)) = of_event(&event) {
-                        questions.join.borrow_mut().learn(&id, &facts, false, Asked::BEFORE);
+                    if let Some((id, attributes)) = of_event(&event) {
+                        queue.registry.borrow_mut().update(&id, &attributes, false, RequestTime::UNKNOWN);
                     }
                 }
                 None => return Err(HttpError::Body("the stream of events ended".into())),
@@ -130,104 +134,104 @@ async fn session(socket: &Socket, questions: Questions, asks: &mut Receiver<Ask>
     }
 }
 
-/// Asks for all containers, beside everything else.
-fn list(socket: &Socket, questions: &Questions) {
-    let (path, questions) = (socket.path.clone(), questions.clone());
+/// Lists all containers, in a task of its own.
+fn list(socket: &Socket, queue: &LookupQueue) {
+    let (path, queue) = (socket.path.clone(), queue.clone());
     tokio::task::spawn_local(async move {
-        match questions.ask(http::get::<Vec<Listed>>(&path, "/containers/json?all=1")).await {
+        match queue.run(http::get::<Vec<Listed>>(&path, "/containers/json?all=1")).await {
             Ok(all) => {
                 for listed in all.unwrap_or_default() {
-                    let facts = of_listed(&listed);
-                    questions.join.borrow_mut().learn(&listed.id, &facts, false, Asked::BEFORE);
+                    let attributes = of_listed(&listed);
+                    queue.registry.borrow_mut().update(&listed.id, &attributes, false, RequestTime::UNKNOWN);
                 }
             }
-            Err(error) => tracing::debug!(%error, "a runtime does not list its containers"),
+            Err(error) => tracing::debug!(%error, "container runtime does not list its containers"),
         }
     });
 }
 
-/// Asks for one container, beside everything else.
-fn inspect(socket: &Socket, questions: &Questions, id: String) {
-    // Whatever else it is, it is no id of Docker's, and nothing to put into a path.
+/// Inspects one container, in a task of its own.
+fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
+    // Not an id of Docker's, and not safe to put into a path.
     if is_name(id.as_bytes()) {
         return;
     }
     let path = socket.path.clone();
-    questions.ask_for(id, async move |id| {
+    queue.resolve(id, async move |id| {
         match http::get::<Inspected>(&path, &format!("/containers/{id}/json")).await {
             Ok(answer) => {
                 answer.filter(|inspected| inspected.id == id).map(|inspected| of_inspected(&inspected))
             }
             Err(error) => {
-                tracing::debug!(id, %error, "a runtime does not tell of a container");
+                tracing::debug!(id, %error, "container runtime does not answer an inspect request");
                 None
             }
         }
     });
 }
 
-fn of_listed(listed: &Listed) -> Facts {
-    let mut facts = Facts::default();
+fn of_listed(listed: &Listed) -> Attributes {
+    let mut attributes = Attributes::default();
     if let Some(name) = listed.names.first() {
-        facts.set(names::NAME, plain_name(name));
+        attributes.set(names::NAME, plain_name(name));
     }
-    facts.set(names::IMAGE, listed.image.as_str());
-    facts.set(names::IMAGE_ID, listed.image_id.as_str());
-    labels(&mut facts, listed.labels.as_ref());
-    facts
+    attributes.set(names::IMAGE, listed.image.as_str());
+    attributes.set(names::IMAGE_ID, listed.image_id.as_str());
+    labels(&mut attributes, listed.labels.as_ref());
+    attributes
 }
 
-fn of_inspected(inspected: &Inspected) -> Facts {
+fn of_inspected(inspected: &Inspected) -> Attributes {
     let Inspected { name, created, image, config, state, host_config: host, .. } = inspected;
-    let mut facts = Facts::default();
-    facts.set(names::NAME, plain_name(name));
-    facts.set(names::CREATED, created.as_str());
-    facts.set(names::IMAGE, config.image.as_str());
-    facts.set(names::IMAGE_ID, image.as_str());
-    labels(&mut facts, config.labels.as_ref());
-    facts.set_number(names::PID, state.pid);
-    facts.set_number(names::MEMORY_LIMIT, host.memory);
-    facts.set_number(names::PIDS_LIMIT, host.pids_limit.unwrap_or(0));
-    facts.set_number(names::CPU_SHARES, host.cpu_shares);
-    facts.set_cpu_limit(host.cpu_quota, host.cpu_period);
-    facts.set_number(names::CPU_LIMIT, host.nano_cpus / 1_000_000);
+    let mut attributes = Attributes::default();
+    attributes.set(names::NAME, plain_name(name));
+    attributes.set(names::CREATED, created.as_str());
+    attributes.set(names::IMAGE, config.image.as_str());
+    attributes.set(names::IMAGE_ID, image.as_str());
+    labels(&mut attributes, config.labels.as_ref());
+    attributes.set_number(names::PID, state.pid);
+    attributes.set_number(names::MEMORY_LIMIT, host.memory);
+    attributes.set_number(names::PIDS_LIMIT, host.pids_limit.unwrap_or(0));
+    attributes.set_number(names::CPU_SHARES, host.cpu_shares);
+    attributes.set_cpu_limit(host.cpu_quota, host.cpu_period);
+    attributes.set_number(names::CPU_LIMIT, host.nano_cpus / 1_000_000);
     if matches!(state.status.as_str(), "exited" | "dead" | "stopped") {
-        facts.set(names::EXIT_CODE, state.exit_code.to_string());
+        attributes.set(names::EXIT_CODE, state.exit_code.to_string());
     }
-    facts
+    attributes
 }
 
-/// What an event tells: who it is at the beginning, how it ended at the end.
-fn of_event(event: &Event) -> Option<(String, Facts)> {
-    let attributes = event.actor.attributes.as_ref()?;
-    let mut facts = Facts::default();
+/// The attributes in an event: name, image and labels when a container is created, the exit code when it ends.
+fn of_event(event: &Event) -> Option<(String, Attributes)> {
+    let reported = event.actor.attributes.as_ref()?;
+    let mut attributes = Attributes::default();
     match event.action.as_str() {
         "create" | "start" | "init" | "rename" => {
-            let get = |name: &str| attributes.get(name).map_or("", String::as_str);
-            facts.set(names::NAME, plain_name(get("name")));
-            facts.set(names::IMAGE, get("image"));
-            let others = attributes.iter().filter(|(name, _)| !NO_LABELS.contains(&name.as_str()));
+            let get = |name: &str| reported.get(name).map_or("", String::as_str);
+            attributes.set(names::NAME, plain_name(get("name")));
+            attributes.set(names::IMAGE, get("image"));
+            let others = reported.iter().filter(|(name, _)| !NO_LABELS.contains(&name.as_str()));
             let others: HashMap<String, String> = others.map(|(k, v)| (k.clone(), v.clone())).collect();
-            labels(&mut facts, Some(&others));
+            labels(&mut attributes, Some(&others));
         }
         "die" | "died" => {
-            let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"))?;
-            facts.set(names::EXIT_CODE, code.parse::<i64>().ok()?.to_string());
+            let code = reported.get("exitCode").or_else(|| reported.get("containerExitCode"))?;
+            attributes.set(names::EXIT_CODE, code.parse::<i64>().ok()?.to_string());
         }
         _ => return None,
     }
-    (!event.actor.id.is_empty() && !facts.is_empty()).then(|| (event.actor.id.clone(), facts))
+    (!event.actor.id.is_empty() && !attributes.is_empty()).then(|| (event.actor.id.clone(), attributes))
 }
 
-/// Docker puts a slash before it.
+/// The name without the slash that Docker puts before it.
 fn plain_name(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
 
-fn labels(facts: &mut Facts, labels: Option<&HashMap<String, String>>) {
+fn labels(attributes: &mut Attributes, labels: Option<&HashMap<String, String>>) {
     let Some(labels) = labels else { return };
-    facts.set_all(names::LABEL, labels.iter().map(|(k, v)| (k, v.as_str())));
-    super::cri::of_kubelet(facts, |key| labels.get(key).map(String::as_str));
+    attributes.set_all(names::LABEL, labels.iter().map(|(k, v)| (k, v.as_str())));
+    super::cri::add_kubelet_labels(attributes, |key| labels.get(key).map(String::as_str));
 }
 
 #[cfg(test)]
@@ -235,13 +239,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_docker_tells() {
+    fn inspect_answers_become_attributes() {
         let text = r#"{"Id":"ab","Name":"/web","Created":"2026-01-02T03:04:05.6Z","Image":"sha256:00",
             "Config":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
             "State":{"Status":"running","Pid":42,"ExitCode":0},
             "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null},"New":[1]}"#;
-        let facts = of_inspected(&serde_json::from_str(text).unwrap());
-        let all: Vec<_> = facts.iter().collect();
+        let attributes = of_inspected(&serde_json::from_str(text).unwrap());
+        let all: Vec<_> = attributes.iter().collect();
         let expected = [
             ("container.cpu.limit", "1500"),
             ("container.created", "2026-01-02T03:04:05.6Z"),
@@ -258,22 +262,22 @@ mod tests {
     }
 
     #[test]
-    fn what_events_tell() {
+    fn events_become_attributes() {
         let event = |text: &str| of_event(&serde_json::from_str(text).unwrap());
-        let (id, facts) = event(
+        let (id, attributes) = event(
             r#"{"Type":"container","Action":"create","Actor":{"ID":"ab","Attributes":{"image":"bb:1","name":"web","a":"b"}}}"#,
         )
         .unwrap();
         assert_eq!(id, "ab");
-        let all: Vec<_> = facts.iter().collect();
+        let all: Vec<_> = attributes.iter().collect();
         assert_eq!(
             all,
             [("container.image", "bb:1"), ("container.label[a]", "b"), ("container.name", "web")]
         );
-        let (_, facts) =
+        let (_, attributes) =
             event(r#"{"Action":"die","Actor":{"ID":"ab","Attributes":{"exitCode":"137","name":"web"}}}"#)
                 .unwrap();
-        assert_eq!(facts.iter().collect::<Vec<_>>(), [("container.exit_code", "137")]);
+        assert_eq!(attributes.iter().collect::<Vec<_>>(), [("container.exit_code", "137")]);
         assert_eq!(event(r#"{"Action":"exec_start: sh","Actor":{"ID":"ab","Attributes":{}}}"#), None);
         assert_eq!(event("{}"), None);
     }

@@ -1,18 +1,18 @@
-//! containerd's stream of events: which containers are made, and how they end.
+//! containerd's stream of events: containers that are created, started and exit.
 //!
-//! CRI has such a stream, too, which is left alone: until containerd 2.0 and CRI-O 1.28 all who read it share one queue, and
-//! who reads takes events away from the kubelet. CRI is asked once more when a container is gone.
+//! CRI has such a stream, too, which is not used: until containerd 2.0 and CRI-O 1.28 all readers share one queue, and
+//! a reader takes events away from the kubelet. CRI is queried once more when a container is gone.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
-use super::ask::{Backoff, Questions};
-use super::containerd::{self, DOCKER, OF_KUBELET, Timestamp};
-use super::facts::Facts;
-use super::grpc::Server;
-use super::join::Asked;
+use super::attributes::Attributes;
+use super::containerd::{self, CRI_NAMESPACE, DOCKER_NAMESPACE, Timestamp};
+use super::grpc::GrpcClient;
+use super::registry::RequestTime;
+use super::retry::{Backoff, LookupQueue};
 use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,38 +70,40 @@ const SUBSCRIBE: &str = "/containerd.services.events.v1.Events/Subscribe";
 const CREATE: &str = "/containers/create";
 const START: &str = "/tasks/start";
 const EXIT: &str = "/tasks/exit";
-/// Containers that are asked for before their cgroup is seen, at a time. Beyond that they are asked for when it is.
+/// Concurrent lookups of containers whose cgroup was not seen yet. Others are looked up when it is.
 const AHEAD: usize = 64;
 
 /// Follows the events as long as this is polled.
-pub async fn follow(server: Server, questions: Questions) {
+pub async fn follow(client: GrpcClient, queue: LookupQueue) {
     let mut backoff = Backoff::new();
     loop {
-        let status = session(&server, &questions).await;
+        let status = session(&client, &queue).await;
         if status.code() == Code::Unimplemented {
             return;
         }
-        tracing::debug!(%status, "no events of a runtime");
+        tracing::debug!(%status, "no events from the container runtime");
         backoff.wait().await;
     }
 }
 
-/// One stream; why it ended.
-async fn session(server: &Server, questions: &Questions) -> Status {
+/// Reads one stream; returns why it ended.
+async fn session(client: &GrpcClient, queue: &LookupQueue) -> Status {
     let filters = [CREATE, START, EXIT].map(|topic| format!("topic==\"{topic}\"")).into();
-    let mut events = match server.stream::<_, Envelope>(SUBSCRIBE, SubscribeRequest { filters }).await {
+    let mut events = match client.stream::<_, Envelope>(SUBSCRIBE, SubscribeRequest { filters }).await {
         Ok(events) => events,
         Err(status) => return status,
     };
     let ahead = Arc::new(Semaphore::new(AHEAD));
     loop {
         match events.message().await {
-            Ok(Some(envelope)) if envelope.namespace == DOCKER => {}
+            Ok(Some(envelope)) if envelope.namespace == DOCKER_NAMESPACE => {}
             Ok(Some(envelope)) => match of_event(&envelope) {
-                // CRI tells of its own, once it has noted them.
-                Some(Event::Made(_)) if envelope.namespace == OF_KUBELET => {}
-                Some(Event::Made(id)) => ask_ahead(server, questions, &ahead, envelope.namespace, id),
-                Some(Event::At(at, id, facts)) => questions.join.borrow_mut().learn_at(&id, &facts, at),
+                // CRI reports its own containers once it has noted them.
+                Some(Event::Made(_)) if envelope.namespace == CRI_NAMESPACE => {}
+                Some(Event::Made(id)) => ask_ahead(client, queue, &ahead, envelope.namespace, id),
+                Some(Event::At(at, id, attributes)) => {
+                    queue.registry.borrow_mut().update_at(&id, &attributes, at)
+                }
                 None => {}
             },
             Ok(None) => return Status::unavailable("the stream ended"),
@@ -110,18 +112,18 @@ async fn session(server: &Server, questions: &Questions) -> Status {
     }
 }
 
-/// What an event tells.
+/// A decoded event.
 #[derive(Debug, PartialEq)]
 enum Event {
     /// A container was made; nothing runs yet.
     Made(String),
     /// Something of a container's life, at this moment, ns since 1970.
-    At(i64, String, Facts),
+    At(i64, String, Attributes),
 }
 
 fn of_event(envelope: &Envelope) -> Option<Event> {
     let value = envelope.event.as_ref()?.value.as_slice();
-    let mut facts = Facts::default();
+    let mut attributes = Attributes::default();
     let (at, id) = match envelope.topic.as_str() {
         CREATE => {
             let made: ContainerCreate = prost::Message::decode(value).ok()?;
@@ -129,7 +131,7 @@ fn of_event(envelope: &Envelope) -> Option<Event> {
         }
         START => {
             let started: TaskStart = prost::Message::decode(value).ok()?;
-            facts.set_number(names::PID, started.pid.into());
+            attributes.set_number(names::PID, started.pid.into());
             (envelope.timestamp?, started.container_id)
         }
         EXIT => {
@@ -137,22 +139,28 @@ fn of_event(envelope: &Envelope) -> Option<Event> {
             if exited.id != exited.container_id {
                 return None;
             }
-            facts.set(names::EXIT_CODE, exited.exit_status.to_string());
+            attributes.set(names::EXIT_CODE, exited.exit_status.to_string());
             (exited.exited_at?, exited.container_id)
         }
         _ => return None,
     };
-    Some(Event::At(at.ns(), id, facts))
+    Some(Event::At(at.ns(), id, attributes))
 }
 
-/// Asks for a container that was made: it may be gone again soon after its cgroup is seen.
-fn ask_ahead(server: &Server, questions: &Questions, ahead: &Arc<Semaphore>, namespace: String, id: String) {
+/// Looks up a container that was just created: it may be gone again soon after its cgroup is seen.
+fn ask_ahead(
+    client: &GrpcClient,
+    queue: &LookupQueue,
+    ahead: &Arc<Semaphore>,
+    namespace: String,
+    id: String,
+) {
     let Ok(permit) = Arc::clone(ahead).try_acquire_owned() else { return };
-    let (server, questions) = (server.clone(), questions.clone());
+    let (client, queue) = (client.clone(), queue.clone());
     tokio::task::spawn_local(async move {
-        let asked = async || (Asked::now(), containerd::one_of(&server, &namespace, &id).await);
-        if let (asked, Ok(Some(facts))) = questions.ask(asked()).await {
-            questions.join.borrow_mut().learn(&id, &facts, false, asked);
+        let request = async || (RequestTime::now(), containerd::one_of(&client, &namespace, &id).await);
+        if let (requested, Ok(Some(attributes))) = queue.run(request()).await {
+            queue.registry.borrow_mut().update(&id, &attributes, false, requested);
         }
         drop(permit);
     });
@@ -171,22 +179,22 @@ mod tests {
         }
     }
 
-    fn facts(name: &str, value: &str) -> Facts {
-        let mut facts = Facts::default();
-        facts.set(name, value);
-        facts
+    fn attributes(name: &str, value: &str) -> Attributes {
+        let mut attributes = Attributes::default();
+        attributes.set(name, value);
+        attributes
     }
 
     #[test]
-    fn what_events_tell() {
+    fn events_become_attributes() {
         let made = ContainerCreate { id: "web".into() };
         assert_eq!(of_event(&envelope(CREATE, &made)), Some(Event::Made("web".into())));
         let started = TaskStart { container_id: "web".into(), pid: 42 };
-        let expected = Event::At(2_000_000_005, "web".into(), facts("container.pid", "42"));
+        let expected = Event::At(2_000_000_005, "web".into(), attributes("container.pid", "42"));
         assert_eq!(of_event(&envelope(START, &started)), Some(expected));
         let exited_at = Some(Timestamp { seconds: 3, nanos: 0 });
         let exited = TaskExit { container_id: "web".into(), id: "web".into(), exit_status: 137, exited_at };
-        let expected = Event::At(3_000_000_000, "web".into(), facts("container.exit_code", "137"));
+        let expected = Event::At(3_000_000_000, "web".into(), attributes("container.exit_code", "137"));
         assert_eq!(of_event(&envelope(EXIT, &exited)), Some(expected));
         // Of a process that was added to the container.
         let added = TaskExit { id: "exec-1".into(), ..exited };

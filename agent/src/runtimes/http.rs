@@ -12,30 +12,30 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::ask::{ANSWER, PATIENCE};
+use super::retry::{ANSWER_MAX, ANSWER_TIMEOUT};
 
 /// How long a line of a stream may be, bytes.
 const LINE: usize = 1 << 20;
 
-/// What went wrong.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The socket.
+    /// Connecting to the socket failed.
     #[error("cannot connect: {0}")]
     Io(#[from] io::Error),
-    /// Not HTTP.
+    /// The answer is not HTTP, or the connection broke.
     #[error("not HTTP: {0}")]
     Http(#[from] hyper::Error),
-    /// It did not answer in time.
-    #[error("no answer in {} s", PATIENCE.as_secs())]
+    /// No answer within [`ANSWER_TIMEOUT`].
+    #[error("no answer in {} s", ANSWER_TIMEOUT.as_secs())]
     TimedOut,
-    /// It answered something else.
+    /// Neither 200 nor 404.
     #[error("status {0}")]
     Status(StatusCode),
-    /// What it answered is too large, or was cut.
-    #[error("the answer cannot be read: {0}")]
+    /// The body is larger than [`ANSWER_MAX`], or incomplete.
+    #[error("cannot read the answer: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// What it answered is not what it should be.
+    /// The body is not the JSON that the API promises.
     #[error("not the expected JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -53,7 +53,7 @@ async fn request(socket: &Path, path: &str) -> Result<Response<Incoming>, HttpEr
     Ok(sender.send_request(request).await?)
 }
 
-/// The answer to a request; `None` if there is no such thing.
+/// The answer to a GET request; `None` for status 404.
 ///
 /// # Errors
 /// There is no answer in time, or it is not what it should be.
@@ -65,10 +65,10 @@ pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Optio
             StatusCode::NOT_FOUND => return Ok(None),
             other => return Err(HttpError::Status(other)),
         }
-        let body = Limited::new(response.into_body(), ANSWER).collect().await.map_err(HttpError::Body)?;
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(HttpError::Body)?;
         Ok(Some(serde_json::from_slice(&body.to_bytes())?))
     };
-    tokio::time::timeout(PATIENCE, whole).await.unwrap_or(Err(HttpError::TimedOut))
+    tokio::time::timeout(ANSWER_TIMEOUT, whole).await.unwrap_or(Err(HttpError::TimedOut))
 }
 
 /// JSON values, one a line, without end.
@@ -84,7 +84,7 @@ impl Lines {
     /// # Errors
     /// There is no answer in time, or it is not what it should be.
     pub async fn open(socket: &Path, path: &str) -> Result<Self, HttpError> {
-        let response = tokio::time::timeout(PATIENCE, request(socket, path)).await;
+        let response = tokio::time::timeout(ANSWER_TIMEOUT, request(socket, path)).await;
         let response = response.unwrap_or(Err(HttpError::TimedOut))?;
         match response.status() {
             StatusCode::OK => Ok(Self { body: response.into_body(), read: Vec::new() }),

@@ -1,19 +1,20 @@
-//! What container runtimes know of containers: names, images, labels.
+//! Container attributes (names, images, labels) from the container runtimes.
 //!
-//! One thread asks them over their unix sockets, and only reads. It never stands in the way of recording: the drain tells it of
-//! containers as their cgroups appear, and takes what it has found out whenever that is there. A runtime that hangs, lies
-//! or is gone costs names and nothing else.
+//! One thread queries the runtimes over their unix sockets, read-only. It never blocks recording: the drain notifies it of
+//! containers as their cgroups appear, and picks up attributes when they arrive. A runtime that hangs, lies or is gone
+//! costs names and nothing else.
 
-mod ask;
+mod attributes;
 mod containerd;
 mod cri;
 mod docker;
 mod events;
-mod facts;
 mod grpc;
 mod http;
-mod join;
+mod registry;
+mod retry;
 pub mod sockets;
+mod source;
 
 use std::cell::RefCell;
 use std::io;
@@ -25,117 +26,115 @@ use capture_format::MetadataKey;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 use tokio::task::LocalSet;
 
-pub use facts::Facts;
+pub use attributes::Attributes;
 pub use sockets::{Protocol, Socket, Sockets};
 
 use crate::background::Background;
-use join::Join;
 use ktape_reader::containers::Runtime;
+use registry::ContainerRegistry;
 
-/// Words about containers that may wait.
-const WORDS: usize = 4096;
-/// How long the end waits for answers that are under way.
-const LAST_ANSWERS: Duration = Duration::from_millis(250);
-/// How often it is looked for sockets that were not there.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Container start and stop notifications that may be queued.
+const NOTIFICATIONS_MAX: usize = 4096;
+/// How long shutdown waits for answers in flight.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(250);
+/// How often new runtime sockets are looked for.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A container whose cgroup was seen.
+/// A container start notification: a cgroup of a container was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Newcomer {
-    /// Its cgroup.
+pub struct NewContainer {
+    /// Boot, cgroup id and birth of its cgroup.
     pub key: MetadataKey,
-    /// Its full id.
+    /// The full container id.
     pub id: String,
-    /// What its path says of its runtime.
+    /// The runtime, as far as the path of the cgroup shows it.
     pub runtime: Runtime,
 }
 
-/// What became known of a container.
+/// What a runtime reported of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Its cgroup.
+pub struct ContainerInfo {
+    /// Boot, cgroup id and birth of its cgroup.
     pub key: MetadataKey,
-    /// Its full id.
+    /// The full container id.
     pub id: String,
-    /// What is known: names as of the fields that show them.
+    /// All attributes known so far, by the name of the field that shows them.
     pub values: Vec<(String, String)>,
 }
 
-/// A word about a container.
 #[derive(Debug)]
-enum Word {
-    /// Its cgroup was seen.
-    Came(Newcomer),
-    /// Its cgroup was removed: its full id.
-    Went(String),
+enum Notification {
+    Started(NewContainer),
+    /// The cgroup of the container with this full id was removed.
+    Removed(String),
 }
 
-/// Asks for containers.
+/// Sends container start and stop notifications to the thread that queries the runtimes; never blocks.
 #[derive(Clone, Debug)]
-pub struct Asker(Sender<Word>);
+pub struct RuntimeHandle(Sender<Notification>);
 
-impl Asker {
-    /// Asks for a container; gives it back if too many are waiting.
+impl RuntimeHandle {
+    /// Requests the attributes of a container.
     ///
     /// # Errors
-    /// There is no room now.
-    pub fn ask(&self, newcomer: Newcomer) -> Result<(), Newcomer> {
-        match self.0.try_send(Word::Came(newcomer)) {
-            Err(TrySendError::Full(Word::Came(newcomer))) => Err(newcomer),
-            // Nobody listens any more: there will be no answer.
-            Ok(()) | Err(TrySendError::Closed(_) | TrySendError::Full(Word::Went(_))) => Ok(()),
+    /// Too many notifications are queued: returns the container, to be tried again later.
+    pub fn resolve(&self, container: NewContainer) -> Result<(), NewContainer> {
+        match self.0.try_send(Notification::Started(container)) {
+            Err(TrySendError::Full(Notification::Started(container))) => Err(container),
+            // The thread has ended: there will be no answer.
+            Ok(()) | Err(TrySendError::Closed(_) | TrySendError::Full(Notification::Removed(_))) => Ok(()),
         }
     }
 
-    /// A container's cgroup was removed. Where too many are waiting nobody is asked how it ended.
-    pub fn went(&self, id: String) {
-        let _ = self.0.try_send(Word::Went(id));
+    /// Notifies that a container's cgroup was removed. Dropped if too many notifications are queued; its exit code may then
+    /// stay unknown.
+    pub fn removed(&self, id: String) {
+        let _ = self.0.try_send(Notification::Removed(id));
     }
 }
 
-/// Starts the thread that asks. It ends when the [`Asker`] is dropped.
+/// Starts the thread that queries the runtimes. It ends when the [`RuntimeHandle`] is dropped.
 ///
 /// # Errors
-/// There can be no more threads.
-pub fn start(sockets: Sockets) -> io::Result<(Background, Asker, mpsc::Receiver<Told>)> {
-    let (sender, words) = channel(WORDS);
-    let (out, told) = mpsc::channel();
+/// The thread cannot be started.
+pub fn start(sockets: Sockets) -> io::Result<(Background, RuntimeHandle, mpsc::Receiver<ContainerInfo>)> {
+    let (sender, notifications) = channel(NOTIFICATIONS_MAX);
+    let (out, infos) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = Background::start("ktape-names", move |_| {
-        let join = Rc::new(RefCell::new(Join::new(out)));
-        LocalSet::new().block_on(&runtime, run(sockets, words, join));
-        // What still hangs on a socket is dropped.
+        let registry = Rc::new(RefCell::new(ContainerRegistry::new(out)));
+        LocalSet::new().block_on(&runtime, run(sockets, notifications, registry));
+        // Drops what still hangs on a socket.
         runtime.shutdown_background();
     })?;
-    Ok((thread, Asker(sender), told))
+    Ok((thread, RuntimeHandle(sender), infos))
 }
 
-async fn run(sockets: Sockets, mut words: Receiver<Word>, join: Rc<RefCell<Join>>) {
-    let mut look = tokio::time::interval(LOOK_AGAIN);
+async fn run(
+    sockets: Sockets,
+    mut notifications: Receiver<Notification>,
+    registry: Rc<RefCell<ContainerRegistry>>,
+) {
+    let mut discovery = tokio::time::interval(DISCOVERY_INTERVAL);
     let mut found = sockets::Found::new(sockets);
     loop {
         tokio::select! {
-            word = words.recv() => match word {
-                Some(Word::Came(newcomer)) => join.borrow_mut().appear(newcomer),
-                Some(Word::Went(id)) => join.borrow_mut().gone(&id),
+            notification = notifications.recv() => match notification {
+                Some(Notification::Started(container)) => registry.borrow_mut().container_started(container),
+                Some(Notification::Removed(id)) => registry.borrow_mut().container_removed(&id),
                 None => break,
             },
-            _ = look.tick() => {
+            _ = discovery.tick() => {
                 for socket in found.new_ones() {
-                    let asks = join.borrow_mut().source(socket.protocol);
-                    let join = Rc::clone(&join);
-                    tokio::task::spawn_local(async move {
-                        match socket.protocol {
-                            Protocol::Docker | Protocol::Podman => docker::follow(socket, join, asks).await,
-                            Protocol::Containerd | Protocol::Cri => grpc::follow(socket, join, asks).await,
-                        }
-                    });
+                    let lookups = registry.borrow_mut().add_runtime(socket.protocol);
+                    let registry = Rc::clone(&registry);
+                    tokio::task::spawn_local(source::follow(socket, registry, lookups));
                 }
             }
         }
     }
-    let end = tokio::time::Instant::now() + LAST_ANSWERS;
-    while join.borrow().is_waiting() && tokio::time::Instant::now() < end {
+    let end = tokio::time::Instant::now() + SHUTDOWN_TIMEOUT;
+    while registry.borrow().is_waiting() && tokio::time::Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

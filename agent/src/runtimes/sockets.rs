@@ -1,4 +1,4 @@
-//! Where runtimes listen.
+//! The unix sockets of container runtimes.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileTypeExt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::host_root::HostRoot;
 use ktape_reader::containers::Runtime;
 
-/// What is spoken on a socket.
+/// The protocol of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// Docker's Engine API.
@@ -34,7 +34,7 @@ impl Protocol {
         Self::ALL.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether a runtime that speaks this may know containers whose path looks like that.
+    /// Whether a runtime with this protocol may have containers whose cgroup path looks like `runtime`.
     pub fn knows(self, runtime: Runtime) -> bool {
         match runtime {
             Runtime::Docker | Runtime::Ecs => self == Self::Docker,
@@ -43,7 +43,7 @@ impl Protocol {
             Runtime::Containerd => self == Self::Containerd,
             Runtime::Kubernetes => self != Self::Podman,
             Runtime::Unknown => true,
-            // Nobody to ask: their ids are their names.
+            // No API: their ids are their names.
             Runtime::Buildkit
             | Runtime::Lxc
             | Runtime::LibvirtLxc
@@ -57,7 +57,7 @@ impl Protocol {
 /// A runtime's socket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Socket {
-    /// What is spoken there.
+    /// Its protocol.
     pub protocol: Protocol,
     /// Its path.
     pub path: PathBuf,
@@ -69,7 +69,9 @@ impl FromStr for Socket {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             let names = Protocol::ALL.map(|(_, name)| name).join(", ");
-            format!("`{text}` is no runtime: write NAME=SOCKET, with a name of {names}")
+            format!(
+                "`{text}` is not a runtime socket; expected RUNTIME=SOCKET, where RUNTIME is one of {names}"
+            )
         };
         let (name, path) = text.split_once('=').ok_or_else(wrong)?;
         let (protocol, _) = Protocol::ALL.into_iter().find(|(_, known)| *known == name).ok_or_else(wrong)?;
@@ -78,7 +80,7 @@ impl FromStr for Socket {
     }
 }
 
-/// Which sockets are asked.
+/// Which sockets are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sockets {
     /// None.
@@ -90,13 +92,13 @@ pub enum Sockets {
 }
 
 impl Sockets {
-    /// Whether any of them may answer.
-    pub fn is_anyone(&self) -> bool {
+    /// Whether there is a socket now.
+    pub fn any_available(&self) -> bool {
         !Found::new(self.clone()).new_ones().is_empty()
     }
 }
 
-/// Usual places, of the system.
+/// The usual paths of system-wide runtimes.
 const USUAL: &[(Protocol, &str)] = &[
     (Protocol::Docker, "/run/docker.sock"),
     (Protocol::Docker, "/var/run/docker.sock"),
@@ -107,7 +109,7 @@ const USUAL: &[(Protocol, &str)] = &[
     (Protocol::Cri, "/run/crio/crio.sock"),
     (Protocol::Cri, "/run/cri-dockerd.sock"),
 ];
-/// And below `/run/user/UID`.
+/// The usual paths of rootless runtimes, below `/run/user/UID`.
 const OF_USERS: &[(Protocol, &str)] =
     &[(Protocol::Docker, "docker.sock"), (Protocol::Podman, "podman/podman.sock")];
 
@@ -124,7 +126,8 @@ impl Found {
         Self { sockets, known: BTreeSet::new() }
     }
 
-    /// Those that are there now and were not before. One that was given is taken whether or not it is there.
+    /// The sockets that appeared since the last call. Those of `--runtime` are returned at the first call even if they do
+    /// not exist yet.
     pub fn new_ones(&mut self) -> Vec<Socket> {
         let candidates = match &self.sockets {
             Sockets::None => return Vec::new(),
@@ -135,10 +138,10 @@ impl Found {
         };
         let mut new = Vec::new();
         for socket in candidates {
-            // The same one by two names is asked once.
+            // One socket with two paths is used once.
             let real = socket.path.canonicalize().unwrap_or_else(|_| socket.path.clone());
             if self.known.insert(real) {
-                say_if_denied(&socket.path);
+                warn_if_denied(&socket.path);
                 new.push(socket);
             }
         }
@@ -158,13 +161,13 @@ fn usual(host: &HostRoot) -> Vec<Socket> {
     all
 }
 
-/// Who may not write to a socket cannot ask.
-fn say_if_denied(path: &Path) {
+/// Connecting to a socket needs write access to it.
+fn warn_if_denied(path: &Path) {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
     if accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) == Err(rustix::io::Errno::ACCESS) {
         let path = path.display();
         tracing::warn!(
-            "may not ask {path} for the names of containers: run as root, or as one who may write to it"
+            "permission denied on {path}: container names unavailable; run as root or as a user with write access"
         );
     }
 }
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_are_given_by_name() {
+    fn sockets_parse_from_the_command_line() {
         let socket: Socket = "docker=unix:///run/d.sock".parse().unwrap();
         assert_eq!(socket, Socket { protocol: Protocol::Docker, path: "/run/d.sock".into() });
         assert!("docker".parse::<Socket>().is_err());
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn given_sockets_need_not_be_there_and_are_taken_once() {
+    fn given_sockets_may_be_missing_and_are_used_once() {
         let given: Socket = "cri=/nowhere/cri.sock".parse().unwrap();
         let mut found = Found::new(Sockets::Given(vec![given.clone(), given.clone()]));
         assert_eq!(found.new_ones(), [given]);

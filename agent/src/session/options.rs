@@ -14,43 +14,68 @@ use crate::usage::usage;
 use ktape_reader::model::ContainerSelector;
 use ktape_reader::text::units;
 
-/// Options of all commands that record.
+/// The group of options in `--help` that select what is recorded.
+pub const WHAT: &str = "What to record";
+/// The group of options about where and how data is written.
+pub const OUTPUT: &str = "Output";
+/// The group of options that limit disk usage.
+pub const RETENTION: &str = "Retention";
+/// The group of options about containers and their runtimes.
+pub const CONTAINERS: &str = "Containers";
+/// The group of options that are rarely needed.
+pub const ADVANCED: &str = "Advanced";
+
+/// The syntax of `--container`, for the end of `--help`.
+macro_rules! selectors {
+    () => {
+        "\
+Selectors:
+  web                    the container with this name or id prefix
+  label:KEY[=VALUE]      containers with this label, also of their pod
+  image:GLOB             containers of this image
+  pod:[NAMESPACE/]NAME   containers of this pod
+"
+    };
+}
+pub(crate) use selectors;
+
+/// Options of all commands that record. Those under "What to record" are in the order of `display_order`: commands add
+/// their own to that group.
 #[derive(Debug, clap::Args)]
 pub struct RecordOptions {
-    /// Stop after this long (30s, 10m, 1h30m); without it, record until Ctrl-C
-    #[arg(short, long, value_name = "TIME")]
+    /// Stop after this time, such as 30s, 10m or 1h30m [default: run until Ctrl-C]
+    #[arg(short, long, value_name = "DURATION", help_heading = WHAT, display_order = 1)]
     pub duration: Option<String>,
-    /// Kinds of events and names of syscalls, separated by commas [default: all]
-    #[arg(short, long, value_name = "LIST")]
+    /// Only these event kinds and syscalls, separated by commas [default: all]
+    #[arg(short, long, value_name = "LIST", help_heading = WHAT, display_order = 2)]
     pub events: Vec<String>,
-    /// Only this container: its name, the beginning of its id, label:KEY=VALUE, image:GLOB or pod:NAMESPACE/NAME; may
-    /// be repeated
-    #[arg(long, value_name = "NAME")]
-    pub container: Vec<String>,
-    /// Ask this runtime for the names of containers: docker=, podman=, containerd= or cri=SOCKET, or `off`; may be repeated
-    /// [default: those at the usual places]
-    #[arg(long, value_name = "NAME=SOCKET")]
-    pub runtime: Vec<String>,
-    /// Memory of each CPU's ring [default: 1 % of all memory in sum, at most 8MiB each]
-    #[arg(long, value_name = "SIZE")]
-    pub buffer: Option<String>,
-    /// Tell of threads in uninterruptible sleep for longer than this, while they sleep, or `off`
-    #[arg(long, value_name = "TIME", default_value = "1s")]
+    /// Report threads blocked in uninterruptible sleep (D state) for longer than DURATION, or `off`
+    #[arg(long, value_name = "DURATION", default_value = "1s", help_heading = WHAT, display_order = 4)]
     pub stall: String,
-    /// How often the resources of cgroups, host, disks and file systems are sampled, or `off`
-    #[arg(long, value_name = "TIME", default_value = "1s")]
+    /// Sample the resource usage of cgroups, host, disks and file systems at this interval, or `off`
+    #[arg(long, value_name = "DURATION", default_value = "1s", help_heading = WHAT, display_order = 5)]
     pub sample: String,
-    /// Record the values of password and token flags in arguments
-    #[arg(long)]
+    /// Do not mask passwords and tokens in command-line arguments
+    #[arg(long, help_heading = WHAT, display_order = 6)]
     pub keep_secrets: bool,
-    /// Which cgroups identify containers: v2, or a v1 controller [default: v2 if mounted]
-    #[arg(long, value_name = "NAME")]
+    /// Only this container (repeatable; see Selectors)
+    #[arg(long, value_name = "SELECTOR", help_heading = CONTAINERS)]
+    pub container: Vec<String>,
+    /// Get container names from this runtime socket: docker=, podman=, containerd= or cri=PATH, or `off` (repeatable)
+    /// [default: all sockets at their usual paths]
+    #[arg(long, value_name = "RUNTIME=SOCKET", help_heading = CONTAINERS)]
+    pub runtime: Vec<String>,
+    /// Identify containers by this cgroup hierarchy: v2, or the name of a v1 controller [default: v2 if it is mounted]
+    #[arg(long, value_name = "HIERARCHY", help_heading = CONTAINERS)]
     pub cgroup_hierarchy: Option<String>,
-    /// In a container: where the host's root is mounted, for names of users and runtimes and for its file systems
-    #[arg(long, value_name = "DIR")]
+    /// If ktape itself runs in a container: where the host's root is mounted
+    #[arg(long, value_name = "DIR", help_heading = CONTAINERS)]
     pub host_root: Option<PathBuf>,
-    /// Log what the programs in the kernel say of themselves
-    #[arg(long)]
+    /// Size of each CPU's event ring buffer [default: 1% of memory for all together, at most 8MiB each]
+    #[arg(long, value_name = "SIZE", help_heading = ADVANCED)]
+    pub buffer: Option<String>,
+    /// Print log messages of the eBPF programs
+    #[arg(long, help_heading = ADVANCED)]
     pub kernel_log: bool,
 }
 

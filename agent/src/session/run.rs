@@ -23,9 +23,9 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// How often it is looked whether the recorder still runs.
 const WATCH: Duration = Duration::from_millis(100);
 /// How long the recorded command has to end by itself after a signal.
-const COMMAND_PATIENCE: Duration = Duration::from_millis(500);
+const COMMAND_EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the end may take in all before it is given up.
-const END: Duration = Duration::from_millis(4500);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(4500);
 
 /// What a capture came to.
 pub struct Ended<T> {
@@ -150,7 +150,7 @@ impl<T: Send + 'static> Session<T> {
         }
         if signalled.is_some() && child.is_some() {
             // Its end belongs into the capture.
-            command = tokio::time::timeout(COMMAND_PATIENCE, ended(&mut child)).await.ok();
+            command = tokio::time::timeout(COMMAND_EXIT_TIMEOUT, ended(&mut child)).await.ok();
         }
         self.recording.stop();
         if shown.is_some() {
@@ -204,12 +204,12 @@ impl<T: Send + 'static> Session<T> {
     }
 }
 
-/// From here on the process has [`END`] left, whatever its threads are stuck in: a write to a dead
+/// From here on the process has [`SHUTDOWN_TIMEOUT`] left, whatever its threads are stuck in: a write to a dead
 /// disk or terminal, a lock of one of them.
 fn end_in_any_case(name: &str) {
     let name = name.to_owned();
     std::thread::spawn(move || {
-        std::thread::sleep(END);
+        std::thread::sleep(SHUTDOWN_TIMEOUT);
         give_up("the output does not take what was recorded: gave up", &name)
     });
 }

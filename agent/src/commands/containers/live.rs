@@ -9,19 +9,19 @@ use jiff::tz::TimeZone;
 
 use super::Row;
 use crate::containers::Hierarchy;
-use crate::runtimes::{self, Newcomer, Sockets};
+use crate::runtimes::{self, NewContainer, Sockets};
 use ktape_reader::containers;
 
 /// How long the runtimes have to answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The containers that are there, by name, and this host's zone.
 pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
     let hierarchy = Hierarchy::detect()?;
     let cgroups = hierarchy.scan().context("cannot list the cgroups")?;
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    let is_anyone = sockets.is_anyone();
-    let (thread, asker, told) = runtimes::start(sockets).context("cannot ask the runtimes")?;
+    let any_available = sockets.any_available();
+    let (thread, handle, infos) = runtimes::start(sockets).context("cannot ask the runtimes")?;
     let host = crate::store::header::host_name();
     for (id, path) in cgroups {
         let chain = containers::identify(&path);
@@ -29,7 +29,7 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
         let row = rows.entry(inner.id.clone()).or_insert_with(|| {
             let key = MetadataKey { boot_id: [0; 16], cgroup: id, birth: 0 };
             // There is room for thousands; who is not asked for has no name.
-            let _ = asker.ask(Newcomer { key, id: inner.id.clone(), runtime: inner.runtime });
+            let _ = handle.resolve(NewContainer { key, id: inner.id.clone(), runtime: inner.runtime });
             Row {
                 host: host.clone(),
                 id: inner.id.clone(),
@@ -41,19 +41,19 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
         });
         row.processes += hierarchy.processes(&path);
     }
-    let deadline = Instant::now() + PATIENCE;
-    let mut waiting: Vec<String> = if is_anyone { rows.keys().cloned().collect() } else { Vec::new() };
+    let deadline = Instant::now() + RUNTIME_TIMEOUT;
+    let mut waiting: Vec<String> = if any_available { rows.keys().cloned().collect() } else { Vec::new() };
     while !waiting.is_empty()
-        && let Ok(told) = told.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        && let Ok(info) = infos.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
         let is_whole =
-            told.values.iter().any(|(name, _)| name == ktape_reader::model::attribute_names::CREATED);
-        waiting.retain(|id| !is_whole || *id != told.id);
-        if let Some(row) = rows.get_mut(&told.id) {
-            row.told = told.values.into_iter().collect();
+            info.values.iter().any(|(name, _)| name == ktape_reader::model::attribute_names::CREATED);
+        waiting.retain(|id| !is_whole || *id != info.id);
+        if let Some(row) = rows.get_mut(&info.id) {
+            row.told = info.values.into_iter().collect();
         }
     }
-    drop(asker);
+    drop(handle);
     thread.finish();
     let mut rows: Vec<Row> = rows.into_values().collect();
     rows.sort_by(|a, b| a.name().cmp(b.name()).then_with(|| a.id.cmp(&b.id)));

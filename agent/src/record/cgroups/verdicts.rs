@@ -4,7 +4,7 @@ use capture_format::MetadataRecord;
 
 use super::{Cgroup, Cgroups};
 use crate::clock::boot_ns;
-use crate::runtimes::Told;
+use crate::runtimes::ContainerInfo;
 use ktape_reader::containers::Chain;
 use ktape_reader::model::attribute_names as names;
 
@@ -59,7 +59,7 @@ impl Cgroups {
     }
 
     /// A runtime told of a container.
-    pub fn learn(&mut self, told: Told) {
+    pub fn learn(&mut self, told: ContainerInfo) {
         let get = |name: &str| told.values.iter().find(|(known, _)| known == name).map(|(_, v)| v.as_str());
         // A word about its end alone decides nothing.
         let container = (told.id.clone(), told.key.cgroup);
@@ -121,7 +121,7 @@ impl Cgroups {
         }
         if let Some((asker, _)) = &self.asker {
             while let Some(newcomer) = self.unasked.pop_front() {
-                if let Err(newcomer) = asker.ask(newcomer) {
+                if let Err(newcomer) = asker.resolve(newcomer) {
                     self.unasked.push_front(newcomer);
                     break;
                 }
@@ -162,9 +162,9 @@ mod tests {
         Cgroups::none(hierarchy, ContainerFilter::new(vec!["label:app=chosen".parse().unwrap()]))
     }
 
-    fn told(cgroup: u64, id: &str, app: &str) -> Told {
+    fn told(cgroup: u64, id: &str, app: &str) -> ContainerInfo {
         let values = [("container.name", "some"), ("container.label[app]", app)];
-        Told {
+        ContainerInfo {
             key: MetadataKey { boot_id: [0; 16], cgroup, birth: 0 },
             id: id.into(),
             values: values.map(|(name, value)| (name.into(), value.into())).into(),

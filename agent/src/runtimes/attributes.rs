@@ -1,25 +1,25 @@
-//! What is known of one container.
+//! The attributes of one container, within limits.
 
 use std::collections::BTreeMap;
 
 use ktape_reader::model::attribute_names as names;
 
-/// Values of a container.
+/// Attributes of a container, at most.
 const VALUES: usize = 256;
-/// Bytes of a value: what is longer is left out, such as the whole of a manifest in an annotation.
+/// Largest value, bytes: longer ones are ignored, such as a whole manifest in an annotation.
 const VALUE: usize = 4 << 10;
-/// Bytes of all of them.
+/// Bytes of all names and values, at most.
 const BYTES: usize = 64 << 10;
 
-/// What is known of one container, within limits: it is told by others.
+/// The attributes of one container, by the name of the field that shows them. Within limits: they come from outside.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct Attributes {
     values: BTreeMap<String, String>,
     bytes: usize,
 }
 
-impl Facts {
-    /// Adds or replaces a value. An empty one, and what is beyond the limits, is left out.
+impl Attributes {
+    /// Adds or replaces a value. An empty value, or one beyond the limits, is ignored.
     pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
         let old = self.values.get(&name).map_or(0, |old| name.len() + old.len());
@@ -36,21 +36,22 @@ impl Facts {
         self.values.insert(name, value);
     }
 
-    /// Forgets a value.
+    /// Removes a value.
     pub fn remove(&mut self, name: &str) {
         if let Some(old) = self.values.remove(name) {
             self.bytes -= name.len() + old.len();
         }
     }
 
-    /// Adds or replaces a number; 0 and less mean that there is none.
+    /// Adds or replaces a number; 0 and less mean that there is no limit and are ignored.
     pub fn set_number(&mut self, name: &str, value: i64) {
         if value > 0 {
             self.set(name, value.to_string());
         }
     }
 
-    /// Adds the CPU limit that a quota within a period makes, microseconds; the kernel's period if there is none.
+    /// Adds the CPU limit, in thousandths of a CPU, from a quota and a period in microseconds (0: the kernel's default of
+    /// 100 ms).
     pub fn set_cpu_limit(&mut self, quota: i64, period: i64) {
         let period = if period > 0 { period } else { 100_000 };
         self.set_number(names::CPU_LIMIT, quota.saturating_mul(1000) / period);
@@ -77,7 +78,7 @@ impl Facts {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Adds all of the other; whether anything is new or different.
+    /// Adds all values of the other; returns whether any is new or different.
     pub fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (name, value) in other.iter() {
@@ -89,7 +90,7 @@ impl Facts {
         changed
     }
 
-    /// What it takes, bytes, about.
+    /// Approximate memory, bytes.
     pub fn bytes(&self) -> usize {
         self.bytes + 64 * self.values.len()
     }

@@ -1,0 +1,74 @@
+//! The command line: every command and option, from which `--help`, shell completions and man pages follow.
+
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
+
+use crate::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
+
+const EXAMPLES: &str = "\
+Getting started:
+  sudo ktape capture -d 30s -o my.ktape   record everything for 30 seconds
+  ktape info my.ktape                     what was recorded, and what was lost
+  ktape replay my.ktape                   print it, one line per event
+  ktape fields                            what filter expressions can use
+
+Exit codes:
+  0  success
+  1  failure
+  2  wrong usage
+  3  success, but events were lost or data is damaged (with --strict)";
+
+/// Record what the kernel, its processes and its containers do; replay it anywhere
+#[derive(Debug, Parser)]
+#[command(
+    name = "ktape",
+    version,
+    max_term_width = 100,
+    after_help = EXAMPLES,
+    disable_help_flag = true,
+    disable_version_flag = true
+)]
+pub struct Cli {
+    /// Print more messages to stderr; repeat for more
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "General")]
+    pub verbose: u8,
+    /// Print help
+    #[arg(short, long, global = true, action = ArgAction::Help, help_heading = "General")]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "General")]
+    version: Option<bool>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, in the order of `ktape --help`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record events to a file (needs root)
+    Capture(capture::CaptureArgs),
+    /// Print events as they happen (needs root)
+    Watch(watch::WatchArgs),
+    /// Print, filter or copy recorded events
+    Replay(replay::ReplayArgs),
+    /// Summarize captures: time range, host, size, event counts, lost events, containers
+    Info(info::InfoArgs),
+    /// List the containers of a capture or of this host
+    Containers(containers::ContainersArgs),
+    /// Verify the integrity of captures
+    Check(check::CheckArgs),
+    /// List the fields that filter expressions can use
+    Fields(fields::FieldsArgs),
+    /// Report what this kernel and these privileges allow
+    Doctor(doctor::DoctorArgs),
+    /// Print a script that completes commands and options in a shell
+    Completions(completions::CompletionsArgs),
+}
+
+/// The definition of the whole command line.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests;
