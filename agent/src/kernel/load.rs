@@ -99,7 +99,7 @@ pub(super) struct PodLossKey(pub(super) LossKey);
 unsafe impl aya::Pod for PodLossKey {}
 
 /// The programs in the kernel. Dropping it takes them out.
-pub struct Capture {
+pub struct LoadedPrograms {
     ebpf: Ebpf,
     allowed: HashMap<MapData, u64, u8>,
     losses: LossCounters,
@@ -117,7 +117,7 @@ pub struct Capture {
     _outer: Vec<ArrayOfMaps<MapData, MapData>>,
 }
 
-impl Capture {
+impl LoadedPrograms {
     /// Loads everything; nothing is attached yet.
     ///
     /// # Errors
@@ -229,7 +229,7 @@ impl Capture {
         let losses = LossCounters::new(losses);
         let net_runs = take(&mut ebpf, "NET_RUNS")?;
         let fallback_runs = take(&mut ebpf, "FALLBACK_RUNS")?;
-        let capture = Self {
+        let programs = Self {
             ebpf,
             allowed,
             losses,
@@ -244,7 +244,7 @@ impl Capture {
             load_times,
             _outer: vec![flood_map, lifecycle_map],
         };
-        Ok((capture, Rings { flood, lifecycle }))
+        Ok((programs, Rings { flood, lifecycle }))
     }
 
     /// Attaches the hooks, the rare events first.

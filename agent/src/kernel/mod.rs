@@ -19,7 +19,7 @@ mod verify;
 pub use block::RequestNames;
 pub use config::{Selection, offsets};
 pub use error::LoadError;
-pub use load::{Capture, ProgramReport, Settings, sort};
+pub use load::{LoadedPrograms, ProgramReport, Settings, sort};
 pub use loss::{LossCounters, Lost};
 pub use ring::Ring;
 pub use rings::{Rings, online_cpus, page_size};

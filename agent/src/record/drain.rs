@@ -20,7 +20,7 @@ use super::sink::{Filled, Progress, Sent, Sink};
 use crate::agent_events::EventReceiver;
 use crate::background::Background;
 use crate::clock::{boot_ns, wall_offset};
-use crate::kernel::{Capture, Lost};
+use crate::kernel::{LoadedPrograms, Lost};
 use crate::runtimes::ContainerInfo;
 
 /// How long a record may take from its time stamp to the ring before it counts as late.
@@ -74,7 +74,7 @@ pub struct Parts {
     /// Nothing can have been lost before this, ns of the boot clock.
     pub attached: u64,
     /// The programs, attached.
-    pub kernel: Capture,
+    pub kernel: LoadedPrograms,
     /// Their rings.
     pub merge: Merge,
     /// Who is who, as of the scan.
@@ -107,7 +107,7 @@ struct Filling {
 
 /// Everything that the drain's thread owns.
 pub struct Drain {
-    kernel: Capture,
+    kernel: LoadedPrograms,
     merge: Merge,
     rows: Rows,
     sink: Sink,

@@ -38,7 +38,7 @@ use crate::clock;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
-use crate::kernel::{Capture, LoadError, Lost, Selection, Settings};
+use crate::kernel::{LoadError, LoadedPrograms, Lost, Selection, Settings};
 use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
 use cgroups::Cgroups;
@@ -148,7 +148,7 @@ impl Recording {
 
 /// The programs, loaded but not attached: until [`Prepared::start`] nothing costs anything.
 pub struct Prepared {
-    kernel: Capture,
+    kernel: LoadedPrograms,
     merge: Merge,
     request: Request,
     ring_bytes: u64,
@@ -190,13 +190,13 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         stall: request.stall,
         kernel_log: request.kernel_log,
     };
-    let (kernel, rings) = Capture::load(&settings)?;
+    let (kernel, rings) = LoadedPrograms::load(&settings)?;
     Ok(Prepared { kernel, merge: Merge::new(rings), request, ring_bytes })
 }
 
 impl Prepared {
     /// The programs as the kernel sees them.
-    pub fn kernel(&self) -> &Capture {
+    pub fn kernel(&self) -> &LoadedPrograms {
         &self.kernel
     }
 
