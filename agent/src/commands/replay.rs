@@ -18,8 +18,8 @@ use crate::store::output;
 use ktape_reader::filter::Filter;
 use ktape_reader::scan::container_match::Ambiguous;
 use ktape_reader::scan::follow::Follower;
-use ktape_reader::scan::input::{Capture, Input};
 use ktape_reader::scan::stream::{self, StreamError};
+use ktape_reader::scan::{Capture, Input};
 use ktape_reader::scan::{
     CaptureSet, Captures, Containers, Known, Pace, PrintSink, Query, QueryError, ScanReport, Search, Sink,
 };

@@ -157,6 +157,40 @@ impl CaptureSet {
     }
 }
 
+/// What a command reads.
+#[derive(Debug)]
+pub enum Input {
+    /// Files.
+    Files(CaptureSet),
+    /// Standard input.
+    Pipe,
+}
+
+impl Input {
+    /// Finds what the paths name; a directory stands for the files in it that are named `*.ktape`.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, InputError> {
+        if paths.iter().any(|p| p == Path::new("-")) {
+            return if paths.len() == 1 { Ok(Self::Pipe) } else { Err(InputError::PipeWithFiles) };
+        }
+        Ok(Self::Files(CaptureSet::of(paths)?))
+    }
+}
+
+impl Captures {
+    /// Opens files; a directory stands for the files in it that are named `*.ktape`.
+    ///
+    /// # Errors
+    /// If one does not exist or is no capture. In a directory, files that are no captures are left out, see
+    /// [`Self::unreadable`].
+    pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self, InputError> {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
+        CaptureSet::of(&paths)?.open(None, None)
+    }
+}
+
 /// The header that a file begins with; `None` if it begins otherwise.
 fn peek(path: &Path) -> Result<Option<Peek>, InputError> {
     input::regular(path)?;

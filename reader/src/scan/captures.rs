@@ -1,25 +1,14 @@
 //! Captures that were opened, and what is asked of them.
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
-
-use capture_format::FormatError;
 use jiff::tz::TimeZone;
 
 use crate::model::{Context, Names};
 use crate::text::time::{Span, TimeError};
 
-use super::capture_set::CaptureSet;
-use super::columns::ChunkMatches;
 use super::container_match::{Ambiguous, Known};
-use super::copy;
 use super::input::{self, Capture, InputError};
-use super::parallel;
-use super::plan;
 use super::query::Query;
 use super::report::ScanReport;
-use super::sink::Sink;
-use super::time_order::{self, Events};
 
 /// Captures that were opened, with what is known across all of them.
 #[derive(Debug)]
@@ -42,16 +31,6 @@ pub enum QueryError {
 }
 
 impl Captures {
-    /// Opens files; a directory stands for the files in it that are named `*.ktape`.
-    ///
-    /// # Errors
-    /// If one does not exist or is no capture. In a directory, files that are no captures are left out, see
-    /// [`Self::unreadable`].
-    pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self, InputError> {
-        let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
-        CaptureSet::of(&paths)?.open(None, None)
-    }
-
     /// Captures that are open already.
     pub fn new(files: Vec<Capture>) -> Self {
         let (names, span) = (input::names(&files), input::span(&files, None));
@@ -143,64 +122,6 @@ impl<'a> Search<'a> {
 
     pub(super) fn context(&self) -> &Context<'a> {
         &self.context
-    }
-
-    /// The matching events, in the order of their ends.
-    pub fn events(&self) -> Events<'_> {
-        Events::new(self)
-    }
-
-    /// Hands the matching events to a sink, in the order of their ends, until it wants no more.
-    ///
-    /// # Errors
-    /// If the sink fails. Damage in a capture is part of the report.
-    pub fn send(&self, sink: &mut dyn Sink) -> io::Result<ScanReport> {
-        time_order::send(self.events(), sink)
-    }
-
-    /// How many events match.
-    pub fn count(&self) -> ScanReport {
-        self.scan(|| (), |(), _| {}, |(), ()| {}).1
-    }
-
-    /// Looks at all chunks that may have matching events, in any order and on all cores. Each thread starts with `new()`,
-    /// adds chunks to it with `fold`, and what the threads have is added up with `merge`. Only the columns that are looked
-    /// at are decoded.
-    pub fn scan<T: Send>(
-        &self,
-        new: impl Fn() -> T + Sync,
-        fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
-        merge: impl FnMut(&mut T, T),
-    ) -> (T, ScanReport) {
-        let (value, report) = parallel::scan(self, new, fold, merge);
-        (value, self.finished(report))
-    }
-
-    /// Hands each chunk that may have matching events to `look`, one after the other in the order of the files.
-    pub fn for_each_chunk(&self, mut look: impl FnMut(&ChunkMatches<'_>)) -> ScanReport {
-        let mut report = ScanReport::default();
-        for capture in self.captures.files() {
-            for plan in plan::by_place(capture, &self.query) {
-                match plan.open(&self.query, &self.context, false, &mut report.lost) {
-                    Ok(chunk) => {
-                        report.chunks_read += 1;
-                        report.matching += chunk.matching;
-                        look(&chunk.matches(&self.context));
-                    }
-                    Err(cause) => report.damaged.chunk(&capture.path, plan.entry.len, &cause),
-                }
-            }
-        }
-        self.finished(report)
-    }
-
-    /// Writes the matching events to a new capture, segment by segment in the order of the files; a segment without one is
-    /// left out, unless it is the only one.
-    ///
-    /// # Errors
-    /// If writing fails. Damage in a capture is part of the report.
-    pub fn copy<W: Write>(&self, out: &mut W) -> Result<ScanReport, FormatError> {
-        copy::copy(self, out).map(|report| self.finished(report))
     }
 
     /// Adds what was known before the chunks were read.

@@ -33,7 +33,7 @@ struct Copy<'w, W: Write> {
 }
 
 /// See [`Search::copy`].
-pub(super) fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, FormatError> {
+fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, FormatError> {
     let mut report = ScanReport::default();
     let mut encoder = Encoder::new(EncodeOptions::default())?;
     let mut wrote = false;
@@ -72,6 +72,17 @@ pub(super) fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanRep
         SegmentWriter::new(out, &binding.header)?.finish()?;
     }
     Ok(report)
+}
+
+impl Search<'_> {
+    /// Writes the matching events to a new capture, segment by segment in the order of the files; a segment without one is
+    /// left out, unless it is the only one.
+    ///
+    /// # Errors
+    /// If writing fails. Damage in a capture is part of the report.
+    pub fn copy<W: Write>(&self, out: &mut W) -> Result<ScanReport, FormatError> {
+        copy(self, out).map(|report| self.finished(report))
+    }
 }
 
 impl<'w, W: Write> Copy<'w, W> {

@@ -12,7 +12,6 @@ use crate::filter::prune;
 use crate::model::{Binding, Names};
 use crate::text::time::{self, Span};
 
-use super::capture_set::CaptureSet;
 use super::container_match::Known;
 
 /// Why an input cannot be read.
@@ -70,28 +69,6 @@ impl Capture {
         let segments = file.segments().iter();
         let bindings = segments.map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
         Self { path: path.into(), file, bindings }
-    }
-}
-
-/// What a command reads.
-#[derive(Debug)]
-pub enum Input {
-    /// Files.
-    Files(CaptureSet),
-    /// Standard input.
-    Pipe,
-}
-
-impl Input {
-    /// Finds what the paths name; a directory stands for the files in it that are named `*.ktape`.
-    ///
-    /// # Errors
-    /// If one of them cannot be read.
-    pub fn open(paths: &[PathBuf]) -> Result<Self, InputError> {
-        if paths.iter().any(|p| p == Path::new("-")) {
-            return if paths.len() == 1 { Ok(Self::Pipe) } else { Err(InputError::PipeWithFiles) };
-        }
-        Ok(Self::Files(CaptureSet::of(paths)?))
     }
 }
 

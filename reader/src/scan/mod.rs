@@ -6,6 +6,7 @@ mod columns;
 pub mod container_match;
 mod copy;
 mod damaged;
+mod file_order;
 pub mod follow;
 mod incoming;
 pub mod input;
@@ -22,12 +23,12 @@ mod time_order;
 #[cfg(test)]
 mod tests;
 
-pub use capture_set::CaptureSet;
+pub use capture_set::{CaptureSet, Input};
 pub use captures::{Captures, QueryError, Search};
 pub use columns::{ChunkMatches, FieldColumn, TableMatches};
 pub use container_match::{Containers, Known};
 pub use damaged::Damaged;
-pub use input::{Capture, Input, InputError};
+pub use input::{Capture, InputError};
 pub use live::Live;
 pub use query::{ChunkRelevance, LossTally, Query};
 pub use report::ScanReport;

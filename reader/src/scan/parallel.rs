@@ -90,3 +90,23 @@ pub(super) fn scan<T: Send>(
     }
     (value, report)
 }
+
+impl Search<'_> {
+    /// How many events match.
+    pub fn count(&self) -> ScanReport {
+        self.scan(|| (), |(), _| {}, |(), ()| {}).1
+    }
+
+    /// Looks at all chunks that may have matching events, in any order and on all cores. Each thread starts with `new()`,
+    /// adds chunks to it with `fold`, and what the threads have is added up with `merge`. Only the columns that are looked
+    /// at are decoded.
+    pub fn scan<T: Send>(
+        &self,
+        new: impl Fn() -> T + Sync,
+        fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
+        merge: impl FnMut(&mut T, T),
+    ) -> (T, ScanReport) {
+        let (value, report) = scan(self, new, fold, merge);
+        (value, self.finished(report))
+    }
+}

@@ -106,13 +106,26 @@ impl<'s> Events<'s> {
     }
 }
 
-/// Hands the events to `sink` until there are no more, or it wants no more.
-pub(super) fn send(mut events: Events<'_>, sink: &mut dyn Sink) -> io::Result<ScanReport> {
-    while let Some(event) = events.next() {
-        if sink.event(event)?.is_break() {
-            break;
+impl Search<'_> {
+    /// The matching events, in the order of their ends.
+    pub fn events(&self) -> Events<'_> {
+        Events::new(self)
+    }
+
+    /// Hands the matching events to a sink, in the order of their ends, until it wants no more.
+    ///
+    /// # Errors
+    /// If the sink fails. Damage in a capture is part of the report.
+    pub fn send(&self, sink: &mut dyn Sink) -> io::Result<ScanReport> {
+        {
+            let mut events = self.events();
+            while let Some(event) = events.next() {
+                if sink.event(event)?.is_break() {
+                    break;
+                }
+            }
+            sink.flush()?;
+            Ok(events.report())
         }
     }
-    sink.flush()?;
-    Ok(events.report())
 }
