@@ -9,36 +9,13 @@ use bytes::Bytes;
 
 use crate::{
     builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
-    decode::{self, Body, ColumnPlace},
+    decode::{self, Body, ColumnData, ColumnPlace, StoredColumn, StoredTable},
     error::FormatError,
     intern::{StrId, Strings},
     schema::{ColumnType, Schema, TableId, TableRole, TableSchema},
     summarize,
     summary::ChunkSummary,
 };
-
-/// The decoded values of a column.
-#[derive(Debug)]
-pub(crate) enum ColumnData {
-    U64(Vec<u64>),
-    I64(Vec<i64>),
-    Refs(Vec<u32>),
-    Strings(Vec<StrId>),
-    ListU64 { ends: Vec<u32>, values: Vec<u64> },
-    ListStrings { ends: Vec<u32>, values: Vec<StrId> },
-}
-
-#[derive(Debug)]
-pub(crate) struct StoredTable {
-    pub(crate) rows: u32,
-    pub(crate) columns: Vec<StoredColumn>,
-}
-
-#[derive(Debug)]
-pub(crate) struct StoredColumn {
-    pub(crate) place: ColumnPlace,
-    pub(crate) data: OnceLock<ColumnData>,
-}
 
 /// A chunk: up to about a second of events with all dictionaries that they refer to. Columns are decompressed and decoded on
 /// first access; several threads may do this at once.

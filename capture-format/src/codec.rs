@@ -1,11 +1,13 @@
-//! The encoding of structs, used only here: fixed-width little-endian integers, lengths of sequences as u64, enum variants
+//! The encoding of structs, decided only here: fixed-width little-endian integers, lengths of sequences as u64, enum variants
 //! as u32, no padding. `docs/format.md` lists every struct.
-
-pub(crate) use bincode::{Decode, Encode};
 
 use bincode::error::DecodeError;
 
-use crate::{error::FormatError, limits::MAX_INFO};
+use crate::{
+    derive::{Decode, Encode},
+    error::FormatError,
+    limits::MAX_INFO,
+};
 
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_INFO>()

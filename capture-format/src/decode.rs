@@ -12,10 +12,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    chunk::{StoredColumn, StoredTable},
     error::FormatError,
     group::{Distinct, Groups},
-    intern::Strings,
+    intern::{StrId, Strings},
     limits::{
         MAX_DECODED, MAX_FRAME, MAX_FRAME_RATIO, MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES,
         MAX_STRINGS, MAX_TABLES,
@@ -24,6 +23,29 @@ use crate::{
     stream,
     varint::Cursor,
 };
+
+/// The decoded values of a column.
+#[derive(Debug)]
+pub(crate) enum ColumnData {
+    U64(Vec<u64>),
+    I64(Vec<i64>),
+    Refs(Vec<u32>),
+    Strings(Vec<StrId>),
+    ListU64 { ends: Vec<u32>, values: Vec<u64> },
+    ListStrings { ends: Vec<u32>, values: Vec<StrId> },
+}
+
+#[derive(Debug)]
+pub(crate) struct StoredTable {
+    pub(crate) rows: u32,
+    pub(crate) columns: Vec<StoredColumn>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StoredColumn {
+    pub(crate) place: ColumnPlace,
+    pub(crate) data: OnceLock<ColumnData>,
+}
 
 /// Lists stored position by position over all rows.
 pub(crate) const LIST_PLAIN: u8 = 0;

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::{
-    codec::{self, Decode, Encode},
+    codec,
+    derive::{Decode, Encode},
     error::FormatError,
     schema::{Schema, TableSchema},
 };

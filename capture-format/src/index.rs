@@ -2,8 +2,9 @@
 
 use crate::{
     block::{self, BlockKind, TRAILER_SUMMARY},
-    codec::{self, Decode, Encode},
+    codec,
     decode::decompress,
+    derive::{Decode, Encode},
     error::FormatError,
     limits::{MAX_BODY, MAX_INFO, MAX_INFO_RATIO},
     metadata::MetadataRecord,

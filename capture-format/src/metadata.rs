@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::codec::{Decode, Encode};
+use crate::derive::{Decode, Encode};
 
 /// The identity of a cgroup across hosts and boots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::{
     block::{self, BlockHeader, BlockKind, HEADER_LEN, MAGIC, TRAILER_LEN},
     error::{Damage, FormatError},
-    file::{ChunkEntry, Segment, Source},
     header::Header,
     index::{self, Index, Trailer},
     limits::MAX_INDEX_MEMORY,
     metadata::{MetadataIndex, MetadataRecord},
+    segment::{ChunkEntry, Segment},
+    source::Source,
     summary::ChunkSummary,
 };
 

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fmt};
 
 use crate::{
-    codec::{Decode, Encode},
+    derive::{Decode, Encode},
     error::FormatError,
     limits::{MAX_COLUMNS, MAX_TABLES},
 };

@@ -1,7 +1,8 @@
 //! The summary of a chunk: what is in it, readable without decompressing it.
 
 use crate::{
-    codec::{self, Decode, Encode},
+    codec,
+    derive::{Decode, Encode},
     error::FormatError,
     limits::{MAX_COLUMNS, MAX_ROWS, MAX_SUMMARY_VALUES, MAX_TABLES},
     schema::TableId,

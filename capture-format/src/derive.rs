@@ -1,0 +1,3 @@
+//! The derives of structs that are stored; [`crate::codec`] encodes them.
+
+pub(crate) use bincode::{Decode, Encode};
