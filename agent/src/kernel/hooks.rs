@@ -189,3 +189,6 @@ pub fn needed(kinds: &[Kind], selection: &Selection, kernel: Kernels) -> Vec<&'s
 pub fn find(name: &str) -> Option<&'static Hook> {
     HOOKS.iter().find(|hook| hook.name == name)
 }
+
+#[cfg(test)]
+mod tests;
