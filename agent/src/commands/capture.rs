@@ -19,9 +19,9 @@ use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
 use crate::session::{child, privileges};
 use crate::store::header;
-use crate::store::limits::Words;
+use crate::store::limits::LimitOptions;
 use crate::store::output::{self, Output};
-use crate::store::{Limits, Place, Series, Store};
+use crate::store::{Limits, RotatedFiles, Store, StoreOutput, StoreSettings};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::model;
@@ -138,12 +138,13 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let signals = Signals::keep()?;
     // Last, so that an old file is not emptied for a capture that cannot begin.
     let target = Target::open(args, &limits, &mut header)?;
-    let Target { place, name, is_file, made } = target;
-    privileges::give_up(limits.is_series(), child.is_some());
+    let Target { output, name, is_file, made } = target;
+    privileges::give_up(limits.is_rotated(), child.is_some());
     let progress = Arc::new(Progress::default());
-    let series = limits.is_series();
+    let series = limits.is_rotated();
     let begun = || -> Result<_> {
-        let store = Store::begin(place, limits, header.clone(), (hierarchy, LEVEL), &progress)
+        let settings = StoreSettings::new(limits, hierarchy, LEVEL);
+        let store = Store::begin(output, settings, header.clone(), &progress)
             .with_context(|| format!("cannot write {name}"))?;
         let (sink, stages) = record::to_destination(Box::new(store), &schema, LEVEL, filter, &progress)?;
         Ok((prepared.start(&header, sink, &progress)?, stages))
@@ -192,7 +193,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
 
 /// The limits of the command line.
 fn limits(args: &CaptureArgs) -> Result<Limits, String> {
-    let words = Words {
+    let options = LimitOptions {
         rotate: &args.rotate,
         keep: &args.keep,
         max_size: args.max_size.as_deref(),
@@ -200,13 +201,13 @@ fn limits(args: &CaptureArgs) -> Result<Limits, String> {
         sync: args.sync,
     };
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
-    let limits = Limits::parse(&words)?;
-    if to_stdout && (limits.is_series() || args.max_size.is_some() || args.sync == Some(true)) {
+    let limits = Limits::parse(&options)?;
+    if to_stdout && (limits.is_rotated() || args.max_size.is_some() || args.sync == Some(true)) {
         return Err(
             "--rotate, --max-size and --sync are for files: standard output is only one stream".to_owned()
         );
     }
-    if limits.is_series() && args.force {
+    if limits.is_rotated() && args.force {
         return Err("a series never writes over a file: leave --force out".to_owned());
     }
     Ok(limits)
@@ -214,7 +215,7 @@ fn limits(args: &CaptureArgs) -> Result<Limits, String> {
 
 /// What is written to.
 struct Target {
-    place: Place,
+    output: StoreOutput,
     /// For messages.
     name: String,
     /// Whether it can be replayed by that name.
@@ -225,15 +226,16 @@ struct Target {
 
 impl Target {
     fn open(args: &CaptureArgs, limits: &Limits, header: &mut Header) -> Result<Self> {
-        if limits.is_series() {
+        if limits.is_rotated() {
             let path = args.output.as_deref().unwrap_or(Path::new("."));
-            let series = Series::open(path, &output::default_name(), header)?;
-            let name = series.dir().display().to_string();
-            return Ok(Self { place: Place::Series(Box::new(series)), name, is_file: true, made: None });
+            let files = RotatedFiles::open(path, &output::default_name(), header)?;
+            let name = files.dir().display().to_string();
+            let output = StoreOutput::Rotated(Box::new(files));
+            return Ok(Self { output, name, is_file: true, made: None });
         }
         let output = Output::open(args.output.as_deref(), args.force)?;
-        let (name, is_file, made) = (output.name(), output.is_file(), output.made());
-        Ok(Self { place: Place::One(Box::new(output)), name, is_file, made })
+        let (name, is_file, made) = (output.name(), output.is_file(), output.created());
+        Ok(Self { output: StoreOutput::Single(Box::new(output)), name, is_file, made })
     }
 }
 

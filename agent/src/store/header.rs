@@ -1,4 +1,4 @@
-//! What a new file says of its host.
+//! The header of a new file: host, kernel, clocks, command line.
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +16,7 @@ use ktape_reader::syscalls;
 ///
 /// # Errors
 ///
-/// The system gives no random bytes for the capture's UUID.
+/// `/dev/urandom`, for the UUID, cannot be read.
 pub fn new(
     schema: &Arc<Schema>,
     labels: Vec<(String, String)>,
@@ -52,7 +52,7 @@ pub fn new(
     })
 }
 
-/// The header of the next file of the same capture, which begins now.
+/// The header of the next rotated file, which begins now: current clocks, the rest unchanged.
 pub fn renewed(header: &Header) -> Header {
     let wall_offset = clock::wall_offset();
     let zone = ktape_reader::text::time::host_zone(&header.time_zone, header.utc_offset);
@@ -65,7 +65,7 @@ pub fn renewed(header: &Header) -> Header {
     }
 }
 
-/// Our own arguments.
+/// The arguments of this process, with secrets masked if `mask` is set.
 fn command_line(mask: bool) -> Vec<Vec<u8>> {
     let mut joined = Vec::new();
     for arg in std::env::args_os() {
@@ -76,25 +76,26 @@ fn command_line(mask: bool) -> Vec<Vec<u8>> {
     args.split_inclusive(|b| *b == 0).map(|arg| arg.strip_suffix(b"\0").unwrap_or(arg).to_vec()).collect()
 }
 
-/// `KEY=VALUE`.
+/// Parses the `KEY=VALUE` of `--label`.
 ///
 /// # Errors
 ///
-/// There is no `=`, or no key.
+/// There is no `=`, or the key is empty.
 pub fn parse_label(text: &str) -> Result<(String, String)> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => bail!("`{text}` is not a label: write KEY=VALUE"),
+        _ => bail!("`{text}` is not a label; pass KEY=VALUE"),
     }
 }
 
-struct Names {
+/// The fields of uname(2) that a header has.
+struct Uname {
     host: String,
     kernel: String,
     arch: String,
 }
 
-fn uname() -> Names {
+fn uname() -> Uname {
     // SAFETY: a C struct of byte arrays, for which all zeroes is a value.
     let mut names: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: a valid pointer; it can only fail for a bad one.
@@ -103,7 +104,7 @@ fn uname() -> Names {
         let bytes: Vec<u8> = bytes.iter().take_while(|b| **b != 0).map(|b| *b as u8).collect();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Names {
+    Uname {
         host: text(&names.nodename),
         kernel: format!("{} {}", text(&names.release), text(&names.version)),
         arch: text(&names.machine),
@@ -147,14 +148,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_have_a_key() {
+    fn labels_need_a_key() {
         assert_eq!(parse_label("zone=a=b").unwrap(), ("zone".to_owned(), "a=b".to_owned()));
         assert!(parse_label("zone").is_err());
         assert!(parse_label("=x").is_err());
     }
 
     #[test]
-    fn uuids_parse() {
+    fn uuids_have_32_hex_digits() {
         let uuid = parse_uuid("00112233-4455-6677-8899-aabbccddeeff").unwrap();
         assert_eq!(uuid[0], 0);
         assert_eq!(uuid[15], 0xff);

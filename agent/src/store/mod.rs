@@ -1,20 +1,24 @@
-//! Where a capture is kept: standard output, one file, or a series of files that is kept within limits.
+//! Where a capture is written: standard output, one file, or rotated files that are kept within limits.
 //!
-//! All of it runs on the thread that writes. A disk that does not answer stops that thread and nothing else: the queue before
-//! it fills, and the kernel counts what is lost. What reached the writer and could not be written is counted here, and told by
-//! the next chunk that can be written, at the latest by the last.
+//! Everything here runs on the writing thread, except fsync. A disk that does not answer blocks that thread and nothing
+//! else: the queue in front of it fills up, and the kernel counts what is lost. Events that reached the writer and could
+//! not be written are counted here and become loss records in the next chunk that can be written, at the latest in the
+//! last one.
 
 mod file;
+mod file_system;
 pub mod header;
 pub mod limits;
-mod names;
+mod metadata;
 pub mod output;
-mod series;
-mod space;
+mod rotated;
 mod sync;
 mod unwritten;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use limits::Limits;
-pub use series::Series;
-pub use writer::{Place, Store};
+pub use rotated::RotatedFiles;
+pub use writer::{Store, StoreOutput, StoreSettings};

@@ -1,7 +1,8 @@
-//! The file that is written: private, never silently over another one, owned by whoever called.
+//! The output of a capture: a private file that overwrites no other without being asked to and belongs to the caller,
+//! or standard output.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, IsTerminal, Seek, Write};
+use std::io::{self, IsTerminal, Seek};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,45 +13,29 @@ use anyhow::{Context, Result};
 use crate::usage::usage;
 use ktape_reader::scan::stream::StreamError;
 
-/// Where a capture goes.
+/// An output that is open.
 #[derive(Debug)]
 pub enum Output {
     /// A file.
     File {
-        /// Its path.
+        /// Path as the user gave it.
         path: PathBuf,
-        /// The file itself.
+        /// The open file.
         file: File,
-        /// Whether it was made for this capture.
-        made: bool,
+        /// Whether it was created for this capture, and did not exist before.
+        created: bool,
     },
     /// Standard output.
     Stdout(io::Stdout),
 }
 
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::File { file, .. } => file.write(bytes),
-            Self::Stdout(stdout) => stdout.lock().write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::File { file, .. } => file.flush(),
-            Self::Stdout(stdout) => stdout.lock().flush(),
-        }
-    }
-}
-
-/// The name of a capture without `-o`: host and time of its start.
+/// The file name of a capture without `-o`: host and start time, UTC.
 fn default_path() -> PathBuf {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     PathBuf::from(format!("{}-{now}.ktape", default_name()))
 }
 
-/// How the names of captures of this host begin.
+/// The beginning of the file names of this host's captures.
 pub fn default_name() -> String {
     let host: String = super::header::host_name()
         .chars()
@@ -60,18 +45,19 @@ pub fn default_name() -> String {
 }
 
 impl Output {
-    /// Opens `-o`; `-` is standard output, a directory a file in it, nothing a file in the working directory.
+    /// Opens the value of `-o`: `-` is standard output, a directory means a file in it, `None` one in the working
+    /// directory.
     ///
     /// # Errors
     ///
-    /// The file exists (without `force`), cannot be made, or standard output is a terminal.
+    /// The file exists (without `force`) or cannot be created, or standard output is a terminal.
     pub fn open(path: Option<&Path>, force: bool) -> Result<Self> {
         let path = match path {
             Some(path) if is_stdout(path) => {
                 let stdout = io::stdout();
                 if stdout.is_terminal() {
                     return Err(usage(
-                        "a capture is not for a terminal: write `-o FILE`, or pipe it into `ktape replay -`",
+                        "cannot write a capture to a terminal: it is binary; pass -o FILE, or pipe it into `ktape replay -`",
                     ));
                 }
                 return Ok(Self::Stdout(stdout));
@@ -82,43 +68,43 @@ impl Output {
         };
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
-        let (made, opened) = match options.clone().create_new(true).open(&path) {
+        let (created, opened) = match options.clone().create_new(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && force => {
-                // Not through a link: whoever made it may not be the one who meant it.
+                // Not through a symbolic link: another user may have created it.
                 (false, options.custom_flags(libc::O_NOFOLLOW).open(&path))
             }
             opened => (true, opened),
         };
         let file = opened.map_err(|error| match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::AlreadyExists, _) => anyhow::anyhow!(
-                "{} exists; choose another name, or say --force to write over it",
+                "{} exists; choose another name, or pass --force to overwrite it",
                 path.display()
             ),
             (_, Some(libc::ELOOP)) => {
-                anyhow::anyhow!("{} is a symbolic link; name the file itself", path.display())
+                anyhow::anyhow!("{} is a symbolic link; pass the path of the file itself", path.display())
             }
             _ => anyhow::Error::new(error).context(format!("cannot create {}", path.display())),
         })?;
-        // A device or a pipe stays as it is.
+        // Devices and pipes keep their mode and owner.
         if file.metadata().is_ok_and(|meta| meta.is_file()) {
-            // Two writers would make one heap of bytes of it. The lock ends with the process.
+            // Two writers would mix their bytes. The lock ends with the process.
             if !lock(&file) {
-                anyhow::bail!("{} is being written by another capture", path.display());
+                anyhow::bail!("{} is being written by another capture; choose another name", path.display());
             }
             file.set_permissions(Permissions::from_mode(0o600))
                 .and_then(|()| give_to_caller(&file))
                 .and_then(|()| file.set_len(0))
-                .with_context(|| format!("cannot make {} a private file of its owner", path.display()))?;
+                .with_context(|| format!("cannot set mode and owner of {}", path.display()))?;
         }
-        Ok(Self::File { path, file, made })
+        Ok(Self::File { path, file, created })
     }
 
-    /// Makes the file this long, and goes on there.
+    /// Truncates the file to this many bytes, and continues writing there.
     ///
     /// # Errors
     ///
-    /// That fails, or it is no file.
-    pub fn cut(&mut self, bytes: u64) -> io::Result<()> {
+    /// Truncating fails, or the output is standard output.
+    pub fn truncate(&mut self, bytes: u64) -> io::Result<()> {
         match self {
             Self::File { file, .. } => {
                 file.set_len(bytes)?;
@@ -128,15 +114,15 @@ impl Output {
         }
     }
 
-    /// The path of a file that was made for this capture and is of no use when it fails to begin.
-    pub fn made(&self) -> Option<PathBuf> {
+    /// Path of a file that was created for this capture, to be removed if recording cannot begin.
+    pub fn created(&self) -> Option<PathBuf> {
         match self {
-            Self::File { path, made: true, .. } => Some(path.clone()),
-            _ => None,
+            Self::File { path, created: true, .. } => Some(path.clone()),
+            Self::File { .. } | Self::Stdout(_) => None,
         }
     }
 
-    /// What to call it.
+    /// Name of the output in messages.
     pub fn name(&self) -> String {
         match self {
             Self::File { path, .. } => path.display().to_string(),
@@ -144,19 +130,19 @@ impl Output {
         }
     }
 
-    /// Whether it is a file, which can be replayed later.
+    /// Whether it is a file that can be replayed later.
     pub fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 }
 
-/// Locks a file that is written; false if somebody else writes it. A reader that looks whether somebody does holds
-/// the lock for a moment, too.
+/// Locks a file that is to be written; false if another process writes it. Retried for 50 ms: a reader that checks for a
+/// writer holds the lock for a moment, too.
 fn lock(file: &File) -> bool {
     for _ in 0..10 {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-            // Where files cannot be locked, nobody is kept from anything.
+            // Where files cannot be locked, nothing can be checked.
             _ => return true,
         }
     }
@@ -168,7 +154,7 @@ pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// Under sudo, the file belongs to the user who called it.
+/// Under sudo, gives the file to the user who called sudo.
 fn give_to_caller(file: &File) -> io::Result<()> {
     let id = |name: &str| std::env::var(name).ok().and_then(|id| id.parse::<u32>().ok());
     // SAFETY: no arguments.
@@ -181,10 +167,10 @@ fn give_to_caller(file: &File) -> io::Result<()> {
     }
 }
 
-/// Finds the processes that standard output leads to, pipe after pipe. If they were recorded, what
-/// they do with the capture would make it grow.
+/// The processes that read standard output, and the output of those, pipe after pipe. They are not recorded: handling the
+/// capture would add to it.
 ///
-/// Only links are read, never what they point to: that may be on a file system that hangs.
+/// Only symbolic links of `/proc` are read, never their targets, which may be on a file system that hangs.
 pub fn pipe_readers(fd: i32) -> Vec<u32> {
     let mut readers = Vec::new();
     let mut link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
@@ -208,7 +194,7 @@ fn reader_of(pipe: &Path, known: &[u32]) -> Option<u32> {
     })
 }
 
-/// Whether a reader has gone: nobody wants what was to be written.
+/// Whether an error means that the reader of a pipe has closed it.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let io = cause.downcast_ref::<io::Error>().or(match cause.downcast_ref::<StreamError>() {
@@ -224,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_private_and_never_overwritten_unasked() {
+    fn files_are_private_and_overwritten_only_with_force() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x.ktape");
         let output = Output::open(Some(&path), false).unwrap();
@@ -234,21 +220,21 @@ mod tests {
         assert!(error.contains("--force"), "{error}");
         std::fs::write(&path, b"old").unwrap();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        // Nor over one that is still being written.
+        // Not even with --force while it is being written.
         let error = Output::open(Some(&path), true).unwrap_err().to_string();
-        assert!(error.ends_with("is being written by another capture"), "{error}");
+        assert!(error.contains("is being written by another capture; "), "{error}");
         drop(output);
         let again = Output::open(Some(&path), true).unwrap();
-        assert_eq!(again.made(), None);
+        assert_eq!(again.created(), None);
         let meta = std::fs::metadata(&path).unwrap();
         assert_eq!((meta.len(), meta.permissions().mode() & 0o777), (0, 0o600));
     }
 
     #[test]
-    fn devices_stay_as_they_are_and_links_are_not_followed() {
+    fn devices_keep_their_mode_and_symbolic_links_are_not_followed() {
         let before = std::fs::metadata("/dev/null").unwrap().permissions().mode();
         let output = Output::open(Some(Path::new("/dev/null")), true).unwrap();
-        assert_eq!(output.made(), None);
+        assert_eq!(output.created(), None);
         assert_eq!(std::fs::metadata("/dev/null").unwrap().permissions().mode(), before);
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
@@ -259,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pipe_has_readers() {
+    fn only_pipes_have_readers() {
         let file = File::open("/dev/null").unwrap();
         assert!(pipe_readers(std::os::fd::AsRawFd::as_raw_fd(&file)).is_empty());
     }

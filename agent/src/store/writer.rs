@@ -1,131 +1,142 @@
-//! Writes chunks to wherever the capture is kept, within its limits.
+//! Writes chunks to the output of a capture, within its limits.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use capture_format::{ChunkSummary, EncodedBlock, FormatError, Header, MetadataKey, MetadataRecord};
 
-use super::file::{Segment, is_full};
+use super::file::{SegmentFile, is_full};
+use super::file_system::{self, FileSystem, Mounted, Reserve};
+use super::header::renewed;
 use super::limits::Limits;
-use super::names::{self, Names};
-use super::series::{Series, on_disk};
-use super::space::{self, Reserve};
+use super::metadata::{RepeatedMetadata, record_bytes};
+use super::output::Output;
+use super::rotated::{RotatedFiles, on_disk};
 use super::sync::Syncer;
 use super::unwritten::Unwritten;
 use crate::containers::Hierarchy;
 use crate::record::{Destination, End, Progress};
-use crate::store::header::renewed;
-use crate::store::output::Output;
 use ktape_reader::text::units::size_text;
 
-/// What the last word about losses may take, bytes.
-const LAST_WORD: u64 = 16 << 10;
+/// Bytes that the last loss records may take.
+const LAST_LOSS_BYTES: u64 = 16 << 10;
 
-/// Where files are made.
-pub enum Place {
-    /// There is one output.
-    One(Box<Output>),
-    /// A series.
-    Series(Box<Series>),
+/// Where a capture goes.
+pub enum StoreOutput {
+    /// One file, or standard output.
+    Single(Box<Output>),
+    /// Rotated files.
+    Rotated(Box<RotatedFiles>),
 }
 
-/// The writing end of a capture.
+/// How a capture is stored.
+pub struct StoreSettings {
+    /// Limits on size, number and age of files.
+    pub limits: Limits,
+    /// The hierarchy that identifies cgroups in loss records.
+    pub hierarchy: Hierarchy,
+    /// zstd's level for chunks that the store makes itself.
+    pub level: i32,
+    /// The file system, for free space, writing and fsync.
+    file_system: Arc<dyn FileSystem>,
+}
+
+impl StoreSettings {
+    /// For the file systems of this machine.
+    pub fn new(limits: Limits, hierarchy: Hierarchy, level: i32) -> Self {
+        Self { limits, hierarchy, level, file_system: Arc::new(Mounted) }
+    }
+
+    /// The same on another file system.
+    #[cfg(test)]
+    pub(super) fn on(self, file_system: Arc<dyn FileSystem>) -> Self {
+        Self { file_system, ..self }
+    }
+}
+
+/// The last stage of recording: takes encoded chunks and writes them.
 pub struct Store {
     limits: Limits,
+    file_system: Arc<dyn FileSystem>,
     header: Header,
-    series: Option<Series>,
-    segment: Segment,
+    /// The ended files, where files are rotated.
+    rotated: Option<RotatedFiles>,
+    /// The file that is written.
+    current: SegmentFile,
     syncer: Option<Syncer>,
     reserve: Option<Reserve>,
     unwritten: Unwritten,
-    names: Names,
-    /// Nothing but the last word is written any more.
+    metadata: RepeatedMetadata,
+    /// A limit or the disk has ended the capture: only loss records are written any more.
     closed: bool,
-    /// Bytes of segments that have ended.
-    before: u64,
+    /// Bytes written to files that have ended.
+    ended_bytes: u64,
     progress: Arc<Progress>,
 }
 
 impl Store {
-    /// Writes the header of the first file.
+    /// Creates the first file, with its header.
     ///
     /// # Errors
-    /// That fails, or there is too little room from the start.
+    /// The file cannot be created or written, or less space is free than `--min-free` asks for.
     pub fn begin(
-        place: Place,
-        limits: Limits,
+        output: StoreOutput,
+        settings: StoreSettings,
         header: Header,
-        (hierarchy, level): (Hierarchy, i32),
         progress: &Arc<Progress>,
     ) -> anyhow::Result<Self> {
-        let (series, segment) = match place {
-            Place::One(output) => (None, Segment::begin(*output, &header)?),
-            Place::Series(mut series) => {
-                series.trim(limits.keep_files, limits.keep_age);
-                while short_of_room(series.handle(), &limits, 0).is_some() && series.delete_oldest() {}
-                let first = series.begin(&header, limits.sync)?;
-                (Some(*series), first)
+        let StoreSettings { limits, hierarchy, level, file_system } = settings;
+        let (rotated, current) = match output {
+            StoreOutput::Single(output) => (None, SegmentFile::begin(*output, &header, &file_system)?),
+            StoreOutput::Rotated(mut rotated) => {
+                rotated.trim(limits.keep_files, limits.keep_age);
+                while limits.shortage(&*file_system, rotated.handle(), 0).is_some() && rotated.delete_oldest()
+                {
+                }
+                let first = rotated.begin(&header, limits.sync)?;
+                (Some(*rotated), first)
             }
         };
-        if let Some(file) = &segment.file
-            && let Some(short) = short_of_room(file, &limits, 0)
+        if let Some(file) = &current.file
+            && let Some(shortage) = limits.shortage(&*file_system, file, 0)
         {
-            if let Some(path) = &segment.path {
+            if let Some(path) = &current.path {
                 let _ = std::fs::remove_file(path);
             }
-            anyhow::bail!("{short}; make room, or say --min-free 0");
+            anyhow::bail!("{shortage}; free some space or pass --min-free 0");
         }
-        let syncer = (limits.sync && segment.file.is_some()).then(Syncer::start).transpose()?;
-        let dir = segment.path.as_deref().and_then(|path| path.parent());
-        let dir = dir.map(|dir| if dir.as_os_str().is_empty() { std::path::Path::new(".") } else { dir });
-        let reserve = dir.and_then(Reserve::make);
-        let unwritten = Unwritten::new(header.schema.clone(), hierarchy, level);
-        let progress = progress.clone();
-        progress.files.store(1, Ordering::Relaxed);
+        let syncer = limits.sync && current.file.is_some();
+        let syncer = syncer.then(|| Syncer::start(file_system.clone())).transpose()?;
+        let reserve = current.path.as_deref().and_then(|path| file_system.reserve(directory_of(path)));
         let store = Self {
             limits,
+            unwritten: Unwritten::new(header.schema.clone(), hierarchy, level),
+            file_system,
             header,
-            series,
-            segment,
+            rotated,
+            current,
             syncer,
             reserve,
-            unwritten,
-            names: Names::default(),
+            metadata: RepeatedMetadata::default(),
             closed: false,
-            before: 0,
-            progress,
+            ended_bytes: 0,
+            progress: progress.clone(),
         };
-        store.show();
-        store.dirty(true);
+        store.progress.files.store(1, Ordering::Relaxed);
+        store.show_progress();
+        store.mark_dirty(true);
         Ok(store)
     }
 
-    /// Ends the file that is written, and begins the next.
+    /// Ends the current file, and begins the next.
     fn rotate(&mut self) -> Result<(), FormatError> {
-        let Some(series) = &mut self.series else { return Ok(()) };
-        let mut ended = self.segment.end();
-        while ended.as_ref().is_err_and(is_full) && series.delete_oldest() {
-            ended = self.segment.end();
-        }
-        // Without an index it can be read as well.
-        if let Err(error) = ended
-            && !is_full(&error)
-        {
-            return Err(error);
-        }
-        let bytes = self.segment.bytes();
-        self.before += bytes;
-        if let Some(path) = self.segment.path.clone() {
-            series.add(path, bytes);
-        }
-        if let (Some(syncer), Some(file)) = (&self.syncer, &self.segment.file) {
-            syncer.dirty(file);
-        }
-        series.trim(self.limits.keep_files, self.limits.keep_age);
-        self.segment = loop {
-            match series.begin(&renewed(&self.header), self.limits.sync) {
+        self.end_current()?;
+        let Some(rotated) = &mut self.rotated else { return Ok(()) };
+        self.current = loop {
+            match rotated.begin(&renewed(&self.header), self.limits.sync) {
                 Ok(segment) => break segment,
-                Err(error) if was_full(&error) && series.delete_oldest() => {}
+                Err(error) if was_full(&error) && rotated.delete_oldest() => {}
                 Err(error) => {
                     let error = std::io::Error::other(format!("{error:#}"));
                     return Err(FormatError::io("begin the next file")(error));
@@ -133,203 +144,229 @@ impl Store {
             }
         };
         self.progress.files.fetch_add(1, Ordering::Relaxed);
-        self.progress.deleted.store(series.deleted(), Ordering::Relaxed);
-        self.dirty(true);
-        let known = self.names.all();
-        self.put_names(&known)
+        self.progress.deleted.store(rotated.deleted(), Ordering::Relaxed);
+        self.mark_dirty(true);
+        self.put_metadata(&self.metadata.all())
     }
 
-    /// Writes what is known of containers, deleting what is oldest for it. Where there is no room for it the next chunk
-    /// will find out what that means.
-    fn put_names(&mut self, names: &[MetadataRecord]) -> Result<(), FormatError> {
-        let bytes = names.iter().map(names::size).sum::<usize>() as u64;
-        if names.is_empty() || self.make_room(bytes).is_some() {
-            return Ok(());
+    /// Ends the current file, deleting the oldest ones if there is no space for its index; without one it is readable, too.
+    fn end_current(&mut self) -> Result<(), FormatError> {
+        let mut ended = self.current.end();
+        while ended.as_ref().is_err_and(is_full) && self.delete_oldest() {
+            ended = self.current.end();
         }
+        if let Err(error) = ended
+            && !is_full(&error)
+        {
+            return Err(error);
+        }
+        let bytes = self.current.bytes();
+        self.ended_bytes += bytes;
+        self.mark_dirty(false);
+        if let Some(rotated) = &mut self.rotated {
+            if let Some(path) = self.current.path.clone() {
+                rotated.add(path, bytes);
+            }
+            rotated.trim(self.limits.keep_files, self.limits.keep_age);
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest rotated file; false if there is none.
+    fn delete_oldest(&mut self) -> bool {
+        self.rotated.as_mut().is_some_and(RotatedFiles::delete_oldest)
+    }
+
+    /// Writes, deleting the oldest files while the disk is full.
+    fn write_with_space(
+        &mut self,
+        mut write: impl FnMut(&mut SegmentFile) -> Result<(), FormatError>,
+    ) -> Result<(), FormatError> {
         loop {
-            match self.segment.name(names) {
-                Err(error) if is_full(&error) => {
-                    if !self.series.as_mut().is_some_and(Series::delete_oldest) {
-                        return Ok(());
-                    }
-                }
+            match write(&mut self.current) {
+                Err(error) if is_full(&error) && self.delete_oldest() => {}
                 done => return done,
             }
         }
     }
 
-    /// Whether the file that is written has reached its end, before so many bytes more.
+    /// Writes metadata of containers. If there is no space for it, it is dropped: the next chunk then ends the capture.
+    fn put_metadata(&mut self, records: &[MetadataRecord]) -> Result<(), FormatError> {
+        let bytes = records.iter().map(record_bytes).sum::<usize>() as u64;
+        if records.is_empty() || self.make_space(bytes).is_some() {
+            return Ok(());
+        }
+        match self.write_with_space(|current| current.write_metadata(records)) {
+            Err(error) if is_full(&error) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Whether the current file ends before it gets `more` bytes.
     fn is_due(&self, more: u64) -> bool {
-        if self.series.is_none() || self.segment.chunks == 0 {
+        if self.rotated.is_none() || self.current.chunks == 0 {
             return false;
         }
-        let size = self.segment.bytes() + more + self.segment.bytes_to_finish();
+        let size = self.current.bytes() + more + self.current.bytes_to_finish();
         self.progress.next_file.swap(false, Ordering::Relaxed)
             || self.limits.rotate_bytes.is_some_and(|most| size > most)
-            || self.limits.rotate_every.is_some_and(|most| self.segment.began.elapsed() >= most)
-            // So that there is something to delete when the limit of all comes.
+            || self.limits.rotate_every.is_some_and(|most| self.current.began.elapsed() >= most)
+            // So that there is an older file to delete when --max-size is reached.
             || self.limits.max_bytes.is_some_and(|most| size > most / 2)
     }
 
-    /// Makes room for so many bytes more, by deleting what is oldest; why it cannot.
-    fn make_room(&mut self, more: u64) -> Option<End> {
+    /// Makes space for `more` bytes by deleting the oldest files. Returns why that was not enough.
+    fn make_space(&mut self, more: u64) -> Option<End> {
         if let Some(most) = self.limits.max_bytes {
-            let needs = more + self.segment.bytes_to_finish() + LAST_WORD;
-            let own = on_disk(self.segment.bytes() + needs);
-            while self.series.as_ref().map_or(0, Series::bytes) + own > most {
-                if !self.series.as_mut().is_some_and(Series::delete_oldest) {
+            let needed = more + self.current.bytes_to_finish() + LAST_LOSS_BYTES;
+            let current = on_disk(self.current.bytes() + needed);
+            while self.rotated.as_ref().map_or(0, RotatedFiles::bytes) + current > most {
+                if !self.delete_oldest() {
                     return Some(End::MaxSize(most));
                 }
             }
         }
         loop {
-            let file = self.segment.file.as_ref()?;
-            let short = short_of_room(file, &self.limits, more)?;
-            if !self.series.as_mut().is_some_and(Series::delete_oldest) {
-                return Some(End::NoRoom(short));
+            let file = self.current.file.as_ref()?;
+            let shortage = self.limits.shortage(&*self.file_system, file, more)?;
+            if !self.delete_oldest() {
+                return Some(End::NoRoom(shortage));
             }
         }
     }
 
-    /// Writes a chunk, deleting what is oldest when the disk is full.
-    fn put(&mut self, block: &mut EncodedBlock) -> Result<(), FormatError> {
-        loop {
-            match self.segment.write(block) {
-                Err(error) if is_full(&error) => {
-                    if !self.series.as_mut().is_some_and(Series::delete_oldest) {
-                        return Err(error);
-                    }
-                }
-                done => return done,
-            }
-        }
-    }
-
-    /// From here on nothing is written but the last word.
+    /// Ends the capture: from here on only loss records are written, into the reserve.
     fn close(&mut self, end: End) {
         self.closed = true;
         self.reserve = None;
         self.progress.end(end);
     }
 
-    fn leave_out(&mut self, summary: &ChunkSummary, lost: u64) {
+    /// Counts the events of a chunk as lost.
+    pub(super) fn count_unwritten(&mut self, summary: &ChunkSummary, lost: u64) {
         let events = self.unwritten.add(summary, lost);
         self.progress.unwritten.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// Tells what could not be written, if there is anything.
-    fn tell_unwritten(&mut self) -> Result<(), FormatError> {
-        if let Some(mut block) = self.unwritten.block()? {
-            self.put(&mut block)?;
-            self.unwritten.told();
+    /// Writes loss records for what could not be written so far.
+    fn report_unwritten(&mut self) -> Result<(), FormatError> {
+        if let Some(mut block) = self.unwritten.loss_block()? {
+            self.write_with_space(|current| current.write(&mut block))?;
+            self.unwritten.clear();
         }
         Ok(())
     }
 
-    /// The file is to be brought to the disk; and the directory, if it was made.
-    fn dirty(&self, made: bool) {
+    /// Has the current file synced, and the directory if the file is new.
+    fn mark_dirty(&self, is_new: bool) {
         let Some(syncer) = &self.syncer else { return };
-        if let Some(file) = &self.segment.file {
-            syncer.dirty(file);
+        if let Some(file) = &self.current.file {
+            syncer.mark_dirty(file);
         }
-        if let Some(series) = self.series.as_ref().filter(|_| made) {
-            syncer.dirty(series.handle());
+        if let Some(rotated) = self.rotated.as_ref().filter(|_| is_new) {
+            syncer.mark_dirty(rotated.handle());
         }
     }
 
-    fn show(&self) {
-        self.progress.bytes.store(self.before + self.segment.bytes(), Ordering::Relaxed);
-        if let Some(series) = &self.series {
-            self.progress.deleted.store(series.deleted(), Ordering::Relaxed);
-            self.progress.kept.store(series.bytes() + self.segment.bytes(), Ordering::Relaxed);
+    fn show_progress(&self) {
+        self.progress.bytes.store(self.ended_bytes + self.current.bytes(), Ordering::Relaxed);
+        if let Some(rotated) = &self.rotated {
+            self.progress.deleted.store(rotated.deleted(), Ordering::Relaxed);
+            self.progress.kept.store(rotated.bytes() + self.current.bytes(), Ordering::Relaxed);
         }
     }
 }
 
 impl Destination for Store {
     fn write(&mut self, block: &mut EncodedBlock, lost: u64) -> Result<(), FormatError> {
-        if let Some(error) = self.syncer.as_ref().and_then(Syncer::failed) {
-            return Err(FormatError::io("bring the file to the disk")(error));
+        if let Some(error) = self.syncer.as_ref().and_then(Syncer::take_error) {
+            return Err(FormatError::io("sync the file")(error));
         }
         if self.closed {
-            self.leave_out(&block.summary, lost);
+            self.count_unwritten(&block.summary, lost);
             return Ok(());
         }
         let more = block.size() as u64;
         if self.is_due(more) {
             self.rotate()?;
         }
-        if let Some(end) = self.make_room(more) {
+        if let Some(end) = self.make_space(more) {
             self.close(end);
-            self.leave_out(&block.summary, lost);
+            self.count_unwritten(&block.summary, lost);
             return Ok(());
         }
-        match self.tell_unwritten().and_then(|()| self.put(block)) {
+        match self.report_unwritten().and_then(|()| self.write_with_space(|current| current.write(block))) {
             Err(error) if is_full(&error) => {
-                self.leave_out(&block.summary, lost);
+                self.count_unwritten(&block.summary, lost);
                 self.close(End::Full);
             }
             done => done?,
         }
-        self.dirty(false);
-        self.show();
+        self.mark_dirty(false);
+        self.show_progress();
         Ok(())
     }
 
-    fn name(&mut self, names: Vec<MetadataRecord>, forgotten: &[MetadataKey]) -> Result<(), FormatError> {
-        if self.series.is_some() {
-            names.iter().for_each(|record| self.names.add(record));
-            forgotten.iter().for_each(|key| self.names.forget(key));
+    fn name(&mut self, records: Vec<MetadataRecord>, forgotten: &[MetadataKey]) -> Result<(), FormatError> {
+        if self.rotated.is_some() {
+            records.iter().for_each(|record| self.metadata.add(record));
+            forgotten.iter().for_each(|key| self.metadata.remove(key));
         }
-        if names.is_empty() || self.closed {
+        if records.is_empty() || self.closed {
             return Ok(());
         }
-        let bytes = names.iter().map(names::size).sum::<usize>() as u64;
+        let bytes = records.iter().map(record_bytes).sum::<usize>() as u64;
         if self.is_due(bytes) {
-            // The next file begins with all of them.
+            // The next file begins with all metadata.
             return self.rotate();
         }
-        self.put_names(&names)?;
-        self.dirty(false);
-        self.show();
+        self.put_metadata(&records)?;
+        self.mark_dirty(false);
+        self.show_progress();
         Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
         self.reserve = None;
-        let told = self.tell_unwritten();
-        match told.and_then(|()| self.segment.end()) {
-            // It was said that the disk is full, and the file is readable without an index.
+        match self.report_unwritten().and_then(|()| self.current.end()) {
+            // The user was told that the disk is full, and the file is readable without an index.
             Err(error) if is_full(&error) && self.closed => {}
             done => done?,
         }
-        self.show();
-        self.dirty(false);
+        self.show_progress();
+        self.mark_dirty(false);
         match self.syncer.take() {
-            Some(syncer) => syncer.finish().map_err(FormatError::io("bring the file to the disk")),
+            Some(syncer) => syncer.finish().map_err(FormatError::io("sync the file")),
             None => Ok(()),
         }
     }
 }
 
-/// Whether there was no room.
+/// The directory of a file.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether there was no space.
 fn was_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<FormatError>().is_some_and(is_full)
-            || cause.downcast_ref::<std::io::Error>().is_some_and(space::is_full)
+            || cause.downcast_ref::<std::io::Error>().is_some_and(file_system::is_full)
     })
 }
 
-/// Says so if less than what has to stay free would be left after so many bytes more.
-fn short_of_room(file: &std::fs::File, limits: &Limits, more: u64) -> Option<String> {
-    let (whole, free) = space::of(&file).ok()?;
-    let least = limits.min_free.of(whole);
-    // What the reserve takes is free in the end.
-    (least > 0 && free.saturating_sub(more) < least).then(|| {
-        format!(
-            "only {} are free on the file system of the output, and {} shall stay free (--min-free)",
-            size_text(free),
-            size_text(least)
-        )
-    })
+impl Limits {
+    /// Describes the shortage if writing `more` bytes would leave less space than `min_free`; for messages. What the
+    /// reserve takes counts as used.
+    fn shortage(&self, file_system: &dyn FileSystem, file: &std::fs::File, more: u64) -> Option<String> {
+        let space = file_system.space(file).ok()?;
+        let least = self.min_free.of(space.total);
+        (least > 0 && space.free.saturating_sub(more) < least).then(|| {
+            format!(
+                "not enough disk space: {} free, below the --min-free limit of {}",
+                size_text(space.free),
+                size_text(least)
+            )
+        })
+    }
 }
