@@ -9,6 +9,7 @@ mod clock;
 mod command_line;
 mod crash_safety;
 mod damage;
+mod documentation;
 mod escaping;
 mod failing_disks;
 mod follow;

@@ -4,6 +4,9 @@
 
 mod cases;
 mod coverage;
+mod documentation;
+#[path = "../src/examples.rs"]
+mod examples;
 mod golden;
 mod sandbox;
 mod tool;

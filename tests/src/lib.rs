@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod container;
 pub mod device;
 pub mod engine;
+pub mod examples;
 pub mod guard;
 pub mod ktape;
 pub mod limit;
