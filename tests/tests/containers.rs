@@ -308,7 +308,7 @@ fn a_part_of_the_cgroups_is_not_taken_for_all() {
     };
     let out = in_part(&["capture", "-d", "100ms", "-o", file.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success() && said.contains("only a part of the cgroups can be seen"), "{said}");
+    assert!(out.status.success() && said.contains("only a part of the cgroup hierarchy is visible"), "{said}");
     let out = in_part(&["doctor"]);
     let said = String::from_utf8_lossy(&out.stdout);
     let line = said.lines().find(|line| line.contains("cgroups: "));

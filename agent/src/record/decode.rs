@@ -1,11 +1,13 @@
-//! Ring bytes to typed records. The rings are filled by our own programs, yet nothing is believed:
-//! a record that is too short is counted as damaged, not read.
+//! Bytes of the ring buffers to typed records. Our own programs fill the ring buffers, and still every length is
+//! checked: a record that is too short is counted as damaged.
 
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::killing::{Oom, Signal};
 use agent_ebpf::records::net::Net;
 use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+use agent_ebpf::records::{
+    Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallArgs, SyscallStrs, class,
+};
 use events::Kind;
 
 /// Reads a block record.
@@ -18,7 +20,7 @@ pub fn block(bytes: &[u8]) -> Option<Block> {
 /// # Safety
 ///
 /// `repr(C)`, made of integers alone, without padding.
-unsafe trait Plain: Copy {}
+pub unsafe trait Plain: Copy {}
 
 // SAFETY: checked at their definitions.
 unsafe impl Plain for Header {}
@@ -41,11 +43,25 @@ unsafe impl Plain for Signal {}
 // SAFETY: as above.
 unsafe impl Plain for Oom {}
 // SAFETY: as above.
+unsafe impl Plain for Exec {}
+// SAFETY: as above.
+unsafe impl Plain for Cgroup {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for SyscallArgs<N> {}
+// SAFETY: as above; every size of `STR_SIZES` is a multiple of 8.
+unsafe impl<const N: usize> Plain for SyscallStrs<N> {}
+// SAFETY: as above.
 unsafe impl Plain for [u64; 6] {}
 // SAFETY: as above.
 unsafe impl Plain for [u64; 3] {}
 // SAFETY: as above.
 unsafe impl Plain for [u32; 2] {}
+
+/// The bytes of a record, as they lie in a ring buffer.
+pub fn bytes_of<T: Plain>(record: &T) -> &[u8] {
+    // SAFETY: a Plain type has no padding, so all its bytes are initialised; the slice borrows from it.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
 
 #[inline]
 fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
@@ -132,12 +148,12 @@ pub fn signal(bytes: &[u8]) -> Option<Signal> {
     read(bytes, 0)
 }
 
-/// Reads a record of a victim.
+/// Reads a record of a process that was killed because memory ran out.
 pub fn oom(bytes: &[u8]) -> Option<Oom> {
     read(bytes, 0)
 }
 
-/// An exec record: the struct is large, so only its parts are read.
+/// An exec record.
 pub struct ExecRecord<'a> {
     /// Everything but path and arguments.
     pub fixed: Exec,
@@ -149,11 +165,7 @@ pub struct ExecRecord<'a> {
 
 /// Reads an exec record.
 pub fn exec(bytes: &[u8]) -> Option<ExecRecord<'_>> {
-    if bytes.len() < size_of::<Exec>() {
-        return None;
-    }
-    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
-    let fixed: Exec = unsafe { bytes.as_ptr().cast::<Exec>().read_unaligned() };
+    let fixed: Exec = read(bytes, 0)?;
     let path = bytes.get(std::mem::offset_of!(Exec, path)..)?.get(..fixed.path_len as usize)?;
     let args = bytes.get(std::mem::offset_of!(Exec, args)..)?.get(..fixed.args_len as usize)?;
     Some(ExecRecord { fixed, path, args })
@@ -165,11 +177,13 @@ pub struct CgroupRecord<'a> {
     pub head: Header,
     /// The cgroup.
     pub id: u64,
-    /// The moved task (attach): process and thread id.
-    pub moved: (u32, u32),
+    /// The moved task's process id (attach).
+    pub moved_pid: u32,
+    /// The moved task's thread id (attach).
+    pub moved_tid: u32,
     /// Whether the whole process moved (attach).
     pub threadgroup: bool,
-    /// Effective user id of whoever did it.
+    /// Effective user id of the subject.
     pub uid: u32,
     /// The cgroup's path.
     pub path: &'a [u8],
@@ -177,16 +191,13 @@ pub struct CgroupRecord<'a> {
 
 /// Reads a cgroup record.
 pub fn cgroup(bytes: &[u8]) -> Option<CgroupRecord<'_>> {
-    if bytes.len() < size_of::<Cgroup>() {
-        return None;
-    }
-    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
-    let fixed: Cgroup = unsafe { bytes.as_ptr().cast::<Cgroup>().read_unaligned() };
+    let fixed: Cgroup = read(bytes, 0)?;
     let path = bytes.get(std::mem::offset_of!(Cgroup, path)..)?.get(..fixed.path_len as usize)?;
     Some(CgroupRecord {
         head: fixed.head,
         id: fixed.id,
-        moved: (fixed.moved_pid, fixed.moved_tid),
+        moved_pid: fixed.moved_pid,
+        moved_tid: fixed.moved_tid,
         threadgroup: fixed.threadgroup != 0,
         uid: fixed.uid,
         path,
