@@ -1,12 +1,12 @@
-//! Threads beside the drain that make rows at regular times. They may be stuck in the kernel of a machine in
-//! trouble, so nobody ever waits for them for long.
+//! Threads beside the drain that make events at regular times. On a machine in trouble they may be stuck in the kernel,
+//! so no other thread ever waits for them for long.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long the end waits for such a thread.
-const PATIENCE: Duration = Duration::from_millis(300);
+const END_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A thread that runs until it is told to stop.
 #[derive(Debug)]
@@ -15,12 +15,12 @@ pub struct Background {
     thread: JoinHandle<()>,
 }
 
-/// What such a thread waits with.
+/// Wakes such a thread at regular times.
 #[derive(Debug)]
 pub struct Beat(Receiver<()>);
 
 impl Beat {
-    /// Waits until this moment. False if the thread shall end.
+    /// Waits until this moment. False if the thread is told to end.
     pub fn wait_until(&self, at: Instant) -> bool {
         let left = at.saturating_duration_since(Instant::now());
         self.0.recv_timeout(left) == Err(RecvTimeoutError::Timeout)
@@ -43,24 +43,55 @@ impl Background {
         self.stop = None;
     }
 
-    /// Waits a little for its end. A thread that is stuck is left alone.
+    /// Tells it to end and waits for that, at most 300 ms. A thread that is stuck is left alone.
     pub fn finish(mut self) {
         self.stop();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + END_TIMEOUT;
         while !self.thread.is_finished() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
         if self.thread.is_finished() && self.thread.join().is_err() {
-            tracing::warn!("a thread of the recorder has failed");
+            tracing::warn!("a thread of the recorder panicked");
         }
     }
 }
 
-/// Puts the calling thread before the workload that it records: when a machine is full of
-/// runnable threads, the recorder must still get its turn in time, and what it takes is bounded by
-/// what the workload produces. Without the right to do so it stays as it is.
+/// Raises the priority of the calling thread above the workload that it records: when a machine is full of runnable
+/// threads, the recorder must still run in time, and what it uses is bounded by what the workload produces. Without the
+/// right to do so the priority stays.
 pub(crate) fn prefer_this_thread() {
     const NICE: i32 = -20;
     // SAFETY: integers only; thread 0 is the calling one.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_beats_until_it_is_told_to_end() {
+        let (sender, beats) = channel();
+        let thread = Background::start("test", move |beat| {
+            while beat.wait_until(Instant::now()) {
+                sender.send(()).unwrap();
+            }
+        })
+        .unwrap();
+        beats.recv().unwrap();
+        thread.finish();
+        // The sender is gone: the thread has ended.
+        while beats.try_recv().is_ok() {}
+        assert_eq!(beats.recv(), Err(std::sync::mpsc::RecvError));
+    }
+
+    #[test]
+    fn a_stuck_thread_is_left_alone() {
+        let (release, stuck) = channel::<()>();
+        let thread = Background::start("test", move |_| assert!(stuck.recv().is_err())).unwrap();
+        let began = Instant::now();
+        thread.finish();
+        assert!(began.elapsed() >= END_TIMEOUT);
+        drop(release);
+    }
 }

@@ -1,4 +1,51 @@
-//! Boot clock and wall clock.
+//! Boot clock and wall clock, and the clock that the drain's deadlines are measured with.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The time as the drain sees it. Tests replace it, so that no deadline is waited for.
+pub trait Clock {
+    /// Nanoseconds since boot, suspend included: the clock of all events.
+    fn boot_ns(&self) -> u64;
+
+    /// Wall clock minus boot clock, in ns.
+    fn wall_offset(&self) -> i64;
+
+    /// The moment that ages and deadlines are measured with.
+    fn now(&self) -> Instant;
+
+    /// Waits, at most that long: [`thread::Thread::unpark`] ends it early.
+    fn park(&self, at_most: Duration);
+
+    /// Waits that long.
+    fn sleep(&self, duration: Duration);
+}
+
+/// The clocks of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn boot_ns(&self) -> u64 {
+        boot_ns()
+    }
+
+    fn wall_offset(&self) -> i64 {
+        wall_offset()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn park(&self, at_most: Duration) {
+        thread::park_timeout(at_most);
+    }
+
+    fn sleep(&self, duration: Duration) {
+        thread::sleep(duration);
+    }
+}
 
 /// Nanoseconds of a clock.
 fn read(clock: libc::clockid_t) -> i64 {
@@ -13,8 +60,8 @@ pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME) as u64
 }
 
-/// Wall clock minus boot clock, in ns: the closest of a few readings, as the thread may be
-/// interrupted between the two clocks.
+/// Wall clock minus boot clock, in ns: the best of five readings, as the thread may be interrupted between the two
+/// clocks.
 pub fn wall_offset() -> i64 {
     (0..5)
         .map(|_| {
@@ -25,4 +72,22 @@ pub fn wall_offset() -> i64 {
         })
         .min()
         .map_or(0, |(_, offset)| offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boot_clock_and_offset_give_the_wall_clock() {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let wall = boot_ns() as i64 + wall_offset();
+        assert!((wall - since_epoch.as_nanos() as i64).abs() < 1_000_000_000, "{wall}");
+    }
+
+    #[test]
+    fn the_boot_clock_never_goes_back() {
+        let before = SystemClock.boot_ns();
+        assert!(SystemClock.boot_ns() >= before);
+    }
 }

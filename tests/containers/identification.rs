@@ -315,7 +315,10 @@ fn partial_cgroup_view_is_refused() {
     };
     let out = in_part(&["capture", "-d", "100ms", "-o", file.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success() && said.contains("only a part of the cgroups can be seen"), "{said}");
+    assert!(
+        out.status.success() && said.contains("only a part of the cgroup hierarchy is visible"),
+        "{said}"
+    );
     let out = in_part(&["doctor"]);
     let said = String::from_utf8_lossy(&out.stdout);
     let line = said.lines().find(|line| line.contains("cgroups: "));

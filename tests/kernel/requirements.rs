@@ -183,7 +183,7 @@ fn memory_limit_below_ring_size_is_reported() {
             .output()
             .unwrap()
     };
-    for (bytes, remedy) in [(96 << 20, "a smaller --buffer helps"), (32 << 20, "raise the limit")] {
+    for (bytes, remedy) in [(96 << 20, "use a smaller --buffer"), (32 << 20, "raise the limit")] {
         let out = run(bytes, "64MiB");
         assert_eq!(out.status.code(), Some(1), "{out:?}");
         let line = only_line(&out);

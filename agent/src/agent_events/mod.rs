@@ -1,5 +1,5 @@
-//! What the agent finds out itself, beside the rings: its threads hand it to the drain through an [`EventSender`].
-//! When the drain does not keep up, it is dropped and counted; nobody waits.
+//! Events that the agent makes itself, beside those of the kernel side: its threads hand them to the drain through an
+//! [`EventSender`]. When the drain does not keep up, they are dropped and counted; no thread waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +13,12 @@ mod samples;
 mod stall;
 
 pub use samples::{CgroupSample, DiskSample, FsSample, HostSample};
-pub use stall::{SleepPlace, Stall};
+pub use stall::{SleepPlace, Stall, Waker};
 
-/// How many rows may wait for the drain.
+/// Events that may wait for the drain.
 const CAPACITY: usize = 8192;
 
-/// A row that the agent has made.
+/// An event that the agent has made.
 #[derive(Debug)]
 pub enum AgentEvent {
     /// The resources of a cgroup.
@@ -27,14 +27,14 @@ pub enum AgentEvent {
     SampleHost(Box<HostSample>),
     /// The counters of a disk.
     SampleDisk(Box<DiskSample>),
-    /// The room in a file system.
+    /// The free space of a file system.
     SampleFs(Box<FsSample>),
     /// A long uninterruptible sleep.
     Stall(Box<Stall>),
 }
 
 impl AgentEvent {
-    /// What it is.
+    /// Its kind.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Sample(_) => Kind::Sample,
@@ -49,17 +49,17 @@ impl AgentEvent {
 /// Rows that were dropped, by kind.
 type Dropped = KindMap<AtomicU64>;
 
-/// The end that rows are put into; every thread that makes some has one.
+/// The end that events are put into; every thread that makes some has one.
 #[derive(Clone, Debug)]
 pub struct EventSender {
-    rows: SyncSender<AgentEvent>,
+    queue: SyncSender<AgentEvent>,
     dropped: Arc<Dropped>,
 }
 
 /// The end that the drain reads.
 #[derive(Debug)]
 pub struct EventReceiver {
-    rows: Receiver<AgentEvent>,
+    queue: Receiver<AgentEvent>,
     dropped: Arc<Dropped>,
 }
 
@@ -67,14 +67,14 @@ pub struct EventReceiver {
 pub fn channel() -> (EventSender, EventReceiver) {
     let (sender, receiver) = sync_channel(CAPACITY);
     let dropped = Arc::new(Dropped::default());
-    (EventSender { rows: sender, dropped: dropped.clone() }, EventReceiver { rows: receiver, dropped })
+    (EventSender { queue: sender, dropped: dropped.clone() }, EventReceiver { queue: receiver, dropped })
 }
 
 impl EventSender {
-    /// Hands a row over, or counts it as lost. False if it was.
-    pub fn send(&self, made: AgentEvent) -> bool {
-        let kind = made.kind();
-        let taken = self.rows.try_send(made).is_ok();
+    /// Hands an event over; if there is no room it is counted as lost and the result is false.
+    pub fn send(&self, event: AgentEvent) -> bool {
+        let kind = event.kind();
+        let taken = self.queue.try_send(event).is_ok();
         if !taken {
             self.dropped[kind].fetch_add(1, Ordering::Relaxed);
         }
@@ -83,12 +83,12 @@ impl EventSender {
 }
 
 impl EventReceiver {
-    /// The next row, if there is one.
+    /// The next event, if there is one.
     pub fn next(&self) -> Option<AgentEvent> {
-        self.rows.try_recv().ok()
+        self.queue.try_recv().ok()
     }
 
-    /// What was dropped since the last call.
+    /// What was dropped since the last call, as losses at stage `queue`.
     pub fn take_dropped(&self) -> Vec<Lost> {
         let lost = self.dropped.iter().map(|(kind, dropped)| Lost {
             cpu: None,

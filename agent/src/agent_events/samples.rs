@@ -1,4 +1,4 @@
-//! What the sampler hands to the drain: the columns of the four kinds, in the units of the table of kinds.
+//! Samples of resources: the columns of their four kinds, in the units of the table of kinds.
 
 use events::UNKNOWN;
 
@@ -6,7 +6,7 @@ macro_rules! sample {
     ($(#[$doc:meta])* $name:ident { $($field:ident,)* } and { $($(#[$other_doc:meta])* $other:ident: $ty:ty,)* }) => {
         $(#[$doc])*
         ///
-        /// Numbers that are not known are [`UNKNOWN`]; the fields are the columns of the same names.
+        /// Unknown numbers are [`UNKNOWN`]; the fields are the columns of the same names.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name {
             /// When it was read, ns of the boot clock.
@@ -16,7 +16,7 @@ macro_rules! sample {
         }
 
         impl $name {
-            /// With nothing known but the time.
+            /// All unknown but the time.
             pub fn unknown(time: u64) -> Self {
                 Self { time, $($other: Default::default(),)* $($field: UNKNOWN,)* }
             }
@@ -32,7 +32,7 @@ sample! {
         pids, pids_max, pids_failures, io_read, io_written, io_reads, io_writes, cpu_pressure, mem_pressure,
         io_pressure,
     } and {
-        /// Its id in the hierarchy that tells cgroups apart.
+        /// Its id in the hierarchy that identifies cgroups.
         cgroup: u64,
         /// Column `io_limits`.
         io_limits: Vec<u8>,
@@ -61,7 +61,7 @@ sample! {
 }
 
 sample! {
-    /// The room in a file system.
+    /// The free space of a file system.
     FsSample {
         bytes, bytes_free, bytes_available, inodes, inodes_free,
     } and {

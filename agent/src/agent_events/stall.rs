@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use events::NO_CALL;
 
-/// A row about a sleep.
+/// A report of a long sleep.
 #[derive(Clone, Debug)]
 pub struct Stall {
-    /// When it was told, ns of the boot clock.
+    /// When it was reported, ns of the boot clock.
     pub time: u64,
     /// How long the sleep had lasted, ns.
     pub dur: u64,
-    /// `asleep`, `still`, `woken` or `exited`.
+    /// `asleep` (first report), `still`, `woken` or `exited`.
     pub phase: &'static str,
     /// Process id.
     pub pid: u32,
@@ -23,8 +23,19 @@ pub struct Stall {
     pub cgroup: u64,
     /// Where it sleeps.
     pub place: Arc<SleepPlace>,
-    /// Who woke it: process id, thread id, cgroup.
-    pub waker: Option<(u32, u32, u64)>,
+    /// Who woke it; `None` if that is not known, or if it was an interrupt.
+    pub waker: Option<Waker>,
+}
+
+/// The thread that woke another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waker {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// The cgroup.
+    pub cgroup: u64,
 }
 
 /// Where a thread sleeps.
@@ -40,14 +51,14 @@ pub struct SleepPlace {
     pub stack: Vec<u8>,
     /// The block device, if it is known.
     pub dev: Vec<u8>,
-    /// Where that is from.
+    /// How it was found: `fd`, `writeback`, or empty if it was not.
     pub dev_from: &'static str,
     /// The work function of a kernel worker.
     pub workqueue: Vec<u8>,
 }
 
 impl SleepPlace {
-    /// Nothing is known of it.
+    /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         call: NO_CALL,
         args: [0; 6],

@@ -11,7 +11,7 @@ use anyhow::Result;
 use capture_format::{ChunkBuilder, FormatError};
 
 use super::event_format::EventFormat;
-use crate::record::{self, Along, Progress, Viewer};
+use crate::record::{self, ContainerUpdates, Progress, Viewer};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
 use crate::session::run::{Ended, Session, Signals};
 use crate::session::say::{say, say_left_out};
@@ -109,8 +109,8 @@ struct Printer<S> {
 }
 
 impl<S: Sink + Send + 'static> Viewer for Printer<S> {
-    fn learn(&mut self, along: &Along) {
-        self.live.learn(&along.names, &along.forgotten);
+    fn learn(&mut self, updates: &ContainerUpdates) {
+        self.live.learn(&updates.names, &updates.forgotten);
     }
 
     fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {

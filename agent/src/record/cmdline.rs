@@ -1,7 +1,7 @@
-//! Arguments of processes that were there before the capture.
+//! Arguments of processes that ran before the recording.
 //!
-//! `/proc/PID/cmdline` waits for the process's mmap lock, which a process in trouble may hold for
-//! minutes. So a thread of its own reads them, and nobody waits for it.
+//! `/proc/PID/cmdline` waits for the process's mmap lock, which a process in trouble may hold for minutes. So a
+//! thread of its own reads them, and no other thread waits for it.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -14,15 +14,15 @@ const MAX: usize = agent_ebpf::records::EXEC_ARGS;
 /// The arguments of a process.
 #[derive(Debug)]
 pub struct Arguments {
-    /// Its id.
+    /// Process id.
     pub pid: u32,
     /// When it started, ns of the boot clock.
     pub start: u64,
-    /// Each with its NUL.
+    /// Each with its NUL, cut after [`MAX`] bytes.
     pub args: Vec<u8>,
 }
 
-/// Reads them all, one after another, in a thread that nobody waits for.
+/// Reads the arguments of all processes, one after another, in a thread of its own.
 pub fn read_in_background(tasks: &[ScannedTask]) -> Receiver<Arguments> {
     let processes: Vec<(u32, u64)> = tasks
         .iter()
@@ -40,7 +40,7 @@ pub fn read_in_background(tasks: &[ScannedTask]) -> Receiver<Arguments> {
         }
     });
     if let Err(error) = reader {
-        tracing::warn!(%error, "the arguments of processes that run already are not known");
+        tracing::warn!(%error, "cannot read the arguments of processes that run already");
     }
     receiver
 }

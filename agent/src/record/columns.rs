@@ -1,5 +1,5 @@
-//! Where the recorder's values go: the dense indices of tables, and the positions of columns, all
-//! from the one table of kinds.
+//! Where the recorder's values go: the dense indices of tables and the positions of columns, from the table of
+//! kinds.
 
 use capture_format::{ChunkBuilder, Schema};
 use events::{Kind, KindMap};
@@ -33,7 +33,7 @@ columns! {
 }
 
 /// Dense indices of the tables in the schema.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TableIndex {
     /// Process dictionary.
     pub process: usize,
@@ -69,5 +69,5 @@ pub struct Dictionaries<'a> {
     /// Its number, counted from 1.
     pub number: u64,
     /// Where its tables are.
-    pub index: TableIndex,
+    pub index: &'a TableIndex,
 }

@@ -1,19 +1,23 @@
-//! Ring bytes to typed records. The rings are filled by our own programs, yet nothing is believed:
-//! a record that is too short is counted as damaged, not read.
+//! Bytes of the ring buffers to typed records. Our own programs fill the ring buffers, and still every length is
+//! checked: a record that is too short is counted as damaged.
 
+pub use agent_ebpf::records::Plain;
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::net::Net;
-use agent_ebpf::records::oom::Oom;
 use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::signals::Signal;
-use agent_ebpf::records::{
-    Cgroup, Exec, Exit, Fork, Header, Plain, Rename, STR_SIZES, Syscall, SyscallStrs, class,
-};
+use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
+use agent_ebpf::records::{oom::Oom, signals::Signal};
 use events::Kind;
 
 /// Reads a block record.
 pub fn block(bytes: &[u8]) -> Option<Block> {
-    record(bytes)
+    read(bytes, 0)
+}
+
+/// The bytes of a record, as they lie in a ring buffer.
+pub fn bytes_of<T: Plain>(record: &T) -> &[u8] {
+    // SAFETY: a Plain type has no padding, so all its bytes are initialised; the slice borrows from it.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
 }
 
 #[inline]
@@ -21,12 +25,6 @@ fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
     let bytes = bytes.get(at..at + size_of::<T>())?;
     // SAFETY: long enough, any bytes are a value of a Plain type, and no alignment is asked for.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
-}
-
-/// Reads a record whose struct is all of it.
-#[inline]
-pub fn record<T: Plain>(bytes: &[u8]) -> Option<T> {
-    read(bytes, 0)
 }
 
 /// When the record ended, ns of the boot clock; 0 if it is too short to tell.
@@ -44,7 +42,7 @@ pub fn kind(bytes: &[u8]) -> Option<Kind> {
 /// Reads a switch record.
 #[inline]
 pub fn switch(bytes: &[u8]) -> Option<Switch> {
-    record(bytes)
+    read(bytes, 0)
 }
 
 /// A syscall record.
@@ -84,35 +82,35 @@ pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
 
 /// Reads a fork record.
 pub fn fork(bytes: &[u8]) -> Option<Fork> {
-    record(bytes)
+    read(bytes, 0)
 }
 
 /// Reads an exit record.
 pub fn exit(bytes: &[u8]) -> Option<Exit> {
-    record(bytes)
+    read(bytes, 0)
 }
 
 /// Reads a rename record.
 pub fn rename(bytes: &[u8]) -> Option<Rename> {
-    record(bytes)
+    read(bytes, 0)
 }
 
 /// Reads a record of a TCP socket.
 pub fn net(bytes: &[u8]) -> Option<Net> {
-    record(bytes)
+    read(bytes, 0)
 }
 
 /// Reads a record of a signal.
 pub fn signal(bytes: &[u8]) -> Option<Signal> {
-    record(bytes)
+    read(bytes, 0)
 }
 
-/// Reads a record of a victim.
+/// Reads a record of a process that was killed because memory ran out.
 pub fn oom(bytes: &[u8]) -> Option<Oom> {
-    record(bytes)
+    read(bytes, 0)
 }
 
-/// An exec record: the struct is large, so only its parts are read.
+/// An exec record.
 pub struct ExecRecord<'a> {
     /// Everything but path and arguments.
     pub fixed: Exec,
@@ -124,11 +122,7 @@ pub struct ExecRecord<'a> {
 
 /// Reads an exec record.
 pub fn exec(bytes: &[u8]) -> Option<ExecRecord<'_>> {
-    if bytes.len() < size_of::<Exec>() {
-        return None;
-    }
-    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
-    let fixed: Exec = unsafe { bytes.as_ptr().cast::<Exec>().read_unaligned() };
+    let fixed: Exec = read(bytes, 0)?;
     let path = bytes.get(std::mem::offset_of!(Exec, path)..)?.get(..fixed.path_len as usize)?;
     let args = bytes.get(std::mem::offset_of!(Exec, args)..)?.get(..fixed.args_len as usize)?;
     Some(ExecRecord { fixed, path, args })
@@ -140,11 +134,13 @@ pub struct CgroupRecord<'a> {
     pub head: Header,
     /// The cgroup.
     pub id: u64,
-    /// The moved task (attach): process and thread id.
-    pub moved: (u32, u32),
+    /// The moved task's process id (attach).
+    pub moved_pid: u32,
+    /// The moved task's thread id (attach).
+    pub moved_tid: u32,
     /// Whether the whole process moved (attach).
     pub threadgroup: bool,
-    /// Effective user id of whoever did it.
+    /// Effective user id of the subject.
     pub uid: u32,
     /// The cgroup's path.
     pub path: &'a [u8],
@@ -152,16 +148,13 @@ pub struct CgroupRecord<'a> {
 
 /// Reads a cgroup record.
 pub fn cgroup(bytes: &[u8]) -> Option<CgroupRecord<'_>> {
-    if bytes.len() < size_of::<Cgroup>() {
-        return None;
-    }
-    // SAFETY: long enough, any bytes are a value, and no alignment is asked for.
-    let fixed: Cgroup = unsafe { bytes.as_ptr().cast::<Cgroup>().read_unaligned() };
+    let fixed: Cgroup = read(bytes, 0)?;
     let path = bytes.get(std::mem::offset_of!(Cgroup, path)..)?.get(..fixed.path_len as usize)?;
     Some(CgroupRecord {
         head: fixed.head,
         id: fixed.id,
-        moved: (fixed.moved_pid, fixed.moved_tid),
+        moved_pid: fixed.moved_pid,
+        moved_tid: fixed.moved_tid,
         threadgroup: fixed.threadgroup != 0,
         uid: fixed.uid,
         path,

@@ -1,5 +1,5 @@
-//! How much memory this process may use: the machine's, or what the limits of its cgroups leave of it. Whoever takes more
-//! is killed without a word, and rings are charged to the process that makes them.
+//! How much memory this process may use: the machine's, or what the limits of its cgroups leave. The kernel kills
+//! a process that exceeds a limit, and ring buffers are charged to the process that creates them.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,9 +10,9 @@ use crate::containers::Hierarchy;
 /// Memory that may still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// How many bytes in all, if nothing were used yet.
+    /// Bytes in all.
     pub limit: u64,
-    /// How many of them are left, without what the kernel can take back from caches.
+    /// Bytes that are left; file caches count as free, as the kernel can reclaim them.
     pub left: u64,
     /// The cgroup whose limit it is; `None` if it is the machine's memory.
     pub cgroup: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Room {
 struct Files {
     limit: &'static str,
     usage: &'static str,
-    /// The lines of `memory.stat` with what can be taken back.
+    /// The lines of `memory.stat` with what can be reclaimed.
     cache: [&'static str; 2],
 }
 
@@ -34,7 +34,7 @@ const V1: Files = Files {
 const V2: Files =
     Files { limit: "memory.max", usage: "memory.current", cache: ["inactive_file ", "active_file "] };
 
-/// What is left to this process now.
+/// The memory that this process may use now, by the tightest limit.
 pub fn room() -> Room {
     let all = machine();
     let whole = Room { limit: all, left: all, cgroup: None };
@@ -54,12 +54,12 @@ pub fn room() -> Room {
 
 /// Bytes of memory of this machine.
 fn machine() -> u64 {
-    // SAFETY: constant questions.
+    // SAFETY: sysconf takes no pointers.
     let (pages, size) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
     pages.max(0) as u64 * size.max(0) as u64
 }
 
-/// Where below the mount point a process is that has these lines in `/proc/PID/cgroup`.
+/// The path below the mount point of a process with these lines in `/proc/PID/cgroup`.
 fn path_in(lines: &[u8], hierarchy: &Hierarchy) -> Option<PathBuf> {
     let controller = hierarchy.subsys.as_deref().unwrap_or_default();
     let path = lines.split(|byte| *byte == b'\n').find_map(|line| {
@@ -72,7 +72,7 @@ fn path_in(lines: &[u8], hierarchy: &Hierarchy) -> Option<PathBuf> {
     path.strip_prefix(root).ok().map(Path::to_path_buf)
 }
 
-/// The limit with the least room of a cgroup and those above it.
+/// The limit of a cgroup and its ancestors that leaves the least.
 fn tightest(mount: &Path, path: &Path, files: &Files) -> Option<Room> {
     path.ancestors().filter_map(|path| of(&mount.join(path), files)).min_by_key(|room| room.left)
 }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tightest_limit_above_counts_and_caches_do_not() {
+    fn the_tightest_limit_counts_and_caches_are_free() {
         let mount = tempfile::tempdir().unwrap();
         let inner = mount.path().join("outer/inner");
         fs::create_dir_all(&inner).unwrap();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_found_by_its_controller() {
+    fn a_process_is_found_in_the_hierarchy_of_the_controller() {
         let hierarchy = |name: &str, root: &str| Hierarchy {
             name: name.to_owned(),
             subsys: (name != "v2").then(|| name.to_owned()),

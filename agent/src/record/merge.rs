@@ -1,5 +1,5 @@
-//! Merges the rings by time. Syscall records are looked at where they lie; lifecycle records are
-//! few and are copied out at once, so that their rings stay empty whatever happens downstream.
+//! Merges the ring buffers by time. Records of the event ring buffers are read where they lie; lifecycle records are
+//! few and are copied out at once, so that their ring buffers stay empty whatever happens downstream.
 
 use std::collections::VecDeque;
 
@@ -8,25 +8,59 @@ use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::decode;
-use crate::kernel::{Lost, Ring, Rings};
+use super::source::{RecordSource, Sources};
+use crate::kernel::Lost;
 
-/// Most bytes of lifecycle records that wait for their turn.
-const WAITING_MAX: usize = 16 << 20;
-/// Part of a ring that is read before its room is given back.
+/// Bytes of lifecycle records that may wait for their turn.
+pub(super) const WAITING_MAX: usize = 16 << 20;
+/// Part of a ring buffer that is read before its space is given back.
 const RELEASE_PART: u64 = 16;
 
+/// Lifecycle records that were copied out of the ring buffers and wait for their turn.
+#[derive(Debug, Default)]
 struct Waiting {
-    records: VecDeque<Box<[u8]>>,
+    /// By CPU.
+    records: Vec<VecDeque<Box<[u8]>>>,
+    bytes: usize,
 }
 
-/// All rings of a capture.
-pub struct Merge {
-    flood: Vec<Ring>,
-    lifecycle: Vec<Ring>,
-    waiting: Vec<Waiting>,
-    waiting_bytes: usize,
+impl Waiting {
+    /// Takes a copy of a record. False if there is no room.
+    fn push(&mut self, cpu: usize, record: &[u8]) -> bool {
+        let fits = self.bytes + record.len() <= WAITING_MAX;
+        if fits {
+            self.bytes += record.len();
+            self.records[cpu].push_back(record.into());
+        }
+        fits
+    }
+
+    fn front(&self, cpu: usize) -> Option<&[u8]> {
+        self.records[cpu].front().map(|record| &**record)
+    }
+
+    fn pop(&mut self, cpu: usize) -> Option<Box<[u8]>> {
+        let record = self.records[cpu].pop_front()?;
+        self.bytes -= record.len();
+        Some(record)
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Box<[u8]>> {
+        self.bytes = 0;
+        self.records.iter_mut().flat_map(|records| records.drain(..))
+    }
+}
+
+/// All ring buffers of a recording.
+#[derive(Debug)]
+pub struct Merge<S> {
+    events: Vec<S>,
+    lifecycle: Vec<S>,
+    waiting: Waiting,
+    /// The time of each source's first record, during a pass: event ring buffers first.
     heads: Vec<u64>,
-    dropped: Tally,
+    dropped: DroppedRecords,
+    /// Lifecycle records were dropped since the last call of [`Merge::take_stale`].
     stale: bool,
 }
 
@@ -48,33 +82,29 @@ pub enum Flow {
     Stop,
 }
 
-impl Merge {
-    /// Takes over the rings.
-    pub fn new(rings: Rings) -> Self {
-        let waiting = rings.lifecycle.iter().map(|_| Waiting { records: VecDeque::new() }).collect();
-        let heads = vec![0; rings.flood.len() + rings.lifecycle.len()];
+impl<S: RecordSource> Merge<S> {
+    /// Takes over the ring buffers.
+    pub fn new(sources: Sources<S>) -> Self {
+        let Sources { events, lifecycle } = sources;
+        let records = lifecycle.iter().map(|_| VecDeque::new()).collect();
         Self {
-            flood: rings.flood,
-            lifecycle: rings.lifecycle,
-            waiting,
-            waiting_bytes: 0,
-            heads,
-            dropped: Tally::default(),
+            heads: vec![0; events.len() + lifecycle.len()],
+            events,
+            lifecycle,
+            waiting: Waiting { records, bytes: 0 },
+            dropped: DroppedRecords::default(),
             stale: false,
         }
     }
 
-    /// Copies lifecycle records out of their rings.
+    /// Copies lifecycle records out of their ring buffers.
     pub fn pull_lifecycle(&mut self) {
-        for (ring, waiting) in self.lifecycle.iter_mut().zip(&mut self.waiting) {
+        for (cpu, ring) in self.lifecycle.iter_mut().enumerate() {
             while let Some(record) = ring.peek() {
                 let len = record.len();
-                if self.waiting_bytes + len > WAITING_MAX {
+                if !self.waiting.push(cpu, record) {
                     self.dropped.add(record);
                     self.stale = true;
-                } else {
-                    self.waiting_bytes += len;
-                    waiting.records.push_back(record.into());
                 }
                 ring.advance(len);
             }
@@ -82,15 +112,15 @@ impl Merge {
         }
     }
 
-    /// Records that were dropped here: lifecycle records that found no room to wait in.
+    /// Records that were dropped here since the last call, as losses at stage `queue`.
     pub fn take_dropped(&mut self) -> Vec<Lost> {
         self.dropped.take()
     }
 
-    /// Whether lifecycle records were dropped, and all that were kept are handed over: who is who
-    /// has to be found out anew. Asking resets it.
+    /// Whether lifecycle records were dropped and all that were kept are handed over: then the processes have to be
+    /// scanned again. The call resets it.
     pub fn take_stale(&mut self) -> bool {
-        let due = self.stale && self.waiting_bytes == 0;
+        let due = self.stale && self.waiting.bytes == 0;
         if due {
             self.stale = false;
         }
@@ -99,7 +129,7 @@ impl Merge {
 
     /// Drops everything that is left, counted.
     pub fn drop_rest(&mut self) {
-        for ring in self.flood.iter_mut().chain(&mut self.lifecycle) {
+        for ring in self.events.iter_mut().chain(&mut self.lifecycle) {
             while let Some(record) = ring.peek() {
                 let len = record.len();
                 self.dropped.add(record);
@@ -107,28 +137,28 @@ impl Merge {
             }
             ring.release();
         }
-        for record in self.waiting.iter_mut().flat_map(|waiting| waiting.records.drain(..)) {
+        for record in self.waiting.drain() {
             self.dropped.add(&record);
         }
-        self.waiting_bytes = 0;
     }
 
     /// Whether a record is still being written by a program.
     pub fn is_busy(&self) -> bool {
-        self.flood.iter().chain(&self.lifecycle).any(|ring| ring.backlog() > 0)
+        self.events.iter().chain(&self.lifecycle).any(|ring| ring.backlog() > 0)
     }
 
-    /// The largest part of a flood ring that waits to be read, in thousandths.
+    /// How full the fullest event ring buffer is, in thousandths.
     pub fn fill(&self) -> u64 {
-        self.flood.iter().map(|ring| ring.backlog() * 1000 / ring.size()).max().unwrap_or(0)
+        self.events.iter().map(|ring| ring.backlog() * 1000 / ring.size()).max().unwrap_or(0)
     }
 
+    /// The time of a source's first record; `u64::MAX` if it has none up to the watermark.
     fn head(&mut self, source: usize, watermark: u64) -> u64 {
-        let floods = self.flood.len();
-        let head = if source < floods {
-            self.flood[source].peek().map(decode::time)
+        let rings = self.events.len();
+        let head = if source < rings {
+            self.events[source].peek().map(decode::time)
         } else {
-            self.waiting[source - floods].records.front().map(|record| decode::time(record))
+            self.waiting.front(source - rings).map(decode::time)
         };
         head.filter(|time| *time <= watermark).unwrap_or(u64::MAX)
     }
@@ -157,17 +187,10 @@ impl Merge {
             if best == u64::MAX {
                 break;
             }
-            let flow = if first < self.flood.len() {
-                self.run_flood(first, bound.min(watermark), &mut take)
+            let flow = if first < self.events.len() {
+                self.run_events(first, bound.min(watermark), &mut take)
             } else {
-                let waiting = &mut self.waiting[first - self.flood.len()];
-                match waiting.records.pop_front() {
-                    Some(record) => {
-                        self.waiting_bytes -= record.len();
-                        take(&record)
-                    }
-                    None => Flow::Go,
-                }
+                self.waiting.pop(first - self.events.len()).map_or(Flow::Go, |record| take(&record))
             };
             if flow == Flow::Stop {
                 result = Pass::Stopped;
@@ -175,16 +198,16 @@ impl Merge {
             }
             self.heads[first] = self.head(first, watermark);
         }
-        for ring in &mut self.flood {
+        for ring in &mut self.events {
             ring.release();
         }
         result
     }
 
-    /// Takes from one ring as long as no other source has an older record.
+    /// Takes from one event ring buffer as long as no other source has an older record.
     #[inline]
-    fn run_flood(&mut self, source: usize, bound: u64, take: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
-        let ring = &mut self.flood[source];
+    fn run_events(&mut self, source: usize, bound: u64, take: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
+        let ring = &mut self.events[source];
         let step = ring.size() / RELEASE_PART;
         while let Some(record) = ring.peek() {
             if decode::time(record) > bound {
@@ -202,24 +225,47 @@ impl Merge {
         }
         Flow::Go
     }
+
+    /// The event and lifecycle ring buffers, by CPU.
+    pub(super) fn sources_mut(&mut self) -> (&mut [S], &mut [S]) {
+        (&mut self.events, &mut self.lifecycle)
+    }
 }
 
-/// Dropped records by CPU, kind and cgroup.
-#[derive(Default)]
-struct Tally(FxHashMap<(u16, Kind, u64), u64>);
+/// Counts dropped records by CPU, kind and cgroup.
+#[derive(Debug, Default)]
+struct DroppedRecords(FxHashMap<DroppedKey, u64>);
 
-impl Tally {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct DroppedKey {
+    cpu: u16,
+    kind: Kind,
+    cgroup: u64,
+}
+
+impl DroppedKey {
+    /// `None` if the record is too short to have one.
+    fn of(record: &[u8]) -> Option<Self> {
+        const CPU: usize = std::mem::offset_of!(Header, cpu);
+        const CGROUP: usize = std::mem::offset_of!(Header, cgroup);
+        let cgroup = u64::from_ne_bytes(record.get(CGROUP..CGROUP + 8)?.try_into().ok()?);
+        let cpu = u16::from_ne_bytes(record.get(CPU..CPU + 2)?.try_into().ok()?);
+        Some(Self { cpu, kind: decode::kind(record)?, cgroup })
+    }
+}
+
+impl DroppedRecords {
     fn add(&mut self, record: &[u8]) {
-        if let Some(key) = key_of(record) {
+        if let Some(key) = DroppedKey::of(record) {
             *self.0.entry(key).or_default() += 1;
         }
     }
 
     fn take(&mut self) -> Vec<Lost> {
-        let lost = |((cpu, kind, cgroup), count)| Lost {
-            cpu: Some(cpu),
-            kind: Some(kind),
-            cgroup: Some(cgroup),
+        let lost = |(key, count): (DroppedKey, u64)| Lost {
+            cpu: Some(key.cpu),
+            kind: Some(key.kind),
+            cgroup: Some(key.cgroup),
             stage: "queue",
             count,
         };
@@ -227,10 +273,5 @@ impl Tally {
     }
 }
 
-fn key_of(record: &[u8]) -> Option<(u16, Kind, u64)> {
-    const CPU: usize = std::mem::offset_of!(Header, cpu);
-    const CGROUP: usize = std::mem::offset_of!(Header, cgroup);
-    let cgroup = u64::from_ne_bytes(record.get(CGROUP..CGROUP + 8)?.try_into().ok()?);
-    let cpu = u16::from_ne_bytes(record.get(CPU..CPU + 2)?.try_into().ok()?);
-    Some((cpu, decode::kind(record)?, cgroup))
-}
+#[cfg(test)]
+mod tests;

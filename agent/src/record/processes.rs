@@ -1,7 +1,7 @@
-//! Who is who: processes and threads by id, as of the moment that the drain has reached.
+//! Processes and threads by id, as of the time that the drain has reached.
 //!
-//! Filled from the scan at start, kept up to date by lifecycle events in time order. Ids of ended
-//! threads stay known for a while, since events may come late.
+//! Filled from the scan at start, kept up to date by lifecycle events in time order. Threads that have exited stay
+//! known for a while, since events may come late.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use super::users::Users;
 use crate::kernel::ScannedTask;
 use crate::secrets;
 
-/// The user of a thread that no event has told of; no user has it (`INVALID_UID`).
+/// The user of a thread of which no event was seen; no user has it (`INVALID_UID`).
 const UID_UNKNOWN: u32 = u32::MAX;
-/// How many ended threads stay known.
-const GRAVEYARD: usize = 8192;
+/// Threads that have exited and stay known.
+const RETIRED_MAX: usize = 8192;
 
 /// A process.
 #[derive(Clone, Debug, Default)]
@@ -37,12 +37,12 @@ struct Process {
     row: CachedRow,
 }
 
-/// What is written of a process that an event only mentions, when not all are recorded.
+/// What is written of a process that an event only refers to, with `--container`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shown {
-    /// Its ids: it belongs to a container that is not recorded.
+    /// Its ids: it runs in a container that is not recorded.
     Ids,
-    /// Its name too: it is one of the host.
+    /// Its name too: it runs on the host.
     Name,
     /// Everything.
     All,
@@ -61,13 +61,42 @@ pub struct CachedRow {
 struct Thread {
     process: u32,
     name: Arc<[u8]>,
-    /// The last user id that was told of it.
+    /// Its user id as of its last event; `None` if no event had one.
     uid: Option<u32>,
     /// The path of an exec whose return is still to come.
     exec_path: Option<ExecPath>,
     row: CachedRow,
-    row_of: (u64, u32, u32),
-    /// Which thread of this id it is, for [`Processes::bury`].
+    row_key: RowKey,
+    /// Which thread of this id it is, for [`Processes::retire`].
+    incarnation: u32,
+}
+
+/// What a thread's row depends on beside the chunk and the thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct RowKey {
+    cgroup: u64,
+    uid: u32,
+    /// [`Process::version`].
+    version: u32,
+}
+
+/// The subject of an event, or another thread that it refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Process id.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// The id of its cgroup.
+    pub cgroup: u64,
+    /// The effective user id, if the record has it; else it is the last one known.
+    pub uid: Option<u32>,
+}
+
+/// A thread that has exited.
+#[derive(Clone, Copy, Debug)]
+struct RetiredThread {
+    tid: u32,
     incarnation: u32,
 }
 
@@ -80,14 +109,18 @@ pub struct ExecPath {
     pub bits: u32,
 }
 
-/// All that are known.
+/// All processes and threads that are known.
 pub struct Processes {
     processes: Vec<Process>,
+    /// Unused places of `processes`.
     free: Vec<u32>,
-    users_of: Vec<u32>,
+    /// How many threads each process has.
+    thread_counts: Vec<u32>,
     threads: FxHashMap<u32, Thread>,
-    dead: VecDeque<(u32, u32)>,
+    /// Oldest first.
+    retired: VecDeque<RetiredThread>,
     incarnations: u32,
+    users: Users,
     empty: Arc<[u8]>,
     keep_secrets: bool,
 }
@@ -99,21 +132,27 @@ pub fn comm(bytes: &[u8; COMM_LEN]) -> &[u8] {
 }
 
 impl Processes {
-    /// Nobody is known yet.
+    /// None is known yet. Unless `keep_secrets`, values of secret flags are masked in arguments.
     pub fn new(keep_secrets: bool) -> Self {
         Self {
             processes: Vec::new(),
             free: Vec::new(),
-            users_of: Vec::new(),
+            thread_counts: Vec::new(),
             threads: FxHashMap::default(),
-            dead: VecDeque::new(),
+            retired: VecDeque::new(),
             incarnations: 0,
+            users: Users::default(),
             empty: Arc::from(&b""[..]),
             keep_secrets,
         }
     }
 
-    /// Takes in the scan at start.
+    /// Users have these names.
+    pub fn name_users(&mut self, users: Users) {
+        self.users = users;
+    }
+
+    /// Adds the threads of the scan at start.
     pub fn add_scan(&mut self, tasks: &[ScannedTask]) {
         let names: FxHashMap<u32, &[u8; COMM_LEN]> =
             tasks.iter().filter(|t| t.info.pid == t.info.tid).map(|t| (t.info.pid, &t.info.comm)).collect();
@@ -142,15 +181,15 @@ impl Processes {
         }
     }
 
-    /// Starts anew from a scan, after events that tell who is who were lost.
+    /// Starts anew from a scan, after lifecycle events were lost.
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
         let fresh = Self::new(self.keep_secrets);
-        *self = Self { incarnations: self.incarnations, ..fresh };
+        let users = std::mem::take(&mut self.users);
+        *self = Self { incarnations: self.incarnations, users, ..fresh };
         self.add_scan(tasks);
     }
 
-    /// Takes in the arguments of a process that was there before, read meanwhile by somebody who
-    /// may wait for them.
+    /// Adds the arguments of a process that ran before the recording, unless it has executed another program since.
     pub fn set_args(&mut self, pid: u32, start: u64, args: &[u8]) {
         let Some(thread) = self.threads.get(&pid) else { return };
         let process = &mut self.processes[thread.process as usize];
@@ -163,24 +202,24 @@ impl Processes {
     fn add_process(&mut self, process: Process) -> u32 {
         if let Some(index) = self.free.pop() {
             self.processes[index as usize] = process;
-            self.users_of[index as usize] = 0;
+            self.thread_counts[index as usize] = 0;
             return index;
         }
         self.processes.push(process);
-        self.users_of.push(0);
+        self.thread_counts.push(0);
         self.processes.len() as u32 - 1
     }
 
     fn add_thread(&mut self, tid: u32, process: u32, name: Arc<[u8]>) {
         self.incarnations = self.incarnations.wrapping_add(1);
-        self.users_of[process as usize] += 1;
+        self.thread_counts[process as usize] += 1;
         let thread = Thread {
             process,
             name,
             uid: None,
             exec_path: None,
             row: CachedRow::default(),
-            row_of: (0, 0, 0),
+            row_key: RowKey::default(),
             incarnation: self.incarnations,
         };
         if let Some(old) = self.threads.insert(tid, thread) {
@@ -189,15 +228,15 @@ impl Processes {
     }
 
     fn release(&mut self, process: u32) {
-        let users = &mut self.users_of[process as usize];
-        *users -= 1;
-        if *users == 0 {
+        let threads = &mut self.thread_counts[process as usize];
+        *threads -= 1;
+        if *threads == 0 {
             self.processes[process as usize] = Process::default();
             self.free.push(process);
         }
     }
 
-    /// The thread with this id, made up if nobody has told of it.
+    /// The place of a thread's process; both are added if they are not known.
     fn thread_index(&mut self, pid: u32, tid: u32) -> u32 {
         if let Some(thread) = self.threads.get(&tid)
             && self.processes[thread.process as usize].pid == pid
@@ -264,8 +303,8 @@ impl Processes {
         let process = self.thread_index(pid, tid);
         let name: Arc<[u8]> = Arc::from(comm(&exec.comm));
         if exec.old_tid != tid {
-            // The leader with this id is dead and maybe buried; the thread that takes its id over
-            // must not go with it.
+            // The leader with this id has exited and may be retired; the thread that takes its id over must not be
+            // forgotten with it.
             self.add_thread(tid, process, name.clone());
             if let Some(old) = self.threads.remove(&exec.old_tid) {
                 self.release(old.process);
@@ -315,12 +354,12 @@ impl Processes {
         }
     }
 
-    /// A thread ended. It stays known for late events.
-    pub fn bury(&mut self, tid: u32) {
+    /// A thread exited. It stays known for late events.
+    pub fn retire(&mut self, tid: u32) {
         let Some(thread) = self.threads.get(&tid) else { return };
-        self.dead.push_back((tid, thread.incarnation));
-        if self.dead.len() > GRAVEYARD
-            && let Some((tid, incarnation)) = self.dead.pop_front()
+        self.retired.push_back(RetiredThread { tid, incarnation: thread.incarnation });
+        if self.retired.len() > RETIRED_MAX
+            && let Some(RetiredThread { tid, incarnation }) = self.retired.pop_front()
             && self.threads.get(&tid).is_some_and(|thread| thread.incarnation == incarnation)
             && let Some(thread) = self.threads.remove(&tid)
         {
@@ -328,29 +367,21 @@ impl Processes {
         }
     }
 
-    /// The row of the task dictionary for an event of this thread, written if this chunk has
-    /// none yet.
+    /// The row of the task dictionary for a thread, written if this chunk has none yet.
     #[inline]
-    pub fn task_row(
-        &mut self,
-        chunk: &mut Dictionaries<'_>,
-        cgroups: &mut Cgroups,
-        users: &mut Users,
-        (pid, tid): (u32, u32),
-        cgroup: u64,
-        uid: Option<u32>,
-    ) -> u32 {
-        let known = || self.threads.get(&tid).and_then(|thread| thread.uid);
-        let uid = uid.or_else(known).unwrap_or(UID_UNKNOWN);
-        if let Some(thread) = self.threads.get(&tid)
+    pub fn task_row(&mut self, chunk: &mut Dictionaries<'_>, cgroups: &mut Cgroups, subject: Subject) -> u32 {
+        let known = || self.threads.get(&subject.tid).and_then(|thread| thread.uid);
+        let uid = subject.uid.or_else(known).unwrap_or(UID_UNKNOWN);
+        if let Some(thread) = self.threads.get(&subject.tid)
             && thread.row.chunk == chunk.number
         {
             let process = &self.processes[thread.process as usize];
-            if thread.row_of == (cgroup, uid, process.version) && process.pid == pid {
+            let key = RowKey { cgroup: subject.cgroup, uid, version: process.version };
+            if thread.row_key == key && process.pid == subject.pid {
                 return thread.row.row;
             }
         }
-        self.new_task_row(chunk, cgroups, users, (pid, tid), cgroup, uid)
+        self.new_task_row(chunk, cgroups, subject, uid)
     }
 
     #[cold]
@@ -358,11 +389,10 @@ impl Processes {
         &mut self,
         chunk: &mut Dictionaries<'_>,
         cgroups: &mut Cgroups,
-        users: &mut Users,
-        (pid, tid): (u32, u32),
-        cgroup: u64,
+        subject: Subject,
         uid: u32,
     ) -> u32 {
+        let Subject { pid, tid, cgroup, .. } = subject;
         let cgroup_row = cgroups.row(chunk, cgroup);
         let shown = cgroups.shown(cgroup);
         let index = self.thread_index(pid, tid);
@@ -372,7 +402,7 @@ impl Processes {
             _ => self.empty.clone(),
         };
         let name = chunk.builder.intern(&name);
-        let user = if shown >= Shown::Name { users.name(uid) } else { Default::default() };
+        let user = if shown >= Shown::Name { self.users.name(uid) } else { Default::default() };
         let user = chunk.builder.intern(user);
         let table = chunk.builder.table_at(chunk.index.task);
         table.push_ref(t::PROCESS, process_row);
@@ -385,7 +415,7 @@ impl Processes {
         let version = self.processes[index as usize].version;
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.row = CachedRow { chunk: chunk.number, row };
-            thread.row_of = (cgroup, uid, version);
+            thread.row_key = RowKey { cgroup, uid, version };
             thread.uid = (uid != UID_UNKNOWN).then_some(uid);
         }
         row

@@ -1,5 +1,5 @@
-//! The thread that looks for stalled threads. It beats on its own and waits for nobody: what it needs to know of a
-//! thread in trouble the kernel side reads, never `/proc`, and what the drain does not take is dropped, counted.
+//! The thread that looks for stalled threads. It waits for no other thread: the kernel side reads what there is to know
+//! of a thread in trouble, never `/proc`, and events that the drain does not take are dropped and counted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -8,20 +8,22 @@ use std::time::{Duration, Instant};
 use agent_ebpf::records::stall::{StallBody, StallHead, WAKER_STACK, Wake, what};
 use rustc_hash::FxHashMap;
 
-use crate::agent_events::{AgentEvent, EventSender, SleepPlace, Stall};
+use crate::agent_events::{AgentEvent, EventSender, SleepPlace, Stall, Waker};
 use crate::background::{Background, Beat};
+use crate::clock::boot_ns;
 use crate::kernel::stalls::{Seen, StallScanner};
 use crate::kernel::symbols::Symbols;
 use ktape_reader::syscalls::{self, ArgType};
 
-/// The threads are looked at this many times in the limit.
-const LOOKS: u32 = 4;
-/// The longest and shortest time between two looks.
+/// How often threads are scanned within the limit.
+const SCANS: u32 = 4;
+/// The longest time between two scans.
 const SLOWEST: Duration = Duration::from_secs(1);
+/// The shortest one.
 const FASTEST: Duration = Duration::from_millis(50);
-/// Of how many sleeping threads it is kept where they sleep, to tell it again when they wake.
-const KEPT: usize = 4096;
-/// Functions that code in an interrupt has been called by; who is current there has nothing to do with it.
+/// Sleeping threads whose place is remembered until they wake.
+const REMEMBERED_MAX: usize = 4096;
+/// Functions that call the code of interrupts: the current thread has nothing to do with what runs there.
 const INTERRUPTS: [&[u8]; 12] = [
     b"asm_sysvec_",
     b"sysvec_",
@@ -52,131 +54,137 @@ pub fn start(scanner: StallScanner, limit: Duration, events: EventSender) -> std
     Background::start("ktape-stall", move |beat| Watch::new(scanner, events).run(beat, limit))
 }
 
-/// A sleep that was told.
-struct Known {
+/// A thread, and not another one that gets its id later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ThreadKey {
+    tid: u32,
+    /// When it started, ns of the boot clock.
+    start: u64,
+}
+
+impl ThreadKey {
+    fn of(head: &StallHead) -> Self {
+        Self { tid: head.tid, start: head.start }
+    }
+}
+
+/// A sleep that was reported.
+struct Reported {
     head: StallHead,
     place: Arc<SleepPlace>,
-    /// The look that it was last seen in.
-    look: u64,
+    /// The scan that it was last seen in.
+    scan: u64,
+}
+
+/// A report of a sleep, without who sleeps.
+struct Report {
+    /// ns of the boot clock.
+    time: u64,
+    place: Arc<SleepPlace>,
+    phase: &'static str,
+    waker: Option<Waker>,
 }
 
 struct Watch {
     scanner: StallScanner,
     events: EventSender,
     symbols: Option<Symbols>,
-    /// By thread id and start.
-    known: FxHashMap<(u32, u64), Known>,
-    looks: u64,
+    reported: FxHashMap<ThreadKey, Reported>,
+    scans: u64,
     failed: bool,
 }
 
 impl Watch {
     fn new(scanner: StallScanner, events: EventSender) -> Self {
-        Self { scanner, events, symbols: None, known: FxHashMap::default(), looks: 0, failed: false }
+        Self { scanner, events, symbols: None, reported: FxHashMap::default(), scans: 0, failed: false }
     }
 
     fn run(mut self, beat: &Beat, limit: Duration) {
-        let pause = (limit / LOOKS).clamp(FASTEST, SLOWEST);
+        let pause = (limit / SCANS).clamp(FASTEST, SLOWEST);
         while beat.wait_until(Instant::now() + pause) {
-            self.look();
+            self.scan();
         }
-        // Sleeps that have ended since are told before the capture is over.
-        if !self.known.is_empty() {
-            self.look();
+        // Sleeps that have ended since are reported before the recording ends.
+        if !self.reported.is_empty() {
+            self.scan();
         }
     }
 
-    fn look(&mut self) {
+    fn scan(&mut self) {
         match self.scanner.scan() {
             Ok(seen) => self.take(&seen),
             Err(error) if !self.failed => {
                 self.failed = true;
-                tracing::warn!(%error, "cannot look for stalled threads");
+                tracing::warn!(%error, "cannot scan for stalled threads");
             }
             Err(_) => {}
         }
     }
 
     fn take(&mut self, seen: &[Seen]) {
-        self.looks += 1;
+        self.scans += 1;
         for Seen { head, body } in seen {
-            let key = (head.tid, head.start);
             match (head.what, body) {
-                (what::TELL, Some(body)) => self.tell(head, body),
+                (what::TELL, Some(body)) => self.sleeps_long(head, body),
                 (what::SLEEPS, _) => {
-                    if let Some(known) = self.known.get_mut(&key) {
-                        known.look = self.looks;
+                    if let Some(reported) = self.reported.get_mut(&ThreadKey::of(head)) {
+                        reported.scan = self.scans;
                     }
                 }
                 (what::WOKEN, _) => {
-                    let place = self.known.remove(&key).map(|known| known.place);
-                    self.end(head, place.unwrap_or_else(|| Arc::new(SleepPlace::UNKNOWN)), "woken");
+                    let place = self.reported.remove(&ThreadKey::of(head)).map(|reported| reported.place);
+                    self.ended(head, place.unwrap_or_else(|| Arc::new(SleepPlace::UNKNOWN)), "woken");
                 }
                 _ => {}
             }
         }
-        let look = self.looks;
-        let gone: Vec<(u32, u64)> =
-            self.known.iter().filter(|(_, known)| known.look != look).map(|(key, _)| *key).collect();
-        for key in gone {
-            if let Some(known) = self.known.remove(&key) {
-                let head = StallHead { time: super::clock::boot_ns(), ..known.head };
-                self.end(&head, known.place, "exited");
+        let scan = self.scans;
+        let gone = self.reported.iter().filter(|(_, reported)| reported.scan != scan);
+        for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
+            if let Some(reported) = self.reported.remove(&key) {
+                let head = StallHead { time: boot_ns(), ..reported.head };
+                self.ended(&head, reported.place, "exited");
             }
         }
-        if self.known.is_empty() {
-            self.known.shrink_to(64);
+        if self.reported.is_empty() {
+            self.reported.shrink_to(64);
         }
     }
 
-    fn tell(&mut self, head: &StallHead, body: &StallBody) {
+    fn sleeps_long(&mut self, head: &StallHead, body: &StallBody) {
         let place = Arc::new(self.place(body));
         let phase = if body.told == 1 { "asleep" } else { "still" };
-        self.send(head, head.time, place.clone(), phase, None);
-        let key = (head.tid, head.start);
-        if self.known.len() < KEPT || self.known.contains_key(&key) {
-            self.known.insert(key, Known { head: *head, place, look: self.looks });
+        self.report(head, Report { time: head.time, place: place.clone(), phase, waker: None });
+        let key = ThreadKey::of(head);
+        if self.reported.len() < REMEMBERED_MAX || self.reported.contains_key(&key) {
+            self.reported.insert(key, Reported { head: *head, place, scan: self.scans });
         }
     }
 
-    fn end(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: &'static str) {
+    fn ended(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: &'static str) {
         let wake = self.scanner.take_wake(head.tid, head.start);
         let time = wake.as_ref().map_or(head.time, |wake| wake.time);
-        // Whoever is killed is woken, too; and one that is gone may have been woken and gone on before.
+        // A thread that is killed is woken, too; and one that is gone may have been woken and have gone on before.
         let phase = wake.as_ref().map_or(phase, |wake| if wake.dying == 0 { "woken" } else { "exited" });
         let waker = wake.and_then(|wake| self.waker(&wake));
-        self.send(head, time, place, phase, waker);
+        self.report(head, Report { time, place, phase, waker });
     }
 
-    fn send(
-        &self,
-        head: &StallHead,
-        time: u64,
-        place: Arc<SleepPlace>,
-        phase: &'static str,
-        waker: Option<(u32, u32, u64)>,
-    ) {
+    fn report(&self, head: &StallHead, report: Report) {
         let &StallHead { pid, tid, uid, cgroup, since, .. } = head;
+        let Report { time, place, phase, waker } = report;
         let dur = time.saturating_sub(since);
-        self.events.send(AgentEvent::Stall(Box::new(Stall {
-            time,
-            dur,
-            phase,
-            pid,
-            tid,
-            uid,
-            cgroup,
-            place,
-            waker,
-        })));
+        let stall = Stall { time, dur, phase, pid, tid, uid, cgroup, place, waker };
+        self.events.send(AgentEvent::Stall(Box::new(stall)));
     }
 
-    /// Who woke a thread, unless it was an interrupt, or may have been one.
-    fn waker(&mut self, wake: &Wake) -> Option<(u32, u32, u64)> {
+    /// Who woke a thread; `None` if it was an interrupt, or may have been one.
+    fn waker(&mut self, wake: &Wake) -> Option<Waker> {
         let symbols = self.symbols();
         let stack = wake.stack.iter().take_while(|address| **address != 0);
         let names: Vec<&[u8]> = stack.filter_map(|address| Some(symbols.find(*address)?.0)).collect();
-        is_task_context(&names, wake.stack[WAKER_STACK - 1] != 0).then_some((wake.pid, wake.tid, wake.cgroup))
+        let waker = Waker { pid: wake.pid, tid: wake.tid, cgroup: wake.cgroup };
+        is_task_context(&names, wake.stack[WAKER_STACK - 1] != 0).then_some(waker)
     }
 
     fn place(&mut self, body: &StallBody) -> SleepPlace {
@@ -220,13 +228,13 @@ impl Watch {
     fn symbols(&mut self) -> &Symbols {
         self.symbols.get_or_insert_with(|| {
             let symbols = Symbols::of_kernel().unwrap_or_else(|error| {
-                tracing::warn!(%error, "stacks have addresses instead of names");
+                tracing::warn!(%error, "cannot read kernel symbols: stacks show addresses");
                 Symbols::default()
             });
             if symbols.is_empty() {
                 tracing::warn!(
-                    "this kernel hides the names of its functions (kernel.kptr_restrict): \
-                     stacks have addresses, and who woke a stalled thread is not known"
+                    "kernel symbols are hidden (kernel.kptr_restrict): stacks show addresses, and wakers of stalled \
+                     threads are unknown"
                 );
             }
             symbols
@@ -234,7 +242,7 @@ impl Watch {
     }
 }
 
-/// Whether code with these callers, innermost first, was called by the current thread. `cut`: there are more.
+/// Whether code with these callers, innermost first, ran for the current thread. `cut`: there are more callers.
 fn is_task_context(callers: &[&[u8]], cut: bool) -> bool {
     let interrupted =
         callers.iter().any(|name| INTERRUPTS.iter().any(|interrupt| name.starts_with(interrupt)));
@@ -247,7 +255,7 @@ fn starts_with_fd(call: u32) -> bool {
     first == Some(ArgType::Fd)
 }
 
-/// The name of a block device. Sysfs waits for no device.
+/// The name of a block device, from sysfs, which never waits for a device.
 fn device_name(major: u32, minor: u32) -> Option<Vec<u8>> {
     if major == 0 {
         return None;
@@ -256,7 +264,7 @@ fn device_name(major: u32, minor: u32) -> Option<Vec<u8>> {
     Some(link.file_name()?.as_encoded_bytes().to_vec())
 }
 
-/// The same by the name of its backing device, `major:minor`; other names are kept.
+/// The same by the name of its backing device, `major:minor`; other names are returned as they are.
 fn device_of_bdi(name: &[u8]) -> Vec<u8> {
     let numbers = || {
         let (major, minor) = std::str::from_utf8(name).ok()?.split_once(':')?;
@@ -271,19 +279,19 @@ mod tests {
     use ktape_reader::syscalls::table;
 
     #[test]
-    fn an_interrupt_is_nobody() {
+    fn an_interrupt_is_not_a_waker() {
         let task: &[&[u8]] = &[b"try_to_wake_up", b"complete_all", b"mm_release", b"do_syscall_64"];
         let interrupt: &[&[u8]] =
             &[b"try_to_wake_up", b"blk_mq_end_request", b"__common_interrupt", b"asm_common_interrupt"];
         assert!(is_task_context(task, false));
         assert!(!is_task_context(interrupt, false));
         assert!(!is_task_context(&[b"try_to_wake_up", b"asm_sysvec_call_function_single"], false));
-        assert!(!is_task_context(task, true), "who called it first is not known");
-        assert!(!is_task_context(&[], false), "nothing is known without names");
+        assert!(!is_task_context(task, true), "the outermost caller is unknown");
+        assert!(!is_task_context(&[], false), "nothing is known without symbols");
     }
 
     #[test]
-    fn calls_on_a_descriptor() {
+    fn calls_with_a_descriptor_as_first_argument() {
         let key = |name: &str| {
             let (abi, nr) = table().by_name(name)[0];
             events::syscall_key(abi, nr)

@@ -1,4 +1,4 @@
-//! Names of users, from the host's `/etc/passwd`: the one source that cannot hang.
+//! Names of users, from the host's `/etc/passwd`: other sources may hang.
 
 use rustc_hash::FxHashMap;
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_entry_wins_and_odd_lines_are_skipped() {
+    fn the_first_entry_wins_and_malformed_lines_are_skipped() {
         let users = Users::parse(b"root:x:0:0::/:/bin/sh\ntoor:x:0:0\nbroken\n\nweb:x:33:33:a:b:c\nx:y:z\n");
         assert_eq!(users.name(0), b"root");
         assert_eq!(users.name(33), b"web");

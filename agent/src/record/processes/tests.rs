@@ -38,7 +38,7 @@ fn process_of(processes: &Processes, tid: u32) -> &Process {
 }
 
 #[test]
-fn children_inherit_and_programs_replace() {
+fn a_child_inherits_names_and_exec_replaces_them() {
     let mut processes = Processes::new(false);
     exec(&mut processes, 10, 10, "shell");
     fork(&mut processes, 10, 20, 20);
@@ -54,7 +54,7 @@ fn children_inherit_and_programs_replace() {
 }
 
 #[test]
-fn the_parent_is_whom_the_child_calls_so() {
+fn a_child_of_clone_parent_has_its_creators_parent() {
     let mut processes = Processes::new(false);
     exec(&mut processes, 1, 1, "init");
     exec(&mut processes, 10, 10, "runtime");
@@ -71,36 +71,36 @@ fn the_parent_is_whom_the_child_calls_so() {
 }
 
 #[test]
-fn an_exec_by_another_thread_outlives_the_leader_it_replaces() {
+fn a_thread_that_executes_outlives_the_leader_it_replaces() {
     let mut processes = Processes::new(false);
     exec(&mut processes, 10, 10, "threads");
     fork(&mut processes, 10, 10, 11);
-    // The leader dies, then thread 11 executes and becomes thread 10.
-    processes.bury(10);
+    // The leader exits, then thread 11 executes and becomes thread 10.
+    processes.retire(10);
     exec(&mut processes, 10, 11, "after");
     assert!(!processes.threads.contains_key(&11));
-    for tid in 1000..1000 + 2 * GRAVEYARD as u32 {
+    for tid in 1000..1000 + 2 * RETIRED_MAX as u32 {
         fork(&mut processes, 10, tid, tid);
-        processes.bury(tid);
+        processes.retire(tid);
     }
     assert_eq!(&*process_of(&processes, 10).name, b"after");
 }
 
 #[test]
-fn the_dead_are_forgotten_and_their_places_used_again() {
+fn exited_threads_are_forgotten_and_their_places_used_again() {
     let mut processes = Processes::new(false);
     for round in 0..4 {
-        for tid in 1000..1000 + GRAVEYARD as u32 {
+        for tid in 1000..1000 + RETIRED_MAX as u32 {
             fork(&mut processes, 1, tid + round * 100_000, tid + round * 100_000);
-            processes.bury(tid + round * 100_000);
+            processes.retire(tid + round * 100_000);
         }
     }
-    assert!(processes.threads.len() <= GRAVEYARD + 1, "{}", processes.threads.len());
-    assert!(processes.processes.len() <= GRAVEYARD + 2, "{}", processes.processes.len());
+    assert!(processes.threads.len() <= RETIRED_MAX + 1, "{}", processes.threads.len());
+    assert!(processes.processes.len() <= RETIRED_MAX + 2, "{}", processes.processes.len());
 }
 
 #[test]
-fn a_reused_id_is_somebody_else() {
+fn a_thread_of_another_process_with_a_known_id_is_a_new_one() {
     let mut processes = Processes::new(false);
     exec(&mut processes, 10, 10, "old");
     fork(&mut processes, 10, 10, 11);

@@ -10,14 +10,14 @@ use events::flags;
 use events::{Kind, UNKNOWN};
 use rustc_hash::FxHashMap;
 
-use super::{Rows, col};
+use super::{RowWriter, col};
 use crate::kernel::{Lost, RequestNames};
 use crate::record::decode;
 
-/// How long the name of a device is believed: its number may go to another one.
+/// How long the name of a device is kept: another one may get its number.
 const NAME_AGE: Duration = Duration::from_secs(5);
 
-/// The operations by their names in the kernel. All that are about zones have one name here.
+/// Operations by their names in the kernel, `REQ_OP_*`. All of zones have one name here.
 const OPS: [(&str, &str); 8] = [
     ("READ", "read"),
     ("WRITE", "write"),
@@ -28,7 +28,7 @@ const OPS: [(&str, &str); 8] = [
     ("DRV_IN", "driver"),
     ("DRV_OUT", "driver"),
 ];
-/// The flags that say what is asked for, by their names in the kernel.
+/// Flags of requests by their names in the kernel, `__REQ_*`.
 const FLAGS: [(&str, &str); 8] = [
     ("SYNC", "sync"),
     ("META", "meta"),
@@ -40,13 +40,13 @@ const FLAGS: [(&str, &str); 8] = [
     ("NOWAIT", "nowait"),
 ];
 
-/// Names of devices, operations and flags, as far as they were needed.
+/// Names of devices, operations and flags.
 #[derive(Debug, Default)]
 pub struct BlockNames {
     ops: Vec<(u32, &'static str)>,
     flags: Vec<(u32, &'static str)>,
-    /// What some `cmd_flags` say: operation and flags.
-    said: FxHashMap<u32, (&'static str, Box<str>)>,
+    /// Operation and flags of the `cmd_flags` seen so far.
+    texts: FxHashMap<u32, (&'static str, Box<str>)>,
     devices: FxHashMap<u32, (Instant, Box<str>)>,
 }
 
@@ -69,9 +69,9 @@ impl BlockNames {
         }
     }
 
-    fn say(&mut self, cmd_flags: u32) -> &(&'static str, Box<str>) {
+    fn text(&mut self, cmd_flags: u32) -> &(&'static str, Box<str>) {
         let (ops, flags) = (&self.ops, &self.flags);
-        self.said.entry(cmd_flags).or_insert_with(|| {
+        self.texts.entry(cmd_flags).or_insert_with(|| {
             let op =
                 ops.iter().find(|(value, _)| *value == cmd_flags & 0xff).map_or("other", |(_, name)| name);
             let set: Vec<&str> =
@@ -80,7 +80,7 @@ impl BlockNames {
         })
     }
 
-    /// The name of a device: from sysfs, where nothing waits for a device. A number without a name is its own.
+    /// The name of a device, from sysfs, which never waits for a device; `major:minor` if it has none.
     fn device(&mut self, devno: u32) -> &str {
         if devno == NO_DEVICE {
             return "";
@@ -133,8 +133,8 @@ fn errno(raw: i32) -> u32 {
     known.unsigned_abs()
 }
 
-/// The times of a request until `now`: since it was first seen, until its first issue, since its last. What has not
-/// been issued, but was seen to be submitted, is in the queue still.
+/// The times of a request in ns: since it was first seen, until its first issue, since its last. A request that was
+/// submitted and not issued is still in the queue.
 struct Times {
     dur: u64,
     queued: u64,
@@ -166,7 +166,7 @@ impl Times {
     }
 }
 
-impl Rows {
+impl RowWriter {
     /// Writes a completed request.
     pub(super) fn block(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let block = decode::block(bytes)?;
@@ -174,13 +174,9 @@ impl Rows {
         Some(())
     }
 
-    /// What is lost if this request is not under way any more: its device has nothing to do, so its completion was not
-    /// seen.
+    /// The loss to report if this request is not in flight any more: its device is idle, so its completion was missed.
     pub fn block_missed(&mut self, block: &Block) -> Option<Lost> {
-        if block.request.issues == 0
-            || !self.wanted.contains(Kind::Block)
-            || !self.cgroups.wants(block.head.cgroup)
-        {
+        if block.request.issues == 0 || !self.wants_cgroup(Kind::Block, block.head.cgroup) {
             return None;
         }
         let device = self.block.device(block.request.devno);
@@ -212,8 +208,9 @@ impl Rows {
             _ => "unknown",
         };
         let owner = if owner_kind == "unknown" { 0 } else { who.owner };
-        let wanted = self.cgroups.wants(head.cgroup) || owner_kind == "bio" && self.cgroups.wants(owner);
-        if !self.wanted.contains(Kind::Block) || !wanted {
+        let is_wanted = self.wants_cgroup(Kind::Block, head.cgroup)
+            || owner_kind == "bio" && self.wants_cgroup(Kind::Block, owner);
+        if !is_wanted {
             return;
         }
         let times = Times::of(block, head.time);
@@ -230,9 +227,9 @@ impl Rows {
         let via = self.block.via(&who.via);
         let via = builder.intern(via.as_bytes());
         let dev = builder.intern(self.block.device(request.devno).as_bytes());
-        let (op, rq_flags) = self.block.say(who.opf);
-        // The kernel's sector of these means nothing.
-        let nowhere = matches!(*op, "flush" | "driver") || request.bytes == 0;
+        let (op, rq_flags) = self.block.text(who.opf);
+        // The kernel's sector of these has no meaning.
+        let has_no_sector = matches!(*op, "flush" | "driver") || request.bytes == 0;
         let [op, rq_flags, owner_kind]: [StrId; 3] =
             [op, &**rq_flags, owner_kind].map(|text| builder.intern(text.as_bytes()));
         let table = builder.table_at(index);
@@ -245,7 +242,7 @@ impl Rows {
         table.push_bytes(col!(Block, "via"), via);
         table.push_bytes(col!(Block, "op"), op);
         table.push_bytes(col!(Block, "rq_flags"), rq_flags);
-        table.push_u64(col!(Block, "sector"), if nowhere { UNKNOWN } else { request.sector });
+        table.push_u64(col!(Block, "sector"), if has_no_sector { UNKNOWN } else { request.sector });
         table.push_u64(col!(Block, "bytes"), bytes);
         table.push_u64(col!(Block, "error"), u64::from(errno(request.error)));
         table.push_u64(col!(Block, "bios"), u64::from(request.bios));
@@ -282,21 +279,21 @@ mod tests {
     }
 
     #[test]
-    fn operations_and_flags_by_the_kernels_own_numbers() {
+    fn operations_and_flags_have_the_numbers_of_this_kernel() {
         let mut names = names();
-        let mut say = |bits: u32| {
-            let (op, flags) = names.say(bits);
+        let mut text = |bits: u32| {
+            let (op, flags) = names.text(bits);
             format!("{op} {flags}")
         };
-        assert_eq!(say(0), "read ");
-        assert_eq!(say(1 | 1 << 18 | 1 << 11 | 1 << 8), "write sync|preflush");
-        assert_eq!(say(15 | 1 << 12), "zone meta");
-        assert_eq!(say(34), "driver ");
-        assert_eq!(say(77), "other ");
+        assert_eq!(text(0), "read ");
+        assert_eq!(text(1 | 1 << 18 | 1 << 11 | 1 << 8), "write sync|preflush");
+        assert_eq!(text(15 | 1 << 12), "zone meta");
+        assert_eq!(text(34), "driver ");
+        assert_eq!(text(77), "other ");
     }
 
     #[test]
-    fn a_device_without_a_name_is_its_number() {
+    fn a_device_without_a_name_is_shown_by_number() {
         let mut names = names();
         assert_eq!(names.device(4000 << 20 | 17), "4000:17");
         assert_eq!(names.device(NO_DEVICE), "");
@@ -314,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_what_was_seen() {
+    fn times_that_were_not_seen_are_unknown() {
         let mut block = Block::default();
         block.request.origin.first = 100;
         let times = |block: &Block| {

@@ -1,34 +1,28 @@
-//! Processes and cgroups coming, changing and going.
+//! Forks, execs, exits and renames of threads; creation, removal and members of cgroups.
 
 use capture_format::ChunkBuilder;
 use events::Kind;
 
-use super::{Order, Rows, col};
-use crate::record::columns::Dictionaries;
+use super::{RowWriter, col};
 use crate::record::decode;
 use crate::record::processes::comm;
 
-impl Rows {
+impl RowWriter {
     pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let fork = decode::fork(bytes)?;
         self.processes.fork(&fork);
-        if let Some(tree) = &mut self.tree
-            && fork.tree != 0
-            && fork.child_pid != fork.head.pid
-        {
-            tree.insert(fork.child_pid);
+        if fork.tree != 0 && fork.child_pid != fork.head.pid {
+            self.scope.add_process(fork.child_pid);
         }
-        let child_wanted = self.cgroups.wants(fork.child_cgroup);
-        if !self.wanted.contains(Kind::Fork)
-            || self.tree.is_some() && fork.tree == 0
-            || !(child_wanted || self.cgroups.wants(fork.head.cgroup))
+        let is_child_wanted = self.wants_cgroup(Kind::Fork, fork.child_cgroup);
+        if self.scope.is_tree() && fork.tree == 0
+            || !(is_child_wanted || self.wants_cgroup(Kind::Fork, fork.head.cgroup))
         {
             return Some(());
         }
         self.count(fork.head.cgroup);
         let index = self.common(builder, Kind::Fork, &fork.head, fork.uid);
-        let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
-        let child_cgroup = self.cgroups.row(&mut chunk, fork.child_cgroup);
+        let child_cgroup = self.cgroup_row(builder, fork.child_cgroup);
         let table = builder.table_at(index);
         table.push_u64(col!(Fork, "child_pid"), u64::from(fork.child_pid));
         table.push_u64(col!(Fork, "child_tid"), u64::from(fork.child_tid));
@@ -71,13 +65,10 @@ impl Rows {
             table.push_u64(col!(Exit, "process"), u64::from(exit.process));
             table.end_row();
         }
-        if exit.process != 0
-            && let Some(tree) = &mut self.tree
-        {
-            // Its id may soon be somebody else's.
-            tree.remove(&exit.head.pid);
+        if exit.process != 0 {
+            self.scope.remove_process(exit.head.pid);
         }
-        self.processes.bury(exit.head.tid);
+        self.processes.retire(exit.head.tid);
         Some(())
     }
 
@@ -100,30 +91,24 @@ impl Rows {
     pub(super) fn cgroup(&mut self, builder: &mut ChunkBuilder, kind: Kind, bytes: &[u8]) -> Option<()> {
         let record = decode::cgroup(bytes)?;
         if kind == Kind::CgroupMkdir && !self.cgroups.mkdir(record.id, record.head.time, record.path) {
-            self.orders.push(Order::Forget(record.id));
+            self.disallowed.push(record.id);
         }
-        let wanted = self.wanted.contains(kind)
-            && self
-                .tree
-                .as_ref()
-                .is_none_or(|tree| tree.contains(&record.head.pid) || tree.contains(&record.moved.0))
-            && (self.cgroups.wants(record.id) || self.cgroups.wants(record.head.cgroup));
-        if wanted {
+        let in_scope = self.scope.has_process(record.head.pid) || self.scope.has_process(record.moved_pid);
+        if in_scope && (self.wants_cgroup(kind, record.id) || self.wants_cgroup(kind, record.head.cgroup)) {
             self.count(record.id);
             let index = self.common(builder, kind, &record.head, record.uid);
-            let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
-            let row = self.cgroups.row(&mut chunk, record.id);
+            let row = self.cgroup_row(builder, record.id);
             let table = builder.table_at(index);
             table.push_ref(col!(CgroupMkdir, "cgroup"), row);
             if kind == Kind::CgroupAttach {
-                table.push_u64(col!(CgroupAttach, "moved_pid"), u64::from(record.moved.0));
-                table.push_u64(col!(CgroupAttach, "moved_tid"), u64::from(record.moved.1));
+                table.push_u64(col!(CgroupAttach, "moved_pid"), u64::from(record.moved_pid));
+                table.push_u64(col!(CgroupAttach, "moved_tid"), u64::from(record.moved_tid));
                 table.push_u64(col!(CgroupAttach, "threadgroup"), u64::from(record.threadgroup));
             }
             table.end_row();
         }
         if kind == Kind::CgroupRmdir && self.cgroups.rmdir(record.id) {
-            self.orders.push(Order::Forget(record.id));
+            self.disallowed.push(record.id);
         }
         Some(())
     }

@@ -1,32 +1,44 @@
-//! Records to rows: who it was is looked up, then every column of the kind gets its value.
+//! Records to rows: the thread that an event is about is looked up, then every column of the kind gets its value.
 
+mod agent_events;
 mod block;
-mod killing;
 mod lifecycle;
-mod meta;
+mod loss;
 mod net;
+mod oom;
 mod sample;
-mod sched;
+mod scope;
+mod signal;
 mod stall;
+mod switch;
 mod syscall;
+mod written;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use agent_ebpf::records::Header;
 use capture_format::{ChunkBuilder, Schema};
 use events::flags;
-use events::{Kind, KindSet, Ring};
+use events::{Kind, Ring};
 
-use super::cgroups::Cgroups;
+use super::cgroups::{Busy, Cgroups};
+use super::chunk::ContainerUpdates;
+use super::cmdline::Arguments;
 use super::columns::{Dictionaries, TableIndex};
 use super::decode;
-use super::processes::Processes;
+use super::processes::{Processes, Subject};
 use super::users::Users;
-use crate::agent_events::AgentEvent;
 use crate::host_root::HostRoot;
-use crate::kernel::RequestNames;
+use crate::kernel::{RequestNames, ScannedTask};
+use crate::runtimes::ContainerInfo;
 use block::BlockNames;
-use syscall::{Stored, stored_calls};
+use scope::Party;
+pub use scope::Scope;
+use syscall::StoredCalls;
+use written::Written;
 
 /// The place of a column, found when this is compiled.
 macro_rules! col {
@@ -37,110 +49,166 @@ macro_rules! col {
 }
 use col;
 
-/// What the writer of rows wants done in the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// A cgroup is not wanted, or gone: take it out of the allow-set.
-    Forget(u64),
+/// The chunk that rows are written to.
+#[derive(Debug)]
+struct CurrentChunk {
+    /// Its number, counted from 1.
+    number: u64,
+    index: TableIndex,
+    /// Lost events that its loss rows report.
+    lost: u64,
+}
+
+impl CurrentChunk {
+    fn dictionaries<'a>(&'a self, builder: &'a mut ChunkBuilder) -> Dictionaries<'a> {
+        Dictionaries { builder, number: self.number, index: &self.index }
+    }
 }
 
 /// Writes the rows of one chunk after another.
-pub struct Rows {
-    /// Threads and processes.
-    pub processes: Processes,
-    /// Cgroups.
-    pub cgroups: Cgroups,
-    users: Users,
-    index: TableIndex,
-    stored: Vec<Stored>,
+pub struct RowWriter {
+    scope: Scope,
+    processes: Processes,
+    cgroups: Cgroups,
+    calls: StoredCalls,
     block: BlockNames,
-    /// Which events are written. The others still name processes and cgroups.
-    wanted: KindSet,
-    /// The process tree that is recorded, if there is one; grows by forks.
-    tree: Option<rustc_hash::FxHashSet<u32>>,
-    number: u64,
-    last_time: u64,
-    /// Events since the last report: by cgroup, merged while it stays the same.
-    run: (u64, u64),
-    /// Events written.
-    pub events: u64,
-    /// Lost events that the chunk at hand tells of.
-    pub lost_told: u64,
-    /// Records that could not be understood.
-    pub damaged: u64,
-    orders: Vec<Order>,
+    chunk: CurrentChunk,
+    written: Written,
+    /// Cgroups to take out of the kernel's set of recorded cgroups.
+    disallowed: Vec<u64>,
 }
 
-impl Rows {
+impl RowWriter {
     /// For files of this schema.
-    pub fn new(
-        schema: &Arc<Schema>,
-        processes: Processes,
-        cgroups: Cgroups,
-        wanted: KindSet,
-        tree_root: Option<u32>,
-    ) -> Self {
+    pub fn new(schema: &Arc<Schema>, processes: Processes, cgroups: Cgroups, scope: Scope) -> Self {
         Self {
+            scope,
             processes,
             cgroups,
-            users: Users::default(),
-            index: TableIndex::new(schema),
-            stored: stored_calls(),
+            calls: StoredCalls::new(),
             block: BlockNames::default(),
-            wanted,
-            tree: tree_root.map(|pid| std::iter::once(pid).collect()),
-            number: 1,
-            last_time: 0,
-            run: (u64::MAX, 0),
-            events: 0,
-            lost_told: 0,
-            damaged: 0,
-            orders: Vec::new(),
+            chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
+            written: Written::default(),
+            disallowed: Vec::new(),
         }
     }
 
     /// Users have the names that they have on this host.
     pub fn name_users(&mut self, host: &HostRoot) {
-        self.users = Users::of_host(host);
+        self.processes.name_users(Users::of_host(host));
     }
 
-    /// Names of block requests are those of this kernel.
+    /// Block operations and flags have the numbers that they have in this kernel.
     pub fn name_requests(&mut self, names: &RequestNames) {
         self.block = BlockNames::new(names);
     }
 
-    /// The rows that follow go to a new chunk.
-    pub fn next_chunk(&mut self) {
-        self.number += 1;
-        self.lost_told = 0;
-        self.cgroups.next_chunk(self.number);
+    /// The cgroups, to connect them to the runtimes and the sampler.
+    pub fn cgroups_mut(&mut self) -> &mut Cgroups {
+        &mut self.cgroups
     }
 
-    /// What is to be done in the kernel, since the last call.
-    pub fn take_orders(&mut self) -> Vec<Order> {
-        self.orders.extend(self.cgroups.take_unwanted().into_iter().map(Order::Forget));
-        std::mem::take(&mut self.orders)
+    /// Events written so far.
+    #[inline]
+    pub fn events(&self) -> u64 {
+        self.written.events()
+    }
+
+    /// Records that could not be decoded.
+    pub fn damaged(&self) -> u64 {
+        self.written.damaged()
+    }
+
+    /// Lost events that the chunk at hand reports.
+    pub fn lost(&self) -> u64 {
+        self.chunk.lost
+    }
+
+    /// The rows that follow go to a new chunk.
+    pub fn next_chunk(&mut self) {
+        self.chunk.number += 1;
+        self.chunk.lost = 0;
+        self.cgroups.next_chunk(self.chunk.number);
+    }
+
+    /// Cgroups to take out of the kernel's set of recorded cgroups, since the last call: they are not wanted, or
+    /// removed.
+    pub fn take_disallowed(&mut self) -> Vec<u64> {
+        self.disallowed.extend(self.cgroups.take_unwanted());
+        std::mem::take(&mut self.disallowed)
+    }
+
+    /// What happens from here on, happens at this time (ns of the boot clock).
+    pub fn set_time(&mut self, now: u64) {
+        self.cgroups.set_time(now);
+    }
+
+    /// A runtime reported a container.
+    pub fn learn(&mut self, info: ContainerInfo) {
+        self.cgroups.learn(info);
+    }
+
+    /// Decides against containers that no runtime has named in time.
+    pub fn check_timeouts(&mut self) {
+        self.cgroups.check_timeouts();
+    }
+
+    /// Containers are not reported to the runtimes any more.
+    pub fn stop_resolving(&mut self) {
+        self.cgroups.stop_resolving();
+    }
+
+    /// Whether there are updates that must not wait for the next chunk with events.
+    pub fn has_updates(&self) -> bool {
+        self.cgroups.has_updates()
+    }
+
+    /// The updates that go with the chunk at hand, which is handed over now.
+    pub fn take_updates(&mut self) -> ContainerUpdates {
+        self.cgroups.take_updates()
+    }
+
+    /// The chunk was not taken: its updates go with a later one.
+    pub fn give_back(&mut self, updates: ContainerUpdates) {
+        self.cgroups.give_back(updates);
+    }
+
+    /// Adds the arguments of a process that ran before the recording.
+    pub fn set_args(&mut self, known: &Arguments) {
+        self.processes.set_args(known.pid, known.start, &known.args);
+    }
+
+    /// Lifecycle events were lost: other threads must look for themselves.
+    pub fn missed_lifecycle(&self) {
+        self.cgroups.missed();
+    }
+
+    /// Replaces what is known of processes by a scan.
+    pub fn resync(&mut self, tasks: &[ScannedTask]) {
+        self.processes.resync(tasks);
+    }
+
+    /// Events by container, most first.
+    pub fn busiest(&mut self) -> Vec<Busy> {
+        self.settle();
+        self.cgroups.busiest()
     }
 
     /// Brings the counts by cgroup up to date.
-    pub fn settle(&mut self) {
-        let (cgroup, events) = std::mem::replace(&mut self.run, (u64::MAX, 0));
-        if events > 0 {
-            self.cgroups.count(cgroup, events);
+    fn settle(&mut self) {
+        if let Some(run) = self.written.take_run() {
+            self.cgroups.count(run.cgroup, run.events);
         }
     }
 
     #[inline]
     fn count(&mut self, cgroup: u64) {
-        self.events += 1;
-        if self.run.0 != cgroup {
-            self.settle();
-            self.run.0 = cgroup;
+        if let Some(run) = self.written.count(cgroup) {
+            self.cgroups.count(run.cgroup, run.events);
         }
-        self.run.1 += 1;
     }
 
-    /// Writes what a record tells.
+    /// Writes the row of a record, if it is wanted, and follows the changes of processes and cgroups that it reports.
     #[inline]
     pub fn add(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) {
         let done = match decode::kind(bytes) {
@@ -157,7 +225,7 @@ impl Rows {
             Some(Kind::Net) => self.net(builder, bytes),
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
-            // AgentEvent by the agent, never by the kernel side.
+            // Made by the agent, never by the kernel side.
             Some(
                 Kind::Loss
                 | Kind::Clock
@@ -170,7 +238,7 @@ impl Rows {
             | None => None,
         };
         if done.is_none() {
-            self.damaged += 1;
+            self.written.add_damaged();
         }
     }
 
@@ -183,17 +251,14 @@ impl Rows {
         head: &Header,
         uid: impl Into<Option<u32>>,
     ) -> usize {
-        let task = self.task(builder, (head.pid, head.tid), head.cgroup, uid.into());
+        let subject = Subject { pid: head.pid, tid: head.tid, cgroup: head.cgroup, uid: uid.into() };
+        let task = self.task(builder, subject);
         let mut bits = head.flags;
-        // What the agent makes itself bears the time of its making, ahead of the rings.
-        if kind.decl().ring != Ring::Agent {
-            if head.time < self.last_time {
-                bits |= flags::LATE;
-            } else {
-                self.last_time = head.time;
-            }
+        // An event that the agent makes has the time of its making, ahead of the ring buffers.
+        if kind.decl().ring != Ring::Agent && self.written.is_late(head.time) {
+            bits |= flags::LATE;
         }
-        let index = self.index.event(kind);
+        let index = self.chunk.index.event(kind);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "time"), head.time);
         table.push_u64(col!(Syscall, "cpu"), u64::from(head.cpu));
@@ -202,46 +267,36 @@ impl Rows {
         index
     }
 
-    /// The row of the task dictionary of a thread, by process and thread id. Its user is the last one that was
-    /// told, if the record does not say.
+    /// The row of the task dictionary.
     #[inline]
-    fn task(&mut self, builder: &mut ChunkBuilder, who: (u32, u32), cgroup: u64, uid: Option<u32>) -> u32 {
-        let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
-        self.processes.task_row(&mut chunk, &mut self.cgroups, &mut self.users, who, cgroup, uid)
+    fn task(&mut self, builder: &mut ChunkBuilder, subject: Subject) -> u32 {
+        let mut chunk = self.chunk.dictionaries(builder);
+        self.processes.task_row(&mut chunk, &mut self.cgroups, subject)
     }
 
     /// The row of the cgroup dictionary.
     #[inline]
     fn cgroup_row(&mut self, builder: &mut ChunkBuilder, id: u64) -> u32 {
-        let mut chunk = Dictionaries { builder, number: self.number, index: self.index };
+        let mut chunk = self.chunk.dictionaries(builder);
         self.cgroups.row(&mut chunk, id)
     }
 
-    /// Whether an event of two parties is written: one of them has to be recorded.
-    fn wants_either(&mut self, kind: Kind, one: (u32, u64), other: (u32, u64)) -> bool {
-        let in_tree = |pid: u32| self.tree.as_ref().is_none_or(|tree| tree.contains(&pid));
-        let tree = (in_tree(one.0), in_tree(other.0));
-        self.wanted.contains(kind)
-            && (tree.0 && self.cgroups.wants(one.1) || tree.1 && self.cgroups.wants(other.1))
+    /// Whether events of this kind of this cgroup are written.
+    #[inline]
+    fn wants_cgroup(&mut self, kind: Kind, cgroup: u64) -> bool {
+        self.scope.has(kind) && self.cgroups.wants(cgroup)
     }
 
-    /// Writes what the agent itself has found out.
-    pub fn made(&mut self, builder: &mut ChunkBuilder, made: &AgentEvent) {
-        if self.wanted.contains(made.kind()) {
-            match made {
-                AgentEvent::Sample(row) => self.sample(builder, row),
-                AgentEvent::SampleHost(row) => self.sample_host(builder, row),
-                AgentEvent::SampleDisk(row) => self.sample_disk(builder, row),
-                AgentEvent::SampleFs(row) => self.sample_fs(builder, row),
-                AgentEvent::Stall(stall) => self.stall(builder, stall),
-            }
-        }
-    }
-
-    /// Whether a lifecycle event of this subject is written.
+    /// Whether an event of this subject is written, where the kernel side does not select by process.
     fn wants(&mut self, kind: Kind, head: &Header) -> bool {
-        self.wanted.contains(kind)
-            && self.tree.as_ref().is_none_or(|tree| tree.contains(&head.pid))
-            && self.cgroups.wants(head.cgroup)
+        self.scope.has(kind) && self.scope.has_process(head.pid) && self.cgroups.wants(head.cgroup)
+    }
+
+    /// Whether an event of two parties is written: one of them has to be recorded.
+    fn wants_either(&mut self, kind: Kind, one: Party, other: Party) -> bool {
+        let in_scope = (self.scope.has_process(one.pid), self.scope.has_process(other.pid));
+        self.scope.has(kind)
+            && (in_scope.0 && self.cgroups.wants(one.cgroup)
+                || in_scope.1 && self.cgroups.wants(other.cgroup))
     }
 }

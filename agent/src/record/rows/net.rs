@@ -4,7 +4,7 @@ use agent_ebpf::records::net::{Net, role, tcp};
 use capture_format::ChunkBuilder;
 use events::{Kind, UNKNOWN};
 
-use super::{Rows, col};
+use super::{RowWriter, col};
 use crate::record::decode;
 
 /// `AF_INET6`, the same on every machine.
@@ -12,12 +12,12 @@ const AF_INET6: u16 = 10;
 /// The largest socket address of these: `struct sockaddr_in6`.
 const ADDRESS_MAX: usize = 28;
 
-impl Rows {
+impl RowWriter {
     pub(super) fn net(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let record = decode::net(bytes)?;
-        // The kernel side has left out what does not belong to the recorded command; who accepts what the
-        // command's children listen on is theirs.
-        if !self.wanted.contains(Kind::Net) || !self.cgroups.wants(record.head.cgroup) {
+        // The kernel side selects by process: sockets that the recorded command's children listen on are theirs,
+        // whoever accepts.
+        if !self.wants_cgroup(Kind::Net, record.head.cgroup) {
             return Some(());
         }
         self.count(record.head.cgroup);
@@ -93,7 +93,7 @@ fn address<'a>(record: &Net, side: Side, buffer: &'a mut [u8; ADDRESS_MAX]) -> &
         Side::Local => (record.local, record.local_port),
         Side::Remote => (record.remote, record.remote_port),
     };
-    // A listener has nobody on its other side.
+    // A listener has no peer.
     if side == Side::Remote && port == 0 {
         return &[];
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_those_of_the_kernel() {
+    fn addresses_are_written_as_the_kernel_has_them() {
         let mut record = Net { family: 2, local_port: 80, ..Net::default() };
         record.local[0] = u32::from_ne_bytes([127, 0, 0, 1]);
         assert_eq!(printed(&record, Side::Local), "127.0.0.1:80");

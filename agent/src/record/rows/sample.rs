@@ -4,7 +4,7 @@ use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
 use events::Kind;
 
-use super::{Rows, col};
+use super::{RowWriter, col};
 use crate::agent_events::{CgroupSample, DiskSample, FsSample, HostSample};
 use ktape_reader::model::column;
 
@@ -18,16 +18,16 @@ macro_rules! push {
     };
 }
 
-impl Rows {
-    /// A row about no thread.
+impl RowWriter {
+    /// The header of a row that is about no thread.
     fn sample_header(&mut self, kind: Kind, time: u64, cgroup: u64) -> Header {
         self.count(cgroup);
         Header { time, cgroup, cpu: u16::MAX, kind: kind as u8, ..Header::default() }
     }
 
     pub(super) fn sample(&mut self, builder: &mut ChunkBuilder, row: &CgroupSample) {
-        // The container may have been found not to be wanted since.
-        if !self.cgroups.wants(row.cgroup) {
+        // The container may have turned out to be unwanted since.
+        if !self.wants_cgroup(Kind::Sample, row.cgroup) {
             return;
         }
         let head = self.sample_header(Kind::Sample, row.time, row.cgroup);

@@ -1,14 +1,15 @@
-//! Long uninterruptible sleeps.
+//! Long uninterruptible sleeps (D state).
 
 use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
 use events::{Kind, NO_CALL};
 
-use super::{Rows, col};
-use crate::agent_events::Stall;
+use super::{RowWriter, col};
+use crate::agent_events::{Stall, Waker};
+use crate::record::processes::Subject;
 
-impl Rows {
-    /// Writes what was found out about a sleep.
+impl RowWriter {
+    /// Writes a report of a long sleep.
     pub(super) fn stall(&mut self, builder: &mut ChunkBuilder, stall: &Stall) {
         let head = Header {
             time: stall.time,
@@ -24,11 +25,12 @@ impl Rows {
         }
         self.count(head.cgroup);
         let index = self.common(builder, Kind::Stall, &head, stall.uid);
-        let (pid, tid, cgroup) = stall.waker.unwrap_or_default();
-        let waker = self.task(builder, (pid, tid), cgroup, None);
+        let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();
+        let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
         let place = &stall.place;
-        let (args, count) =
-            if place.call == NO_CALL { ([0; 6], 0) } else { self.stored_args(place.call, place.args) };
+        let stored = self.calls.get(place.call);
+        let args = stored.apply(place.args);
+        let args = if place.call == NO_CALL { &[] } else { stored.list(&args) };
         let [wait, stack, dev, workqueue] =
             [&place.wait, &place.stack, &place.dev, &place.workqueue].map(|text| builder.intern(text));
         let phase = builder.intern(stall.phase.as_bytes());
@@ -37,7 +39,7 @@ impl Rows {
         table.push_u64(col!(Stall, "dur"), stall.dur);
         table.push_bytes(col!(Stall, "phase"), phase);
         table.push_u64(col!(Stall, "nr"), u64::from(place.call));
-        table.push_list_u64(col!(Stall, "args"), &args[..count]);
+        table.push_list_u64(col!(Stall, "args"), args);
         table.push_bytes(col!(Stall, "wait"), wait);
         table.push_bytes(col!(Stall, "stack"), stack);
         table.push_bytes(col!(Stall, "dev"), dev);

@@ -4,19 +4,19 @@ use agent_ebpf::records::Header;
 use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, StrId};
 use events::flags;
-use events::{Abi, Kind, syscall_key};
+use events::{Abi, Kind, NO_CALL, syscall_key};
 
-use super::{Rows, col};
+use super::{RowWriter, col};
 use crate::kernel::ScannedTask;
 use crate::record::decode;
 use ktape_reader::syscalls;
 
-/// What of a syscall record goes into the file.
+/// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredCall {
     /// How many arguments it has.
     args: u8,
-    /// What of each is kept.
+    /// What is stored of each.
     forms: [Form; 6],
     /// How many of them are strings.
     strings: u8,
@@ -24,7 +24,68 @@ pub(super) struct Stored {
     exec: bool,
 }
 
-/// What of an argument register is kept: [`syscalls::stored`], worked out in advance.
+impl StoredCall {
+    /// A call that is not in the table: all its registers.
+    const UNKNOWN: Self = Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false };
+
+    /// The arguments as they are stored.
+    #[inline]
+    pub fn apply(&self, mut args: [u64; 6]) -> [u64; 6] {
+        for (arg, form) in args.iter_mut().zip(self.forms) {
+            *arg = form.apply(*arg);
+        }
+        args
+    }
+
+    /// Those that the call has.
+    #[inline]
+    pub fn list<'a>(&self, args: &'a [u64; 6]) -> &'a [u64] {
+        &args[..usize::from(self.args)]
+    }
+
+    /// The first ones of the record's strings, as many as the call has.
+    #[inline]
+    fn strings<'a, T>(&self, strings: &'a [T; 2]) -> &'a [T] {
+        &strings[..usize::from(self.strings)]
+    }
+}
+
+/// Calls by [`syscall_key`].
+#[derive(Debug)]
+pub(super) struct StoredCalls(Vec<StoredCall>);
+
+impl StoredCalls {
+    /// From the table of syscalls.
+    pub fn new() -> Self {
+        let mut stored = vec![StoredCall::UNKNOWN; (ABIS * NUMBERS) as usize];
+        for call in syscalls::table().iter() {
+            let mut forms = [Form::Nothing; 6];
+            for (form, arg) in forms.iter_mut().zip(&call.args) {
+                *form = Form::of(arg.ty, call.abi);
+            }
+            stored[slot(syscall_key(call.abi, call.nr))] = StoredCall {
+                args: call.args.len().min(6) as u8,
+                forms,
+                strings: syscalls::string_positions(&call.args).len() as u8,
+                exec: matches!(call.name, "execve" | "execveat"),
+            };
+        }
+        Self(stored)
+    }
+
+    #[inline]
+    pub fn get(&self, key: u32) -> StoredCall {
+        self.0.get(slot(key)).copied().unwrap_or(StoredCall::UNKNOWN)
+    }
+}
+
+#[inline]
+fn slot(key: u32) -> usize {
+    let nr = key & 0xffff;
+    if nr >= NUMBERS { usize::MAX } else { ((key >> 16) * NUMBERS + nr) as usize }
+}
+
+/// What of an argument register is stored: [`syscalls::stored`], worked out in advance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     /// All of it.
@@ -61,15 +122,15 @@ impl Form {
     }
 }
 
-impl Rows {
+impl RowWriter {
     #[inline]
     pub(super) fn syscall(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let mut record = decode::syscall(bytes)?;
         let call = &mut record.call;
-        let stored = self.stored.get(slot(call.key)).copied().unwrap_or(UNKNOWN_CALL);
+        let stored = self.calls.get(call.key);
         let exec_path =
             if stored.exec && call.ret == 0 { self.processes.take_exec_path(call.head.tid) } else { None };
-        if !self.wanted.contains(Kind::Syscall) || !self.cgroups.wants(call.head.cgroup) {
+        if !self.wants_cgroup(Kind::Syscall, call.head.cgroup) {
             return Some(());
         }
         let mut strings = record.strings;
@@ -80,41 +141,25 @@ impl Rows {
         self.count(call.head.cgroup);
         let index = self.common(builder, Kind::Syscall, &call.head, call.uid);
         let mut ids = [StrId::default(); 2];
-        for (id, bytes) in ids.iter_mut().zip(&strings[..usize::from(stored.strings)]) {
+        for (id, bytes) in ids.iter_mut().zip(stored.strings(&strings)) {
             *id = builder.intern(bytes);
         }
-        let mut args = record.args;
-        for (arg, form) in args.iter_mut().zip(stored.forms) {
-            *arg = form.apply(*arg);
-        }
+        let args = stored.apply(record.args);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), call.ret);
-        table.push_list_u64(col!(Syscall, "args"), &args[..usize::from(stored.args)]);
-        table.push_list_bytes(col!(Syscall, "strs"), &ids[..usize::from(stored.strings)]);
+        table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
+        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
         table.end_row();
         Some(())
     }
 
-    /// The arguments of a call as they are stored, and how many there are.
-    pub(super) fn stored_args(&self, key: u32, mut args: [u64; 6]) -> ([u64; 6], usize) {
-        let stored = self.stored.get(slot(key)).copied().unwrap_or(UNKNOWN_CALL);
-        for (arg, form) in args.iter_mut().zip(stored.forms) {
-            *arg = form.apply(*arg);
-        }
-        (args, usize::from(stored.args))
-    }
-
-    /// Writes the calls that the scan at the end found threads in.
+    /// Writes the call that the scan at the end, at `now`, found a thread in.
     pub fn unfinished(&mut self, builder: &mut ChunkBuilder, task: &ScannedTask, now: u64) {
         let info = &task.info;
-        // Calls may have begun while the hooks were taken out.
-        if info.call == u32::MAX
-            || info.call_start > now
-            || !self.wanted.contains(Kind::Syscall)
-            || !self.cgroups.wants(info.cgroup)
-        {
+        // Calls may have begun while the hooks were detached.
+        if info.call == NO_CALL || info.call_start > now || !self.wants_cgroup(Kind::Syscall, info.cgroup) {
             return;
         }
         let mut bits = flags::UNFINISHED | flags::AT_END;
@@ -124,7 +169,7 @@ impl Rows {
         } else {
             dur = now.saturating_sub(info.call_start);
         }
-        let stored = self.stored.get(slot(info.call)).copied().unwrap_or(UNKNOWN_CALL);
+        let stored = self.calls.get(info.call);
         if stored.strings > 0 {
             bits |= flags::STR0_UNREAD;
         }
@@ -142,43 +187,14 @@ impl Rows {
         };
         self.count(info.cgroup);
         let index = self.common(builder, Kind::Syscall, &head, info.uid);
-        let mut args = info.args;
-        for (arg, form) in args.iter_mut().zip(stored.forms) {
-            *arg = form.apply(*arg);
-        }
+        let args = stored.apply(info.args);
         let empty = [StrId::default(); 2];
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "dur"), dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(info.call));
         table.push_i64(col!(Syscall, "ret"), 0);
-        table.push_list_u64(col!(Syscall, "args"), &args[..usize::from(stored.args)]);
-        table.push_list_bytes(col!(Syscall, "strs"), &empty[..usize::from(stored.strings)]);
+        table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
+        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&empty));
         table.end_row();
     }
-}
-
-/// A call that the table does not know: its registers are all there is.
-pub(super) const UNKNOWN_CALL: Stored = Stored { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false };
-
-#[inline]
-pub(super) fn slot(key: u32) -> usize {
-    let nr = key & 0xffff;
-    if nr >= NUMBERS { usize::MAX } else { ((key >> 16) * NUMBERS + nr) as usize }
-}
-
-pub(super) fn stored_calls() -> Vec<Stored> {
-    let mut stored = vec![UNKNOWN_CALL; (ABIS * NUMBERS) as usize];
-    for call in syscalls::table().iter() {
-        let mut forms = [Form::Nothing; 6];
-        for (form, arg) in forms.iter_mut().zip(&call.args) {
-            *form = Form::of(arg.ty, call.abi);
-        }
-        stored[slot(syscall_key(call.abi, call.nr))] = Stored {
-            args: call.args.len().min(6) as u8,
-            forms,
-            strings: syscalls::string_positions(&call.args).len() as u8,
-            exec: matches!(call.name, "execve" | "execveat"),
-        };
-    }
-    stored
 }

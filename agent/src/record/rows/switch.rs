@@ -1,25 +1,28 @@
-//! Switches.
+//! Context switches.
 
 use agent_ebpf::records::sched::Switch;
 use capture_format::ChunkBuilder;
 use events::Kind;
 
-use super::{Rows, col};
+use super::{Party, RowWriter, col};
 use crate::record::decode;
+use crate::record::processes::Subject;
 
-impl Rows {
+impl RowWriter {
     #[inline]
     pub(super) fn switch(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let record = decode::switch(bytes)?;
         let head = record.head;
-        let next = (record.next_pid, record.next_tid);
-        if !self.wants_either(Kind::Switch, (head.pid, head.cgroup), (next.0, record.next_cgroup)) {
+        let previous = Party { pid: head.pid, cgroup: head.cgroup };
+        let next = Party { pid: record.next_pid, cgroup: record.next_cgroup };
+        if !self.wants_either(Kind::Switch, previous, next) {
             return Some(());
         }
-        // An idle CPU is nobody's.
+        // The idle task belongs to no container.
         self.count(if head.pid == 0 { record.next_cgroup } else { head.cgroup });
         let index = self.common(builder, Kind::Switch, &head, None);
-        let next = self.task(builder, next, record.next_cgroup, None);
+        let next = Subject { pid: next.pid, tid: record.next_tid, cgroup: next.cgroup, uid: None };
+        let next = self.task(builder, next);
         let table = builder.table_at(index);
         table.push_u64(col!(Switch, "state"), u64::from(head.class & !Switch::PREEMPTED));
         table.push_u64(col!(Switch, "preempted"), u64::from(head.class & Switch::PREEMPTED != 0));

@@ -1,0 +1,82 @@
+//! How large the ring buffers are, and whether there is memory for them.
+
+use super::memory::{self, Room};
+use super::request::RecordError;
+
+/// Largest event ring buffer of a CPU by default, in bytes.
+const RING_MAX: u64 = 8 << 20;
+/// Smallest event ring buffer of a CPU, in bytes: the largest record must fit a few times.
+pub const RING_MIN: u64 = 64 << 10;
+/// Largest event ring buffer of a CPU that can be requested, in bytes.
+pub const RING_LARGEST: u64 = 1 << 30;
+/// Smallest lifecycle ring buffer of a CPU, in bytes.
+const LIFECYCLE_MIN: u64 = 256 << 10;
+/// What the recorder needs beside its ring buffers, in bytes: its own memory, and the programs' other maps.
+pub(super) const BESIDE_RINGS: u64 = 48 << 20;
+
+/// Bytes of each CPU's ring buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RingSizes {
+    pub events: u64,
+    pub lifecycle: u64,
+}
+
+impl RingSizes {
+    /// The requested size, or 1 % of the memory in all, for this many CPUs.
+    ///
+    /// # Errors
+    /// There is not enough memory left.
+    pub fn choose(requested: Option<u64>, cpus: u64) -> Result<Self, RecordError> {
+        Self::within(requested, cpus, memory::room())
+    }
+
+    fn within(requested: Option<u64>, cpus: u64, room: Room) -> Result<Self, RecordError> {
+        let events = ring_size(requested, room.limit, cpus);
+        let sizes = Self { events, lifecycle: (events / 8).max(LIFECYCLE_MIN) };
+        let rings = cpus * (sizes.events + sizes.lifecycle);
+        if rings + BESIDE_RINGS > room.left {
+            return Err(RecordError::Memory { rings, left: room.left, cgroup: room.cgroup });
+        }
+        Ok(sizes)
+    }
+}
+
+/// Bytes of each CPU's event ring buffer: a power of two.
+fn ring_size(requested: Option<u64>, memory: u64, cpus: u64) -> u64 {
+    let size = requested.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
+    // Rounding a default up would exceed the budget.
+    match requested {
+        Some(_) => size.next_power_of_two(),
+        None => (1 << size.ilog2()).min(RING_MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rings_are_powers_of_two_within_the_budget() {
+        let gib = 1 << 30;
+        // 1 % of 24 GiB on two CPUs would be 128 MB each.
+        assert_eq!(ring_size(None, 24 * gib, 2), 8 << 20);
+        // 1 % of 16 GiB on 128 CPUs is 1.3 MB each.
+        assert_eq!(ring_size(None, 16 * gib, 128), 1 << 20);
+        assert_eq!(ring_size(None, gib / 4, 64), RING_MIN);
+        assert_eq!(ring_size(Some(1), gib, 2), RING_MIN);
+        assert_eq!(ring_size(Some(5 << 20), gib, 2), 8 << 20);
+        assert_eq!(ring_size(Some(64 << 20), gib, 2), 64 << 20);
+    }
+
+    #[test]
+    fn rings_that_exceed_what_is_left_are_refused() {
+        let room = |left| Room { limit: 1 << 30, left, cgroup: Some("/c".into()) };
+        let sizes = RingSizes::within(Some(1 << 20), 2, room(1 << 30)).unwrap();
+        assert_eq!(sizes, RingSizes { events: 1 << 20, lifecycle: LIFECYCLE_MIN });
+        let needed = 2 * (sizes.events + sizes.lifecycle) + BESIDE_RINGS;
+        assert!(RingSizes::within(Some(1 << 20), 2, room(needed)).is_ok());
+        let error = RingSizes::within(Some(1 << 20), 2, room(needed - 1)).unwrap_err();
+        let RecordError::Memory { rings, left, cgroup } = error else { panic!("{error}") };
+        assert_eq!((rings, left, cgroup), (needed - BESIDE_RINGS, needed - 1, Some("/c".into())));
+    }
+}

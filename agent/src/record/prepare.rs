@@ -1,0 +1,98 @@
+//! Loads the programs that a request needs.
+
+use events::Kind;
+
+use super::budget::RingSizes;
+use super::cgroups::Cgroups;
+use super::merge::Merge;
+use super::request::{RecordError, Request};
+use super::source::Sources;
+use crate::containers::ContainerFilter;
+use crate::kernel::{LoadedPrograms, Ring, Settings, online_cpus};
+use ktape_reader::containers;
+use ktape_reader::model::ContainerSelector;
+
+/// The programs, loaded but not attached: until [`Prepared::start`] nothing costs anything.
+pub struct Prepared {
+    pub(super) kernel: LoadedPrograms,
+    pub(super) merge: Merge<Ring>,
+    pub(super) request: Request,
+    /// Bytes of each CPU's event ring buffer.
+    pub(super) ring_bytes: u64,
+}
+
+impl Prepared {
+    /// The programs as the kernel sees them.
+    pub fn kernel(&self) -> &LoadedPrograms {
+        &self.kernel
+    }
+}
+
+/// Loads what the request needs.
+///
+/// # Errors
+///
+/// The kernel refuses, there is not enough memory, or a container prefix matches several containers.
+pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
+    if request.stall.is_none() {
+        request.kinds.retain(|kind| *kind != Kind::Stall);
+    }
+    let sizes = RingSizes::choose(request.ring_bytes, u64::from(online_cpus()))?;
+    let settings = Settings {
+        kinds: request.kinds.clone(),
+        selection: request.selection.clone(),
+        cgroups: wanted_cgroups(&request)?,
+        tree_pid: request.tree_pid,
+        reader_pids: request.reader_pids.clone(),
+        ring_bytes: sizes.events as u32,
+        lifecycle_bytes: sizes.lifecycle as u32,
+        hierarchy: request.hierarchy.clone(),
+        stall: request.stall,
+        kernel_log: request.kernel_log,
+    };
+    let (kernel, rings) = LoadedPrograms::load(&settings)?;
+    Ok(Prepared { kernel, merge: Merge::new(Sources::from(rings)), request, ring_bytes: sizes.events })
+}
+
+/// The cgroups that are recorded; `None` for all.
+fn wanted_cgroups(request: &Request) -> Result<Option<Vec<u64>>, RecordError> {
+    if request.containers.is_open() {
+        return Ok(None);
+    }
+    let cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+    check_prefixes(&request.containers, &cgroups.containers())?;
+    Ok(Some(cgroups.wanted_ids()))
+}
+
+/// No prefix may match several containers, unless it is the whole id of one.
+fn check_prefixes(filter: &ContainerFilter, known: &[String]) -> Result<(), RecordError> {
+    for wanted in filter.wanted() {
+        let ContainerSelector::Word(prefix) = wanted else { continue };
+        let ids: Vec<String> =
+            known.iter().filter(|id| containers::matches_prefix(id, prefix)).cloned().collect();
+        if ids.len() > 1 && !ids.contains(prefix) {
+            return Err(RecordError::Ambiguous { prefix: prefix.clone(), ids });
+        }
+        if ids.is_empty() && !wanted.needs_names() {
+            tracing::warn!("no container with an id that starts with `{prefix}` yet; waiting for one");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ambiguous_prefix_names_the_candidates() {
+        let known = vec!["abc1".to_owned(), "abd2".to_owned(), "x".to_owned(), "xy".to_owned()];
+        let check =
+            |prefix: &str| check_prefixes(&ContainerFilter::new(vec![prefix.parse().unwrap()]), &known);
+        assert!(check("abc").is_ok());
+        assert!(check("nobody").is_ok());
+        assert!(check("x").is_ok(), "a whole id wins over a longer one");
+        let error = check("ab").unwrap_err().to_string();
+        assert!(error.contains("abc1, abd2"), "{error}");
+    }
+}

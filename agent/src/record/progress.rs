@@ -1,0 +1,60 @@
+//! What the threads of a recording report while they run, for the session and for each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, PoisonError};
+
+/// Counters and requests shared by all threads of a recording.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Events in chunks that the drain has handed over, before any filter.
+    pub events: AtomicU64,
+    /// Events in chunks that are encoded.
+    pub encoded: AtomicU64,
+    /// Events lost, at any stage.
+    pub lost: AtomicU64,
+    /// Bytes written, in all files.
+    pub bytes: AtomicU64,
+    /// Files begun.
+    pub files: AtomicU64,
+    /// Rotated files that were deleted.
+    pub deleted: AtomicU64,
+    /// Bytes of the rotated files that are kept.
+    pub kept: AtomicU64,
+    /// Events that reached the writer and could not be written.
+    pub unwritten: AtomicU64,
+    /// Set to have the next rotated file begun.
+    pub next_file: AtomicBool,
+    /// Rounds of the drain: it is stuck if this stands still.
+    pub beats: AtomicU64,
+    /// Why the writer asks for the end.
+    end: Mutex<Option<End>>,
+    /// Events dropped because no runtime named their containers in time.
+    pub undecided: AtomicU64,
+    /// Events dropped because a live view was too slow.
+    pub unshown: AtomicU64,
+    /// Set when a stage cannot go on.
+    pub failed: AtomicBool,
+}
+
+/// Why the writer asks for the end of a capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The capture has reached its largest size, bytes.
+    MaxSize(u64),
+    /// Free space is below the limit, in words.
+    NoRoom(String),
+    /// The file system is full.
+    Full,
+}
+
+impl Progress {
+    /// The writer asks for the end; the first reason is kept.
+    pub fn end(&self, end: End) {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(end);
+    }
+
+    /// Why the writer asks for the end, if it does.
+    pub fn wants_to_end(&self) -> Option<End> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,184 @@
+//! Starts a recording, and the threads that belong to it.
+//!
+//! The order matters: the hooks are attached first, then cgroups and threads are scanned, so that nothing falls
+//! in between.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use capture_format::Header;
+use events::{Kind, SAMPLES};
+
+use super::cgroups::Cgroups;
+use super::cmdline;
+use super::drain::{Drain, Inputs, Outcome, Pace, Parts, Stop};
+use super::prepare::Prepared;
+use super::processes::Processes;
+use super::progress::Progress;
+use super::request::{RecordError, Request};
+use super::rows::{RowWriter, Scope};
+use super::sink::Sink;
+use super::stall;
+use crate::agent_events::{self, EventSender};
+use crate::background::Background;
+use crate::clock::{self, SystemClock};
+use crate::kernel::{LoadError, LoadedPrograms, Ring};
+use crate::runtimes::{self, ContainerInfo, Sockets};
+use crate::sample;
+
+/// A recording that runs.
+pub struct Recording {
+    stop: Arc<Stop>,
+    drain: JoinHandle<Outcome>,
+}
+
+impl Recording {
+    /// Ends the recording; what is in the ring buffers is still written.
+    pub fn stop(&self) {
+        self.stop.set();
+        self.drain.thread().unpark();
+    }
+
+    /// Whether the drain has ended, by itself or because it was told to.
+    pub fn is_finished(&self) -> bool {
+        self.drain.is_finished()
+    }
+
+    /// Waits for the end of the drain.
+    pub fn join(self) -> Outcome {
+        self.drain.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Prepared {
+    /// Attaches the hooks, scans what there is, and starts the drain.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn start(
+        self,
+        header: &Header,
+        sink: Sink,
+        progress: &Arc<Progress>,
+    ) -> Result<Recording, RecordError> {
+        let Self { mut kernel, merge, request, ring_bytes } = self;
+        let attached = clock::boot_ns();
+        kernel.attach()?;
+        let cgroups = scan_cgroups(&mut kernel, &request)?;
+        let tasks = kernel.scan_tasks()?;
+        let mut processes = Processes::new(request.keep_secrets);
+        processes.add_scan(&tasks);
+        let arguments = cmdline::read_in_background(&tasks);
+        let scope = Scope::new(&request.kinds, request.tree_pid);
+        let mut rows = RowWriter::new(&header.schema, processes, cgroups, scope);
+        rows.name_users(&request.host);
+        rows.name_requests(kernel.request_names());
+        let (sender, agent_events) = agent_events::channel();
+        let mut background = Vec::new();
+        let containers = start_runtimes(&request, rows.cgroups_mut(), header.boot_id, &mut background);
+        background.extend(start_sampler(&request, rows.cgroups_mut(), &sender));
+        background.extend(start_stalls(&request, &mut kernel, sender)?);
+        let parts = Parts {
+            kernel,
+            merge,
+            rows,
+            sink,
+            inputs: Inputs { arguments, containers, agent_events },
+            background,
+            progress: progress.clone(),
+            clock: SystemClock,
+        };
+        spawn(Drain::new(parts, Pace::new(attached, ring_bytes, request.live)), progress.clone())
+    }
+}
+
+fn spawn(
+    drain: Drain<LoadedPrograms, Ring, SystemClock>,
+    progress: Arc<Progress>,
+) -> Result<Recording, RecordError> {
+    let stop = Arc::new(Stop::default());
+    let until = stop.clone();
+    let drain = std::thread::Builder::new()
+        .name("ktape-drain".to_owned())
+        .spawn(move || {
+            let outcome = drain.run(&until);
+            progress.events.store(outcome.events, Ordering::Relaxed);
+            outcome
+        })
+        .map_err(|source| LoadError::Io { what: "start the drain's thread", source })?;
+    Ok(Recording { stop, drain })
+}
+
+/// Lists the cgroups. One that was created between the first scan and the attachment is in no event, so that it has to be
+/// put into the kernel's set here.
+fn scan_cgroups(kernel: &mut LoadedPrograms, request: &Request) -> Result<Cgroups, LoadError> {
+    let cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+    if !request.containers.is_open() {
+        for id in cgroups.wanted_ids() {
+            kernel.set_allowed(id, true)?;
+        }
+    }
+    Ok(cgroups)
+}
+
+/// Starts the thread that asks the container runtimes for names. A recording without names is better than none.
+fn start_runtimes(
+    request: &Request,
+    cgroups: &mut Cgroups,
+    boot_id: [u8; 16],
+    background: &mut Vec<Background>,
+) -> Receiver<ContainerInfo> {
+    let none = || std::sync::mpsc::channel().1;
+    if request.sockets == Sockets::None {
+        return none();
+    }
+    match runtimes::start(request.sockets.clone()) {
+        Ok((thread, runtimes, containers)) => {
+            cgroups.resolve_with(runtimes, boot_id);
+            background.push(thread);
+            containers
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot start the thread that resolves container names: names unavailable");
+            none()
+        }
+    }
+}
+
+/// Starts the thread that samples resources, if that is wanted. A recording without samples is better than none.
+fn start_sampler(request: &Request, cgroups: &mut Cgroups, events: &EventSender) -> Option<Background> {
+    let kinds: Vec<Kind> = SAMPLES.into_iter().filter(|kind| request.kinds.contains(kind)).collect();
+    let config = sample::Config {
+        every: request.sample.filter(|_| !kinds.is_empty())?,
+        kinds,
+        hierarchy: request.hierarchy.clone(),
+        filter: request.containers.clone(),
+        host: request.host.clone(),
+    };
+    match sample::start(config, events.clone()) {
+        Ok((thread, sampler)) => {
+            cgroups.report_to(sampler);
+            Some(thread)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "cannot sample resources");
+            None
+        }
+    }
+}
+
+/// Starts the thread that looks for threads in uninterruptible sleep, if that is wanted.
+fn start_stalls(
+    request: &Request,
+    kernel: &mut LoadedPrograms,
+    events: EventSender,
+) -> Result<Option<Background>, LoadError> {
+    let Some(limit) = request.stall.filter(|_| request.kinds.contains(&Kind::Stall)) else { return Ok(None) };
+    let scanner = kernel.stall_scanner()?;
+    let thread = stall::start(scanner, limit, events)
+        .map_err(|source| LoadError::Io { what: "start the thread that looks for stalls", source })?;
+    Ok(Some(thread))
+}
