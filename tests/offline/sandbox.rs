@@ -120,7 +120,7 @@ impl Sandbox {
         ] {
             fs::write(self.work().join(name), bytes).expect("a file");
         }
-        fs::set_permissions(self.work().join("secret.ktape"), Permissions::from_mode(0))
+        fs::set_permissions(self.work().join("secret.ktape"), Permissions::from_mode(0o000))
             .expect("our own file");
         let made = Command::new("mkfifo").arg(self.work().join("fifo")).status().expect("mkfifo starts");
         assert!(made.success());
