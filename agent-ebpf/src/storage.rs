@@ -58,6 +58,27 @@ mod local {
     #[unsafe(export_name = "MARKS")]
     static MARKS: TaskStorage<u64> = TaskStorage::DEFINITION;
 
+    /// What a map holds for a task; `create` makes it if there is none, zeroed. Null if that fails, or if there is none.
+    ///
+    /// The kernel refuses for a moment while another CPU creates the first storage of the same task, as the task iterators
+    /// do for every task (`-EAGAIN`), and while the allocator's reserve of this CPU is empty, which an interrupt refills.
+    /// Hence the second try; docs/kernels.md has the figures.
+    ///
+    /// # Safety
+    ///
+    /// `task` is a `task_struct` that the verifier trusts.
+    #[inline(always)]
+    unsafe fn get<T>(map: *const TaskStorage<T>, task: *mut u8, create: bool) -> *mut T {
+        let map = map.cast_mut().cast::<c_void>();
+        // SAFETY: by contract; a null initial value means zeroes.
+        let value = unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) };
+        if !create || !value.is_null() {
+            return value.cast();
+        }
+        // SAFETY: as above.
+        unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+    }
+
     /// The state of a task; `create` makes one if it has none. Null if that fails, or if there is none.
     ///
     /// # Safety
@@ -65,9 +86,8 @@ mod local {
     /// `task` is a `task_struct` that the verifier trusts.
     #[inline(always)]
     pub unsafe fn state(task: *mut u8, create: bool) -> *mut TaskState {
-        let map = (&raw const TASKS).cast_mut().cast::<c_void>();
-        // SAFETY: by contract; a null initial value means zeroes.
-        unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+        // SAFETY: by contract.
+        unsafe { get(&raw const TASKS, task, create) }
     }
 
     /// What the scheduler's hooks know of a task; `create` makes it if there is none. Null if that fails, or if there
@@ -78,9 +98,8 @@ mod local {
     /// `task` is a `task_struct` that the verifier trusts, and with `create` no run queue is locked.
     #[inline(always)]
     pub unsafe fn sched(task: *mut u8, create: bool) -> *mut SchedState {
-        let map = (&raw const SCHED).cast_mut().cast::<c_void>();
-        // SAFETY: by contract; a null initial value means zeroes.
-        unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+        // SAFETY: by contract.
+        unsafe { get(&raw const SCHED, task, create) }
     }
 
     /// Which of a task's events the first programs have handled; `create` makes room for it. Null if that fails, or if there is none.
@@ -90,9 +109,8 @@ mod local {
     /// `task` is a `task_struct` that the verifier trusts.
     #[inline(always)]
     pub unsafe fn marks(task: *mut u8, create: bool) -> *mut u64 {
-        let map = (&raw const MARKS).cast_mut().cast::<c_void>();
-        // SAFETY: by contract; a null initial value means zeroes.
-        unsafe { bpf_task_storage_get(map, task.cast(), ptr::null_mut(), u64::from(create)) }.cast()
+        // SAFETY: by contract.
+        unsafe { get(&raw const MARKS, task, create) }
     }
 }
 
