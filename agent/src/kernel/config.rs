@@ -5,14 +5,90 @@ use agent_ebpf::config::{ABSENT, Config, Offsets};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use events::Kind;
 
+use super::block;
 use super::btf::Btf;
+use super::error::LoadError;
+use super::hooks::Kernels;
+use super::load::Settings;
 use super::rings::page_size;
+use crate::containers::Hierarchy;
 use ktape_reader::syscalls;
 
 /// Bytes of a kernel stack (`THREAD_SIZE`).
 const THREAD_SIZE: u32 = 16 << 10;
 
-/// Which syscalls are wanted.
+/// The read-only globals, as bytes that aya may copy.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct Globals(Config);
+
+// SAFETY: `Config` is repr(C) and made of u32 alone.
+unsafe impl aya::Pod for Globals {}
+
+impl Globals {
+    /// Their values.
+    pub fn config(&self) -> &Config {
+        &self.0
+    }
+}
+
+/// The read-only globals for these settings on this kernel, with ring buffers for each of `cpus` CPUs.
+///
+/// # Errors
+/// The kernel's types do not have the cgroup controller that identifies containers.
+pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -> Result<Globals, LoadError> {
+    let mut config = Config { offsets: offsets(kernel), ..Config::EMPTY };
+    set_registers(&mut config);
+    set_recorded(&mut config, settings);
+    config.rings = cpus;
+    config.cgroup_subsys = cgroup_subsys(&settings.hierarchy, kernel)?;
+    set_tracepoint_shapes(&mut config, kernel);
+    block::set_config(&mut config, kernel);
+    set_net_and_oom(&mut config, kernel, &settings.kinds);
+    if variant == Kernels::Legacy {
+        config.stack_registers = stack_registers(kernel);
+    }
+    config.fallbacks = u32::from(variant == Kernels::Preemptible);
+    Ok(Globals(config))
+}
+
+/// What the settings ask for: processes, cgroups, kinds.
+fn set_recorded(config: &mut Config, settings: &Settings) {
+    config.own_pid = std::process::id();
+    for (slot, pid) in config.reader_pids.iter_mut().zip(&settings.reader_pids) {
+        *slot = *pid;
+    }
+    config.hierarchy = settings.hierarchy.number;
+    config.filter_cgroups = u32::from(settings.cgroups.is_some());
+    config.tree_pid = settings.tree_pid.unwrap_or(0);
+    config.narrow = u32::from(matches!(settings.selection, Selection::Named(_)));
+    let stall = settings.stalls();
+    let switches = settings.kinds.contains(&Kind::Switch);
+    config.stall_ms = stall.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
+    config.switches = u32::from(switches);
+    config.sched = u32::from(stall.is_some() || switches);
+}
+
+/// The kernel's number of a v1 controller plus one; 0 for a hierarchy without a controller.
+fn cgroup_subsys(hierarchy: &Hierarchy, kernel: &Btf) -> Result<u32, LoadError> {
+    let Some(subsys) = &hierarchy.subsys else { return Ok(0) };
+    kernel
+        .enum_value("cgroup_subsys_id", &format!("{subsys}_cgrp_id"))
+        .map(|index| index + 1)
+        .ok_or(LoadError::Missing("number for the cgroup controller in the kernel's types"))
+}
+
+/// What this kernel's tracepoints pass.
+fn set_tracepoint_shapes(config: &mut Config, kernel: &Btf) {
+    config.exit_has_group_dead = u32::from(kernel.tracepoint_args("sched_process_exit") == Some(2));
+    config.switch_has_state = u32::from(kernel.tracepoint_args("sched_switch") == Some(4));
+    if let Some(bit) = kernel.bit_offset("task_struct.in_execve") {
+        config.in_execve = bit / 8;
+        config.in_execve_mask = 1 << (bit % 8);
+    }
+}
+
+/// Syscalls to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Every one.
@@ -145,3 +221,6 @@ pub fn specs(selection: &Selection) -> Vec<Spec> {
     }
     specs
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,14 +12,14 @@ use super::hooks::Hook;
 
 /// A program of the object and how it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum ProgramToLoad {
     /// A hook.
     Hook(&'static Hook),
     /// An iterator, of tasks.
     TaskIterator(&'static str),
 }
 
-impl Wanted {
+impl ProgramToLoad {
     fn name(self) -> &'static str {
         match self {
             Self::Hook(hook) => hook.name,
@@ -32,7 +32,7 @@ impl Wanted {
 pub(super) fn load(
     ebpf: &mut Ebpf,
     btf: &Btf,
-    wanted: &[Wanted],
+    wanted: &[ProgramToLoad],
 ) -> Result<Vec<(&'static str, Duration)>, LoadError> {
     for program in wanted {
         if ebpf.program(program.name()).is_none() {
@@ -42,7 +42,7 @@ pub(super) fn load(
     let programs = ebpf.programs_mut().filter_map(|(name, program)| {
         wanted.iter().find(|wanted| wanted.name() == name).map(|wanted| (*wanted, program))
     });
-    let mut programs: Vec<(Wanted, &mut Program)> = programs.collect();
+    let mut programs: Vec<(ProgramToLoad, &mut Program)> = programs.collect();
     // Taken from the end of the list: the short walks of the lifecycle hooks come last, so that the threads end together.
     programs.sort_by_key(|(program, _)| wanted.iter().position(|other| other == program));
     let queue = Mutex::new(programs);
@@ -75,10 +75,10 @@ pub(super) fn load(
     Ok(times)
 }
 
-fn load_one(wanted: Wanted, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
+fn load_one(wanted: ProgramToLoad, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
     match (wanted, program) {
-        (Wanted::Hook(hook), Program::BtfTracePoint(program)) => program.load(hook.tracepoint, btf),
-        (Wanted::TaskIterator(_), Program::Iter(program)) => program.load("task", btf),
+        (ProgramToLoad::Hook(hook), Program::BtfTracePoint(program)) => program.load(hook.tracepoint, btf),
+        (ProgramToLoad::TaskIterator(_), Program::Iter(program)) => program.load("task", btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }

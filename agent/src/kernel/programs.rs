@@ -1,0 +1,243 @@
+//! The loaded programs: attaching and detaching them, their iterators, and what was lost.
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use agent_ebpf::records::block::Block;
+use agent_ebpf::records::{fallback, net};
+use aya::Ebpf;
+use aya::maps::{ArrayOfMaps, HashMap, MapData, PerCpuArray};
+use aya::programs::tp_btf::BtfTracePointLinkId;
+use aya::programs::{BtfTracePoint, Iter, Program};
+use aya_log::EbpfLogger;
+use events::Kind;
+use rustc_hash::FxHashMap;
+
+use super::block::{self, RequestNames};
+use super::error::{LoadError, map_error};
+use super::hooks::{self, Group, Hook};
+use super::load::take;
+use super::loss::{self, LossCounters, Lost};
+use super::stalls::StallScanner;
+use super::tasks::{self, ScannedTask};
+
+/// What the kernel reports of a loaded program.
+#[derive(Clone, Debug)]
+pub struct ProgramReport {
+    /// The program's name.
+    pub name: String,
+    /// Instructions that the verifier processed; reported by 5.16 and later.
+    pub verified: Option<u32>,
+    /// Bytes of translated eBPF.
+    pub bytes: Option<u32>,
+    /// How long the load took.
+    pub load: Duration,
+}
+
+/// The programs in the kernel. Dropping this detaches and unloads them.
+pub struct LoadedPrograms {
+    pub(super) ebpf: Ebpf,
+    pub(super) allowed: HashMap<MapData, u64, u8>,
+    pub(super) losses: LossCounters,
+    pub(super) net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,
+    pub(super) fallback_runs: PerCpuArray<MapData, [u64; fallback::COUNT]>,
+    /// By hook with a fallback program: skipped runs that lost nothing, in addition to those that the fallback program took.
+    pub(super) not_lost: FxHashMap<&'static str, u64>,
+    pub(super) hooks: Vec<&'static Hook>,
+    pub(super) request_names: RequestNames,
+    pub(super) legacy: bool,
+    pub(super) links: Vec<(&'static str, BtfTracePointLinkId)>,
+    pub(super) log: Option<EbpfLogger<&'static dyn log::Log>>,
+    pub(super) load_times: Vec<(&'static str, Duration)>,
+    // The outer maps hold references to the rings; closing them is the last thing.
+    pub(super) _outer: Vec<ArrayOfMaps<MapData, MapData>>,
+}
+
+impl LoadedPrograms {
+    /// Attaches the hooks, lifecycle events first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks a tracepoint or does not permit attaching to it.
+    pub fn attach(&mut self) -> Result<(), LoadError> {
+        for hook in &self.hooks {
+            let name = hook.name;
+            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+            let link = program.attach().map_err(|source| LoadError::Program { name, source })?;
+            self.links.push((name, link));
+        }
+        Ok(())
+    }
+
+    /// Detaches all but the lifecycle hooks: calls and requests in flight no longer change, and can be listed.
+    pub fn detach_floods(&mut self) {
+        self.detach(|name| hooks::find(name).is_none_or(|hook| hook.group != Group::Lifecycle));
+    }
+
+    /// Detaches the remaining hooks.
+    pub fn detach_all(&mut self) {
+        self.detach(|_| true);
+    }
+
+    /// Detaches these hooks, last attached first. The programs stay loaded, for their counters.
+    fn detach(&mut self, which: impl Fn(&str) -> bool) {
+        self.update_not_lost();
+        let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
+        self.links = kept;
+        let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
+        for (name, link) in gone.into_iter().rev() {
+            if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name) {
+                // It can only fail for a link that is gone already.
+                let _ = program.detach(link);
+            }
+        }
+    }
+
+    /// Lists all threads of the host, with the syscall each is in.
+    ///
+    /// # Errors
+    ///
+    /// The iterator could not be made or read.
+    pub fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {
+        let name = "task_iter";
+        let iter: &mut Iter = program(&mut self.ebpf, name)?;
+        let link = iter.attach().map_err(|source| LoadError::Program { name, source })?;
+        let link = iter.take_link(link).map_err(|source| LoadError::Program { name, source })?;
+        let file = link.into_file().map_err(|error| LoadError::Io {
+            what: "start the task iterator",
+            source: std::io::Error::other(error),
+        })?;
+        let mut tasks =
+            tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })?;
+        if self.legacy {
+            tasks::find_executables(&mut tasks);
+        }
+        Ok(tasks)
+    }
+
+    /// The iterator of stalled threads. Can be taken once, and only if stalls are recorded.
+    ///
+    /// # Errors
+    ///
+    /// The iterator could not be made.
+    pub fn stall_scanner(&mut self) -> Result<StallScanner, LoadError> {
+        let wakes = take(&mut self.ebpf, "WAKES")?;
+        let name = "stall_iter";
+        let iter: &mut Iter = program(&mut self.ebpf, name)?;
+        let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
+        StallScanner::new(fd.as_fd(), wakes)
+            .map_err(|source| LoadError::Io { what: "start the iterator of stalled threads", source })
+    }
+
+    /// This kernel's names of block operations and flags.
+    pub fn request_names(&self) -> &RequestNames {
+        &self.request_names
+    }
+
+    /// Block requests in flight at `now` (boot clock, ns); exact once the hooks are detached.
+    pub fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
+        block::in_flight(&self.ebpf, now)
+    }
+
+    /// Adds a cgroup to the allow-set, or removes it.
+    ///
+    /// # Errors
+    ///
+    /// The set is full.
+    pub fn set_allowed(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
+        if allow {
+            self.allowed.insert(cgroup, 1, 0).map_err(map_error("ALLOWED"))
+        } else {
+            // It may be gone already.
+            let _ = self.allowed.remove(&cgroup);
+            Ok(())
+        }
+    }
+
+    /// Events lost in the kernel since the last call.
+    pub fn take_losses(&mut self) -> Vec<Lost> {
+        let mut lost = self.losses.take();
+        self.update_not_lost();
+        for hook in &self.hooks {
+            let Some(kind) = hook.lost else { continue };
+            let Some(skipped) = self.skipped(hook.name) else { continue };
+            // Read after the number of skipped runs: the difference may be too low now, and is made up next time.
+            let done = self.done_by_fallback(hook) + self.not_lost.get(hook.name).copied().unwrap_or(0);
+            self.losses.take_misses(hook.name, kind, skipped.saturating_sub(done), &mut lost);
+        }
+        lost
+    }
+
+    /// How many runs of a program the kernel has skipped as recursions; `None` if it does not report that.
+    fn skipped(&self, name: &str) -> Option<u64> {
+        let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { return None };
+        loss::recursion_misses(program.fd().ok()?.as_fd().as_raw_fd())
+    }
+
+    /// How often this hook's fallback program did its work.
+    fn done_by_fallback(&self, hook: &Hook) -> u64 {
+        match hook.fallback {
+            Some((_, index)) => sum(&self.fallback_runs, index),
+            None if hook.lost == Some(Kind::Net) => sum(&self.net_runs, net::NESTED),
+            None => 0,
+        }
+    }
+
+    /// A skipped run of a call that is not wanted leaves no trace: neither the program nor its fallback program does anything
+    /// about it. But what was lost was skipped twice. So no more is lost than runs of the fallback program were skipped, as
+    /// long as that is attached.
+    fn update_not_lost(&mut self) {
+        for hook in &self.hooks {
+            if let Some((name, _)) = hook.fallback
+                && self.links.iter().any(|(attached, _)| *attached == name)
+                && let Some(skipped) = self.skipped(hook.name)
+                && let Some(twice) = self.skipped(name)
+            {
+                let open = skipped.saturating_sub(self.done_by_fallback(hook));
+                self.not_lost.insert(hook.name, open.saturating_sub(twice));
+            }
+        }
+    }
+
+    /// Logs the programs' messages.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Size and load time of each program.
+    pub fn reports(&self) -> Vec<ProgramReport> {
+        self.load_times
+            .iter()
+            .map(|&(name, load)| {
+                let info = match self.ebpf.program(name) {
+                    Some(Program::BtfTracePoint(program)) => program.info().ok(),
+                    Some(Program::Iter(program)) => program.info().ok(),
+                    _ => None,
+                };
+                ProgramReport {
+                    name: name.to_owned(),
+                    verified: info.as_ref().and_then(aya::programs::ProgramInfo::verified_instruction_count),
+                    bytes: info.as_ref().and_then(aya::programs::ProgramInfo::size_translated),
+                    load,
+                }
+            })
+            .collect()
+    }
+}
+
+/// The sum over all CPUs of the counter at `index`.
+fn sum<const N: usize>(counts: &PerCpuArray<MapData, [u64; N]>, index: usize) -> u64 {
+    counts.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|counts| counts[index]).sum())
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or(LoadError::Missing(name))?
+        .try_into()
+        .map_err(|source| LoadError::Program { name, source })
+}
