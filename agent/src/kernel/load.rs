@@ -163,7 +163,9 @@ fn create_maps(
 
 /// Tells the programs what to read of each syscall.
 fn fill_specs(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError> {
-    let mut specs: Array<MapData, PodSpec> = take(ebpf, "SPECS")?;
+    // Left in place: programs are loaded with the descriptors of maps, which have to be open then.
+    let map = ebpf.map_mut("SPECS").ok_or(LoadError::Missing("SPECS"))?;
+    let mut specs: Array<&mut MapData, PodSpec> = map.try_into().map_err(map_error("SPECS"))?;
     for (index, spec) in config::specs(selection).into_iter().enumerate() {
         if spec != Spec::default() {
             specs.set(index as u32, PodSpec(spec), 0).map_err(map_error("SPECS"))?;
