@@ -53,7 +53,7 @@ fn wrong_usage_is_2() {
     // Not wrong, but hardly meant.
     let out = ktape::run(&["replay", file, "--count", "evt.type = opennat"]);
     assert_eq!((out.status.code(), &out.stdout[..]), (Some(0), &b"0\n"[..]));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("no event is called `opennat`"));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("no event kind or syscall is named `opennat`"));
     let out = ktape::run(&["replay", file, "--count", "evt.type in (openat, exec, syscall_9999)"]);
     assert!(!String::from_utf8_lossy(&out.stderr).contains("openat"));
     // Neither a file nor an expression.

@@ -102,7 +102,7 @@ async fn session(client: &GrpcClient, queue: &LookupQueue) -> Status {
                 Some(Event::Made(_)) if envelope.namespace == CRI_NAMESPACE => {}
                 Some(Event::Made(id)) => ask_ahead(client, queue, &ahead, envelope.namespace, id),
                 Some(Event::At(at, id, attributes)) => {
-                    queue.registry.borrow_mut().update_at(&id, &attributes, at)
+                    queue.registry.borrow_mut().update_at(&id, &attributes, at);
                 }
                 None => {}
             },

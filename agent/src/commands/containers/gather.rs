@@ -9,7 +9,7 @@ use events::Kind;
 use jiff::tz::TimeZone;
 
 use super::Row;
-use crate::session::say::say;
+use crate::session::messages::message;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names::CREATED;
 use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
@@ -81,11 +81,13 @@ struct Known {
 /// The containers of these captures, those with the most events first, and the zone of their host.
 pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     let Input::Files(listing) = Input::open(files)? else {
-        bail!("containers reads files: save the capture to a file first, with `capture -o FILE`");
+        bail!(
+            "`ktape containers` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
+        );
     };
     let Opened { captures, unreadable } = listing.open(None, None)?;
     for error in &unreadable {
-        say(format_args!("ktape containers: {error}"));
+        message(format_args!("{error}; file ignored"));
     }
     let names = input::names(&captures);
     let mut known = Known { lives: Lives::new(&names), ..Known::default() };
@@ -102,7 +104,7 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
         }
     }
     if damaged > 0 {
-        say(format_args!("ktape containers: {damaged} chunks are damaged and left out; see `ktape check`"));
+        message(format_args!("{damaged} damaged chunks ignored; run `ktape check` for details"));
     }
     let zone = input::span(&captures, None).zone;
     Ok((known.finish(&names), zone))
