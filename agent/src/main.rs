@@ -1,12 +1,11 @@
 //! The `ktape` command.
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use ktape::cli::{self, Cli, Command};
 use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
-use ktape::session::say::say;
+use ktape::session::messages::{MessageFormat, message};
 use ktape::usage::Usage;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         Command::Completions(args) => completions::run(&args, cli::command()),
     };
     result.unwrap_or_else(|error| {
-        say(chain(&error));
+        message(chain(&error));
         if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
     })
 }
@@ -40,7 +39,7 @@ fn main() -> ExitCode {
 fn not_parsed(error: &clap::Error) -> ExitCode {
     if error.use_stderr() {
         let text = error.render().to_string();
-        say(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
+        message(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
         return ExitCode::from(2);
     }
     // A closed pipe is no failure.
@@ -48,7 +47,7 @@ fn not_parsed(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// An error with its causes, each said once: many libraries repeat the cause in their own words.
+/// An error with its causes, without those that it already contains: many libraries repeat them.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -59,8 +58,8 @@ fn chain(error: &anyhow::Error) -> String {
     text
 }
 
-/// Messages on stderr. Those of the programs in the kernel come only when they are asked for, so
-/// they are always shown; aya's own are for those who debug the loader.
+/// Log messages on stderr. Those of the eBPF programs exist only with `--kernel-log` and are always shown; aya's own are for
+/// debugging the loader.
 fn log_to_stderr(verbose: u8) {
     let level = match verbose {
         0 => LevelFilter::WARN,
@@ -74,9 +73,6 @@ fn log_to_stderr(verbose: u8) {
         .with_target("aya", loader)
         .with_target("aya_obj", loader)
         .with_target("ktape_ebpf", LevelFilter::TRACE);
-    let stderr = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(MessageFormat);
     tracing_subscriber::registry().with(stderr.with_filter(filter)).init();
 }

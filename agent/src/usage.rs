@@ -1,11 +1,11 @@
-//! Mistakes in how a command was called.
+//! Errors in the usage of a command.
 
-/// A mistake in how a command was called: exit code 2.
+/// Wrong usage: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(String);
 
-/// Makes an error a mistake of the caller.
+/// Marks an error as wrong usage.
 pub fn usage(error: impl std::fmt::Display) -> anyhow::Error {
     Usage(format!("{error:#}")).into()
 }

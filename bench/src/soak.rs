@@ -95,7 +95,7 @@ fn record(binary: &Path, workload: &Path, dir: &Path, options: &Options) -> Resu
     )?;
     let mut said = BufReader::new(daemon.stderr().context("stderr is a pipe")?);
     let mut line = String::new();
-    while !line.starts_with("recording") {
+    while !line.starts_with("ktape: recording") {
         line.clear();
         if said.read_line(&mut line).context("cannot read what ktape says")? == 0 {
             bail!("ktape ended instead of recording");

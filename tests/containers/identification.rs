@@ -289,7 +289,11 @@ fn recorder_in_a_container_records_the_host() {
     let capture = capture_format::CaptureFile::open(&file).unwrap();
     let header = &capture.segments()[0].header;
     assert_eq!(header.host_id, std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim());
-    assert!(!recorder.output().contains("WARN"), "{}", recorder.output());
+    let usual = ["recording", "recorded", "no events lost", "LOST", "most active", "view with"];
+    let output = recorder.output();
+    let mut messages = output.lines().filter_map(|line| line.strip_prefix("ktape: "));
+    let warning = messages.find(|text| !usual.iter().any(|start| text.starts_with(start)));
+    assert_eq!(warning, None, "{output}");
     let of_host = ktape::count(&file, "evt.type=sample_host");
     let of_cgroups = ktape::count(&file, "evt.type=sample and container.id=host");
     assert!(of_host > 0 && of_cgroups > 0, "{of_host} {of_cgroups}");

@@ -142,7 +142,7 @@ fn unnamed_containers_are_dropped_and_counted() {
     load.go();
     load.finish();
     let ended = capture.stop();
-    let said = "1,000 events were left out: nobody said in time whether their containers are meant";
+    let said = "dropped 1,000 events: no container runtime identified their containers within 10 s";
     assert!(ended.stderr.contains(said), "{}", ended.stderr);
     assert_eq!(ktape::info(&file)["events"], 0, "{}", ended.stderr);
     let leaked = ktape::all_strings(&file)

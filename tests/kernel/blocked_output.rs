@@ -19,9 +19,9 @@ fn stalled() -> (Child, u32) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = [0; 9];
+    let mut said = [0; 16];
     capture.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
-    assert_eq!(&said, b"recording");
+    assert_eq!(&said, b"ktape: recording");
     let mut load = Workload::start(workload!(), &["getppid", &MADE.to_string(), "--gate"]);
     assert_eq!(load.line(), "ready");
     let pid = load.pid();

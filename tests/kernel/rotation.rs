@@ -229,7 +229,7 @@ fn max_size_ends_a_single_file() {
     let pid = flood(3_000_000);
     let ended = capture.wait();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ended: more than --max-size 512.0 KiB"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopped: --max-size limit of 512.0 KiB reached"), "{}", ended.stderr);
     let size = fs::metadata(&file).unwrap().len();
     assert!(size <= 512 << 10 && size > 256 << 10, "{size}");
     assert_eq!(ktape::run(&["check", file.to_str().unwrap()]).status.code(), Some(0));
@@ -282,7 +282,7 @@ fn full_disk_leaves_a_readable_file_and_counts_losses() {
     let pid = flood(MADE);
     let ended = capture.wait();
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
-    assert!(ended.stderr.contains("ended: the disk is full"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("stopped: out of disk space"), "{}", ended.stderr);
     let check = ktape::run(&["check", file.to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stderr));
     let info = ktape::info(&file);

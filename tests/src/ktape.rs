@@ -180,7 +180,7 @@ impl Capture {
             std::thread::spawn(move || {
                 let mut line = String::new();
                 while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
-                    if line.starts_with("recording") {
+                    if line.starts_with("ktape: recording") {
                         recording.get_or_init(|| started.elapsed());
                     }
                     stderr.lock().expect("no reader panicked").push_str(&line);

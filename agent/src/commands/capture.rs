@@ -1,4 +1,6 @@
-//! `ktape capture`: record to a file.
+//! `ktape capture`: records to a file.
+
+mod summary;
 
 use std::ffi::OsString;
 use std::io;
@@ -6,17 +8,17 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use capture_format::Header;
 
 use crate::containers::Hierarchy;
-use crate::record::{self, End, Outcome, Progress};
+use crate::record::{self, End, Progress};
+use crate::session::messages::message;
 use crate::session::options::{OUTPUT, RETENTION, RecordOptions, WHAT, selectors};
-use crate::session::run::{Ended, Session, Signals};
-use crate::session::say::{say, say_left_out};
+use crate::session::run::{Session, SessionEnd, Signals};
 use crate::session::{child, privileges};
 use crate::store::header;
 use crate::store::limits::LimitOptions;
@@ -27,6 +29,8 @@ use ktape_reader::filter::Filter;
 use ktape_reader::model;
 use ktape_reader::scan::{Live, Query};
 use ktape_reader::text::units;
+
+use summary::Summary;
 
 const AFTER_HELP: &str = concat!(
     selectors!(),
@@ -92,7 +96,7 @@ fn on_or_off(text: &str) -> Result<bool, String> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
-        _ => Err("it is `on` or `off`".to_owned()),
+        _ => Err("expected `on` or `off`".to_owned()),
     }
 }
 
@@ -135,13 +139,13 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     } else {
         None
     };
-    let signals = Signals::keep()?;
+    let signals = Signals::catch()?;
     // Last, so that an old file is not emptied for a capture that cannot begin.
     let target = Target::open(args, &limits, &mut header)?;
     let Target { output, name, is_file, made } = target;
-    privileges::give_up(limits.is_rotated(), child.is_some());
+    privileges::drop_unneeded(limits.is_rotated(), child.is_some());
     let progress = Arc::new(Progress::default());
-    let series = limits.is_rotated();
+    let rotated = limits.is_rotated();
     let begun = || -> Result<_> {
         let settings = StoreSettings::new(limits, hierarchy, LEVEL);
         let store = Store::begin(output, settings, header.clone(), &progress)
@@ -167,20 +171,22 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         None if child.is_some() => "until the command ends".to_owned(),
         None => "until Ctrl-C".to_owned(),
     };
-    say(format_args!("recording to {name} {until}"));
-    let child = child.map(child::Waiting::go).transpose()?;
-    let told = progress.clone();
+    message(format_args!("recording to {name} {until}"));
+    let child = child.map(child::WaitingChild::go).transpose()?;
+    let counters = progress.clone();
     // The command has the terminal.
     let show = child.is_none();
-    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show, series };
-    let Ended { mut outcome, command, .. } = session.run(signals, child)?;
-    let unwritten = told.unwritten.load(Ordering::Relaxed);
+    let session =
+        Session { recording, stages, progress, began, duration, name: name.clone(), show, series: rotated };
+    let SessionEnd { mut outcome, command, .. } = session.run(signals, child)?;
+    let unwritten = counters.unwritten.load(Ordering::Relaxed);
     if unwritten > 0 {
         outcome.lost += unwritten;
         outcome.lost_by.push(("writer any".to_owned(), unwritten));
     }
-    summary(&outcome, &name, &told, began.elapsed(), is_file, series);
-    Ok(match (command, told.wants_to_end()) {
+    let elapsed = began.elapsed();
+    Summary { outcome: &outcome, progress: &counters, elapsed, name: &name, is_file, rotated }.print();
+    Ok(match (command, counters.wants_to_end()) {
         (_, Some(End::NoRoom(_) | End::Full)) => ExitCode::FAILURE,
         (command, _) => match command {
             // The command was to be recorded, and never was.
@@ -203,12 +209,10 @@ fn limits(args: &CaptureArgs) -> Result<Limits, String> {
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
     let limits = Limits::parse(&options)?;
     if to_stdout && (limits.is_rotated() || args.max_size.is_some() || args.sync == Some(true)) {
-        return Err(
-            "--rotate, --max-size and --sync are for files: standard output is only one stream".to_owned()
-        );
+        return Err("--rotate, --max-size and --sync need a file: they cannot be used with -o -".to_owned());
     }
     if limits.is_rotated() && args.force {
-        return Err("a series never writes over a file: leave --force out".to_owned());
+        return Err("--force cannot be used with --rotate: rotated files never overwrite others".to_owned());
     }
     Ok(limits)
 }
@@ -239,7 +243,7 @@ impl Target {
     }
 }
 
-/// The options that decide what the file holds, for its header.
+/// The options that select what is recorded, for the file's header.
 fn described(args: &CaptureArgs, hierarchy: &Hierarchy) -> Vec<(String, String)> {
     let mut options = vec![("cgroup_hierarchy".to_owned(), hierarchy.name.clone())];
     let mut add = |name: &str, value: String| options.push((name.to_owned(), value));
@@ -259,78 +263,4 @@ fn described(args: &CaptureArgs, hierarchy: &Hierarchy) -> Vec<(String, String)>
         values.iter().for_each(|value| add(name, value.clone()));
     }
     options
-}
-
-fn summary(
-    outcome: &Outcome,
-    name: &str,
-    progress: &Progress,
-    elapsed: Duration,
-    is_file: bool,
-    series: bool,
-) {
-    match progress.wants_to_end() {
-        Some(End::MaxSize(bytes)) => {
-            say(format_args!("ended: more than --max-size {} would be needed", units::size_text(bytes)));
-        }
-        Some(End::NoRoom(why)) => say(format_args!("ended: {why}")),
-        Some(End::Full) => {
-            say(format_args!(
-                "ended: the disk is full (No space left on device); what {name} holds is complete up to there"
-            ));
-        }
-        None => {}
-    }
-    say_left_out(progress);
-    let events = progress.encoded.load(Ordering::Relaxed);
-    let bytes = progress.bytes.load(Ordering::Relaxed);
-    let seconds = elapsed.as_secs_f64().max(0.001);
-    let each = if events > 0 { bytes as f64 / events as f64 } else { 0.0 };
-    say(format_args!(
-        "recorded {} events in {} ({}/s) to {name}: {}, {each:.1} bytes each",
-        units::count_text(events),
-        units::duration_text(elapsed.as_nanos() as u64),
-        units::count_text((events as f64 / seconds) as u64),
-        units::size_text(bytes),
-    ));
-    if outcome.lost > 0 {
-        let by = outcome.lost_by.iter();
-        let by: Vec<String> =
-            by.map(|(what, count)| format!("{what} {}", units::count_text(*count))).collect();
-        say(format_args!(
-            "LOST {} events ({}); a larger --buffer or a narrower -e or --container helps",
-            units::count_text(outcome.lost),
-            by.join(", ")
-        ));
-    } else {
-        say("lost nothing");
-    }
-    if series {
-        let count = |counter: &AtomicU64| units::count_text(counter.load(Ordering::Relaxed));
-        say(format_args!(
-            "{} files written, {} deleted; the series takes {}",
-            count(&progress.files),
-            count(&progress.deleted),
-            units::size_text(progress.kept.load(Ordering::Relaxed)),
-        ));
-    }
-    if outcome.damaged > 0 {
-        say(format_args!("{} records could not be understood: please report this", outcome.damaged));
-    }
-    let total = outcome.events.max(1) as f64;
-    let busiest: Vec<String> = outcome
-        .busiest
-        .iter()
-        .take(3)
-        .map(|busy| {
-            let who = busy.container.as_deref().map_or("host", ktape_reader::containers::short_id);
-            format!("{who} {:.0} %", busy.events as f64 * 100.0 / total)
-        })
-        .collect();
-    if !busiest.is_empty() {
-        say(format_args!("busiest: {}", busiest.join(", ")));
-    }
-    if is_file {
-        say(format_args!("look at it: ktape replay {name}"));
-    }
 }

@@ -137,7 +137,7 @@ impl Row {
 /// # Errors
 /// A capture cannot be read.
 pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
-    let wanted = options::wanted(&args.container).map_err(usage)?;
+    let wanted = options::parse_selectors(&args.container).map_err(usage)?;
     let host = args.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at);
     let sockets = options::sockets(&args.runtime, &host).map_err(usage)?;
     let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };

@@ -61,7 +61,9 @@ struct Facts {
 /// If one cannot be read.
 pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     let Input::Files(listing) = Input::open(&args.files)? else {
-        anyhow::bail!("info reads files: save the capture to a file first, with `capture -o FILE`");
+        anyhow::bail!(
+            "`ktape info` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
+        );
     };
     let captures = listing.open(None, None)?;
     let mut facts = gather(&captures)?;

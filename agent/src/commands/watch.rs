@@ -1,4 +1,4 @@
-//! `ktape watch`: the same recording, shown as it happens.
+//! `ktape watch`: records like capture, and prints events as they happen.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -12,9 +12,9 @@ use capture_format::{ChunkBuilder, FormatError};
 
 use super::event_format::EventFormat;
 use crate::record::{self, ContainerUpdates, Progress, Viewer};
+use crate::session::messages::{message, report_unidentified};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
-use crate::session::run::{Ended, Session, Signals};
-use crate::session::say::{say, say_left_out};
+use crate::session::run::{Session, SessionEnd, Signals};
 use crate::store::{header, output};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
@@ -84,20 +84,23 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let progress = Arc::new(Progress::default());
     let printer = PrintSink::new(Format::from(args.format).view(zone), io::stdout(), args.limit, None);
     let (sink, stages) = record::to_viewer(schema, Printer { live, sink: printer }, gate, &progress);
-    let signals = Signals::keep()?;
+    let signals = Signals::catch()?;
     let recording = prepared.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let told = progress.clone();
-    let Ended { outcome, .. } =
+    let SessionEnd { outcome, .. } =
         Session { recording, stages, progress, began, duration, name, show: false, series: false }
             .run(signals, None)?;
-    say_left_out(&told);
+    report_unidentified(&told);
     let unshown = told.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
-        say(format_args!("{} events came too fast to be shown", units::count_text(unshown)));
+        message(format_args!("dropped {} events: standard output was too slow", units::count_text(unshown)));
     }
     if outcome.lost > 0 {
-        say(format_args!("{} events were lost before they could be shown", units::count_text(outcome.lost)));
+        message(format_args!(
+            "lost {} events before they could be printed; use a larger --buffer or record less with -e or --container",
+            units::count_text(outcome.lost)
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,7 +119,7 @@ impl<S: Sink + Send + 'static> Viewer for Printer<S> {
     fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {
         match self.live.show(chunk, &mut self.sink) {
             Ok(flow) => Ok(flow.is_continue()),
-            // Whoever read it has seen enough.
+            // The reader of the pipe has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
         }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::oneshot;
 
 /// A child that waits before its exec.
-pub struct Waiting {
+pub struct WaitingChild {
     /// Its process id.
     pub pid: u32,
     go: File,
@@ -23,7 +23,7 @@ pub struct Waiting {
 }
 
 /// A child that runs.
-pub struct Running {
+pub struct RunningChild {
     /// Its process id.
     pub pid: u32,
     pidfd: Option<OwnedFd>,
@@ -36,8 +36,8 @@ pub struct Running {
 /// # Errors
 ///
 /// There is no such program, or no process can be made.
-pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<Waiting> {
-    let (program, args) = command.split_first().context("no command given after --")?;
+pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<WaitingChild> {
+    let (program, args) = command.split_first().context("no command after `--`")?;
     let path = find(program)?;
     let (go_read, go_write) = pipe()?;
     let (pid_read, pid_write) = pipe()?;
@@ -45,7 +45,7 @@ pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<Waiting> {
     let mut child = Command::new(&path);
     child.arg0(program).args(args);
     if stdout_is_taken {
-        let stderr = std::io::stderr().as_fd().try_clone_to_owned().context("cannot copy stderr")?;
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned().context("cannot duplicate stderr")?;
         child.stdout(stderr);
     }
     let (go_fd, pid_fd, our_end) = (go_read.as_raw_fd(), pid_write.as_raw_fd(), go_write.as_raw_fd());
@@ -73,32 +73,36 @@ pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<Waiting> {
     }
     // spawn returns only after the exec, so it has a thread of its own.
     let waiter = std::thread::spawn(move || {
-        let spawned = child.spawn();
-        drop((go_read, pid_write));
-        let status = spawned.and_then(|mut child| child.wait());
-        // Nobody may wait for it any more.
-        let _ = sender.send(status);
+        // The session may have ended without waiting for it.
+        let _ = sender.send(spawn_and_wait(child, (go_read, pid_write)));
     });
     let mut pid = [0; 4];
     File::from(pid_read).read_exact(&mut pid).context("cannot start the command")?;
-    Ok(Waiting { pid: u32::from_ne_bytes(pid), go: File::from(go_write), exit, _waiter: waiter })
+    Ok(WaitingChild { pid: u32::from_ne_bytes(pid), go: File::from(go_write), exit, _waiter: waiter })
 }
 
-impl Waiting {
+/// Executes the command and waits for its exit. `ends` are the child's ends of the pipes, closed here once it has them.
+fn spawn_and_wait(mut command: Command, ends: (OwnedFd, OwnedFd)) -> std::io::Result<ExitStatus> {
+    let spawned = command.spawn();
+    drop(ends);
+    spawned?.wait()
+}
+
+impl WaitingChild {
     /// Lets it execute.
     ///
     /// # Errors
     ///
     /// It is gone.
-    pub fn go(mut self) -> Result<Running> {
+    pub fn go(mut self) -> Result<RunningChild> {
         // It waits for us, so the id is still its own.
         let pidfd = pidfd_open(self.pid);
-        self.go.write_all(&[1]).context("the command ended before it began")?;
-        Ok(Running { pid: self.pid, pidfd, exit: self.exit })
+        self.go.write_all(&[1]).context("cannot start the command: its process is gone")?;
+        Ok(RunningChild { pid: self.pid, pidfd, exit: self.exit })
     }
 }
 
-impl Running {
+impl RunningChild {
     /// Passes a signal on, unless the command got it already: Ctrl-C goes to the whole foreground
     /// group of a terminal.
     pub fn signal(&self, signal: i32) {
@@ -128,7 +132,7 @@ fn in_foreground() -> bool {
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = std::io::pipe().context("cannot make a pipe")?;
+    let (read, write) = std::io::pipe().context("cannot create a pipe")?;
     Ok((read.into(), write.into()))
 }
 
@@ -142,24 +146,24 @@ fn find(program: &OsStr) -> Result<PathBuf> {
     if program.as_encoded_bytes().contains(&b'/') {
         let path = PathBuf::from(program);
         if !is_program(&path) {
-            bail!("{} is not a program", path.display());
+            bail!("cannot run {}: not an executable file", path.display());
         }
         return Ok(path);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
     match std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| is_program(path)) {
         Some(path) => Ok(path),
-        None => bail!("cannot find the program {} in PATH", Path::new(program).display()),
+        None => bail!("cannot run {}: not found in PATH", Path::new(program).display()),
     }
 }
 
-/// What became of it, in words.
+/// How the command ended, for a message that begins with "command".
 pub fn describe(status: &std::io::Result<ExitStatus>) -> String {
     use std::os::unix::process::ExitStatusExt;
     match status {
         Err(error) => format!("could not be executed: {error}"),
         Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exited with {code}"),
+            (Some(code), _) => format!("exited with code {code}"),
             (None, Some(signal)) => {
                 format!("was killed by {}", ktape_reader::names::signal_name(signal as u32))
             }

@@ -80,11 +80,11 @@ pub struct RecordOptions {
 }
 
 impl RecordOptions {
-    /// How long to record, if not until told to stop.
+    /// How long to record; `None` if until a signal.
     ///
     /// # Errors
     ///
-    /// It is no duration.
+    /// It is not a duration.
     pub fn duration(&self) -> Result<Option<Duration>> {
         let duration = self.duration.as_deref().map(units::duration).transpose().map_err(usage)?;
         Ok(duration.map(Duration::from_nanos))
@@ -95,16 +95,16 @@ impl RecordOptions {
         self.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at)
     }
 
-    /// The request: everything on this host that the options ask for.
+    /// The request to the recorder that the options make.
     ///
     /// # Errors
     ///
-    /// An option is wrong, this process may not record, or there are no cgroups.
+    /// An option is wrong, this process is not allowed to record, or no cgroup hierarchy is mounted.
     pub fn request(&self) -> Result<Request> {
         let ring_bytes = self.buffer.as_deref().map(buffer).transpose()?;
         let (kinds, selection) = select::parse(&self.events).map_err(usage)?;
         let host = self.host_root();
-        let containers = wanted(&self.container).map_err(usage)?;
+        let containers = parse_selectors(&self.container).map_err(usage)?;
         let sockets = sockets(&self.runtime, &host).map_err(usage)?;
         privileges::require()?;
         let hierarchy = match &self.cgroup_hierarchy {
@@ -130,20 +130,20 @@ impl RecordOptions {
     }
 }
 
-/// What `--container` was given.
+/// Parses the values of `--container`.
 ///
 /// # Errors
 ///
-/// One of them is not whole.
-pub fn wanted(texts: &[String]) -> Result<Vec<ContainerSelector>, String> {
+/// One of them is not a selector.
+pub fn parse_selectors(texts: &[String]) -> Result<Vec<ContainerSelector>, String> {
     texts.iter().map(|text| text.parse()).collect()
 }
 
-/// What `--runtime` was given.
+/// Parses the values of `--runtime`.
 ///
 /// # Errors
 ///
-/// One of them names no runtime.
+/// One of them is not a runtime and its socket.
 pub fn sockets(texts: &[String], host: &HostRoot) -> Result<Sockets, String> {
     match texts {
         [] => Ok(Sockets::Usual(host.clone())),
@@ -152,17 +152,17 @@ pub fn sockets(texts: &[String], host: &HostRoot) -> Result<Sockets, String> {
     }
 }
 
-/// The shortest time that `--stall` and `--sample` take: less would cost more than it tells.
-const SHORTEST: u64 = 50_000_000;
+/// The shortest interval of `--stall` and `--sample`, ns: a shorter one costs more than it is worth.
+const INTERVAL_MIN: u64 = 50_000_000;
 
-/// Reads a time, or `off`.
+/// Parses a duration, or `off`.
 fn interval(option: &str, text: &str) -> Result<Option<Duration>> {
     if text == "off" {
         return Ok(None);
     }
     let ns = units::duration(text).map_err(usage)?;
-    if ns < SHORTEST {
-        return Err(usage(format!("{option} is at least 50ms, or `off`, not `{text}`")));
+    if ns < INTERVAL_MIN {
+        return Err(usage(format!("{option} must be at least 50 ms or `off`, not `{text}`")));
     }
     Ok(Some(Duration::from_nanos(ns)))
 }

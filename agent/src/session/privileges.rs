@@ -55,20 +55,21 @@ fn chosen(text: &str) -> &str {
     text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(word, _)| word)
 }
 
-/// Refuses with the command that would work.
+/// Checks whether this process can record; the error names the command that would work.
 ///
 /// # Errors
 ///
-/// This process may not load eBPF programs, sees other process ids than the kernel, or the kernel lets nobody read its memory.
+/// This process is not allowed to load eBPF programs, sees other process ids than the kernel, or the kernel is locked down.
 pub fn require() -> Result<()> {
     if !in_initial_pid_namespace() {
         bail!(
-            "ktape runs in a pid namespace of its own and would mistake processes; give its container the host's (--pid=host)"
+            "cannot record in a pid namespace of its own: process ids would be wrong; run ktape's container with --pid=host"
         );
     }
     if is_confidential() {
         bail!(
-            "this kernel is locked down and lets no program read its memory, so nothing can be recorded; boot it with lockdown=integrity"
+            "cannot record: the kernel is locked down (lockdown=confidentiality) and lets no program read its memory; boot with \
+             lockdown=integrity"
         );
     }
     let capabilities = effective();
@@ -77,13 +78,13 @@ pub fn require() -> Result<()> {
     }
     let arguments =
         std::env::args_os().map(|arg| quote(&arg.to_string_lossy())).collect::<Vec<_>>().join(" ");
-    // To whoever has none of them they are of no use.
+    // A user without any of them needs sudo, not their names.
     let lacking = lacking(capabilities);
     let missing = if lacking.len() == 1 { format!("; missing: {}", lacking[0]) } else { String::new() };
-    bail!("recording needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE){missing}; run: sudo {arguments}")
+    bail!("recording needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE{missing}; run: sudo {arguments}")
 }
 
-/// Gives up every capability that is not needed once the programs are loaded, for good: of what is kept, a bug can make use.
+/// Drops every capability that is not needed once the programs are loaded, for good: a bug can only use what is left.
 ///
 /// Kept are those to attach, to read maps and iterators (CAP_BPF, CAP_PERFMON; where they are missing, CAP_SYS_ADMIN instead),
 /// to read `/proc` of other users' processes (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), to name symbols (CAP_SYSLOG) and to come before
@@ -91,7 +92,7 @@ pub fn require() -> Result<()> {
 /// whoever called sudo; for a `command`, to signal it.
 ///
 /// Threads that were started before keep theirs.
-pub fn give_up(files: bool, command: bool) {
+pub fn drop_unneeded(files: bool, command: bool) {
     use caps::{CapSet, Capability};
     let mut kept = vec![
         Capability::CAP_BPF,
@@ -110,7 +111,7 @@ pub fn give_up(files: bool, command: bool) {
     if command {
         kept.push(Capability::CAP_KILL);
     }
-    let give_up = || -> Result<(), caps::errors::CapsError> {
+    let apply = || -> Result<(), caps::errors::CapsError> {
         let own = caps::read(None, CapSet::Permitted)?;
         // Without CAP_SETPCAP the bounding set stays; it is of use only to a program that is executed, and none is.
         if own.contains(&Capability::CAP_SETPCAP) {
@@ -125,8 +126,8 @@ pub fn give_up(files: bool, command: bool) {
         caps::set(None, CapSet::Effective, &left)?;
         caps::set(None, CapSet::Permitted, &left)
     };
-    if let Err(error) = give_up() {
-        tracing::warn!(%error, "cannot give up the capabilities that are not needed");
+    if let Err(error) = apply() {
+        tracing::warn!(%error, "cannot drop unneeded capabilities");
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bpf_and_perfmon_or_admin() {
+    fn bpf_and_perfmon_or_sys_admin_suffice() {
         assert!(!suffice(0));
         assert!(!suffice(1 << CAP_BPF));
         assert!(suffice(1 << CAP_BPF | 1 << CAP_PERFMON));
@@ -152,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_lockdown_is_in_brackets() {
+    fn the_active_lockdown_mode_is_in_brackets() {
         assert_eq!(chosen("none integrity [confidentiality]\n"), "confidentiality");
         assert_eq!(chosen("[none] integrity confidentiality\n"), "none");
         assert_eq!(chosen(""), "");
     }
 
     #[test]
-    fn quoting_is_for_a_shell() {
+    fn arguments_are_quoted_for_a_shell() {
         assert_eq!(quote("capture"), "capture");
         assert_eq!(quote("proc.name = x"), "'proc.name = x'");
         assert_eq!(quote("it's"), r"'it'\''s'");

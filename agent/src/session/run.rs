@@ -1,4 +1,4 @@
-//! Waits for whatever ends a capture: time, a signal, the recorded command, a failure.
+//! Waits for the end of a capture: its duration, a signal, the exit of the recorded command, a failure.
 
 use std::io::IsTerminal;
 use std::process::ExitStatus;
@@ -6,34 +6,34 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use capture_format::FormatError;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::child::{self, Running};
-use super::say::{ProgressLine, clear_progress, say};
+use super::child::{self, RunningChild};
+use super::messages::{ProgressLine, clear_progress, message};
 use super::service::{self, Watchdog};
 use crate::record::{Outcome, Progress, Recording, Stages};
 use ktape_reader::text::units;
 
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// How often it is looked whether the recorder still runs.
+/// How often the recorder is checked for its end.
 const WATCH: Duration = Duration::from_millis(100);
-/// How long the recorded command has to end by itself after a signal.
+/// How long the recorded command may take to exit after a signal.
 const COMMAND_EXIT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long the end may take in all before it is given up.
+/// How long shutdown may take in all before the process exits regardless.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(4500);
 
-/// What a capture came to.
-pub struct Ended<T> {
-    /// What the recorder tells.
+/// The result of a capture.
+pub struct SessionEnd<T> {
+    /// What the recorder reports.
     pub outcome: Outcome,
-    /// What is left of the last stage; `None` if its reader has gone.
+    /// The last stage; `None` if the reader of its output has gone.
     pub behind: Option<T>,
-    /// How the recorded command ended, if it did, or why it could not be executed.
+    /// The exit status of the recorded command, if it has ended, or why it could not be executed.
     pub command: Option<std::io::Result<ExitStatus>>,
 }
 
@@ -41,38 +41,38 @@ pub struct Ended<T> {
 pub struct Session<T> {
     /// The recorder.
     pub recording: Recording,
-    /// What is behind it.
+    /// The stages that its chunks pass.
     pub stages: Stages<T>,
-    /// What both tell.
+    /// Counters of both.
     pub progress: Arc<Progress>,
     /// When it began.
     pub began: Instant,
-    /// How long it shall last.
+    /// How long to record; `None` if until a signal.
     pub duration: Option<Duration>,
     /// What it writes to, for messages.
     pub name: String,
     /// Whether progress is shown.
     pub show: bool,
-    /// Whether a hangup has the next file of a series begun, instead of ending the capture.
+    /// Whether SIGHUP starts the next rotated file, instead of ending the capture.
     pub series: bool,
 }
 
-/// Signals that end a session, kept until it looks.
+/// Signals that end a session, queued until it looks.
 pub struct Signals {
     runtime: tokio::runtime::Runtime,
     interrupt: Signal,
     terminate: Signal,
-    /// A closed terminal: the capture shall be whole all the same. `None` under nohup: it goes on.
+    /// SIGHUP, as from a closed terminal: the file is finished. `None` if it is ignored (nohup): recording continues.
     hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// From here on they end no process. To be called before anything is recorded, and before anyone is told so.
+    /// From here on these signals do not end the process. To be called before recording begins.
     ///
     /// # Errors
     ///
     /// Signals cannot be handled.
-    pub fn keep() -> Result<Self> {
+    pub fn catch() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -87,12 +87,12 @@ impl Signals {
 }
 
 impl<T: Send + 'static> Session<T> {
-    /// Waits for the end, whatever brings it, and finishes what is behind.
+    /// Waits for the end, and for the stages to finish.
     ///
     /// # Errors
     ///
     /// A stage failed.
-    pub fn run(self, signals: Signals, child: Option<Running>) -> Result<Ended<T>> {
+    pub fn run(self, signals: Signals, child: Option<RunningChild>) -> Result<SessionEnd<T>> {
         let Signals { runtime, interrupt, terminate, hangup } = signals;
         runtime.block_on(self.until_the_end(interrupt, terminate, hangup, child))
     }
@@ -102,8 +102,8 @@ impl<T: Send + 'static> Session<T> {
         mut interrupt: Signal,
         mut terminate: Signal,
         mut hangup: Option<Signal>,
-        mut child: Option<Running>,
-    ) -> Result<Ended<T>> {
+        mut child: Option<RunningChild>,
+    ) -> Result<SessionEnd<T>> {
         let mut tick = tokio::time::interval(PROGRESS);
         let mut watch = tokio::time::interval(WATCH);
         let shown = (self.show && std::io::stderr().is_terminal()).then(ProgressLine::start).flatten();
@@ -111,7 +111,7 @@ impl<T: Send + 'static> Session<T> {
         let mut last = (0, self.began);
         let mut command = None;
         let mut watchdog = Watchdog::new();
-        service::tell(&[NotifyState::Ready]);
+        service::notify(&[NotifyState::Ready]);
         let signalled = loop {
             tokio::select! {
                 _ = interrupt.recv() => break Some(libc::SIGINT),
@@ -139,17 +139,17 @@ impl<T: Send + 'static> Session<T> {
                     {
                         break None;
                     }
-                    watchdog.look(self.progress.beats.load(Ordering::Relaxed));
+                    watchdog.check(self.progress.beats.load(Ordering::Relaxed));
                 }
             }
         };
-        service::tell(&[NotifyState::Stopping]);
+        service::notify(&[NotifyState::Stopping]);
         end_in_any_case(&self.name);
         if let (Some(signal), Some(child)) = (signalled, &child) {
             child.signal(signal);
         }
         if signalled.is_some() && child.is_some() {
-            // Its end belongs into the capture.
+            // Its exit is part of the capture.
             command = tokio::time::timeout(COMMAND_EXIT_TIMEOUT, ended(&mut child)).await.ok();
         }
         self.recording.stop();
@@ -157,27 +157,26 @@ impl<T: Send + 'static> Session<T> {
             clear_progress();
         }
         if let Some(status) = &command {
-            say(format_args!("the command {}", child::describe(status)));
+            message(format_args!("command {}", child::describe(status)));
         } else if let Some(child) = &child {
-            say(format_args!("the command (process {}) still runs and is no longer recorded", child.pid));
+            message(format_args!("command (process {}) is still running and no longer recorded", child.pid));
         }
         let Self { recording, stages, name, .. } = self;
         let finishing = tokio::task::spawn_blocking(move || (recording.join(), stages.join()));
         tokio::select! {
             done = finishing => {
-                let (outcome, written) = done.context("the recorder failed")?;
+                let (outcome, written) = done.context("the recorder has failed")?;
                 let behind = match written {
                     Ok(behind) => Some(behind),
-                    // Whoever read the pipe has seen enough.
+                    // The reader of the pipe has seen enough.
                     Err(error) if is_broken_pipe(&error) => None,
                     Err(error) => {
-                        let what = format!("cannot write {name}; what was written before is readable");
-                        return Err(anyhow::Error::new(error).context(what));
+                        return Err(anyhow!("cannot write {name}: {error}; what was written before is readable"));
                     }
                 };
-                Ok(Ended { outcome, behind, command })
+                Ok(SessionEnd { outcome, behind, command })
             }
-            _ = interrupt.recv() => give_up("interrupted again: ended at once", &name),
+            _ = interrupt.recv() => give_up("interrupted again; exiting at once", &name),
         }
     }
 
@@ -208,15 +207,17 @@ impl<T: Send + 'static> Session<T> {
 /// disk or terminal, a lock of one of them.
 fn end_in_any_case(name: &str) {
     let name = name.to_owned();
-    std::thread::spawn(move || {
-        std::thread::sleep(SHUTDOWN_TIMEOUT);
-        give_up("the output does not take what was recorded: gave up", &name)
-    });
+    std::thread::spawn(move || end_after_timeout(&name));
 }
 
-/// Leaves without waiting for threads that may be stuck.
+fn end_after_timeout(name: &str) -> ! {
+    std::thread::sleep(SHUTDOWN_TIMEOUT);
+    give_up("output blocked during shutdown; giving up", name)
+}
+
+/// Exits without waiting for threads that may be stuck.
 fn give_up(why: &str, name: &str) -> ! {
-    let line = format!("ktape: {why}; {name} is readable up to its last complete chunk\n");
+    let line = format!("ktape: {why}: {name} is readable up to its last complete chunk\n");
     // SAFETY: plain system calls on valid memory. Not through std's stderr, whose lock may be held
     // by a thread that is stuck; not blocking, for the same reason.
     unsafe {
@@ -228,7 +229,7 @@ fn give_up(why: &str, name: &str) -> ! {
     }
 }
 
-/// Whether whoever started this process had it ignore a signal.
+/// Whether the parent process made this one ignore a signal.
 fn is_ignored(signal: i32) -> bool {
     // SAFETY: a C struct for which all zeroes is a value; with no new action the call only reports.
     unsafe {
@@ -260,10 +261,10 @@ async fn at(end: Option<tokio::time::Instant>) {
 }
 
 /// The end of the command; never, if there is none. Taken only once.
-async fn ended(child: &mut Option<Running>) -> std::io::Result<ExitStatus> {
+async fn ended(child: &mut Option<RunningChild>) -> std::io::Result<ExitStatus> {
     let Some(running) = child else { return std::future::pending().await };
     let exit: &mut oneshot::Receiver<_> = &mut running.exit;
-    let status = exit.await.unwrap_or_else(|_| Err(std::io::Error::other("nobody waited for it")));
+    let status = exit.await.unwrap_or_else(|_| Err(std::io::Error::other("its exit status is unknown")));
     *child = None;
     status
 }

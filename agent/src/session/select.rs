@@ -1,4 +1,4 @@
-//! `-e LIST`: kinds of events and names of syscalls.
+//! `-e LIST`: event kinds and names of syscalls.
 
 use anyhow::{Result, bail};
 use events::{KINDS, Kind, SAMPLES};
@@ -35,7 +35,10 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
             Some(kind) => kinds.push(kind),
             None if !is_call => {
                 let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();
-                bail!("`{name}` is neither a kind of event ({}) nor a syscall", known.join(", "));
+                bail!(
+                    "`{name}` is neither a syscall nor an event kind; event kinds are {}",
+                    known.join(", ")
+                );
             }
             None => {}
         }
@@ -67,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_and_calls_mix() {
+    fn kinds_and_syscalls_mix() {
         assert_eq!(of("").1, Selection::All);
         assert_eq!(of("exec"), (vec![Kind::Exec, Kind::Loss, Kind::Clock], Selection::None));
         assert_eq!(
@@ -88,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_named() {
+    fn unknown_names_are_errors_that_list_the_kinds() {
         let error = parse(&["openta".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("openta") && error.contains("cgroup_mkdir"), "{error}");
     }

@@ -263,7 +263,7 @@ impl Recording {
                 let mut pipe = BufReader::new(pipe);
                 while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                     let text = String::from_utf8_lossy(&line);
-                    if mark.is_some_and(|mark| text.starts_with(mark)) {
+                    if mark.is_some_and(|mark| text.contains(mark)) {
                         // Nobody listens any more after the first.
                         let _ = seen.send(());
                     }

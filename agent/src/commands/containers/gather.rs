@@ -9,7 +9,7 @@ use events::Kind;
 use jiff::tz::TimeZone;
 
 use super::Row;
-use crate::session::say::say;
+use crate::session::messages::message;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names::CREATED;
 use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
@@ -80,18 +80,20 @@ struct Known {
 /// The containers of these captures, those with the most events first, and the zone of their host.
 pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     let Input::Files(listing) = Input::open(files)? else {
-        bail!("containers reads files: save the capture to a file first, with `capture -o FILE`");
+        bail!(
+            "`ktape containers` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
+        );
     };
     let captures = listing.open(None, None)?;
     for error in captures.unreadable() {
-        say(format_args!("ktape containers: {error}"));
+        message(format_args!("{error}; file ignored"));
     }
     let names = captures.names();
     let mut known = Known { lives: Lives::new(names), ..Known::default() };
     let report = captures.query(Query::default())?.for_each_chunk(|chunk| known.add(chunk.view()));
     let damaged = report.damaged.chunks();
     if damaged > 0 {
-        say(format_args!("ktape containers: {damaged} chunks are damaged and left out; see `ktape check`"));
+        message(format_args!("{damaged} damaged chunks ignored; run `ktape check` for details"));
     }
     Ok((known.finish(names), captures.span().zone.clone()))
 }

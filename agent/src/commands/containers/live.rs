@@ -18,10 +18,10 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
 /// The containers that are there, by name, and this host's zone.
 pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
     let hierarchy = Hierarchy::detect()?;
-    let cgroups = hierarchy.scan().context("cannot list the cgroups")?;
+    let cgroups = hierarchy.scan().context("cannot list cgroups")?;
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
     let any_available = sockets.any_available();
-    let (thread, handle, infos) = runtimes::start(sockets).context("cannot ask the runtimes")?;
+    let (thread, handle, infos) = runtimes::start(sockets).context("cannot query container runtimes")?;
     let host = crate::store::header::host_name();
     for (id, path) in cgroups {
         let chain = containers::identify(&path);

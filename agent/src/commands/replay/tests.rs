@@ -1,8 +1,10 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use clap::Parser;
 
 use super::*;
+use crate::usage::Usage;
 use ktape_reader::model::testing::{file, header, sample};
 
 #[derive(Parser)]
@@ -26,7 +28,7 @@ fn directory() -> (tempfile::TempDir, String) {
 
 fn split(words: &[&str]) -> Result<(Vec<PathBuf>, bool)> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    split_inputs(&words).map(|(paths, filter)| (paths, filter.is_some()))
+    inputs::split(&words).map(|(paths, filter)| (paths, filter.is_some()))
 }
 
 #[test]
@@ -35,11 +37,13 @@ fn the_last_argument_may_be_an_expression() {
     assert_eq!(split(&[&path, "proc.name=dd"]).unwrap(), (vec![PathBuf::from(&path)], true));
     assert_eq!(split(&[&path]).unwrap(), (vec![PathBuf::from(&path)], false));
     assert_eq!(split(&["-", "evt.type=read"]).unwrap(), (vec![PathBuf::from("-")], true));
-    let both = split(&[&path, "proc.nam=dd"]).unwrap_err().to_string();
-    assert!(both.contains("as a file: No such file"), "{both}");
-    assert!(both.contains("as an expression: there is no field `proc.nam`"), "{both}");
-    let alone = split(&["proc.name=dd"]).unwrap_err().to_string();
-    assert!(alone.contains("which capture?"), "{alone}");
+    let error = |words: &[&str]| split(words).unwrap_err().to_string();
+    let both = error(&[&path, "proc.nam=dd"]);
+    assert!(
+        both.starts_with("`proc.nam=dd` is neither a file nor a valid expression: there is no field"),
+        "{both}"
+    );
+    assert!(error(&["proc.name=dd"]).contains("use: ktape replay FILE 'proc.name=dd'"));
     // A file of that name wins.
     let odd = dir.path().join("proc.name=dd");
     fs::copy(&path, &odd).unwrap();
@@ -48,11 +52,31 @@ fn the_last_argument_may_be_an_expression() {
 }
 
 #[test]
-fn exit_codes_say_what_happened() {
+fn missing_files_are_reported_before_any_expression() {
+    let (_dir, path) = directory();
+    let error = |words: &[&str]| split(words).unwrap_err().to_string();
+    for missing in ["nosuch.ktape", "none/at/all", "/none/at all", "./x y", "nosuch"] {
+        assert_eq!(error(&[missing]), format!("cannot open {missing}: no such file"));
+    }
+    assert_eq!(error(&[&path, "nosuch.ktape"]), "cannot open nosuch.ktape: no such file");
+    assert_eq!(error(&["nosuch.ktape", &path]), "cannot open nosuch.ktape: no such file");
+    assert_eq!(
+        error(&["proc.name = dd", &path]),
+        format!("the expression must be the last argument; use: ktape replay {path} 'proc.name = dd'")
+    );
+    assert!(split(&[&path, "fd.name=/etc/hosts"]).unwrap().1, "an expression may have a slash");
+}
+
+#[test]
+fn exit_codes_of_replay() {
     let (dir, path) = directory();
     let out = dir.path().join("out.ktape");
     let out = out.to_str().unwrap();
-    let code = |words: &[&str]| format!("{:?}", run(&args(words)).unwrap());
+    let code = |words: &[&str]| match run(&args(words)) {
+        Ok(code) => format!("{code:?}"),
+        Err(error) if error.is::<Usage>() => format!("{:?}", ExitCode::from(2)),
+        Err(error) => panic!("{error}"),
+    };
     let expected = |n: u8| format!("{:?}", ExitCode::from(n));
     assert_eq!(code(&[&path, "-w", out, "evt.category=exit"]), expected(0));
     assert_eq!(fs::metadata(out).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,0 +1,115 @@
+//! What `ktape capture` reports at the end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::record::{End, Outcome, Progress};
+use crate::session::messages::{message, report_unidentified};
+use ktape_reader::containers::short_id;
+use ktape_reader::text::units::{count_text, duration_text, size_text};
+
+/// Containers that are named at most.
+const MOST_ACTIVE: usize = 3;
+
+/// A finished capture.
+pub struct Summary<'a> {
+    /// What the recorder reports.
+    pub outcome: &'a Outcome,
+    /// Counters of all stages.
+    pub progress: &'a Progress,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What was written to, for messages.
+    pub name: &'a str,
+    /// Whether that can be replayed by its name.
+    pub is_file: bool,
+    /// Whether there are several files.
+    pub rotated: bool,
+}
+
+impl Summary<'_> {
+    /// Prints it.
+    pub fn print(&self) {
+        self.print_reason();
+        report_unidentified(self.progress);
+        self.print_totals();
+        self.print_loss();
+        if self.rotated {
+            let count = |counter: &AtomicU64| count_text(counter.load(Ordering::Relaxed));
+            message(format_args!(
+                "{} files written, {} deleted; rotated files use {}",
+                count(&self.progress.files),
+                count(&self.progress.deleted),
+                size_text(self.progress.kept.load(Ordering::Relaxed)),
+            ));
+        }
+        if self.outcome.damaged > 0 {
+            message(format_args!(
+                "cannot decode {} records from the kernel: please report this",
+                count_text(self.outcome.damaged)
+            ));
+        }
+        self.print_most_active();
+        if self.is_file {
+            message(format_args!("view with: ktape replay {}", self.name));
+        }
+    }
+
+    /// Why the capture ended before its time.
+    fn print_reason(&self) {
+        match self.progress.wants_to_end() {
+            Some(End::MaxSize(bytes)) => {
+                message(format_args!("stopped: --max-size limit of {} reached", size_text(bytes)));
+            }
+            Some(End::NoRoom(why)) => message(format_args!("stopped: {why}")),
+            Some(End::Full) => message(format_args!(
+                "stopped: out of disk space (No space left on device); {} is complete up to this point",
+                self.name
+            )),
+            None => {}
+        }
+    }
+
+    fn print_totals(&self) {
+        let events = self.progress.encoded.load(Ordering::Relaxed);
+        let bytes = self.progress.bytes.load(Ordering::Relaxed);
+        let seconds = self.elapsed.as_secs_f64().max(0.001);
+        let each = if events > 0 { bytes as f64 / events as f64 } else { 0.0 };
+        message(format_args!(
+            "recorded {} events in {} ({}/s) to {}: {}, {each:.1} bytes each",
+            count_text(events),
+            duration_text(self.elapsed.as_nanos() as u64),
+            count_text((events as f64 / seconds) as u64),
+            self.name,
+            size_text(bytes),
+        ));
+    }
+
+    fn print_loss(&self) {
+        if self.outcome.lost == 0 {
+            message("no events lost");
+            return;
+        }
+        let by = self.outcome.lost_by.iter();
+        let by: Vec<String> = by.map(|(what, count)| format!("{what} {}", count_text(*count))).collect();
+        message(format_args!(
+            "LOST {} events ({}); use a larger --buffer or record less with -e or --container",
+            count_text(self.outcome.lost),
+            by.join(", ")
+        ));
+    }
+
+    fn print_most_active(&self) {
+        let total = self.outcome.events.max(1) as f64;
+        let busiest = self.outcome.busiest.iter().take(MOST_ACTIVE);
+        let shares: Vec<String> = busiest
+            .map(|busy| {
+                let who = busy.container.as_deref().map_or("host", short_id);
+                format!("{who} {:.0}%", busy.events as f64 * 100.0 / total)
+            })
+            .collect();
+        if !shares.is_empty() {
+            message(format_args!("most active: {} of events", shares.join(", ")));
+        }
+    }
+}

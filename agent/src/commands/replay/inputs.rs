@@ -1,0 +1,87 @@
+//! Which arguments are captures, and which is a filter expression.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::usage::usage;
+use ktape_reader::filter::Filter;
+use ktape_reader::text::escape::{Place, escaped};
+
+/// The paths, and the expression if the last argument is one. A file of that name wins.
+///
+/// # Errors
+/// A capture does not exist, or the last argument is neither a file nor an expression.
+pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
+    let mut paths: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
+    let Some((last, others)) = inputs.split_last() else { return Ok((paths, None)) };
+    if let Some(position) = others.iter().position(|input| is_missing(input)) {
+        return Err(missing_before_last(inputs, position));
+    }
+    if !is_missing(last) {
+        return Ok((paths, None));
+    }
+    let shown = shown(last);
+    if looks_like_file(last) || others.is_empty() && is_word(last) {
+        return Err(usage(format!("cannot open {shown}: no such file")));
+    }
+    let parsed = match last.to_str() {
+        Some(text) => Filter::parse(text).map_err(|error| error.to_string()),
+        None => Err("not valid UTF-8".to_owned()),
+    };
+    match parsed {
+        Ok(_) if others.is_empty() => Err(usage(format!(
+            "no capture given for the expression `{shown}`; use: ktape replay FILE '{shown}'"
+        ))),
+        Ok(filter) => {
+            paths.pop();
+            Ok((paths, Some(filter)))
+        }
+        Err(reason) => Err(usage(format!("`{shown}` is neither a file nor a valid expression: {reason}"))),
+    }
+}
+
+/// An argument before the last one can only be a capture; an expression there is in the wrong place.
+fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
+    let missing = &inputs[position];
+    let shown_missing = shown(missing);
+    let is_expression = !looks_like_file(missing)
+        && !is_word(missing)
+        && missing.to_str().is_some_and(|text| Filter::parse(text).is_ok());
+    if !is_expression {
+        return anyhow::anyhow!("cannot open {shown_missing}: no such file");
+    }
+    let files = inputs.iter().enumerate().filter(|(at, _)| *at != position);
+    let files: Vec<String> = files.map(|(_, file)| shown(file)).collect();
+    anyhow::anyhow!(
+        "the expression must be the last argument; use: ktape replay {} '{shown_missing}'",
+        files.join(" ")
+    )
+}
+
+fn shown(input: &OsStr) -> String {
+    escaped(input.as_encoded_bytes(), Place::Free).into_owned()
+}
+
+/// Whether there is nothing with this name. Standard input (`-`), and what exists but cannot be examined, is not missing.
+fn is_missing(input: &OsStr) -> bool {
+    let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename];
+    input != "-" && fs::metadata(input).is_err_and(|error| kinds.contains(&error.kind()))
+}
+
+/// Whether an argument that does not exist is meant as a file: named `*.ktape`, or a path without an operator.
+fn looks_like_file(input: &OsStr) -> bool {
+    let path = Path::new(input);
+    let starts = [".", "..", "/"].iter().any(|start| path.starts_with(start));
+    path.extension().is_some_and(|extension| extension == "ktape")
+        || starts
+        || is_word(input) && input.as_encoded_bytes().contains(&b'/')
+}
+
+/// Whether it has nothing that an expression consists of beside names and values.
+fn is_word(input: &OsStr) -> bool {
+    !input.as_encoded_bytes().iter().any(|byte| b" \t\n=!<>()'\"".contains(byte))
+}

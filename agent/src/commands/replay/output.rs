@@ -1,0 +1,96 @@
+//! Where the events of `ktape replay` go, and what is reported at the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use jiff::tz::TimeZone;
+
+use super::ReplayArgs;
+use crate::session::messages::message;
+use crate::usage::usage;
+use ktape_reader::scan::{Capture, Pace, PrintSink, ScanReport, Search};
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::units::count_text;
+use ktape_reader::view::{CsvView, Format};
+
+/// Prints to standard output, in the format of the arguments.
+pub fn sink(args: &ReplayArgs, zone: TimeZone, pace: Option<Pace>) -> PrintSink<io::StdoutLock<'static>> {
+    // Parsed before; a wrong column would have ended the command there.
+    let chosen = args.columns.as_deref().and_then(|names| CsvView::with_columns(names).ok());
+    let view = chosen.map_or_else(|| Format::from(args.format).view(zone), |view| Box::new(view));
+    PrintSink::new(view, io::stdout().lock(), args.limit, pace)
+}
+
+/// Copies the matching events into a new capture.
+///
+/// # Errors
+/// The file exists without `force`, is one of the captures, or cannot be written.
+pub fn copy(path: &Path, force: bool, search: &Search<'_>) -> Result<ScanReport> {
+    let mut out = create(path, search.captures().files(), force)?;
+    search.copy(&mut out).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Prints the count and what was lost, damaged or not found; returns the exit code.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn finish(args: &ReplayArgs, report: &ScanReport) -> Result<ExitCode> {
+    if args.count {
+        writeln!(io::stdout(), "{}", report.matching)?;
+    }
+    for line in [report.damaged.cut(), report.damaged.warning()].into_iter().flatten() {
+        message(line);
+    }
+    for wanted in &report.unknown_containers {
+        message(format_args!("no container `{wanted}` in the capture; list them with `ktape containers`"));
+    }
+    if report.disordered {
+        message("too many chunks overlap in time; some events are out of order");
+    }
+    let lost = &report.lost;
+    if lost.total > 0 {
+        let by: Vec<String> = lost
+            .by
+            .iter()
+            .map(|((kind, stage), n)| {
+                let word = |text: &str| escaped(text.as_bytes(), Place::Free).into_owned();
+                format!("{} {} ({})", count_text(*n), word(kind), word(stage))
+            })
+            .collect();
+        message(format_args!("lost {} events that could match: {}", count_text(lost.total), by.join(", ")));
+    }
+    let whole = lost.total == 0 && report.damaged.is_empty();
+    Ok(if args.strict && !whole { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+/// Creates the file of `-w`.
+fn create(path: &Path, captures: &[Capture], force: bool) -> Result<io::BufWriter<File>> {
+    if let Ok(old) = fs::metadata(path) {
+        for capture in captures {
+            let same =
+                fs::metadata(&capture.path).is_ok_and(|m| (m.dev(), m.ino()) == (old.dev(), old.ino()));
+            if same {
+                return Err(usage(format!("cannot write {}: it is also the input", path.display())));
+            }
+        }
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        options.create(true).truncate(true);
+    } else {
+        options.create_new(true);
+    }
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            Err(usage(format!("cannot write {}: file exists; use --force to overwrite it", path.display())))
+        }
+        result => {
+            Ok(io::BufWriter::new(result.with_context(|| format!("cannot create {}", path.display()))?))
+        }
+    }
+}
