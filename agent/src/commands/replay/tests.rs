@@ -37,7 +37,7 @@ fn the_last_argument_may_be_an_expression() {
     assert_eq!(split(&["-", "evt.type=read"]).unwrap(), (vec![PathBuf::from("-")], true));
     let both = split(&[&path, "proc.nam=dd"]).unwrap_err().to_string();
     assert!(both.contains("as a file: No such file"), "{both}");
-    assert!(both.contains("as an expression: there is no field `proc.nam`"), "{both}");
+    assert!(both.contains("as an expression: unknown field `proc.nam`"), "{both}");
     let alone = split(&["proc.name=dd"]).unwrap_err().to_string();
     assert!(alone.contains("which capture?"), "{alone}");
     // A file of that name wins.
