@@ -43,7 +43,7 @@ fn write(out: &mut impl Write, word: Option<&str>) -> io::Result<()> {
     let mut text = String::new();
     for decl in registry() {
         let name = match decl.arg {
-            FieldArg::None => decl.name.clone(),
+            FieldArg::None => decl.name.to_owned(),
             FieldArg::Key => format!("{}[KEY]", decl.name),
             FieldArg::IndexOrName => format!("{0}.NAME, {0}[N]", decl.name),
         };
@@ -72,11 +72,11 @@ mod tests {
     fn every_field_has_a_line() {
         let text = printed(None);
         for decl in registry() {
-            let line = text.lines().find(|l| {
-                l.strip_prefix(decl.name.as_str()).is_some_and(|rest| rest.starts_with([' ', '[', '.']))
-            });
+            let line = text
+                .lines()
+                .find(|l| l.strip_prefix(decl.name).is_some_and(|rest| rest.starts_with([' ', '[', '.'])));
             let line = line.unwrap_or_else(|| panic!("{} has no line", decl.name));
-            assert!(line.ends_with(&decl.doc), "{line}");
+            assert!(line.ends_with(decl.doc), "{line}");
         }
         assert!(text.contains("x != y is exactly not (x = y)"));
     }

@@ -1,66 +1,37 @@
 //! What the value of a field depends on.
 
-use super::Field;
+use super::decl::{Field, Getter};
 
-/// What a field's value depends on, so that a filter looks at each of those only once in a chunk.
+/// What a field's value depends on: a filter gets each distinct value only once in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dependency {
-    /// The segment.
+    /// The segment's header: [`super::values::table_value`].
     Segment,
-    /// The table.
+    /// The event's table: [`super::values::table_value`].
     Table,
-    /// The cgroup.
+    /// The row of the cgroup dictionary: [`super::values::cgroup_value`].
     Cgroup,
-    /// The thread.
+    /// The row of the task dictionary: [`super::values::task_value`].
     Task,
-    /// The syscall's number.
+    /// The syscall's number ([`super::values::call_value`]); in other events than syscalls, the table.
     Call,
-    /// The event.
+    /// The event: [`super::values::value`].
     Row,
 }
 
-/// What a field's value depends on.
+/// What a field's value depends on, which follows from how it is got.
 pub fn dependency(field: &Field) -> Dependency {
-    match field {
-        Field::Hostname | Field::HostLabel(_) => Dependency::Segment,
-        Field::Category | Field::Direction => Dependency::Table,
-        Field::ContainerId
-        | Field::ContainerFullId
-        | Field::ContainerChain
-        | Field::ContainerType
-        | Field::Metadata(_)
-        | Field::PodUid
-        | Field::CgroupId
-        | Field::CgroupPath => Dependency::Cgroup,
-        Field::ProcName
-        | Field::ProcPid
-        | Field::ProcPpid
-        | Field::ProcParentName
-        | Field::ProcExe
-        | Field::ProcExePath
-        | Field::ProcArgs
-        | Field::ProcCmdline
-        | Field::ThreadTid
-        | Field::ThreadName
-        | Field::UserUid
-        | Field::UserName => Dependency::Task,
-        Field::Type | Field::Call | Field::Abi => Dependency::Call,
-        Field::Number
-        | Field::Start
-        | Field::RawTime
-        | Field::RelativeTime
-        | Field::Latency
-        | Field::Cpu
-        | Field::Args
-        | Field::ArgNamed(_)
-        | Field::ArgAt(_)
-        | Field::Result
-        | Field::RawResult
-        | Field::Failed
-        | Field::Mark(_)
-        | Field::FdNum
-        | Field::FdName
-        | Field::Column(..)
-        | Field::Part(..) => Dependency::Row,
+    match field.getter() {
+        Getter::Header(_) | Getter::HeaderByKey(_) => Dependency::Segment,
+        Getter::Table(_) => Dependency::Table,
+        Getter::Cgroup(_) | Getter::Attribute => Dependency::Cgroup,
+        Getter::Task(_) => Dependency::Task,
+        Getter::Call(_) | Getter::EventType => Dependency::Call,
+        Getter::Event(_)
+        | Getter::Flag(_)
+        | Getter::Syscall(_)
+        | Getter::Argument
+        | Getter::Column(..)
+        | Getter::Part(..) => Dependency::Row,
     }
 }

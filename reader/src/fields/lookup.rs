@@ -1,16 +1,17 @@
 //! From a name as it is written to a field.
 
-use super::{Field, FieldArg, FieldType, registry};
+use super::decl::Key;
+use super::{Field, FieldArg, FieldDecl, FieldType, Getter, registry};
 
 /// Why a name is no field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// Not in the registry.
-    #[error("there is no field `{name}`{}; `ktape fields` lists all", did_you_mean(.closest))]
+    #[error("unknown field `{name}`{}; `ktape fields` lists all fields", did_you_mean(.closest))]
     Unknown {
         /// What was written.
         name: String,
-        /// The most similar names.
+        /// The most similar names, at most three.
         closest: Vec<String>,
     },
     /// It needs an argument, or has one that it does not take.
@@ -27,7 +28,7 @@ fn did_you_mean(closest: &[String]) -> String {
     if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(", ")) }
 }
 
-/// The field that `text` names, with its type.
+/// The field that `text` names, with the type of its values.
 ///
 /// # Errors
 /// If there is none of that name, or its argument is missing or wrong.
@@ -36,30 +37,38 @@ pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
         Some((name, rest)) => (name, Some(rest.strip_suffix(']').unwrap_or(rest))),
         None => (text, None),
     };
-    if let Some(arg) = name.strip_prefix("evt.arg.")
-        && key.is_none()
-        && !arg.is_empty()
+    if key.is_none()
+        && let Some((decl, arg)) = named_argument(name)
     {
-        return Ok((Field::ArgNamed(arg.to_owned()), FieldType::Any));
+        return Ok((Field::new(decl, Key::Name(arg.into())), decl.ty));
     }
     let Some(decl) = registry().iter().find(|decl| decl.name == name) else {
         return Err(FieldError::Unknown { name: name.to_owned(), closest: closest(name) });
     };
     let wrong = |reason| Err(FieldError::Argument { name: name.to_owned(), reason });
-    let field = match (decl.arg, key) {
-        (FieldArg::None, None) => decl.field.clone(),
+    let key = match (decl.arg, key) {
+        (FieldArg::None, None) => Key::None,
         (FieldArg::None, Some(_)) => return wrong("takes no argument in brackets"),
-        (FieldArg::Key, Some(key)) if !key.is_empty() => match decl.field {
-            Field::HostLabel(_) => Field::HostLabel(key.to_owned()),
-            _ => Field::Metadata(format!("{name}[{key}]")),
-        },
+        (FieldArg::Key, Some(key)) if !key.is_empty() => {
+            let is_attribute = matches!(decl.getter, Getter::Attribute);
+            Key::Name(if is_attribute { format!("{name}[{key}]").into() } else { key.into() })
+        }
         (FieldArg::Key, _) => return wrong("needs a key in brackets"),
         (FieldArg::IndexOrName, key) => match key.and_then(|k| k.parse().ok()) {
-            Some(at @ 0..=5) => Field::ArgAt(at),
+            Some(at @ 0..=5) => Key::Position(at),
             _ => return wrong("needs an argument's name or position: evt.arg.fd, evt.arg[0] to evt.arg[5]"),
         },
     };
-    Ok((field, decl.ty))
+    Ok((Field::new(decl, key), decl.ty))
+}
+
+/// The field and the name in `FIELD.NAME`, if the field takes names.
+fn named_argument(text: &str) -> Option<(&'static FieldDecl, &str)> {
+    let mut named = registry().iter().filter(|decl| decl.arg == FieldArg::IndexOrName);
+    named.find_map(|decl| {
+        let arg = text.strip_prefix(decl.name)?.strip_prefix('.')?;
+        (!arg.is_empty()).then_some((decl, arg))
+    })
 }
 
 /// Up to three names that could have been meant.
@@ -68,7 +77,7 @@ fn closest(name: &str) -> Vec<String> {
         .iter()
         .map(|decl| {
             let same_end = decl.name.rsplit('.').next() == name.rsplit('.').next();
-            (distance(name, &decl.name).saturating_sub(usize::from(same_end) * 3), decl.name.as_str())
+            (distance(name, decl.name).saturating_sub(usize::from(same_end) * 3), decl.name)
         })
         .filter(|(score, candidate)| *score <= 3.max(candidate.len() / 4))
         .collect();

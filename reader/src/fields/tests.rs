@@ -1,8 +1,13 @@
+use events::{Kind, Storage, TYPES, Ty};
+
+use super::decl::Key;
+use super::dependency::{Dependency, dependency};
+use super::format::{ColumnFormat, Read};
 use super::*;
 
 #[test]
 fn names_are_unique_and_cover_every_column() {
-    let mut names: Vec<&str> = registry().iter().map(|d| d.name.as_str()).collect();
+    let mut names: Vec<&str> = registry().iter().map(|d| d.name).collect();
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -19,18 +24,76 @@ fn names_are_unique_and_cover_every_column() {
 
 #[test]
 fn fields_with_arguments_are_found() {
-    assert_eq!(lookup("proc.name").unwrap(), (Field::ProcName, FieldType::Text));
-    assert_eq!(lookup("evt.arg.filename").unwrap(), (Field::ArgNamed("filename".into()), FieldType::Any));
-    assert_eq!(lookup("evt.arg[2]").unwrap(), (Field::ArgAt(2), FieldType::Any));
-    assert_eq!(
-        lookup("container.label[com.docker.compose.service]").unwrap().0,
-        Field::Metadata("container.label[com.docker.compose.service]".into())
-    );
-    assert_eq!(lookup("host.label[dc]").unwrap().0, Field::HostLabel("dc".into()));
-    assert_eq!(
-        lookup("fork.child_pid").unwrap(),
-        (Field::Column(Kind::Fork, column(Kind::Fork, "child_pid")), FieldType::Number)
-    );
+    let found = |text: &str| {
+        let (field, ty) = lookup(text).unwrap();
+        (field.decl().name, field.key.clone(), ty)
+    };
+    let name = |text: &str| Key::Name(text.into());
+    assert_eq!(found("proc.name"), ("proc.name", Key::None, FieldType::Text));
+    assert_eq!(found("evt.arg.filename"), ("evt.arg", name("filename"), FieldType::Any));
+    assert_eq!(found("evt.arg[2]"), ("evt.arg", Key::Position(2), FieldType::Any));
+    let label = "container.label[com.docker.compose.service]";
+    assert_eq!(found(label), ("container.label", name(label), FieldType::Text));
+    assert_eq!(found("host.label[dc]"), ("host.label", name("dc"), FieldType::Text));
+    let (field, ty) = lookup("fork.child_pid").unwrap();
+    let own = column(Kind::Fork, "child_pid");
+    assert!(matches!(field.getter(), Getter::Column(Kind::Fork, column) if *column == own));
+    assert_eq!(ty, FieldType::Number);
+    assert_ne!(lookup("evt.arg[1]").unwrap(), lookup("evt.arg[2]").unwrap());
+}
+
+#[test]
+fn places_in_json_and_csv_are_unique_and_in_groups() {
+    for place in [|decl: &FieldDecl| decl.json, |decl: &FieldDecl| decl.csv] {
+        let mut places: Vec<u8> = registry().iter().filter_map(place).collect();
+        let count = places.len();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), count);
+    }
+    // The thread's keys are kept as one piece, and so are the cgroup's.
+    let mut order: Vec<Dependency> = placed(|decl| decl.json).iter().map(dependency).collect();
+    order.dedup();
+    let at = |wanted| order.iter().position(|d| *d == wanted).unwrap();
+    assert_eq!(at(Dependency::Task) + 1, at(Dependency::Cgroup));
+    for one in [Dependency::Task, Dependency::Cgroup] {
+        assert_eq!(order.iter().filter(|d| **d == one).count(), 1, "{order:?}");
+    }
+}
+
+#[test]
+fn prefixes_are_those_of_a_field_of_the_same_kind() {
+    for decl in registry() {
+        if let Equality::PrefixOf(name) = decl.equality {
+            let (whole, ty) = lookup(name).unwrap();
+            assert_eq!((dependency(&whole), ty), (dependency(&Field::plain(decl)), decl.ty), "{}", decl.name);
+        }
+    }
+}
+
+#[test]
+fn each_flag_has_one_field() {
+    let bits: Vec<u32> = registry()
+        .iter()
+        .filter_map(|d| if let Getter::Flag(bit) = d.getter { Some(bit) } else { None })
+        .collect();
+    assert_eq!(bits.len(), 7);
+    assert!(bits.iter().all(|bit| bit.count_ones() == 1));
+    assert_eq!(bits.iter().fold(0, |all, bit| all | bit).count_ones(), 7);
+}
+
+#[test]
+fn each_type_is_read_as_it_is_stored() {
+    for ty in TYPES {
+        let fits = match ColumnFormat::of(*ty).read {
+            Read::U64(_) => ty.storage() == Storage::U64,
+            Read::I64(_) => ty.storage() == Storage::I64,
+            Read::Bytes(_) => ty.storage() == Storage::Bytes,
+            Read::Row(_) => matches!(ty.storage(), Storage::TaskRow | Storage::CgroupRow),
+            Read::List => matches!(ty.storage(), Storage::U64List | Storage::BytesList),
+        };
+        assert!(fits, "{ty:?}");
+    }
 }
 
 #[test]
@@ -48,6 +111,6 @@ fn a_misspelt_name_is_answered_with_the_closest() {
     assert!(said("fd.nam").contains("fd.name"));
     assert_eq!(
         said("zzzzzzzzzzzzzzzzzzzz"),
-        "there is no field `zzzzzzzzzzzzzzzzzzzz`; `ktape fields` lists all"
+        "unknown field `zzzzzzzzzzzzzzzzzzzz`; `ktape fields` lists all fields"
     );
 }

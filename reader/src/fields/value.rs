@@ -7,9 +7,9 @@ use crate::text::escape::{Place, escaped};
 /// A field's value in one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// The event has no such thing.
+    /// The event does not have it, or it is unknown.
     Missing,
-    /// A number, a duration, a time, or 0 and 1 for false and true.
+    /// A number, a duration or a time in ns, or 0 and 1 for false and true.
     Int(i128),
     /// Text.
     Bytes(&'a [u8]),
@@ -24,4 +24,28 @@ impl fmt::Display for Value<'_> {
             Self::Bytes(bytes) => f.write_str(&escaped(bytes, Place::Free)),
         }
     }
+}
+
+/// A number.
+#[inline]
+pub(super) fn number(value: impl Into<i128>) -> Value<'static> {
+    Value::Int(value.into())
+}
+
+/// A number that is there or not.
+#[inline]
+pub(super) fn optional(value: Option<impl Into<i128>>) -> Value<'static> {
+    value.map_or(Value::Missing, number)
+}
+
+/// A number of which 0 stands for unknown.
+#[inline]
+pub(super) fn nonzero(value: u64) -> Value<'static> {
+    if value == 0 { Value::Missing } else { number(value) }
+}
+
+/// Text that is missing if it is empty.
+#[inline]
+pub(super) fn text(bytes: &[u8]) -> Value<'_> {
+    if bytes.is_empty() { Value::Missing } else { Value::Bytes(bytes) }
 }

@@ -1,9 +1,9 @@
-//! One comparison: what it asks of a value.
+//! One comparison of a field with literals.
 
 use crate::text::time::{Span, TimeError, TimeSpec};
 use crate::text::{number, units};
 
-use crate::fields::{Field, FieldType, Value};
+use crate::fields::{Equality, Field, FieldError, FieldType, Value, lookup};
 use crate::text::glob;
 
 /// How a value is compared.
@@ -79,16 +79,16 @@ pub struct Literal {
 
 /// A comparison of a field with literals.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Test {
-    /// The field.
+pub struct Comparison {
+    /// The field that is named.
     pub field: Field,
-    /// The type of its values.
-    pub ty: FieldType,
+    /// The field whose values are compared: mostly the same, see [`Equality`].
+    pub compared: Field,
     /// How they are compared.
     pub op: Op,
     /// With what; empty for [`Op::Exists`].
     pub literals: Vec<Literal>,
-    /// The answer is turned around, for missing values as well.
+    /// Whether the result is inverted, for missing values as well.
     pub negated: bool,
 }
 
@@ -124,7 +124,7 @@ impl Literal {
     }
 }
 
-impl Test {
+impl Comparison {
     /// A comparison; the literals are read as the field's type wants them.
     ///
     /// # Errors
@@ -135,10 +135,13 @@ impl Test {
         values: &[Vec<u8>],
     ) -> Result<Self, String> {
         if op.is_order() && matches!(ty, FieldType::Text | FieldType::Bool) {
-            return Err("only numbers, durations and times have an order".into());
+            return Err(format!(
+                "`<` and `>` need a number, a duration or a time, but the field is {}",
+                ty.name()
+            ));
         }
         if op.is_text() && !matches!(ty, FieldType::Text | FieldType::Any) {
-            return Err(format!("this operator wants text, and the field is a {}", ty.name()));
+            return Err(format!("this operator needs a text field, but the field is a {}", ty.name()));
         }
         let literals: Vec<Literal> =
             values.iter().map(|bytes| Literal::read(bytes, ty)).collect::<Result<_, _>>()?;
@@ -148,7 +151,16 @@ impl Test {
         {
             return Err(format!("`{}` is not a number", String::from_utf8_lossy(&bad.bytes)));
         }
-        Ok(Self { field, ty, op, literals, negated })
+        let compared = match (op, field.decl().equality) {
+            (Op::Equal, Equality::PrefixOf(name)) => lookup(name).map_err(|e: FieldError| e.to_string())?.0,
+            _ => field.clone(),
+        };
+        Ok(Self { field, compared, op, literals, negated })
+    }
+
+    /// Whether literals are beginnings of what is compared.
+    pub fn by_prefix(&self) -> bool {
+        self.op == Op::Equal && self.field.decl().equality != Equality::Whole
     }
 
     /// Turns times that are relative to the capture into points in time.
@@ -193,7 +205,7 @@ impl Test {
         self.literals.iter().any(|literal| {
             let wanted = literal.bytes.as_slice();
             match self.op {
-                Op::Equal if self.field == Field::ContainerId => {
+                Op::Equal if self.by_prefix() => {
                     value == wanted || (!wanted.is_empty() && value != b"host" && value.starts_with(wanted))
                 }
                 Op::Equal => value == wanted,

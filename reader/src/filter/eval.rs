@@ -5,15 +5,12 @@ use capture_format::ColumnView;
 use events::Kind;
 use rustc_hash::FxHashMap;
 
-use crate::model::{CallColumns, ChunkView, Event, Rows};
-
-use super::comparison::{Op, Test};
-use super::parse::Expr;
-use crate::fields::Value;
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::values;
-use crate::fields::{Field, FieldType};
-use crate::model::Context;
+use crate::fields::{Getter, Value, values};
+use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
+
+use super::comparison::Comparison;
+use super::parse::Expr;
 
 /// Answers that hold for the whole chunk, by the place of the comparison in the expression.
 #[derive(Debug, Default)]
@@ -53,7 +50,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             return;
         }
         match expr {
-            Expr::Test(test) => self.test(test, first, rows, selected),
+            Expr::Comparison(test) => self.compare(test, first, rows, selected),
             Expr::And(parts) => {
                 let mut place = first;
                 for part in parts {
@@ -79,29 +76,30 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         }
     }
 
-    fn test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        match dependency(&test.field) {
+    fn compare(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        if let Some(kind) = test.compared.getter().kind()
+            && rows.event.kind != Some(kind)
+        {
+            return all_or_none(test.accepts(Value::Missing), selected);
+        }
+        match dependency(&test.compared) {
             Dependency::Segment | Dependency::Table => {
-                let value = values::table_value(self.view, rows, &test.field);
+                let value = values::table_value(self.view, rows, &test.compared);
                 all_or_none(test.accepts(value), selected);
             }
-            Dependency::Cgroup => self.cgroup_test(test, place, rows, selected),
-            Dependency::Task => self.task_test(test, place, rows, selected),
-            Dependency::Call => self.call_test(test, place, rows, selected),
-            Dependency::Row => self.row_test(test, place, rows, selected),
+            Dependency::Cgroup => self.by_cgroup(test, place, rows, selected),
+            Dependency::Task => self.by_task(test, place, rows, selected),
+            Dependency::Call => self.by_call(test, place, rows, selected),
+            Dependency::Row => self.by_row(test, place, rows, selected),
         }
     }
 
-    fn cgroup_test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+    fn by_cgroup(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let view = self.view;
         let context = self.context;
-        // A prefix of an id may be longer than the part that is shown.
-        let full = Field::ContainerFullId;
-        let field =
-            if test.field == Field::ContainerId && test.op == Op::Equal { &full } else { &test.field };
         let answers = self.memos[place].cgroups.get_or_insert_with(|| {
             (0..view.cgroup_rows() as u32)
-                .map(|row| test.accepts(values::cgroup_value(&context, view, Some(row), field)))
+                .map(|row| test.accepts(values::cgroup_value(&context, view, Some(row), &test.compared)))
                 .collect()
         });
         let missing = test.accepts(Value::Missing);
@@ -111,11 +109,11 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         });
     }
 
-    fn task_test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+    fn by_task(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let (view, scratch) = (self.view, &mut self.scratch);
         let answers = self.memos[place].tasks.get_or_insert_with(|| {
             (0..view.task_rows() as u32)
-                .map(|row| test.accepts(values::task_value(view, row, &test.field, scratch)))
+                .map(|row| test.accepts(values::task_value(view, row, &test.compared, scratch)))
                 .collect()
         });
         let missing = test.accepts(Value::Missing);
@@ -125,12 +123,12 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         });
     }
 
-    fn call_test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+    fn by_call(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let Some(first) = selected.first().copied() else { return };
         if rows.event.kind != Some(Kind::Syscall) {
             let value = values::value(
                 Event::new(&self.context, self.view, rows, first as usize),
-                &test.field,
+                &test.compared,
                 &mut self.scratch,
             );
             return all_or_none(test.accepts(value), selected);
@@ -142,40 +140,34 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             if last != Some(key) {
                 last = Some(key);
                 answer = *self.memos[place].calls.entry(key).or_insert_with(|| {
-                    let (context, view) = (&self.context, self.view);
-                    test.accepts(values::value(
-                        Event::new(context, view, rows, *row as usize),
-                        &test.field,
-                        &mut self.scratch,
-                    ))
+                    let calls = &self.view.binding.calls;
+                    test.accepts(values::call_value(calls, key, &test.compared, &mut self.scratch))
                 });
             }
             answer
         });
     }
 
-    fn row_test(&mut self, test: &Test, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        if let Field::Column(kind, own) = test.field {
-            if rows.event.kind != Some(kind) {
-                return all_or_none(test.accepts(Value::Missing), selected);
-            }
-            if self.string_column(test, place, own, rows, selected) {
-                return;
-            }
-        }
-        if rows.event.kind != Some(Kind::Syscall) && only_syscalls(&test.field) {
-            return all_or_none(test.accepts(Value::Missing), selected);
+    fn by_row(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        if let Getter::Column(_, own) = test.compared.getter()
+            && self.string_column(test, place, *own, rows, selected)
+        {
+            return;
         }
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
         selected.retain(|row| {
-            test.accepts(values::value(Event::new(context, view, rows, *row as usize), &test.field, scratch))
+            test.accepts(values::value(
+                Event::new(context, view, rows, *row as usize),
+                &test.compared,
+                scratch,
+            ))
         });
     }
 
     /// A column of strings, each of which is looked at once. False if it is another column.
     fn string_column(
         &mut self,
-        test: &Test,
+        test: &Comparison,
         place: usize,
         own: u16,
         rows: &Rows<'c>,
@@ -191,7 +183,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
                 let (context, view) = (&self.context, self.view);
                 let value = values::value(
                     Event::new(context, view, rows, *row as usize),
-                    &test.field,
+                    &test.compared,
                     &mut self.scratch,
                 );
                 test.accepts(value)
@@ -207,32 +199,10 @@ fn all_or_none(all: bool, selected: &mut Vec<u32>) {
     }
 }
 
-/// Fields of which other events than syscalls have no value.
-pub(super) fn only_syscalls(field: &Field) -> bool {
-    matches!(
-        field,
-        Field::Args
-            | Field::ArgNamed(_)
-            | Field::ArgAt(_)
-            | Field::Result
-            | Field::RawResult
-            | Field::Failed
-            | Field::FdNum
-            | Field::FdName
-            | Field::Call
-            | Field::Abi
-    )
-}
-
 /// How many comparisons an expression has.
 fn count(expr: &Expr) -> usize {
     match expr {
-        Expr::Test(_) => 1,
+        Expr::Comparison(_) => 1,
         Expr::And(parts) | Expr::Or(parts) => parts.iter().map(count).sum(),
     }
-}
-
-/// Whether a field's values are points in time.
-pub(super) fn is_time(test: &Test) -> bool {
-    test.field == Field::RawTime || (test.field == Field::Start && test.ty == FieldType::Time)
 }

@@ -12,10 +12,10 @@ mod tests;
 
 use events::{Kind, SAMPLES};
 
-use crate::fields::{Field, lookup};
+use crate::fields::{Summarized, lookup};
 use crate::text::time::{Span, TimeError};
 
-pub use comparison::{Op, Test};
+pub use comparison::{Comparison, Op};
 pub use eval::Evaluator;
 pub use parse::{Expr, ParseError};
 
@@ -64,7 +64,7 @@ impl Filter {
         for (name, words) in [("evt.category", kinds), ("syscall.type", calls)] {
             if !words.is_empty() {
                 let field = lookup(name).map_err(|e| e.to_string())?;
-                parts.push(Expr::Test(Test::new(field, (Op::Equal, false), &words)?));
+                parts.push(Expr::Comparison(Comparison::new(field, (Op::Equal, false), &words)?));
             }
         }
         Ok(match parts.len() {
@@ -88,7 +88,7 @@ impl Filter {
         fn walk(expr: &mut Expr, span: &Span) -> Result<(), TimeError> {
             match expr {
                 Expr::And(parts) | Expr::Or(parts) => parts.iter_mut().try_for_each(|p| walk(p, span)),
-                Expr::Test(test) => test.resolve(span),
+                Expr::Comparison(comparison) => comparison.resolve(span),
             }
         }
         walk(&mut self.expr, span)
@@ -99,12 +99,12 @@ impl Filter {
         &self.expr
     }
 
-    /// All comparisons.
-    pub fn tests(&self) -> Vec<&Test> {
-        fn walk<'a>(expr: &'a Expr, out: &mut Vec<&'a Test>) {
+    /// All comparisons, in the order of the expression.
+    pub fn comparisons(&self) -> Vec<&Comparison> {
+        fn walk<'a>(expr: &'a Expr, out: &mut Vec<&'a Comparison>) {
             match expr {
                 Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|p| walk(p, out)),
-                Expr::Test(test) => out.push(test),
+                Expr::Comparison(comparison) => out.push(comparison),
             }
         }
         let mut out = Vec::new();
@@ -112,36 +112,37 @@ impl Filter {
         out
     }
 
-    /// Whether it asks for lost events by name, rather than only having to be told of them.
+    /// Whether it asks for loss events themselves.
     pub fn asks_for_loss(&self) -> bool {
         self.asks_for(Kind::Loss)
     }
 
-    /// Whether it names this kind of event.
+    /// Whether it names this kind of event, or a field that only such events have.
     pub fn asks_for(&self, kind: Kind) -> bool {
         let name = kind.decl().name.as_bytes();
-        self.tests().iter().any(|test| match test.field {
-            Field::Column(of, _) => of == kind,
-            Field::Category | Field::Type => {
-                !test.negated && test.op == Op::Equal && test.literals.iter().any(|l| l.bytes == name)
+        self.comparisons().iter().any(|c| match c.field.decl().summarized {
+            Summarized::KindName | Summarized::TypeName => {
+                !c.negated && c.op == Op::Equal && c.literals.iter().any(|l| l.bytes == name)
             }
-            _ => false,
+            Summarized::No | Summarized::CallName | Summarized::Chain(_) | Summarized::Time => {
+                c.field.getter().kind() == Some(kind)
+            }
         })
     }
 
-    /// Names of events that it compares with.
+    /// Values that `evt.type` is compared with.
     pub fn event_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.tests()
+        self.comparisons()
             .into_iter()
-            .filter(|t| t.field == Field::Type && t.op == Op::Equal)
-            .flat_map(|t| t.literals.iter().map(|l| l.bytes.as_slice()))
+            .filter(|c| matches!(c.field.decl().summarized, Summarized::TypeName) && c.op == Op::Equal)
+            .flat_map(|c| c.literals.iter().map(|l| l.bytes.as_slice()))
     }
 
-    /// Container ids that it compares with, which may be prefixes.
+    /// Beginnings of container ids that it compares with.
     pub fn container_ids(&self) -> impl Iterator<Item = &[u8]> {
-        self.tests()
+        self.comparisons()
             .into_iter()
-            .filter(|t| t.field == Field::ContainerId && t.op == Op::Equal)
-            .flat_map(|t| t.literals.iter().map(|l| l.bytes.as_slice()))
+            .filter(|c| c.by_prefix())
+            .flat_map(|c| c.literals.iter().map(|l| l.bytes.as_slice()))
     }
 }

@@ -1,8 +1,8 @@
 //! From the text of an expression to a tree of comparisons.
 
-use super::comparison::{Op, Test};
+use super::comparison::{Comparison, Op};
 use super::lexer::{self, Spanned, Token};
-use crate::fields::{self, Field};
+use crate::fields::{self, FieldType};
 
 /// How deep brackets and `not` may nest.
 const MAX_DEPTH: usize = 100;
@@ -17,7 +17,7 @@ pub enum Expr {
     /// At least one of them.
     Or(Vec<Expr>),
     /// One comparison.
-    Test(Test),
+    Comparison(Comparison),
 }
 
 /// What is wrong with an expression, and where.
@@ -138,11 +138,11 @@ impl<'a> Parser<'a> {
         let (word, op) = match self.next() {
             Some((Token::Symbol(word), _)) => (*word, Op::from_text(word)),
             Some((Token::Word(word), _)) => (word.as_str(), Op::from_text(word)),
-            _ => return Err((missing_operator(name, &field.0), operator_at)),
+            _ => return Err((missing_operator(name, field.1), operator_at)),
         };
         let Some((op, opposite)) = op else {
             let message = match word {
-                "and" | "or" => missing_operator(name, &field.0),
+                "and" | "or" => missing_operator(name, field.1),
                 _ => format!(
                     "there is no operator `{word}`: = == != < <= > >= contains icontains startswith endswith glob in exists"
                 ),
@@ -155,9 +155,9 @@ impl<'a> Parser<'a> {
             _ if word == "in" => self.list()?,
             _ => vec![self.value()?],
         };
-        let test = Test::new(field, (op, opposite != negated), &values)
+        let comparison = Comparison::new(field, (op, opposite != negated), &values)
             .map_err(|message| (message, if op == Op::Exists { operator_at } else { value_at }))?;
-        Ok(Expr::Test(test))
+        Ok(Expr::Comparison(comparison))
     }
 
     fn value(&mut self) -> Parsed<Vec<u8>> {
@@ -187,10 +187,12 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn missing_operator(name: &str, field: &Field) -> String {
-    match field {
-        Field::Failed | Field::Mark(_) => format!("expected an operator, as in `{name} = true`"),
-        _ => format!("expected an operator, as in `{name} = value` or `{name} exists`"),
+fn missing_operator(name: &str, ty: FieldType) -> String {
+    match ty {
+        FieldType::Bool => format!("expected an operator, as in `{name} = true`"),
+        FieldType::Number | FieldType::Duration | FieldType::Time | FieldType::Text | FieldType::Any => {
+            format!("expected an operator, as in `{name} = value` or `{name} exists`")
+        }
     }
 }
 

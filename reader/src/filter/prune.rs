@@ -4,24 +4,20 @@
 use capture_format::{ChunkSummary, SummaryValue, SummaryValues};
 use events::Kind;
 
-use crate::model::dictionaries::{CGROUP, dict_column};
-use crate::model::{Binding, ChunkView, column};
-
-use super::comparison::{Op, Test};
-use super::eval::{is_time, only_syscalls};
-use super::parse::Expr;
-use crate::fields::Field;
-use crate::fields::Value;
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::values;
-use crate::model::Context;
+use crate::fields::{Summarized, Value, values};
+use crate::model::dictionaries::{CGROUP, dict_column};
+use crate::model::{Binding, ChunkView, Context, column};
+
+use super::comparison::{Comparison, Op};
+use super::parse::Expr;
 
 /// Whether a chunk may contain an event that passes.
 pub fn may_match(expr: &Expr, binding: &Binding, summary: &ChunkSummary) -> bool {
     match expr {
         Expr::And(parts) => parts.iter().all(|p| may_match(p, binding, summary)),
         Expr::Or(parts) => parts.iter().any(|p| may_match(p, binding, summary)),
-        Expr::Test(test) => chunk_may_pass(test, binding, summary),
+        Expr::Comparison(test) => chunk_may_pass(test, binding, summary),
     }
 }
 
@@ -33,7 +29,7 @@ pub fn chains<'s>(binding: &Binding, summary: &'s ChunkSummary) -> SummaryValues
     }
 }
 
-fn chunk_may_pass(test: &Test, binding: &Binding, summary: &ChunkSummary) -> bool {
+fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) -> bool {
     if test.accepts(Value::Missing) {
         return true;
     }
@@ -56,9 +52,10 @@ fn chunk_may_pass(test: &Test, binding: &Binding, summary: &ChunkSummary) -> boo
             SummaryValue::Bytes(_) => true,
         })
     };
-    match &test.field {
-        Field::Category => has_named(),
-        Field::Type => {
+    let decl = test.compared.decl();
+    match decl.summarized {
+        Summarized::KindName => has_named(),
+        Summarized::TypeName => {
             // The name of the table `syscall` is no type of event.
             let other = binding.events.iter().any(|t| {
                 t.kind != Some(Kind::Syscall)
@@ -67,41 +64,23 @@ fn chunk_may_pass(test: &Test, binding: &Binding, summary: &ChunkSummary) -> boo
             });
             other || (has(Kind::Syscall) && has_call())
         }
-        Field::Call => has(Kind::Syscall) && has_call(),
-        Field::Column(kind, _) => has(*kind),
-        Field::ContainerId | Field::ContainerFullId | Field::ContainerChain => {
-            chain_may_pass(test, binding, summary)
-        }
-        field if only_syscalls(field) => has(Kind::Syscall),
-        _ if is_time(test) => {
+        Summarized::CallName => has(Kind::Syscall) && has_call(),
+        // An event of the host has an empty chain, and so has one of an unknown cgroup.
+        Summarized::Chain(get) => chains(binding, summary).may_contain(|value| match value {
+            SummaryValue::Bytes(chain) => test.accepts(get(chain)),
+            SummaryValue::U64(_) => true,
+        }),
+        Summarized::Time => {
             let wall = |boot: u64| i128::from((boot as i64).saturating_add(summary.wall_offset));
             let (low, high) = (wall(summary.start_min), wall(summary.end_max));
             range_may_pass(test, low, high)
         }
-        _ => true,
+        Summarized::No => decl.getter.kind().is_none_or(has),
     }
 }
 
-fn chain_may_pass(test: &Test, binding: &Binding, summary: &ChunkSummary) -> bool {
-    // An event of the host has an empty chain, and so has one of an unknown cgroup.
-    chains(binding, summary).may_contain(|value| {
-        let SummaryValue::Bytes(chain) = value else { return true };
-        if chain.is_empty() {
-            return test.field != Field::ContainerChain && test.accepts(Value::Bytes(b"host"));
-        }
-        let innermost = chain.rsplit(|b| *b == b'>').next().unwrap_or_default();
-        match test.field {
-            Field::ContainerChain => test.accepts(Value::Bytes(chain)),
-            Field::ContainerId if test.op != Op::Equal => {
-                test.accepts(Value::Bytes(crate::model::short_id(innermost)))
-            }
-            _ => test.accepts(Value::Bytes(innermost)),
-        }
-    })
-}
-
 /// Whether some number from `low` to `high` may pass.
-fn range_may_pass(test: &Test, low: i128, high: i128) -> bool {
+fn range_may_pass(test: &Comparison, low: i128, high: i128) -> bool {
     if test.negated {
         return true;
     }
@@ -133,29 +112,35 @@ pub fn may_match_lost(expr: &Expr, context: &Context<'_>, view: &ChunkView<'_>, 
     match expr {
         Expr::And(parts) => parts.iter().all(|p| may_match_lost(p, context, view, lost)),
         Expr::Or(parts) => parts.iter().any(|p| may_match_lost(p, context, view, lost)),
-        Expr::Test(test) => lost_may_pass(test, context, view, lost),
+        Expr::Comparison(test) => lost_may_pass(test, context, view, lost),
     }
 }
 
-fn lost_may_pass(test: &Test, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
+fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
     let table = view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind);
     let syscall = table.is_some_and(|t| t.kind == Some(Kind::Syscall));
-    match &test.field {
-        Field::Category => table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes()))),
-        Field::Type if !syscall => table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes()))),
-        Field::Type | Field::Call if syscall => {
-            view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())))
-        }
-        Field::Column(kind, _) => table.is_none_or(|t| t.kind == Some(*kind)) || test.accepts(Value::Missing),
-        field if only_syscalls(field) => table.is_none() || syscall || test.accepts(Value::Missing),
-        field if dependency(field) == Dependency::Cgroup => {
-            let known = lost.cgroup.map(|row| view.cgroup(row)).is_some_and(|c| c.is_known());
-            let full = Field::ContainerFullId;
-            let field = if *field == Field::ContainerId && test.op == Op::Equal { &full } else { field };
-            !known || test.accepts(values::cgroup_value(context, view, lost.cgroup, field))
-        }
+    // Of a lost event of another kind, the value is missing.
+    let of_kind = |kind: Kind| table.is_none_or(|t| t.kind == Some(kind)) || test.accepts(Value::Missing);
+    let has_kind_name = || table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes())));
+    let has_call_name = || view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())));
+    let decl = test.compared.decl();
+    match decl.summarized {
+        Summarized::KindName => has_kind_name(),
+        Summarized::TypeName if syscall => has_call_name(),
+        Summarized::TypeName => has_kind_name(),
+        Summarized::CallName if syscall => has_call_name(),
         // A call that was lost can have begun at any time before it ended.
-        _ if is_time(test) => range_may_pass(test, i128::MIN, i128::from(lost.to)),
-        _ => true,
+        Summarized::Time => range_may_pass(test, i128::MIN, i128::from(lost.to)),
+        Summarized::CallName | Summarized::Chain(_) | Summarized::No => match dependency(&test.compared) {
+            Dependency::Cgroup => {
+                let known = lost.cgroup.map(|row| view.cgroup(row)).is_some_and(|c| c.is_known());
+                !known || test.accepts(values::cgroup_value(context, view, lost.cgroup, &test.compared))
+            }
+            Dependency::Segment
+            | Dependency::Table
+            | Dependency::Task
+            | Dependency::Call
+            | Dependency::Row => decl.getter.kind().is_none_or(of_kind),
+        },
     }
 }

@@ -6,7 +6,7 @@ use capture_format::{ColumnView, StrId};
 use events::Kind;
 
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::{Field, Value, values};
+use crate::fields::{Field, Getter, Value, values};
 use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
 
 /// The rows of a table that match.
@@ -89,6 +89,9 @@ impl<'a> TableMatches<'a> {
     }
 
     fn ids(&self, field: &Field) -> Ids<'a> {
+        if field.getter().kind().is_some_and(|kind| self.kind() != Some(kind)) {
+            return Ids::Constant;
+        }
         match dependency(field) {
             Dependency::Segment | Dependency::Table => Ids::Constant,
             Dependency::Cgroup => Ids::Cgroup,
@@ -97,17 +100,13 @@ impl<'a> TableMatches<'a> {
                 Ids::Call(CallColumns::new(self.rows).nr)
             }
             Dependency::Call => Ids::Constant,
-            Dependency::Row => match field {
-                Field::Column(kind, own) if self.kind() == Some(*kind) => {
-                    let column = self.rows.event.known(*own).map(|c| self.rows.table.column(c));
-                    match column {
-                        Some(Ok(ColumnView::Bytes(ids))) => Ids::String(ids),
-                        _ => Ids::None,
-                    }
+            Dependency::Row => {
+                let Getter::Column(_, own) = field.getter() else { return Ids::None };
+                match self.rows.event.known(*own).map(|c| self.rows.table.column(c)) {
+                    Some(Ok(ColumnView::Bytes(ids))) => Ids::String(ids),
+                    _ => Ids::None,
                 }
-                Field::Column(..) => Ids::Constant,
-                _ => Ids::None,
-            },
+            }
         }
     }
 }
@@ -169,8 +168,8 @@ impl<'a> FieldColumn<'a> {
     ///
     /// Durations of events whose start is not known are no values, see [`Self::value`].
     pub fn stored_numbers(&self) -> Option<&'a [u64]> {
-        match self.field {
-            Field::Column(kind, own) if self.rows.event.kind == Some(*kind) => {
+        match self.field.getter() {
+            Getter::Column(kind, own) if self.rows.event.kind == Some(*kind) => {
                 match self.rows.table.column(self.rows.event.known(*own)?) {
                     Ok(ColumnView::U64(numbers)) => Some(numbers),
                     _ => None,

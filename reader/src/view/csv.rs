@@ -3,42 +3,34 @@
 
 use events::Kind;
 
-use crate::fields::{self, FieldError};
-use crate::fields::{Field, Value, values};
+use crate::fields::{self, Field, FieldError, FieldType, Getter, Value, values};
 use crate::model::Event;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
 
 use super::{View, event_text};
 
-fn columns() -> Vec<(String, Field)> {
-    let named = |name: &'static str| (name, Field::Metadata(name.to_owned()));
-    let columns = vec![
-        ("evt.num", Field::Number),
-        ("evt.time", Field::Start),
-        ("evt.rawtime", Field::RawTime),
-        ("evt.cpu", Field::Cpu),
-        ("container.id", Field::ContainerId),
-        named("container.name"),
-        ("proc.name", Field::ProcName),
-        ("proc.pid", Field::ProcPid),
-        ("thread.tid", Field::ThreadTid),
-        ("thread.name", Field::ThreadName),
-        ("user.uid", Field::UserUid),
-        ("evt.category", Field::Category),
-        ("evt.type", Field::Type),
-        ("evt.args", Field::Args),
-        ("evt.res", Field::Result),
-        ("evt.rawres", Field::RawResult),
-        ("evt.latency", Field::Latency),
-    ];
-    columns.into_iter().map(|(name, field)| (name.to_owned(), field)).collect()
+/// A column of the output.
+#[derive(Debug)]
+struct Column {
+    /// Its heading.
+    name: String,
+    field: Field,
+    /// Its values are points in time. A column of a kind stays a number.
+    is_time: bool,
+}
+
+impl Column {
+    fn new(name: String, field: Field) -> Self {
+        let is_time = field.decl().ty == FieldType::Time && matches!(field.getter(), Getter::Event(_));
+        Self { name, field, is_time }
+    }
 }
 
 /// Writes events as CSV.
 #[derive(Debug)]
 pub struct CsvView {
-    columns: Vec<(String, Field)>,
+    columns: Vec<Column>,
     clock: ClockWriter,
     scratch: Vec<u8>,
     cell: Vec<u8>,
@@ -51,9 +43,10 @@ impl Default for CsvView {
 }
 
 impl CsvView {
-    /// A view; times are UTC.
+    /// A view of the default columns; times are UTC.
     pub fn new() -> Self {
-        Self::of(columns())
+        let fields = fields::placed(|decl| decl.csv);
+        Self::of(fields.into_iter().map(|field| Column::new(field.decl().name.to_owned(), field)).collect())
     }
 
     /// A view of these fields, by their names.
@@ -62,32 +55,32 @@ impl CsvView {
     /// If there is no field of such a name.
     pub fn with_columns(names: &str) -> Result<Self, FieldError> {
         let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let columns = names.map(|name| Ok((name.to_owned(), fields::lookup(name)?.0)));
+        let columns = names.map(|name| Ok(Column::new(name.to_owned(), fields::lookup(name)?.0)));
         Ok(Self::of(columns.collect::<Result<_, _>>()?))
     }
 
-    fn of(columns: Vec<(String, Field)>) -> Self {
+    fn of(columns: Vec<Column>) -> Self {
         Self { columns, clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
     }
 }
 
 impl View for CsvView {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        for (i, (name, _)) in self.columns.iter().enumerate() {
+        for (i, column) in self.columns.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(column.name.as_bytes());
         }
         out.push(b'\n');
     }
 
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        for (i, (_, field)) in self.columns.iter().enumerate() {
+        for (i, Column { field, is_time, .. }) in self.columns.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            if *field == Field::Args {
+            if field.decl().worded {
                 self.cell.clear();
                 if event.kind() == Some(Kind::Syscall) {
                     if let Value::Bytes(args) = values::value(event, field, &mut self.scratch) {
@@ -103,7 +96,7 @@ impl View for CsvView {
             }
             match values::value(event, field, &mut self.scratch) {
                 Value::Missing => {}
-                Value::Int(ns) if *field == Field::Start => self.clock.write(ns as i64, out),
+                Value::Int(ns) if *is_time => self.clock.write(ns as i64, out),
                 Value::Int(value) => event_text::write_int(value, out),
                 Value::Bytes(bytes) => {
                     self.cell.clear();

@@ -4,9 +4,16 @@ use capture_format::ColumnView;
 use events::flags;
 use events::{Kind, NO_CALL, Ty};
 
+use crate::fields::format::{ColumnFormat, TextStyle};
 use crate::fields::{Value, args, values};
 use crate::model::{ChunkView, Event, column, short_id};
 use crate::text::{escape, number, units};
+
+macro_rules! own {
+    ($kind:ident, $name:literal) => {
+        const { column(Kind::$kind, $name) }
+    };
+}
 
 /// Appends the name of the kind and what it says.
 pub(super) fn write_event(event: Event<'_>, out: &mut Vec<u8>) {
@@ -16,16 +23,31 @@ pub(super) fn write_event(event: Event<'_>, out: &mut Vec<u8>) {
 
 /// Appends what an event says, each part after a space.
 pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
-    match event.kind() {
-        Some(Kind::Fork) => fork(event, out),
-        Some(Kind::Exec) => exec(event, out),
-        Some(Kind::Exit) => exit(event, out),
-        Some(Kind::CgroupMkdir | Kind::CgroupRmdir | Kind::CgroupAttach) => cgroup(event, out),
-        Some(Kind::Loss) => loss(event, out),
-        Some(Kind::Stall) => stall(event, out),
-        _ => columns(event, out),
+    let phrase = event.kind().and_then(|kind| PHRASES.iter().find(|(of, _)| *of == kind));
+    match phrase {
+        Some((_, write)) => write(event, out),
+        None => columns(event, out),
     }
 }
+
+/// Appends what an event of one kind is about.
+type Phrase = fn(Event<'_>, &mut Vec<u8>);
+
+/// The kinds that are described in words of their own; the others are described by all their columns.
+const PHRASES: [(Kind, Phrase); 8] = [
+    (Kind::Fork, fork),
+    (Kind::Exec, exec),
+    (Kind::Exit, exit),
+    (Kind::CgroupMkdir, |event, out| {
+        cgroup_path(event.view, event.column_ref(own!(CgroupMkdir, "cgroup")), out)
+    }),
+    (Kind::CgroupRmdir, |event, out| {
+        cgroup_path(event.view, event.column_ref(own!(CgroupRmdir, "cgroup")), out)
+    }),
+    (Kind::CgroupAttach, cgroup_attach),
+    (Kind::Loss, loss),
+    (Kind::Stall, stall),
+];
 
 /// Appends `name=value` for the columns whose meaning this version does not know.
 pub(super) fn write_unknown(event: Event<'_>, out: &mut Vec<u8>) {
@@ -72,14 +94,8 @@ pub(super) fn write_int(value: i128, out: &mut Vec<u8>) {
     number::decimal(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX), out);
 }
 
-macro_rules! own {
-    ($kind:ident, $name:literal) => {
-        const { column(Kind::$kind, $name) }
-    };
-}
-
-/// All columns of the kind that not every kind has: durations and sizes with units, threads as `name(pid)`;
-/// what is not known, and what is empty, is left out.
+/// All columns of the kind except those that every kind has, each as its type's [`TextStyle`] says. What is
+/// unknown or empty is left out.
 fn columns(event: Event<'_>, out: &mut Vec<u8>) {
     let mut scratch = Vec::new();
     for column in &event.rows.event.columns {
@@ -93,32 +109,42 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
             continue;
         }
         let value = values::stored_value(event, column.index, column.ty, &mut scratch);
-        match (value, column.ty) {
-            (Value::Int(value), Some(Ty::Bool)) => {
-                if value != 0 {
+        let Some(ty) = column.ty else {
+            pair(&column.name, value, out);
+            continue;
+        };
+        if value == Value::Bytes(b"") {
+            continue;
+        }
+        match ColumnFormat::of(ty).text {
+            TextStyle::Plain => pair(&column.name, value, out),
+            TextStyle::Word => {
+                if let Value::Bytes(text) = value {
+                    name(&column.name, out);
+                    escape::escape(text, escape::Place::Word, out);
+                } else {
+                    pair(&column.name, value, out);
+                }
+            }
+            TextStyle::Duration => {
+                if let Value::Int(value) = value {
+                    name(&column.name, out);
+                    units::write_duration(u64::try_from(value).unwrap_or(0), out);
+                }
+            }
+            TextStyle::Size => {
+                if let Value::Int(value) = value {
+                    name(&column.name, out);
+                    out.extend_from_slice(units::size_text(u64::try_from(value).unwrap_or(0)).as_bytes());
+                }
+            }
+            TextStyle::Flag => {
+                if let Value::Int(1..) = value {
                     out.push(b' ');
                     out.extend_from_slice(column.name.as_bytes());
                 }
             }
-            (Value::Bytes(b""), Some(_)) => {}
-            (Value::Int(value), Some(Ty::Duration | Ty::MaybeDuration)) => {
-                name(&column.name, out);
-                units::write_duration(u64::try_from(value).unwrap_or(0), out);
-            }
-            (Value::Int(value), Some(Ty::Size)) => {
-                name(&column.name, out);
-                out.extend_from_slice(units::size_text(u64::try_from(value).unwrap_or(0)).as_bytes());
-            }
-            (
-                Value::Bytes(text),
-                Some(
-                    Ty::Text | Ty::TaskState | Ty::Errno | Ty::Device | Ty::SockAddr | Ty::Stack | Ty::Signal,
-                ),
-            ) => {
-                name(&column.name, out);
-                escape::escape(text, escape::Place::Word, out);
-            }
-            (_, Some(Ty::Task)) => {
+            TextStyle::Thread => {
                 let Ok(ColumnView::Ref(_, refs)) = event.rows.table.column(column.index) else { continue };
                 let Some(task) = refs.get(event.row) else { continue };
                 if event.is_idle(*task) || !super::text::is_nobody(event.view, *task) {
@@ -126,7 +152,6 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
                     thread(event, *task, out);
                 }
             }
-            (value, _) => pair(&column.name, value, out),
         }
     }
 }
@@ -277,21 +302,14 @@ fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, out: &mut Vec<u8>) {
     }
 }
 
-fn cgroup(event: Event<'_>, out: &mut Vec<u8>) {
-    let which = match event.kind() {
-        Some(Kind::CgroupMkdir) => own!(CgroupMkdir, "cgroup"),
-        Some(Kind::CgroupRmdir) => own!(CgroupRmdir, "cgroup"),
-        _ => own!(CgroupAttach, "cgroup"),
-    };
-    if event.kind() == Some(Kind::CgroupAttach) {
-        out.extend_from_slice(b" moved=");
-        let pid = event.column_u64(own!(CgroupAttach, "moved_pid")).unwrap_or(0);
-        write_ids(pid, event.column_u64(own!(CgroupAttach, "moved_tid")).unwrap_or(pid), out);
-        if event.column_u64(own!(CgroupAttach, "threadgroup")) == Some(1) {
-            out.extend_from_slice(b" threadgroup");
-        }
+fn cgroup_attach(event: Event<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b" moved=");
+    let pid = event.column_u64(own!(CgroupAttach, "moved_pid")).unwrap_or(0);
+    write_ids(pid, event.column_u64(own!(CgroupAttach, "moved_tid")).unwrap_or(pid), out);
+    if event.column_u64(own!(CgroupAttach, "threadgroup")) == Some(1) {
+        out.extend_from_slice(b" threadgroup");
     }
-    cgroup_path(event.view, event.column_ref(which), out);
+    cgroup_path(event.view, event.column_ref(own!(CgroupAttach, "cgroup")), out);
 }
 
 fn loss(event: Event<'_>, out: &mut Vec<u8>) {

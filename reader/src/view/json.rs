@@ -1,11 +1,12 @@
 //! The JSON view: one object a line, keys as `ktape fields` names them; what an event does not have is
 //! absent. Strings are escaped by the rule of [`crate::text::escape`], then by JSON's.
 
-use events::{Kind, NO_CALL, Ty};
+use events::{Kind, NO_CALL};
 
-use crate::fields::{Field, Value, values};
-use crate::fields::{MARKS, Part, args};
-use crate::model::{BoundColumn, Event, Rows, column as schema_column};
+use crate::fields::dependency::{Dependency, dependency};
+use crate::fields::format::ColumnFormat;
+use crate::fields::{self, Field, FieldType, Getter, Value, args, values};
+use crate::model::{BoundColumn, Event, Rows};
 use crate::text::escape::{self, Place};
 use crate::text::number;
 use crate::text::time::ClockWriter;
@@ -16,39 +17,46 @@ use super::{TaskCache, View, event_text};
 /// The largest number that every JSON reader keeps exactly.
 const MAX_EXACT: i128 = 1 << 53;
 
-/// What is known of an event's thread.
-const OF_TASK: [(&str, Field); 8] = [
-    ("proc.name", Field::ProcName),
-    ("proc.pid", Field::ProcPid),
-    ("proc.ppid", Field::ProcPpid),
-    ("proc.exepath", Field::ProcExePath),
-    ("thread.name", Field::ThreadName),
-    ("thread.tid", Field::ThreadTid),
-    ("user.uid", Field::UserUid),
-    ("user.name", Field::UserName),
-];
+/// The keys of an event, in the order of the output.
+#[derive(Debug, Default)]
+struct Keys {
+    /// What stands before the thread: number, time, type, CPU.
+    head: Vec<Field>,
+    /// What depends on the thread.
+    task: Vec<Field>,
+    /// What depends on the cgroup.
+    cgroup: Vec<Field>,
+    /// What stands after the cgroup: duration, result.
+    tail: Vec<Field>,
+    /// Flags, which stand at the end if they are set, with their bits.
+    flags: Vec<(u32, &'static str)>,
+}
 
-/// What is known of an event's cgroup.
-fn of_cgroup() -> [(&'static str, Field); 8] {
-    let named = |name: &'static str| (name, Field::Metadata(name.to_owned()));
-    [
-        ("container.id", Field::ContainerId),
-        ("container.full_id", Field::ContainerFullId),
-        named("container.name"),
-        ("container.type", Field::ContainerType),
-        named("container.image"),
-        ("k8s.pod.uid", Field::PodUid),
-        ("cgroup.id", Field::CgroupId),
-        ("cgroup.path", Field::CgroupPath),
-    ]
+impl Keys {
+    fn new() -> Self {
+        let mut keys = Self::default();
+        for field in fields::placed(|decl| decl.json) {
+            match dependency(&field) {
+                Dependency::Task => keys.task.push(field),
+                Dependency::Cgroup => keys.cgroup.push(field),
+                Dependency::Segment | Dependency::Table | Dependency::Call | Dependency::Row => {
+                    if keys.task.is_empty() { keys.head.push(field) } else { keys.tail.push(field) }
+                }
+            }
+        }
+        keys.flags.extend(fields::registry().iter().filter_map(|decl| {
+            if let Getter::Flag(bit) = decl.getter { Some((bit, decl.name)) } else { None }
+        }));
+        keys
+    }
 }
 
 /// Writes events as JSON.
 #[derive(Debug)]
 pub struct JsonView {
+    keys: Keys,
     clock: ClockWriter,
     tasks: TaskCache,
-    of_cgroup: [(&'static str, Field); 8],
     scratch: Vec<u8>,
 }
 
@@ -62,29 +70,15 @@ impl JsonView {
     /// A view; times are UTC.
     pub fn new() -> Self {
         Self {
+            keys: Keys::new(),
             clock: ClockWriter::rfc3339(),
             tasks: TaskCache::default(),
-            of_cgroup: of_cgroup(),
             scratch: Vec::new(),
         }
     }
 
-    /// The syscall's own fields.
-    fn call(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        const FIELDS: [(&str, Field); 5] = [
-            ("syscall.abi", Field::Abi),
-            ("evt.latency", Field::Latency),
-            ("evt.res", Field::Result),
-            ("evt.rawres", Field::RawResult),
-            ("evt.failed", Field::Failed),
-        ];
-        for (name, field) in &FIELDS {
-            let value = values::value(event, field, &mut self.scratch);
-            match (field, value) {
-                (Field::Failed, Value::Int(failed)) => key_bool(name, failed != 0, out),
-                _ => key_value(name, value, out),
-            }
-        }
+    /// The syscall's arguments.
+    fn args(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         let call = event.call();
         let known = call.call();
         let count = known.map_or(call.args().len(), |c| c.signature.args.len());
@@ -110,20 +104,18 @@ impl JsonView {
         }
     }
 
-    /// What a thread or an address consists of.
-    fn parts(&mut self, event: Event<'_>, column: &BoundColumn, out: &mut Vec<u8>) {
-        let (Some(kind), Some(ty)) = (event.kind(), column.ty) else { return };
-        for part in Part::of(ty) {
-            let own = schema_column(kind, &column.name);
-            let value = values::part_value(event, own, *part, &mut self.scratch);
+    /// The parts of a thread or an address.
+    fn parts(&mut self, event: Event<'_>, column: &BoundColumn, format: &ColumnFormat, out: &mut Vec<u8>) {
+        for part in format.parts {
+            let value = values::stored_part(event, column.index, part, &mut self.scratch);
             if value == Value::Missing {
                 continue;
             }
             column_key(event.rows, column, out);
             out.push(b'.');
-            out.extend_from_slice(part.name().as_bytes());
+            out.extend_from_slice(part.name.as_bytes());
             out.extend_from_slice(b"\":");
-            write_value(value, out);
+            write_typed(value, part.ty, &mut self.clock, out);
         }
     }
 
@@ -144,7 +136,10 @@ impl JsonView {
             if column.common || (syscall && column.ty.is_some()) {
                 continue;
             }
-            self.parts(event, column, out);
+            let format = column.ty.map(ColumnFormat::of);
+            if let Some(format) = &format {
+                self.parts(event, column, format, out);
+            }
             let value = values::stored_value(event, column.index, column.ty, &mut self.scratch);
             let is_empty = value == Value::Bytes(b"") && column.ty.is_some();
             if value == Value::Missing || is_empty {
@@ -152,16 +147,9 @@ impl JsonView {
             }
             column_key(event.rows, column, out);
             out.extend_from_slice(b"\":");
-            match (column.ty, value) {
-                (Some(Ty::Bool), Value::Int(value)) => {
-                    out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
-                }
-                (Some(Ty::Time), Value::Int(ns)) => {
-                    out.push(b'"');
-                    self.clock.write(ns as i64, out);
-                    out.push(b'"');
-                }
-                _ => write_value(value, out),
+            match format {
+                Some(format) => write_typed(value, format.field, &mut self.clock, out),
+                None => write_value(value, out),
             }
         }
     }
@@ -171,63 +159,65 @@ impl View for JsonView {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        let start = event.start();
-        out.extend_from_slice(b"{\"evt.num\":");
-        number::decimal(event.number(), out);
-        out.extend_from_slice(b",\"evt.time\":\"");
-        self.clock.write(start, out);
-        out.push(b'"');
-        key_value("evt.rawtime", Value::Int(i128::from(start)), out);
-        key_value("evt.category", Value::Bytes(event.rows.event.name.as_bytes()), out);
-        let name = values::value(event, &Field::Type, &mut self.scratch);
-        key_value("evt.type", name, out);
-        if let Some(cpu) = event.cpu() {
-            key_value("evt.cpu", Value::Int(i128::from(cpu)), out);
+        let line = out.len();
+        for field in &self.keys.head {
+            key_field(event, field, (&mut self.clock, &mut self.scratch), out);
         }
-        let fields = &self.of_cgroup;
-        let scratch = &mut self.scratch;
+        // Every key comes after a comma; the first one opens the object.
+        match out.get_mut(line) {
+            Some(first) => *first = b'{',
+            None => out.push(b'{'),
+        }
+        let (keys, scratch) = (&self.keys, &mut self.scratch);
         match event.task() {
             Some(task) if !is_of_cgroup(event.kind()) => {
                 let piece = self.tasks.get(event.view, task, |out| {
-                    for (name, field) in &OF_TASK {
-                        key_value(name, values::task_value(event.view, task, field, scratch), out);
+                    for field in &keys.task {
+                        let value = values::task_value(event.view, task, field, scratch);
+                        key_value(field.decl().name, value, out);
                     }
-                    for (name, field) in fields {
-                        key_value(
-                            name,
-                            values::cgroup_value(
-                                event.context,
-                                event.view,
-                                event.view.cgroup_of(task),
-                                field,
-                            ),
-                            out,
-                        );
-                    }
+                    of_cgroup(event, event.view.cgroup_of(task), &keys.cgroup, out);
                 });
                 out.extend_from_slice(piece);
             }
-            _ => {
-                let cgroup = event.cgroup();
-                for (name, field) in fields {
-                    key_value(name, values::cgroup_value(event.context, event.view, cgroup, field), out);
-                }
-            }
+            _ => of_cgroup(event, event.cgroup(), &keys.cgroup, out),
+        }
+        for field in &self.keys.tail {
+            key_field(event, field, (&mut self.clock, &mut self.scratch), out);
         }
         if event.kind() == Some(Kind::Syscall) {
-            self.call(event, out);
-        } else {
-            let lasted = values::value(event, &Field::Latency, &mut self.scratch);
-            key_value("evt.latency", lasted, out);
+            self.args(event, out);
         }
         self.columns(event, out);
         let bits = event.flags();
-        for (bit, name, _) in MARKS {
+        for (bit, name) in &self.keys.flags {
             if bits & bit != 0 {
-                key_bool(name, true, out);
+                key(name, out);
+                out.extend_from_slice(b"true");
             }
         }
         out.extend_from_slice(b"}\n");
+    }
+}
+
+/// The keys that depend on a cgroup.
+fn of_cgroup(event: Event<'_>, cgroup: Option<u32>, fields: &[Field], out: &mut Vec<u8>) {
+    for field in fields {
+        key_value(field.decl().name, values::cgroup_value(event.context, event.view, cgroup, field), out);
+    }
+}
+
+/// A key with the value of a field, if the event has one.
+fn key_field(
+    event: Event<'_>,
+    field: &Field,
+    (clock, scratch): (&mut ClockWriter, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    let value = values::value(event, field, scratch);
+    if value != Value::Missing {
+        key(field.decl().name, out);
+        write_typed(value, field.decl().ty, clock, out);
     }
 }
 
@@ -246,15 +236,33 @@ fn key(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\":");
 }
 
-fn key_bool(name: &str, value: bool, out: &mut Vec<u8>) {
-    key(name, out);
-    out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
 fn key_value(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
     if value != Value::Missing {
         key(name, out);
         write_value(value, out);
+    }
+}
+
+/// Appends a value as its type says: times as RFC 3339, bools as `true` and `false`.
+fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &mut Vec<u8>) {
+    match (ty, value) {
+        (FieldType::Bool, Value::Int(value)) => {
+            out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
+        }
+        (FieldType::Time, Value::Int(ns)) => {
+            out.push(b'"');
+            clock.write(ns as i64, out);
+            out.push(b'"');
+        }
+        (
+            FieldType::Number
+            | FieldType::Duration
+            | FieldType::Time
+            | FieldType::Bool
+            | FieldType::Text
+            | FieldType::Any,
+            value,
+        ) => write_value(value, out),
     }
 }
 

@@ -5,8 +5,8 @@ use events::flags;
 use events::{Kind, SAMPLES};
 use jiff::tz::TimeZone;
 
-use crate::fields::{Field, Value, args, values};
-use crate::model::{ChunkView, Context, Event, calls, metadata, short_id};
+use crate::fields::{Value, args, values};
+use crate::model::{ChunkView, Context, Event, calls, short_id};
 use crate::names;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
@@ -86,8 +86,7 @@ pub(super) fn write_container(
         out.push(b'-');
         return;
     }
-    let name = Field::Metadata(metadata::NAME.to_owned());
-    match values::cgroup_value(context, view, cgroup, &name) {
+    match values::container_name(context, view, cgroup) {
         Value::Bytes(name) if !name.is_empty() => escape::escape(name, Place::Word, out),
         _ => escape::escape(short_id(row.container), Place::Word, out),
     }

@@ -40,7 +40,7 @@ fn the_last_argument_may_be_an_expression() {
     let error = |words: &[&str]| split(words).unwrap_err().to_string();
     let both = error(&[&path, "proc.nam=dd"]);
     assert!(
-        both.starts_with("`proc.nam=dd` is neither a file nor a valid expression: there is no field"),
+        both.starts_with("`proc.nam=dd` is neither a file nor a valid expression: unknown field"),
         "{both}"
     );
     assert!(error(&["proc.name=dd"]).contains("use: ktape replay FILE 'proc.name=dd'"));

@@ -1,9 +1,9 @@
 use super::*;
 use crate::fields::lookup;
 
-fn test(field: &str, op: &str, values: &[&str]) -> Result<Test, String> {
+fn test(field: &str, op: &str, values: &[&str]) -> Result<Comparison, String> {
     let values: Vec<Vec<u8>> = values.iter().map(|v| v.as_bytes().to_vec()).collect();
-    Test::new(lookup(field).unwrap(), Op::from_text(op).unwrap(), &values)
+    Comparison::new(lookup(field).unwrap(), Op::from_text(op).unwrap(), &values)
 }
 
 fn text(field: &str, op: &str, literal: &str, value: &str) -> bool {
@@ -67,8 +67,8 @@ fn a_container_is_found_by_prefix() {
 
 #[test]
 fn operators_that_do_not_fit_are_refused() {
-    assert!(test("proc.name", "<", &["5"]).unwrap_err().contains("order"));
-    assert!(test("proc.pid", "contains", &["5"]).unwrap_err().contains("wants text"));
+    assert!(test("proc.name", "<", &["5"]).unwrap_err().contains("need a number"));
+    assert!(test("proc.pid", "contains", &["5"]).unwrap_err().contains("needs a text field"));
     assert!(test("proc.pid", "=", &["abc"]).unwrap_err().contains("not a number"));
     assert!(test("evt.latency", ">", &["5 ms"]).unwrap_err().contains("not a duration"));
     assert!(test("evt.failed", "=", &["maybe"]).unwrap_err().contains("neither"));

@@ -6,7 +6,7 @@ fn shape(text: &str) -> String {
         let (mark, parts) = match expr {
             Expr::And(parts) => ('&', parts),
             Expr::Or(parts) => ('|', parts),
-            Expr::Test(test) => {
+            Expr::Comparison(test) => {
                 let values: Vec<_> =
                     test.literals.iter().map(|l| String::from_utf8_lossy(&l.bytes).into_owned()).collect();
                 out.push_str(&format!("{}{}", if test.negated { "!" } else { "" }, values.join(",")));
@@ -71,7 +71,7 @@ fn errors_point_at_the_column() {
         ("proc.name='x", 11, "closing"),
         ("", 1, "ends where a field"),
         ("= 3", 1, "expected a field"),
-        ("proc.name='ü' and foo=1", 19, "no field"),
+        ("proc.name='ü' and foo=1", 19, "unknown field"),
     ] {
         let (at, message) = error(text);
         assert_eq!(at, column, "{text}: {message}");

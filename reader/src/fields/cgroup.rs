@@ -1,0 +1,102 @@
+//! Values of a cgroup, of the container that it belongs to, and of a chain of containers.
+
+use capture_format::{Header, MetadataKey};
+
+use super::value::{Value, number, text};
+use crate::containers;
+use crate::model::{CgroupRow, ChunkView, Context, Names, attribute_names, short_id};
+
+/// What the fields of containers hold for what is in no container.
+const HOST: &[u8] = b"host";
+
+/// A cgroup of which is known which one it is.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownCgroup<'a> {
+    names: &'a Names,
+    header: &'a Header,
+    row: CgroupRow<'a>,
+}
+
+impl<'a> KnownCgroup<'a> {
+    /// The cgroup in a row of the chunk's dictionary; `None` if it is unknown.
+    pub(super) fn new(context: &Context<'a>, view: &ChunkView<'a>, row: Option<u32>) -> Option<Self> {
+        let row = view.cgroup(row?);
+        row.is_known().then(|| Self { names: context.names, header: &view.binding.header, row })
+    }
+
+    fn is_host(&self) -> bool {
+        self.row.container.is_empty()
+    }
+
+    fn or_host(&self, bytes: &'a [u8]) -> Value<'a> {
+        Value::Bytes(if self.is_host() { HOST } else { bytes })
+    }
+
+    /// An attribute of its container, by a name of [`attribute_names`].
+    pub(super) fn attribute(&self, name: &str) -> Value<'a> {
+        if self.is_host() {
+            return Value::Missing;
+        }
+        let key = MetadataKey { boot_id: self.header.boot_id, cgroup: self.row.id, birth: self.row.birth };
+        let found = self.names.get(&key, self.row.container, name);
+        found.map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
+    }
+}
+
+pub(super) fn container_id<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    cgroup.or_host(short_id(cgroup.row.container))
+}
+
+pub(super) fn container_full_id<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    cgroup.or_host(cgroup.row.container)
+}
+
+pub(super) fn container_type<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    cgroup.or_host(cgroup.row.runtime)
+}
+
+pub(super) fn container_chain<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    text(cgroup.row.chain)
+}
+
+pub(super) fn container_name<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    if cgroup.is_host() {
+        return Value::Bytes(HOST);
+    }
+    match cgroup.attribute(attribute_names::NAME) {
+        // LXC, nspawn and `ctr` know a container by its name alone.
+        Value::Missing if containers::is_name(cgroup.row.container) => Value::Bytes(cgroup.row.container),
+        value => value,
+    }
+}
+
+pub(super) fn pod_uid<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    text(cgroup.row.pod_uid)
+}
+
+pub(super) fn id<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    number(cgroup.row.id)
+}
+
+pub(super) fn path<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    text(cgroup.row.path)
+}
+
+/// `container.id` of an event whose containers are `chain`.
+pub(super) fn id_in_chain(chain: &[u8]) -> Value<'_> {
+    Value::Bytes(if chain.is_empty() { HOST } else { short_id(innermost(chain)) })
+}
+
+/// `container.full_id` of an event whose containers are `chain`.
+pub(super) fn full_id_in_chain(chain: &[u8]) -> Value<'_> {
+    Value::Bytes(if chain.is_empty() { HOST } else { innermost(chain) })
+}
+
+/// `container.chain` of an event whose containers are `chain`.
+pub(super) fn whole_chain(chain: &[u8]) -> Value<'_> {
+    text(chain)
+}
+
+fn innermost(chain: &[u8]) -> &[u8] {
+    chain.rsplit(|b| *b == b'>').next().unwrap_or_default()
+}

@@ -1,0 +1,276 @@
+//! What a row of the table of fields consists of.
+
+use std::ptr;
+
+use capture_format::Header;
+use events::Kind;
+
+use crate::model::{CallEvent, Calls, Event, Rows};
+
+use super::cgroup::KnownCgroup;
+use super::part::Part;
+use super::task::ThreadRows;
+use super::value::Value;
+
+/// The type of a field's values: how a literal is read, and which operators apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// A whole number.
+    Number,
+    /// Nanoseconds; literals may carry a unit.
+    Duration,
+    /// Wall-clock time, nanoseconds since 1970.
+    Time,
+    /// `true` or `false`, as 1 or 0.
+    Bool,
+    /// Bytes, mostly text.
+    Text,
+    /// A number or text, depending on the event.
+    Any,
+}
+
+impl FieldType {
+    /// The name that `ktape fields` prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Duration => "duration",
+            Self::Time => "time",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// What follows a field's name in brackets or after a further dot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldArg {
+    /// Nothing.
+    None,
+    /// `[key]`.
+    Key,
+    /// `[number]` or `.name`.
+    IndexOrName,
+}
+
+/// How to get a field's value, and so what the value depends on ([`super::dependency::Dependency`]).
+#[derive(Clone, Copy, Debug)]
+pub enum Getter {
+    /// From the segment's header.
+    Header(for<'a> fn(&'a Header) -> Value<'a>),
+    /// From the segment's header, by the key in brackets.
+    HeaderByKey(for<'a> fn(&'a Header, &str) -> Value<'a>),
+    /// From the event's table.
+    Table(for<'a> fn(&Rows<'a>) -> Value<'a>),
+    /// From the event's cgroup; missing if that is unknown.
+    Cgroup(for<'a> fn(&KnownCgroup<'a>) -> Value<'a>),
+    /// The attribute of the event's container that has the field's name, key included.
+    Attribute,
+    /// From the event's thread and its process.
+    Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// From the number of the syscall ([`events::syscall_key`]); missing in other events.
+    Call(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
+    /// The name of the syscall; that of the kind in other events.
+    EventType,
+    /// From what all events have.
+    Event(for<'a> fn(&Event<'a>) -> Value<'a>),
+    /// Whether the event has this bit of [`events::flags`].
+    Flag(u32),
+    /// From a syscall with its arguments and result; missing in other events.
+    Syscall(for<'a> fn(&CallEvent<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// The argument of a syscall that the field's key names; missing in other events.
+    Argument,
+    /// A column of a kind ([`crate::model::column`]).
+    Column(Kind, u16),
+    /// A part of the value of a column of a kind.
+    Part(Kind, u16, &'static Part),
+}
+
+impl Getter {
+    /// The only kind of event that has a value; `None` if several kinds can have one.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Call(_) | Self::Syscall(_) | Self::Argument => Some(Kind::Syscall),
+            Self::Column(kind, _) | Self::Part(kind, ..) => Some(*kind),
+            Self::Header(_)
+            | Self::HeaderByKey(_)
+            | Self::Table(_)
+            | Self::Cgroup(_)
+            | Self::Attribute
+            | Self::Task(_)
+            | Self::EventType
+            | Self::Event(_)
+            | Self::Flag(_) => None,
+        }
+    }
+}
+
+/// What the summary of a chunk says about the values of a field in the chunk.
+#[derive(Clone, Copy, Debug)]
+pub enum Summarized {
+    /// Nothing, except which kinds of events there are ([`Getter::kind`]).
+    No,
+    /// The value is the name of a kind of which there are events.
+    KindName,
+    /// The value is the name of a syscall, or of another kind.
+    TypeName,
+    /// The value is the name of a syscall.
+    CallName,
+    /// The value follows from a chain of containers.
+    Chain(for<'a> fn(&'a [u8]) -> Value<'a>),
+    /// The value lies between the start of the first event and the end of the last one.
+    Time,
+}
+
+/// How `=` compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Equality {
+    /// With the whole value.
+    Whole,
+    /// With the beginning of the value of another field, named here.
+    PrefixOf(&'static str),
+}
+
+/// A row of the table of fields.
+#[derive(Clone, Copy, Debug)]
+pub struct FieldDecl {
+    /// The name, without its argument.
+    pub name: &'static str,
+    /// What may follow the name.
+    pub arg: FieldArg,
+    /// The type of its values.
+    pub ty: FieldType,
+    /// What it holds, in one line.
+    pub doc: &'static str,
+    /// How to get the value.
+    pub getter: Getter,
+    /// Its place among the keys of JSON output; `None` if it is not one of them.
+    pub json: Option<u8>,
+    /// Its place among the default columns of CSV output; `None` if it is not one of them.
+    pub csv: Option<u8>,
+    /// Whether CSV output describes an event that lacks the field in words.
+    pub worded: bool,
+    /// What the summary of a chunk says about its values.
+    pub summarized: Summarized,
+    /// How `=` compares.
+    pub equality: Equality,
+}
+
+impl FieldDecl {
+    /// A row without argument and without attributes.
+    pub(super) const fn new(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> Self {
+        Self {
+            name,
+            arg: FieldArg::None,
+            ty,
+            doc,
+            getter,
+            json: None,
+            csv: None,
+            worded: false,
+            summarized: Summarized::No,
+            equality: Equality::Whole,
+        }
+    }
+
+    /// With an argument.
+    pub(super) const fn arg(self, arg: FieldArg) -> Self {
+        Self { arg, ..self }
+    }
+
+    /// A key of JSON output; keys are ordered by `place`.
+    pub(super) const fn json(self, place: u8) -> Self {
+        Self { json: Some(place), ..self }
+    }
+
+    /// A default column of CSV output; columns are ordered by `place`.
+    pub(super) const fn csv(self, place: u8) -> Self {
+        Self { csv: Some(place), ..self }
+    }
+
+    /// In CSV output, events that lack it are described in words instead.
+    pub(super) const fn worded(self) -> Self {
+        Self { worded: true, ..self }
+    }
+
+    /// With values that the summary of a chunk says something about.
+    pub(super) const fn summarized(self, summarized: Summarized) -> Self {
+        Self { summarized, ..self }
+    }
+
+    /// With `=` for beginnings of the field `name`.
+    pub(super) const fn prefix_of(self, name: &'static str) -> Self {
+        Self { equality: Equality::PrefixOf(name), ..self }
+    }
+}
+
+/// The argument of a field.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// None.
+    None,
+    /// A key or a name. Of an attribute, the whole name: `container.label[KEY]`.
+    Name(Box<str>),
+    /// A position, from 0.
+    Position(u8),
+}
+
+/// A field with its argument: what a filter compares and a view prints.
+#[derive(Clone, Debug)]
+pub struct Field {
+    decl: &'static FieldDecl,
+    pub(super) key: Key,
+}
+
+impl Field {
+    /// A field with its argument.
+    pub(super) fn new(decl: &'static FieldDecl, key: Key) -> Self {
+        Self { decl, key }
+    }
+
+    /// A field that takes no argument; one that needs an argument has no value.
+    pub fn plain(decl: &'static FieldDecl) -> Self {
+        Self::new(decl, Key::None)
+    }
+
+    /// Its row of the table.
+    #[inline]
+    pub fn decl(&self) -> &'static FieldDecl {
+        self.decl
+    }
+
+    /// How to get its value.
+    #[inline]
+    pub fn getter(&self) -> &'static Getter {
+        &self.decl.getter
+    }
+
+    /// The name of the attribute that [`Getter::Attribute`] gets.
+    pub(super) fn attribute(&self) -> &str {
+        self.key_name().unwrap_or(self.decl.name)
+    }
+
+    /// The key or name that is its argument.
+    pub(super) fn key_name(&self) -> Option<&str> {
+        match &self.key {
+            Key::Name(name) => Some(name),
+            Key::None | Key::Position(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Self) -> bool {
+        ptr::eq(self.decl, other.decl) && self.key == other.key
+    }
+}
+
+impl Eq for Field {}
+
+impl std::hash::Hash for Field {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        ptr::hash(self.decl, state);
+        self.key.hash(state);
+    }
+}

@@ -1,0 +1,248 @@
+//! The table of column types: one row for each, with the type of the field, how a stored value is read, how text
+//! output writes it, and its parts. JSON output follows from the type of the field.
+
+use events::flags;
+use events::{NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
+
+use super::decl::FieldType;
+use super::part::{self, Part};
+use super::task::{ThreadRows, arguments, thread_name};
+use super::value::{Value, number, text};
+use crate::model::Event;
+use crate::names;
+use crate::syscalls::sockaddr;
+use crate::text::number::decimal;
+
+/// The name of the thread that a CPU runs when it has no other.
+pub const IDLE: &[u8] = b"idle";
+
+/// How text output writes a value. One that is missing is left out, and so is empty text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextStyle {
+    /// `name=value`: a number in decimal, text in quotes.
+    Plain,
+    /// `name=value`: a number in decimal, text without quotes.
+    Word,
+    /// `name=1.5ms`.
+    Duration,
+    /// `name=1.5MiB`.
+    Size,
+    /// The name alone, if the value is not 0.
+    Flag,
+    /// `name=comm(pid/tid)@container`.
+    Thread,
+}
+
+/// How a stored value is read: by how it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Read {
+    /// An unsigned number.
+    U64(for<'a> fn(&Event<'a>, u64, &'a mut Vec<u8>) -> Value<'a>),
+    /// A signed number.
+    I64(for<'a> fn(&Event<'a>, i64) -> Value<'a>),
+    /// Bytes.
+    Bytes(for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> Value<'a>),
+    /// A row of a dictionary.
+    Row(for<'a> fn(&Event<'a>, u32, &'a mut Vec<u8>) -> Value<'a>),
+    /// A list: read through the signature of the row's syscall, and no field of its own.
+    List,
+}
+
+/// What the reader makes of a column type.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnFormat {
+    /// The type of the field that a column of this type is.
+    pub field: FieldType,
+    /// How text output writes a value.
+    pub text: TextStyle,
+    /// The parts of a value that are fields of their own.
+    pub parts: &'static [Part],
+    pub(super) read: Read,
+}
+
+impl ColumnFormat {
+    /// The row of a column type. No wildcard arm: the compiler names a forgotten type.
+    pub const fn of(ty: Ty) -> Self {
+        use FieldType::{Bool, Duration, Number, Text, Time};
+        use Read::{Bytes, I64, List, Row, U64};
+        use TextStyle::{Flag, Plain, Word};
+        match ty {
+            Ty::Time => row(Time, U64(time), Plain),
+            Ty::Duration => row(Duration, U64(duration), TextStyle::Duration),
+            Ty::Cpu => row(Number, U64(unsigned), Plain),
+            Ty::Flags => row(Number, U64(unsigned), Plain),
+            Ty::Pid => row(Number, U64(unsigned), Plain),
+            Ty::Uid => row(Number, U64(unsigned), Plain),
+            Ty::U64 => row(Number, U64(unsigned), Plain),
+            Ty::I64 => row(Number, I64(signed), Plain),
+            Ty::Bool => row(Bool, U64(unsigned), Flag),
+            Ty::Syscall => row(Text, U64(syscall), Plain),
+            Ty::SyscallResult => row(Number, I64(result), Plain),
+            Ty::SyscallArgs => row(Text, List, Plain),
+            Ty::SyscallStrings => row(Text, List, Plain),
+            Ty::Signal => row(Text, U64(signal), Word),
+            Ty::Kind => row(Text, U64(kind), Plain),
+            Ty::Path => row(Text, Bytes(bytes), Plain),
+            Ty::Args => row(Text, Bytes(args), Plain),
+            Ty::Text => row(Text, Bytes(bytes), Word),
+            Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
+            Ty::Cgroup => row(Text, Row(cgroup), Plain),
+            Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
+            Ty::MaybeU64 => row(Number, U64(maybe), Plain),
+            Ty::MaybeI64 => row(Number, I64(maybe_signed), Plain),
+            Ty::Size => row(Number, U64(maybe), TextStyle::Size),
+            Ty::TaskState => row(Text, U64(state), Word),
+            Ty::Errno => row(Text, U64(errno), Word),
+            Ty::Device => row(Text, U64(device), Word),
+            Ty::SockAddr => row(Text, Bytes(address), Word).parts(part::ADDRESS),
+            Ty::Stack => row(Text, Bytes(stack), Word),
+        }
+    }
+
+    /// Whether a column of this type is a field.
+    pub const fn is_field(&self) -> bool {
+        match self.read {
+            Read::U64(_) | Read::I64(_) | Read::Bytes(_) | Read::Row(_) => true,
+            Read::List => false,
+        }
+    }
+
+    const fn parts(self, parts: &'static [Part]) -> Self {
+        Self { parts, ..self }
+    }
+}
+
+const fn row(field: FieldType, read: Read, text: TextStyle) -> ColumnFormat {
+    ColumnFormat { field, text, parts: &[], read }
+}
+
+pub(super) fn unsigned<'a>(_event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(value)
+}
+
+pub(super) fn signed<'a>(_event: &Event<'a>, value: i64) -> Value<'a> {
+    number(value)
+}
+
+pub(super) fn bytes<'a>(bytes: &'a [u8], _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    Value::Bytes(bytes)
+}
+
+pub(super) fn dictionary_row<'a>(_event: &Event<'a>, row: u32, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(row)
+}
+
+fn maybe<'a>(_event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == UNKNOWN { Value::Missing } else { number(value) }
+}
+
+fn maybe_signed<'a>(_event: &Event<'a>, value: i64) -> Value<'a> {
+    if value == UNKNOWN_SIGNED { Value::Missing } else { number(value) }
+}
+
+/// Boot clock to wall clock.
+fn time<'a>(event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(event.view.wall(value))
+}
+
+fn duration<'a>(event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if event.flags() & flags::START_UNKNOWN != 0 { Value::Missing } else { number(value) }
+}
+
+fn syscall<'a>(event: &Event<'a>, value: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == u64::from(NO_CALL) {
+        return Value::Missing;
+    }
+    event.view.binding.calls.write_name(value, scratch);
+    Value::Bytes(scratch)
+}
+
+fn result<'a>(event: &Event<'a>, value: i64) -> Value<'a> {
+    if event.flags() & (flags::UNFINISHED | flags::NO_RESULT) != 0 { Value::Missing } else { number(value) }
+}
+
+fn signal<'a>(_event: &Event<'a>, value: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == 0 {
+        return Value::Missing;
+    }
+    scratch.extend_from_slice(names::signal_name(u32::try_from(value).unwrap_or(u32::MAX)).as_bytes());
+    Value::Bytes(scratch)
+}
+
+fn kind<'a>(event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == 0 {
+        return Value::Missing;
+    }
+    match event.view.binding.events.iter().find(|table| u64::from(table.id.0) == value) {
+        Some(table) => Value::Bytes(table.name.as_bytes()),
+        None => number(value),
+    }
+}
+
+fn state<'a>(_event: &Event<'a>, value: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let letter = usize::try_from(value).ok().and_then(|at| task_state::LETTERS.get(at));
+    scratch.push(letter.copied().unwrap_or(b'?'));
+    Value::Bytes(scratch)
+}
+
+fn errno<'a>(_event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == 0 {
+        return Value::Missing;
+    }
+    match names::errno_name(u32::try_from(value).unwrap_or(0)) {
+        Some(name) => Value::Bytes(name.as_bytes()),
+        None => number(value),
+    }
+}
+
+/// `major:minor`.
+fn device<'a>(_event: &Event<'a>, value: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if value == UNKNOWN {
+        return Value::Missing;
+    }
+    decimal(value >> 20, scratch);
+    scratch.push(b':');
+    decimal(value & 0xf_ffff, scratch);
+    Value::Bytes(scratch)
+}
+
+/// Arguments, joined by spaces.
+fn args<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Value<'a> {
+    join(bytes, b' ', scratch);
+    Value::Bytes(scratch)
+}
+
+/// Lines, joined by `;`.
+fn stack<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Value<'a> {
+    join(bytes, b';', scratch);
+    text(scratch)
+}
+
+/// Appends strings that are each followed by a NUL, with `separator` between them.
+fn join(bytes: &[u8], separator: u8, out: &mut Vec<u8>) {
+    for (i, part) in arguments(bytes).enumerate() {
+        if i > 0 {
+            out.push(separator);
+        }
+        out.extend_from_slice(part);
+    }
+}
+
+fn address<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Value<'a> {
+    sockaddr::format(bytes, scratch);
+    if bytes.is_empty() { Value::Missing } else { text(scratch) }
+}
+
+/// The thread's name.
+fn task<'a>(event: &Event<'a>, row: u32, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if event.is_idle(row) {
+        return Value::Bytes(IDLE);
+    }
+    thread_name(&ThreadRows::new(event.view, row), scratch)
+}
+
+/// The cgroup's path.
+fn cgroup<'a>(event: &Event<'a>, row: u32, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let cgroup = event.view.cgroup(row);
+    if cgroup.is_known() { text(cgroup.path) } else { Value::Missing }
+}

@@ -1,0 +1,260 @@
+//! The table of fields: one row for each field that is no column of a kind. What `ktape fields` lists, which
+//! keys JSON and which columns CSV output has, and what a filter may rule out follows from it.
+
+use events::flags;
+
+use super::FieldType::{Any, Bool, Duration, Number, Text, Time};
+use super::decl::{FieldArg, FieldDecl, Getter, Summarized};
+use super::{call, cgroup, event, task};
+use crate::model::attribute_names as names;
+
+const fn field(name: &'static str, ty: super::FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
+    FieldDecl::new(name, ty, getter, doc)
+}
+
+/// An attribute that the container's runtime reports under the name of the field.
+const fn attribute(name: &'static str, doc: &'static str) -> FieldDecl {
+    field(name, Text, Getter::Attribute, doc)
+}
+
+/// The rows, in the order in which `ktape fields` lists them.
+pub(super) const FIELDS: &[FieldDecl] = &[
+    field("evt.num", Number, Getter::Event(event::number_of), "the event's number in the capture, from 1")
+        .json(10)
+        .csv(10),
+    field(
+        "evt.time",
+        Time,
+        Getter::Event(event::start),
+        "when it started; compares with RFC 3339, 12:00:01, +5s, -10s",
+    )
+    .json(11)
+    .csv(11)
+    .summarized(Summarized::Time),
+    field("evt.rawtime", Number, Getter::Event(event::start), "when it started, in ns since 1970")
+        .json(12)
+        .csv(12)
+        .summarized(Summarized::Time),
+    field(
+        "evt.reltime",
+        Duration,
+        Getter::Event(event::since_start),
+        "when it started, from the start of the capture",
+    ),
+    field(
+        "evt.latency",
+        Duration,
+        Getter::Event(event::duration),
+        "how long it took, in ns; compares with 5ms, 1.5s",
+    )
+    .json(41)
+    .csv(26),
+    field(
+        "evt.dir",
+        Text,
+        Getter::Table(event::direction),
+        "always `<`: an event is recorded once, at its end",
+    ),
+    field(
+        "evt.type",
+        Text,
+        Getter::EventType,
+        "the name of the syscall, or of the kind for other events",
+    )
+    .json(14)
+    .csv(22)
+    .summarized(Summarized::TypeName),
+    field(
+        "evt.category",
+        Text,
+        Getter::Table(event::kind),
+        "the kind of event: syscall, fork, exec, loss, ...",
+    )
+    .json(13)
+    .csv(21)
+    .summarized(Summarized::KindName),
+    field("evt.cpu", Number, Getter::Event(event::cpu), "the CPU it ended on").json(15).csv(13),
+    field(
+        "evt.args",
+        Text,
+        Getter::Syscall(call::args),
+        "all arguments of a syscall, as text output shows them",
+    )
+    .csv(23)
+    .worded(),
+    field(
+        "evt.arg",
+        Any,
+        Getter::Argument,
+        "one argument of a syscall: evt.arg.filename or evt.arg[1]",
+    )
+    .arg(FieldArg::IndexOrName),
+    field(
+        "evt.res",
+        Text,
+        Getter::Syscall(call::outcome),
+        "SUCCESS or the name of the error, such as ENOENT",
+    )
+    .json(42)
+    .csv(24),
+    field(
+        "evt.rawres",
+        Number,
+        Getter::Syscall(call::result),
+        "the result of a syscall; errors are negative",
+    )
+    .json(43)
+    .csv(25),
+    field("evt.failed", Bool, Getter::Syscall(call::failed), "whether a syscall returned an error").json(44),
+    field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded it"),
+    field(
+        "evt.unfinished",
+        Bool,
+        Getter::Flag(flags::UNFINISHED),
+        "it has not ended: a call that has not returned, a request in flight",
+    ),
+    field(
+        "evt.start_unknown",
+        Bool,
+        Getter::Flag(flags::START_UNKNOWN),
+        "it began before the capture could see it",
+    ),
+    field("evt.killed", Bool, Getter::Flag(flags::KILLED), "the thread was killed inside the call"),
+    field("evt.at_end", Bool, Getter::Flag(flags::AT_END), "the capture ended before it did"),
+    field(
+        "evt.seccomp",
+        Bool,
+        Getter::Flag(flags::SECCOMP),
+        "the call was denied or answered by seccomp before it began",
+    ),
+    field(
+        "evt.late",
+        Bool,
+        Getter::Flag(flags::LATE),
+        "written after later events; the reader puts it in its place",
+    ),
+    field(
+        "evt.clamped",
+        Bool,
+        Getter::Flag(flags::CLAMPED),
+        "the clock stepped back during the call; its duration is given as 0",
+    ),
+    field(
+        "syscall.type",
+        Text,
+        Getter::Call(call::name),
+        "the name of the syscall; other events have none",
+    )
+    .summarized(Summarized::CallName),
+    field("syscall.abi", Text, Getter::Call(call::abi), "native, i386 or x32").json(40),
+    field("proc.name", Text, Getter::Task(task::process_name), "the name of the process (its main thread)")
+        .json(20)
+        .csv(16),
+    field("proc.pid", Number, Getter::Task(task::pid), "the process id in the initial namespace")
+        .json(21)
+        .csv(17),
+    field("proc.ppid", Number, Getter::Task(task::parent_pid), "the parent's process id").json(22),
+    field("proc.pname", Text, Getter::Task(task::parent_name), "the parent's name"),
+    field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given"),
+    field("proc.exepath", Text, Getter::Task(task::exe_path), "the path of the executable").json(23),
+    field("proc.args", Text, Getter::Task(task::args), "the arguments after the first, joined by spaces"),
+    field(
+        "proc.cmdline",
+        Text,
+        Getter::Task(task::command_line),
+        "the name and the arguments after the first",
+    ),
+    field("thread.tid", Number, Getter::Task(task::tid), "the thread id in the initial namespace")
+        .json(25)
+        .csv(18),
+    field("thread.name", Text, Getter::Task(task::thread_name), "the name of the thread").json(24).csv(19),
+    field("user.uid", Number, Getter::Task(task::uid), "the effective user id in the initial namespace")
+        .json(26)
+        .csv(20),
+    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host").json(27),
+    field(
+        "container.id",
+        Text,
+        Getter::Cgroup(cgroup::container_id),
+        "the first 12 characters of the innermost container's id, or `host`; `=` takes any unambiguous prefix of the id",
+    )
+    .json(30)
+    .csv(14)
+    .summarized(Summarized::Chain(cgroup::id_in_chain))
+    .prefix_of(names::FULL_ID),
+    field(
+        names::FULL_ID,
+        Text,
+        Getter::Cgroup(cgroup::container_full_id),
+        "the id of the innermost container, or `host`",
+    )
+    .json(31)
+    .summarized(Summarized::Chain(cgroup::full_id_in_chain)),
+    field(
+        "container.chain",
+        Text,
+        Getter::Cgroup(cgroup::container_chain),
+        "the ids of all containers around it, outermost first, joined by `>`",
+    )
+    .summarized(Summarized::Chain(cgroup::whole_chain)),
+    field(
+        "container.type",
+        Text,
+        Getter::Cgroup(cgroup::container_type),
+        "the runtime of the innermost container, or `host`",
+    )
+    .json(33),
+    field(
+        names::NAME,
+        Text,
+        Getter::Cgroup(cgroup::container_name),
+        "the name that the runtime gave the container, or `host`",
+    )
+    .json(32)
+    .csv(15),
+    attribute(names::IMAGE, "the image of the container").json(34),
+    attribute(names::LABEL, "a label of the container: container.label[KEY]").arg(FieldArg::Key),
+    attribute(names::ANNOTATION, "an annotation of the container: container.annotation[KEY]")
+        .arg(FieldArg::Key),
+    attribute(names::IMAGE_ID, "the id or digest of the container's image"),
+    attribute(names::CREATED, "when the runtime made the container, RFC 3339"),
+    attribute(names::PID, "the process id of the container's first process"),
+    attribute(names::EXIT_CODE, "the status that the container ended with"),
+    attribute(names::MEMORY_LIMIT, "the memory that the runtime allows the container, bytes"),
+    attribute(
+        names::CPU_LIMIT,
+        "the CPU time that the runtime allows the container, thousandths of a CPU",
+    ),
+    attribute(names::CPU_SHARES, "the container's weight of CPU time"),
+    attribute(names::PIDS_LIMIT, "the processes that the runtime allows the container"),
+    attribute(
+        names::POD_SANDBOX,
+        "true for the container that holds the namespaces of its Kubernetes pod",
+    ),
+    attribute(names::POD_LABEL, "a label of the Kubernetes pod: k8s.pod.label[KEY]").arg(FieldArg::Key),
+    field(names::POD_UID, Text, Getter::Cgroup(cgroup::pod_uid), "the uid of the Kubernetes pod").json(35),
+    attribute(names::POD_NAME, "the name of the Kubernetes pod"),
+    attribute(names::POD_NAMESPACE, "the namespace of the Kubernetes pod"),
+    field("cgroup.id", Number, Getter::Cgroup(cgroup::id), "the kernel's id of the cgroup it happened in")
+        .json(36),
+    field("cgroup.path", Text, Getter::Cgroup(cgroup::path), "the path of that cgroup").json(37),
+    field(
+        "host.label",
+        Text,
+        Getter::HeaderByKey(event::host_label),
+        "a label given with capture --label: host.label[KEY]",
+    )
+    .arg(FieldArg::Key),
+    field(
+        "fd.num",
+        Number,
+        Getter::Syscall(call::descriptor),
+        "the first file descriptor among the arguments of a syscall",
+    ),
+    field(
+        "fd.name",
+        Text,
+        Getter::Syscall(call::file),
+        "the path or socket address among the arguments of a syscall",
+    ),
+];

@@ -1,0 +1,71 @@
+//! Values of a thread and its process.
+
+use super::value::{Value, nonzero, number, text};
+use crate::model::{ChunkView, ProcessRow, TaskRow};
+
+/// A thread with its process.
+#[derive(Clone, Copy, Debug)]
+pub struct ThreadRows<'a> {
+    task: TaskRow<'a>,
+    /// All zero and empty if the thread has no process.
+    process: ProcessRow<'a>,
+}
+
+impl<'a> ThreadRows<'a> {
+    /// The thread in a row of the chunk's task dictionary.
+    pub(super) fn new(view: &ChunkView<'a>, row: u32) -> Self {
+        let task = view.task(row);
+        Self { task, process: task.process.map(|process| view.process(process)).unwrap_or_default() }
+    }
+}
+
+/// A getter that needs no buffer.
+macro_rules! getters {
+    ($($name:ident: $thread:ident => $value:expr;)*) => {
+        $(pub(super) fn $name<'a>($thread: &ThreadRows<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+            $value
+        })*
+    };
+}
+
+getters! {
+    tid: thread => nonzero(thread.task.tid);
+    thread_name: thread => text(thread.task.name);
+    // User 0 is root: without a thread, nobody's.
+    uid: thread => if thread.task.tid == 0 { Value::Missing } else { number(thread.task.uid) };
+    user: thread => text(thread.task.user);
+    process_name: thread => text(thread.process.name);
+    pid: thread => nonzero(thread.process.pid);
+    parent_pid: thread => nonzero(thread.process.ppid);
+    parent_name: thread => text(thread.process.pname);
+    exe_path: thread => text(thread.process.exe);
+    exe: thread => text(thread.process.args.split(|b| *b == 0).next().unwrap_or_default());
+}
+
+pub(super) fn args<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    scratch.clear();
+    append_args(thread.process.args, scratch)
+}
+
+pub(super) fn command_line<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    scratch.clear();
+    scratch.extend_from_slice(thread.process.name);
+    append_args(thread.process.args, scratch)
+}
+
+/// Appends the arguments after the first, each after a space unless it comes first.
+fn append_args<'a>(args: &[u8], out: &'a mut Vec<u8>) -> Value<'a> {
+    for arg in arguments(args).skip(1) {
+        if !out.is_empty() {
+            out.push(b' ');
+        }
+        out.extend_from_slice(arg);
+    }
+    text(out)
+}
+
+/// The arguments in a string where each is followed by a NUL.
+pub fn arguments(args: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let args = args.strip_suffix(b"\0").unwrap_or(args);
+    args.split(|b| *b == 0)
+}
