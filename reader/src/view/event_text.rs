@@ -39,10 +39,10 @@ const PHRASES: [(Kind, Phrase); 8] = [
     (Kind::Exec, exec),
     (Kind::Exit, exit),
     (Kind::CgroupMkdir, |event, out| {
-        cgroup_path(event.view, event.column_ref(own!(CgroupMkdir, "cgroup")), out)
+        cgroup_path(event.view, event.column_ref(own!(CgroupMkdir, "cgroup")), out);
     }),
     (Kind::CgroupRmdir, |event, out| {
-        cgroup_path(event.view, event.column_ref(own!(CgroupRmdir, "cgroup")), out)
+        cgroup_path(event.view, event.column_ref(own!(CgroupRmdir, "cgroup")), out);
     }),
     (Kind::CgroupAttach, cgroup_attach),
     (Kind::Loss, loss),
