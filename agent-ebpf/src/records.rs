@@ -20,7 +20,7 @@ pub struct Header {
     pub pid: u32,
     /// The subject's thread id in the initial namespace.
     pub tid: u32,
-    /// Bits of [`flags`].
+    /// Bits of [`events::flags`].
     pub flags: u32,
     /// The CPU.
     pub cpu: u16,

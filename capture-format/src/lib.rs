@@ -107,7 +107,7 @@
 //! # More
 //!
 //! - [`StreamReader`] reads a capture from a pipe; damage is one of its [items](StreamItem).
-//! - [`verify`] checks every byte of a file; [`copy_rows`] copies rows with exactly what they refer to.
+//! - [`verify()`] checks every byte of a file; [`copy_rows`] copies rows with exactly what they refer to.
 //! - Files may come from anybody. Readers check lengths against the [limits] before they allocate memory and never panic,
 //!   whatever the bytes are; the tests mutate and fuzz them with checksums made right.
 

@@ -70,7 +70,7 @@ types! {
     Duration: U64, "duration";
     /// A CPU number.
     Cpu: U64, "cpu";
-    /// Bits of [`flags`].
+    /// Bits of [`crate::flags`].
     Flags: U64, "flags";
     /// A process or thread id in the initial pid namespace.
     Pid: U64, "pid";
@@ -82,7 +82,7 @@ types! {
     I64: I64, "i64";
     /// A yes or no, 1 or 0.
     Bool: U64, "bool";
-    /// ABI and number of a syscall, see [`syscall_key`].
+    /// ABI and number of a syscall, see [`crate::syscall_key`].
     Syscall: U64, "syscall";
     /// The result of a syscall; -4095 to -1 are errors.
     SyscallResult: I64, "syscallresult";
@@ -104,19 +104,19 @@ types! {
     Task: TaskRow, "task";
     /// A cgroup (a row of the cgroup dictionary).
     Cgroup: CgroupRow, "cgroup";
-    /// A length of time in nanoseconds that may be [`UNKNOWN`].
+    /// A length of time in nanoseconds that may be [`crate::UNKNOWN`].
     MaybeDuration: U64, "duration?";
-    /// A plain unsigned number that may be [`UNKNOWN`].
+    /// A plain unsigned number that may be [`crate::UNKNOWN`].
     MaybeU64: U64, "u64?";
-    /// A signed number that may be unknown: [`UNKNOWN_SIGNED`].
+    /// A signed number that may be unknown: [`crate::UNKNOWN_SIGNED`].
     MaybeI64: I64, "i64?";
-    /// A number of bytes that may be [`UNKNOWN`].
+    /// A number of bytes that may be [`crate::UNKNOWN`].
     Size: U64, "bytes?";
-    /// Why a thread left the CPU, see [`task_state`].
+    /// Why a thread left the CPU, see [`crate::task_state`].
     TaskState: U64, "taskstate";
     /// The number of an error, 0 for none.
     Errno: U64, "errno";
-    /// A device number, `major << 20 | minor`, that may be [`UNKNOWN`].
+    /// A device number, `major << 20 | minor`, that may be [`crate::UNKNOWN`].
     Device: U64, "device?";
     /// A raw `struct sockaddr`; empty if there is none.
     SockAddr: Bytes, "sockaddr";

@@ -1,6 +1,6 @@
 //! Recording: from the ring buffers to full chunks. See `ARCHITECTURE.md` for the flow.
 //!
-//! [`prepare`] loads the programs, [`Prepared::start`] attaches them and starts the drain. Below the drain are two
+//! [`prepare()`] loads the programs, [`Prepared::start`] attaches them and starts the drain. Below the drain are two
 //! traits (`source.rs`), so that everything above runs without a kernel: in unit tests, and in
 //! `benches/record_path.rs` by [`testing`].
 
