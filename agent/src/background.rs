@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// How long the end waits for such a thread.
 const END_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A thread that runs until it is told to stop.
+/// A thread that runs until it is asked to stop.
 #[derive(Debug)]
 pub struct Background {
     stop: Option<Sender<()>>,
@@ -20,7 +20,7 @@ pub struct Background {
 pub struct Beat(Receiver<()>);
 
 impl Beat {
-    /// Waits until this moment. False if the thread is told to end.
+    /// Waits until this moment. False if the thread is to end.
     pub fn wait_until(&self, at: Instant) -> bool {
         let left = at.saturating_duration_since(Instant::now());
         self.0.recv_timeout(left) == Err(RecvTimeoutError::Timeout)

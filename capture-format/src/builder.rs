@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
+    column_type::{ColumnType, TableId},
     intern::{Interner, StrId},
     limits::{CHUNK_BYTES, CHUNK_EVENT_ROWS},
-    schema::{ColumnType, Schema, TableId, TableRole, TableSchema},
+    schema::{Schema, TableRole, TableSchema},
 };
 
 /// The values of a column that is being filled.

@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use crate::{
     builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
+    column_type::{ColumnType, TableId},
     decode::{self, Body, ColumnData, ColumnPlace, StoredColumn, StoredTable},
     error::FormatError,
     intern::{StrId, Strings},
-    schema::{ColumnType, Schema, TableId, TableRole, TableSchema},
+    schema::{Schema, TableRole, TableSchema},
     summarize,
     summary::ChunkSummary,
 };

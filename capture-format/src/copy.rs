@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::{
     builder::ChunkBuilder,
     chunk::{Chunk, ColumnView, TableView},
+    column_type::TableId,
     error::FormatError,
     intern::StrId,
-    schema::TableId,
 };
 
 /// A column, and the string to store in place of the copied row's own.

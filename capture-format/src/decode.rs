@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    column_type::TableId,
     error::FormatError,
     group::{Distinct, Groups},
     intern::{StrId, Strings},
@@ -19,7 +20,7 @@ use crate::{
         MAX_DECODED, MAX_FRAME, MAX_FRAME_RATIO, MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES,
         MAX_STRINGS, MAX_TABLES,
     },
-    schema::{Schema, TableId},
+    schema::Schema,
     stream,
     varint::Cursor,
 };

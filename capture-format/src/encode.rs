@@ -3,11 +3,12 @@
 use crate::{
     block::{self, BlockKind},
     builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
+    column_type::{ColumnType, TableId},
     decode::{LIST_GROUPED, LIST_PLAIN},
     error::FormatError,
     group::{Distinct, Groups},
     limits::{MAX_BODY, MAX_FRAME, MAX_SUMMARY},
-    schema::{ColumnType, TableId, TableSchema},
+    schema::TableSchema,
     stream::{self, StreamEncoder},
     summarize,
     summary::ChunkSummary,

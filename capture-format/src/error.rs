@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use crate::schema::{ColumnType, TableId};
+use crate::column_type::{ColumnType, TableId};
 
 /// Why bytes could not be read, or rows could not be written.
 ///

@@ -2,6 +2,7 @@
 
 use crate::{
     builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
+    column_type::ColumnType,
     error::FormatError,
     group::Distinct,
     intern::StrId,
@@ -9,7 +10,7 @@ use crate::{
         MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES, MAX_STRINGS, MAX_SUMMARY_BYTES,
         MAX_SUMMARY_VALUES, MAX_TABLES,
     },
-    schema::{ColumnType, Schema, TableRole},
+    schema::{Schema, TableRole},
     summary::{ChunkSummary, EventTimes, KIND_BYTES, KIND_TOO_MANY, KIND_U64},
     varint::put,
 };

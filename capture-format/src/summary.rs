@@ -2,10 +2,10 @@
 
 use crate::{
     codec,
+    column_type::TableId,
     derive::{Decode, Encode},
     error::FormatError,
     limits::{MAX_COLUMNS, MAX_ROWS, MAX_SUMMARY_VALUES, MAX_TABLES},
-    schema::TableId,
     varint::Cursor,
 };
 

@@ -11,7 +11,7 @@ use ktape_tests::vm::tables::KERNELS as ALL_KERNELS;
 use ktape_tests::vm::{matrix, prepare};
 use ktape_tests::{limit, run};
 
-use crate::{ebpf, fuzz, install, retried, stamp};
+use crate::{check, ebpf, fuzz, install, retried, stamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// For everything: a longer run is no use to whoever waits for its result.
@@ -50,6 +50,7 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
         steps.step("eBPF rebuild", BUILD, || ebpf::check(root, root_user))?;
     }
     steps.step("format", 2 * MINUTE, || run::run(run::cargo(root).args(["fmt", "--all", "--check"])))?;
+    steps.step("imports and lengths of files", MINUTE, || check::check(root))?;
     steps.step("clippy", BUILD, || {
         let mut clippy = run::cargo(root);
         clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);

@@ -73,14 +73,14 @@ struct Row {
     /// The ids of all containers around it and its own, outermost first, joined by `>`.
     chain: String,
     pod_uid: String,
-    /// What the runtime told, by the name of the field that shows it.
-    told: BTreeMap<String, String>,
+    /// What the runtime reported, by the name of the field that shows it.
+    attributes: BTreeMap<String, String>,
     /// Wall clock, ns; `None` if it was there before.
     born: Option<i64>,
     /// When it was started for the last time.
     started: Option<i64>,
     died: Option<i64>,
-    /// Of the process that ended last, unless the runtime told it.
+    /// Of the process that ended last, unless the runtime reported one.
     exit_code: Option<i64>,
     oom_kills: u64,
     processes: u64,
@@ -88,20 +88,20 @@ struct Row {
 }
 
 impl Row {
-    fn told(&self, name: &str) -> &str {
-        self.told.get(name).map_or("", String::as_str)
+    fn attribute(&self, name: &str) -> &str {
+        self.attributes.get(name).map_or("", String::as_str)
     }
 
     /// Its name; where the runtime knows it by a name alone, that.
     fn name(&self) -> &str {
-        match self.told(names::NAME) {
+        match self.attribute(names::NAME) {
             "" if ktape_reader::containers::is_name(self.id.as_bytes()) => &self.id,
             name => name,
         }
     }
 
     fn pod(&self) -> String {
-        match (self.told(names::POD_NAMESPACE), self.told(names::POD_NAME)) {
+        match (self.attribute(names::POD_NAMESPACE), self.attribute(names::POD_NAME)) {
             (_, "") => String::new(),
             ("", name) => name.to_owned(),
             (namespace, name) => format!("{namespace}/{name}"),
@@ -109,13 +109,13 @@ impl Row {
     }
 
     fn exit_code(&self) -> Option<i64> {
-        self.told(names::EXIT_CODE).parse().ok().or(self.exit_code)
+        self.attribute(names::EXIT_CODE).parse().ok().or(self.exit_code)
     }
 
     /// Labels of the container and of its pod, by key.
     fn labels(&self) -> BTreeMap<&str, &str> {
         let of = |name: &'static str| {
-            self.told.iter().filter_map(move |(known, value)| {
+            self.attributes.iter().filter_map(move |(known, value)| {
                 let key = known.strip_prefix(name)?.strip_prefix('[')?.strip_suffix(']')?;
                 Some((key, value.as_str()))
             })
@@ -126,7 +126,7 @@ impl Row {
     fn is_meant(&self, wanted: &[ContainerSelector]) -> bool {
         let get = |name: &str| match name {
             names::NAME => Some(self.name()),
-            name => self.told.get(name).map(String::as_str),
+            name => self.attributes.get(name).map(String::as_str),
         };
         wanted.is_empty() || wanted.iter().any(|wanted| wanted.matches_id(&self.id) || wanted.matches(get))
     }

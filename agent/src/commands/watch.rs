@@ -87,12 +87,12 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let signals = Signals::catch()?;
     let recording = prepared.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
-    let told = progress.clone();
+    let counters = progress.clone();
     let SessionEnd { outcome, .. } =
         Session { recording, stages, progress, began, duration, name, show: false, series: false }
             .run(signals, None)?;
-    report_unidentified(&told);
-    let unshown = told.unshown.load(Ordering::Relaxed);
+    report_unidentified(&counters);
+    let unshown = counters.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
         message(format_args!("dropped {} events: standard output was too slow", units::count_text(unshown)));
     }

@@ -9,8 +9,8 @@ use super::block;
 use super::btf::Btf;
 use super::error::LoadError;
 use super::hooks::Kernels;
-use super::load::Settings;
-use super::rings::page_size;
+use super::ring::page_size;
+use super::settings::{Selection, Settings};
 use crate::containers::Hierarchy;
 use ktape_reader::syscalls;
 
@@ -86,17 +86,6 @@ fn set_tracepoint_shapes(config: &mut Config, kernel: &Btf) {
         config.in_execve = bit / 8;
         config.in_execve_mask = 1 << (bit % 8);
     }
-}
-
-/// Syscalls to record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// Every one.
-    All,
-    /// None: the syscall hooks are not attached at all.
-    None,
-    /// Those with these names, in every ABI.
-    Named(Vec<String>),
 }
 
 /// Offsets of this kernel's structs; a member that it lacks is [`ABSENT`].

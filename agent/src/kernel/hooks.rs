@@ -3,7 +3,7 @@
 use agent_ebpf::records::fallback as of;
 use events::Kind;
 
-use super::Selection;
+use super::settings::Selection;
 
 /// In which order hooks are attached, and in the other order taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

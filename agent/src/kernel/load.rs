@@ -4,22 +4,23 @@ use std::time::Duration;
 
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 use events::Kind;
 
 use super::block::{self, RequestNames};
 use super::btf::Btf;
-use super::config::{self, Globals, Selection};
+use super::config::{self, Globals};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
-use super::loss::LossCounters;
+use super::loss::{LossCounters, PodLossKey};
+use super::maps::take;
 use super::preemption;
 use super::programs::LoadedPrograms;
 use super::rings::{Rings, make_rings, online_cpus};
+use super::settings::{Selection, Settings};
 use super::verify::{self, ProgramToLoad};
-use crate::containers::Hierarchy;
 
 /// Open TCP sockets that can be remembered: 4 MiB of the kernel's memory.
 const SOCKETS_MAX: u32 = 32768;
@@ -30,45 +31,12 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
 /// For kernels of which [`is_legacy`] is true.
 static LEGACY_OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape-legacy.bpf.o");
 
-/// What the programs in the kernel record, and how.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Kinds of events to record.
-    pub kinds: Vec<Kind>,
-    /// Syscalls to record.
-    pub selection: Selection,
-    /// Only these cgroups, by id, and those that are created later; `None` for all.
-    pub cgroups: Option<Vec<u64>>,
-    /// Only this process and its descendants, from its exec on.
-    pub tree_pid: Option<u32>,
-    /// Processes not to record, with their children: those that read our standard output.
-    pub reader_pids: Vec<u32>,
-    /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
-    pub ring_bytes: u32,
-    /// Bytes of each CPU's lifecycle ring buffer; rounded likewise.
-    pub lifecycle_bytes: u32,
-    /// The hierarchy that identifies cgroups.
-    pub hierarchy: Hierarchy,
-    /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not.
-    pub stall: Option<Duration>,
-    /// Whether the programs log messages.
-    pub kernel_log: bool,
-}
-
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 struct PodSpec(Spec);
 
 // SAFETY: `Spec` is repr(C) and made of u8 alone.
 unsafe impl aya::Pod for PodSpec {}
-
-/// A key of the loss map.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-pub(super) struct PodLossKey(pub(super) LossKey);
-
-// SAFETY: `LossKey` is repr(C) without padding (checked at its definition).
-unsafe impl aya::Pod for PodLossKey {}
 
 impl LoadedPrograms {
     /// Loads the programs that `settings` needs. Nothing is attached yet.
@@ -110,13 +78,6 @@ impl LoadedPrograms {
             _outer: vec![flood_map, lifecycle_map],
         };
         Ok((programs, Rings { flood, lifecycle }))
-    }
-}
-
-impl Settings {
-    /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not recorded.
-    pub(super) fn stalls(&self) -> Option<Duration> {
-        self.stall.filter(|_| self.kinds.contains(&Kind::Stall))
     }
 }
 
@@ -244,11 +205,4 @@ fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hoo
         }
     }
     Ok(there)
-}
-
-pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
-where
-    M: TryFrom<Map, Error = aya::maps::MapError>,
-{
-    ebpf.take_map(name).ok_or(LoadError::Missing(name))?.try_into().map_err(map_error(name))
 }

@@ -5,7 +5,13 @@ use aya::maps::{MapData, PerCpuHashMap};
 use events::Kind;
 use rustc_hash::FxHashMap;
 
-use super::load::PodLossKey;
+/// A key of the loss map.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct PodLossKey(pub(super) LossKey);
+
+// SAFETY: `LossKey` is repr(C) without padding (checked at its definition).
+unsafe impl aya::Pod for PodLossKey {}
 
 /// A number of lost events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

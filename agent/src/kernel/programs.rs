@@ -16,8 +16,8 @@ use rustc_hash::FxHashMap;
 use super::block::{self, RequestNames};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
-use super::load::take;
 use super::loss::{self, LossCounters, Lost};
+use super::maps::take;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
 

@@ -9,11 +9,15 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::rings::page_size;
-
 const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
 const RECORD_HEADER: u64 = 8;
+
+/// Bytes of a page.
+pub fn page_size() -> u32 {
+    // SAFETY: a constant question.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
+}
 
 /// A memory mapping that is undone when dropped.
 struct Mapping {

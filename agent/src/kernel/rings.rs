@@ -6,8 +6,8 @@ use aya::Ebpf;
 use aya::maps::{ArrayOfMaps, MapData, MapError};
 
 use super::error::{LoadError, map_error};
-use super::load::take;
-use super::ring::Ring;
+use super::maps::take;
+use super::ring::{Ring, page_size};
 
 /// `BPF_MAP_TYPE_RINGBUF`.
 const MAP_TYPE_RINGBUF: u32 = 27;
@@ -44,12 +44,6 @@ pub(super) fn make_rings(
         rings.push(ring);
     }
     Ok((rings, outer))
-}
-
-/// Bytes of a page.
-pub fn page_size() -> u32 {
-    // SAFETY: a constant question.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
 }
 
 /// One more than the highest CPU that is online now; a CPU that comes later shares the last ring.

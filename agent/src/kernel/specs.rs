@@ -1,4 +1,4 @@
-//! What the kernel side is told to read of each call.
+//! What the programs in the kernel read of each call.
 
 use agent_ebpf::records::class;
 use agent_ebpf::spec::{ABIS, NUMBERS, Spec, read, spec_flags};

@@ -1,6 +1,6 @@
 //! How large the ring buffers are, and whether there is memory for them.
 
-use super::memory::{self, Room};
+use super::memory::{self, BESIDE_RINGS, Room};
 use super::request::RecordError;
 
 /// Largest event ring buffer of a CPU by default, in bytes.
@@ -11,9 +11,6 @@ pub const RING_MIN: u64 = 64 << 10;
 pub const RING_LARGEST: u64 = 1 << 30;
 /// Smallest lifecycle ring buffer of a CPU, in bytes.
 const LIFECYCLE_MIN: u64 = 256 << 10;
-/// What the recorder needs beside its ring buffers, in bytes: its own memory, and the programs' other maps.
-pub(super) const BESIDE_RINGS: u64 = 48 << 20;
-
 /// Bytes of each CPU's ring buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RingSizes {

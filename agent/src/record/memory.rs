@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::containers::Hierarchy;
 
+/// What the recorder needs beside its ring buffers, in bytes: its own memory, and the programs' other maps.
+pub(super) const BESIDE_RINGS: u64 = 48 << 20;
+
 /// Memory that may still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {

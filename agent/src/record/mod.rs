@@ -10,6 +10,7 @@ mod chunk;
 mod cmdline;
 mod columns;
 mod decode;
+mod dictionary_rows;
 mod drain;
 mod memory;
 mod merge;
@@ -23,6 +24,8 @@ mod sink;
 mod source;
 mod stall;
 mod start;
+#[cfg(test)]
+mod test_records;
 // Benchmarks are crates of their own: this is all that they see of the recorder.
 #[doc(hidden)]
 pub mod testing;

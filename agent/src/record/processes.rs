@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 
 use super::cgroups::Cgroups;
 use super::columns::{Dictionaries, process as p, task as t};
+use super::dictionary_rows::{CachedRow, Shown};
 use super::users::Users;
 use crate::kernel::ScannedTask;
 use crate::secrets;
@@ -35,26 +36,6 @@ struct Process {
     /// Counts changes, so that rows written before one are not used after it.
     version: u32,
     row: CachedRow,
-}
-
-/// What is written of a process that an event only refers to, with `--container`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shown {
-    /// Its ids: it runs in a container that is not recorded.
-    Ids,
-    /// Its name too: it runs on the host.
-    Name,
-    /// Everything.
-    All,
-}
-
-/// A row of the chunk with this number.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CachedRow {
-    /// The chunk; 0 is none.
-    pub chunk: u64,
-    /// The row.
-    pub row: u32,
 }
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use events::Kind;
 use thiserror::Error;
 
-use super::budget::BESIDE_RINGS;
+use super::memory::BESIDE_RINGS;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;

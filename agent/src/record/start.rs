@@ -41,7 +41,7 @@ impl Recording {
         self.drain.thread().unpark();
     }
 
-    /// Whether the drain has ended, by itself or because it was told to.
+    /// Whether the drain has ended, by itself or on request.
     pub fn is_finished(&self) -> bool {
         self.drain.is_finished()
     }

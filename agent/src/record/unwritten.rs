@@ -6,9 +6,8 @@ use capture_format::{ChunkBuilder, Schema};
 use events::Kind;
 
 use super::cgroups::Cgroups;
-use super::drain::LossSpan;
 use super::processes::Processes;
-use super::rows::{RowWriter, Scope};
+use super::rows::{LossSpan, RowWriter, Scope};
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::kernel::Lost;

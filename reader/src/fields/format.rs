@@ -4,7 +4,7 @@
 use events::flags;
 use events::{NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
 
-use super::decl::FieldType;
+use super::field_type::FieldType;
 use super::part::{self, Part};
 use super::task::{ThreadRows, arguments, thread_name};
 use super::value::{Value, number, text};

@@ -7,6 +7,7 @@ mod cgroup;
 mod decl;
 pub mod dependency;
 mod event;
+mod field_type;
 pub mod format;
 mod lookup;
 mod part;
@@ -22,7 +23,8 @@ use events::KINDS;
 use crate::model::column;
 
 pub use cgroup::KnownCgroup;
-pub use decl::{Equality, Field, FieldArg, FieldDecl, FieldType, Getter, Summarized};
+pub use decl::{Equality, Field, FieldArg, FieldDecl, Getter, Summarized};
+pub use field_type::FieldType;
 pub use lookup::{FieldError, lookup};
 pub use part::Part;
 pub use task::ThreadRows;

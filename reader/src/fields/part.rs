@@ -2,7 +2,7 @@
 
 use std::ptr;
 
-use super::decl::FieldType;
+use super::field_type::FieldType;
 use super::value::{Value, number};
 use super::{cgroup, task};
 use crate::model::Event;

@@ -9,6 +9,8 @@ use crate::fields::{Value, args, values};
 use crate::model::{ChunkView, Event, column, short_id};
 use crate::text::{escape, number, units};
 
+use super::subject;
+
 macro_rules! own {
     ($kind:ident, $name:literal) => {
         const { column(Kind::$kind, $name) }
@@ -60,15 +62,6 @@ pub(super) fn write_unknown(event: Event<'_>, out: &mut Vec<u8>) {
         let column = &event.rows.event.columns[*place];
         let value = values::stored_value(event, column.index, None, &mut scratch);
         pair(&column.name, value, out);
-    }
-}
-
-/// Appends `pid`, or `pid/tid` of a thread that is not the main one.
-pub(super) fn write_ids(pid: u64, tid: u64, out: &mut Vec<u8>) {
-    number::decimal(pid, out);
-    if pid != tid {
-        out.push(b'/');
-        number::decimal(tid, out);
     }
 }
 
@@ -147,7 +140,7 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
             TextStyle::Thread => {
                 let Ok(ColumnView::Ref(_, refs)) = event.rows.table.column(column.index) else { continue };
                 let Some(task) = refs.get(event.row) else { continue };
-                if event.is_idle(*task) || !super::text::is_nobody(event.view, *task) {
+                if event.is_idle(*task) || !subject::is_nobody(event.view, *task) {
                     name(&column.name, out);
                     thread(event, *task, out);
                 }
@@ -169,11 +162,11 @@ fn thread(event: Event<'_>, task: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(values::IDLE);
         return;
     }
-    super::text::write_task(event.view, task, out);
+    subject::write_task(event.view, task, out);
     let cgroup = event.view.cgroup_of(task);
     if cgroup.map(|c| event.view.cgroup(c)).is_some_and(|c| !c.container.is_empty()) {
         out.push(b'@');
-        super::text::write_container(event.context, event.view, cgroup, out);
+        subject::write_container(event.context, event.view, cgroup, out);
     }
 }
 
@@ -206,7 +199,7 @@ fn stall(event: Event<'_>, out: &mut Vec<u8>) {
         }
     }
     if let Some(waker) = event.column_ref(own!(Stall, "waker"))
-        && !super::text::is_nobody(event.view, waker)
+        && !subject::is_nobody(event.view, waker)
     {
         name("waker", out);
         thread(event, waker, out);
@@ -228,7 +221,7 @@ fn fork(event: Event<'_>, out: &mut Vec<u8>) {
     let tid = event.column_u64(own!(Fork, "child_tid")).unwrap_or(0);
     let thread = event.column_u64(own!(Fork, "thread")) == Some(1);
     out.extend_from_slice(if thread { b" thread=" } else { b" child=" });
-    write_ids(pid, tid, out);
+    subject::write_ids(pid, tid, out);
     let cgroup = event.column_ref(own!(Fork, "child_cgroup"));
     if cgroup != event.task().and_then(|task| event.view.cgroup_of(task)) {
         cgroup_path(event.view, cgroup, out);
@@ -305,7 +298,7 @@ fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, out: &mut Vec<u8>) {
 fn cgroup_attach(event: Event<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" moved=");
     let pid = event.column_u64(own!(CgroupAttach, "moved_pid")).unwrap_or(0);
-    write_ids(pid, event.column_u64(own!(CgroupAttach, "moved_tid")).unwrap_or(pid), out);
+    subject::write_ids(pid, event.column_u64(own!(CgroupAttach, "moved_tid")).unwrap_or(pid), out);
     if event.column_u64(own!(CgroupAttach, "threadgroup")) == Some(1) {
         out.extend_from_slice(b" threadgroup");
     }
@@ -331,7 +324,7 @@ fn loss(event: Event<'_>, out: &mut Vec<u8>) {
         }
         Some(_) => {
             out.extend_from_slice(b"container ");
-            super::text::write_container(event.context, event.view, cgroup, out);
+            subject::write_container(event.context, event.view, cgroup, out);
         }
     }
     out.extend_from_slice(b" lost (");

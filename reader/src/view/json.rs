@@ -11,7 +11,7 @@ use crate::text::escape::{self, Place};
 use crate::text::number;
 use crate::text::time::ClockWriter;
 
-use super::text::of_cgroup as is_of_cgroup;
+use super::subject::of_cgroup as is_of_cgroup;
 use super::{TaskCache, View, event_text};
 
 /// The largest number that every JSON reader keeps exactly.

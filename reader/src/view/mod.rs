@@ -3,6 +3,7 @@
 mod csv;
 mod event_text;
 mod json;
+mod subject;
 mod text;
 
 #[cfg(test)]

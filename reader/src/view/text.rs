@@ -5,14 +5,14 @@ use events::flags;
 use events::{Kind, SAMPLES};
 use jiff::tz::TimeZone;
 
-use crate::fields::{Value, args, values};
-use crate::model::{ChunkView, Context, Event, calls, short_id};
+use crate::fields::args;
+use crate::model::{Event, calls};
 use crate::names;
-use crate::text::escape::{self, Place};
+
 use crate::text::time::ClockWriter;
 use crate::text::{number, units};
 
-use super::{TaskCache, View, event_text};
+use super::{TaskCache, View, event_text, subject};
 
 /// Writes events as text.
 #[derive(Debug)]
@@ -40,11 +40,11 @@ impl View for TextView {
         }
         out.push(b' ');
         match event.task() {
-            Some(task) if !of_cgroup(event.kind()) => {
+            Some(task) if !subject::of_cgroup(event.kind()) => {
                 let piece = self.tasks.get(event.view, task, |out| {
-                    write_container(event.context, event.view, event.view.cgroup_of(task), out);
+                    subject::write_container(event.context, event.view, event.view.cgroup_of(task), out);
                     out.push(b' ');
-                    write_task(event.view, task, out);
+                    subject::write_task(event.view, task, out);
                     out.push(b' ');
                 });
                 out.extend_from_slice(piece);
@@ -53,7 +53,7 @@ impl View for TextView {
                 out.extend_from_slice(b"- - ");
             }
             _ => {
-                write_container(event.context, event.view, event.cgroup(), out);
+                subject::write_container(event.context, event.view, event.cgroup(), out);
                 out.extend_from_slice(b" - ");
             }
         }
@@ -64,52 +64,6 @@ impl View for TextView {
         event_text::write_unknown(event, out);
         out.push(b'\n');
     }
-}
-
-/// Whether events of a kind are about a cgroup, or the host, and no thread.
-pub(super) fn of_cgroup(kind: Option<Kind>) -> bool {
-    kind.is_some_and(|kind| kind == Kind::Loss || SAMPLES.contains(&kind))
-}
-
-/// Appends the container's name, else its short id; `-` for the host, `?` if the cgroup is unknown.
-pub(super) fn write_container(
-    context: &Context<'_>,
-    view: &ChunkView<'_>,
-    cgroup: Option<u32>,
-    out: &mut Vec<u8>,
-) {
-    let Some(row) = cgroup.map(|c| view.cgroup(c)).filter(|c| c.is_known()) else {
-        out.push(b'?');
-        return;
-    };
-    if row.container.is_empty() {
-        out.push(b'-');
-        return;
-    }
-    match values::container_name(context, view, cgroup) {
-        Value::Bytes(name) if !name.is_empty() => escape::escape(name, Place::Word, out),
-        _ => escape::escape(short_id(row.container), Place::Word, out),
-    }
-}
-
-/// Whether a task stands for nobody: it is not known, or is the one that runs when nobody else does.
-pub(super) fn is_nobody(view: &ChunkView<'_>, task: u32) -> bool {
-    let row = view.task(task);
-    row.tid == 0 && row.process.map_or(0, |p| view.process(p).pid) == 0
-}
-
-/// Appends `comm(pid)` or `comm(pid/tid)`, `-` for an unknown task.
-pub(super) fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
-    let row = view.task(task);
-    let pid = row.process.map_or(0, |p| view.process(p).pid);
-    if row.tid == 0 && pid == 0 {
-        out.push(b'-');
-        return;
-    }
-    escape::escape(row.name, Place::Word, out);
-    out.push(b'(');
-    event_text::write_ids(pid, row.tid, out);
-    out.push(b')');
 }
 
 fn write_call(event: Event<'_>, out: &mut Vec<u8>) {

@@ -16,7 +16,7 @@ use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
 use ktape_reader::scan::container_match::elements;
 use ktape_reader::scan::{Input, Query};
 
-/// Processes that are told apart, at most.
+/// At most this many processes are counted.
 const PROCESSES: usize = 1 << 20;
 
 /// A container: boot, full id, and which of those that had the id one after the other (0 if there was one alone).
@@ -28,7 +28,7 @@ type Shared = ([u8; 16], Vec<u8>);
 /// Containers whose id was given again, which only `ctr` users do.
 #[derive(Debug, Default)]
 struct Lives {
-    /// By the cgroups that they are told apart by: which one it is, counted from 1.
+    /// By the cgroups that identify them: which one it is, counted from 1.
     of: BTreeMap<MetadataKey, usize>,
     /// The last cgroup of each, in the order in which they were made.
     all: BTreeMap<Shared, Vec<MetadataKey>>,
@@ -58,7 +58,7 @@ impl Lives {
         lives
     }
 
-    /// Which container of this id a cgroup belongs to. What is inside of it, or was not told of, goes to the last one.
+    /// Which container of this id a cgroup belongs to. Cgroups inside of it, and those that no runtime reported, belong to the last one.
     fn id(&self, boot_id: [u8; 16], id: &[u8], cgroup: &CgroupRow<'_>) -> Id {
         let container = (boot_id, id.to_vec());
         let Some(all) = self.all.get(&container) else { return (container.0, container.1, 0) };
@@ -216,8 +216,8 @@ impl Known {
                 let of_life =
                     life.checked_sub(1).and_then(|n| self.lives.all.get(&(boot_id, id.clone()))?.get(n));
                 let key = of_life.or_else(|| names.last_of(boot_id, &id));
-                let told = key.into_iter().flat_map(|key| names.all_of(key));
-                row.told = told.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                let attributes = key.into_iter().flat_map(|key| names.all_of(key));
+                row.attributes = attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
                 // Started again.
                 row.died = row.died.filter(|died| row.started.is_none_or(|started| started <= *died));
                 // While it was not removed it had not ended, whoever ended in it.

@@ -41,7 +41,7 @@ pub fn table(rows: &[Row], zone: &TimeZone, live: bool, out: &mut Vec<u8>) {
         ("ID", false, Box::new(|row| cut(short_id(&row.id)))),
         ("NAME", false, Box::new(|row| cut(row.name()))),
         ("RUNTIME", false, Box::new(|row| cut(&row.runtime))),
-        ("IMAGE", false, Box::new(|row| cut(row.told(names::IMAGE)))),
+        ("IMAGE", false, Box::new(|row| cut(row.attribute(names::IMAGE)))),
         ("POD", false, Box::new(|row| cut(&row.pod()))),
         ("BORN", false, Box::new(|row| time(row.born))),
         ("DIED", false, Box::new(|row| time(row.died))),
@@ -105,13 +105,13 @@ pub fn json(rows: &[Row], out: &mut Vec<u8>) {
             ("pod", names::POD_NAME),
             ("namespace", names::POD_NAMESPACE),
         ] {
-            add(name, text(row.told(key)).into());
+            add(name, text(row.attribute(key)).into());
         }
         add("pod_uid", text(&row.pod_uid).into());
         let labels: Map<String, Value> =
             row.labels().into_iter().map(|(k, v)| (text(k), text(v).into())).collect();
         add("labels", labels.into());
-        let number = |key: &str| row.told(key).parse::<i64>().map_or(Value::Null, Value::from);
+        let number = |key: &str| row.attribute(key).parse::<i64>().map_or(Value::Null, Value::from);
         add("pid", number(names::PID));
         add("memory_limit", number(names::MEMORY_LIMIT));
         add("cpu_limit", number(names::CPU_LIMIT));
@@ -139,7 +139,7 @@ pub fn csv(rows: &[Row], out: &mut Vec<u8>) {
             row.id.clone(),
             row.name().to_owned(),
             row.runtime.clone(),
-            row.told(names::IMAGE).to_owned(),
+            row.attribute(names::IMAGE).to_owned(),
             row.pod(),
             labels.join(","),
             time(row.born),

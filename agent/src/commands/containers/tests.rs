@@ -1,11 +1,14 @@
 use super::*;
 
-fn row(id: &str, told: &[(&str, &str)]) -> Row {
+fn row(id: &str, attributes: &[(&str, &str)]) -> Row {
     Row {
         host: "h".into(),
         id: id.into(),
         runtime: "docker".into(),
-        told: told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        attributes: attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
         processes: 2,
         ..Row::default()
     }

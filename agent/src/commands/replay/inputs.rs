@@ -72,7 +72,7 @@ fn is_missing(input: &OsStr) -> bool {
     input != "-" && fs::metadata(input).is_err_and(|error| kinds.contains(&error.kind()))
 }
 
-/// Whether an argument that does not exist is meant as a file: named `*.ktape`, or a path without an operator.
+/// Whether an argument that does not exist looks like a file: named `*.ktape`, or a path without an operator.
 fn looks_like_file(input: &OsStr) -> bool {
     let path = Path::new(input);
     let starts = [".", "..", "/"].iter().any(|start| path.starts_with(start));

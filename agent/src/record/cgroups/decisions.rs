@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use capture_format::MetadataRecord;
 use rustc_hash::FxHashMap;
 
-use super::table::{Cgroup, CgroupTable};
+use super::table::{Cgroup, CgroupTable, Decision, Instance};
 use super::{Cgroups, LastAnswer};
 use crate::clock::boot_ns;
 use crate::containers::ContainerFilter;
@@ -15,23 +15,6 @@ use ktape_reader::model::attribute_names as names;
 
 /// How long a runtime has to name a container that may be wanted, ns.
 pub(super) const NAMING_TIMEOUT: u64 = 10_000_000_000;
-
-/// Whether the events of a cgroup are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Decision {
-    #[default]
-    Unwanted,
-    /// No runtime has named its container yet: its events are recorded, and may be dropped.
-    Pending,
-    Wanted,
-}
-
-/// A container: its id, and its cgroup, since some runtimes use an id again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Instance {
-    pub container: String,
-    pub cgroup: u64,
-}
 
 /// A cgroup that is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

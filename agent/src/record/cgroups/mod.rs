@@ -13,13 +13,13 @@ use capture_format::MetadataKey;
 
 pub use self::retired::Busy;
 
-use self::decisions::{Decision, Decisions};
+use self::decisions::Decisions;
 use self::retired::Retired;
 use self::runtime_queue::RuntimeQueue;
-use self::table::{Cgroup, CgroupTable};
+use self::table::{Cgroup, CgroupTable, Decision};
 use super::chunk::ContainerUpdates;
 use super::columns::Dictionaries;
-use super::processes::Shown;
+use super::dictionary_rows::Shown;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::runtimes::{NewContainer, RuntimeHandle};

@@ -2,7 +2,7 @@
 
 use super::table::Cgroup;
 use crate::record::columns::{Dictionaries, cgroup as c};
-use crate::record::processes::CachedRow;
+use crate::record::dictionary_rows::CachedRow;
 use ktape_reader::containers::OTHER;
 
 /// What the row of a cgroup says of its containers.

@@ -3,9 +3,25 @@
 
 use rustc_hash::FxHashMap;
 
-use super::decisions::{Decision, Instance};
-use crate::record::processes::CachedRow;
+use crate::record::dictionary_rows::CachedRow;
 use ktape_reader::containers::Chain;
+
+/// Whether the events of a cgroup are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Decision {
+    #[default]
+    Unwanted,
+    /// No runtime has named its container yet: its events are recorded, and may be dropped.
+    Pending,
+    Wanted,
+}
+
+/// A container: its id, and its cgroup, since some runtimes use an id again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Instance {
+    pub container: String,
+    pub cgroup: u64,
+}
 
 /// A cgroup.
 #[derive(Clone, Debug, Default)]

@@ -5,23 +5,12 @@ use rustc_hash::FxHashMap;
 
 use super::open_chunk::OpenChunk;
 use crate::kernel::Lost;
-use crate::record::rows::RowWriter;
+use crate::record::rows::{LossSpan, RowWriter};
 
 /// Loss rows that are written at once; the others wait for the next time.
 const ROWS_MAX: usize = 4096;
 
-/// How many events were lost, and when: ns of the boot clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LossSpan {
-    /// The last time at which nothing of it was lost.
-    pub from: u64,
-    /// The first time at which all of it was lost.
-    pub to: u64,
-    /// Events.
-    pub count: u64,
-}
-
-/// What is told apart in losses: all of a [`Lost`] but its count, which is 0.
+/// What losses are summed by: all of a [`Lost`] but its count, which is 0.
 type LossKey = Lost;
 
 /// A loss that is written to a chunk, which may never be taken.

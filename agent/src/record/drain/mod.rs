@@ -26,7 +26,6 @@ use crate::clock::Clock;
 use crate::kernel::Lost;
 use crate::runtimes::ContainerInfo;
 use losses::LossLedger;
-pub use losses::LossSpan;
 use open_chunk::{OpenChunk, Output};
 
 /// How long a record may take from its time stamp to the ring buffer before it counts as late.
@@ -59,7 +58,7 @@ pub struct Outcome {
     pub damaged: u64,
 }
 
-/// How the drain is told to end.
+/// Stops the drain.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
 
@@ -160,7 +159,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         }
     }
 
-    /// Runs until it is told to stop, or until nothing takes the chunks any more.
+    /// Runs until it is stopped, or until nothing takes the chunks any more.
     pub fn run(mut self, stop: &Stop) -> Outcome {
         crate::background::prefer_this_thread();
         self.begin();

@@ -6,7 +6,17 @@ use events::Kind;
 
 use super::{RowWriter, col};
 use crate::kernel::Lost;
-use crate::record::drain::LossSpan;
+
+/// How many events were lost, and when: ns of the boot clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossSpan {
+    /// The last time at which nothing of it was lost.
+    pub from: u64,
+    /// The first time at which all of it was lost.
+    pub to: u64,
+    /// Events.
+    pub count: u64,
+}
 
 impl RowWriter {
     /// Whether a loss concerns what is recorded.

@@ -35,6 +35,7 @@ use crate::host_root::HostRoot;
 use crate::kernel::{RequestNames, ScannedTask};
 use crate::runtimes::ContainerInfo;
 use block::BlockNames;
+pub use loss::LossSpan;
 use scope::Party;
 pub use scope::Scope;
 use syscall::StoredCalls;

@@ -1,14 +1,12 @@
 use agent_ebpf::records::block::{Block, Request, origin};
 use agent_ebpf::records::net::{Net, tcp};
 use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{
-    Cgroup, Exec, Exit, Fork, Rename, Syscall, SyscallArgs, SyscallStrs, TaskInfo, class,
-};
+use agent_ebpf::records::{Fork, Rename, Syscall, SyscallArgs, TaskInfo, class};
 use agent_ebpf::records::{oom::Oom, signals::Signal};
-use events::{KINDS, NO_CALL, UNKNOWN, syscall_key};
+use events::{KINDS, NO_CALL, UNKNOWN};
 use ktape_reader::model::column;
-use ktape_reader::syscalls::table;
 
+use super::loss::LossSpan;
 use super::*;
 use crate::agent_events::{
     AgentEvent, CgroupSample, DiskSample, FsSample, HostSample, SleepPlace, Stall, Waker,
@@ -16,7 +14,7 @@ use crate::agent_events::{
 use crate::containers::ContainerFilter;
 use crate::kernel::Lost;
 use crate::record::decode::bytes_of;
-use crate::record::drain::LossSpan;
+use crate::record::test_records::{call, cgroup, comm, exec, exit, fork, head, key, openat};
 use crate::record::testing::{SeenChunk, no_hierarchy, rows_of};
 
 /// A writer and its chunk.
@@ -46,88 +44,6 @@ impl Writer {
         assert_eq!(self.rows.damaged(), 0);
         SeenChunk::new(self.builder)
     }
-}
-
-fn head(kind: Kind, time: u64, pid: u32) -> Header {
-    Header { time, cgroup: 7, pid, tid: pid, cpu: 1, kind: kind as u8, ..Header::default() }
-}
-
-fn comm(text: &str) -> [u8; 16] {
-    std::array::from_fn(|i| text.as_bytes().get(i).copied().unwrap_or(0))
-}
-
-/// The key of a native call.
-fn key(name: &str) -> u32 {
-    let (abi, nr) = table().by_name(name)[0];
-    syscall_key(abi, nr)
-}
-
-fn call(time: u64, pid: u32, name: &str, class: u8) -> Syscall {
-    let head = Header { class, ..head(Kind::Syscall, time, pid) };
-    Syscall { head, dur: 100, ret: 3, key: key(name), uid: 1000 }
-}
-
-/// `openat(AT_FDCWD, path)`.
-fn openat(time: u64, pid: u32, path: &str) -> SyscallStrs<128> {
-    let mut bytes = [0; 128];
-    bytes[..path.len()].copy_from_slice(path.as_bytes());
-    SyscallStrs {
-        call: call(time, pid, "openat", class::STR_SMALL),
-        args: [0xffff_ffff_ffff_ff9c, 0x7fff_0000, 0x8_0000, 0, 99, 99],
-        len: [path.len() as u32, 0],
-        bytes,
-    }
-}
-
-fn fork(time: u64, parent: u32, child: u32) -> Fork {
-    Fork {
-        head: head(Kind::Fork, time, parent),
-        child_cgroup: 7,
-        child_start: time,
-        child_pid: child,
-        child_tid: child,
-        child_ppid: parent,
-        tree: 1,
-        comm: comm("sh"),
-        ..Fork::default()
-    }
-}
-
-fn exec(time: u64, pid: u32, program: &str) -> Exec {
-    let (path, args) = (format!("/bin/{program}"), format!("{program}\0-v\0"));
-    let mut exec = Exec {
-        head: head(Kind::Exec, time, pid),
-        old_tid: pid,
-        uid: 0,
-        path_len: path.len() as u32,
-        args_len: args.len() as u32,
-        comm: comm(program),
-        path: [0; agent_ebpf::records::EXEC_PATH],
-        args: [0; agent_ebpf::records::EXEC_ARGS],
-    };
-    exec.path[..path.len()].copy_from_slice(path.as_bytes());
-    exec.args[..args.len()].copy_from_slice(args.as_bytes());
-    exec
-}
-
-fn exit(time: u64, pid: u32, code: u32) -> Exit {
-    Exit { head: head(Kind::Exit, time, pid), code, process: 1, ..Exit::default() }
-}
-
-fn cgroup(kind: Kind, time: u64, id: u64, path: &str) -> Cgroup {
-    let mut cgroup = Cgroup {
-        head: head(kind, time, 1),
-        id,
-        moved_pid: 20,
-        moved_tid: 21,
-        threadgroup: 1,
-        uid: 0,
-        reserved: 0,
-        path_len: path.len() as u32,
-        path: [0; agent_ebpf::records::CGROUP_PATH],
-    };
-    cgroup.path[..path.len()].copy_from_slice(path.as_bytes());
-    cgroup
 }
 
 #[test]

@@ -25,6 +25,7 @@ use crate::record::processes::Processes;
 use crate::record::rows::Scope;
 use crate::record::sink::{QUEUE, SinkOutput};
 use crate::record::source::Sources;
+use crate::record::test_records;
 use crate::record::testing::{MemoryRing, SeenChunk, SeenLoss, no_hierarchy};
 
 /// The boot clock when a test begins, ns.
@@ -90,7 +91,7 @@ impl Kernel for TestKernel {
     fn flush_log(&mut self) {}
 }
 
-/// A clock that goes on only when it is told to, or when the drain waits.
+/// A clock that advances only when a test advances it, or while the drain waits.
 #[derive(Clone)]
 struct TestClock(Rc<ClockState>);
 
@@ -262,17 +263,5 @@ fn total(losses: &[SeenLoss]) -> u64 {
 const LATER: Duration = Duration::from_millis(3);
 
 fn mkdir(time: u64, id: u64, path: &str) -> Cgroup {
-    let mut cgroup = Cgroup {
-        head: head(Kind::CgroupMkdir, time, 1),
-        id,
-        moved_pid: 0,
-        moved_tid: 0,
-        threadgroup: 0,
-        uid: 0,
-        reserved: 0,
-        path_len: path.len() as u32,
-        path: [0; agent_ebpf::records::CGROUP_PATH],
-    };
-    cgroup.path[..path.len()].copy_from_slice(path.as_bytes());
-    cgroup
+    test_records::cgroup(Kind::CgroupMkdir, time, id, path)
 }

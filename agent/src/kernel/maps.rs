@@ -1,0 +1,17 @@
+//! Taking maps out of a loaded object.
+
+use aya::Ebpf;
+use aya::maps::Map;
+
+use super::error::{LoadError, map_error};
+
+/// Takes a map out of the object; the object no longer keeps it open.
+///
+/// # Errors
+/// There is no map of this name, or it is of another type.
+pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
+where
+    M: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    ebpf.take_map(name).ok_or(LoadError::Missing(name))?.try_into().map_err(map_error(name))
+}

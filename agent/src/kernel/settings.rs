@@ -1,0 +1,50 @@
+//! What the programs in the kernel are asked to record.
+
+use std::time::Duration;
+
+use events::Kind;
+
+use crate::containers::Hierarchy;
+
+/// Syscalls to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// None: the syscall hooks are not attached at all.
+    None,
+    /// Those with these names, in every ABI.
+    Named(Vec<String>),
+}
+
+/// What the programs in the kernel record, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Kinds of events to record.
+    pub kinds: Vec<Kind>,
+    /// Syscalls to record.
+    pub selection: Selection,
+    /// Only these cgroups, by id, and those that are created later; `None` for all.
+    pub cgroups: Option<Vec<u64>>,
+    /// Only this process and its descendants, from its exec on.
+    pub tree_pid: Option<u32>,
+    /// Processes not to record, with their children: those that read our standard output.
+    pub reader_pids: Vec<u32>,
+    /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// Bytes of each CPU's lifecycle ring buffer; rounded likewise.
+    pub lifecycle_bytes: u32,
+    /// The hierarchy that identifies cgroups.
+    pub hierarchy: Hierarchy,
+    /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not.
+    pub stall: Option<Duration>,
+    /// Whether the programs log messages.
+    pub kernel_log: bool,
+}
+
+impl Settings {
+    /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not recorded.
+    pub(super) fn stalls(&self) -> Option<Duration> {
+        self.stall.filter(|_| self.kinds.contains(&Kind::Stall))
+    }
+}

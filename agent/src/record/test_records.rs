@@ -1,0 +1,87 @@
+//! Records as the programs in the kernel write them, for unit tests.
+
+use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Syscall, SyscallStrs, class};
+use events::{Kind, syscall_key};
+use ktape_reader::syscalls::table;
+
+pub fn head(kind: Kind, time: u64, pid: u32) -> Header {
+    Header { time, cgroup: 7, pid, tid: pid, cpu: 1, kind: kind as u8, ..Header::default() }
+}
+
+pub fn comm(text: &str) -> [u8; 16] {
+    std::array::from_fn(|i| text.as_bytes().get(i).copied().unwrap_or(0))
+}
+
+/// The key of a native call.
+pub fn key(name: &str) -> u32 {
+    let (abi, nr) = table().by_name(name)[0];
+    syscall_key(abi, nr)
+}
+
+pub fn call(time: u64, pid: u32, name: &str, class: u8) -> Syscall {
+    let head = Header { class, ..head(Kind::Syscall, time, pid) };
+    Syscall { head, dur: 100, ret: 3, key: key(name), uid: 1000 }
+}
+
+/// `openat(AT_FDCWD, path)`.
+pub fn openat(time: u64, pid: u32, path: &str) -> SyscallStrs<128> {
+    let mut bytes = [0; 128];
+    bytes[..path.len()].copy_from_slice(path.as_bytes());
+    SyscallStrs {
+        call: call(time, pid, "openat", class::STR_SMALL),
+        args: [0xffff_ffff_ffff_ff9c, 0x7fff_0000, 0x8_0000, 0, 99, 99],
+        len: [path.len() as u32, 0],
+        bytes,
+    }
+}
+
+pub fn fork(time: u64, parent: u32, child: u32) -> Fork {
+    Fork {
+        head: head(Kind::Fork, time, parent),
+        child_cgroup: 7,
+        child_start: time,
+        child_pid: child,
+        child_tid: child,
+        child_ppid: parent,
+        tree: 1,
+        comm: comm("sh"),
+        ..Fork::default()
+    }
+}
+
+pub fn exec(time: u64, pid: u32, program: &str) -> Exec {
+    let (path, args) = (format!("/bin/{program}"), format!("{program}\0-v\0"));
+    let mut exec = Exec {
+        head: head(Kind::Exec, time, pid),
+        old_tid: pid,
+        uid: 0,
+        path_len: path.len() as u32,
+        args_len: args.len() as u32,
+        comm: comm(program),
+        path: [0; agent_ebpf::records::EXEC_PATH],
+        args: [0; agent_ebpf::records::EXEC_ARGS],
+    };
+    exec.path[..path.len()].copy_from_slice(path.as_bytes());
+    exec.args[..args.len()].copy_from_slice(args.as_bytes());
+    exec
+}
+
+pub fn exit(time: u64, pid: u32, code: u32) -> Exit {
+    Exit { head: head(Kind::Exit, time, pid), code, process: 1, ..Exit::default() }
+}
+
+pub fn cgroup(kind: Kind, time: u64, id: u64, path: &str) -> Cgroup {
+    let mut cgroup = Cgroup {
+        head: head(kind, time, 1),
+        id,
+        moved_pid: 20,
+        moved_tid: 21,
+        threadgroup: 1,
+        uid: 0,
+        reserved: 0,
+        path_len: path.len() as u32,
+        path: [0; agent_ebpf::records::CGROUP_PATH],
+    };
+    cgroup.path[..path.len()].copy_from_slice(path.as_bytes());
+    cgroup
+}
