@@ -4,7 +4,7 @@ use capture_format::{Header, MetadataKey};
 
 use super::value::{Value, number, text};
 use crate::containers;
-use crate::model::{CgroupRow, ChunkView, Context, Names, attribute_names, short_id};
+use crate::model::{CgroupRow, ChunkView, ContainerNames, Context, attribute_names, short_id};
 
 /// What the fields of containers hold for what is in no container.
 const HOST: &[u8] = b"host";
@@ -12,7 +12,7 @@ const HOST: &[u8] = b"host";
 /// A cgroup of which is known which one it is.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownCgroup<'a> {
-    names: &'a Names,
+    names: &'a ContainerNames,
     header: &'a Header,
     row: CgroupRow<'a>,
 }

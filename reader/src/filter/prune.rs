@@ -1,4 +1,4 @@
-//! What can be told about a filter without reading events: which chunks may contain a match, and which
+//! What is known about a filter without reading events: which chunks may contain a match, and which
 //! lost events might have been one. Both err on the side of yes.
 
 use capture_format::{ChunkSummary, SummaryValue, SummaryValues};

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::Context;
 use crate::model::testing::{call, header, id, openat, sample};
-use crate::model::{Binding, ChunkView, Names};
+use crate::model::{Binding, ChunkView, ContainerNames};
 use std::sync::Arc;
 
 /// The events of the sample that pass, as `TABLE:ROW`.
@@ -10,7 +10,7 @@ fn matching(text: &str) -> String {
     let chunk = sample(&header).chunk();
     let binding = Binding::new(header);
     let view = ChunkView::open(&chunk, &binding).unwrap();
-    let names = Names::default();
+    let names = ContainerNames::default();
     let context = Context { names: &names, start: crate::model::testing::WALL };
     let mut filter = Filter::parse(text).unwrap_or_else(|e| panic!("{e}"));
     let zone = jiff::tz::TimeZone::UTC;

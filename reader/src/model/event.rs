@@ -3,14 +3,14 @@
 use events::{Kind, flags};
 
 use super::calls::Call;
-use super::metadata::Names;
+use super::metadata::ContainerNames;
 use super::rows::{CallColumns, CallString, ChunkView, Rows};
 
 /// What the values of events depend on outside their chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Names of containers.
-    pub names: &'a Names,
+    pub names: &'a ContainerNames,
     /// When the capture started, wall-clock ns since 1970.
     pub start: i64,
 }

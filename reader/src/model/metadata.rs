@@ -1,4 +1,4 @@
-//! What the runtimes told of containers, joined to the cgroups of events. A record's values are named
+//! What the runtimes reported about containers, joined to the cgroups of events. A record's values are named
 //! like the filter fields that show them (`container.name`, `container.label[KEY]`, ...).
 
 use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
@@ -14,13 +14,13 @@ pub const NAME: &str = "container.name";
 
 /// Metadata of one or several captures.
 #[derive(Clone, Debug, Default)]
-pub struct Names {
+pub struct ContainerNames {
     index: MetadataIndex,
     by_container: FxHashMap<([u8; 16], Vec<u8>), MetadataKey>,
 }
 
-impl Names {
-    /// Adds what a capture told.
+impl ContainerNames {
+    /// Adds the metadata of a capture.
     pub fn merge(&mut self, other: &MetadataIndex) {
         self.index.merge(other);
         other.keys().for_each(|key| self.note_container(*key));
@@ -72,7 +72,7 @@ impl Names {
         self.index.get(key, name)
     }
 
-    /// The cgroup that a container is told apart by, by its full id; the last one if several had it.
+    /// The cgroup that identifies a container, by its full id; the last one if several had it.
     pub fn last_of(&self, boot_id: [u8; 16], container: &[u8]) -> Option<&MetadataKey> {
         self.by_container.get(&(boot_id, container.to_vec()))
     }
@@ -87,7 +87,7 @@ impl Names {
         self.index.get(key, name)
     }
 
-    /// Each cgroup that a container is told apart by, with the container's full id.
+    /// Each cgroup that identifies a container, with the container's full id.
     pub fn containers(&self) -> impl Iterator<Item = (&MetadataKey, &[u8])> {
         self.index.keys().filter_map(|key| Some((key, self.index.get(key, FULL_ID)?.as_bytes())))
     }
@@ -110,7 +110,7 @@ mod tests {
             key: key(cgroup),
             values: vec![(FULL_ID.to_owned(), "redis".to_owned()), (NAME.to_owned(), name.to_owned())],
         };
-        let mut names = Names::default();
+        let mut names = ContainerNames::default();
         names.add(&record(1, "old"));
         names.add(&record(2, "new"));
         assert_eq!(names.get(&key(1), b"redis", NAME), Some("old"));

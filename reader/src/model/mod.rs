@@ -19,7 +19,7 @@ pub use binding::{Binding, BoundColumn, EventTable};
 pub use calls::{Call, Calls};
 pub use dict_rows::{CgroupRow, ProcessRow, TaskRow};
 pub use event::{CallEvent, Context, Event};
-pub use metadata::Names;
+pub use metadata::ContainerNames;
 pub use rows::{CallColumns, CallString, ChunkView, Rows, short_id};
 pub use schema::{CALLS, column, event_table, schema};
 pub use select::ContainerSelector;

@@ -353,13 +353,33 @@ impl<'c> ChunkView<'c> {
         }
     }
 
-    /// The cgroup that an event counts for: its task's, or of lost events the one they happened in, and of a
-    /// sample the one that it is of.
+    /// The cgroup that an event counts for: that of its task; of lost events the one in which they happened, of a
+    /// sample the one that was sampled.
     pub fn subject_cgroup(&self, rows: &Rows<'c>, row: usize) -> Option<u32> {
         match rows.event.kind {
             Some(Kind::Loss) => rows.reference(const { column(Kind::Loss, "cgroup") }, row),
             Some(Kind::Sample) => rows.reference(const { column(Kind::Sample, "cgroup") }, row),
-            _ => self.cgroup_of(rows.task(row)?),
+            None
+            | Some(
+                Kind::Syscall
+                | Kind::Fork
+                | Kind::Exec
+                | Kind::Exit
+                | Kind::Rename
+                | Kind::CgroupMkdir
+                | Kind::CgroupRmdir
+                | Kind::CgroupAttach
+                | Kind::Clock
+                | Kind::Switch
+                | Kind::Block
+                | Kind::Net
+                | Kind::Signal
+                | Kind::Oom
+                | Kind::Stall
+                | Kind::SampleHost
+                | Kind::SampleDisk
+                | Kind::SampleFs,
+            ) => self.cgroup_of(rows.task(row)?),
         }
     }
 

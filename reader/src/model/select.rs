@@ -34,7 +34,7 @@ pub enum ContainerSelector {
 const ID_DIGITS: usize = 8;
 
 impl ContainerSelector {
-    /// Whether a container can only be told by what its runtime says of it.
+    /// Whether it takes the runtime's attributes to find the container: its id is not enough.
     pub fn needs_names(&self) -> bool {
         match self {
             Self::Word(word) => word.len() < ID_DIGITS || !word.bytes().all(|b| b.is_ascii_hexdigit()),

@@ -35,7 +35,7 @@ struct Listed {
     path: PathBuf,
     found: bool,
     peek: Option<Peek>,
-    /// The time in which its events lie, wall-clock ns; `None` if that cannot be told.
+    /// The time in which its events lie, wall-clock ns; `None` if that is unknown.
     range: Option<(i64, i64)>,
 }
 
@@ -70,7 +70,7 @@ impl CaptureSet {
     ///
     /// # Errors
     /// If one that was named cannot be read. Of a directory, what was deleted meanwhile is left out, and what is no
-    /// capture is told.
+    /// capture is in [`Captures::unreadable`].
     pub fn open(&self, from: Option<i64>, to: Option<i64>) -> Result<Captures, InputError> {
         let matters = |file: &&Listed| {
             file.range.is_none_or(|(first, last)| {

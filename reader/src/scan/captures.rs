@@ -2,10 +2,10 @@
 
 use jiff::tz::TimeZone;
 
-use crate::model::{Context, Names};
+use crate::model::{ContainerNames, Context};
 use crate::text::time::{Span, TimeError};
 
-use super::container_match::{Ambiguous, Known};
+use super::container_match::{Ambiguous, KnownContainers};
 use super::input::{self, Capture, InputError};
 use super::query::Query;
 use super::report::ScanReport;
@@ -14,7 +14,7 @@ use super::report::ScanReport;
 #[derive(Debug)]
 pub struct Captures {
     files: Vec<Capture>,
-    names: Names,
+    names: ContainerNames,
     span: Span,
     unreadable: Vec<InputError>,
 }
@@ -66,7 +66,7 @@ impl Captures {
     }
 
     /// The names of containers, from all captures.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &ContainerNames {
         &self.names
     }
 
@@ -76,7 +76,7 @@ impl Captures {
     }
 
     /// The ids of all containers that occur.
-    pub fn containers(&self) -> Known {
+    pub fn containers(&self) -> KnownContainers {
         input::known_containers(&self.files)
     }
 

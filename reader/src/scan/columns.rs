@@ -143,7 +143,7 @@ pub struct FieldColumn<'a> {
 }
 
 impl<'a> FieldColumn<'a> {
-    /// Whether rows are told apart by [`Self::id`]; otherwise each has a value of its own.
+    /// Whether rows have a number for their value, see [`Self::id`]; otherwise each row has a value of its own.
     pub fn has_ids(&self) -> bool {
         !matches!(self.ids, Ids::None)
     }
@@ -197,3 +197,6 @@ impl fmt::Debug for FieldColumn<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use capture_format::MetadataKey;
 
 use crate::model::ContainerSelector;
-use crate::model::{CgroupRow, Names};
+use crate::model::{CgroupRow, ContainerNames};
 use crate::text::escape::{Place, escaped};
 
 /// How many candidates an error lists.
@@ -23,11 +23,11 @@ pub struct Ambiguous {
 
 /// The containers that captures mention.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownContainers {
     ids: BTreeSet<Vec<u8>>,
 }
 
-impl Known {
+impl KnownContainers {
     /// Adds the containers of a chain (ids joined by `>`); whether there was a new one.
     pub fn add_chain(&mut self, chain: &[u8]) -> bool {
         let mut new = false;
@@ -95,7 +95,7 @@ impl Containers {
     ///
     /// # Errors
     /// If a prefix fits several. Several containers with one name are all meant.
-    pub fn resolve(&mut self, known: &Known, names: &Names) -> Result<(), Ambiguous> {
+    pub fn resolve(&mut self, known: &KnownContainers, names: &ContainerNames) -> Result<(), Ambiguous> {
         self.ids.clear();
         self.others.clear();
         self.unknown.clear();

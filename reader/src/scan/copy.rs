@@ -14,7 +14,7 @@ use crate::model::Binding;
 use crate::model::metadata::FULL_ID;
 
 use super::captures::Search;
-use super::container_match::Known;
+use super::container_match::KnownContainers;
 use super::input::Capture;
 use super::open::OpenChunk;
 use super::plan::{self, ChunkPlan};
@@ -29,7 +29,7 @@ struct Copy<'w, W: Write> {
     cache: CopyCache,
     offset: i64,
     /// Whose names will be needed; `None` once there were too many to tell.
-    containers: Option<Known>,
+    containers: Option<KnownContainers>,
 }
 
 /// See [`Search::copy`].
@@ -94,7 +94,7 @@ impl<'w, W: Write> Copy<'w, W> {
             builder: ChunkBuilder::new(Arc::clone(&binding.header.schema)),
             cache: CopyCache::new(),
             offset: 0,
-            containers: Some(Known::default()),
+            containers: Some(KnownContainers::default()),
         })
     }
 

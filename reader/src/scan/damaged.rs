@@ -1,4 +1,4 @@
-//! What could not be read, told in one line: the rest is read all the same.
+//! What could not be read, reported in one line; everything else is read.
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use capture_format::{Chunk, FormatError};
 
-use crate::model::{Binding, Context, Names};
+use crate::model::{Binding, ContainerNames, Context};
 
 use super::open::{Asked, ChunkSource, OpenChunk, OrderedChunk};
 use super::query::{ChunkRelevance, LossTally, Query};
@@ -18,7 +18,7 @@ pub(super) struct Incoming {
     /// The segment that chunks belong to now.
     pub(super) binding: Arc<Binding>,
     pub(super) query: Query,
-    pub(super) names: Names,
+    pub(super) names: ContainerNames,
     /// When the capture started, wall-clock ns.
     start: i64,
     /// Events of the chunks so far.
@@ -28,7 +28,7 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn new(binding: Binding, query: Query) -> Self {
         let start = binding.header.created;
-        Self { binding: Arc::new(binding), query, names: Names::default(), start, number: 0 }
+        Self { binding: Arc::new(binding), query, names: ContainerNames::default(), start, number: 0 }
     }
 
     /// Counts a chunk whose events are not wanted.

@@ -9,10 +9,10 @@ use capture_format::{CaptureFile, FormatError};
 use jiff::tz::TimeZone;
 
 use crate::filter::prune;
-use crate::model::{Binding, Names};
+use crate::model::{Binding, ContainerNames};
 use crate::text::time::{self, Span};
 
-use super::container_match::Known;
+use super::container_match::KnownContainers;
 
 /// Why an input cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -136,16 +136,16 @@ pub fn span(captures: &[Capture], zone: Option<TimeZone>) -> Span {
 }
 
 /// The containers' names of all captures.
-pub fn names(captures: &[Capture]) -> Names {
-    let mut names = Names::default();
+pub fn names(captures: &[Capture]) -> ContainerNames {
+    let mut names = ContainerNames::default();
     captures.iter().for_each(|c| names.merge(c.file.metadata()));
     names
 }
 
 /// The containers that the chunks' summaries mention. Of a chunk with too many to be listed, the dictionary
 /// is read.
-pub fn known_containers(captures: &[Capture]) -> Known {
-    let mut known = Known::default();
+pub fn known_containers(captures: &[Capture]) -> KnownContainers {
+    let mut known = KnownContainers::default();
     for capture in captures {
         for entry in capture.file.chunks() {
             let binding = &capture.bindings[entry.segment];

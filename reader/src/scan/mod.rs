@@ -26,7 +26,7 @@ mod tests;
 pub use capture_set::{CaptureSet, Input};
 pub use captures::{Captures, QueryError, Search};
 pub use columns::{ChunkMatches, FieldColumn, TableMatches};
-pub use container_match::{Containers, Known};
+pub use container_match::{Containers, KnownContainers};
 pub use damaged::Damaged;
 pub use input::{Capture, InputError};
 pub use live::Live;

@@ -14,7 +14,7 @@ use crate::model::{Binding, ChunkView, Rows, column};
 
 use super::container_match::Containers;
 
-/// How many combinations of kind and stage are told apart: a file may claim any number.
+/// At most this many combinations of kind and stage are counted: a file may claim any number.
 const MAX_REASONS: usize = 64;
 
 /// What is asked. Everything that is not set lets everything through.
@@ -79,7 +79,7 @@ impl LossTally {
 }
 
 impl Query {
-    /// Whether lost events are part of the answer itself, not only told along with it.
+    /// Whether loss rows are events that match, rather than being shown along with them.
     pub fn asks_for_loss(&self) -> bool {
         self.filter.as_ref().is_some_and(Filter::asks_for_loss)
     }
@@ -90,7 +90,7 @@ impl Query {
         if self.from.is_some_and(|from| wall(summary.end_max) < from) {
             return ChunkRelevance::Skip;
         }
-        // Losses may have happened long before the chunk in which they are told.
+        // Losses may have happened long before the chunk that reports them.
         let lossy = binding.table_of(Kind::Loss).is_some_and(|t| summary.rows(t.id) > 0);
         let otherwise = if lossy { ChunkRelevance::LossOnly } else { ChunkRelevance::Skip };
         if self.to.is_some_and(|to| wall(summary.start_min) > to) {

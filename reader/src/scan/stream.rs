@@ -9,7 +9,7 @@ use capture_format::{FormatError, Header, StreamItem, StreamReader};
 
 use crate::model::Binding;
 
-use super::container_match::{Ambiguous, Known};
+use super::container_match::{Ambiguous, KnownContainers};
 use super::incoming::Incoming;
 use super::query::{ChunkRelevance, Query};
 use super::report::ScanReport;
@@ -60,7 +60,7 @@ pub fn replay_stream<R: Read>(
     report: &mut ScanReport,
 ) -> Result<(), StreamError> {
     let mut incoming = Incoming::new(Binding::new(header), query);
-    let mut known = Known::default();
+    let mut known = KnownContainers::default();
     while let Some(item) = reader.next_item()? {
         match item {
             StreamItem::Header(header) => incoming.binding = Arc::new(Binding::new(header)),
@@ -103,7 +103,7 @@ pub fn replay_stream<R: Read>(
     Ok(())
 }
 
-fn resolve(incoming: &mut Incoming, known: &Known) -> Result<(), Ambiguous> {
+fn resolve(incoming: &mut Incoming, known: &KnownContainers) -> Result<(), Ambiguous> {
     match &mut incoming.query.containers {
         Some(containers) => containers.resolve(known, &incoming.names),
         None => Ok(()),
@@ -111,7 +111,7 @@ fn resolve(incoming: &mut Incoming, known: &Known) -> Result<(), Ambiguous> {
 }
 
 /// Notes the containers of a chunk; whether there was a new one.
-fn learn(chunk: &capture_format::Chunk, binding: &Binding, known: &mut Known) -> bool {
+fn learn(chunk: &capture_format::Chunk, binding: &Binding, known: &mut KnownContainers) -> bool {
     let Ok(view) = crate::model::ChunkView::open(chunk, binding) else { return false };
     let mut new = false;
     for row in 0..view.cgroup_rows() as u32 {

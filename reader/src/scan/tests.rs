@@ -7,7 +7,7 @@ use capture_format::{CaptureFile, MetadataKey, MetadataRecord, StreamReader};
 use super::*;
 use crate::filter::Filter;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, file, header, id, sample};
-use crate::model::{ChunkView, Event, Names};
+use crate::model::{ChunkView, ContainerNames, Event};
 
 /// Collects what it is given: host, table and when it ended.
 #[derive(Default)]
@@ -116,9 +116,9 @@ fn chunks_that_cannot_match_are_not_read() {
     assert_eq!(read(&Query { from: Some(WALL + 500), ..Query::default() }), (2, 1));
     assert_eq!(read(&Query { to: Some(WALL + 20), ..Query::default() }), (1, 1));
     let mut other = Containers::new(vec!["e".parse().unwrap()]);
-    let mut known = Known::default();
+    let mut known = KnownContainers::default();
     known.add_chain(id('e').as_bytes());
-    other.resolve(&known, &Names::default()).unwrap();
+    other.resolve(&known, &ContainerNames::default()).unwrap();
     assert_eq!(read(&Query { containers: Some(other), ..Query::default() }), (0, 0));
 }
 
@@ -147,7 +147,7 @@ fn a_container_takes_outer_and_inner_and_its_own_cgroup() {
     assert_eq!(known.ids().count(), 3);
     let of = |wanted: &str| {
         let mut containers = Containers::new(vec![wanted.parse().unwrap()]);
-        containers.resolve(&known, &Names::default()).unwrap();
+        containers.resolve(&known, &ContainerNames::default()).unwrap();
         let (events, outcome) = replay(&capture, &Query { containers: Some(containers), ..Query::default() });
         (events.into_iter().map(|e| e.1).collect::<Vec<_>>().join(" "), outcome)
     };
@@ -172,6 +172,9 @@ fn losses_count_if_they_could_have_matched() {
     assert_eq!(lost(&filter("container.id=bb")), 0);
     assert_eq!(lost(&filter("container.id=aa")), 1234);
     assert_eq!(lost(&filter("fork.child_pid=3")), 0);
+    // A part of a column belongs to its kind alone, as the column does.
+    assert_eq!(lost(&filter("signal.target.pid=3")), 0);
+    assert_eq!(lost(&filter("signal.target.pid!=3")), 1234);
     // Lost between 1 s and 1 s + 7 us.
     let s = WALL + 1_000_000_000;
     assert_eq!(lost(&Query { from: Some(s + 7_000), ..Query::default() }), 1234);
@@ -188,6 +191,31 @@ fn loss_rows_are_counted_only_when_asked_for() {
     assert_eq!(count(&filter("proc.name=dd and evt.type=read")), 2);
     assert_eq!(count(&filter("evt.category=loss")), 1);
     assert_eq!(count(&filter("loss.count>2000")), 0);
+}
+
+#[test]
+fn all_cores_find_what_is_found_in_order() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
+    let names = ["calls", "kinds", "killed"].map(|name| format!("{root}/{name}-0.1.ktape"));
+    let captures = Captures::open(&names).unwrap();
+    for text in [
+        "evt.num > 0",
+        "proc.name = sh or evt.failed = true",
+        "evt.latency > 1ms",
+        "fd.name contains etc",
+        "container.id != host",
+        "switch.next.pid = 0",
+    ] {
+        let search = captures.query(Query::parse(text).unwrap()).unwrap();
+        let mut events = search.events();
+        let mut in_order = 0;
+        while events.next().is_some() {
+            in_order += 1;
+        }
+        let count = search.count();
+        assert!(in_order > 0, "{text} matches nothing");
+        assert_eq!((count.matching, events.report().matching), (in_order, in_order), "{text}");
+    }
 }
 
 #[test]

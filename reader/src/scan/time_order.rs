@@ -47,7 +47,7 @@ impl<'s> Events<'s> {
         }
     }
 
-    /// The next event; `None` at the end. A chunk that cannot be read is passed over and told by [`Self::report`].
+    /// The next event; `None` at the end. Chunks that cannot be read are skipped; [`Self::report`] names them.
     #[allow(clippy::should_implement_trait, reason = "an event borrows from the chunk that is open here")]
     pub fn next(&mut self) -> Option<Event<'_>> {
         let (chunk, found) = self.advance()?;

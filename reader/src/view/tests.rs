@@ -5,9 +5,9 @@ use events::flags;
 
 use super::*;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, header, id, openat, sample};
-use crate::model::{Binding, Context, Event, Names};
+use crate::model::{Binding, ContainerNames, Context, Event};
 
-fn lines(chunk: TestChunk, names: &Names, format: Format) -> Vec<String> {
+fn lines(chunk: TestChunk, names: &ContainerNames, format: Format) -> Vec<String> {
     let header = Arc::new(header(1));
     let chunk = chunk.chunk();
     let binding = Binding::new(header);
@@ -33,7 +33,7 @@ fn one(test: &TestCall) -> String {
     let cgroup = chunk.cgroup(1, "/", &[]);
     let task = chunk.task(4242, 4242, "nginx", cgroup);
     chunk.call(1_000_000_000, task, test);
-    let line = lines(chunk, &Names::default(), Format::Text).remove(0);
+    let line = lines(chunk, &ContainerNames::default(), Format::Text).remove(0);
     line.strip_prefix("13:00:00.999987600 1 - nginx(4242) ").unwrap_or(&line).to_owned()
 }
 
@@ -51,7 +51,7 @@ fn the_sample_as_text() {
 13:00:01.000005000 1 - dd(100) exit process status=1
 13:00:01.000006000 1 aaaaaaaaaaaa nginx(4242) exit process signal=SIGKILL
 13:00:01.000007000 1 aaaaaaaaaaaa - loss: 1234 syscall events of container aaaaaaaaaaaa lost (ring)";
-    let found = lines(sample(&header(1)), &Names::default(), Format::Text);
+    let found = lines(sample(&header(1)), &ContainerNames::default(), Format::Text);
     assert_eq!(found, expected.lines().collect::<Vec<_>>());
 }
 
@@ -125,7 +125,7 @@ fn socket_addresses_are_decoded() {
 }
 
 #[test]
-fn a_name_told_late_names_earlier_events() {
+fn a_late_name_also_names_earlier_events() {
     let mut index = MetadataIndex::default();
     index.add(&MetadataRecord {
         key: MetadataKey { boot_id: [1; 16], cgroup: 999, birth: 0 },
@@ -134,7 +134,7 @@ fn a_name_told_late_names_earlier_events() {
             ("container.name".to_owned(), "shop web".to_owned()),
         ],
     });
-    let mut names = Names::default();
+    let mut names = ContainerNames::default();
     names.merge(&index);
     let found = lines(sample(&header(1)), &names, Format::Text);
     assert!(found[0].contains(" 1 shop\\x20web nginx(4242) openat("), "{}", found[0]);
@@ -146,7 +146,7 @@ fn a_name_told_late_names_earlier_events() {
 
 #[test]
 fn json_has_one_object_a_line() {
-    let found = lines(sample(&header(1)), &Names::default(), Format::Json);
+    let found = lines(sample(&header(1)), &ContainerNames::default(), Format::Json);
     assert_eq!(found.len(), 11);
     let events: Vec<serde_json::Value> = found.iter().map(|l| serde_json::from_str(l).unwrap()).collect();
     let open = &events[2];
@@ -188,7 +188,7 @@ fn json_has_one_object_a_line() {
 
 #[test]
 fn every_json_key_is_a_field() {
-    for line in lines(sample(&header(1)), &Names::default(), Format::Json) {
+    for line in lines(sample(&header(1)), &ContainerNames::default(), Format::Json) {
         let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
         for key in event.keys() {
             assert!(crate::fields::lookup(key).is_ok(), "{key} is no field");
@@ -203,7 +203,7 @@ fn any_bytes_come_back_from_json() {
     let cgroup = chunk.cgroup(1, "/", &[]);
     let task = chunk.task(1, 1, "x", cgroup);
     chunk.call(1_000_000_000, task, &openat(&path, 3));
-    let line = lines(chunk, &Names::default(), Format::Json).remove(0);
+    let line = lines(chunk, &ContainerNames::default(), Format::Json).remove(0);
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
     let text = event["evt.arg.filename"].as_str().unwrap();
     assert_eq!(crate::text::escape::unescape(text), Some(path));
@@ -211,7 +211,7 @@ fn any_bytes_come_back_from_json() {
 
 #[test]
 fn csv_has_a_header_and_quotes() {
-    let found = lines(sample(&header(1)), &Names::default(), Format::Csv);
+    let found = lines(sample(&header(1)), &ContainerNames::default(), Format::Csv);
     assert!(found[0].starts_with("evt.num,evt.time,evt.rawtime,evt.cpu,container.id,"));
     let columns = found[0].split(',').count();
     assert_eq!(columns, 17);

@@ -12,7 +12,7 @@ use super::Row;
 use crate::session::messages::message;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names::CREATED;
-use ktape_reader::model::{Binding, CgroupRow, ChunkView, Names, column};
+use ktape_reader::model::{Binding, CgroupRow, ChunkView, ContainerNames, column};
 use ktape_reader::scan::container_match::elements;
 use ktape_reader::scan::{Input, Query};
 
@@ -35,7 +35,7 @@ struct Lives {
 }
 
 impl Lives {
-    fn new(names: &Names) -> Self {
+    fn new(names: &ContainerNames) -> Self {
         let mut by_creation: BTreeMap<Shared, BTreeMap<String, Vec<MetadataKey>>> = BTreeMap::new();
         for (key, id) in names.containers().filter(|(_, id)| is_name(id)) {
             // Started again it is the same one.
@@ -70,7 +70,7 @@ impl Lives {
 
 /// What is known so far.
 #[derive(Default)]
-struct Known {
+struct Gathered {
     lives: Lives,
     rows: BTreeMap<Id, Row>,
     /// Processes that were counted, with their process id and start.
@@ -89,7 +89,7 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
         message(format_args!("{error}; file ignored"));
     }
     let names = captures.names();
-    let mut known = Known { lives: Lives::new(names), ..Known::default() };
+    let mut known = Gathered { lives: Lives::new(names), ..Gathered::default() };
     let report = captures.query(Query::default())?.for_each_chunk(|chunk| known.add(chunk.view()));
     let damaged = report.damaged.chunks();
     if damaged > 0 {
@@ -98,7 +98,7 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     Ok((known.finish(names), captures.span().zone.clone()))
 }
 
-impl Known {
+impl Gathered {
     /// The row of the container `id` that a cgroup is in.
     fn row(&mut self, binding: &Binding, id: &[u8], cgroup: &CgroupRow<'_>) -> &mut Row {
         let header = &binding.header;
@@ -208,7 +208,7 @@ impl Known {
         }
     }
 
-    fn finish(self, names: &Names) -> Vec<Row> {
+    fn finish(self, names: &ContainerNames) -> Vec<Row> {
         let mut all: Vec<Row> = self
             .rows
             .into_iter()

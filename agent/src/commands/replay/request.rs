@@ -17,7 +17,7 @@ use ktape_reader::scan::container_match::Ambiguous;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
 use ktape_reader::scan::{
-    CaptureSet, Captures, Containers, Input, Known, Pace, Query, QueryError, ScanReport, Sink,
+    CaptureSet, Captures, Containers, Input, KnownContainers, Pace, Query, QueryError, ScanReport, Sink,
 };
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time::{self, Span, TimeSpec};
@@ -207,7 +207,7 @@ fn note_empty_range(query: &Query, span: &Span) {
 }
 
 /// Checks that an id prefix within the expression matches at most one container.
-fn check_ids(query: &Query, known: &Known) -> Result<(), Ambiguous> {
+fn check_ids(query: &Query, known: &KnownContainers) -> Result<(), Ambiguous> {
     let Some(filter) = &query.filter else { return Ok(()) };
     filter.container_ids().try_for_each(|id| known.by_prefix(id).map(|_| ()))
 }

@@ -57,7 +57,7 @@ const CASES: &[(&str, &str)] = &[
     ("/system.slice/default/redis", ""),
     ("/default/x.service", ""),
     ("/default/-x", ""),
-    // Stands for containers that are not told.
+    // Stands for containers that are not shown.
     ("/lxc.payload.?", ""),
     ("/default", ""),
     // Podman

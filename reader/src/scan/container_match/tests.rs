@@ -2,13 +2,13 @@ use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
 
 use super::*;
 
-fn known(chains: &[&str]) -> Known {
-    let mut known = Known::default();
+fn known(chains: &[&str]) -> KnownContainers {
+    let mut known = KnownContainers::default();
     chains.iter().for_each(|c| _ = known.add_chain(c.as_bytes()));
     known
 }
 
-fn resolve(wanted: &str, known: &Known, names: &Names) -> Result<Containers, Ambiguous> {
+fn resolve(wanted: &str, known: &KnownContainers, names: &ContainerNames) -> Result<Containers, Ambiguous> {
     let mut containers = Containers::new(vec![wanted.parse().unwrap()]);
     containers.resolve(known, names)?;
     Ok(containers)
@@ -17,12 +17,12 @@ fn resolve(wanted: &str, known: &Known, names: &Names) -> Result<Containers, Amb
 #[test]
 fn a_prefix_finds_inner_and_outer_containers() {
     let known = known(&["aa11>bb22", "cc33", ""]);
-    let outer = resolve("aa", &known, &Names::default()).unwrap();
+    let outer = resolve("aa", &known, &ContainerNames::default()).unwrap();
     assert!(outer.match_chain(b"aa11>bb22"));
     assert!(outer.match_chain(b"aa11"));
     assert!(!outer.match_chain(b"cc33"));
     assert!(!outer.match_chain(b""));
-    let inner = resolve("b", &known, &Names::default()).unwrap();
+    let inner = resolve("b", &known, &ContainerNames::default()).unwrap();
     assert!(inner.match_chain(b"aa11>bb22"));
     assert!(!inner.match_chain(b"aa11"));
 }
@@ -30,22 +30,22 @@ fn a_prefix_finds_inner_and_outer_containers() {
 #[test]
 fn an_ambiguous_prefix_lists_the_candidates() {
     let known = known(&["aa11", "aa22", "bb"]);
-    let error = resolve("aa", &known, &Names::default()).unwrap_err();
+    let error = resolve("aa", &known, &ContainerNames::default()).unwrap_err();
     assert_eq!(error.to_string(), "container `aa` is ambiguous: aa11, aa22");
-    assert!(resolve("aa1", &known, &Names::default()).is_ok());
+    assert!(resolve("aa1", &known, &ContainerNames::default()).is_ok());
 }
 
 #[test]
 fn a_whole_id_is_not_ambiguous() {
     let known = known(&["web", "web-2"]);
-    let web = resolve("web", &known, &Names::default()).unwrap();
+    let web = resolve("web", &known, &ContainerNames::default()).unwrap();
     assert!(web.match_chain(b"web"));
     assert!(!web.match_chain(b"web-2"));
 }
 
 #[test]
 fn an_unknown_container_is_said_and_matches_nothing() {
-    let none = resolve("zz", &known(&["aa"]), &Names::default()).unwrap();
+    let none = resolve("zz", &known(&["aa"]), &ContainerNames::default()).unwrap();
     assert_eq!(none.unknown(), ["zz"]);
     assert!(!none.match_chain(b"aa"));
 }
@@ -62,7 +62,7 @@ fn a_name_means_all_containers_that_had_it() {
             ],
         });
     }
-    let mut names = Names::default();
+    let mut names = ContainerNames::default();
     names.merge(&index);
     let web = resolve("web", &known(&["aa11", "bb22", "cc33"]), &names).unwrap();
     assert!(web.match_chain(b"aa11") && web.match_chain(b"bb22") && !web.match_chain(b"cc33"));
@@ -71,7 +71,7 @@ fn a_name_means_all_containers_that_had_it() {
 /// `ctr` users choose ids, and choose them again.
 #[test]
 fn a_label_means_one_of_the_containers_that_had_an_id() {
-    let mut names = Names::default();
+    let mut names = ContainerNames::default();
     let key = |cgroup| MetadataKey { boot_id: [7; 16], cgroup, birth: cgroup };
     for (cgroup, turn) in [(1, "one"), (2, "two"), (3, "one")] {
         let values =
