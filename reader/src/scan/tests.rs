@@ -201,7 +201,7 @@ fn all_cores_find_what_is_found_in_order() {
     for text in [
         "evt.num > 0",
         "proc.name = sh or evt.failed = true",
-        "evt.latency > 1ms",
+        "evt.latency > 10us",
         "fd.name contains etc",
         "container.id != host",
         "switch.next.pid = 0",
