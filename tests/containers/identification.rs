@@ -289,7 +289,7 @@ fn recorder_in_a_container_records_the_host() {
     let capture = capture_format::CaptureFile::open(&file).unwrap();
     let header = &capture.segments()[0].header;
     assert_eq!(header.host_id, std::fs::read_to_string("/etc/machine-id").unwrap_or_default().trim());
-    let usual = ["recording", "recorded", "no events lost", "LOST", "most active", "view with"];
+    let usual = ["recording to", "recorded", "no events lost", "LOST", "most active", "view with"];
     let output = recorder.output();
     let mut messages = output.lines().filter_map(|line| line.strip_prefix("ktape: "));
     let warning = messages.find(|text| !usual.iter().any(|start| text.starts_with(start)));

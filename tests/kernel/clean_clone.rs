@@ -35,19 +35,20 @@ fn copy(to: &Path) {
     }
 }
 
-/// The two commands that the README leads with.
-fn commands() -> (String, String) {
+/// The commands of the README from the build to the first capture, in its order, as root and with a short capture.
+fn commands() -> Vec<String> {
     let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
-    let line =
-        readme.lines().map(str::trim).find(|line| line.contains("cargo build --release")).expect("a command");
-    let block: Vec<&str> = readme.lines().map(str::trim).skip_while(|l| *l != line).take(2).collect();
-    let both = block.join(" && ");
-    let mut parts = both.split("&&").map(str::trim);
-    let build = parts.next().unwrap().trim_start_matches("$ ").to_owned();
-    let capture = parts.next().expect("a second command").trim_start_matches("$ ");
-    assert_eq!(build, "cargo build --release");
-    assert!(capture.starts_with("sudo ./target/release/ktape capture"), "{capture}");
-    (build, capture.trim_start_matches("sudo ").replace("30s", "2s"))
+    let (_, from_build) = readme.split_once("\n## Build\n").expect("a section on building");
+    let code = from_build.lines().filter_map(|line| line.strip_prefix("    "));
+    let mut commands = Vec::new();
+    for line in code {
+        let command = line.split("  #").next().unwrap_or_default().trim();
+        commands.push(command.trim_start_matches("sudo ").replace("30s", "2s"));
+        if command.starts_with("sudo ktape capture") {
+            return commands;
+        }
+    }
+    panic!("no capture in README.md: {commands:?}");
 }
 
 #[test]
@@ -57,7 +58,9 @@ fn slow_readme_commands_work_in_a_clean_clone() {
     let dir = ktape::disk_dir();
     let clone = dir.path().join("clone");
     copy(&clone);
-    let (build, capture) = commands();
+    let commands = commands();
+    assert_eq!(commands.first().map(String::as_str), Some("cargo build --release"), "{commands:?}");
+    assert!(commands.contains(&"cargo run --release -- capture --duration 2s".to_owned()), "{commands:?}");
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
     fs::set_permissions(&empty, fs::Permissions::from_mode(0o755)).unwrap();
@@ -74,11 +77,12 @@ fn slow_readme_commands_work_in_a_clean_clone() {
         done
         ! bpf-linker --version 2>/dev/null
         ! /usr/bin/rustc --version 2>/dev/null
-        {build}
-        {capture}
-        cargo run --release -- capture --duration 2s -o second.ktape",
+        # What is installed there stays in this mount namespace.
+        mount -t tmpfs none /usr/local/bin
+        {}",
         HIDDEN.join(" "),
         caches.join(" "),
+        commands.join("\n        "),
         empty = empty.display(),
     );
     let mut command = Command::new("unshare");

@@ -23,7 +23,7 @@ fn slow_power_loss_costs_at_most_two_seconds() {
         mkdir -p /mnt/series
         ktape capture -o /mnt/series/ --rotate 2s </dev/null 2>/mnt/said &
         recorder=$!
-        until_true grep -q '^recording' /mnt/said
+        until_true grep -q '^ktape: recording to ' /mnt/said
         echo begun $(ktape-workload now)";
     // A second disk tells how long the emulator's disks have not answered: what was recorded then is nowhere.
     let control = "while :; do

@@ -7,7 +7,7 @@ record() {
     ktape capture -o "$recording" "$@" </dev/null >/dev/null 2>"$recording.err" &
     recorder=$!
     tries=0
-    until grep -qs '^recording' "$recording.err"; do
+    until grep -qs '^ktape: recording to ' "$recording.err"; do
         tries=$((tries + 1))
         if [ "$tries" -gt 400 ] || ! kill -0 "$recorder"; then
             cat "$recording.err"
