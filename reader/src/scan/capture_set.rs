@@ -87,7 +87,7 @@ impl CaptureSet {
             match open(&file.path) {
                 Ok(capture) => captures.push(capture),
                 Err(error) if !file.found => return Err(error),
-                Err(InputError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(InputError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => unreadable.push(error),
             }
         }
@@ -194,7 +194,7 @@ impl Captures {
 /// The header that a file begins with; `None` if it begins otherwise.
 fn peek(path: &Path) -> Result<Option<Peek>, InputError> {
     input::regular(path)?;
-    let fail = |source| InputError::Io { path: path.to_path_buf(), source };
+    let fail = |source| InputError::Io { path: path.to_path_buf(), error: source };
     let file = File::open(path).map_err(fail)?;
     let modified = file.metadata().and_then(|meta| meta.modified()).map_err(fail)?;
     let modified = modified.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64);
@@ -220,7 +220,7 @@ fn bare(header: &Header) -> Arc<Header> {
 fn open(path: &Path) -> Result<Capture, InputError> {
     input::regular(path)?;
     let cannot = |source| match source {
-        FormatError::Io { source, .. } => InputError::Io { path: path.to_path_buf(), source },
+        FormatError::Io { source, .. } => InputError::Io { path: path.to_path_buf(), error: source },
         source => InputError::Format { path: path.to_path_buf(), source },
     };
     let file = CaptureFile::open(path).map_err(cannot)?;

@@ -33,7 +33,8 @@ impl Follower {
         let series = path.is_dir();
         let path = input::files(&[path.to_path_buf()])?.pop().unwrap_or_else(|| path.to_path_buf());
         input::regular(&path)?;
-        let file = File::open(&path).map_err(|source| InputError::Io { path: path.clone(), source })?;
+        let file =
+            File::open(&path).map_err(|source| InputError::Io { path: path.clone(), error: source })?;
         Ok(Self { file, path, series })
     }
 

@@ -19,13 +19,12 @@ use super::container_match::KnownContainers;
 #[non_exhaustive]
 pub enum InputError {
     /// Not there, or not readable.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot open {}: {}", .path.display(), reason(.error))]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// The reason.
-        #[source]
-        source: io::Error,
+        /// The reason; part of the message, so no source of the error.
+        error: io::Error,
     },
     /// No capture.
     #[error("cannot read {}: {source}", .path.display())]
@@ -50,6 +49,15 @@ pub enum InputError {
     /// Standard input along with files.
     #[error("standard input (-) cannot be read together with files: it has no order yet")]
     PipeWithFiles,
+}
+
+/// Why a file cannot be opened, in the words of the other messages.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// An opened file.
@@ -77,8 +85,8 @@ impl Capture {
 /// # Errors
 /// It is not there, or no file.
 pub fn regular(path: &Path) -> Result<(), InputError> {
-    let meta =
-        std::fs::metadata(path).map_err(|source| InputError::Io { path: path.to_path_buf(), source })?;
+    let meta = std::fs::metadata(path)
+        .map_err(|source| InputError::Io { path: path.to_path_buf(), error: source })?;
     let kind = meta.file_type();
     let what = if kind.is_file() {
         return Ok(());
@@ -101,7 +109,7 @@ pub fn regular(path: &Path) -> Result<(), InputError> {
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
     let mut all = Vec::new();
     for path in paths {
-        let fail = |source| InputError::Io { path: path.clone(), source };
+        let fail = |source| InputError::Io { path: path.clone(), error: source };
         if !std::fs::metadata(path).map_err(fail)?.is_dir() {
             all.push(path.clone());
             continue;

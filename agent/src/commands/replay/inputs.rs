@@ -48,11 +48,12 @@ pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
 fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
     let missing = &inputs[position];
     let shown_missing = shown(missing);
-    let is_expression = !looks_like_file(missing)
-        && !is_word(missing)
-        && missing.to_str().is_some_and(|text| Filter::parse(text).is_ok());
+    let is_expression = !looks_like_file(missing) && !is_word(missing) && is_parsable(missing);
     if !is_expression {
-        return anyhow::anyhow!("cannot open {shown_missing}: no such file");
+        let message = format!("cannot open {shown_missing}: no such file");
+        // If the last argument is no file and no expression either, none of them can be meant: wrong usage.
+        let is_usage = inputs.last().is_some_and(|last| is_missing(last) && !is_parsable(last));
+        return if is_usage { usage(message) } else { anyhow::Error::msg(message) };
     }
     let files = inputs.iter().enumerate().filter(|(at, _)| *at != position);
     let files: Vec<String> = files.map(|(_, file)| shown(file)).collect();
@@ -64,6 +65,11 @@ fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
 
 fn shown(input: &OsStr) -> String {
     escaped(input.as_encoded_bytes(), Place::Free).into_owned()
+}
+
+/// Whether it is an expression, by its syntax and its fields.
+fn is_parsable(input: &OsStr) -> bool {
+    input.to_str().is_some_and(|text| Filter::parse(text).is_ok())
 }
 
 /// Whether there is nothing with this name. Standard input (`-`), and what exists but cannot be examined, is not missing.

@@ -64,6 +64,14 @@ fn missing_files_are_reported_before_any_expression() {
         error(&["proc.name = dd", &path]),
         format!("the expression must be the last argument; use: ktape replay {path} 'proc.name = dd'")
     );
+    // With nothing that can be meant at the end it is wrong usage, as for one argument alone.
+    for (words, is_usage) in [
+        (["nosuch.ktape", "nosuch2.ktape"], true),
+        (["nosuch.ktape", "proc.name=dd"], false),
+        (["nosuch.ktape", &path], false),
+    ] {
+        assert_eq!(split(&words).unwrap_err().is::<Usage>(), is_usage, "{words:?}");
+    }
     assert!(split(&[&path, "fd.name=/etc/hosts"]).unwrap().1, "an expression may have a slash");
 }
 
