@@ -134,7 +134,7 @@ fn missing_btf_is_reported() {
     }
     assert!(!file.exists());
 
-    // Nor is anything else taken for them.
+    // Other files are not accepted as BTF.
     let types = dir.path().join("types");
     std::fs::write(&types, b"no types at all, but something longer than a header").unwrap();
     let out = with_types(Some(&types), &file);
@@ -155,7 +155,7 @@ fn missing_tracepoint_is_named() {
         let stderr = String::from_utf8_lossy(&out.stderr);
         assert_eq!(out.status.code(), Some(1), "{stderr}");
         let line = only_line(&out);
-        assert!(line.contains(&format!("no tracepoint {tracepoint}: without it, no {without}")), "{line}");
+        assert!(line.contains(&format!("no tracepoint {tracepoint}: cannot record {without}")), "{line}");
         assert!(!file.exists());
     }
 }

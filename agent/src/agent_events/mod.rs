@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use events::{Kind, KindMap};
 
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 
 mod samples;
 mod stall;
@@ -89,8 +89,8 @@ impl EventReceiver {
     }
 
     /// What was dropped since the last call, as losses at stage `queue`.
-    pub fn take_dropped(&self) -> Vec<Lost> {
-        let lost = self.dropped.iter().map(|(kind, dropped)| Lost {
+    pub fn take_dropped(&self) -> Vec<EventLoss> {
+        let lost = self.dropped.iter().map(|(kind, dropped)| EventLoss {
             cpu: None,
             kind: Some(kind),
             cgroup: None,

@@ -12,7 +12,7 @@ use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{HOOKS, Hook, Kernels};
-use crate::kernel::{self, Selection, preemption};
+use crate::kernel::{self, SyscallSelection, preemption};
 use crate::record::{self, Request};
 use crate::runtimes::Sockets;
 use crate::session::privileges;
@@ -76,7 +76,7 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
                 let text = if there {
                     format!("tracepoint {name}")
                 } else {
-                    format!("tracepoint {name}: without it, no {without}")
+                    format!("tracepoint {name}: missing; cannot record {without}")
                 };
                 line(there, text);
             }
@@ -92,9 +92,9 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
             for (path, without) in OPTIONAL.iter().filter(|(path, _)| optional.contains(path)) {
                 line(true, format!("no {path} in this kernel: {without}"));
             }
-            let sort = kernel::sort(&btf);
-            line(true, kernel_programs(sort).to_owned());
-            if sort == Kernels::Preemptible {
+            let variant = kernel::kernel_variant(&btf);
+            line(true, kernel_programs(variant).to_owned());
+            if variant == Kernels::Preemptible {
                 line(true, keeping_the_cpu(preemption::functions(&btf).is_some()).to_owned());
             }
             if !btf.has_function("bpf_get_socket_ptr_cookie") {
@@ -147,8 +147,8 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
 }
 
 /// Which of the two objects is used, and what that means.
-fn kernel_programs(sort: Kernels) -> &'static str {
-    match sort {
+fn kernel_programs(variant: Kernels) -> &'static str {
+    match variant {
         Kernels::Legacy => {
             "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
         }
@@ -175,7 +175,7 @@ fn sep(absent: &[&str]) -> &'static str {
 fn load() -> Result<record::Prepared> {
     Ok(record::prepare(Request {
         kinds: events::KINDS.to_vec(),
-        selection: Selection::All,
+        selection: SyscallSelection::All,
         containers: ContainerFilter::default(),
         sockets: Sockets::None,
         host: HostRoot::default(),

@@ -1,5 +1,5 @@
-//! What only the running kernel knows of block requests: how it names operations and flags, and which requests are
-//! under way.
+//! Block requests of the running kernel: its names for operations and flags, the layout of its tracepoints, and the
+//! requests in flight.
 
 use agent_ebpf::config::{Config, block_hook};
 use agent_ebpf::records::Header;
@@ -11,13 +11,14 @@ use super::btf::Btf;
 
 /// `RQF_FLUSH_SEQ` of kernels where it is a macro (before 6.11).
 const FLUSH_SEQ_BIT: u32 = 4;
-/// `REQ_OP_DRV_IN` of kernels that do not tell.
+/// `REQ_OP_DRV_IN` of kernels whose types lack it.
 const OP_DRIVER: u32 = 34;
-/// Bios and requests that may be under way at a time: at least so many, and so many for each CPU.
-const ENTRIES_LEAST: u32 = 16_384;
+/// Bios and requests that can be in flight at a time: at least this many ...
+const ENTRIES_MIN: u32 = 16_384;
+/// ... and this many per CPU.
 const ENTRIES_PER_CPU: u32 = 2048;
 
-/// The kernel's names for what is in a request's `cmd_flags`.
+/// The kernel's names of the operations and flags in a request's `cmd_flags`.
 #[derive(Clone, Debug, Default)]
 pub struct RequestNames {
     /// Operations: the lower 8 bits, and the name without `REQ_OP_`.
@@ -27,7 +28,7 @@ pub struct RequestNames {
 }
 
 impl RequestNames {
-    /// From the kernel's types.
+    /// Reads the names from the kernel's types.
     pub(super) fn of(kernel: &Btf) -> Self {
         let strip = |list: Vec<(String, u32)>, prefix: &str| -> Vec<(u32, String)> {
             let names = list.into_iter();
@@ -42,9 +43,9 @@ impl RequestNames {
     }
 }
 
-/// Tells the kernel side how this kernel's block layer differs from others.
+/// Sets what differs between the block layers of kernels.
 pub(super) fn set_config(config: &mut Config, kernel: &Btf) {
-    // With one argument more than without the queue.
+    // Number of arguments if the queue is one of them.
     for (name, with_queue, hook) in [
         ("block_bio_queue", 2, block_hook::BIO_QUEUE),
         ("block_bio_remap", 4, block_hook::BIO_REMAP),
@@ -62,9 +63,9 @@ pub(super) fn set_config(config: &mut Config, kernel: &Btf) {
     config.block_op_driver = driver("req_op").or_else(|| driver("req_opf")).unwrap_or(OP_DRIVER);
 }
 
-/// How many entries the maps of what is under way need: none if nobody wants to know.
+/// Entries of the maps of bios and requests in flight; a map cannot have fewer than one.
 pub(super) fn entries(wanted: bool, cpus: u32) -> u32 {
-    if wanted { ENTRIES_LEAST.max(cpus * ENTRIES_PER_CPU) } else { 1 }
+    if wanted { ENTRIES_MIN.max(cpus * ENTRIES_PER_CPU) } else { 1 }
 }
 
 #[repr(transparent)]
@@ -81,8 +82,8 @@ struct PodRequest(Request);
 // SAFETY: `Request` is repr(C), made of integers, without padding (checked at its definition).
 unsafe impl aya::Pod for PodRequest {}
 
-/// What began until `now` and has not ended, as records with that time; bios that wait for a request among them, with
-/// no issue. Only when the hooks are gone does it stand still.
+/// Requests that began at `now` or before and have not completed, as records with the time `now`. Bios that wait for a
+/// request are included, without an issue time. Exact only once the hooks are detached.
 pub(super) fn in_flight(ebpf: &Ebpf, now: u64) -> Vec<Block> {
     let mut found = Vec::new();
     let mut add = |request: Request| {

@@ -1,7 +1,7 @@
 //! A reader for the running kernel's BTF: struct offsets, enum values and argument counts, which
 //! differ between kernels and configurations.
 //!
-//! The format is `Documentation/bpf/btf.rst`; only what the questions here need is kept.
+//! The format is described in `Documentation/bpf/btf.rst`; only what the queries here need is kept.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -36,19 +36,19 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// What can be wrong with the kernel's BTF.
+/// Errors of reading the kernel's BTF.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BtfError {
-    /// The file is not there or cannot be read.
+    /// The file does not exist or cannot be read.
     #[error("cannot read {path}: {source} (ktape needs Linux 5.10 or later with CONFIG_DEBUG_INFO_BTF)")]
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// It is not BTF as we know it.
+    /// The file is not BTF, or contains an unknown kind of type.
     #[error("the kernel's types (BTF) are malformed: {0}")]
     Malformed(&'static str),
 }
@@ -84,14 +84,14 @@ impl Btf {
         let (type_off, type_len) = (header + field(8), field(12));
         let (str_off, str_len) = (header + field(16), field(20));
         if type_off + type_len > data.len() || str_off + str_len > data.len() {
-            return Err(BtfError::Malformed("sections reach past the end"));
+            return Err(BtfError::Malformed("a section ends behind the end of the file"));
         }
         let mut types = vec![0u32];
         let mut named = HashMap::new();
         let (mut at, end) = (type_off, type_off + type_len);
         while at < end {
             let (Some(name), Some(info)) = (word(at), word(at + 4)) else {
-                return Err(BtfError::Malformed("cut type"));
+                return Err(BtfError::Malformed("truncated type"));
             };
             let kind = (info >> 24) & 0x1f;
             let vlen = (info & 0xffff) as usize;
@@ -167,7 +167,7 @@ impl Btf {
         self.bit_offset(path).map(|bits| bits / 8)
     }
 
-    /// The same in bits, for bit fields.
+    /// The offset of a member in bits, for bit fields.
     pub fn bit_offset(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
         let name = parts.next()?;
@@ -207,7 +207,7 @@ impl Btf {
         None
     }
 
-    /// How many bytes a struct or union takes.
+    /// The size of a struct or union, bytes.
     pub fn size(&self, name: &str) -> Option<u32> {
         let named = |kind| self.named.get(&(kind, name.as_bytes().to_vec()));
         let id = *named(kind::STRUCT).or_else(|| named(kind::UNION))?;
@@ -236,7 +236,7 @@ impl Btf {
             .collect()
     }
 
-    /// How many arguments a tracepoint passes, from its `btf_trace_NAME` prototype; `None` if
+    /// The number of arguments that a tracepoint passes, from its `btf_trace_NAME` prototype; `None` if
     /// the kernel has no such tracepoint.
     pub fn tracepoint_args(&self, name: &str) -> Option<usize> {
         // The first parameter is the tracepoint's private data.
@@ -260,12 +260,12 @@ impl Btf {
         (ptr_kind == kind::PTR && proto_kind == kind::FUNC_PROTO).then_some((vlen, at))
     }
 
-    /// The number of a tracepoint's prototype, which programs are loaded for.
+    /// The type id of a tracepoint's prototype, which programs are loaded for.
     pub fn tracepoint_type(&self, name: &str) -> Option<u32> {
         self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes())).copied()
     }
 
-    /// The number of a function.
+    /// The type id of a function.
     pub fn function(&self, name: &str) -> Option<u32> {
         self.named.get(&(kind::FUNC, name.as_bytes().to_vec())).copied()
     }

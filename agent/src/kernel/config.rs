@@ -1,5 +1,5 @@
-//! What the kernel side is told before it is loaded: struct offsets of this kernel, registers of
-//! this architecture, and which events are wanted.
+//! The read-only globals of the kernel side: struct offsets of this kernel, registers of this architecture, and which
+//! events are recorded.
 
 use agent_ebpf::config::{ABSENT, Config, Offsets};
 use agent_ebpf::spec::{Spec, read, spec_flags};
@@ -9,8 +9,8 @@ use super::block;
 use super::btf::Btf;
 use super::error::LoadError;
 use super::hooks::Kernels;
-use super::ring::page_size;
-use super::settings::{Selection, Settings};
+use super::ring_buffer::page_size;
+use super::settings::{Settings, SyscallSelection};
 use crate::containers::Hierarchy;
 use ktape_reader::syscalls;
 
@@ -26,7 +26,6 @@ pub struct Globals(Config);
 unsafe impl aya::Pod for Globals {}
 
 impl Globals {
-    /// Their values.
     pub fn config(&self) -> &Config {
         &self.0
     }
@@ -35,7 +34,7 @@ impl Globals {
 /// The read-only globals for these settings on this kernel, with ring buffers for each of `cpus` CPUs.
 ///
 /// # Errors
-/// The kernel's types do not have the cgroup controller that identifies containers.
+/// The kernel's types lack the cgroup controller that identifies containers.
 pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -> Result<Globals, LoadError> {
     let mut config = Config { offsets: offsets(kernel), ..Config::EMPTY };
     set_registers(&mut config);
@@ -52,7 +51,7 @@ pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -
     Ok(Globals(config))
 }
 
-/// What the settings ask for: processes, cgroups, kinds.
+/// Sets which processes, cgroups and kinds are recorded.
 fn set_recorded(config: &mut Config, settings: &Settings) {
     config.own_pid = std::process::id();
     for (slot, pid) in config.reader_pids.iter_mut().zip(&settings.reader_pids) {
@@ -61,7 +60,7 @@ fn set_recorded(config: &mut Config, settings: &Settings) {
     config.hierarchy = settings.hierarchy.number;
     config.filter_cgroups = u32::from(settings.cgroups.is_some());
     config.tree_pid = settings.tree_pid.unwrap_or(0);
-    config.narrow = u32::from(matches!(settings.selection, Selection::Named(_)));
+    config.narrow = u32::from(matches!(settings.selection, SyscallSelection::Named(_)));
     let stall = settings.stalls();
     let switches = settings.kinds.contains(&Kind::Switch);
     config.stall_ms = stall.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
@@ -78,7 +77,7 @@ fn cgroup_subsys(hierarchy: &Hierarchy, kernel: &Btf) -> Result<u32, LoadError> 
         .ok_or(LoadError::Missing("number for the cgroup controller in the kernel's types"))
 }
 
-/// What this kernel's tracepoints pass.
+/// Sets which arguments this kernel's tracepoints pass.
 fn set_tracepoint_shapes(config: &mut Config, kernel: &Btf) {
     config.exit_has_group_dead = u32::from(kernel.tracepoint_args("sched_process_exit") == Some(2));
     config.switch_has_state = u32::from(kernel.tracepoint_args("sched_switch") == Some(4));
@@ -129,8 +128,8 @@ pub fn set_registers(config: &mut Config) {
     }
 }
 
-/// Where on its kernel stack the registers are that a task entered with, as a byte offset: at the upper end, where 64-bit
-/// kernels before 5.15 leave no room. 0 if that is not known.
+/// Byte offset on a task's kernel stack of the registers that it entered the kernel with: at the upper end, where 64-bit
+/// kernels before 5.15 have no padding. 0 if it is not known.
 pub fn stack_registers(btf: &Btf) -> u32 {
     let size = btf.size("thread_union").unwrap_or({
         // Not in every kernel's types. 16 KiB on x86-64, and on arm64 with pages up to that size; more with KASAN.
@@ -139,8 +138,8 @@ pub fn stack_registers(btf: &Btf) -> u32 {
     btf.size("pt_regs").map_or(0, |registers| size.saturating_sub(registers))
 }
 
-/// How many threads the legacy programs can remember: twice what there are, and not fewer than 32,768; 10 MB of the
-/// kernel's memory then.
+/// Threads that the legacy programs can keep state of: twice the present number, at least 32,768, which takes 10 MB of
+/// kernel memory.
 pub fn tasks_max() -> u32 {
     let threads = std::fs::read_to_string("/proc/loadavg")
         .ok()
@@ -148,12 +147,12 @@ pub fn tasks_max() -> u32 {
     threads.unwrap_or(0).saturating_mul(2).clamp(32_768, 1 << 20)
 }
 
-/// What sockets, signals and victims look like in this kernel.
+/// Sets how this kernel represents sockets, memory use and OOM victims.
 pub fn set_net_and_oom(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
     config.net = u32::from(kinds.contains(&Kind::Net));
     config.socket_cookie = u32::from(btf.has_function("bpf_get_socket_ptr_cookie"));
     config.memory_subsys = btf.enum_value("cgroup_subsys_id", "memory_cgrp_id").map_or(0, |index| index + 1);
-    // Plain numbers before 6.2.
+    // Before 6.2, the counters are plain numbers.
     if let Some(offset) = btf.offset("mm_rss_stat.count") {
         config.rss_count = offset;
         config.rss_stride = size_of::<u64>() as u32;
@@ -166,11 +165,11 @@ pub fn set_net_and_oom(config: &mut Config, btf: &Btf, kinds: &[Kind]) {
     config.oom_has_task = u32::from(btf.passes_pointer("mark_victim", 0) == Some(true));
 }
 
-/// The map of what to read of each call, unwanted ones marked.
-pub fn specs(selection: &Selection) -> Vec<Spec> {
+/// The contents of the map `SPECS`, with calls that are not recorded marked.
+pub fn specs(selection: &SyscallSelection) -> Vec<Spec> {
     let table = syscalls::table();
     let mut specs = super::specs::specs(table);
-    // Both ABIs of 32-bit pointers follow the native one.
+    // The two ABIs with 32-bit pointers follow the native one.
     for spec in specs.iter_mut().skip(agent_ebpf::spec::NUMBERS as usize) {
         for read in [&mut spec.read0, &mut spec.read1] {
             if *read == read::MSGHDR {
@@ -180,7 +179,7 @@ pub fn specs(selection: &Selection) -> Vec<Spec> {
     }
     let slot =
         |abi: events::Abi, nr: u16| abi as usize * agent_ebpf::spec::NUMBERS as usize + usize::from(nr);
-    if let Selection::Named(names) = selection {
+    if let SyscallSelection::Named(names) = selection {
         for spec in &mut specs {
             spec.flags |= spec_flags::SKIP;
         }

@@ -1,4 +1,4 @@
-//! Why recording cannot begin.
+//! Errors of loading and attaching the programs.
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ use super::btf::BtfError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// The kernel does not describe its types.
+    /// The kernel's types cannot be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// aya could not read the kernel's types.
@@ -17,57 +17,57 @@ pub enum LoadError {
     /// The object could not be loaded.
     #[error("cannot load the eBPF object: {0}")]
     Object(#[from] aya::EbpfError),
-    /// The programs' messages cannot be had.
+    /// The programs' log cannot be opened.
     #[error("cannot receive the programs' messages: {0}")]
     Log(#[from] aya_log::Error),
-    /// A program was refused.
+    /// The kernel refused to load or attach a program.
     #[error("the kernel refuses the program {name}: {source}")]
     Program {
         /// The program.
         name: &'static str,
-        /// Why, with the verifier's log.
+        /// The cause, with the verifier's log.
         source: aya::programs::ProgramError,
     },
-    /// A map could not be made or filled.
+    /// A map could not be created or filled.
     #[error("cannot set up the map {name}: {source}")]
     Map {
         /// The map.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: aya::maps::MapError,
     },
-    /// There is no memory for the rings: the machine's is used up, or a limit of the cgroup is too low.
+    /// There is no memory for the ring buffers: the machine's is exhausted, or a limit of the cgroup is too low.
     #[error(
-        "not enough memory for the rings, {bytes} bytes for each of {cpus} CPUs; a smaller --buffer helps"
+        "not enough memory for the ring buffers: {bytes} bytes for each of {cpus} CPUs; use a smaller --buffer"
     )]
     RingMemory {
-        /// Of one ring.
+        /// Of one ring buffer.
         bytes: u32,
-        /// How many rings.
+        /// How many ring buffers.
         cpus: u32,
     },
-    /// Something that the object must have is not there.
+    /// The object lacks a program or a map.
     #[error("the eBPF object has no {0}")]
     Missing(&'static str),
-    /// The kernel lacks a hook that nothing works without.
-    #[error("this kernel has no tracepoint {name}: without it, no {without}")]
+    /// The kernel lacks a tracepoint that every recording needs.
+    #[error("this kernel has no tracepoint {name}: cannot record {without}")]
     NoTracepoint {
         /// The tracepoint.
         name: &'static str,
-        /// What it is for.
+        /// What it is needed for.
         without: &'static str,
     },
-    /// A ring could not be mapped, or an iterator not read.
+    /// A ring buffer could not be mapped, or an iterator could not be read.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What was tried.
+        /// What was attempted.
         what: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
 }
 
-/// Of the map of this name.
+/// Turns an error of the map of this name into a [`LoadError`].
 pub(super) fn map_error(name: &'static str) -> impl Fn(aya::maps::MapError) -> LoadError {
     move |source| LoadError::Map { name, source }
 }

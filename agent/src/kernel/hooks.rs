@@ -1,52 +1,52 @@
-//! The hooks: every tracing program of the object, what it is needed for, and what is missing without it.
+//! The table of hooks: every tracing program of the object, what it is needed for, and what is missing without it.
 
 use agent_ebpf::records::fallback as of;
 use events::Kind;
 
-use super::settings::Selection;
+use super::settings::SyscallSelection;
 
-/// In which order hooks are attached, and in the other order taken out.
+/// The order in which hooks are attached; they are detached in reverse order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Group {
-    /// Rare events that name what others point to: there first and longest.
+    /// Rare events that describe the processes and cgroups of all others: attached first, detached last.
     Lifecycle,
-    /// What may come by the million, beside syscalls.
+    /// Frequent events other than system calls.
     Event,
-    /// System calls: the entry before the return, so that a return without an entry is one of a call that was
-    /// waiting, or answered by seccomp, and never one whose entry could not be seen yet.
+    /// System calls: the entry before the return, so that a return without an entry belongs to a call that was in
+    /// flight, or that seccomp answered, and never to one that entered before the entry hook was attached.
     Syscall,
 }
 
-/// Which kernels have a program attached.
+/// The kernels on which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
-    /// Every one.
+    /// All kernels.
     All,
-    /// Those that need the legacy object, which alone has it.
+    /// Kernels that need the legacy object; no other object has the program.
     Legacy,
-    /// Those that take the CPU away in the middle of a program, see [`super::preemption`].
+    /// Kernels that can preempt a program, see [`super::preemption`].
     Preemptible,
 }
 
-/// A hook.
+/// A program and the tracepoint that it is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// The program's name.
     pub name: &'static str,
-    /// The tracepoint's.
+    /// The tracepoint's name.
     pub tracepoint: &'static str,
-    /// Its place in the order.
+    /// When it is attached.
     pub group: Group,
-    /// The kind of event that is lost when the kernel skips a run of the program as a recursion; `None` if a
-    /// skipped run only makes others poorer.
+    /// The kind of event that is lost when the kernel skips a run of the program as a recursion; `None` if only
+    /// details of other events are lost.
     pub lost: Option<Kind>,
-    /// Attached if one of these kinds is wanted; empty: always.
+    /// Attached if one of these kinds is recorded; empty: always.
     pub needed_for: &'static [Kind],
-    /// What is missing where the kernel lacks the tracepoint.
+    /// What is missing if the kernel lacks the tracepoint.
     pub without: &'static str,
-    /// Where it is attached.
+    /// The kernels on which it is attached.
     pub kernels: Kernels,
-    /// The program that stands in for it where the kernel skips it, and its place among those.
+    /// The fallback program that runs if the kernel skips this one, and the index of its counter.
     pub fallback: Option<(&'static str, usize)>,
 }
 
@@ -63,15 +63,15 @@ const fn always(name: &'static str, lost: Kind, without: &'static str) -> Hook {
     }
 }
 
-/// A program that does the work of another one on the same hook if the kernel has skipped that. It is attached after it,
-/// and taken out before it.
+/// A fallback program: on the same tracepoint as `first`, it does the work of that program if the kernel has skipped it.
+/// It is attached after it and detached before it.
 const fn fallback(name: &'static str, first: Hook) -> Hook {
     Hook { name, lost: None, kernels: Kernels::Preemptible, fallback: None, ..first }
 }
 
 const FORK: Hook = Hook {
     fallback: Some(("sched_process_fork_nested", of::FORK)),
-    ..always("sched_process_fork", Kind::Fork, "who started whom")
+    ..always("sched_process_fork", Kind::Fork, "parents of processes")
 };
 const EXEC: Hook = Hook {
     fallback: Some(("sched_process_exec_nested", of::EXEC)),
@@ -92,10 +92,10 @@ const SYS_ENTER: Hook = Hook {
 const SYS_EXIT: Hook =
     Hook { fallback: Some(("sys_exit_nested", of::SYS_EXIT)), ..syscall("sys_exit", "syscalls") };
 
-/// The attachment of these is in the order of the table, so that at the end the issue goes first, then the completion:
-/// what is known to be under way then stands still, and at the start no completion is missed of what was seen to begin.
-/// A completion that the kernel skips is noticed, with its cgroup, at the next issue of a request at that address, or at
-/// the end.
+/// A hook of block requests. They are attached in the order of the table, so that the completion of every request whose
+/// issue was seen is seen, too. At the end, the issue hook is detached first, then the completion hook: the set of known
+/// requests in flight then no longer changes. A completion that the kernel skips is noticed, with its cgroup, at the next
+/// issue of a request at the same address, or at the end.
 const fn block(name: &'static str, without: &'static str) -> Hook {
     event(name, None, &[Kind::Block], without)
 }
@@ -122,7 +122,7 @@ const fn syscall(name: &'static str, without: &'static str) -> Hook {
     Hook { group: Group::Syscall, ..event(name, Some(Kind::Syscall), &[Kind::Syscall], without) }
 }
 
-/// All of them.
+/// All hooks.
 pub const HOOKS: &[Hook] = &[
     FORK,
     fallback("sched_process_fork_nested", FORK),
@@ -133,22 +133,22 @@ pub const HOOKS: &[Hook] = &[
     Hook {
         lost: None,
         kernels: Kernels::Legacy,
-        ..always("sched_process_free", Kind::Exit, "an end to what is known of a thread")
+        ..always("sched_process_free", Kind::Exit, "when the kernel frees threads")
     },
     RENAME,
     fallback("task_rename_nested", RENAME),
     always("cgroup_mkdir", Kind::CgroupMkdir, "containers that start during a capture"),
     always("cgroup_rmdir", Kind::CgroupRmdir, "containers that end during a capture"),
     always("cgroup_attach_task", Kind::CgroupAttach, "processes that move into a container"),
-    block("block_bio_complete", "which bios of bio-based devices are still under way"),
-    block("block_bio_queue", "who submitted a block request, and when"),
-    block("block_bio_remap", "the devices that a block request came through"),
-    block("block_split", "who submitted the first part of a large block request"),
+    block("block_bio_complete", "completions of bios of bio-based devices"),
+    block("block_bio_queue", "submitters and submission times of block requests"),
+    block("block_bio_remap", "the devices that a block request passed through"),
+    block("block_split", "submitters of the first parts of large block requests"),
     block("block_rq_complete", "block requests"),
-    block("block_rq_requeue", "how often a block request was issued"),
-    block("block_rq_issue", "how long a block request waited, and the device took"),
+    block("block_rq_requeue", "how often block requests were issued"),
+    block("block_rq_issue", "waiting and device times of block requests"),
     event("inet_sock_set_state", Some(Kind::Net), &[Kind::Net], "TCP connections"),
-    // After the one that it stands in for.
+    // Does the work of the hook before it if the kernel skips that one.
     Hook {
         tracepoint: "inet_sock_set_state",
         ..event(
@@ -158,23 +158,23 @@ pub const HOOKS: &[Hook] = &[
             "TCP connections that change at the same time",
         )
     },
-    event("signal_generate", Some(Kind::Signal), &[Kind::Signal], "who sent which signal"),
-    event("mark_victim", Some(Kind::Oom), &[Kind::Oom], "who was killed for memory"),
+    event("signal_generate", Some(Kind::Signal), &[Kind::Signal], "signals"),
+    event("mark_victim", Some(Kind::Oom), &[Kind::Oom], "processes that the OOM killer killed"),
     event("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
     event("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
-    event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "who has a CPU, and who waits for what"),
-    event("sched_waking", None, &[Kind::Stall], "who wakes a stalled thread"),
+    event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "context switches"),
+    event("sched_waking", None, &[Kind::Stall], "wakers of stalled threads"),
     SYS_ENTER,
     fallback("sys_enter_nested", SYS_ENTER),
     SYS_EXIT,
     fallback("sys_exit_nested", SYS_EXIT),
 ];
 
-/// The hooks that these kinds need, in the order of attachment, on a kernel of this sort.
-pub fn needed(kinds: &[Kind], selection: &Selection, kernel: Kernels) -> Vec<&'static Hook> {
+/// The hooks that these kinds need on this kernel, in the order of attachment.
+pub fn needed(kinds: &[Kind], selection: &SyscallSelection, kernel: Kernels) -> Vec<&'static Hook> {
     let wanted =
         |hook: &&Hook| hook.needed_for.is_empty() || hook.needed_for.iter().any(|kind| kinds.contains(kind));
-    let syscalls = *selection != Selection::None;
+    let syscalls = *selection != SyscallSelection::None;
     let mut hooks: Vec<&Hook> = HOOKS
         .iter()
         .filter(wanted)

@@ -18,17 +18,17 @@ use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
 use super::preemption;
 use super::programs::LoadedPrograms;
-use super::rings::{Rings, make_rings, online_cpus};
-use super::settings::{Selection, Settings};
+use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
+use super::settings::{Settings, SyscallSelection};
 use super::verify::{self, ProgramToLoad};
 
-/// Open TCP sockets that can be remembered: 4 MiB of the kernel's memory.
+/// Open TCP sockets whose owner is kept, at most: 4 MiB of kernel memory.
 const SOCKETS_MAX: u32 = 32768;
-/// Entries of a map that is preallocated and not needed.
+/// Entries of a preallocated map that is not needed.
 const UNUSED_MAP: u32 = 64;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape.bpf.o");
-/// For kernels of which [`is_legacy`] is true.
+/// For kernels that need it, see [`is_legacy`].
 static LEGACY_OBJECT: &[u8] = aya::include_bytes_aligned!("../../ebpf/ktape-legacy.bpf.o");
 
 #[repr(transparent)]
@@ -43,10 +43,10 @@ impl LoadedPrograms {
     ///
     /// # Errors
     ///
-    /// The kernel lacks something or forbids it.
-    pub fn load(settings: &Settings) -> Result<(Self, Rings), LoadError> {
+    /// The kernel lacks a required feature, or refuses to load a program.
+    pub fn load(settings: &Settings) -> Result<(Self, RingBuffers), LoadError> {
         let kernel = Btf::of_kernel()?;
-        let variant = sort(&kernel);
+        let variant = kernel_variant(&kernel);
         let cpus = online_cpus();
         let globals = config::globals(settings, &kernel, variant, cpus)?;
         let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, variant))?;
@@ -54,8 +54,9 @@ impl LoadedPrograms {
 
         let object = object(&kernel, variant);
         let mut ebpf = create_maps(&object, &btf, settings, &globals, variant)?;
-        let (flood, flood_map) = make_rings(&mut ebpf, "EVENTS", cpus, settings.ring_bytes)?;
-        let (lifecycle, lifecycle_map) = make_rings(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
+        let (events, events_map) = create_ring_buffers(&mut ebpf, "EVENTS", cpus, settings.ring_bytes)?;
+        let (lifecycle, lifecycle_map) =
+            create_ring_buffers(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
         fill_specs(&mut ebpf, &settings.selection)?;
         let allowed = fill_allowed(&mut ebpf, settings.cgroups.as_deref().unwrap_or_default())?;
         let losses = preallocate_losses(&mut ebpf)?;
@@ -75,13 +76,13 @@ impl LoadedPrograms {
             links: Vec::new(),
             log,
             load_times,
-            _outer: vec![flood_map, lifecycle_map],
+            _outer: vec![events_map, lifecycle_map],
         };
-        Ok((programs, Rings { flood, lifecycle }))
+        Ok((programs, RingBuffers { events, lifecycle }))
     }
 }
 
-/// The object for this kernel, with the numbers of the kernel's functions put in.
+/// The object for this kernel, with the numbers of the kernel's functions filled in.
 fn object(kernel: &Btf, variant: Kernels) -> Vec<u8> {
     let mut object = (if variant == Kernels::Legacy { LEGACY_OBJECT } else { OBJECT }).to_vec();
     let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
@@ -98,7 +99,7 @@ fn create_maps(
     variant: Kernels,
 ) -> Result<Ebpf, LoadError> {
     let config = globals.config();
-    // 0 is off, 5 is everything; the verifier removes what is off.
+    // 0 is off, 5 logs everything; the verifier removes disabled code.
     let log_level = if settings.kernel_log { 5u8 } else { 0 };
     let block_entries = block::entries(settings.kinds.contains(&Kind::Block), config.rings);
     let sockets = if config.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
@@ -122,9 +123,9 @@ fn create_maps(
     Ok(ebpf)
 }
 
-/// Tells the programs what to read of each syscall.
-fn fill_specs(ebpf: &mut Ebpf, selection: &Selection) -> Result<(), LoadError> {
-    // Left in place: programs are loaded with the descriptors of maps, which have to be open then.
+/// Fills the map of what to read of each system call.
+fn fill_specs(ebpf: &mut Ebpf, selection: &SyscallSelection) -> Result<(), LoadError> {
+    // Not taken out: programs are loaded with the descriptors of maps, which have to be open then.
     let map = ebpf.map_mut("SPECS").ok_or(LoadError::Missing("SPECS"))?;
     let mut specs: Array<&mut MapData, PodSpec> = map.try_into().map_err(map_error("SPECS"))?;
     for (index, spec) in config::specs(selection).into_iter().enumerate() {
@@ -169,34 +170,34 @@ fn programs_to_load(hooks: &[&'static Hook], stall: Option<Duration>) -> Vec<Pro
     programs
 }
 
-/// Which variant of the programs this kernel needs.
-pub fn sort(kernel: &Btf) -> Kernels {
+/// Which programs this kernel needs beside those for all kernels.
+pub fn kernel_variant(kernel: &Btf) -> Kernels {
     if is_legacy(kernel) {
         Kernels::Legacy
-    } else if preemption::is_taken_away(kernel) {
+    } else if preemption::preempts_programs(kernel) {
         Kernels::Preemptible
     } else {
         Kernels::All
     }
 }
 
-/// Whether this kernel needs the legacy object. The helper came with 5.15; the others that the object does without are
-/// older (the current task's type 5.11, task storage for tracing programs 5.13), and have no such mark in the kernel's
-/// types.
+/// Whether this kernel needs the legacy object. The helper came with 5.15. The other features that the legacy object
+/// does without are older (the current task's type 5.11, task storage for tracing programs 5.13) and cannot be found in
+/// the kernel's types.
 fn is_legacy(kernel: &Btf) -> bool {
     !kernel.has_function("bpf_task_pt_regs")
 }
 
-/// The hooks whose tracepoints this kernel has. Lifecycle and syscall hooks are required; for others that are missing, a
-/// warning says which events will not be recorded.
+/// The hooks whose tracepoints this kernel has. Lifecycle and syscall hooks are required; if others are missing, a
+/// warning lists the events that will not be recorded.
 fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hook>, LoadError> {
-    let mut there = Vec::new();
+    let mut found = Vec::new();
     for hook in hooks {
         if kernel.tracepoint_args(hook.tracepoint).is_some() {
-            there.push(hook);
+            found.push(hook);
         } else if hook.group == Group::Event {
             tracing::warn!(
-                "this kernel has no tracepoint {}: without it, no {}",
+                "this kernel has no tracepoint {}: cannot record {}",
                 hook.tracepoint,
                 hook.without
             );
@@ -204,5 +205,5 @@ fn available(kernel: &Btf, hooks: Vec<&'static Hook>) -> Result<Vec<&'static Hoo
             return Err(LoadError::NoTracepoint { name: hook.tracepoint, without: hook.without });
         }
     }
-    Ok(there)
+    Ok(found)
 }

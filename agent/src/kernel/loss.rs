@@ -1,4 +1,4 @@
-//! What was lost in the kernel, as differences of its counters.
+//! Events lost in the kernel, as differences of its counters.
 
 use agent_ebpf::records::{LossKey, stage};
 use aya::maps::{MapData, PerCpuHashMap};
@@ -15,24 +15,25 @@ unsafe impl aya::Pod for PodLossKey {}
 
 /// A number of lost events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Lost {
-    /// Where the hook ran; `None` if the kernel does not tell.
+pub struct EventLoss {
+    /// The CPU that the hook ran on; `None` if the kernel does not report it.
     pub cpu: Option<u16>,
-    /// What they were; `None` if of several kinds.
+    /// `None` for events of several kinds.
     pub kind: Option<Kind>,
-    /// Whose they were; `None` if that is not known any more.
+    /// The cgroup of the thread; `None` if it is not known any more.
     pub cgroup: Option<u64>,
-    /// Where they were lost.
+    /// The stage that lost them.
     pub stage: &'static str,
-    /// How many.
+    /// Number of events.
     pub count: u64,
 }
 
-/// Remembers what was told already.
+/// The loss counters of the programs, with the values that were reported before.
 pub struct LossCounters {
     map: PerCpuHashMap<MapData, PodLossKey, u64>,
-    told: FxHashMap<(LossKey, u16), u64>,
-    misses: FxHashMap<&'static str, u64>,
+    reported: FxHashMap<(LossKey, u16), u64>,
+    /// Missed runs, by program.
+    reported_missed: FxHashMap<&'static str, u64>,
 }
 
 fn stage_name(number: u8) -> &'static str {
@@ -47,11 +48,11 @@ fn stage_name(number: u8) -> &'static str {
 
 impl LossCounters {
     pub(super) fn new(map: PerCpuHashMap<MapData, PodLossKey, u64>) -> Self {
-        Self { map, told: FxHashMap::default(), misses: FxHashMap::default() }
+        Self { map, reported: FxHashMap::default(), reported_missed: FxHashMap::default() }
     }
 
-    /// What the programs counted since the last call.
-    pub(super) fn take(&mut self) -> Vec<Lost> {
+    /// Losses that the programs counted since the last call.
+    pub(super) fn take(&mut self) -> Vec<EventLoss> {
         let mut lost = Vec::new();
         let keys: Vec<PodLossKey> = self.map.keys().flatten().collect();
         for key in keys {
@@ -60,13 +61,13 @@ impl LossCounters {
                 if count == 0 {
                     continue;
                 }
-                let told = self.told.entry((key.0, cpu as u16)).or_insert(0);
-                let new = count - *told;
-                *told = count;
+                let reported = self.reported.entry((key.0, cpu as u16)).or_insert(0);
+                let new = count - *reported;
+                *reported = count;
                 if new > 0
                     && let Some(kind) = Kind::from_number(key.0.kind)
                 {
-                    lost.push(Lost {
+                    lost.push(EventLoss {
                         cpu: Some(cpu as u16),
                         kind: Some(kind),
                         cgroup: (key.0.cgroup != u64::MAX).then_some(key.0.cgroup),
@@ -79,13 +80,26 @@ impl LossCounters {
         lost
     }
 
-    /// Runs of a program that the kernel has skipped so far, less those that nothing was lost by.
-    pub(super) fn take_misses(&mut self, name: &'static str, kind: Kind, count: u64, lost: &mut Vec<Lost>) {
-        let told = self.misses.entry(name).or_insert(0);
-        let new = count.saturating_sub(*told);
-        *told = count.max(*told);
+    /// Adds the losses by runs of a program that the kernel has skipped since the last call; `count` is the total of
+    /// such runs that lost an event.
+    pub(super) fn take_missed(
+        &mut self,
+        name: &'static str,
+        kind: Kind,
+        count: u64,
+        lost: &mut Vec<EventLoss>,
+    ) {
+        let reported = self.reported_missed.entry(name).or_insert(0);
+        let new = count.saturating_sub(*reported);
+        *reported = count.max(*reported);
         if new > 0 {
-            lost.push(Lost { cpu: None, kind: Some(kind), cgroup: None, stage: "recursion", count: new });
+            lost.push(EventLoss {
+                cpu: None,
+                kind: Some(kind),
+                cgroup: None,
+                stage: "recursion",
+                count: new,
+            });
         }
     }
 }
@@ -100,9 +114,10 @@ struct InfoAttr {
     info: u64,
 }
 
-/// How many runs of a program the kernel has skipped as recursions (`bpf_prog_info.recursion_misses`, 5.12 and later).
+/// The number of runs of a program that the kernel has skipped as recursions (`bpf_prog_info.recursion_misses`, 5.12 and
+/// later).
 pub(super) fn recursion_misses(fd: i32) -> Option<u64> {
-    // SAFETY: a C struct of integers, for which all zeroes is a value.
+    // SAFETY: a C struct of integers, for which all zeroes are valid.
     let mut info: aya_obj::generated::bpf_prog_info = unsafe { std::mem::zeroed() };
     let mut attr = InfoAttr { fd: fd as u32, len: size_of_val(&info) as u32, info: (&raw mut info) as u64 };
     // SAFETY: the kernel writes at most `len` bytes to `info`, which is that large.

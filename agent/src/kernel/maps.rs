@@ -1,14 +1,14 @@
-//! Taking maps out of a loaded object.
+//! Takes maps out of a loaded object.
 
 use aya::Ebpf;
 use aya::maps::Map;
 
 use super::error::{LoadError, map_error};
 
-/// Takes a map out of the object; the object no longer keeps it open.
+/// Takes a map out of the object, which then no longer keeps it open.
 ///
 /// # Errors
-/// There is no map of this name, or it is of another type.
+/// The object has no map of this name, or the map has another type.
 pub(super) fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, LoadError>
 where
     M: TryFrom<Map, Error = aya::maps::MapError>,

@@ -1,4 +1,4 @@
-//! Everything that touches the running kernel: its types, our programs in it, their rings and maps.
+//! Everything that touches the running kernel: its types, ktape's programs in it, their ring buffers and maps.
 
 mod block;
 pub mod btf;
@@ -10,8 +10,8 @@ mod loss;
 mod maps;
 pub mod preemption;
 mod programs;
-mod ring;
-mod rings;
+mod ring_buffer;
+mod ring_buffers;
 mod settings;
 mod specs;
 pub mod stalls;
@@ -22,10 +22,10 @@ mod verify;
 pub use block::RequestNames;
 pub use config::offsets;
 pub use error::LoadError;
-pub use load::sort;
-pub use loss::{LossCounters, Lost};
+pub use load::kernel_variant;
+pub use loss::{EventLoss, LossCounters};
 pub use programs::{LoadedPrograms, ProgramReport};
-pub use ring::{Ring, page_size};
-pub use rings::{Rings, online_cpus};
-pub use settings::{Selection, Settings};
+pub use ring_buffer::{RingBuffer, page_size};
+pub use ring_buffers::{RingBuffers, online_cpus};
+pub use settings::{Settings, SyscallSelection};
 pub use tasks::ScannedTask;

@@ -1,7 +1,7 @@
-//! Whether this kernel takes the CPU away in the middle of our programs, and what can be done about it.
+//! Whether this kernel can preempt ktape's programs, and whether programs can disable preemption.
 //!
-//! A program that lost its CPU is still under way there, and the kernel skips the runs of all other threads until it
-//! has ended. What helps is asked of the kernel by loading programs that do nothing; no version number says it.
+//! While a preempted program waits to continue on its CPU, the kernel skips its runs for all other threads there. Version
+//! numbers do not show what a kernel does, so this module loads programs that do nothing and sees which are accepted.
 
 use agent_ebpf::kfunc;
 
@@ -46,20 +46,20 @@ struct LoadAttr {
     reserved: u32,
 }
 
-/// Whether threads can lose their CPU in the middle of the programs of the syscall tracepoints.
+/// Whether this kernel can preempt the programs of the syscall tracepoints.
 ///
-/// These tracepoints may sleep since 6.13, and their BPF programs ran with preemption off all the same. The change that let
-/// programs sleep there, too, is the one that took this away, for all programs: each kind of program now arranges for itself
-/// what it needs, and one that does not sleep needs only to stay on its CPU. So: where a program for `sys_enter` may
-/// sleep, ours can be preempted. Some older kernels did not look at the flag of a tracepoint's program at all and
-/// accept it everywhere, which the scheduler's tracepoint shows: nobody may sleep there.
-pub fn is_taken_away(btf: &Btf) -> bool {
+/// These tracepoints may sleep since 6.13, but their BPF programs still ran with preemption disabled. The change that
+/// allowed sleepable programs there also made all programs preemptible: each type of program now protects itself, and
+/// one that does not sleep only disables migration. So where a program for `sys_enter` may sleep, ktape's programs can be
+/// preempted. Some older kernels ignore the sleepable flag of a tracepoint's program and accept it everywhere. They are
+/// recognized by `sched_switch`, where no program may sleep.
+pub fn preempts_programs(btf: &Btf) -> bool {
     let may_sleep = |tracepoint: &str| loads(btf, tracepoint, SLEEPABLE, &RETURN);
     may_sleep("sys_enter") && !may_sleep("sched_switch")
 }
 
-/// The numbers of the functions with which a program keeps its CPU, in the order of [`kfunc::ALL`]; `None` if the kernel
-/// lacks one, or does not let a program call them as ours do.
+/// The numbers of the functions with which a program disables preemption, in the order of [`kfunc::ALL`]; `None` if the
+/// kernel lacks one, or does not allow a program to call them as ktape's programs do.
 pub fn functions(btf: &Btf) -> Option<[u32; kfunc::ALL.len()]> {
     let mut numbers = [0; kfunc::ALL.len()];
     for (number, (_, name)) in numbers.iter_mut().zip(kfunc::ALL) {
@@ -72,7 +72,7 @@ pub fn functions(btf: &Btf) -> Option<[u32; kfunc::ALL.len()]> {
     loads(btf, "sys_enter", 0, &program).then_some(numbers)
 }
 
-/// Puts the numbers of the kernel's functions into an object, or takes the calls out.
+/// Fills the numbers of the kernel's functions into an object, or removes the calls if there are none.
 pub fn set_functions(object: &mut [u8], functions: Option<&[u32; kfunc::ALL.len()]>) {
     for (index, (placeholder, _)) in kfunc::ALL.into_iter().enumerate() {
         let from = kfunc::call(placeholder).to_le_bytes();
@@ -84,7 +84,7 @@ pub fn set_functions(object: &mut [u8], functions: Option<&[u32; kfunc::ALL.len(
     }
 }
 
-/// Whether the kernel takes this program for a tracepoint.
+/// Whether the kernel accepts this program for a tracepoint.
 fn loads(btf: &Btf, tracepoint: &str, flags: u32, instructions: &[u64]) -> bool {
     let Some(attach_btf_id) = btf.tracepoint_type(tracepoint) else { return false };
     let mut attr = LoadAttr {
@@ -97,13 +97,13 @@ fn loads(btf: &Btf, tracepoint: &str, flags: u32, instructions: &[u64]) -> bool 
         attach_btf_id,
         ..LoadAttr::default()
     };
-    // SAFETY: the kernel reads the attributes, and the instructions and the licence that they point to.
+    // SAFETY: the kernel reads the attributes, and the instructions and the license that they point to.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw mut attr, size_of::<LoadAttr>()) };
     let Ok(fd) = libc::c_int::try_from(fd) else { return false };
     if fd < 0 {
         return false;
     }
-    // SAFETY: just opened, and nobody else's.
+    // SAFETY: a new descriptor that nothing else owns.
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
     true
 }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_get_their_numbers_or_go() {
+    fn calls_get_their_numbers_or_are_removed() {
         let [disable, enable, save, restore] = kfunc::ALL.map(|(number, _)| kfunc::call(number));
         let object = bytes(&[1, disable, 2, save, enable, restore, disable, 3]);
         let mut with = object.clone();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_the_kernels_instruction() {
+    fn a_call_is_encoded_as_the_kernels_instruction() {
         // opcode, registers, offset, number
         assert_eq!(kfunc::call(0x0102_0304).to_le_bytes(), [0x85, 0x20, 0, 0, 4, 3, 2, 1]);
         assert_eq!(kfunc::NOTHING.to_le_bytes(), [5, 0, 0, 0, 0, 0, 0, 0]);

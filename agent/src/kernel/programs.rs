@@ -1,4 +1,4 @@
-//! The loaded programs: attaching and detaching them, their iterators, and what was lost.
+//! The loaded programs: attaching, detaching, iterators and lost events.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 use super::block::{self, RequestNames};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
-use super::loss::{self, LossCounters, Lost};
+use super::loss::{self, EventLoss, LossCounters};
 use super::maps::take;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
@@ -49,7 +49,7 @@ pub struct LoadedPrograms {
     pub(super) links: Vec<(&'static str, BtfTracePointLinkId)>,
     pub(super) log: Option<EbpfLogger<&'static dyn log::Log>>,
     pub(super) load_times: Vec<(&'static str, Duration)>,
-    // The outer maps hold references to the rings; closing them is the last thing.
+    // The outer maps hold references to the ring buffers and are closed last.
     pub(super) _outer: Vec<ArrayOfMaps<MapData, MapData>>,
 }
 
@@ -70,7 +70,7 @@ impl LoadedPrograms {
     }
 
     /// Detaches all but the lifecycle hooks: calls and requests in flight no longer change, and can be listed.
-    pub fn detach_floods(&mut self) {
+    pub fn detach_event_hooks(&mut self) {
         self.detach(|name| hooks::find(name).is_none_or(|hook| hook.group != Group::Lifecycle));
     }
 
@@ -93,11 +93,11 @@ impl LoadedPrograms {
         }
     }
 
-    /// Lists all threads of the host, with the syscall each is in.
+    /// Lists all threads of the host, each with the system call that it is in.
     ///
     /// # Errors
     ///
-    /// The iterator could not be made or read.
+    /// The iterator could not be created or read.
     pub fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {
         let name = "task_iter";
         let iter: &mut Iter = program(&mut self.ebpf, name)?;
@@ -119,7 +119,7 @@ impl LoadedPrograms {
     ///
     /// # Errors
     ///
-    /// The iterator could not be made.
+    /// The iterator could not be created.
     pub fn stall_scanner(&mut self) -> Result<StallScanner, LoadError> {
         let wakes = take(&mut self.ebpf, "WAKES")?;
         let name = "stall_iter";
@@ -155,7 +155,7 @@ impl LoadedPrograms {
     }
 
     /// Events lost in the kernel since the last call.
-    pub fn take_losses(&mut self) -> Vec<Lost> {
+    pub fn take_losses(&mut self) -> Vec<EventLoss> {
         let mut lost = self.losses.take();
         self.update_not_lost();
         for hook in &self.hooks {
@@ -163,7 +163,7 @@ impl LoadedPrograms {
             let Some(skipped) = self.skipped(hook.name) else { continue };
             // Read after the number of skipped runs: the difference may be too low now, and is made up next time.
             let done = self.done_by_fallback(hook) + self.not_lost.get(hook.name).copied().unwrap_or(0);
-            self.losses.take_misses(hook.name, kind, skipped.saturating_sub(done), &mut lost);
+            self.losses.take_missed(hook.name, kind, skipped.saturating_sub(done), &mut lost);
         }
         lost
     }
@@ -183,9 +183,9 @@ impl LoadedPrograms {
         }
     }
 
-    /// A skipped run of a call that is not wanted leaves no trace: neither the program nor its fallback program does anything
-    /// about it. But what was lost was skipped twice. So no more is lost than runs of the fallback program were skipped, as
-    /// long as that is attached.
+    /// Counts skipped runs that lost nothing. Neither the program nor its fallback program does anything for a call that
+    /// is not wanted, so such a run leaves no trace. But an event is lost only if both programs were skipped: no more
+    /// events are lost than runs of the fallback program were skipped, as long as that is attached.
     fn update_not_lost(&mut self) {
         for hook in &self.hooks {
             if let Some((name, _)) = hook.fallback

@@ -1,4 +1,4 @@
-//! What the programs in the kernel are asked to record.
+//! What the programs in the kernel record.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::containers::Hierarchy;
 
 /// Syscalls to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// Every one.
+pub enum SyscallSelection {
+    /// All system calls.
     All,
-    /// None: the syscall hooks are not attached at all.
+    /// The syscall hooks are not attached at all.
     None,
-    /// Those with these names, in every ABI.
+    /// The ones with these names, in every ABI.
     Named(Vec<String>),
 }
 
@@ -23,20 +23,20 @@ pub struct Settings {
     /// Kinds of events to record.
     pub kinds: Vec<Kind>,
     /// Syscalls to record.
-    pub selection: Selection,
-    /// Only these cgroups, by id, and those that are created later; `None` for all.
+    pub selection: SyscallSelection,
+    /// Only these cgroups, by id, and those that are created later; `None` for all cgroups.
     pub cgroups: Option<Vec<u64>>,
-    /// Only this process and its descendants, from its exec on.
+    /// Only this process and its descendants, from its exec on; `None` for all processes.
     pub tree_pid: Option<u32>,
-    /// Processes not to record, with their children: those that read our standard output.
+    /// Processes that are not recorded, nor are their children: those that read ktape's standard output.
     pub reader_pids: Vec<u32>,
     /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
     pub ring_bytes: u32,
-    /// Bytes of each CPU's lifecycle ring buffer; rounded likewise.
+    /// Bytes of each CPU's lifecycle ring buffer; rounded in the same way.
     pub lifecycle_bytes: u32,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
-    /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not.
+    /// How long an uninterruptible sleep lasts before it is reported; used only if stalls are among the kinds.
     pub stall: Option<Duration>,
     /// Whether the programs log messages.
     pub kernel_log: bool,

@@ -24,7 +24,7 @@ pub fn spec(call: &Syscall) -> Spec {
     spec
 }
 
-/// The smallest class that has room for everything that is kept.
+/// The smallest class that has room for all recorded arguments.
 fn class_of(call: &Syscall) -> u8 {
     if call.args.iter().any(|arg| arg.ty.is_string()) {
         return class::STR_SMALL;
@@ -54,8 +54,8 @@ fn read_of(ty: ArgType) -> u8 {
     }
 }
 
-/// The whole map of the kernel side: the spec of `nr` in `abi` is at `abi * NUMBERS + nr`. Of numbers
-/// that the table does not know, all six arguments are recorded.
+/// The contents of the map `SPECS`: the spec of `nr` in `abi` is at `abi * NUMBERS + nr`. For numbers
+/// that the table does not have, all six arguments are recorded.
 pub fn specs(table: &Table) -> Vec<Spec> {
     let mut specs = Vec::with_capacity((ABIS * NUMBERS) as usize);
     for abi in ALL_ABIS {

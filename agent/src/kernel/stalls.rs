@@ -1,5 +1,5 @@
-//! The iterator that looks for stalled threads, run again and again by a thread of its own: neither the drain nor
-//! anything of the threads in trouble can hold it up.
+//! The iterator that finds stalled threads. A thread of its own runs it periodically, so that neither the drain nor the
+//! stalled threads can block it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,7 +32,7 @@ struct IterAttr {
     flags: u32,
 }
 
-/// A value of the map of wakers.
+/// A value of the map `WAKES`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(super) struct PodWake(Wake);
@@ -40,16 +40,16 @@ pub(super) struct PodWake(Wake);
 // SAFETY: `Wake` is repr(C), made of integers, without padding (checked at its definition).
 unsafe impl aya::Pod for PodWake {}
 
-/// A thread that the iterator wrote about.
+/// A thread that the iterator found.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    /// Who, since when.
+pub struct StalledThread {
+    /// Which thread, and since when it sleeps.
     pub head: StallHead,
-    /// Where, if it is to be told.
+    /// Where it sleeps, if that is to be reported.
     pub body: Option<Box<StallBody>>,
 }
 
-/// Runs the iterator.
+/// Runs the iterator of stalled threads.
 pub struct StallScanner {
     link: OwnedFd,
     wakes: HashMap<MapData, u32, PodWake>,
@@ -57,7 +57,7 @@ pub struct StallScanner {
 }
 
 impl StallScanner {
-    /// For a loaded iterator program.
+    /// A scanner for a loaded iterator program.
     pub(super) fn new(program: BorrowedFd<'_>, wakes: HashMap<MapData, u32, PodWake>) -> io::Result<Self> {
         let mut attr = LinkAttr {
             program: program.as_raw_fd() as u32,
@@ -68,16 +68,16 @@ impl StallScanner {
             info_len: 0,
             reserved: 0,
         };
-        // SAFETY: the attribute is a struct as the command wants it, without pointers.
+        // SAFETY: the attribute has the layout that the command expects, without pointers.
         let link = unsafe { bpf(LINK_CREATE, &mut attr) }?;
         Ok(Self { link, wakes, bytes: Vec::new() })
     }
 
-    /// Looks at all threads once.
+    /// Scans all threads once.
     ///
     /// # Errors
-    /// The iterator could not be made or read.
-    pub fn scan(&mut self) -> io::Result<Vec<Seen>> {
+    /// The iterator could not be created or read.
+    pub fn scan(&mut self) -> io::Result<Vec<StalledThread>> {
         let mut attr = IterAttr { link: self.link.as_raw_fd() as u32, flags: 0 };
         // SAFETY: as above.
         let mut file = File::from(unsafe { bpf(ITER_CREATE, &mut attr) }?);
@@ -91,13 +91,13 @@ impl StallScanner {
                 Err(error) => return Err(error),
             }
         }
-        let seen = parse(&self.bytes);
-        // Many stalled threads are rare: their room is given back.
+        let stalled = parse(&self.bytes);
+        // Many stalled threads are rare: their memory is freed.
         self.bytes.shrink_to(1 << 16);
-        Ok(seen)
+        Ok(stalled)
     }
 
-    /// Who woke this thread, if that was kept; forgotten afterwards.
+    /// Takes the wakeup of this thread out of the map, if there is one.
     pub fn take_wake(&mut self, tid: u32, start: u64) -> Option<Wake> {
         let PodWake(wake) = self.wakes.get(&tid, 0).ok()?;
         // It may be gone already.
@@ -106,7 +106,7 @@ impl StallScanner {
     }
 }
 
-/// A command of bpf(2) that makes a file descriptor.
+/// Runs a command of bpf(2) that returns a file descriptor.
 ///
 /// # Safety
 ///
@@ -117,11 +117,11 @@ unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: a new descriptor that nobody else has.
+    // SAFETY: a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-fn parse(mut bytes: &[u8]) -> Vec<Seen> {
+fn parse(mut bytes: &[u8]) -> Vec<StalledThread> {
     let mut all = Vec::new();
     while bytes.len() >= size_of::<StallHead>() {
         // SAFETY: enough bytes for the struct, which is made of integers alone; no alignment needed.
@@ -136,7 +136,7 @@ fn parse(mut bytes: &[u8]) -> Vec<Seen> {
             body = Some(Box::new(unsafe { bytes.as_ptr().cast::<StallBody>().read_unaligned() }));
             bytes = &bytes[size_of::<StallBody>()..];
         }
-        all.push(Seen { head, body });
+        all.push(StalledThread { head, body });
     }
     all
 }
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn heads_with_and_without_bodies() {
-        // SAFETY: a struct of integers, for which all zeroes is a value.
+        // SAFETY: a struct of integers, for which all zeroes are valid.
         let mut body: StallBody = unsafe { std::mem::zeroed() };
         body.depth = 7;
         let mut bytes = Vec::new();
@@ -167,7 +167,7 @@ mod tests {
         let seen = parse(&bytes);
         assert_eq!(seen.iter().map(|seen| seen.head.tid).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(seen[1].body.as_ref().map(|body| body.depth), Some(7));
-        // What is cut is left out.
+        // Truncated records are ignored.
         assert_eq!(parse(&bytes[..bytes.len() - 1]).len(), 2);
         assert_eq!(parse(&bytes[..48 + 48 + 100]).len(), 1);
         assert!(parse(&[]).is_empty());

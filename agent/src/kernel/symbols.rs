@@ -1,32 +1,32 @@
-//! Names of kernel functions: `/proc/kallsyms`, read once when the first address has to be named. The kernel makes
-//! its text from memory; nothing in trouble can hold that up.
+//! Names of kernel functions, from `/proc/kallsyms`, which is read when the first address has to be resolved. The kernel
+//! generates its text from memory, so that a stalled device or thread cannot block it.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 
-/// A function larger than this is none: the address lies behind the last one of its region.
-const LARGEST: u64 = 1 << 20;
+/// Largest size of a function, bytes. An address farther behind a symbol lies outside of its region.
+const FUNCTION_MAX: u64 = 1 << 20;
 
-/// Functions by address.
+/// Kernel functions, ordered by address.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    /// Where each begins, in order.
+    /// The address of each function, ascending.
     starts: Vec<u64>,
-    /// Where its name begins in `names`; one more than there are functions.
+    /// The offset of each function's name in `names`, followed by the end of the last name.
     at: Vec<u32>,
     names: Vec<u8>,
 }
 
 impl Symbols {
-    /// Those of the running kernel and its modules.
+    /// The functions of the running kernel and its modules.
     ///
     /// # Errors
-    /// If they cannot be read.
+    /// `/proc/kallsyms` cannot be read.
     pub fn of_kernel() -> io::Result<Self> {
         Self::read(BufReader::with_capacity(1 << 16, File::open("/proc/kallsyms")?))
     }
 
-    /// From lines of address, type and name.
+    /// Parses lines of address, type and name.
     fn read(mut lines: impl BufRead) -> io::Result<Self> {
         let mut found: Vec<(u64, u32, u32)> = Vec::new();
         let mut text = Vec::new();
@@ -36,7 +36,7 @@ impl Symbols {
             if let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next())
                 && matches!(kind, b"t" | b"T" | b"w" | b"W")
                 && let Some(address) = hex(address)
-                // Hidden ones are all zero (kptr_restrict).
+                // Hidden addresses are zero (kptr_restrict).
                 && address != 0
             {
                 found.push((address, text.len() as u32, name.len() as u32));
@@ -44,7 +44,7 @@ impl Symbols {
             }
             line.clear();
         }
-        // Of several names of one address the first is kept, which is usually the plain one.
+        // If an address has several names, the first is kept, which is usually the plain one.
         found.sort_by_key(|(address, ..)| *address);
         found.dedup_by_key(|(address, ..)| *address);
         let mut symbols = Self::default();
@@ -60,20 +60,20 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// Whether no function has a name: the kernel hides them.
+    /// Whether there are no functions: the kernel hides their addresses.
     pub fn is_empty(&self) -> bool {
         self.starts.is_empty()
     }
 
-    /// The function that an address lies in, and how far.
+    /// The function that contains an address, and the offset in it.
     pub fn find(&self, address: u64) -> Option<(&[u8], u64)> {
         let index = self.starts.partition_point(|start| *start <= address).checked_sub(1)?;
         let offset = address - self.starts[index];
         let name = self.names.get(self.at[index] as usize..self.at[index + 1] as usize)?;
-        (offset < LARGEST).then_some((name, offset))
+        (offset < FUNCTION_MAX).then_some((name, offset))
     }
 
-    /// Appends `function+0xoffset`, or the address if it has no name.
+    /// Appends `function+0xoffset`, or the address if no function contains it.
     pub fn write(&self, address: u64, out: &mut Vec<u8>) {
         // Writing to memory does not fail.
         let _ = match self.find(address) {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_addresses_name_nothing() {
+    fn hidden_addresses_resolve_nothing() {
         let symbols =
             Symbols::read("0000000000000000 T _text\n0000000000000000 T do_one\n".as_bytes()).unwrap();
         assert!(symbols.is_empty());

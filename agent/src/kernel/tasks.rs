@@ -9,13 +9,13 @@ use agent_ebpf::records::TaskInfo;
 /// A thread that the iterator found.
 #[derive(Clone, Debug)]
 pub struct ScannedTask {
-    /// What the kernel side says of it.
+    /// Ids, names and current call, from the iterator.
     pub info: TaskInfo,
     /// The path of its executable, for the leader of a process; empty if there is none.
     pub exe: Vec<u8>,
 }
 
-/// Reads the iterator to its end. The kernel takes no lock of the tasks that could make this wait.
+/// Reads the iterator to its end. The kernel takes no lock that a task could hold for long.
 pub(super) fn read(mut file: File) -> io::Result<Vec<ScannedTask>> {
     let mut bytes = Vec::with_capacity(1 << 18);
     let mut buffer = vec![0; 1 << 16];
@@ -30,7 +30,8 @@ pub(super) fn read(mut file: File) -> io::Result<Vec<ScannedTask>> {
     Ok(parse(&bytes))
 }
 
-/// Asks `/proc` for what the legacy programs cannot: the paths of executables. A process that has ended since has none.
+/// Reads from `/proc` what the legacy programs cannot provide: the paths of executables. It stays empty for a process
+/// that has ended.
 pub(super) fn find_executables(tasks: &mut [ScannedTask]) {
     for task in tasks {
         let ScannedTask { info, exe } = task;

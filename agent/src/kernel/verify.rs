@@ -1,5 +1,5 @@
-//! Loading the programs: the verifier's walk through them is most of the time that a start takes, and it can
-//! walk through several at once.
+//! Loads the programs in parallel: the verifier takes most of the time of a start, and can verify several programs at
+//! once.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -13,9 +13,8 @@ use super::hooks::Hook;
 /// A program of the object and how it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProgramToLoad {
-    /// A hook.
     Hook(&'static Hook),
-    /// An iterator, of tasks.
+    /// An iterator over tasks, by its name.
     TaskIterator(&'static str),
 }
 
@@ -28,7 +27,7 @@ impl ProgramToLoad {
     }
 }
 
-/// Loads these programs, on as many threads as there are CPUs. Returns how long each took.
+/// Loads these programs, on one thread per CPU, at most 8. Returns how long each took.
 pub(super) fn load(
     ebpf: &mut Ebpf,
     btf: &Btf,
@@ -43,7 +42,8 @@ pub(super) fn load(
         wanted.iter().find(|wanted| wanted.name() == name).map(|wanted| (*wanted, program))
     });
     let mut programs: Vec<(ProgramToLoad, &mut Program)> = programs.collect();
-    // Taken from the end of the list: the short walks of the lifecycle hooks come last, so that the threads end together.
+    // Threads take programs from the end of the list: the lifecycle hooks, which are verified fast, come last, so that
+    // the threads end at about the same time.
     programs.sort_by_key(|(program, _)| wanted.iter().position(|other| other == program));
     let queue = Mutex::new(programs);
     let results = Mutex::new(Vec::new());

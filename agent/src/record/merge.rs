@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::decode;
 use super::source::{RecordSource, Sources};
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 
 /// Bytes of lifecycle records that may wait for their turn.
 pub(super) const WAITING_MAX: usize = 16 << 20;
@@ -113,7 +113,7 @@ impl<S: RecordSource> Merge<S> {
     }
 
     /// Records that were dropped here since the last call, as losses at stage `queue`.
-    pub fn take_dropped(&mut self) -> Vec<Lost> {
+    pub fn take_dropped(&mut self) -> Vec<EventLoss> {
         self.dropped.take()
     }
 
@@ -261,8 +261,8 @@ impl DroppedRecords {
         }
     }
 
-    fn take(&mut self) -> Vec<Lost> {
-        let lost = |(key, count): (DroppedKey, u64)| Lost {
+    fn take(&mut self) -> Vec<EventLoss> {
+        let lost = |(key, count): (DroppedKey, u64)| EventLoss {
             cpu: Some(key.cpu),
             kind: Some(key.kind),
             cgroup: Some(key.cgroup),

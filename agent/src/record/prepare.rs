@@ -8,14 +8,14 @@ use super::merge::Merge;
 use super::request::{RecordError, Request};
 use super::source::Sources;
 use crate::containers::ContainerFilter;
-use crate::kernel::{LoadedPrograms, Ring, Settings, online_cpus};
+use crate::kernel::{LoadedPrograms, RingBuffer, Settings, online_cpus};
 use ktape_reader::containers;
 use ktape_reader::model::ContainerSelector;
 
 /// The programs, loaded but not attached: until [`Prepared::start`] nothing costs anything.
 pub struct Prepared {
     pub(super) kernel: LoadedPrograms,
-    pub(super) merge: Merge<Ring>,
+    pub(super) merge: Merge<RingBuffer>,
     pub(super) request: Request,
     /// Bytes of each CPU's event ring buffer.
     pub(super) ring_bytes: u64,

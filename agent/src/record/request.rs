@@ -10,7 +10,7 @@ use super::memory::BESIDE_RINGS;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
-use crate::kernel::{LoadError, Selection};
+use crate::kernel::{LoadError, SyscallSelection};
 use crate::runtimes::Sockets;
 use ktape_reader::text::units::size_text;
 
@@ -20,7 +20,7 @@ pub struct Request {
     /// Kinds to write.
     pub kinds: Vec<Kind>,
     /// Syscalls to record.
-    pub selection: Selection,
+    pub selection: SyscallSelection,
     /// Only these containers.
     pub containers: ContainerFilter,
     /// Bytes of each CPU's event ring buffer; by default 1 % of memory in all, at most 8 MiB each.

@@ -3,7 +3,7 @@
 
 use agent_ebpf::records::block::Block;
 
-use crate::kernel::{self, LoadError, LoadedPrograms, Lost, ScannedTask};
+use crate::kernel::{self, EventLoss, LoadError, LoadedPrograms, ScannedTask};
 
 /// One ring buffer of records, as the drain reads it. Used once per record: by static dispatch only.
 pub trait RecordSource {
@@ -53,7 +53,7 @@ pub trait Kernel {
     fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError>;
 
     /// What the kernel side lost since the last call.
-    fn take_losses(&mut self) -> Vec<Lost>;
+    fn take_losses(&mut self) -> Vec<EventLoss>;
 
     /// Detaches all hooks but those of the lifecycle, so that what is in flight stands still.
     fn detach_events(&mut self);
@@ -69,40 +69,40 @@ pub trait Kernel {
     fn flush_log(&mut self);
 }
 
-impl RecordSource for kernel::Ring {
+impl RecordSource for kernel::RingBuffer {
     #[inline]
     fn peek(&mut self) -> Option<&[u8]> {
-        kernel::Ring::peek(self)
+        kernel::RingBuffer::peek(self)
     }
 
     #[inline]
     fn advance(&mut self, len: usize) {
-        kernel::Ring::advance(self, len);
+        kernel::RingBuffer::advance(self, len);
     }
 
     #[inline]
     fn release(&mut self) {
-        kernel::Ring::release(self);
+        kernel::RingBuffer::release(self);
     }
 
     #[inline]
     fn unreleased(&self) -> u64 {
-        kernel::Ring::unreleased(self)
+        kernel::RingBuffer::unreleased(self)
     }
 
     fn backlog(&self) -> u64 {
-        kernel::Ring::backlog(self)
+        kernel::RingBuffer::backlog(self)
     }
 
     #[inline]
     fn size(&self) -> u64 {
-        kernel::Ring::size(self)
+        kernel::RingBuffer::size(self)
     }
 }
 
-impl From<kernel::Rings> for Sources<kernel::Ring> {
-    fn from(rings: kernel::Rings) -> Self {
-        Self { events: rings.flood, lifecycle: rings.lifecycle }
+impl From<kernel::RingBuffers> for Sources<kernel::RingBuffer> {
+    fn from(rings: kernel::RingBuffers) -> Self {
+        Self { events: rings.events, lifecycle: rings.lifecycle }
     }
 }
 
@@ -115,12 +115,12 @@ impl Kernel for LoadedPrograms {
         LoadedPrograms::scan_tasks(self)
     }
 
-    fn take_losses(&mut self) -> Vec<Lost> {
+    fn take_losses(&mut self) -> Vec<EventLoss> {
         LoadedPrograms::take_losses(self)
     }
 
     fn detach_events(&mut self) {
-        self.detach_floods();
+        self.detach_event_hooks();
     }
 
     fn detach_all(&mut self) {

@@ -1,5 +1,5 @@
-//! The thread that looks for stalled threads. It waits for no other thread: the kernel side reads what there is to know
-//! of a thread in trouble, never `/proc`, and events that the drain does not take are dropped and counted.
+//! The thread that looks for stalled threads. It never waits for another thread: the kernel side reads the state of
+//! stalled threads instead of `/proc`, and events that the drain does not take are dropped and counted.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use rustc_hash::FxHashMap;
 use crate::agent_events::{AgentEvent, EventSender, SleepPlace, Stall, Waker};
 use crate::background::{Background, Beat};
 use crate::clock::boot_ns;
-use crate::kernel::stalls::{Seen, StallScanner};
+use crate::kernel::stalls::{StallScanner, StalledThread};
 use crate::kernel::symbols::Symbols;
 use ktape_reader::syscalls::{self, ArgType};
 
-/// How often threads are scanned within the limit.
+/// Scans per duration of the limit.
 const SCANS: u32 = 4;
 /// The longest time between two scans.
-const SLOWEST: Duration = Duration::from_secs(1);
-/// The shortest one.
-const FASTEST: Duration = Duration::from_millis(50);
-/// Sleeping threads whose place is remembered until they wake.
-const REMEMBERED_MAX: usize = 4096;
-/// Functions that call the code of interrupts: the current thread has nothing to do with what runs there.
+const SCAN_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// The shortest time between two scans.
+const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// Reported sleeps that are kept until the threads wake, at most.
+const REPORTED_MAX: usize = 4096;
+/// Functions that run interrupt handlers, which do not act for the current thread.
 const INTERRUPTS: [&[u8]; 12] = [
     b"asm_sysvec_",
     b"sysvec_",
@@ -49,16 +49,16 @@ const DIRECTORY: u32 = 0o040_000;
 /// Starts the thread.
 ///
 /// # Errors
-/// If there can be no more threads.
+/// The system refuses another thread.
 pub fn start(scanner: StallScanner, limit: Duration, events: EventSender) -> std::io::Result<Background> {
     Background::start("ktape-stall", move |beat| Watch::new(scanner, events).run(beat, limit))
 }
 
-/// A thread, and not another one that gets its id later.
+/// A thread; the start time distinguishes it from a later one with the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ThreadKey {
     tid: u32,
-    /// When it started, ns of the boot clock.
+    /// Boot clock, ns.
     start: u64,
 }
 
@@ -72,13 +72,13 @@ impl ThreadKey {
 struct Reported {
     head: StallHead,
     place: Arc<SleepPlace>,
-    /// The scan that it was last seen in.
+    /// The number of the scan that last found it.
     scan: u64,
 }
 
-/// A report of a sleep, without who sleeps.
+/// A report of a sleep, without the thread.
 struct Report {
-    /// ns of the boot clock.
+    /// Boot clock, ns.
     time: u64,
     place: Arc<SleepPlace>,
     phase: &'static str,
@@ -100,11 +100,11 @@ impl Watch {
     }
 
     fn run(mut self, beat: &Beat, limit: Duration) {
-        let pause = (limit / SCANS).clamp(FASTEST, SLOWEST);
+        let pause = (limit / SCANS).clamp(SCAN_INTERVAL_MIN, SCAN_INTERVAL_MAX);
         while beat.wait_until(Instant::now() + pause) {
             self.scan();
         }
-        // Sleeps that have ended since are reported before the recording ends.
+        // Reports the sleeps that have ended since the last scan.
         if !self.reported.is_empty() {
             self.scan();
         }
@@ -121,9 +121,9 @@ impl Watch {
         }
     }
 
-    fn take(&mut self, seen: &[Seen]) {
+    fn take(&mut self, seen: &[StalledThread]) {
         self.scans += 1;
-        for Seen { head, body } in seen {
+        for StalledThread { head, body } in seen {
             match (head.what, body) {
                 (what::TELL, Some(body)) => self.sleeps_long(head, body),
                 (what::SLEEPS, _) => {
@@ -156,7 +156,7 @@ impl Watch {
         let phase = if body.told == 1 { "asleep" } else { "still" };
         self.report(head, Report { time: head.time, place: place.clone(), phase, waker: None });
         let key = ThreadKey::of(head);
-        if self.reported.len() < REMEMBERED_MAX || self.reported.contains_key(&key) {
+        if self.reported.len() < REPORTED_MAX || self.reported.contains_key(&key) {
             self.reported.insert(key, Reported { head: *head, place, scan: self.scans });
         }
     }
@@ -164,7 +164,7 @@ impl Watch {
     fn ended(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: &'static str) {
         let wake = self.scanner.take_wake(head.tid, head.start);
         let time = wake.as_ref().map_or(head.time, |wake| wake.time);
-        // A thread that is killed is woken, too; and one that is gone may have been woken and have gone on before.
+        // A killed thread is woken, too, and a thread that is gone may have been woken and have run before it exited.
         let phase = wake.as_ref().map_or(phase, |wake| if wake.dying == 0 { "woken" } else { "exited" });
         let waker = wake.and_then(|wake| self.waker(&wake));
         self.report(head, Report { time, place, phase, waker });
@@ -178,7 +178,7 @@ impl Watch {
         self.events.send(AgentEvent::Stall(Box::new(stall)));
     }
 
-    /// Who woke a thread; `None` if it was an interrupt, or may have been one.
+    /// The thread that woke another; `None` if the wakeup came, or may have come, from an interrupt.
     fn waker(&mut self, wake: &Wake) -> Option<Waker> {
         let symbols = self.symbols();
         let stack = wake.stack.iter().take_while(|address| **address != 0);
@@ -242,11 +242,11 @@ impl Watch {
     }
 }
 
-/// Whether code with these callers, innermost first, ran for the current thread. `cut`: there are more callers.
-fn is_task_context(callers: &[&[u8]], cut: bool) -> bool {
+/// Whether code with these callers, innermost first, ran for the current thread. `truncated`: there are more callers.
+fn is_task_context(callers: &[&[u8]], truncated: bool) -> bool {
     let interrupted =
         callers.iter().any(|name| INTERRUPTS.iter().any(|interrupt| name.starts_with(interrupt)));
-    !callers.is_empty() && !cut && !interrupted
+    !callers.is_empty() && !truncated && !interrupted
 }
 
 /// Whether the first argument of this call is a file descriptor.
@@ -255,7 +255,7 @@ fn starts_with_fd(call: u32) -> bool {
     first == Some(ArgType::Fd)
 }
 
-/// The name of a block device, from sysfs, which never waits for a device.
+/// The name of a block device, from sysfs, which never waits for the device.
 fn device_name(major: u32, minor: u32) -> Option<Vec<u8>> {
     if major == 0 {
         return None;
@@ -264,7 +264,7 @@ fn device_name(major: u32, minor: u32) -> Option<Vec<u8>> {
     Some(link.file_name()?.as_encoded_bytes().to_vec())
 }
 
-/// The same by the name of its backing device, `major:minor`; other names are returned as they are.
+/// The name of a block device, from the name `major:minor` of its backing device; other names are returned unchanged.
 fn device_of_bdi(name: &[u8]) -> Vec<u8> {
     let numbers = || {
         let (major, minor) = std::str::from_utf8(name).ok()?.split_once(':')?;

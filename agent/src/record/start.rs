@@ -24,7 +24,7 @@ use super::stall;
 use crate::agent_events::{self, EventSender};
 use crate::background::Background;
 use crate::clock::{self, SystemClock};
-use crate::kernel::{LoadError, LoadedPrograms, Ring};
+use crate::kernel::{LoadError, LoadedPrograms, RingBuffer};
 use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
 
@@ -96,7 +96,7 @@ impl Prepared {
 }
 
 fn spawn(
-    drain: Drain<LoadedPrograms, Ring, SystemClock>,
+    drain: Drain<LoadedPrograms, RingBuffer, SystemClock>,
     progress: Arc<Progress>,
 ) -> Result<Recording, RecordError> {
     let stop = Arc::new(Stop::default());

@@ -10,7 +10,7 @@ use super::processes::Processes;
 use super::rows::{LossSpan, RowWriter, Scope};
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 
 /// A chunk that reports events that could not be written, by kind, between two times of the boot clock, ns.
 pub fn unwritten_rows(
@@ -23,7 +23,7 @@ pub fn unwritten_rows(
     let mut rows = RowWriter::new(schema, Processes::new(false), cgroups, Scope::new(&[], None));
     let mut builder = ChunkBuilder::new(schema.clone());
     for &(kind, count) in counts {
-        let lost = Lost { cpu: None, kind, cgroup: None, stage: "writer", count };
+        let lost = EventLoss { cpu: None, kind, cgroup: None, stage: "writer", count };
         rows.loss(&mut builder, &lost, LossSpan { from, to, count });
     }
     builder

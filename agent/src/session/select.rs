@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use events::{KINDS, Kind, SAMPLES};
 
-use crate::kernel::Selection;
+use crate::kernel::SyscallSelection;
 use ktape_reader::syscalls;
 
 /// Kinds to write and syscalls to record, from a comma-separated list of both. Loss and clock are
@@ -12,7 +12,7 @@ use ktape_reader::syscalls;
 /// # Errors
 ///
 /// A name is neither.
-pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
+pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
     let names: Vec<&str> = list
         .iter()
         .flat_map(|names| names.split(','))
@@ -20,7 +20,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
         .filter(|name| !name.is_empty())
         .collect();
     if names.is_empty() {
-        return Ok((KINDS.to_vec(), Selection::All));
+        return Ok((KINDS.to_vec(), SyscallSelection::All));
     }
     let mut kinds = vec![Kind::Loss, Kind::Clock];
     let mut calls = Vec::new();
@@ -47,13 +47,13 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
         }
     }
     let selection = if every_call {
-        Selection::All
+        SyscallSelection::All
     } else if calls.is_empty() {
-        Selection::None
+        SyscallSelection::None
     } else {
-        Selection::Named(calls)
+        SyscallSelection::Named(calls)
     };
-    if selection != Selection::None {
+    if selection != SyscallSelection::None {
         kinds.push(Kind::Syscall);
     }
     kinds.sort_unstable();
@@ -65,27 +65,27 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, Selection)> {
 mod tests {
     use super::*;
 
-    fn of(list: &str) -> (Vec<Kind>, Selection) {
+    fn of(list: &str) -> (Vec<Kind>, SyscallSelection) {
         parse(&[list.to_owned()]).unwrap()
     }
 
     #[test]
     fn kinds_and_syscalls_mix() {
-        assert_eq!(of("").1, Selection::All);
-        assert_eq!(of("exec"), (vec![Kind::Exec, Kind::Loss, Kind::Clock], Selection::None));
+        assert_eq!(of("").1, SyscallSelection::All);
+        assert_eq!(of("exec"), (vec![Kind::Exec, Kind::Loss, Kind::Clock], SyscallSelection::None));
         assert_eq!(
             of("openat, exec"),
             (
                 vec![Kind::Syscall, Kind::Exec, Kind::Loss, Kind::Clock],
-                Selection::Named(vec!["openat".to_owned()])
+                SyscallSelection::Named(vec!["openat".to_owned()])
             )
         );
-        assert_eq!(of("syscall,openat").1, Selection::All);
+        assert_eq!(of("syscall,openat").1, SyscallSelection::All);
         assert_eq!(
             of("exit"),
             (
                 vec![Kind::Syscall, Kind::Exit, Kind::Loss, Kind::Clock],
-                Selection::Named(vec!["exit".to_owned()])
+                SyscallSelection::Named(vec!["exit".to_owned()])
             )
         );
     }

@@ -9,14 +9,14 @@ fn running_kernel_has_what_the_probes_read() {
         assert!(std::env::var_os("CI").is_none(), "CI needs a kernel with BTF");
         return;
     };
-    let there = |path: &str| btf.offset(path).is_some();
+    let exists = |path: &str| btf.offset(path).is_some();
     for path in agent_ebpf::config::Offsets::PATHS {
         let other = ALTERNATIVES.iter().find_map(|(a, b)| match () {
             () if path == a => Some(*b),
             () if path == b => Some(*a),
             () => None,
         });
-        assert!(there(path) || other.is_some_and(there), "{path} is not in this kernel's BTF");
+        assert!(exists(path) || other.is_some_and(exists), "{path} is not in this kernel's BTF");
     }
     assert_eq!(btf.tracepoint_args("sys_enter"), Some(2));
     assert_eq!(btf.tracepoint_args("sched_process_exec"), Some(3));

@@ -5,7 +5,7 @@ use super::*;
 fn settings() -> Settings {
     Settings {
         kinds: vec![Kind::Syscall],
-        selection: Selection::All,
+        selection: SyscallSelection::All,
         cgroups: None,
         tree_pid: None,
         reader_pids: vec![7, 8],
@@ -37,7 +37,7 @@ fn settings_become_globals() {
 
     let narrow = Settings {
         kinds: vec![Kind::Stall],
-        selection: Selection::Named(vec!["openat".to_owned()]),
+        selection: SyscallSelection::Named(vec!["openat".to_owned()]),
         cgroups: Some(vec![1]),
         tree_pid: Some(42),
         ..settings()
@@ -57,9 +57,9 @@ fn settings_become_globals() {
 
 #[test]
 fn a_named_selection_skips_all_other_calls() {
-    let all = specs(&Selection::All);
+    let all = specs(&SyscallSelection::All);
     assert!(all.iter().all(|spec| spec.flags & spec_flags::SKIP == 0));
-    let named = specs(&Selection::Named(vec!["openat".to_owned()]));
+    let named = specs(&SyscallSelection::Named(vec!["openat".to_owned()]));
     let table = syscalls::table();
     let wanted = named.iter().filter(|spec| spec.flags & spec_flags::SKIP == 0).count();
     assert_eq!(wanted, table.by_name("openat").len());
@@ -68,6 +68,6 @@ fn a_named_selection_skips_all_other_calls() {
     assert_ne!(
         named[slot].flags & spec_flags::KILL,
         0,
-        "signals are read from calls that are not recorded, too"
+        "signals are also read from calls that are not recorded"
     );
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Drain, MARGIN, Outcome, RETRY};
 use crate::clock::Clock;
-use crate::kernel::{Lost, ScannedTask};
+use crate::kernel::{EventLoss, ScannedTask};
 use crate::record::chunk::FilledChunk;
 use crate::record::merge::Pass;
 use crate::record::sink::Sink;
@@ -153,7 +153,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.rows.next_chunk();
         let builder = self.output.sink.builder();
         drop(self.chunk.replace(builder));
-        let lost = Lost { cpu: None, kind: None, cgroup: None, stage: "writer", count: unwritten };
+        let lost = EventLoss { cpu: None, kind: None, cgroup: None, stage: "writer", count: unwritten };
         if unwritten > 0 {
             self.add_loss(lost, self.clock.boot_ns());
         }

@@ -4,14 +4,14 @@ use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::open_chunk::OpenChunk;
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 use crate::record::rows::{LossSpan, RowWriter};
 
 /// Loss rows that are written at once; the others wait for the next time.
 const ROWS_MAX: usize = 4096;
 
-/// What losses are summed by: all of a [`Lost`] but its count, which is 0.
-type LossKey = Lost;
+/// What losses are summed by: all of a [`EventLoss`] but its count, which is 0.
+type LossKey = EventLoss;
 
 /// A loss that is written to a chunk, which may never be taken.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl LossLedger {
     }
 
     /// Adds events that were lost since the last collection.
-    pub fn add(&mut self, lost: Lost, now: u64) {
+    pub fn add(&mut self, lost: EventLoss, now: u64) {
         self.total += lost.count;
         let span = self.unwritten.entry(LossKey { count: 0, ..lost }).or_insert(LossSpan {
             from: self.collected,

@@ -23,7 +23,7 @@ use super::source::{Kernel, RecordSource};
 use crate::agent_events::EventReceiver;
 use crate::background::Background;
 use crate::clock::Clock;
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 use crate::runtimes::ContainerInfo;
 use losses::LossLedger;
 use open_chunk::{OpenChunk, Output};
@@ -307,7 +307,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.losses.set_collected(now);
     }
 
-    fn add_loss(&mut self, lost: Lost, now: u64) {
+    fn add_loss(&mut self, lost: EventLoss, now: u64) {
         self.losses.add(lost, now);
         self.output.set_lost(self.losses.total());
     }

@@ -138,7 +138,7 @@ fn lifecycle_records_beyond_16_mib_are_dropped_counted_and_ask_for_a_scan() {
     merge.pull_lifecycle();
     let dropped = merge.take_dropped();
     let expected =
-        Lost { cpu: Some(1), kind: Some(Kind::Exit), cgroup: Some(71), stage: "queue", count: 1000 };
+        EventLoss { cpu: Some(1), kind: Some(Kind::Exit), cgroup: Some(71), stage: "queue", count: 1000 };
     assert_eq!(dropped, [expected]);
     assert_eq!(merge.take_dropped(), []);
     assert!(!merge.take_stale(), "first the records that were kept");
@@ -161,7 +161,7 @@ fn what_is_left_at_the_end_is_counted_by_cpu_kind_and_cgroup() {
     // Too short to have a kind: it cannot be attributed.
     merge.sources_mut().0[0].push(&[0; 16]);
     merge.drop_rest();
-    let lost = |cpu, kind, count| Lost {
+    let lost = |cpu, kind, count| EventLoss {
         cpu: Some(cpu),
         kind: Some(kind),
         cgroup: Some(70 + u64::from(cpu)),

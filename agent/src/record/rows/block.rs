@@ -11,7 +11,7 @@ use events::{Kind, UNKNOWN};
 use rustc_hash::FxHashMap;
 
 use super::{RowWriter, col};
-use crate::kernel::{Lost, RequestNames};
+use crate::kernel::{EventLoss, RequestNames};
 use crate::record::decode;
 
 /// How long the name of a device is kept: another one may get its number.
@@ -175,13 +175,13 @@ impl RowWriter {
     }
 
     /// The loss to report if this request is not in flight any more: its device is idle, so its completion was missed.
-    pub fn block_missed(&mut self, block: &Block) -> Option<Lost> {
+    pub fn block_missed(&mut self, block: &Block) -> Option<EventLoss> {
         if block.request.issues == 0 || !self.wants_cgroup(Kind::Block, block.head.cgroup) {
             return None;
         }
         let device = self.block.device(block.request.devno);
         let in_flight = std::fs::read_to_string(format!("/sys/block/{device}/inflight")).ok()?;
-        in_flight.split_whitespace().all(|count| count == "0").then_some(Lost {
+        in_flight.split_whitespace().all(|count| count == "0").then_some(EventLoss {
             cpu: None,
             kind: Some(Kind::Block),
             cgroup: Some(block.head.cgroup),

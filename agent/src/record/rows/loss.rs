@@ -5,7 +5,7 @@ use capture_format::ChunkBuilder;
 use events::Kind;
 
 use super::{RowWriter, col};
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 
 /// How many events were lost, and when: ns of the boot clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +20,12 @@ pub struct LossSpan {
 
 impl RowWriter {
     /// Whether a loss concerns what is recorded.
-    pub fn concerns(&mut self, lost: &Lost) -> bool {
+    pub fn concerns(&mut self, lost: &EventLoss) -> bool {
         lost.cgroup.is_none_or(|id| self.cgroups.wants(id))
     }
 
     /// Writes how many events were lost in a span of time.
-    pub fn loss(&mut self, builder: &mut ChunkBuilder, lost: &Lost, span: LossSpan) {
+    pub fn loss(&mut self, builder: &mut ChunkBuilder, lost: &EventLoss, span: LossSpan) {
         let head = Header {
             time: span.to,
             cgroup: lost.cgroup.unwrap_or(0),

@@ -12,7 +12,7 @@ use crate::agent_events::{
     AgentEvent, CgroupSample, DiskSample, FsSample, HostSample, SleepPlace, Stall, Waker,
 };
 use crate::containers::ContainerFilter;
-use crate::kernel::Lost;
+use crate::kernel::EventLoss;
 use crate::record::decode::bytes_of;
 use crate::record::test_records::{call, cgroup, comm, exec, exit, fork, head, key, openat};
 use crate::record::testing::{SeenChunk, no_hierarchy, rows_of};
@@ -304,7 +304,7 @@ fn cgroups_that_are_unwanted_or_removed_leave_the_kernels_set() {
     writer.add(&cgroup(Kind::CgroupRmdir, 5, 80, ""));
     assert_eq!(writer.rows.take_disallowed(), [70]);
     let concerns = |cgroup: Option<u64>, writer: &mut Writer| {
-        writer.rows.concerns(&Lost { cpu: None, kind: None, cgroup, stage: "ring", count: 1 })
+        writer.rows.concerns(&EventLoss { cpu: None, kind: None, cgroup, stage: "ring", count: 1 })
     };
     assert!(
         concerns(Some(70), &mut writer) && concerns(None, &mut writer) && !concerns(Some(80), &mut writer)
@@ -318,7 +318,8 @@ fn cgroups_that_are_unwanted_or_removed_leave_the_kernels_set() {
 #[test]
 fn a_loss_is_written_with_its_place_and_time() {
     let mut writer = Writer::open();
-    let lost = Lost { cpu: Some(3), kind: Some(Kind::Syscall), cgroup: Some(7), stage: "ring", count: 0 };
+    let lost =
+        EventLoss { cpu: Some(3), kind: Some(Kind::Syscall), cgroup: Some(7), stage: "ring", count: 0 };
     writer.rows.loss(&mut writer.builder, &lost, LossSpan { from: 5, to: 9, count: 11 });
     assert_eq!(writer.rows.lost(), 11);
     assert_eq!(writer.rows.events(), 0, "a loss is no event");

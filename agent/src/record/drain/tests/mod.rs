@@ -37,7 +37,7 @@ const RING: usize = 16 << 20;
 #[derive(Default)]
 struct KernelState {
     calls: Vec<String>,
-    losses: Vec<Lost>,
+    losses: Vec<EventLoss>,
     tasks: Vec<ScannedTask>,
     blocks: Vec<Block>,
     scan_fails: bool,
@@ -51,7 +51,7 @@ impl TestKernel {
         self.0.borrow_mut().calls.push(call.into());
     }
 
-    fn lose(&self, lost: Lost) {
+    fn lose(&self, lost: EventLoss) {
         self.0.borrow_mut().losses.push(lost);
     }
 
@@ -72,7 +72,7 @@ impl Kernel for TestKernel {
         if state.scan_fails { Err(LoadError::Missing("task_iter")) } else { Ok(state.tasks.clone()) }
     }
 
-    fn take_losses(&mut self) -> Vec<Lost> {
+    fn take_losses(&mut self) -> Vec<EventLoss> {
         std::mem::take(&mut self.0.borrow_mut().losses)
     }
 
@@ -247,8 +247,8 @@ fn exit(time: u64, pid: u32) -> Exit {
     Exit { head: head(Kind::Exit, time, pid), ..Exit::default() }
 }
 
-fn lost(stage: &'static str, kind: Option<Kind>, cgroup: Option<u64>, count: u64) -> Lost {
-    Lost { cpu: Some(1), kind, cgroup, stage, count }
+fn lost(stage: &'static str, kind: Option<Kind>, cgroup: Option<u64>, count: u64) -> EventLoss {
+    EventLoss { cpu: Some(1), kind, cgroup, stage, count }
 }
 
 /// Stage, kind, cgroup and count of losses.

@@ -1,4 +1,4 @@
-//! Making the rings: one for each CPU and purpose.
+//! Creates the ring buffers: an event ring buffer and a lifecycle ring buffer per CPU.
 
 use std::os::fd::AsFd;
 
@@ -7,26 +7,26 @@ use aya::maps::{ArrayOfMaps, MapData, MapError};
 
 use super::error::{LoadError, map_error};
 use super::maps::take;
-use super::ring::{Ring, page_size};
+use super::ring_buffer::{RingBuffer, page_size};
 
 /// `BPF_MAP_TYPE_RINGBUF`.
 const MAP_TYPE_RINGBUF: u32 = 27;
 
-/// The rings of a capture, by CPU.
-pub struct Rings {
-    /// Syscalls.
-    pub flood: Vec<Ring>,
-    /// Lifecycle events.
-    pub lifecycle: Vec<Ring>,
+/// The ring buffers of a capture, indexed by CPU.
+pub struct RingBuffers {
+    /// Event ring buffers: system calls and all other frequent events.
+    pub events: Vec<RingBuffer>,
+    /// Lifecycle ring buffers.
+    pub lifecycle: Vec<RingBuffer>,
 }
 
-/// One ring for each CPU, in the array of this name.
-pub(super) fn make_rings(
+/// Creates `count` ring buffers of at least `bytes` each, and puts them into the array of this name.
+pub(super) fn create_ring_buffers(
     ebpf: &mut Ebpf,
     name: &'static str,
     count: u32,
     bytes: u32,
-) -> Result<(Vec<Ring>, ArrayOfMaps<MapData, MapData>), LoadError> {
+) -> Result<(Vec<RingBuffer>, ArrayOfMaps<MapData, MapData>), LoadError> {
     let mut outer: ArrayOfMaps<MapData, MapData> = take(ebpf, name)?;
     let size = bytes.next_power_of_two().max(page_size());
     let mut rings = Vec::new();
@@ -39,14 +39,14 @@ pub(super) fn make_rings(
             _ => map_error(name)(error),
         })?;
         outer.set(index, &map, 0).map_err(map_error(name))?;
-        let ring = Ring::new(map.fd().as_fd(), size)
-            .map_err(|source| LoadError::Io { what: "map a ring", source })?;
+        let ring = RingBuffer::new(map.fd().as_fd(), size)
+            .map_err(|source| LoadError::Io { what: "map a ring buffer", source })?;
         rings.push(ring);
     }
     Ok((rings, outer))
 }
 
-/// One more than the highest CPU that is online now; a CPU that comes later shares the last ring.
+/// One more than the highest CPU that is online now. A CPU that comes online later shares the last ring buffer.
 pub fn online_cpus() -> u32 {
     let highest = aya::util::online_cpus().ok().and_then(|cpus| cpus.into_iter().max()).unwrap_or(0);
     highest + 1

@@ -1,7 +1,7 @@
-//! The reading end of one BPF ring buffer.
+//! The consumer of one BPF ring buffer.
 //!
-//! Unlike a consumer that takes one record after another, this one can look at the first record
-//! and leave it there: rings are merged by time where they lie, without copying.
+//! It can look at the first record without removing it, so that ring buffers are merged by time in place, without
+//! copying.
 //! Layout (`kernel/bpf/ringbuf.c`): a page with the consumer position, a page with the producer
 //! position, then the data, mapped twice in a row so that no record is split.
 
@@ -13,13 +13,13 @@ const BUSY: u32 = 1 << 31;
 const DISCARD: u32 = 1 << 30;
 const RECORD_HEADER: u64 = 8;
 
-/// Bytes of a page.
+/// The page size, bytes.
 pub fn page_size() -> u32 {
-    // SAFETY: a constant question.
+    // SAFETY: takes a constant and no pointers.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as u32 }
 }
 
-/// A memory mapping that is undone when dropped.
+/// A memory mapping; unmapped when dropped.
 struct Mapping {
     at: *mut u8,
     len: usize,
@@ -27,7 +27,7 @@ struct Mapping {
 
 impl Mapping {
     fn new(fd: BorrowedFd<'_>, len: usize, offset: usize, prot: i32) -> io::Result<Self> {
-        // SAFETY: a new mapping chosen by the kernel; it aliases nothing of ours.
+        // SAFETY: a new mapping at an address that the kernel chooses; it aliases nothing.
         let at = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -47,34 +47,33 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: mapped in `new`, and nobody holds a reference into it any more.
+        // SAFETY: mapped in `new`, and no reference into it is left.
         unsafe { libc::munmap(self.at.cast(), self.len) };
     }
 }
 
-/// One ring.
-pub struct Ring {
+/// One ring buffer.
+pub struct RingBuffer {
     consumer: Mapping,
     producer: Mapping,
     size: u64,
-    /// Where the next record to be looked at starts.
+    /// Where the next record starts.
     position: u64,
-    /// The producer position when it was last read: no need to touch that cache line before.
+    /// The producer position when it was last read; its cache line is not read again until the position gets there.
     seen: u64,
     /// The consumer position as the kernel knows it.
     released: u64,
 }
 
-// SAFETY: the mappings belong to this value alone; the kernel's side is synchronised through
-// atomics.
-unsafe impl Send for Ring {}
+// SAFETY: the mappings belong to this value alone; the kernel's side is synchronized through atomics.
+unsafe impl Send for RingBuffer {}
 
-impl Ring {
-    /// Maps a ring of `size` bytes (a power of two).
+impl RingBuffer {
+    /// Maps a ring buffer of `size` bytes (a power of two).
     ///
     /// # Errors
     ///
-    /// The map is not a ring buffer of that size, or there is no memory.
+    /// The map is not a ring buffer of that size, or memory is exhausted.
     pub fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
         let page = page_size() as usize;
         let consumer = Mapping::new(fd, page, 0, libc::PROT_READ | libc::PROT_WRITE)?;
@@ -92,7 +91,7 @@ impl Ring {
     }
 
     fn producer_position(&self) -> u64 {
-        // SAFETY: page-aligned and mapped; only ever read, as the mapping is read-only.
+        // SAFETY: page-aligned and mapped; the mapping is read-only, and nothing here writes to it.
         unsafe { (*self.producer.at.cast::<AtomicU64>()).load(Ordering::Acquire) }
     }
 
@@ -111,7 +110,7 @@ impl Ring {
                     return None;
                 }
             }
-            // SAFETY: below the producer position, so a record header lies there; 8-byte aligned.
+            // SAFETY: below the producer position, so there is a record header, aligned to 8 bytes.
             let (header, start) = unsafe {
                 let start = self.data().add((self.position & (self.size - 1)) as usize);
                 ((*start.cast::<AtomicU32>()).load(Ordering::Acquire), start)
@@ -125,21 +124,21 @@ impl Ring {
                 continue;
             }
             // SAFETY: the data is mapped twice in a row, so that a record of at most `size` bytes
-            // never wraps; the kernel does not write to it before the consumer position passes.
+            // never wraps; the kernel does not write to it until the consumer position has passed it.
             return Some(unsafe {
                 std::slice::from_raw_parts(start.add(RECORD_HEADER as usize), len as usize)
             });
         }
     }
 
-    /// Passes over the record that [`Self::peek`] returned, `len` bytes long. Its room goes back
-    /// to the kernel with the next [`Self::release`].
+    /// Passes over the record that [`Self::peek`] returned, `len` bytes long. Its space returns to
+    /// the kernel with the next [`Self::release`].
     #[inline]
     pub fn advance(&mut self, len: usize) {
         self.position += record_size(len as u32);
     }
 
-    /// Gives the room of all passed records back to the kernel.
+    /// Returns the space of all passed records to the kernel.
     #[inline]
     pub fn release(&mut self) {
         if self.released != self.position {
@@ -148,18 +147,18 @@ impl Ring {
         }
     }
 
-    /// Bytes that are passed but not given back.
+    /// Bytes that are passed but not returned to the kernel.
     #[inline]
     pub fn unreleased(&self) -> u64 {
         self.position - self.released
     }
 
-    /// Bytes waiting to be read.
+    /// Bytes that wait to be read.
     pub fn backlog(&self) -> u64 {
         self.producer_position() - self.position
     }
 
-    /// Size of the ring in bytes.
+    /// Size, bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
