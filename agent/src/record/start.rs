@@ -151,7 +151,7 @@ fn start_runtimes(
 /// Starts the thread that samples resources, if that is wanted. A recording without samples is better than none.
 fn start_sampler(request: &Request, cgroups: &mut Cgroups, events: &EventSender) -> Option<Background> {
     let kinds: Vec<Kind> = SAMPLES.into_iter().filter(|kind| request.kinds.contains(kind)).collect();
-    let config = sample::Config {
+    let config = sample::SamplerConfig {
         every: request.sample.filter(|_| !kinds.is_empty())?,
         kinds,
         hierarchy: request.hierarchy.clone(),

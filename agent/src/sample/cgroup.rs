@@ -1,57 +1,56 @@
-//! The row of a cgroup, from its files.
+//! Samples of cgroups, from their files.
 
 use std::collections::HashSet;
 use std::os::fd::AsRawFd;
 
 use events::UNKNOWN;
 
+use super::cgroup_files::{CgroupFile, CgroupFiles};
+use super::cgroup_tree::{CgroupLimits, CgroupTree, Slot, Tracked};
 use super::fds::FdCounter;
 use super::file::{lines, number, open_at, pressure, read_lines, read_once, scaled, value_of, words};
-use super::forest::{Forest, Limits, Slot, Tracked};
-use super::layout::{Item, Layout};
 use crate::agent_events::CgroupSample;
 
-/// A cgroup in which nothing happens is told this often, ns.
-pub(super) const RETELL: u64 = 10_000_000_000;
-/// How old the limits in a row may be, ns.
-const LIMITS_AGE: u64 = 5_000_000_000;
-/// How often files that were not there are looked for, ns: a controller can be switched on.
-const SEARCH: u64 = 60_000_000_000;
-/// A new cgroup is still being made: so often everything is looked for anew.
-const NEW: u32 = 5;
-/// v1 says so when there is no limit: the largest number of whole pages.
+/// Time between two rows of something that does not change, ns.
+pub(super) const REPORT_INTERVAL: u64 = 10_000_000_000;
+/// The highest age of the limits in a row, ns.
+const LIMITS_AGE_MAX: u64 = 5_000_000_000;
+/// Time between two searches for absent files, ns: a controller can be enabled later.
+const SEARCH_INTERVAL: u64 = 60_000_000_000;
+/// Rounds in which a cgroup is new: its runtime may still be setting it up, so limits and absent files are read each time.
+const NEW_ROUNDS: u32 = 5;
+/// The value of v1 for no limit: the largest number of whole pages, here of 64 KiB.
 const V1_NO_LIMIT: u64 = i64::MAX as u64 & !0xffff;
 
-/// What cgroups are read with.
-pub(super) struct Reader {
-    layout: Layout,
+/// Reads cgroups.
+pub(super) struct CgroupReader {
+    files: CgroupFiles,
     fds: FdCounter,
-    /// Disks that stand on other disks: what goes through them is counted below again.
+    /// Disks that are stacked on others, as (major, minor): their I/O is counted at the lower disks.
     pub(super) stacked: HashSet<(u64, u64)>,
     text: Vec<u8>,
     path: Vec<u8>,
     processes: Vec<u32>,
-    /// Files that are open now, and how many may be.
+    /// Files of cgroups that are open.
     open: usize,
     max_open: usize,
 }
 
-/// What came of a look at a cgroup.
+/// The result of reading a cgroup.
 #[derive(Debug)]
-pub(super) enum Look {
-    /// Nothing has happened in it.
+pub(super) enum Reading {
+    /// It has not changed.
     Quiet,
     /// It does not exist any more.
     Gone,
-    /// Its row.
     Row(Box<CgroupSample>),
 }
 
-impl Reader {
+impl CgroupReader {
     /// Keeps at most `max_open` files open.
-    pub(super) fn new(layout: Layout, max_open: usize) -> Self {
+    pub(super) fn new(files: CgroupFiles, max_open: usize) -> Self {
         Self {
-            layout,
+            files,
             fds: FdCounter::new(),
             stacked: HashSet::new(),
             text: Vec::new(),
@@ -62,13 +61,19 @@ impl Reader {
         }
     }
 
-    /// Looks at a cgroup; `always` makes a row even if nothing has happened in it.
-    pub(super) fn look(&mut self, forest: &mut Forest, index: usize, now: u64, always: bool) -> Look {
-        let tracked = forest.get(index);
+    /// Reads a cgroup; with `always`, returns a row even if it has not changed.
+    pub(super) fn read_row(
+        &mut self,
+        tree: &mut CgroupTree,
+        index: usize,
+        now: u64,
+        always: bool,
+    ) -> Reading {
+        let tracked = tree.get(index);
         if tracked.gone {
-            return Look::Quiet;
+            return Reading::Quiet;
         }
-        if tracked.visits < NEW || now - tracked.searched >= SEARCH {
+        if tracked.visits < NEW_ROUNDS || now - tracked.searched >= SEARCH_INTERVAL {
             tracked.searched = now;
             for slot in tracked.slots.iter_mut().filter(|slot| matches!(slot, Slot::Absent)) {
                 *slot = Slot::Unopened;
@@ -76,50 +81,55 @@ impl Reader {
         }
         tracked.visits = tracked.visits.saturating_add(1);
         let mut row = CgroupSample { cgroup: tracked.id, ..CgroupSample::unknown(now) };
-        // Checked before files are opened by path: another cgroup may have that path by now.
-        if matches!(tracked.slots[Item::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
-            return self.forget(forest, index);
+        // Before files are opened by path: another cgroup may have that path by now.
+        if matches!(tracked.slots[CgroupFile::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
+            return self.remove(tree, index);
         }
         let used = self.cpu_time(tracked, &mut row);
-        row.pids = number(self.read(tracked, Item::Pids));
-        row.io_pressure = pressure(self.read(tracked, Item::IoPressure), b"some");
+        row.pids = number(self.read(tracked, CgroupFile::Pids));
+        row.io_pressure = pressure(self.read(tracked, CgroupFile::IoPressure), b"some");
         if !used && row.pids == UNKNOWN && !self.exists(tracked) {
-            return self.forget(forest, index);
+            return self.remove(tree, index);
         }
         let pulse = [row.cpu_time, row.pids, row.io_pressure];
         let known = used || row.pids != UNKNOWN;
-        if !always && known && tracked.told != 0 && tracked.pulse == pulse && now - tracked.told < RETELL {
-            return Look::Quiet;
+        if !always
+            && known
+            && tracked.reported != 0
+            && tracked.pulse == pulse
+            && now - tracked.reported < REPORT_INTERVAL
+        {
+            return Reading::Quiet;
         }
         tracked.pulse = pulse;
-        tracked.told = now;
+        tracked.reported = now;
         self.cpu(tracked, &mut row);
         self.memory(tracked, &mut row);
-        row.pids_failures = value_of(self.read(tracked, Item::PidsEvents), b"max");
+        row.pids_failures = value_of(self.read(tracked, CgroupFile::PidsEvents), b"max");
         self.io(tracked, &mut row);
-        row.cpu_pressure = pressure(self.read(tracked, Item::CpuPressure), b"some");
-        row.mem_pressure = pressure(self.read(tracked, Item::MemoryPressure), b"some");
-        if always || tracked.visits <= NEW || now - tracked.limits_at >= LIMITS_AGE {
+        row.cpu_pressure = pressure(self.read(tracked, CgroupFile::CpuPressure), b"some");
+        row.mem_pressure = pressure(self.read(tracked, CgroupFile::MemoryPressure), b"some");
+        if always || tracked.visits <= NEW_ROUNDS || now - tracked.limits_at >= LIMITS_AGE_MAX {
             tracked.limits_at = now;
             tracked.limits = self.limits(tracked);
         }
         tracked.limits.fill(&mut row);
-        if !self.tasks(forest, index, &mut row) {
-            return self.forget(forest, index);
+        if !self.tasks(tree, index, &mut row) {
+            return self.remove(tree, index);
         }
-        Look::Row(Box::new(row))
+        Reading::Row(Box::new(row))
     }
 
-    fn forget(&mut self, forest: &mut Forest, index: usize) -> Look {
-        let slots = forest.get(index).slots.iter();
+    fn remove(&mut self, tree: &mut CgroupTree, index: usize) -> Reading {
+        let slots = tree.get(index).slots.iter();
         self.open -= slots.filter(|slot| matches!(slot, Slot::Open(_))).count();
-        forest.remove(index);
-        Look::Gone
+        tree.remove(index);
+        Reading::Gone
     }
 
     /// Whether the cgroup of this path is still the same one.
     fn exists(&mut self, tracked: &Tracked) -> bool {
-        let Some(dir) = self.layout.directory(&tracked.path, &mut self.path) else { return false };
+        let Some(dir) = self.files.directory(&tracked.path, &mut self.path) else { return false };
         // SAFETY: a C struct of integers, for which all zeroes is a value.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: the path ends with a NUL, `stat` is large enough, and the descriptor is open.
@@ -127,15 +137,15 @@ impl Reader {
         done == 0 && stat.st_ino == tracked.id
     }
 
-    /// The text of a file; empty if there is none.
-    fn read(&mut self, tracked: &mut Tracked, item: Item) -> &[u8] {
+    /// The text of a file; empty if it does not exist or cannot be read.
+    fn read(&mut self, tracked: &mut Tracked, item: CgroupFile) -> &[u8] {
         self.text.clear();
         let slot = &mut tracked.slots[item as usize];
         let opened = match slot {
             Slot::Absent => return &self.text,
             Slot::Open(_) => None,
             Slot::Unopened => {
-                let dir = self.layout.file(item, &tracked.path, &mut self.path);
+                let dir = self.files.file(item, &tracked.path, &mut self.path);
                 match dir.map(|dir| open_at(dir, &self.path)) {
                     Some(Ok(fd)) => Some(fd),
                     Some(Err(error)) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
@@ -156,8 +166,8 @@ impl Reader {
             if item.is_list() { read_lines(fd, &mut self.text) } else { read_once(fd, &mut self.text) };
         if let Err(error) = done {
             self.text.clear();
-            // The directory is gone; there may be a new one. Other errors say that the file cannot be read as things
-            // are, such as EOPNOTSUPP where pressure is off.
+            // The cgroup is gone; another one may have its path. After other errors the file stays open: it cannot be
+            // read at present, such as with EOPNOTSUPP if PSI is disabled.
             if error.raw_os_error() == Some(libc::ENODEV) && opened.is_none() {
                 *slot = Slot::Unopened;
                 self.open -= 1;
@@ -171,11 +181,11 @@ impl Reader {
         &self.text
     }
 
-    /// CPU time, and with v2 the periods that are in the same file. False if that is not known.
+    /// Reads CPU time, and with v2 the periods, which are in the same file. Returns whether CPU time is known.
     fn cpu_time(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) -> bool {
-        if self.layout.cpu_time_v2 {
-            let with_periods = self.layout.cpu_v2;
-            let text = self.read(tracked, Item::Usage);
+        if self.files.cpu_time_v2 {
+            let with_periods = self.files.cpu_v2;
+            let text = self.read(tracked, CgroupFile::Usage);
             row.cpu_time = scaled(value_of(text, b"usage_usec"), 1000);
             row.cpu_user = scaled(value_of(text, b"user_usec"), 1000);
             row.cpu_system = scaled(value_of(text, b"system_usec"), 1000);
@@ -183,19 +193,19 @@ impl Reader {
                 periods_v2(text, row);
             }
         } else {
-            row.cpu_time = number(self.read(tracked, Item::Usage));
+            row.cpu_time = number(self.read(tracked, CgroupFile::Usage));
         }
         row.cpu_time != UNKNOWN
     }
 
     fn cpu(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
-        if !self.layout.cpu_time_v2 {
-            row.cpu_user = number(self.read(tracked, Item::UsageUser));
-            row.cpu_system = number(self.read(tracked, Item::UsageSystem));
+        if !self.files.cpu_time_v2 {
+            row.cpu_user = number(self.read(tracked, CgroupFile::UsageUser));
+            row.cpu_system = number(self.read(tracked, CgroupFile::UsageSystem));
         }
-        if self.layout.has(Item::CpuStat) {
-            let v2 = self.layout.cpu_v2;
-            let text = self.read(tracked, Item::CpuStat);
+        if self.files.has(CgroupFile::CpuStat) {
+            let v2 = self.files.cpu_v2;
+            let text = self.read(tracked, CgroupFile::CpuStat);
             if v2 {
                 periods_v2(text, row);
             } else {
@@ -207,62 +217,62 @@ impl Reader {
     }
 
     fn memory(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
-        let v2 = self.layout.memory_v2;
-        row.mem = number(self.read(tracked, Item::Memory));
-        row.mem_peak = number(self.read(tracked, Item::Peak));
-        let stat = self.read(tracked, Item::MemoryStat);
+        let v2 = self.files.memory_v2;
+        row.mem = number(self.read(tracked, CgroupFile::Memory));
+        row.mem_peak = number(self.read(tracked, CgroupFile::Peak));
+        let stat = self.read(tracked, CgroupFile::MemoryStat);
         let (anon, file): (&[u8], &[u8]) =
             if v2 { (b"anon", b"file") } else { (b"total_rss", b"total_cache") };
         row.mem_anon = value_of(stat, anon);
         row.mem_file = value_of(stat, file);
-        let failures = self.read(tracked, Item::Failures);
+        let failures = self.read(tracked, CgroupFile::Failures);
         if v2 {
             row.mem_failures = value_of(failures, b"max");
             row.oom_kills = value_of(failures, b"oom_kill");
         } else {
             row.mem_failures = number(failures);
-            row.oom_kills = value_of(self.read(tracked, Item::Oom), b"oom_kill");
+            row.oom_kills = value_of(self.read(tracked, CgroupFile::Oom), b"oom_kill");
         }
     }
 
     fn io(&mut self, tracked: &mut Tracked, row: &mut CgroupSample) {
-        let v2 = self.layout.io_v2;
-        self.read(tracked, Item::Io);
-        if matches!(tracked.slots[Item::Io as usize], Slot::Absent) {
+        let v2 = self.files.io_v2;
+        self.read(tracked, CgroupFile::Io);
+        if matches!(tracked.slots[CgroupFile::Io as usize], Slot::Absent) {
             return;
         }
         if v2 {
-            // Empty until there is any.
+            // The file is empty until the cgroup has done I/O.
             io_v2(&self.text, &self.stacked, row);
         } else {
             (row.io_read, row.io_written) = io_v1(&self.text, &self.stacked);
-            self.read(tracked, Item::IoOps);
+            self.read(tracked, CgroupFile::IoOps);
             (row.io_reads, row.io_writes) = io_v1(&self.text, &self.stacked);
         }
     }
 
-    fn limits(&mut self, tracked: &mut Tracked) -> Limits {
-        let memory = number(self.read(tracked, Item::MemoryLimit));
-        let share = number(self.read(tracked, Item::Share));
-        let (quota, period) = if self.layout.cpu_v2 {
-            let mut both = words(self.read(tracked, Item::Quota)).map(number);
+    fn limits(&mut self, tracked: &mut Tracked) -> CgroupLimits {
+        let memory = number(self.read(tracked, CgroupFile::MemoryLimit));
+        let share = number(self.read(tracked, CgroupFile::Share));
+        let (quota, period) = if self.files.cpu_v2 {
+            let mut both = words(self.read(tracked, CgroupFile::Quota)).map(number);
             (both.next().unwrap_or(UNKNOWN), both.next().unwrap_or(UNKNOWN))
         } else {
-            // -1 is no number here: no limit.
-            let quota = number(self.read(tracked, Item::Quota));
-            (quota, number(self.read(tracked, Item::Period)))
+            // -1 means no limit; it parses as UNKNOWN.
+            let quota = number(self.read(tracked, CgroupFile::Quota));
+            (quota, number(self.read(tracked, CgroupFile::Period)))
         };
-        let pids = number(self.read(tracked, Item::PidsMax));
+        let pids = number(self.read(tracked, CgroupFile::PidsMax));
         let mut io = Vec::new();
-        if self.layout.io_v2 {
-            io_limits_v2(self.read(tracked, Item::ReadBytes), &mut io);
+        if self.files.io_v2 {
+            io_limits_v2(self.read(tracked, CgroupFile::ReadBytes), &mut io);
         } else {
             let mut devices: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
             for (item, name) in [
-                (Item::ReadBytes, "rbps"),
-                (Item::WriteBytes, "wbps"),
-                (Item::Reads, "riops"),
-                (Item::Writes, "wiops"),
+                (CgroupFile::ReadBytes, "rbps"),
+                (CgroupFile::WriteBytes, "wbps"),
+                (CgroupFile::Reads, "riops"),
+                (CgroupFile::Writes, "wiops"),
             ] {
                 io_limits_v1(self.read(tracked, item), name, &mut devices);
             }
@@ -270,8 +280,8 @@ impl Reader {
                 join(&mut io, &device, &limits);
             }
         }
-        let (shares, weight) = if self.layout.cpu_v2 { (UNKNOWN, share) } else { (share, UNKNOWN) };
-        Limits {
+        let (shares, weight) = if self.files.cpu_v2 { (UNKNOWN, share) } else { (share, UNKNOWN) };
+        CgroupLimits {
             memory: if memory >= V1_NO_LIMIT { UNKNOWN } else { memory },
             shares,
             weight,
@@ -282,29 +292,29 @@ impl Reader {
         }
     }
 
-    /// Processes, threads and descriptors. False if the cgroup is gone.
-    fn tasks(&mut self, forest: &mut Forest, index: usize, row: &mut CgroupSample) -> bool {
-        let tracked = forest.get(index);
-        self.read(tracked, Item::Processes);
+    /// Counts processes, threads and descriptors. False if the cgroup is gone.
+    fn tasks(&mut self, tree: &mut CgroupTree, index: usize, row: &mut CgroupSample) -> bool {
+        let tracked = tree.get(index);
+        self.read(tracked, CgroupFile::Processes);
         self.processes.clear();
         self.processes.extend(
             lines(&self.text).map(number).filter(|&pid| pid < u64::from(u32::MAX)).map(|pid| pid as u32),
         );
-        if matches!(tracked.slots[Item::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
+        if matches!(tracked.slots[CgroupFile::Processes as usize], Slot::Unopened) && !self.exists(tracked) {
             return false;
         }
-        let threads = lines(self.read(tracked, Item::Threads)).count();
+        let threads = lines(self.read(tracked, CgroupFile::Threads)).count();
         let fds = self.fds.count(&self.processes, &mut tracked.fds);
         let own =
             [self.processes.len() as i64, threads as i64, fds.unwrap_or(0) as i64, i64::from(fds.is_none())];
-        forest.set_own(index, own);
-        let (processes, threads, fds) = forest.totals(index);
+        tree.set_own(index, own);
+        let (processes, threads, fds) = tree.totals(index);
         (row.processes, row.threads, row.fds) = (processes, threads, fds.unwrap_or(UNKNOWN));
         true
     }
 }
 
-impl Limits {
+impl CgroupLimits {
     fn fill(&self, row: &mut CgroupSample) {
         row.mem_limit = self.memory;
         row.cpu_shares = self.shares;
@@ -354,7 +364,7 @@ pub(super) fn io_v1(text: &[u8], stacked: &HashSet<(u64, u64)>) -> (u64, u64) {
     (read, written)
 }
 
-/// The same from `io.stat`: lines `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`.
+/// Reads and writes of all disks in `io.stat`: lines `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`.
 pub(super) fn io_v2(text: &[u8], stacked: &HashSet<(u64, u64)>, row: &mut CgroupSample) {
     let mut sums = [0; 4];
     for line in lines(text) {
@@ -375,7 +385,7 @@ pub(super) fn io_v2(text: &[u8], stacked: &HashSet<(u64, u64)>, row: &mut Cgroup
     [row.io_read, row.io_written, row.io_reads, row.io_writes] = sums;
 }
 
-/// Appends `DEVICE LIMITS` to what there is.
+/// Appends `DEVICE LIMITS`.
 fn join(all: &mut Vec<u8>, device: &[u8], limits: &[u8]) {
     if !all.is_empty() {
         all.extend_from_slice(b"; ");
@@ -384,7 +394,7 @@ fn join(all: &mut Vec<u8>, device: &[u8], limits: &[u8]) {
     all.extend_from_slice(limits);
 }
 
-/// Lines `8:0 1048576` of one of v1's four files.
+/// Adds the limits in one of v1's four files: lines `8:0 1048576`.
 pub(super) fn io_limits_v1(text: &[u8], name: &str, devices: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     for line in lines(text) {
         let mut words = words(line);
@@ -400,7 +410,7 @@ pub(super) fn io_limits_v1(text: &[u8], name: &str, devices: &mut Vec<(Vec<u8>, 
     }
 }
 
-/// Lines `8:0 rbps=1048576 wbps=max riops=max wiops=max` of `io.max`, without what is not limited.
+/// Appends the limits in `io.max`: lines `8:0 rbps=1048576 wbps=max riops=max wiops=max`, without the values `max`.
 pub(super) fn io_limits_v2(text: &[u8], all: &mut Vec<u8>) {
     for line in lines(text) {
         let mut words = words(line);

@@ -1,4 +1,4 @@
-//! The rows of disks, from `/proc/diskstats`, and what they stand on, from `/sys/block`.
+//! Samples of disks, from `/proc/diskstats`, with the disks or the file below each, from `/sys/block`.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -9,47 +9,47 @@ use std::path::{Path, PathBuf};
 use events::UNKNOWN;
 use rustc_hash::FxHashMap;
 
-use super::cgroup::RETELL;
-use super::file::{Kept, lines, number, scaled, words};
+use super::cgroup::REPORT_INTERVAL;
+use super::file::{ProcFile, lines, number, scaled, words};
 use crate::agent_events::DiskSample;
 
-/// How often it is looked what a disk stands on, ns; and at once when its counters move on from a rest.
-const TOPOLOGY_AGE: u64 = 10_000_000_000;
-/// Bytes in a sector of `/proc/diskstats`, whatever the disk's own is.
+/// Time between two looks into sysfs for a disk, ns. A disk without a row is also inspected when its counters change.
+const INSPECT_INTERVAL: u64 = 10_000_000_000;
+/// Bytes of a sector in `/proc/diskstats`, whatever the disk's own sector size.
 const SECTOR: u64 = 512;
 
-/// What is known of a block device.
+/// The state of a block device.
 #[derive(Debug)]
 struct Disk {
-    /// A disk, not a partition, and there is something behind it.
+    /// Whether it has rows: it is a disk, not a partition, and its size is not 0.
     shown: bool,
     maps_to: Vec<u8>,
-    looked: u64,
+    inspected: u64,
     last: Option<DiskSample>,
-    told: u64,
+    reported: u64,
 }
 
-/// All of them.
+/// All block devices.
 pub(super) struct Disks {
-    stats: Kept,
+    stats: ProcFile,
     sys: PathBuf,
     known: FxHashMap<Vec<u8>, Disk>,
     text: Vec<u8>,
 }
 
 impl Disks {
-    /// With what is in `/proc` and `/sys`.
+    /// The disks of this machine.
     pub(super) fn new() -> Self {
         Self {
-            stats: Kept::by_line("/proc/diskstats"),
+            stats: ProcFile::by_line("/proc/diskstats"),
             sys: PathBuf::from("/sys/block"),
             known: FxHashMap::default(),
             text: Vec::new(),
         }
     }
 
-    /// The rows of this moment: of disks whose counters have changed, and of each now and then; `always` of all.
-    /// `stacked` becomes the numbers of those that stand on other disks.
+    /// Reads the rows of disks with changed counters, and of each disk every [`REPORT_INTERVAL`]; with `always`, of all.
+    /// Updates `stacked`, the numbers (major, minor) of disks that are stacked on others.
     pub(super) fn rows(
         &mut self,
         now: u64,
@@ -66,14 +66,18 @@ impl Disks {
             let disk = self.known.entry(row.dev.clone()).or_insert(Disk {
                 shown: false,
                 maps_to: Vec::new(),
-                looked: 0,
+                inspected: 0,
                 last: None,
-                told: 0,
+                reported: 0,
             });
             let same = disk.last.as_ref().is_some_and(|last| DiskSample { time: now, ..last.clone() } == row);
-            if always || disk.looked == 0 || !same && !disk.shown || now - disk.looked >= TOPOLOGY_AGE {
-                (disk.shown, disk.maps_to) = look(&self.sys, &row.dev);
-                disk.looked = now;
+            if always
+                || disk.inspected == 0
+                || !same && !disk.shown
+                || now - disk.inspected >= INSPECT_INTERVAL
+            {
+                (disk.shown, disk.maps_to) = inspect(&self.sys, &row.dev);
+                disk.inspected = now;
                 let number = (row.devno >> 20, row.devno & 0xf_ffff);
                 if disk.shown && has_slaves(&self.sys, &row.dev) {
                     stacked.insert(number);
@@ -81,17 +85,17 @@ impl Disks {
                     stacked.remove(&number);
                 }
             } else if !same && is_loop(&row.dev) {
-                // It may have got another file.
-                (disk.shown, disk.maps_to) = look(&self.sys, &row.dev);
+                // It may have another backing file now.
+                (disk.shown, disk.maps_to) = inspect(&self.sys, &row.dev);
             }
-            if disk.shown && (always || !same || now - disk.told >= RETELL) {
-                disk.told = now;
+            if disk.shown && (always || !same || now - disk.reported >= REPORT_INTERVAL) {
+                disk.reported = now;
                 rows.push(DiskSample { maps_to: disk.maps_to.clone(), ..row.clone() });
             }
             disk.last = Some(row);
         }
         if self.known.len() > 2 * seen + 16 {
-            // Disks come and go.
+            // Removed disks.
             self.known.retain(|_, disk| disk.last.as_ref().is_some_and(|last| last.time == now));
         }
         self.text = text;
@@ -99,7 +103,7 @@ impl Disks {
     }
 }
 
-/// A line of `/proc/diskstats`.
+/// Parses a line of `/proc/diskstats`.
 pub(super) fn parse(line: &[u8], time: u64) -> Option<DiskSample> {
     let mut words = words(line);
     let (major, minor) = (number(words.next()?), number(words.next()?));
@@ -130,7 +134,7 @@ fn is_loop(name: &[u8]) -> bool {
     name.strip_prefix(b"loop").is_some_and(|rest| rest.iter().all(u8::is_ascii_digit))
 }
 
-/// Names with a slash have an exclamation mark there in sysfs.
+/// The directory of a disk in sysfs, which replaces slashes in names by exclamation marks.
 fn directory(sys: &Path, name: &[u8]) -> PathBuf {
     let name: Vec<u8> = name.iter().map(|&b| if b == b'/' { b'!' } else { b }).collect();
     sys.join(OsStr::from_bytes(&name))
@@ -147,10 +151,11 @@ fn has_slaves(sys: &Path, name: &[u8]) -> bool {
     !slaves(&directory(sys, name)).is_empty()
 }
 
-/// Whether it is a disk with something behind it, and what: the disks below, or the file of a loop device.
-pub(super) fn look(sys: &Path, name: &[u8]) -> (bool, Vec<u8>) {
+/// Whether a block device has rows (see [`Disk::shown`]), and what it maps to: the disks below, or the file of a loop
+/// device.
+pub(super) fn inspect(sys: &Path, name: &[u8]) -> (bool, Vec<u8>) {
     let directory = directory(sys, name);
-    // Partitions are not here; a loop device without a file has no size.
+    // Partitions are not in this directory; a loop device without a file has size 0.
     let size = fs::read(directory.join("size")).map_or(0, |size| number(&size));
     if size == 0 || size == UNKNOWN {
         return (false, Vec::new());

@@ -1,4 +1,4 @@
-//! Open file descriptors of processes. `/proc/PID/fd` takes no lock that a process in trouble may hold.
+//! Counts open file descriptors of processes. `/proc/PID/fd` takes no lock that a stalled process may hold.
 
 use std::collections::hash_map::Entry;
 use std::ffi::CStr;
@@ -8,43 +8,44 @@ use std::os::fd::AsRawFd;
 
 use rustc_hash::FxHashMap;
 
-/// Of how many processes of one cgroup the descriptors are counted at a time.
-const AT_ONCE: usize = 256;
+/// Processes of one cgroup that are counted in a round, at most.
+const PROCESSES_PER_ROUND: usize = 256;
 
-/// Counts them.
+/// Counts descriptors.
 #[derive(Debug)]
 pub(super) struct FdCounter {
     proc: Option<File>,
-    /// Whether the size of `/proc/PID/fd` is their number (Linux 6.2 and later).
+    /// Whether the size of `/proc/PID/fd` is the number of descriptors (Linux 6.2 and later).
     sized: bool,
     name: Vec<u8>,
 }
 
-/// What is known of the processes of a cgroup.
+/// Counts of the processes of a cgroup; used only if there are more than [`PROCESSES_PER_ROUND`].
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     by_process: FxHashMap<u32, u32>,
+    /// Index of the process that is counted next.
     next: usize,
 }
 
 impl FdCounter {
-    /// Looks what this kernel can do.
+    /// Detects what this kernel supports.
     pub(super) fn new() -> Self {
         let sized = std::fs::metadata("/proc/self/fd").is_ok_and(|fds| fds.len() > 0);
         Self { proc: File::open("/proc").ok(), sized, name: Vec::new() }
     }
 
-    /// The descriptors of these processes; `None` until each was counted once. Those of a cgroup with many processes
-    /// are counted in turn.
+    /// The number of descriptors of these processes; `None` until each was counted once. If a cgroup has many processes,
+    /// each round counts some of them.
     pub(super) fn count(&mut self, processes: &[u32], counts: &mut Counts) -> Option<u64> {
-        if processes.len() <= AT_ONCE {
+        if processes.len() <= PROCESSES_PER_ROUND {
             counts.by_process = FxHashMap::default();
             return Some(processes.iter().map(|&pid| u64::from(self.of_process(pid))).sum());
         }
         let now: FxHashMap<u32, u32> =
             processes.iter().filter_map(|pid| Some((*pid, *counts.by_process.get(pid)?))).collect();
         counts.by_process = now;
-        let mut left = AT_ONCE;
+        let mut left = PROCESSES_PER_ROUND;
         for &pid in processes {
             if left == 0 {
                 break;
@@ -63,7 +64,7 @@ impl FdCounter {
         complete.then(|| counts.by_process.values().map(|&fds| u64::from(fds)).sum())
     }
 
-    /// 0 for one that is gone.
+    /// Number of descriptors of a process; 0 if it has ended.
     fn of_process(&mut self, pid: u32) -> u32 {
         let Some(proc) = &self.proc else { return 0 };
         self.name.clear();

@@ -1,4 +1,4 @@
-//! Reading small files of the kernel over and over, and their numbers.
+//! Reads small files of the kernel repeatedly, and parses their numbers.
 
 use std::fs::File;
 use std::io;
@@ -6,45 +6,44 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use events::UNKNOWN;
 
-/// How much one read asks for. The longest single answer (`memory.stat` of a machine with many nodes, `/proc/stat` of
-/// one with many CPUs) may need more; then the buffer grows.
+/// Size of a read, bytes. The buffer grows for longer files, such as `memory.stat` of a machine with many nodes or
+/// `/proc/stat` of one with many CPUs.
 const READ: usize = 16 << 10;
-/// No file that is read here is longer.
-const LONGEST: usize = 16 << 20;
+/// Reading stops at this size, bytes; no such file is longer.
+const TEXT_MAX: usize = 16 << 20;
 
-/// Reads a file whose text the kernel makes in one piece.
+/// Reads a file that the kernel generates in one piece.
 ///
 /// # Errors
-/// As `pread`: `ENODEV` if the cgroup is gone.
+/// The errors of `pread`: `ENODEV` if the cgroup is gone.
 pub(super) fn read_once(fd: RawFd, text: &mut Vec<u8>) -> io::Result<()> {
     text.clear();
     loop {
-        let asked = READ.max(text.len());
-        let read = read_at(fd, text, asked)?;
-        // A full buffer may have cut it.
-        if read < asked || text.len() >= LONGEST {
+        let size = READ.max(text.len());
+        let read = read_at(fd, text, size)?;
+        // After a full read, there may be more.
+        if read < size || text.len() >= TEXT_MAX {
             return Ok(());
         }
     }
 }
 
-/// Reads a file whose text the kernel makes line by line: a read ends where its page is full.
+/// Reads a file that the kernel generates line by line: a read ends when a page is full.
 ///
 /// # Errors
-/// As `pread`.
+/// The errors of `pread`.
 pub(super) fn read_lines(fd: RawFd, text: &mut Vec<u8>) -> io::Result<()> {
     text.clear();
-    while text.len() < LONGEST && read_at(fd, text, READ)? > 0 {}
+    while text.len() < TEXT_MAX && read_at(fd, text, READ)? > 0 {}
     Ok(())
 }
 
-/// Appends what follows the text so far.
-fn read_at(fd: RawFd, text: &mut Vec<u8>, asked: usize) -> io::Result<usize> {
-    text.reserve(asked);
-    // SAFETY: `asked` bytes after the length are reserved; the kernel writes at most that many.
-    let read = unsafe {
-        libc::pread(fd, text.as_mut_ptr().add(text.len()).cast(), asked, text.len() as libc::off_t)
-    };
+/// Appends at most `size` bytes that follow the text so far.
+fn read_at(fd: RawFd, text: &mut Vec<u8>, size: usize) -> io::Result<usize> {
+    text.reserve(size);
+    // SAFETY: `size` bytes after the length are reserved; the kernel writes at most that many.
+    let read =
+        unsafe { libc::pread(fd, text.as_mut_ptr().add(text.len()).cast(), size, text.len() as libc::off_t) };
     if read < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -56,7 +55,7 @@ fn read_at(fd: RawFd, text: &mut Vec<u8>, asked: usize) -> io::Result<usize> {
 /// Opens a file below an open directory. `path` ends with a NUL.
 ///
 /// # Errors
-/// As `openat`.
+/// The errors of `openat`.
 pub(super) fn open_at(dir: RawFd, path: &[u8]) -> io::Result<OwnedFd> {
     debug_assert_eq!(path.last(), Some(&0));
     // SAFETY: the path ends with a NUL and outlives the call.
@@ -68,30 +67,29 @@ pub(super) fn open_at(dir: RawFd, path: &[u8]) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A file of `/proc` that stays open; `None` where the kernel has none.
+/// A file of `/proc` that stays open, if the kernel has it.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct ProcFile {
     file: Option<File>,
     lines: bool,
 }
 
-impl Kept {
-    /// One whose text is made in one piece.
+impl ProcFile {
+    /// A file that the kernel generates in one piece.
     pub(super) fn whole(path: &str) -> Self {
         Self { file: File::open(path).ok(), lines: false }
     }
 
-    /// One whose text is made line by line.
+    /// A file that the kernel generates line by line.
     pub(super) fn by_line(path: &str) -> Self {
         Self { file: File::open(path).ok(), lines: true }
     }
 
-    /// Its descriptor.
     pub(super) fn fd(&self) -> Option<RawFd> {
         self.file.as_ref().map(AsRawFd::as_raw_fd)
     }
 
-    /// Its text; empty if it cannot be read.
+    /// Reads the text into `text`; empty if the file cannot be read.
     pub(super) fn read<'t>(&self, text: &'t mut Vec<u8>) -> &'t [u8] {
         text.clear();
         if let Some(fd) = self.fd() {
@@ -104,7 +102,7 @@ impl Kept {
     }
 }
 
-/// The lines of a text.
+/// The lines of a text that are not empty.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&b| b == b'\n').filter(|line| !line.is_empty())
 }
@@ -114,7 +112,7 @@ pub(super) fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// A decimal number; [`UNKNOWN`] for anything else, such as `max` or nothing.
+/// Parses a decimal number; [`UNKNOWN`] for anything else, such as `max` or an empty text.
 pub(super) fn number(text: &[u8]) -> u64 {
     let text = text.trim_ascii();
     if text.is_empty() || text.len() > 20 {
@@ -131,7 +129,7 @@ pub(super) fn number(text: &[u8]) -> u64 {
     value
 }
 
-/// The number behind a word at the beginning of a line; [`UNKNOWN`] if there is none.
+/// The number after the word `key` at the beginning of a line; [`UNKNOWN`] if there is none.
 pub(super) fn value_of(text: &[u8], key: &[u8]) -> u64 {
     lines(text)
         .find_map(|line| {
@@ -147,14 +145,14 @@ pub(super) fn scaled(value: u64, factor: u64) -> u64 {
     if value == UNKNOWN { UNKNOWN } else { value.saturating_mul(factor).min(UNKNOWN - 1) }
 }
 
-/// The time behind `total=` of a line of a pressure file, in ns.
+/// The time after `total=` in a line (`some` or `full`) of a pressure file, ns.
 pub(super) fn pressure(text: &[u8], line: &[u8]) -> u64 {
     let found = lines(text).find(|candidate| words(candidate).next() == Some(line));
     let total = found.and_then(|found| words(found).find_map(|word| word.strip_prefix(b"total=")));
     scaled(number(total.unwrap_or(b"")), 1000)
 }
 
-/// Nanoseconds of CPU time that this thread has used.
+/// CPU time that this thread has used, ns.
 pub(super) fn thread_cpu() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: a valid pointer to a timespec; every thread has this clock.

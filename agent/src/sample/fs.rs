@@ -1,4 +1,4 @@
-//! The rows of mounted file systems. `statfs` of a server that does not answer waits, so threads of their own ask.
+//! Samples of mounted file systems. `statfs` blocks if a server does not answer, so it is called on other threads.
 
 use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
@@ -8,26 +8,25 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::Duration;
 
 use events::UNKNOWN;
 use rustc_hash::FxHashMap;
 
-use super::cgroup::RETELL;
+use super::cgroup::REPORT_INTERVAL;
 use super::file::{lines, read_lines};
 use crate::agent_events::FsSample;
 use crate::clock::boot_ns;
 use crate::containers::unescape;
 use crate::host_root::HostRoot;
 
-/// From when on a file system does not answer, ns.
-const HUNG: u64 = 1_000_000_000;
-/// So many may not answer; then nothing more is asked.
-const MAX_HUNG: usize = 8;
-/// Stack of a thread that only asks, in bytes.
+/// How long `statfs` may take before the file system counts as hung, ns.
+const HUNG_AFTER: u64 = 1_000_000_000;
+/// Hung file systems, at most; beyond that, none is queried any more.
+const HUNG_MAX: usize = 8;
+/// Stack size of a thread that only calls `statfs`, bytes.
 const STACK: usize = 128 << 10;
-/// Types without a device that hold files on other machines or in user space.
+/// Types of file systems without a device that store files on other machines or in user space.
 const OTHER_TYPES: [&str; 17] = [
     "nfs",
     "nfs4",
@@ -59,13 +58,13 @@ pub(super) struct Mount {
     pub(super) source: Vec<u8>,
 }
 
-/// The file systems worth asking: those with a device or on a network, each once, where most of it is seen.
+/// The file systems to sample: those with a device or on a network, each once, at the mount that shows most of it.
 pub(super) fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
     let mut found: Vec<(bool, Mount)> = Vec::new();
     let mut places: FxHashMap<Vec<u8>, usize> = FxHashMap::default();
     for line in lines(mountinfo) {
         let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
-        // Optional fields end at a lone dash.
+        // Optional fields end at a single dash.
         let Some(dash) = fields.iter().skip(6).position(|field| *field == b"-").map(|at| at + 6) else {
             continue;
         };
@@ -87,7 +86,7 @@ pub(super) fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
                 places.insert(mount.device.clone(), found.len());
                 found.push((whole, mount));
             }
-            // A mount of all of it is better than one of a directory or a file, and a shorter path than a longer one.
+            // Prefers a mount of the whole file system to one of a directory or file, and a shorter path.
             Some(&at) => {
                 let (known_whole, known) = &found[at];
                 if (!whole, mount.point.len()) < (!known_whole, known.point.len()) {
@@ -99,8 +98,8 @@ pub(super) fn mounts(mountinfo: &[u8]) -> Vec<Mount> {
     found.into_iter().map(|(_, mount)| mount).collect()
 }
 
-/// What `statfs` says, for the row of a mount.
-fn ask(mount: &Mount, host: &HostRoot) -> FsSample {
+/// The row of a mount, by `statfs`.
+fn statfs(mount: &Mount, host: &HostRoot) -> FsSample {
     let mut row = FsSample {
         mount: mount.point.clone(),
         fs_type: mount.fs_type.clone(),
@@ -109,11 +108,11 @@ fn ask(mount: &Mount, host: &HostRoot) -> FsSample {
     };
     let path = host.path(OsStr::from_bytes(&mount.point));
     if let Ok(path) = CString::new(path.into_os_string().into_vec()) {
-        // SAFETY: a C struct of integers, for which all zeroes is a value.
+        // SAFETY: a C struct of integers, for which all zeroes are valid.
         let mut stat: libc::statvfs64 = unsafe { std::mem::zeroed() };
         // SAFETY: the path ends with a NUL and `stat` is large enough.
         let done = unsafe { libc::statvfs64(path.as_ptr(), &raw mut stat) };
-        // Some have no size, or do not tell it to everybody; some have no fixed number of files.
+        // Some file systems have no size, or show it only to some users; some have no fixed number of files.
         if done == 0 && stat.f_blocks > 0 {
             let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize).min(UNKNOWN - 1);
             row.bytes = bytes(stat.f_blocks);
@@ -128,28 +127,28 @@ fn ask(mount: &Mount, host: &HostRoot) -> FsSample {
     row
 }
 
-/// A thread that asks.
-struct Asker {
+/// A thread that calls `statfs`.
+struct StatfsThread {
     requests: Sender<Mount>,
     answers: Receiver<FsSample>,
-    /// It shall not ask any more.
+    /// Set to end the thread after its current call.
     retired: Arc<AtomicBool>,
-    /// What it was asked and has not answered, the one it is at first.
+    /// Requests without an answer; the first one is in progress.
     waiting: VecDeque<Mount>,
-    /// When it began with that one, or later, ns.
+    /// When the first request began, or later, boot ns.
     since: u64,
 }
 
-impl Asker {
+impl StatfsThread {
     fn start(host: &HostRoot) -> std::io::Result<Self> {
         let host = host.clone();
-        let (requests, asked) = channel::<Mount>();
+        let (requests, received) = channel::<Mount>();
         let (answer, answers) = channel();
         let retired = Arc::new(AtomicBool::new(false));
-        let told = retired.clone();
-        thread::Builder::new().name("ktape-statfs".to_owned()).stack_size(STACK).spawn(move || {
-            for mount in asked {
-                if told.load(Ordering::Relaxed) || answer.send(ask(&mount, &host)).is_err() {
+        let is_retired = retired.clone();
+        std::thread::Builder::new().name("ktape-statfs".to_owned()).stack_size(STACK).spawn(move || {
+            for mount in received {
+                if is_retired.load(Ordering::Relaxed) || answer.send(statfs(&mount, &host)).is_err() {
                     break;
                 }
             }
@@ -163,26 +162,27 @@ pub(super) struct FileSystems {
     host: HostRoot,
     table: Option<File>,
     mounts: Vec<Mount>,
-    asker: Option<Asker>,
-    /// Threads whose first question is not answered.
-    hung: Vec<Asker>,
-    /// Answers, with the super block that they are about.
+    thread: Option<StatfsThread>,
+    /// Retired threads that are blocked in `statfs`.
+    hung: Vec<StatfsThread>,
+    /// Answers that are not sent yet, by super block.
     ready: Vec<(Vec<u8>, FsSample)>,
-    told: FxHashMap<Vec<u8>, FsSample>,
+    /// The last row of each super block.
+    reported: FxHashMap<Vec<u8>, FsSample>,
     text: Vec<u8>,
 }
 
 impl FileSystems {
-    /// Those of the host with this root.
+    /// The file systems of the host with this root.
     pub(super) fn new(host: &HostRoot) -> Self {
         let mut all = Self {
             host: host.clone(),
             table: File::open(host.mounts()).ok(),
             mounts: Vec::new(),
-            asker: None,
+            thread: None,
             hung: Vec::new(),
             ready: Vec::new(),
-            told: FxHashMap::default(),
+            reported: FxHashMap::default(),
             text: Vec::new(),
         };
         all.read_table();
@@ -194,11 +194,11 @@ impl FileSystems {
         if read_lines(table.as_raw_fd(), &mut self.text).is_ok() {
             self.mounts = mounts(&self.text);
             let mounts = &self.mounts;
-            self.told.retain(|device, _| mounts.iter().any(|mount| mount.device == *device));
+            self.reported.retain(|device, _| mounts.iter().any(|mount| mount.device == *device));
         }
     }
 
-    /// The kernel says when the table has changed: it is long on a machine with many containers.
+    /// Whether the mount table has changed since the last call, by poll(2): with many containers, reading it is slow.
     fn has_changed(&self) -> bool {
         let Some(table) = &self.table else { return false };
         let mut poll = libc::pollfd { fd: table.as_raw_fd(), events: libc::POLLPRI, revents: 0 };
@@ -206,60 +206,63 @@ impl FileSystems {
         unsafe { libc::poll(&raw mut poll, 1, 0) > 0 }
     }
 
-    /// Asks for all that answer.
-    pub(super) fn ask(&mut self, now: u64) {
+    /// Queries all file systems that are not hung, unless the last query is still in progress.
+    pub(super) fn query(&mut self, now: u64) {
         if self.has_changed() {
             self.read_table();
         }
-        if self.asker.as_ref().is_some_and(|asker| !asker.waiting.is_empty()) || self.hung.len() >= MAX_HUNG {
+        if self.thread.as_ref().is_some_and(|thread| !thread.waiting.is_empty())
+            || self.hung.len() >= HUNG_MAX
+        {
             return;
         }
-        if self.asker.is_none() {
-            match Asker::start(&self.host) {
-                Ok(asker) => self.asker = Some(asker),
-                Err(error) => tracing::debug!(%error, "file systems are not asked for their room"),
+        if self.thread.is_none() {
+            match StatfsThread::start(&self.host) {
+                Ok(thread) => self.thread = Some(thread),
+                Err(error) => tracing::debug!(%error, "cannot start the thread that samples file systems"),
             }
         }
         let hung = &self.hung;
-        let Some(asker) = &mut self.asker else { return };
-        asker.since = now;
+        let Some(thread) = &mut self.thread else { return };
+        thread.since = now;
         for mount in &self.mounts {
             let is_hung =
-                hung.iter().any(|asker| asker.waiting.front().is_some_and(|m| m.device == mount.device));
-            if !is_hung && asker.requests.send(mount.clone()).is_ok() {
-                asker.waiting.push_back(mount.clone());
+                hung.iter().any(|thread| thread.waiting.front().is_some_and(|m| m.device == mount.device));
+            if !is_hung && thread.requests.send(mount.clone()).is_ok() {
+                thread.waiting.push_back(mount.clone());
             }
         }
     }
 
-    /// Takes the answers that have come. Whether one is outstanding that may still come.
+    /// Takes the answers that have arrived. Returns whether more are expected.
     fn collect(&mut self, now: u64) -> bool {
-        for asker in self.asker.iter_mut().chain(&mut self.hung) {
-            while let Ok(row) = asker.answers.try_recv() {
-                asker.since = now;
-                if let Some(mount) = asker.waiting.pop_front() {
+        for thread in self.thread.iter_mut().chain(&mut self.hung) {
+            while let Ok(row) = thread.answers.try_recv() {
+                thread.since = now;
+                if let Some(mount) = thread.waiting.pop_front() {
                     self.ready.push((mount.device, row));
                 }
             }
         }
-        self.asker.as_ref().is_some_and(|asker| !asker.waiting.is_empty())
+        self.thread.as_ref().is_some_and(|thread| !thread.waiting.is_empty())
     }
 
-    /// The rows that have come, of file systems that have changed, and of each now and then; `always` of all.
-    /// Those of file systems that do not answer have nothing but names.
+    /// The rows of file systems that have changed, and of each every [`REPORT_INTERVAL`]; with `always`, of all. The rows
+    /// of hung file systems have only names.
     pub(super) fn rows(&mut self, now: u64, always: bool) -> Vec<FsSample> {
         self.collect(now);
         let mut rows = std::mem::take(&mut self.ready);
-        self.hung.retain(|asker| !asker.waiting.is_empty());
-        if let Some(mut asker) =
-            self.asker.take_if(|asker| !asker.waiting.is_empty() && now.saturating_sub(asker.since) >= HUNG)
+        self.hung.retain(|thread| !thread.waiting.is_empty());
+        if let Some(mut thread) = self
+            .thread
+            .take_if(|thread| !thread.waiting.is_empty() && now.saturating_sub(thread.since) >= HUNG_AFTER)
         {
-            // The others are asked again, by another thread.
-            asker.retired.store(true, Ordering::Relaxed);
-            asker.waiting.truncate(1);
-            self.hung.push(asker);
+            // Another thread queries the others again.
+            thread.retired.store(true, Ordering::Relaxed);
+            thread.waiting.truncate(1);
+            self.hung.push(thread);
         }
-        for mount in self.hung.iter().filter_map(|asker| asker.waiting.front()) {
+        for mount in self.hung.iter().filter_map(|thread| thread.waiting.front()) {
             let row = FsSample {
                 mount: mount.point.clone(),
                 fs_type: mount.fs_type.clone(),
@@ -269,23 +272,23 @@ impl FileSystems {
             rows.push((mount.device.clone(), row));
         }
         rows.retain(|(device, row)| {
-            let same = self.told.get(device).is_some_and(|told| {
-                FsSample { time: row.time, ..told.clone() } == *row
-                    && row.time.saturating_sub(told.time) < RETELL
+            let same = self.reported.get(device).is_some_and(|reported| {
+                FsSample { time: row.time, ..reported.clone() } == *row
+                    && row.time.saturating_sub(reported.time) < REPORT_INTERVAL
             });
             if !same || always {
-                self.told.insert(device.clone(), row.clone());
+                self.reported.insert(device.clone(), row.clone());
             }
             !same || always
         });
         rows.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// The rows of all, after waiting a little for answers.
-    pub(super) fn settle(&mut self, patience: Duration) -> Vec<FsSample> {
-        let deadline = boot_ns() + patience.as_nanos() as u64;
+    /// The rows of all file systems, after waiting for answers, at most until the timeout.
+    pub(super) fn settle(&mut self, timeout: Duration) -> Vec<FsSample> {
+        let deadline = boot_ns() + timeout.as_nanos() as u64;
         while self.collect(boot_ns()) && boot_ns() < deadline {
-            thread::sleep(Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.rows(boot_ns(), true)
     }

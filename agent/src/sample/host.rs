@@ -1,22 +1,22 @@
-//! The row of the host, from `/proc`.
+//! Samples of the host, from `/proc`.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
 
 use events::UNKNOWN;
 
-use super::file::{Kept, lines, number, pressure, scaled, value_of, words};
+use super::file::{ProcFile, lines, number, pressure, scaled, value_of, words};
 use crate::agent_events::HostSample;
 
-/// The files that it is read from.
+/// The files of `/proc` that the host is read from, kept open.
 pub(super) struct Host {
-    stat: Kept,
-    loadavg: Kept,
-    meminfo: Kept,
-    vmstat: Kept,
-    file_nr: Kept,
-    pressure: [Kept; 3],
-    /// ns in a tick of `/proc/stat`.
+    stat: ProcFile,
+    loadavg: ProcFile,
+    meminfo: ProcFile,
+    vmstat: ProcFile,
+    file_nr: ProcFile,
+    pressure: [ProcFile; 3],
+    /// Duration of a tick of `/proc/stat`, ns.
     tick: u64,
     /// Links of `/proc` that are not processes.
     links: Option<u64>,
@@ -24,29 +24,29 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Opens them.
+    /// Opens the files.
     pub(super) fn new() -> Self {
-        // SAFETY: a constant question.
+        // SAFETY: takes a constant and no pointers.
         let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
         Self {
-            stat: Kept::whole("/proc/stat"),
-            loadavg: Kept::whole("/proc/loadavg"),
-            meminfo: Kept::whole("/proc/meminfo"),
-            vmstat: Kept::by_line("/proc/vmstat"),
-            file_nr: Kept::whole("/proc/sys/fs/file-nr"),
-            pressure: ["cpu", "memory", "io"].map(|what| Kept::whole(&format!("/proc/pressure/{what}"))),
+            stat: ProcFile::whole("/proc/stat"),
+            loadavg: ProcFile::whole("/proc/loadavg"),
+            meminfo: ProcFile::whole("/proc/meminfo"),
+            vmstat: ProcFile::by_line("/proc/vmstat"),
+            file_nr: ProcFile::whole("/proc/sys/fs/file-nr"),
+            pressure: ["cpu", "memory", "io"].map(|what| ProcFile::whole(&format!("/proc/pressure/{what}"))),
             tick: 1_000_000_000 / ticks.max(1) as u64,
             links: other_links(),
             text: Vec::new(),
         }
     }
 
-    /// Looks anew for what changes once in a while.
+    /// Reads again what rarely changes.
     pub(super) fn refresh(&mut self) {
         self.links = other_links();
     }
 
-    /// The row of this moment.
+    /// Reads a row, with the time `time`.
     pub(super) fn row(&mut self, time: u64) -> HostSample {
         let mut row = HostSample::unknown(time);
         stat(self.stat.read(&mut self.text), self.tick, &mut row);
@@ -69,8 +69,8 @@ impl Host {
     }
 }
 
-/// The links of `/proc` count its directories, and those of processes that cannot be seen from here as well. This is
-/// how many of them are other directories.
+/// Links of `/proc` other than processes: subtracted from its link count, they give the number of processes, including
+/// hidden ones.
 fn other_links() -> Option<u64> {
     let entries = std::fs::read_dir("/proc").ok()?.flatten();
     let others = entries.filter(|entry| {
@@ -87,7 +87,7 @@ pub(super) fn stat(text: &[u8], tick: u64, row: &mut HostSample) {
         let mut words = words(line);
         match words.next() {
             Some(b"cpu") => {
-                // user nice system idle iowait irq softirq steal; guest time is in the first two.
+                // user nice system idle iowait irq softirq steal; user and nice include guest time.
                 let times: Vec<u64> = words.map(|word| scaled(number(word), tick)).collect();
                 let time = |place: usize| times.get(place).copied().unwrap_or(UNKNOWN);
                 let sum = |one: u64, other: u64| one.checked_add(other).unwrap_or(UNKNOWN);
@@ -109,7 +109,7 @@ pub(super) fn stat(text: &[u8], tick: u64, row: &mut HostSample) {
     row.cpus = cpus;
 }
 
-/// `0.19 0.06 0.09 1/88 9257`.
+/// Parses `0.19 0.06 0.09 1/88 9257`: the load of the last minute, and the number of threads.
 pub(super) fn loadavg(text: &[u8], row: &mut HostSample) {
     let mut words = words(text);
     if let Some(load) = words.next()

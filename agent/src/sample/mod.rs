@@ -1,14 +1,14 @@
-//! Samples of resources: a thread that reads the files of cgroups and `/proc` at regular times and hands rows to the
-//! drain, which never waits for it. `docs/samples.md` says what each number is and how old it may be.
+//! Resource samples: a thread that reads the files of cgroups and `/proc` at regular intervals and sends rows to the
+//! drain, which never waits for it. `docs/samples.md` describes each number, its source and its age.
 
 mod cgroup;
+mod cgroup_files;
+mod cgroup_tree;
 mod disk;
 mod fds;
 mod file;
-mod forest;
 mod fs;
 mod host;
-mod layout;
 
 #[cfg(test)]
 mod tests;
@@ -28,130 +28,136 @@ use crate::clock::boot_ns;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
-use cgroup::{Look, Reader};
+use cgroup::{CgroupReader, Reading};
+use cgroup_files::CgroupFiles;
+use cgroup_tree::CgroupTree;
 use disk::Disks;
 use file::thread_cpu;
-use forest::Forest;
 use fs::FileSystems;
 use host::Host;
 use ktape_reader::containers;
-use layout::Layout;
 
-/// How much of one CPU this thread may use, in millionths; 0.5 % are promised, and a round ends a little late.
-const SHARE: u64 = 4_500;
-/// How many new cgroups may wait for the next round; if there are more, all are listed anew.
-const NEWS: usize = 1024;
-/// How often everything is listed anew, whatever was told, ns.
-const RESCAN: u64 = 60_000_000_000;
-/// How long the last round may take, of the time that the end of a capture waits for it.
-const LAST: Duration = Duration::from_millis(200);
-/// How long it waits for file systems to answer.
-const LAST_ANSWERS: Duration = Duration::from_millis(30);
-/// The first round makes so many rows, then gives the drain time to take them.
-const BURST: usize = 512;
+/// CPU time that this thread may use, in millionths of one CPU. The documented limit is 0.5 %; a round overruns a little.
+const CPU_SHARE: u64 = 4_500;
+/// Notifications of new cgroups that may be queued; if there are more, all cgroups are listed again.
+const NOTIFICATIONS_MAX: usize = 1024;
+/// Time between two listings of all cgroups, ns.
+const RESCAN_INTERVAL: u64 = 60_000_000_000;
+/// The longest duration of the last round; the end of a capture waits for it.
+const LAST_ROUND_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the first and the last round wait for answers of file systems.
+const LAST_STATFS_TIMEOUT: Duration = Duration::from_millis(30);
+/// Rows that the first round sends before it pauses, so that the drain can take them.
+const BURST_ROWS: usize = 512;
 
-/// What to sample.
+/// What is sampled, and how often.
 #[derive(Clone, Debug)]
-pub struct Config {
-    /// How often.
+pub struct SamplerConfig {
+    /// Time between two rounds.
     pub every: Duration,
-    /// Which of the kinds of samples.
+    /// The kinds of samples.
     pub kinds: Vec<Kind>,
-    /// The hierarchy that tells cgroups apart.
+    /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
-    /// Of which containers; the host's rows are there all the same.
+    /// The containers to sample; it does not apply to the rows of the host, disks and file systems.
     pub filter: ContainerFilter,
-    /// Where the host's files are.
+    /// The root of the host's file system.
     pub host: HostRoot,
 }
 
-/// Tells the sampler of new cgroups.
+/// Notifies the sampler of new cgroups.
 #[derive(Clone, Debug)]
-pub struct News {
-    made: SyncSender<(u64, Vec<u8>)>,
+pub struct CgroupNotifier {
+    created: SyncSender<(u64, Vec<u8>)>,
     missed: Arc<AtomicBool>,
 }
 
-impl News {
-    /// A cgroup was made: its id, and its path as the kernel tells it.
-    pub fn made(&self, id: u64, path: &[u8]) {
-        if self.made.try_send((id, path.to_vec())).is_err() {
+impl CgroupNotifier {
+    /// A cgroup was created: its id, and its path as in kernel events.
+    pub fn created(&self, id: u64, path: &[u8]) {
+        if self.created.try_send((id, path.to_vec())).is_err() {
             self.missed();
         }
     }
 
-    /// Some may have been made that nobody told of.
+    /// Notifications may have been missed: the next round lists all cgroups.
     pub fn missed(&self) {
         self.missed.store(true, Ordering::Relaxed);
     }
 }
 
-/// The other end of it.
+/// The sampler's end of a [`CgroupNotifier`].
 #[derive(Debug)]
-struct Told {
-    made: Receiver<(u64, Vec<u8>)>,
+struct CgroupNotifications {
+    created: Receiver<(u64, Vec<u8>)>,
     missed: Arc<AtomicBool>,
 }
 
-/// Starts the thread. If the news are given to nobody, new cgroups are found within a minute.
+/// Starts the thread. Without notifications, it finds new cgroups within a minute.
 ///
 /// # Errors
-/// If there can be no more threads, or the cgroup hierarchy is gone.
-pub fn start(config: Config, outbox: EventSender) -> io::Result<(Background, News)> {
-    let (sender, made) = sync_channel(NEWS);
+/// The system refuses another thread, or the cgroup hierarchy is not mounted any more.
+pub fn start(config: SamplerConfig, events: EventSender) -> io::Result<(Background, CgroupNotifier)> {
+    let (sender, created) = sync_channel(NOTIFICATIONS_MAX);
     let missed = Arc::new(AtomicBool::new(true));
-    let news = News { made: sender, missed: missed.clone() };
-    let layout = Layout::detect(&config.hierarchy)?;
+    let notifier = CgroupNotifier { created: sender, missed: missed.clone() };
+    let files = CgroupFiles::detect(&config.hierarchy)?;
     let thread = Background::start("ktape-sample", move |beat| {
         crate::background::prefer_this_thread();
-        Sampler::new(config, layout, Told { made, missed }, outbox).run(beat);
+        Sampler::new(config, files, CgroupNotifications { created, missed }, events).run(beat);
     })?;
-    Ok((thread, news))
+    Ok((thread, notifier))
 }
 
-/// How a round goes.
+/// The kind of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
-    /// Everything is told.
+    /// Sends all rows.
     First,
-    /// What has changed, as far as the budget goes.
+    /// Sends rows that have changed, within the budget.
     Usual,
-    /// Everything is told again, as far as there is time.
+    /// Sends all rows, until [`LAST_ROUND_TIMEOUT`].
     Last,
 }
 
-/// Everything that the thread owns.
+/// The state of the thread.
 struct Sampler {
-    config: Config,
-    told: Told,
-    outbox: EventSender,
-    reader: Reader,
-    forest: Forest,
-    /// How many cgroups of this sweep are still to be looked at: from the last down, so that children come first.
+    config: SamplerConfig,
+    notifications: CgroupNotifications,
+    events: EventSender,
+    reader: CgroupReader,
+    tree: CgroupTree,
+    /// Cgroups that are left in this sweep, which goes from the last to the first, so that children come first.
     sweep: usize,
+    /// When all cgroups were last listed, boot ns.
     scanned: u64,
     host: Option<Host>,
     disks: Option<Disks>,
     file_systems: Option<FileSystems>,
-    /// CPU time left for this round, ns; negative after a round that took more.
+    /// CPU time left for this round, ns; negative after an overrun.
     left: i64,
     /// CPU time of host, disks and file systems in the last round, ns.
     host_cost: i64,
 }
 
 impl Sampler {
-    fn new(config: Config, layout: Layout, told: Told, outbox: EventSender) -> Self {
+    fn new(
+        config: SamplerConfig,
+        files: CgroupFiles,
+        notifications: CgroupNotifications,
+        events: EventSender,
+    ) -> Self {
         let has = |kind| config.kinds.contains(&kind);
         let host = has(Kind::SampleHost).then(Host::new);
-        // What stands on what is needed to count the I/O of cgroups once.
+        // Samples of cgroups need to know which disks are stacked on others, so that I/O is counted once.
         let disks = (has(Kind::SampleDisk) || has(Kind::Sample)).then(Disks::new);
         let file_systems = has(Kind::SampleFs).then(|| FileSystems::new(&config.host));
         Self {
             config,
-            told,
-            outbox,
-            reader: Reader::new(layout, max_open()),
-            forest: Forest::default(),
+            notifications,
+            events,
+            reader: CgroupReader::new(files, max_open()),
+            tree: CgroupTree::default(),
             sweep: 0,
             scanned: 0,
             host,
@@ -164,7 +170,7 @@ impl Sampler {
 
     fn run(mut self, beat: &Beat) {
         let every = self.config.every;
-        let grant = (every.as_nanos() as u64).saturating_mul(SHARE) as i64 / 1_000_000;
+        let grant = (every.as_nanos() as u64).saturating_mul(CPU_SHARE) as i64 / 1_000_000;
         let mut next = Instant::now();
         self.round(Round::First);
         let mut before = thread_cpu();
@@ -172,15 +178,15 @@ impl Sampler {
             next += every;
             let now = Instant::now();
             if next < now {
-                // It could not run for a while: no round is made up for.
+                // The thread could not run for a while: missed rounds are not made up for.
                 next = now;
             }
             if !beat.wait_until(next) {
                 break;
             }
-            // What was not used is not kept; what was too much is paid back.
+            // Unused time does not accumulate; an overrun is paid back.
             self.left = (self.left + grant).min(grant);
-            // While a sweep is paid back, the host goes on if it is cheap.
+            // While a sweep is paid back, the host is still sampled if that is cheap.
             if self.left > 0 || self.host_cost * 4 < grant {
                 self.round(Round::Usual);
             }
@@ -196,49 +202,49 @@ impl Sampler {
         let began = thread_cpu();
         let always = round != Round::Usual;
         if let Some(file_systems) = &mut self.file_systems {
-            file_systems.ask(boot_ns());
+            file_systems.query(boot_ns());
         }
         if let Some(host) = &mut self.host {
             let row = host.row(boot_ns());
-            self.outbox.send(AgentEvent::SampleHost(Box::new(row)));
+            self.events.send(AgentEvent::SampleHost(Box::new(row)));
         }
         if let Some(disks) = &mut self.disks {
             for row in disks.rows(boot_ns(), always, &mut self.reader.stacked) {
                 if self.config.kinds.contains(&Kind::SampleDisk) {
-                    self.outbox.send(AgentEvent::SampleDisk(Box::new(row)));
+                    self.events.send(AgentEvent::SampleDisk(Box::new(row)));
                 }
             }
         }
         self.host_cost = (thread_cpu() - began) as i64;
         if self.config.kinds.contains(&Kind::Sample) && (always || self.left > self.host_cost) {
-            self.hear(round);
+            self.add_new(round);
             self.sweep(round, began);
         }
         if let Some(file_systems) = &mut self.file_systems {
             let rows = match round {
                 Round::Usual => file_systems.rows(boot_ns(), false),
-                Round::First | Round::Last => file_systems.settle(LAST_ANSWERS),
+                Round::First | Round::Last => file_systems.settle(LAST_STATFS_TIMEOUT),
             };
             for row in rows {
-                self.outbox.send(AgentEvent::SampleFs(Box::new(row)));
+                self.events.send(AgentEvent::SampleFs(Box::new(row)));
             }
         }
     }
 
-    /// Takes up new cgroups.
-    fn hear(&mut self, round: Round) {
+    /// Adds new cgroups.
+    fn add_new(&mut self, round: Round) {
         let whole = self.config.hierarchy.is_whole();
-        while let Ok((id, path)) = self.told.made.try_recv() {
+        while let Ok((id, path)) = self.notifications.created.try_recv() {
             if whole {
                 self.add(id, path);
             } else if let Ok(path) = self.config.hierarchy.path_of(id) {
-                // The kernel's path begins elsewhere.
+                // Paths in kernel events start at another root.
                 self.add(id, path);
             }
         }
         let now = boot_ns();
-        let missed = self.told.missed.swap(false, Ordering::Relaxed);
-        if round != Round::Last && (missed || now - self.scanned >= RESCAN) {
+        let missed = self.notifications.missed.swap(false, Ordering::Relaxed);
+        if round != Round::Last && (missed || now - self.scanned >= RESCAN_INTERVAL) {
             self.scanned = now;
             match self.config.hierarchy.scan() {
                 Ok(found) => found.into_iter().for_each(|(id, path)| self.add(id, path)),
@@ -249,30 +255,30 @@ impl Sampler {
             }
         }
         if self.sweep == 0 {
-            self.forest.tidy();
+            self.tree.tidy();
         }
     }
 
     fn add(&mut self, id: u64, path: Vec<u8>) {
         if self.config.filter.may_want(&containers::identify(&path)) {
-            self.forest.add(id, path);
+            self.tree.add(id, path);
         }
     }
 
-    /// Looks at all cgroups, or at as many as there is time for; the next round goes on there.
+    /// Reads all cgroups, or as many as the budget allows; the next round continues there.
     fn sweep(&mut self, round: Round, began: u64) {
-        let deadline = Instant::now() + LAST;
+        let deadline = Instant::now() + LAST_ROUND_TIMEOUT;
         if round != Round::Usual || self.sweep == 0 {
-            self.sweep = self.forest.len();
+            self.sweep = self.tree.len();
         }
         let mut rows = 0;
         while self.sweep > 0 {
             self.sweep -= 1;
-            let look = self.reader.look(&mut self.forest, self.sweep, boot_ns(), round != Round::Usual);
-            if let Look::Row(row) = look {
-                self.outbox.send(AgentEvent::Sample(row));
+            let reading = self.reader.read_row(&mut self.tree, self.sweep, boot_ns(), round != Round::Usual);
+            if let Reading::Row(row) = reading {
+                self.events.send(AgentEvent::Sample(row));
                 rows += 1;
-                if round == Round::First && rows % BURST == 0 {
+                if round == Round::First && rows % BURST_ROWS == 0 {
                     thread::sleep(Duration::from_millis(50));
                 }
             }
@@ -288,8 +294,8 @@ impl Sampler {
     }
 }
 
-/// How many files of cgroups may be kept open: half of what this process may have. The limit itself is not raised, as
-/// the recorded command would inherit that.
+/// Files of cgroups that may be kept open: half of the process's limit. The limit itself is not raised, because the
+/// recorded command would inherit it.
 fn max_open() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a valid pointer to a rlimit.

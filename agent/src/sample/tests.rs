@@ -4,15 +4,15 @@ use std::path::Path;
 
 use events::UNKNOWN;
 
-use super::cgroup::{self, Look, Reader};
+use super::cgroup::{self, CgroupReader, Reading};
+use super::cgroup_files::CgroupFiles;
+use super::cgroup_tree::CgroupTree;
 use super::file::{number, pressure, value_of};
-use super::forest::Forest;
-use super::layout::Layout;
 use super::{disk, fs as mounted, host};
 use crate::agent_events::{CgroupSample, DiskSample, HostSample};
 
 #[test]
-fn numbers_are_numbers_or_unknown() {
+fn what_is_not_a_number_is_unknown() {
     assert_eq!(number(b"42\n"), 42);
     assert_eq!(number(b"0"), 0);
     assert_eq!(number(b"18446744073709551614"), u64::MAX - 1);
@@ -35,7 +35,7 @@ fn pressure_is_the_total_in_ns() {
 }
 
 #[test]
-fn io_is_summed_over_disks_but_not_over_those_that_stand_on_others() {
+fn io_is_summed_over_disks_except_stacked_ones() {
     let text = b"254:0 Read 4096\n254:0 Write 8192\n254:0 Sync 8192\n254:0 Total 12288\n253:0 Read 100\n253:0 Write 200\nTotal 12588\n";
     assert_eq!(cgroup::io_v1(text, &HashSet::new()), (4196, 8392));
     assert_eq!(cgroup::io_v1(text, &HashSet::from([(253, 0)])), (4096, 8192));
@@ -51,7 +51,7 @@ fn io_is_summed_over_disks_but_not_over_those_that_stand_on_others() {
 }
 
 #[test]
-fn io_limits_read_the_same_in_v1_and_v2() {
+fn io_limits_have_the_same_text_in_v1_and_v2() {
     let mut devices = Vec::new();
     cgroup::io_limits_v1(b"254:0 1048576\n8:0 5\n", "wbps", &mut devices);
     cgroup::io_limits_v1(b"254:0 100\n", "wiops", &mut devices);
@@ -68,7 +68,7 @@ fn io_limits_read_the_same_in_v1_and_v2() {
     assert_eq!(all, b"254:0 wbps=1048576 wiops=100; 8:0 wbps=5");
 }
 
-/// Makes the files of a cgroup.
+/// Creates the files of a cgroup.
 fn files(dir: &Path, files: &[(&str, &str)]) {
     fs::create_dir_all(dir).unwrap();
     for (name, text) in files {
@@ -76,26 +76,26 @@ fn files(dir: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// The row of the cgroup `/a` of a made-up machine; what is open is what `max_open` allows.
+/// The row of the cgroup `/a` of a simulated machine, with at most `max_open` open files.
 fn row_of(root: &Path, names: &[&str], identity: &str, max_open: usize) -> CgroupSample {
     use std::os::unix::fs::MetadataExt;
     let mounted = |name: &str| names.contains(&name).then(|| (root.join(name), b"/".to_vec()));
     let point = root.join(identity);
-    let layout = Layout::new((identity, &point, b"/"), mounted).unwrap();
-    let mut reader = Reader::new(layout, max_open);
-    let mut forest = Forest::default();
-    forest.add(fs::metadata(&point).unwrap().ino(), b"/".to_vec());
-    forest.add(fs::metadata(point.join("a")).unwrap().ino(), b"/a".to_vec());
-    let Look::Row(first) = reader.look(&mut forest, 1, 1, false) else { panic!("no row") };
-    let Look::Row(mut second) = reader.look(&mut forest, 1, 2, true) else { panic!("no row") };
-    assert!(matches!(reader.look(&mut forest, 1, 3, false), Look::Quiet));
+    let files = CgroupFiles::new((identity, &point, b"/"), mounted).unwrap();
+    let mut reader = CgroupReader::new(files, max_open);
+    let mut tree = CgroupTree::default();
+    tree.add(fs::metadata(&point).unwrap().ino(), b"/".to_vec());
+    tree.add(fs::metadata(point.join("a")).unwrap().ino(), b"/a".to_vec());
+    let Reading::Row(first) = reader.read_row(&mut tree, 1, 1, false) else { panic!("no row") };
+    let Reading::Row(mut second) = reader.read_row(&mut tree, 1, 2, true) else { panic!("no row") };
+    assert!(matches!(reader.read_row(&mut tree, 1, 3, false), Reading::Quiet));
     second.time = first.time;
     assert_eq!(first, second, "a file that is open is read again from its beginning");
-    let Look::Row(above) = reader.look(&mut forest, 0, 4, false) else { panic!("no row") };
+    let Reading::Row(above) = reader.read_row(&mut tree, 0, 4, false) else { panic!("no row") };
     assert_eq!(
         (above.processes, above.threads),
         (first.processes, first.threads),
-        "those above count those below"
+        "a cgroup includes its descendants"
     );
     fs::remove_dir_all(point.join("a")).unwrap();
     *first
@@ -322,15 +322,15 @@ fn a_line_of_diskstats_is_a_disk() {
     files(&sys.path().join("dm-0/slaves/sda1"), &[]);
     files(&sys.path().join("dm-0"), &[("size", "8\n")]);
     files(&sys.path().join("cciss!c0d0"), &[("size", "8\n")]);
-    assert_eq!(disk::look(sys.path(), b"loop0"), (false, vec![]));
-    assert_eq!(disk::look(sys.path(), b"loop1"), (true, b"/a b".to_vec()));
-    assert_eq!(disk::look(sys.path(), b"dm-0"), (true, b"sda1 sdb".to_vec()));
-    assert_eq!(disk::look(sys.path(), b"cciss/c0d0"), (true, vec![]));
-    assert_eq!(disk::look(sys.path(), b"vda1"), (false, vec![]));
+    assert_eq!(disk::inspect(sys.path(), b"loop0"), (false, vec![]));
+    assert_eq!(disk::inspect(sys.path(), b"loop1"), (true, b"/a b".to_vec()));
+    assert_eq!(disk::inspect(sys.path(), b"dm-0"), (true, b"sda1 sdb".to_vec()));
+    assert_eq!(disk::inspect(sys.path(), b"cciss/c0d0"), (true, vec![]));
+    assert_eq!(disk::inspect(sys.path(), b"vda1"), (false, vec![]));
 }
 
 #[test]
-fn each_super_block_is_asked_once() {
+fn each_super_block_is_sampled_once() {
     let table = b"22 27 0:21 / /proc rw,relatime - proc proc rw
 24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

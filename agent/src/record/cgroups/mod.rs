@@ -23,7 +23,7 @@ use super::dictionary_rows::Shown;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::runtimes::{NewContainer, RuntimeHandle};
-use crate::sample::News;
+use crate::sample::CgroupNotifier;
 use ktape_reader::containers;
 
 /// The last answer of [`Cgroups::wants`]: most events follow another one of the same cgroup.
@@ -51,7 +51,7 @@ pub struct Cgroups {
     /// Who resolves names of containers.
     runtimes: Option<RuntimeQueue>,
     /// Who samples cgroups.
-    sampler: Option<News>,
+    sampler: Option<CgroupNotifier>,
 }
 
 impl Cgroups {
@@ -135,7 +135,7 @@ impl Cgroups {
     }
 
     /// New cgroups are reported to the sampler from here on.
-    pub fn report_to(&mut self, sampler: News) {
+    pub fn report_to(&mut self, sampler: CgroupNotifier) {
         self.sampler = Some(sampler);
     }
 
@@ -185,7 +185,7 @@ impl Cgroups {
         if let Some(sampler) = &self.sampler
             && wanted
         {
-            sampler.made(id, path);
+            sampler.created(id, path);
         }
         wanted
     }

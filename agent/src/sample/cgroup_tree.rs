@@ -1,33 +1,32 @@
-//! The cgroups that are sampled, with how many processes each and all below it have.
+//! The cgroups that are sampled, with the numbers of processes, threads and descriptors of each subtree.
 
 use std::os::fd::OwnedFd;
 
 use rustc_hash::FxHashMap;
 
+use super::cgroup_files::CGROUP_FILES;
 use super::fds::Counts;
-use super::layout::ITEMS;
 
-/// Removed ones are taken out when there are this many.
-const GONE: usize = 64;
+/// Removed cgroups are taken out of the tree when there are this many.
+const GONE_MAX: usize = 64;
 
 /// A file of a cgroup.
 #[derive(Debug, Default)]
 pub(super) enum Slot {
-    /// Not looked for yet.
+    /// Not opened, or not kept open.
     #[default]
     Unopened,
-    /// Kept open.
     Open(OwnedFd),
-    /// There is none.
+    /// The cgroup does not have it.
     Absent,
 }
 
-/// Processes, threads, descriptors, and cgroups whose descriptors are not all counted yet.
+/// Processes, threads, descriptors, and cgroups with uncounted descriptors.
 pub(super) type Tally = [i64; 4];
 
-/// The part of a row that hardly ever changes.
+/// The limits in a row; they rarely change and are not read for each row.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Limits {
+pub(super) struct CgroupLimits {
     pub(super) memory: u64,
     pub(super) shares: u64,
     pub(super) weight: u64,
@@ -37,23 +36,23 @@ pub(super) struct Limits {
     pub(super) io: Vec<u8>,
 }
 
-/// A cgroup.
+/// A cgroup in the tree.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) id: u64,
     pub(super) path: Vec<u8>,
-    pub(super) slots: Box<[Slot; ITEMS]>,
+    pub(super) slots: Box<[Slot; CGROUP_FILES]>,
     pub(super) gone: bool,
-    /// CPU time, tasks, and time waited for I/O when it was told last: while they stay, nothing happens in it.
+    /// CPU time, tasks, and time waited for I/O in its last row: the cgroup is idle while they do not change.
     pub(super) pulse: [u64; 3],
-    /// When its row was made last, ns of the boot clock; 0 for never.
-    pub(super) told: u64,
-    /// How often it was looked at.
+    /// When it last had a row, boot ns; 0 for never.
+    pub(super) reported: u64,
+    /// Number of times that it was read.
     pub(super) visits: u32,
-    pub(super) limits: Limits,
-    /// When these were read.
+    pub(super) limits: CgroupLimits,
+    /// When the limits were read, boot ns.
     pub(super) limits_at: u64,
-    /// When files that were not there were looked for.
+    /// When absent files were last looked for, boot ns.
     pub(super) searched: u64,
     pub(super) fds: Counts,
     parent: Option<usize>,
@@ -61,26 +60,25 @@ pub(super) struct Tracked {
     total: Tally,
 }
 
-/// All of them; parents before children.
+/// All sampled cgroups, parents before children.
 #[derive(Debug, Default)]
-pub(super) struct Forest {
+pub(super) struct CgroupTree {
     all: Vec<Tracked>,
     by_path: FxHashMap<Vec<u8>, usize>,
     gone: usize,
 }
 
-impl Forest {
-    /// How many there are, removed ones included.
+impl CgroupTree {
+    /// Number of cgroups, including removed ones.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// One of them.
     pub(super) fn get(&mut self, index: usize) -> &mut Tracked {
         &mut self.all[index]
     }
 
-    /// Takes up a cgroup. One of the same path and another id is gone, then, which its files will tell.
+    /// Adds a cgroup. An older one with the same path is gone; it is removed when it is read next.
     pub(super) fn add(&mut self, id: u64, path: Vec<u8>) {
         if self.by_path.get(&path).is_some_and(|&known| self.all[known].id == id) {
             return;
@@ -93,9 +91,9 @@ impl Forest {
             slots: Box::new(std::array::from_fn(|_| Slot::Unopened)),
             gone: false,
             pulse: [0; 3],
-            told: 0,
+            reported: 0,
             visits: 0,
-            limits: Limits::default(),
+            limits: CgroupLimits::default(),
             limits_at: 0,
             searched: 0,
             fds: Counts::default(),
@@ -105,7 +103,7 @@ impl Forest {
         });
     }
 
-    /// The nearest one above.
+    /// The nearest ancestor in the tree.
     fn parent_of(&self, path: &[u8]) -> Option<usize> {
         let mut above = path;
         while let Some(cut) = above.iter().rposition(|&b| b == b'/') {
@@ -118,7 +116,7 @@ impl Forest {
         None
     }
 
-    /// A cgroup does not exist any more.
+    /// Marks a cgroup as removed, and closes its files.
     pub(super) fn remove(&mut self, index: usize) {
         if self.all[index].gone {
             return;
@@ -126,7 +124,6 @@ impl Forest {
         self.set_own(index, [0; 4]);
         let tracked = &mut self.all[index];
         tracked.gone = true;
-        // Its files are closed.
         *tracked.slots = std::array::from_fn(|_| Slot::Absent);
         if self.by_path.get(&tracked.path) == Some(&index) {
             self.by_path.remove(&tracked.path);
@@ -134,7 +131,7 @@ impl Forest {
         self.gone += 1;
     }
 
-    /// What a cgroup itself has now; those above it have it, too.
+    /// Sets a cgroup's own numbers, and updates the totals of its ancestors.
     pub(super) fn set_own(&mut self, index: usize, own: Tally) {
         let before = std::mem::replace(&mut self.all[index].own, own);
         if before == own {
@@ -150,16 +147,15 @@ impl Forest {
         }
     }
 
-    /// Processes, threads and descriptors of a cgroup and of all below it; descriptors that are not all counted yet
-    /// are `None`.
+    /// Processes, threads and descriptors of a cgroup and its descendants; `None` until all descriptors are counted.
     pub(super) fn totals(&self, index: usize) -> (u64, u64, Option<u64>) {
         let [processes, threads, fds, uncounted] = self.all[index].total.map(|n| n.max(0) as u64);
         (processes, threads, (uncounted == 0).then_some(fds))
     }
 
-    /// Takes the removed ones out, if they are many. Positions change.
+    /// Takes removed cgroups out if there are many. Indices change.
     pub(super) fn tidy(&mut self) {
-        if self.gone < GONE {
+        if self.gone < GONE_MAX {
             return;
         }
         self.all.retain(|tracked| !tracked.gone);
