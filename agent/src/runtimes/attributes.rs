@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use ktape_reader::model::attribute_names as names;
 
-/// Attributes of a container, at most.
-const VALUES: usize = 256;
-/// Largest value, bytes: longer ones are ignored, such as a whole manifest in an annotation.
-const VALUE: usize = 4 << 10;
-/// Bytes of all names and values, at most.
-const BYTES: usize = 64 << 10;
+/// Attributes per container, at most.
+const VALUES_MAX: usize = 256;
+/// Bytes of a name or value, at most; longer ones are ignored, such as a whole manifest in an annotation.
+const VALUE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of all names and values of a container, at most.
+const BYTES_MAX: usize = 64 << 10;
 
-/// The attributes of one container, by the name of the field that shows them. Within limits: they come from outside.
+/// The attributes of one container, by the name of the field that shows them. Their number and size are limited, because
+/// they are untrusted input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     values: BTreeMap<String, String>,
@@ -25,10 +26,10 @@ impl Attributes {
         let old = self.values.get(&name).map_or(0, |old| name.len() + old.len());
         let bytes = self.bytes - old + name.len() + value.len();
         if value.is_empty()
-            || name.len() > VALUE
-            || value.len() > VALUE
-            || bytes > BYTES
-            || old == 0 && self.values.len() >= VALUES
+            || name.len() > VALUE_BYTES_MAX
+            || value.len() > VALUE_BYTES_MAX
+            || bytes > BYTES_MAX
+            || old == 0 && self.values.len() >= VALUES_MAX
         {
             return;
         }
@@ -43,7 +44,7 @@ impl Attributes {
         }
     }
 
-    /// Adds or replaces a number; 0 and less mean that there is no limit and are ignored.
+    /// Adds or replaces a number. 0 and negative numbers are ignored; runtimes use them for no limit and no process.
     pub fn set_number(&mut self, name: &str, value: i64) {
         if value > 0 {
             self.set(name, value.to_string());
@@ -57,7 +58,7 @@ impl Attributes {
         self.set_number(names::CPU_LIMIT, quota.saturating_mul(1000) / period);
     }
 
-    /// Adds labels, annotations or whatever else has a key.
+    /// Adds attributes with keys, such as labels and annotations, as `name[key]`.
     pub fn set_all<K: AsRef<str>, V: Into<String>>(
         &mut self,
         name: &str,
@@ -68,17 +69,17 @@ impl Attributes {
         }
     }
 
-    /// The value of a name.
+    /// The value with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// All values.
+    /// All names and values, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Adds all values of the other; returns whether any is new or different.
+    /// Adds all values of `other`; returns whether any is new or different.
     pub fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (name, value) in other.iter() {
@@ -90,12 +91,12 @@ impl Attributes {
         changed
     }
 
-    /// Approximate memory, bytes.
+    /// Memory use, bytes, approximately.
     pub fn bytes(&self) -> usize {
         self.bytes + 64 * self.values.len()
     }
 
-    /// Whether nothing is known.
+    /// Whether there are no attributes.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -76,13 +76,13 @@ struct Process {
     pid: u32,
 }
 
-/// A moment: `google.protobuf.Timestamp`.
+/// `google.protobuf.Timestamp`.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Timestamp {
     /// Seconds since 1970.
     #[prost(int64, tag = "1")]
     pub seconds: i64,
-    /// And so many nanoseconds.
+    /// Nanoseconds after that second.
     #[prost(int32, tag = "2")]
     pub nanos: i32,
 }
@@ -99,13 +99,13 @@ const CONTAINERS: &str = "/containerd.services.containers.v1.Containers/List";
 const CONTAINER: &str = "/containerd.services.containers.v1.Containers/Get";
 const TASK: &str = "/containerd.services.tasks.v1.Tasks/Get";
 
-/// The label that nerdctl keeps a container's name in.
+/// The label in which nerdctl stores a container's name.
 const NERDCTL_NAME: &str = "nerdctl/name";
-/// The label of containers that CRI made: CRI has more attributes of these, above all their pods.
+/// The label of containers that CRI created: CRI has more attributes of these, above all their pods.
 const CRI_LABEL: &str = "io.cri-containerd.kind";
 /// Docker's own namespace, ignored here: Docker's API has more attributes of these.
 pub const DOCKER_NAMESPACE: &str = "moby";
-/// The namespace that containers of CRI are in.
+/// The namespace of containers of CRI.
 pub const CRI_NAMESPACE: &str = "k8s.io";
 
 async fn namespaces(client: &GrpcClient) -> Result<Vec<String>, Status> {
@@ -147,7 +147,7 @@ pub async fn one(client: &GrpcClient, id: &str) -> Result<Option<Attributes>, St
     Ok(None)
 }
 
-/// One container of a namespace, unless CRI made it; `None` if it is not known.
+/// One container of a namespace; `None` if the namespace does not have it, or CRI created it.
 ///
 /// # Errors
 /// The runtime does not answer, or reports an error.
@@ -164,7 +164,7 @@ pub async fn one_of(client: &GrpcClient, namespace: &str, id: &str) -> Result<Op
     }
 }
 
-/// Adds the process id of a container's first process, if it runs.
+/// Adds the id of a container's first process, if it runs.
 pub async fn add_pid(client: &GrpcClient, namespace: &str, id: &str, attributes: &mut Attributes) {
     let request = GetTaskRequest { container_id: id.to_owned() };
     let answer: Result<GetTaskResponse, Status> = client.call(TASK, request, Some(namespace)).await;

@@ -141,7 +141,7 @@ const LIST_PODS: &str = "/runtime.v1.RuntimeService/ListPodSandbox";
 const STATUS: &str = "/runtime.v1.RuntimeService/ContainerStatus";
 const EXITED: i32 = 2;
 
-/// All containers, those that hold pods included.
+/// All containers, including the sandbox containers of pods.
 ///
 /// # Errors
 /// The runtime does not answer, or reports an error.
@@ -206,7 +206,7 @@ fn of_container(container: &Container, pod: Option<&PodSandbox>) -> Attributes {
 
 fn of_sandbox(pod: &PodSandbox) -> Attributes {
     let mut attributes = Attributes::default();
-    // As the kubelet calls it.
+    // The kubelet's name for sandbox containers.
     attributes.set(names::NAME, "POD");
     attributes.set(names::POD_SANDBOX, "true");
     attributes.set(names::CREATED, created(pod.created_at));
@@ -235,7 +235,7 @@ fn add_status(attributes: &mut Attributes, status: &ContainerStatus) {
     attributes.set_cpu_limit(linux.cpu_quota, linux.cpu_period);
 }
 
-/// Adds the pod that the kubelet writes into labels, whatever the runtime.
+/// Adds the attributes of the pod that the kubelet writes into labels, for every runtime.
 pub fn add_kubelet_labels<'a>(attributes: &mut Attributes, label: impl Fn(&str) -> Option<&'a str>) {
     for (key, name) in [
         ("io.kubernetes.pod.name", names::POD_NAME),

@@ -1,4 +1,4 @@
-//! Docker's Engine API, which Podman has too: all containers, then their events, and each new one in detail.
+//! Docker's Engine API, which Podman also offers: lists all containers, follows their events, and inspects each new one.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::sockets::Socket;
 use ktape_reader::containers::is_name;
 use ktape_reader::model::attribute_names as names;
 
-/// Names, labels and options of containers: `GET /containers/json`.
+/// `GET /containers/json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Listed {
@@ -35,21 +35,21 @@ struct Inspected {
     name: String,
     created: String,
     image: String,
-    config: Config,
-    state: State,
+    config: ContainerConfig,
+    state: ContainerState,
     host_config: HostConfig,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Config {
+struct ContainerConfig {
     image: String,
     labels: Option<HashMap<String, String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct State {
+struct ContainerState {
     status: String,
     pid: i64,
     exit_code: i64,
@@ -82,8 +82,8 @@ struct Actor {
     attributes: Option<HashMap<String, String>>,
 }
 
-/// Attributes of events that are not labels.
-const NO_LABELS: &[&str] =
+/// Attributes in events that are not labels.
+const NOT_LABELS: &[&str] =
     &["image", "name", "exitCode", "containerExitCode", "signal", "execID", "execDuration", "podId"];
 
 /// Follows a runtime until `lookups` is closed.
@@ -102,7 +102,7 @@ pub async fn follow(socket: Socket, registry: Rc<RefCell<ContainerRegistry>>, mu
     }
 }
 
-/// One connection; `Ok` once the lookups are closed.
+/// Follows one connection; `Ok` once `lookups` is closed.
 async fn session(
     socket: &Socket,
     queue: LookupQueue,
@@ -112,8 +112,8 @@ async fn session(
     let mut events =
         Lines::open(&socket.path, "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%7D").await?;
     list(socket, &queue);
-    let open = queue.registry.borrow().pending(socket.protocol);
-    for lookup in open {
+    let pending = queue.registry.borrow().pending(socket.protocol);
+    for lookup in pending {
         inspect(socket, &queue, lookup.id);
     }
     loop {
@@ -152,7 +152,7 @@ fn list(socket: &Socket, queue: &LookupQueue) {
 
 /// Inspects one container, in a task of its own.
 fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
-    // Not an id of Docker's, and not safe to put into a path.
+    // Docker has no such ids, and a name is not safe to put into a path.
     if is_name(id.as_bytes()) {
         return;
     }
@@ -210,7 +210,7 @@ fn of_event(event: &Event) -> Option<(String, Attributes)> {
             let get = |name: &str| reported.get(name).map_or("", String::as_str);
             attributes.set(names::NAME, plain_name(get("name")));
             attributes.set(names::IMAGE, get("image"));
-            let others = reported.iter().filter(|(name, _)| !NO_LABELS.contains(&name.as_str()));
+            let others = reported.iter().filter(|(name, _)| !NOT_LABELS.contains(&name.as_str()));
             let others: HashMap<String, String> = others.map(|(k, v)| (k.clone(), v.clone())).collect();
             labels(&mut attributes, Some(&others));
         }
@@ -223,7 +223,7 @@ fn of_event(event: &Event) -> Option<(String, Attributes)> {
     (!event.actor.id.is_empty() && !attributes.is_empty()).then(|| (event.actor.id.clone(), attributes))
 }
 
-/// The name without the slash that Docker puts before it.
+/// The name without Docker's leading slash.
 fn plain_name(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn inspect_answers_become_attributes() {
         let text = r#"{"Id":"ab","Name":"/web","Created":"2026-01-02T03:04:05.6Z","Image":"sha256:00",
-            "Config":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
-            "State":{"Status":"running","Pid":42,"ExitCode":0},
+            "ContainerConfig":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
+            "ContainerState":{"Status":"running","Pid":42,"ExitCode":0},
             "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null},"New":[1]}"#;
         let attributes = of_inspected(&serde_json::from_str(text).unwrap());
         let all: Vec<_> = attributes.iter().collect();

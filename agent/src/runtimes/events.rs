@@ -1,7 +1,7 @@
 //! containerd's stream of events: containers that are created, started and exit.
 //!
-//! CRI has such a stream, too, which is not used: until containerd 2.0 and CRI-O 1.28 all readers share one queue, and
-//! a reader takes events away from the kubelet. CRI is queried once more when a container is gone.
+//! The event stream of CRI is not used: before containerd 2.0 and CRI-O 1.28, all readers share one queue, and another
+//! reader takes events away from the kubelet. Instead, CRI is queried once more when a container's cgroup is removed.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ struct TaskStart {
 struct TaskExit {
     #[prost(string, tag = "1")]
     container_id: String,
-    /// That of the container, or of a process that was added to it.
+    /// The id of the container, or of a process that was added to it by exec.
     #[prost(string, tag = "2")]
     id: String,
     #[prost(uint32, tag = "4")]
@@ -70,10 +70,10 @@ const SUBSCRIBE: &str = "/containerd.services.events.v1.Events/Subscribe";
 const CREATE: &str = "/containers/create";
 const START: &str = "/tasks/start";
 const EXIT: &str = "/tasks/exit";
-/// Concurrent lookups of containers whose cgroup was not seen yet. Others are looked up when it is.
-const AHEAD: usize = 64;
+/// Concurrent lookups of containers whose cgroup was not seen yet. Beyond that, containers are looked up when it is seen.
+const AHEAD_MAX: usize = 64;
 
-/// Follows the events as long as this is polled.
+/// Follows the events until the runtime turns out not to have this API.
 pub async fn follow(client: GrpcClient, queue: LookupQueue) {
     let mut backoff = Backoff::new();
     loop {
@@ -93,15 +93,15 @@ async fn session(client: &GrpcClient, queue: &LookupQueue) -> Status {
         Ok(events) => events,
         Err(status) => return status,
     };
-    let ahead = Arc::new(Semaphore::new(AHEAD));
+    let ahead = Arc::new(Semaphore::new(AHEAD_MAX));
     loop {
         match events.message().await {
             Ok(Some(envelope)) if envelope.namespace == DOCKER_NAMESPACE => {}
             Ok(Some(envelope)) => match of_event(&envelope) {
-                // CRI reports its own containers once it has noted them.
-                Some(Event::Made(_)) if envelope.namespace == CRI_NAMESPACE => {}
-                Some(Event::Made(id)) => ask_ahead(client, queue, &ahead, envelope.namespace, id),
-                Some(Event::At(at, id, attributes)) => {
+                // CRI has more attributes of its own containers, and they are looked up there.
+                Some(Event::Created(_)) if envelope.namespace == CRI_NAMESPACE => {}
+                Some(Event::Created(id)) => look_up_ahead(client, queue, &ahead, envelope.namespace, id),
+                Some(Event::Happened(at, id, attributes)) => {
                     queue.registry.borrow_mut().update_at(&id, &attributes, at);
                 }
                 None => {}
@@ -115,10 +115,10 @@ async fn session(client: &GrpcClient, queue: &LookupQueue) -> Status {
 /// A decoded event.
 #[derive(Debug, PartialEq)]
 enum Event {
-    /// A container was made; nothing runs yet.
-    Made(String),
-    /// Something of a container's life, at this moment, ns since 1970.
-    At(i64, String, Attributes),
+    /// A container was created, but not started; its id.
+    Created(String),
+    /// A container was started or has exited: time, ns since 1970, id, and attributes.
+    Happened(i64, String, Attributes),
 }
 
 fn of_event(envelope: &Envelope) -> Option<Event> {
@@ -126,8 +126,8 @@ fn of_event(envelope: &Envelope) -> Option<Event> {
     let mut attributes = Attributes::default();
     let (at, id) = match envelope.topic.as_str() {
         CREATE => {
-            let made: ContainerCreate = prost::Message::decode(value).ok()?;
-            return Some(Event::Made(made.id));
+            let created: ContainerCreate = prost::Message::decode(value).ok()?;
+            return Some(Event::Created(created.id));
         }
         START => {
             let started: TaskStart = prost::Message::decode(value).ok()?;
@@ -144,11 +144,11 @@ fn of_event(envelope: &Envelope) -> Option<Event> {
         }
         _ => return None,
     };
-    Some(Event::At(at.ns(), id, attributes))
+    Some(Event::Happened(at.ns(), id, attributes))
 }
 
-/// Looks up a container that was just created: it may be gone again soon after its cgroup is seen.
-fn ask_ahead(
+/// Looks up a container that was just created: a lookup after its cgroup is seen may be too late.
+fn look_up_ahead(
     client: &GrpcClient,
     queue: &LookupQueue,
     ahead: &Arc<Semaphore>,
@@ -187,16 +187,16 @@ mod tests {
 
     #[test]
     fn events_become_attributes() {
-        let made = ContainerCreate { id: "web".into() };
-        assert_eq!(of_event(&envelope(CREATE, &made)), Some(Event::Made("web".into())));
+        let created = ContainerCreate { id: "web".into() };
+        assert_eq!(of_event(&envelope(CREATE, &created)), Some(Event::Created("web".into())));
         let started = TaskStart { container_id: "web".into(), pid: 42 };
-        let expected = Event::At(2_000_000_005, "web".into(), attributes("container.pid", "42"));
+        let expected = Event::Happened(2_000_000_005, "web".into(), attributes("container.pid", "42"));
         assert_eq!(of_event(&envelope(START, &started)), Some(expected));
         let exited_at = Some(Timestamp { seconds: 3, nanos: 0 });
         let exited = TaskExit { container_id: "web".into(), id: "web".into(), exit_status: 137, exited_at };
-        let expected = Event::At(3_000_000_000, "web".into(), attributes("container.exit_code", "137"));
+        let expected = Event::Happened(3_000_000_000, "web".into(), attributes("container.exit_code", "137"));
         assert_eq!(of_event(&envelope(EXIT, &exited)), Some(expected));
-        // Of a process that was added to the container.
+        // The exit of a process that was added to the container.
         let added = TaskExit { id: "exec-1".into(), ..exited };
         assert_eq!(of_event(&envelope(EXIT, &added)), None);
         assert_eq!(of_event(&envelope("/tasks/oom", &started)), None);

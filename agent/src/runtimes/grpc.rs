@@ -1,6 +1,6 @@
 //! gRPC over a unix socket: the transport of CRI and of containerd's own API.
 //!
-//! The few messages that are needed are declared beside their use: crates with all of them need `protoc` to build.
+//! The few messages that are needed are declared where they are used: crates with all messages need `protoc` to build.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,8 +59,8 @@ impl GrpcClient {
             let path = PathAndQuery::from_static(path);
             Ok(self.client().await?.unary(request, path, codec).await?.into_inner())
         };
-        let late = || Err(Status::deadline_exceeded("no answer in time"));
-        tokio::time::timeout(ANSWER_TIMEOUT, whole).await.unwrap_or_else(|_| late())
+        let timed_out = || Err(Status::deadline_exceeded("no answer in time"));
+        tokio::time::timeout(ANSWER_TIMEOUT, whole).await.unwrap_or_else(|_| timed_out())
     }
 
     /// Calls a method that answers with a stream. Some servers send nothing, not even headers, before the first message.

@@ -14,13 +14,13 @@ use tokio::net::UnixStream;
 
 use super::retry::{ANSWER_MAX, ANSWER_TIMEOUT};
 
-/// How long a line of a stream may be, bytes.
-const LINE: usize = 1 << 20;
+/// Longest line of a stream, bytes.
+const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// Connecting to the socket failed.
+    /// The socket does not accept the connection.
     #[error("cannot connect: {0}")]
     Io(#[from] io::Error),
     /// The answer is not HTTP, or the connection broke.
@@ -32,10 +32,10 @@ pub enum HttpError {
     /// Neither 200 nor 404.
     #[error("status {0}")]
     Status(StatusCode),
-    /// The body is larger than [`ANSWER_MAX`], or incomplete.
+    /// The body or a line is too long, or the body is incomplete.
     #[error("cannot read the answer: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
-    /// The body is not the JSON that the API promises.
+    /// The body is not the JSON that the API specifies.
     #[error("not the expected JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -43,7 +43,7 @@ pub enum HttpError {
 async fn request(socket: &Path, path: &str) -> Result<Response<Incoming>, HttpError> {
     let stream = UnixStream::connect(socket).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the response, whose reader sees what went wrong.
+    // It ends with the response; the reader of the response gets its errors.
     tokio::task::spawn_local(connection);
     let request = Request::get(path)
         .header(header::HOST, "localhost")
@@ -53,10 +53,10 @@ async fn request(socket: &Path, path: &str) -> Result<Response<Incoming>, HttpEr
     Ok(sender.send_request(request).await?)
 }
 
-/// The answer to a GET request; `None` for status 404.
+/// Sends a GET request and returns the answer; `None` for status 404.
 ///
 /// # Errors
-/// There is no answer in time, or it is not what it should be.
+/// There is no answer in time, or it cannot be parsed.
 pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Option<T>, HttpError> {
     let whole = async {
         let response = request(socket, path).await?;
@@ -71,7 +71,7 @@ pub async fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<Optio
     tokio::time::timeout(ANSWER_TIMEOUT, whole).await.unwrap_or(Err(HttpError::TimedOut))
 }
 
-/// JSON values, one a line, without end.
+/// An endless stream of JSON values, one per line.
 #[derive(Debug)]
 pub struct Lines {
     body: Incoming,
@@ -79,10 +79,10 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Begins to read them.
+    /// Opens the stream.
     ///
     /// # Errors
-    /// There is no answer in time, or it is not what it should be.
+    /// There is no answer in time, or its status is not 200.
     pub async fn open(socket: &Path, path: &str) -> Result<Self, HttpError> {
         let response = tokio::time::timeout(ANSWER_TIMEOUT, request(socket, path)).await;
         let response = response.unwrap_or(Err(HttpError::TimedOut))?;
@@ -92,10 +92,10 @@ impl Lines {
         }
     }
 
-    /// The next one, as soon as it is there; `None` at the end. May be dropped while it waits.
+    /// Waits for the next value; `None` at the end. Cancel-safe.
     ///
     /// # Errors
-    /// The stream breaks, or it is no JSON.
+    /// The connection breaks, or a line is too long or not the expected JSON.
     pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, HttpError> {
         loop {
             if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
@@ -105,8 +105,8 @@ impl Lines {
                 }
                 return Ok(Some(serde_json::from_slice(&line)?));
             }
-            if self.read.len() > LINE {
-                return Err(HttpError::Body("a line without end".into()));
+            if self.read.len() > LINE_BYTES_MAX {
+                return Err(HttpError::Body("a line is too long".into()));
             }
             match self.body.frame().await {
                 Some(frame) => {

@@ -1,8 +1,8 @@
 //! Container attributes (names, images, labels) from the container runtimes.
 //!
 //! One thread queries the runtimes over their unix sockets, read-only. It never blocks recording: the drain notifies it of
-//! containers as their cgroups appear, and picks up attributes when they arrive. A runtime that hangs, lies or is gone
-//! costs names and nothing else.
+//! containers as their cgroups appear, and takes attributes when they arrive. If a runtime hangs, stops or returns wrong
+//! answers, names are missing or wrong; nothing else is affected.
 
 mod attributes;
 mod containerd;
@@ -37,7 +37,7 @@ use registry::ContainerRegistry;
 const NOTIFICATIONS_MAX: usize = 4096;
 /// How long shutdown waits for answers in flight.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(250);
-/// How often new runtime sockets are looked for.
+/// Time between two searches for new runtime sockets.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A container start notification: a cgroup of a container was seen.
@@ -104,7 +104,7 @@ pub fn start(sockets: Sockets) -> io::Result<(Background, RuntimeHandle, mpsc::R
     let thread = Background::start("ktape-names", move |_| {
         let registry = Rc::new(RefCell::new(ContainerRegistry::new(out)));
         LocalSet::new().block_on(&runtime, run(sockets, notifications, registry));
-        // Drops what still hangs on a socket.
+        // Drops requests that are still blocked on a socket.
         runtime.shutdown_background();
     })?;
     Ok((thread, RuntimeHandle(sender), infos))

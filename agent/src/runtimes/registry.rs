@@ -1,4 +1,4 @@
-//! Joins what runtimes report with the cgroups that were seen: either may come first.
+//! Matches the attributes that runtimes report with the cgroups that were seen. Either can come first.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -13,9 +13,9 @@ use crate::clock::{boot_ns, wall_offset};
 use ktape_reader::containers::{Runtime, is_name};
 use ktape_reader::model::attribute_names as names;
 
-/// Containers in each map, at most: reported by a runtime, and seen as a cgroup.
+/// Containers in each map of the registry, at most.
 const CONTAINERS_MAX: usize = 8192;
-/// Bytes of all attributes, at most; beyond that those reported first are dropped.
+/// Bytes of all attributes, at most; beyond that, those that were reported first are dropped.
 const ATTRIBUTE_BYTES_MAX: usize = 16 << 20;
 /// Lookups that may be queued for one runtime.
 const LOOKUPS_MAX: usize = 4096;
@@ -29,22 +29,24 @@ pub struct Lookup {
 
 /// A container whose cgroup was seen.
 #[derive(Debug)]
-struct Seen {
+struct SeenContainer {
     keys: Vec<MetadataKey>,
     runtime: Runtime,
     /// Whether a runtime has reported all its attributes.
     answered: bool,
-    /// Its cgroup is gone, and CRI was queried for its exit code.
+    /// Its cgroup was removed, and CRI was queried for its exit code.
     gone: bool,
-    /// When its cgroup was created, and that of the container that had its name before, ns since 1970.
+    /// When its cgroup was created, ns since 1970.
     born: Option<i64>,
+    /// When the cgroup of the previous container with the same name was created, ns since 1970.
     before: Option<i64>,
 }
 
-impl Seen {
-    /// Whether these are attributes of this container, not of another one that has or had its name: a runtime notes a container
-    /// before it makes its cgroup. One that was there already when another cgroup had the name is this one, started
-    /// again, if the runtime knew it after this cgroup was made; else it may be gone since.
+impl SeenContainer {
+    /// Whether these are attributes of this container, not of another one with the same name. A runtime registers a
+    /// container before it creates its cgroup, so a later one is another container. One that was registered before the
+    /// previous cgroup with this name is this container, restarted, if the answer is newer than this cgroup; otherwise it
+    /// may be one that was removed in the meantime.
     fn fits(&self, attributes: &Attributes, requested: RequestTime) -> bool {
         let created = attributes.get(names::CREATED).and_then(|text| text.parse::<jiff::Timestamp>().ok());
         let created = created.and_then(|at| i64::try_from(at.as_nanosecond()).ok());
@@ -53,7 +55,7 @@ impl Seen {
     }
 }
 
-/// When the request was sent that an answer belongs to, ns since 1970.
+/// When the request of an answer was sent, ns since 1970.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTime(i64);
 
@@ -61,33 +63,33 @@ impl RequestTime {
     /// No request (an event), or one of unknown age.
     pub const UNKNOWN: Self = Self(i64::MIN);
 
-    /// The request is sent now.
+    /// The time of a request that is sent now.
     pub fn now() -> Self {
         Self(boot_ns().cast_signed().saturating_add(wall_offset()))
     }
 }
 
-/// Containers by id: what runtimes report, and the cgroups that were seen.
+/// Containers by id: their attributes, and their cgroups.
 #[derive(Debug)]
 pub struct ContainerRegistry {
-    attributes: Bounded<Attributes>,
+    attributes: BoundedMap<Attributes>,
     /// The size of `attributes`, bytes.
     bytes: usize,
-    seen: Bounded<Seen>,
+    seen: BoundedMap<SeenContainer>,
     /// Start and exit of containers whose cgroup was not seen yet, with the time of the first event, ns since 1970.
-    ahead: Bounded<(i64, Attributes)>,
+    ahead: BoundedMap<(i64, Attributes)>,
     runtimes: Vec<(Protocol, Sender<Lookup>)>,
     out: mpsc::Sender<ContainerInfo>,
 }
 
 impl ContainerRegistry {
-    /// An empty registry; what runtimes report of containers whose cgroup was seen goes to `out`.
+    /// An empty registry. Attributes of containers with a known cgroup are sent to `out`.
     pub fn new(out: mpsc::Sender<ContainerInfo>) -> Self {
         Self {
-            attributes: Bounded::new(),
+            attributes: BoundedMap::new(),
             bytes: 0,
-            seen: Bounded::new(),
-            ahead: Bounded::new(),
+            seen: BoundedMap::new(),
+            ahead: BoundedMap::new(),
             runtimes: Vec::new(),
             out,
         }
@@ -100,17 +102,17 @@ impl ContainerRegistry {
         lookups
     }
 
-    /// A container's cgroup was seen.
+    /// Adds a container whose cgroup was seen, and queues lookups for it.
     pub fn container_started(&mut self, container: NewContainer) {
         let NewContainer { key, id, runtime } = container;
         let born = (key.birth != 0).then(|| key.birth.cast_signed().saturating_add(wall_offset()));
         let mut old = None;
         if is_name(id.as_bytes()) {
-            // Another one has the name now.
+            // A name can be reused: the previous container is gone.
             old = self.seen.remove(&id);
         }
         let before = old.as_ref().and_then(|old| old.born);
-        let new = Seen { keys: vec![key], runtime, answered: false, gone: false, born, before };
+        let new = SeenContainer { keys: vec![key], runtime, answered: false, gone: false, born, before };
         let is_of_new = |attributes: &Attributes| {
             new.fits(attributes, RequestTime::UNKNOWN)
                 && (old.is_none() || attributes.get(names::CREATED).is_some())
@@ -120,7 +122,7 @@ impl ContainerRegistry {
             self.forget(&id);
         }
         if self.seen.get(&id).is_some_and(|seen| !seen.keys.contains(&key)) {
-            self.start_again(&id);
+            self.restarted(&id);
         }
         if let Some(attributes) = self.attributes.get(&id) {
             send(&self.out, key, &id, attributes);
@@ -140,13 +142,14 @@ impl ContainerRegistry {
             self.update(&id, &attributes, false, RequestTime::UNKNOWN);
         }
         for (_, sender) in self.runtimes.iter().filter(|(protocol, _)| protocol.knows(runtime)) {
-            // A lookup that does not fit is made up for when the containers are listed again.
+            // If the queue is full, the next listing of all containers takes the place of the lookup.
             let _ = sender.try_send(Lookup { id: id.clone() });
         }
     }
 
-    /// A container has a new cgroup, as after a restart: its pid and exit code so far belong to the old one.
-    fn start_again(&mut self, id: &str) {
+    /// Removes the pid and exit code of a container that has a new cgroup, as after a restart: they belong to the old
+    /// one.
+    fn restarted(&mut self, id: &str) {
         let Some(attributes) = self.attributes.get_mut(id) else { return };
         let before = attributes.bytes();
         attributes.remove(names::PID);
@@ -159,13 +162,13 @@ impl ContainerRegistry {
         }
     }
 
-    /// A runtime reports attributes; `in_full` if these are all that it has now.
+    /// Adds attributes that a runtime reports; `in_full` if it reports all attributes that it has.
     pub fn update(&mut self, id: &str, attributes: &Attributes, in_full: bool, requested: RequestTime) {
         if is_name(id.as_bytes()) {
             match self.seen.get(id) {
                 Some(seen) if !seen.fits(attributes, requested) => return,
                 Some(_) => {}
-                // The newest is the one that will appear.
+                // The newest container with this name is the one whose cgroup will appear.
                 None => self.forget(id),
             }
         }
@@ -202,15 +205,15 @@ impl ContainerRegistry {
         }
     }
 
-    /// A runtime reports an event `at` a time, ns since 1970, of the container that had the id then; its cgroup may be
-    /// seen later.
+    /// Adds attributes from an event that a runtime reports, of the container that had the id at the time `at`, ns since
+    /// 1970. Its cgroup may be seen later.
     pub fn update_at(&mut self, id: &str, attributes: &Attributes, at: i64) {
         let has_ended = self.attributes.get(id).is_some_and(|known| known.get(names::EXIT_CODE).is_some());
         if !has_ended && self.seen.get(id).is_some_and(|seen| seen.born.is_none_or(|born| born <= at)) {
             self.update(id, attributes, false, RequestTime::UNKNOWN);
             return;
         }
-        // A life begins with its first process, and ends with its exit code.
+        // A run begins with the first process, and ends with the exit code.
         let begins = attributes.get(names::PID).is_some();
         match self.ahead.get_mut(id) {
             Some((_, known)) if !begins && known.get(names::EXIT_CODE).is_none() => {
@@ -223,7 +226,7 @@ impl ContainerRegistry {
         }
     }
 
-    /// The cgroup of a container was removed: queries CRI for its exit code.
+    /// Queries CRI for the exit code of a container whose cgroup was removed.
     pub fn container_removed(&mut self, id: &str) {
         let known =
             |name: &str| self.attributes.get(id).is_some_and(|attributes| attributes.get(name).is_some());
@@ -268,18 +271,18 @@ impl ContainerRegistry {
 
 fn send(out: &mpsc::Sender<ContainerInfo>, key: MetadataKey, id: &str, attributes: &Attributes) {
     let values = attributes.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    // Nobody listens any more at the very end.
+    // The receiver may be gone during shutdown.
     let _ = out.send(ContainerInfo { key, id: id.to_owned(), values });
 }
 
-/// By container id; when there are too many, the one that came first goes.
+/// A map by container id, with at most [`CONTAINERS_MAX`] entries: beyond that, the oldest entry is removed.
 #[derive(Debug)]
-struct Bounded<T> {
+struct BoundedMap<T> {
     map: FxHashMap<String, T>,
     order: VecDeque<String>,
 }
 
-impl<T> Bounded<T> {
+impl<T> BoundedMap<T> {
     fn new() -> Self {
         Self { map: FxHashMap::default(), order: VecDeque::new() }
     }
@@ -292,7 +295,7 @@ impl<T> Bounded<T> {
         self.map.get_mut(id)
     }
 
-    /// Adds one; the one that had to go for it.
+    /// Adds or replaces a value; returns the oldest one if it was removed to make space.
     fn insert(&mut self, id: String, value: T) -> Option<T> {
         if self.map.insert(id.clone(), value).is_some() {
             return None;

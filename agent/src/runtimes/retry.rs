@@ -16,7 +16,7 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ANSWER_MAX: usize = 32 << 20;
 /// Concurrent requests to one runtime.
 const CONCURRENT_MAX: usize = 4;
-/// Delays after which a lookup is retried: the runtime may not have noted the container yet.
+/// Delays after which a lookup is retried: the runtime may not have registered the container yet.
 const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(200),

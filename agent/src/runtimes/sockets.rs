@@ -13,11 +13,11 @@ use ktape_reader::containers::Runtime;
 pub enum Protocol {
     /// Docker's Engine API.
     Docker,
-    /// Podman's API, which has Docker's as a part.
+    /// Podman's API, which includes Docker's.
     Podman,
     /// containerd's API and, in most cases, CRI.
     Containerd,
-    /// CRI alone.
+    /// Only CRI.
     Cri,
 }
 
@@ -43,7 +43,7 @@ impl Protocol {
             Runtime::Containerd => self == Self::Containerd,
             Runtime::Kubernetes => self != Self::Podman,
             Runtime::Unknown => true,
-            // No API: their ids are their names.
+            // These have no API; their ids are names.
             Runtime::Buildkit
             | Runtime::Lxc
             | Runtime::LibvirtLxc
@@ -80,26 +80,26 @@ impl FromStr for Socket {
     }
 }
 
-/// Which sockets are used.
+/// The sockets to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sockets {
-    /// None.
+    /// No sockets.
     None,
-    /// Those at the usual places of this host.
-    Usual(HostRoot),
-    /// These.
+    /// The sockets at the default paths of this host.
+    Default(HostRoot),
+    /// Only these sockets.
     Given(Vec<Socket>),
 }
 
 impl Sockets {
-    /// Whether there is a socket now.
+    /// Whether any socket exists now.
     pub fn any_available(&self) -> bool {
         !Found::new(self.clone()).new_ones().is_empty()
     }
 }
 
-/// The usual paths of system-wide runtimes.
-const USUAL: &[(Protocol, &str)] = &[
+/// The default paths of system-wide runtimes.
+const DEFAULT_PATHS: &[(Protocol, &str)] = &[
     (Protocol::Docker, "/run/docker.sock"),
     (Protocol::Docker, "/var/run/docker.sock"),
     (Protocol::Podman, "/run/podman/podman.sock"),
@@ -109,8 +109,8 @@ const USUAL: &[(Protocol, &str)] = &[
     (Protocol::Cri, "/run/crio/crio.sock"),
     (Protocol::Cri, "/run/cri-dockerd.sock"),
 ];
-/// The usual paths of rootless runtimes, below `/run/user/UID`.
-const OF_USERS: &[(Protocol, &str)] =
+/// The default paths of rootless runtimes, below `/run/user/UID`.
+const ROOTLESS_PATHS: &[(Protocol, &str)] =
     &[(Protocol::Docker, "docker.sock"), (Protocol::Podman, "podman/podman.sock")];
 
 /// The sockets that were found so far.
@@ -121,7 +121,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// None yet.
+    /// No socket is found yet.
     pub fn new(sockets: Sockets) -> Self {
         Self { sockets, known: BTreeSet::new() }
     }
@@ -132,13 +132,13 @@ impl Found {
         let candidates = match &self.sockets {
             Sockets::None => return Vec::new(),
             Sockets::Given(sockets) => sockets.clone(),
-            Sockets::Usual(host) => {
-                usual(host).into_iter().filter(|socket| is_socket(&socket.path)).collect()
+            Sockets::Default(host) => {
+                default_sockets(host).into_iter().filter(|socket| is_socket(&socket.path)).collect()
             }
         };
         let mut new = Vec::new();
         for socket in candidates {
-            // One socket with two paths is used once.
+            // A socket with two paths is used once.
             let real = socket.path.canonicalize().unwrap_or_else(|_| socket.path.clone());
             if self.known.insert(real) {
                 warn_if_denied(&socket.path);
@@ -149,11 +149,11 @@ impl Found {
     }
 }
 
-fn usual(host: &HostRoot) -> Vec<Socket> {
+fn default_sockets(host: &HostRoot) -> Vec<Socket> {
     let at = |(protocol, path): &(Protocol, &str)| Socket { protocol: *protocol, path: host.path(path) };
-    let mut all: Vec<Socket> = USUAL.iter().map(at).collect();
+    let mut all: Vec<Socket> = DEFAULT_PATHS.iter().map(at).collect();
     for user in std::fs::read_dir(host.path("/run/user")).into_iter().flatten().flatten() {
-        let of_user = OF_USERS.iter();
+        let of_user = ROOTLESS_PATHS.iter();
         all.extend(
             of_user.map(|(protocol, path)| Socket { protocol: *protocol, path: user.path().join(path) }),
         );

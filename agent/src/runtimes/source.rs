@@ -1,4 +1,4 @@
-//! Which client serves which protocol: Docker's API has its own; a gRPC socket may offer CRI, containerd's API, or both.
+//! Chooses the client for a protocol: Docker's API has its own; a gRPC socket may offer CRI, containerd's API, or both.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,10 +14,10 @@ use super::retry::LookupQueue;
 use super::sockets::{Protocol, Socket};
 use super::{containerd, cri, docker, events};
 
-/// How often all containers are listed again while any of them is unresolved.
+/// Time between two listings of all containers while lookups are pending.
 const LIST_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Follows one runtime until its `lookups` are closed; what it reports goes to the registry.
+/// Follows one runtime until its `lookups` are closed. Its answers go to the registry.
 pub async fn follow(socket: Socket, registry: Rc<RefCell<ContainerRegistry>>, lookups: Receiver<Lookup>) {
     match socket.protocol {
         Protocol::Docker | Protocol::Podman => docker::follow(socket, registry, lookups).await,
@@ -55,7 +55,7 @@ async fn follow_grpc(
     }
 }
 
-/// A gRPC socket and what is spoken there.
+/// The client of a gRPC socket, and its protocol.
 #[derive(Clone)]
 struct GrpcRuntime {
     client: GrpcClient,
@@ -98,7 +98,7 @@ impl GrpcRuntime {
     }
 }
 
-/// The answer, or nothing; why there is none is logged for debugging.
+/// The answer, or the default after an error, which is logged for debugging.
 fn or_default<T: Default>(answer: Result<T, Status>) -> T {
     answer.unwrap_or_else(|status| {
         if !matches!(status.code(), Code::Unimplemented | Code::NotFound) {

@@ -14,43 +14,43 @@ fn attributes(pairs: &[(&str, &str)]) -> Attributes {
     attributes
 }
 
-fn values(told: &ContainerInfo) -> Vec<(&str, &str)> {
-    told.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+fn values(info: &ContainerInfo) -> Vec<(&str, &str)> {
+    info.values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
 }
 
 #[test]
-fn cgroup_and_attributes_may_come_in_either_order() {
-    let (out, told) = mpsc::channel();
+fn cgroup_and_attributes_can_come_in_either_order() {
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let container =
         |id: &str, cgroup| NewContainer { key: key(cgroup), id: id.into(), runtime: Runtime::Docker };
 
     registry.update("aa", &attributes(&[("container.name", "web")]), false, RequestTime::UNKNOWN);
-    assert!(told.try_recv().is_err());
-    // Ids of hex digits are never given again.
+    assert!(infos.try_recv().is_err());
+    // Hexadecimal ids are never reused.
     registry.container_started(container("aa", 7));
-    let first = told.try_recv().unwrap();
+    let first = infos.try_recv().unwrap();
     assert_eq!((first.key, first.id.as_str()), (key(7), "aa"));
     assert_eq!(values(&first), [("container.full_id", "aa"), ("container.name", "web")]);
 
     registry.container_started(container("bb", 8));
-    assert!(told.try_recv().is_err() && registry.is_pending("bb"));
+    assert!(infos.try_recv().is_err() && registry.is_pending("bb"));
     registry.update("bb", &attributes(&[("container.name", "db")]), true, RequestTime::UNKNOWN);
-    assert_eq!(values(&told.try_recv().unwrap())[1], ("container.name", "db"));
+    assert_eq!(values(&infos.try_recv().unwrap())[1], ("container.name", "db"));
     assert!(!registry.is_pending("bb"));
-    // Nothing new is not told again, something new is.
+    // Only new values are reported.
     registry.update("bb", &attributes(&[("container.name", "db")]), true, RequestTime::UNKNOWN);
-    assert!(told.try_recv().is_err());
+    assert!(infos.try_recv().is_err());
     registry.update("bb", &attributes(&[("container.exit_code", "3")]), false, RequestTime::UNKNOWN);
-    assert_eq!(values(&told.try_recv().unwrap())[0], ("container.exit_code", "3"));
+    assert_eq!(values(&infos.try_recv().unwrap())[0], ("container.exit_code", "3"));
 }
 
 #[test]
 fn a_reused_name_is_another_container() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let offset = crate::clock::wall_offset();
-    // The cgroup is made at this second of the boot clock, the runtime notes it a tenth before.
+    // The cgroup is created at this second of the boot clock; the runtime registers the container 100 ms before.
     let birth = |second: u64| MetadataKey { boot_id: [1; 16], cgroup: second, birth: second * 1_000_000_000 };
     let container =
         |second| NewContainer { key: birth(second), id: "redis".into(), runtime: Runtime::Containerd };
@@ -64,31 +64,31 @@ fn a_reused_name_is_another_container() {
             ("container.label[a]", label),
         ])
     };
-    let label = |told: &ContainerInfo| {
-        values(told).iter().find(|(name, _)| *name == "container.label[a]").map(|(_, v)| (*v).to_owned())
+    let label = |info: &ContainerInfo| {
+        values(info).iter().find(|(name, _)| *name == "container.label[a]").map(|(_, v)| (*v).to_owned())
     };
 
     registry.container_started(container(10));
     registry.update("redis", &of(10, "old"), true, RequestTime::UNKNOWN);
-    let first = told.try_recv().unwrap();
+    let first = infos.try_recv().unwrap();
     assert_eq!((first.key, label(&first).as_deref()), (birth(10), Some("old")));
     registry.container_started(container(20));
-    assert!(told.try_recv().is_err(), "nothing of the old one is told of the new one");
-    // An answer that was under way.
+    assert!(infos.try_recv().is_err(), "the new container has no attributes of the old one");
+    // A late answer about the old container.
     registry.update("redis", &of(10, "old"), true, RequestTime::UNKNOWN);
-    assert!(told.try_recv().is_err() && registry.is_pending("redis"), "nor when it comes late");
-    // An answer that is of the next one already.
+    assert!(infos.try_recv().is_err() && registry.is_pending("redis"), "not even after a late answer");
+    // An answer about the next container.
     registry.update("redis", &of(30, "next"), true, RequestTime::UNKNOWN);
-    assert!(told.try_recv().is_err() && registry.is_pending("redis"), "nor of the one that will come");
+    assert!(infos.try_recv().is_err() && registry.is_pending("redis"), "nor attributes of the next one");
     registry.update("redis", &of(20, "new"), true, RequestTime::UNKNOWN);
-    let second = told.try_recv().unwrap();
+    let second = infos.try_recv().unwrap();
     assert_eq!((second.key, label(&second).as_deref()), (birth(20), Some("new")));
-    assert!(told.try_recv().is_err() && !registry.is_pending("redis"));
+    assert!(infos.try_recv().is_err() && !registry.is_pending("redis"));
 }
 
 #[test]
 fn a_restarted_container_keeps_its_name() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let now = crate::clock::boot_ns();
     let offset = crate::clock::wall_offset();
@@ -100,42 +100,42 @@ fn a_restarted_container_keeps_its_name() {
 
     registry.container_started(container(2_000_000_000));
     registry.update("redis", &attributes, true, RequestTime::UNKNOWN);
-    assert_eq!(told.try_recv().unwrap().key, birth(2_000_000_000));
+    assert_eq!(infos.try_recv().unwrap().key, birth(2_000_000_000));
     registry.container_started(container(1_000_000_000));
     registry.update("redis", &attributes, true, RequestTime::UNKNOWN);
     assert!(
-        told.try_recv().is_err() && registry.is_pending("redis"),
-        "an answer from before may be of one that is gone"
+        infos.try_recv().is_err() && registry.is_pending("redis"),
+        "an older answer can be about a container that was removed"
     );
     registry.update("redis", &attributes, true, RequestTime::now());
-    assert_eq!(told.try_recv().unwrap().key, birth(1_000_000_000));
+    assert_eq!(infos.try_recv().unwrap().key, birth(1_000_000_000));
     assert!(!registry.is_pending("redis"));
 }
 
-/// As with `docker restart`: it has its id for ever, and another cgroup each time.
+/// As with `docker restart`: the container keeps its id and has a new cgroup after each start.
 #[test]
 fn the_exit_code_of_one_run_is_not_that_of_the_next() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let container = |cgroup| NewContainer { key: key(cgroup), id: ID.into(), runtime: Runtime::Docker };
     registry.container_started(container(1));
     let first =
         attributes(&[("container.name", "web"), ("container.pid", "5"), ("container.exit_code", "3")]);
     registry.update(ID, &first, true, RequestTime::UNKNOWN);
-    assert_eq!(told.try_recv().unwrap().key, key(1));
+    assert_eq!(infos.try_recv().unwrap().key, key(1));
     registry.container_started(container(2));
-    let second = told.try_recv().unwrap();
+    let second = infos.try_recv().unwrap();
     assert_eq!(second.key, key(2));
     assert_eq!(values(&second), [("container.full_id", ID), ("container.name", "web")]);
     assert!(registry.is_pending(ID));
     registry.update(ID, &attributes(&[("container.pid", "6")]), true, RequestTime::UNKNOWN);
-    let keys: Vec<MetadataKey> = told.try_iter().map(|told| told.key).collect();
-    assert_eq!(keys, [key(2)], "the first one's process id is what it was");
+    let keys: Vec<MetadataKey> = infos.try_iter().map(|info| info.key).collect();
+    assert_eq!(keys, [key(2)], "the process id of the first run does not change");
 }
 
 #[test]
 fn events_belong_to_the_run_that_they_happened_in() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let offset = crate::clock::wall_offset();
     let at = |second: i64| second * 1_000_000_000 + offset;
@@ -145,28 +145,28 @@ fn events_belong_to_the_run_that_they_happened_in() {
     let started = |pid: &str| attributes(&[("container.pid", pid)]);
     let ended = |code: &str| attributes(&[("container.exit_code", code)]);
     let last = || {
-        let told: Vec<ContainerInfo> = told.try_iter().collect();
-        told.last().map(|told| {
-            let get = |name| values(told).iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-            (told.key.cgroup, get("container.pid"), get("container.exit_code"))
+        let received: Vec<ContainerInfo> = infos.try_iter().collect();
+        received.last().map(|info| {
+            let get = |name| values(info).iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+            (info.key.cgroup, get("container.pid"), get("container.exit_code"))
         })
     };
     let text = |text: &str| Some(text.to_owned());
 
-    // All of it is told before the cgroup is seen.
+    // All events are reported before the cgroup is seen.
     registry.update_at("redis", &started("1"), at(11));
     registry.update_at("redis", &ended("3"), at(12));
     assert_eq!(last(), None);
     registry.container_started(container(10));
     assert_eq!(last(), Some((10, text("1"), text("3"))));
-    // The next life begins before its cgroup is seen, and ends after that.
+    // The next run begins before its cgroup is seen, and ends after that.
     registry.update_at("redis", &started("2"), at(21));
     assert_eq!(last(), None);
     registry.container_started(container(20));
     assert_eq!(last(), Some((20, text("2"), None)));
     registry.update_at("redis", &ended("4"), at(22));
     assert_eq!(last(), Some((20, text("2"), text("4"))));
-    // A life of which nothing was seen.
+    // A run whose cgroup was not seen.
     registry.update_at("redis", &started("3"), at(31));
     registry.update_at("redis", &ended("5"), at(32));
     registry.container_started(container(40));
@@ -175,7 +175,7 @@ fn events_belong_to_the_run_that_they_happened_in() {
 
 #[test]
 fn cri_is_queried_for_the_exit_code_of_removed_containers() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let mut cri = registry.add_runtime(Protocol::Cri);
     let mut docker = registry.add_runtime(Protocol::Docker);
@@ -187,15 +187,15 @@ fn cri_is_queried_for_the_exit_code_of_removed_containers() {
     registry.container_removed("aa");
     assert_eq!(cri.try_recv().unwrap().id, "aa");
     assert!(docker.try_recv().is_err());
-    // It does not know it yet. Nobody has to wait for it.
+    // CRI does not know the exit code yet; shutdown does not wait for it.
     registry.update("aa", &name, true, RequestTime::UNKNOWN);
     assert!(
         registry.is_pending("aa") && !registry.is_waiting() && registry.pending(Protocol::Cri).is_empty()
     );
     registry.update("aa", &attributes(&[("container.exit_code", "3")]), true, RequestTime::UNKNOWN);
     assert!(!registry.is_pending("aa"));
-    assert_eq!(values(&told.try_iter().last().unwrap())[0], ("container.exit_code", "3"));
-    // It is known, or not there.
+    assert_eq!(values(&infos.try_iter().last().unwrap())[0], ("container.exit_code", "3"));
+    // The exit code is known, or the container is unknown.
     registry.container_removed("aa");
     registry.container_removed("bb");
     assert!(cri.try_recv().is_err());
@@ -226,7 +226,7 @@ fn attributes_of_one_container_are_bounded() {
     }
     let bytes: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(bytes <= 64 << 10 && attributes.iter().count() < 70, "{bytes}");
-    // What is there may still change.
+    // Present attributes can still change.
     for value in ["y", "z", "y"] {
         attributes.set("container.label[0]", value);
     }
@@ -238,7 +238,7 @@ fn attributes_of_one_container_are_bounded() {
 
 #[test]
 fn attributes_of_all_containers_are_bounded() {
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     let mut registry = ContainerRegistry::new(out);
     let many: Vec<(String, String)> =
         (0..60).map(|n| (format!("container.label[{n}]"), "x".repeat(1000))).collect();
@@ -247,14 +247,14 @@ fn attributes_of_all_containers_are_bounded() {
         registry.update(&format!("{n}"), &attributes(&many), true, RequestTime::UNKNOWN);
     }
     let container = |id: &str| NewContainer { key: key(1), id: id.into(), runtime: Runtime::Docker };
-    // 16 MiB are some 250 of them: the last ones.
+    // 16 MiB have space for about the last 250 of them.
     registry.container_started(container("700"));
-    assert!(told.try_recv().is_err());
+    assert!(infos.try_recv().is_err());
     registry.container_started(container("800"));
-    assert_eq!(told.try_recv().unwrap().id, "800");
+    assert_eq!(infos.try_recv().unwrap().id, "800");
 }
 
-/// A runtime that speaks HTTP, with an answer for each path.
+/// Serves HTTP, with an answer for each path.
 async fn serve(listener: tokio::net::UnixListener, answer: fn(&str) -> Option<String>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     loop {
@@ -284,7 +284,7 @@ fn first_info(runtime: impl AsyncFnOnce(tokio::net::UnixListener)) -> Option<Con
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
     let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (out, told) = mpsc::channel();
+    let (out, infos) = mpsc::channel();
     LocalSet::new().block_on(&reactor, async {
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let registry = Rc::new(RefCell::new(ContainerRegistry::new(out)));
@@ -298,15 +298,15 @@ fn first_info(runtime: impl AsyncFnOnce(tokio::net::UnixListener)) -> Option<Con
         });
         let first = async {
             loop {
-                if let Ok(told) = told.try_recv() {
-                    return told;
+                if let Ok(info) = infos.try_recv() {
+                    return info;
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::select! {
-            told = tokio::time::timeout(Duration::from_secs(1), first) => told.ok(),
-            () = runtime(listener) => unreachable!("a runtime serves for ever"),
+            info = tokio::time::timeout(Duration::from_secs(1), first) => info.ok(),
+            () = runtime(listener) => unreachable!("the server never ends"),
         }
     })
 }
@@ -317,14 +317,14 @@ fn correct_wrong_and_missing_answers() {
         "/containers/json?all=1" => Some("[]".to_owned()),
         _ => Some(format!(r#"{{"Id":"{ID}","Name":"/web"}}"#)),
     };
-    let told = first_info(async |listener| serve(listener, good).await).unwrap();
-    assert_eq!(values(&told), [("container.full_id", ID), ("container.name", "web")]);
+    let info = first_info(async |listener| serve(listener, good).await).unwrap();
+    assert_eq!(values(&info), [("container.full_id", ID), ("container.name", "web")]);
 
-    // It tells of another container than the one it was asked for; or garbage.
+    // The answer is about another container, or garbage.
     let lie = |_: &str| Some(r#"{"Id":"ff","Name":"/evil"}"#.to_owned());
     assert_eq!(first_info(async |listener| serve(listener, lie).await), None);
     assert_eq!(first_info(async |listener| serve(listener, |_| Some("\u{1b}[2J{{{".to_owned())).await), None);
-    // It never answers.
+    // The runtime never answers.
     assert_eq!(
         first_info(async |listener| {
             let mut kept = Vec::new();

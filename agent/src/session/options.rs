@@ -146,7 +146,7 @@ pub fn parse_selectors(texts: &[String]) -> Result<Vec<ContainerSelector>, Strin
 /// One of them is not a runtime and its socket.
 pub fn sockets(texts: &[String], host: &HostRoot) -> Result<Sockets, String> {
     match texts {
-        [] => Ok(Sockets::Usual(host.clone())),
+        [] => Ok(Sockets::Default(host.clone())),
         [off] if off == "off" => Ok(Sockets::None),
         texts => Ok(Sockets::Given(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?)),
     }
