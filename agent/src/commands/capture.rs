@@ -23,7 +23,7 @@ use crate::session::{child, privileges};
 use crate::store::header;
 use crate::store::limits::LimitOptions;
 use crate::store::output::{self, Output};
-use crate::store::{Limits, RotatedFiles, Store, StoreOutput, StoreSettings};
+use crate::store::{RotatedFiles, Store, StoreLimits, StoreOutput, StoreSettings};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::model;
@@ -198,7 +198,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
 }
 
 /// The limits of the command line.
-fn limits(args: &CaptureArgs) -> Result<Limits, String> {
+fn limits(args: &CaptureArgs) -> Result<StoreLimits, String> {
     let options = LimitOptions {
         rotate: &args.rotate,
         keep: &args.keep,
@@ -207,7 +207,7 @@ fn limits(args: &CaptureArgs) -> Result<Limits, String> {
         sync: args.sync,
     };
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
-    let limits = Limits::parse(&options)?;
+    let limits = StoreLimits::parse(&options)?;
     if to_stdout && (limits.is_rotated() || args.max_size.is_some() || args.sync == Some(true)) {
         return Err("--rotate, --max-size and --sync need a file: they cannot be used with -o -".to_owned());
     }
@@ -229,7 +229,7 @@ struct Target {
 }
 
 impl Target {
-    fn open(args: &CaptureArgs, limits: &Limits, header: &mut Header) -> Result<Self> {
+    fn open(args: &CaptureArgs, limits: &StoreLimits, header: &mut Header) -> Result<Self> {
         if limits.is_rotated() {
             let path = args.output.as_deref().unwrap_or(Path::new("."));
             let files = RotatedFiles::open(path, &output::default_name(), header)?;

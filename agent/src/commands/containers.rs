@@ -123,7 +123,7 @@ impl Row {
         of(names::POD_LABEL).chain(of(names::LABEL)).collect()
     }
 
-    fn is_meant(&self, wanted: &[ContainerSelector]) -> bool {
+    fn matches_any(&self, wanted: &[ContainerSelector]) -> bool {
         let get = |name: &str| match name {
             names::NAME => Some(self.name()),
             name => self.attributes.get(name).map(String::as_str),
@@ -141,7 +141,7 @@ pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
     let host = args.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at);
     let sockets = options::sockets(&args.runtime, &host).map_err(usage)?;
     let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };
-    rows.retain(|row| row.is_meant(&wanted));
+    rows.retain(|row| row.matches_any(&wanted));
     let mut text = Vec::new();
     match args.format {
         Format::Table => print::table(&rows, &zone, args.live, &mut text),

@@ -39,7 +39,7 @@ pub struct InfoArgs {
 
 /// What is known of the captures as a whole.
 #[derive(Debug, Default)]
-struct Facts {
+struct CaptureInfo {
     events: u64,
     kinds: BTreeMap<String, u64>,
     loss: LossTally,
@@ -66,15 +66,15 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
         );
     };
     let captures = listing.open(None, None)?;
-    let mut facts = gather(&captures)?;
-    facts.damage.extend(captures.unreadable().iter().map(ToString::to_string));
+    let mut info = gather(&captures)?;
+    info.damage.extend(captures.unreadable().iter().map(ToString::to_string));
     let captures = captures.files();
     let text = if args.json {
-        let mut line = to_json(captures, &facts).to_string();
+        let mut line = to_json(captures, &info).to_string();
         line.push('\n');
         line
     } else {
-        to_text(captures, &facts)
+        to_text(captures, &info)
     };
     match io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -82,23 +82,24 @@ pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     }
 }
 
-fn gather(captures: &Captures) -> Result<Facts> {
+fn gather(captures: &Captures) -> Result<CaptureInfo> {
     let (span, names) = (captures.span(), captures.names());
-    let mut facts = Facts { start: span.start, end: span.end.unwrap_or(span.start), ..Facts::default() };
+    let mut info =
+        CaptureInfo { start: span.start, end: span.end.unwrap_or(span.start), ..CaptureInfo::default() };
     // Of the events only the losses are read.
     let losses = captures.query(Query::parse("evt.category = loss")?)?.count();
-    facts.loss = losses.lost;
+    info.loss = losses.lost;
     for capture in captures.files() {
-        facts.bytes += capture.file.bytes();
+        info.bytes += capture.file.bytes();
         let damage = |text: String| format!("{}: {text}", capture.path.display());
         let bytes = capture.file.bytes();
         let real = capture.file.damage().iter().filter(|d| !d.is_cut_end(bytes));
-        facts.damage.extend(real.map(|d| damage(d.to_string())));
+        info.damage.extend(real.map(|d| damage(d.to_string())));
         for segment in capture.file.segments() {
-            facts.unfinished += u64::from(!segment.complete);
+            info.unfinished += u64::from(!segment.complete);
         }
         for entry in capture.file.chunks() {
-            facts.chunks += 1;
+            info.chunks += 1;
             let binding = &capture.bindings[entry.segment];
             for table in binding.events.iter() {
                 let rows = u64::from(entry.summary.rows(table.id));
@@ -109,8 +110,8 @@ fn gather(captures: &Captures) -> Result<Facts> {
                     continue;
                 }
                 if table.kind != Some(Kind::Loss) {
-                    facts.events += rows;
-                    *facts.kinds.entry(table.name.clone()).or_default() += rows;
+                    info.events += rows;
+                    *info.kinds.entry(table.name.clone()).or_default() += rows;
                 }
             }
             match prune::chains(binding, &entry.summary) {
@@ -118,7 +119,7 @@ fn gather(captures: &Captures) -> Result<Facts> {
                     for (value, count) in values {
                         let SummaryValue::Bytes(chain) = value else { continue };
                         for id in ktape_reader::scan::container_match::elements(chain) {
-                            let known = facts.containers.entry(id.to_vec()).or_default();
+                            let known = info.containers.entry(id.to_vec()).or_default();
                             known.0 = known.0.saturating_add(count);
                             if known.1.is_none() {
                                 let boot_id = binding.header.boot_id;
@@ -128,30 +129,30 @@ fn gather(captures: &Captures) -> Result<Facts> {
                         }
                     }
                 }
-                _ => facts.containers_incomplete = true,
+                _ => info.containers_incomplete = true,
             }
         }
     }
-    facts.damage.extend(losses.damaged.of_chunks().map(str::to_owned));
-    Ok(facts)
+    info.damage.extend(losses.damaged.of_chunks().map(str::to_owned));
+    Ok(info)
 }
 
 fn text(bytes: &[u8]) -> String {
     escaped(bytes, Place::Free).into_owned()
 }
 
-fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
+fn to_json(captures: &[Capture], info: &CaptureInfo) -> serde_json::Value {
     let headers: Vec<_> = captures.iter().flat_map(|c| c.file.segments()).map(|s| &s.header).collect();
     let first = headers.first();
     let mut hosts: Vec<&str> = headers.iter().map(|h| h.host.as_str()).collect();
     hosts.dedup();
-    let lost_by: Vec<_> = facts
+    let lost_by: Vec<_> = info
         .loss
         .by
         .iter()
         .map(|((kind, stage), count)| json!({"kind": text(kind.as_bytes()), "stage": text(stage.as_bytes()), "count": count}))
         .collect();
-    let containers: Vec<_> = facts
+    let containers: Vec<_> = info
         .containers
         .iter()
         .map(|(id, (events, name))| {
@@ -173,12 +174,12 @@ fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
     ids.dedup();
     json!({
         "uuid": ids.first(),
-        "events": facts.events,
-        "kinds": facts.kinds.iter().map(|(k, n)| (text(k.as_bytes()), *n)).collect::<BTreeMap<_, _>>(),
-        "lost": facts.loss.total,
+        "events": info.events,
+        "kinds": info.kinds.iter().map(|(k, n)| (text(k.as_bytes()), *n)).collect::<BTreeMap<_, _>>(),
+        "lost": info.loss.total,
         "lost_by": lost_by,
-        "start": time::rfc3339(facts.start),
-        "end": time::rfc3339(facts.end),
+        "start": time::rfc3339(info.start),
+        "end": time::rfc3339(info.end),
         "host": text(first.map_or("", |h| &h.host).as_bytes()),
         "hosts": hosts.iter().map(|h| text(h.as_bytes())).collect::<Vec<_>>(),
         "kernel": text(first.map_or("", |h| &h.kernel).as_bytes()),
@@ -189,13 +190,13 @@ fn to_json(captures: &[Capture], facts: &Facts) -> serde_json::Value {
         "labels": labels,
         "secrets_masked": headers.iter().all(|h| h.secrets_masked),
         "containers": containers,
-        "containers_incomplete": facts.containers_incomplete,
-        "bytes": facts.bytes,
+        "containers_incomplete": info.containers_incomplete,
+        "bytes": info.bytes,
         "files": captures.len(),
         "segments": headers.len(),
-        "unfinished": facts.unfinished,
-        "chunks": facts.chunks,
-        "damage": facts.damage.iter().map(|d| text(d.as_bytes())).collect::<Vec<_>>(),
+        "unfinished": info.unfinished,
+        "chunks": info.chunks,
+        "damage": info.damage.iter().map(|d| text(d.as_bytes())).collect::<Vec<_>>(),
     })
 }
 
@@ -205,7 +206,7 @@ fn uuid(bytes: [u8; 16]) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-fn to_text(captures: &[Capture], facts: &Facts) -> String {
+fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| out.push_str(&format!("{name:<11} {value}\n"));
     let zone = ktape_reader::scan::input::span(captures, None).zone;
@@ -226,22 +227,22 @@ fn to_text(captures: &[Capture], facts: &Facts) -> String {
             line("label", &format!("{}={}", text(key.as_bytes()), text(value.as_bytes())));
         }
     }
-    line("start", &time::date_time(facts.start, &zone));
-    let length = facts.end.saturating_sub(facts.start).max(0) as u64;
-    line("end", &format!("{} (after {})", time::date_time(facts.end, &zone), duration_text(length)));
-    line("size", &format!("{} in {} chunks", size_text(facts.bytes), count_text(facts.chunks)));
-    line("events", &count_text(facts.events));
-    for (kind, count) in &facts.kinds {
+    line("start", &time::date_time(info.start, &zone));
+    let length = info.end.saturating_sub(info.start).max(0) as u64;
+    line("end", &format!("{} (after {})", time::date_time(info.end, &zone), duration_text(length)));
+    line("size", &format!("{} in {} chunks", size_text(info.bytes), count_text(info.chunks)));
+    line("events", &count_text(info.events));
+    for (kind, count) in &info.kinds {
         line("", &format!("{:>15} {}", count_text(*count), text(kind.as_bytes())));
     }
-    line("lost", &count_text(facts.loss.total));
-    for ((kind, stage), count) in &facts.loss.by {
+    line("lost", &count_text(info.loss.total));
+    for ((kind, stage), count) in &info.loss.by {
         let (kind, stage) = (text(kind.as_bytes()), text(stage.as_bytes()));
         line("", &format!("{:>15} {kind} ({stage})", count_text(*count)));
     }
-    let mut containers: Vec<_> = facts.containers.iter().collect();
+    let mut containers: Vec<_> = info.containers.iter().collect();
     containers.sort_by_key(|(id, (events, _))| (std::cmp::Reverse(*events), id.as_slice()));
-    let more = if facts.containers_incomplete { " or more" } else { "" };
+    let more = if info.containers_incomplete { " or more" } else { "" };
     line("containers", &format!("{}{more}", containers.len()));
     for (id, (events, name)) in containers.iter().take(LISTED) {
         let name = name.as_ref().map_or(String::new(), |n| format!(" {}", text(n.as_bytes())));
@@ -251,10 +252,10 @@ fn to_text(captures: &[Capture], facts: &Facts) -> String {
     if containers.len() > LISTED {
         line("", &format!("{:>15} and {} more (--json lists all)", "", containers.len() - LISTED));
     }
-    if facts.unfinished > 0 {
+    if info.unfinished > 0 {
         line("unfinished", "it is being written, or its recorder died");
     }
-    for damage in &facts.damage {
+    for damage in &info.damage {
         line("DAMAGE", &text(damage.as_bytes()));
     }
     out

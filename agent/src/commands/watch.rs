@@ -76,14 +76,16 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let schema = Arc::new(model::schema());
     let header =
         header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets, &args.record.host_root())?;
-    let question = Query { filter, ..Query::default() };
-    let live = Live::new(header.clone(), question, zone.clone())?;
+    let query = Query { filter, ..Query::default() };
+    let live = Live::new(header.clone(), query, zone.clone())?;
     let by_names = request.containers.needs_names();
-    let gate = by_names.then(|| Live::new(header.clone(), Query::default(), zone.clone())).transpose()?;
+    let pending_filter =
+        by_names.then(|| Live::new(header.clone(), Query::default(), zone.clone())).transpose()?;
     let prepared = record::prepare(request)?;
     let progress = Arc::new(Progress::default());
     let printer = PrintSink::new(Format::from(args.format).view(zone), io::stdout(), args.limit, None);
-    let (sink, stages) = record::to_viewer(schema, Printer { live, sink: printer }, gate, &progress);
+    let (sink, stages) =
+        record::to_viewer(schema, Printer { live, sink: printer }, pending_filter, &progress);
     let signals = Signals::catch()?;
     let recording = prepared.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());

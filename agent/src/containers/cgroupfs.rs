@@ -1,4 +1,4 @@
-//! The cgroup file systems of this machine: which hierarchy identifies containers, which cgroups it has.
+//! The cgroup file systems of this machine: which hierarchy identifies containers, and which cgroups it has.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -11,55 +11,55 @@ use std::path::PathBuf;
 #[cfg(test)]
 mod tests;
 
-/// The v1 controllers that identify containers, the best first: every runtime sets `pids`, then `memory`.
+/// The v1 hierarchies that can identify containers, in order of preference: every runtime uses `pids`, then `memory`.
 const PREFERRED: [&str; 5] = ["pids", "memory", "cpu", "cpuset", "name=systemd"];
 /// Inode number of the initial cgroup namespace (`PROC_CGROUP_INIT_INO`).
 const INITIAL_NAMESPACE: u64 = 0xefff_fffb;
-/// No machine has more cgroups; a scan ends here whatever it finds.
-const MAX_CGROUPS: usize = 1 << 20;
+/// Cgroups that a scan returns, at most.
+const CGROUPS_MAX: usize = 1 << 20;
 
-/// A mounted cgroup hierarchy. Identity of a cgroup is its id within one hierarchy.
+/// A mounted cgroup hierarchy. Its ids identify cgroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// `v2`, or the controller by which a v1 hierarchy was chosen (`pids`, `name=systemd`).
+    /// `v2`, or the v1 controller or name by which it was chosen (`pids`, `name=systemd`).
     pub name: String,
-    /// The v1 controller whose state in `css_set.subsys` leads to the cgroup; `None` for v2, and for a
-    /// v1 hierarchy without controllers.
+    /// The v1 controller that leads to the cgroup in `css_set.subsys`; `None` for v2, and for a v1 hierarchy without
+    /// controllers.
     pub subsys: Option<String>,
-    /// The kernel's number of it: 0 for v2, else column 2 of `/proc/cgroups`.
+    /// The kernel's number of the hierarchy: 0 for v2, otherwise column 2 of `/proc/cgroups`.
     pub number: u32,
-    /// Where it is mounted.
+    /// The mount point.
     pub mount: PathBuf,
-    /// Which cgroup of the hierarchy the mount shows: `/`, unless only a part is mounted here.
+    /// The cgroup at the mount point: `/`, unless only a part of the hierarchy is mounted.
     pub root: Vec<u8>,
-    /// Whether this process lives in the initial cgroup namespace. If not, paths from [`Self::scan`] start
-    /// at the namespace's root, while those in kernel events start at the real one.
+    /// Whether this process is in the initial cgroup namespace. If not, paths from [`Self::scan`] start
+    /// at the namespace's root, while paths in kernel events start at the real root.
     pub initial_namespace: bool,
-    /// Whether v1 and v2 hierarchies are mounted at once.
+    /// Whether both v1 and v2 hierarchies are mounted.
     pub hybrid: bool,
 }
 
-/// Why there is no hierarchy.
+/// Errors of finding a hierarchy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HierarchyError {
     /// A file of `/proc` could not be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which one.
+        /// The file.
         path: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// No cgroup file system is mounted.
     #[error("no cgroup hierarchy is mounted: mount one (mount -t cgroup2 none /sys/fs/cgroup)")]
     NoneMounted,
-    /// The one asked for is not there.
-    #[error("the cgroup hierarchy {name:?} is not mounted; mounted are: {mounted}")]
+    /// The requested hierarchy is not mounted.
+    #[error("the cgroup hierarchy {name:?} is not mounted; mounted hierarchies: {mounted}")]
     NotMounted {
-        /// What was asked for.
+        /// The requested hierarchy.
         name: String,
-        /// What there is.
+        /// The names of the mounted hierarchies.
         mounted: String,
     },
 }
@@ -75,14 +75,14 @@ struct Mount {
 }
 
 impl Hierarchy {
-    /// The hierarchy by which containers are told apart: v2 if it is mounted, else the first of the v1
-    /// controllers pids, memory, cpu, cpuset and the named one of systemd.
+    /// The hierarchy that identifies containers: v2 if it is mounted, otherwise the first of the v1 controllers pids,
+    /// memory, cpu, cpuset and the named hierarchy of systemd.
     ///
-    /// With both kinds mounted v2 is right too: systemd and runc (1.0 and later) enter their cgroups in
-    /// all hierarchies. A runtime that does not needs [`Self::named`].
+    /// v2 also works if both are mounted: systemd and runc (1.0 and later) create their cgroups in all hierarchies. For a
+    /// runtime that does not, use [`Self::named`].
     ///
     /// # Errors
-    /// If `/proc` cannot be read or no cgroup file system is mounted.
+    /// `/proc` cannot be read, or no cgroup file system is mounted.
     pub fn detect() -> Result<Self, HierarchyError> {
         let machine = Machine::read()?;
         std::iter::once("v2")
@@ -94,7 +94,7 @@ impl Hierarchy {
     /// A hierarchy by name: `v2`, a v1 controller, or `name=systemd`.
     ///
     /// # Errors
-    /// If `/proc` cannot be read or there is no such hierarchy.
+    /// `/proc` cannot be read, or the hierarchy is not mounted.
     pub fn named(name: &str) -> Result<Self, HierarchyError> {
         let machine = Machine::read()?;
         machine.hierarchy(name).ok_or_else(|| HierarchyError::NotMounted {
@@ -103,16 +103,16 @@ impl Hierarchy {
         })
     }
 
-    /// Whether paths from [`Self::scan`] are those of the kernel, and all cgroups are seen.
+    /// Whether [`Self::scan`] sees all cgroups, with the same paths as in kernel events.
     pub fn is_whole(&self) -> bool {
         self.initial_namespace && self.root == b"/"
     }
 
-    /// Every cgroup: its id (the directory's inode number is the kernel's id of it) and its path from the
-    /// hierarchy's root. Parents come before children; what vanishes meanwhile is left out.
+    /// All cgroups: the id (the directory's inode number is the kernel's id) and the path from the hierarchy's root.
+    /// Parents come before children. Cgroups that are removed during the scan may be missing.
     ///
     /// # Errors
-    /// If the mount point itself cannot be read.
+    /// The mount point cannot be read.
     pub fn scan(&self) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let root = fs::symlink_metadata(&self.mount)?;
         let mut found = vec![(root.ino(), self.root.clone())];
@@ -126,11 +126,11 @@ impl Hierarchy {
             };
             first = false;
             for entry in entries.flatten() {
-                // Types come with the entries here: no further call, and a link is not a directory.
+                // The type is part of the entry, without another system call; symbolic links are not followed.
                 if !entry.file_type().is_ok_and(|ty| ty.is_dir()) {
                     continue;
                 }
-                if found.len() >= MAX_CGROUPS {
+                if found.len() >= CGROUPS_MAX {
                     return Ok(found);
                 }
                 let mut child = path.clone();
@@ -145,8 +145,8 @@ impl Hierarchy {
         Ok(found)
     }
 
-    /// How many processes are in the cgroup with this path (as [`Self::scan`] gives it), without those below it; 0 if it
-    /// is gone.
+    /// The number of processes in the cgroup with this path (as [`Self::scan`] returns it), without its descendants; 0 if
+    /// it does not exist any more.
     pub fn processes(&self, path: &[u8]) -> u64 {
         let inside = path.strip_prefix(self.root.as_slice()).unwrap_or(path);
         let inside = OsStr::from_bytes(inside.strip_prefix(b"/").unwrap_or(inside));
@@ -157,7 +157,7 @@ impl Hierarchy {
     /// The path of a cgroup from the hierarchy's root, by its id.
     ///
     /// # Errors
-    /// If there is no such cgroup (any more; `ESTALE`), or without `CAP_DAC_READ_SEARCH`.
+    /// There is no such cgroup (`ESTALE` if it was removed), or the process lacks `CAP_DAC_READ_SEARCH`.
     pub fn path_of(&self, id: u64) -> io::Result<Vec<u8>> {
         let mount = File::open(&self.mount)?;
         let directory = open_by_id(&mount, id)?;
@@ -173,7 +173,7 @@ impl Hierarchy {
             path.extend_from_slice(inside.as_os_str().as_bytes());
         }
         match path.strip_suffix(b" (deleted)") {
-            // A name may end like that as well: then the cgroup is there.
+            // A name can also end with this; then the cgroup exists.
             Some(_) if fs::symlink_metadata(&link).is_err() => {
                 Err(io::Error::from_raw_os_error(libc::ESTALE))
             }
@@ -182,7 +182,7 @@ impl Hierarchy {
     }
 }
 
-/// `struct file_handle` as kernfs wants it (`FILEID_KERNFS`).
+/// `struct file_handle` of kernfs (`FILEID_KERNFS`).
 #[repr(C)]
 struct KernfsHandle {
     bytes: u32,
@@ -193,8 +193,8 @@ struct KernfsHandle {
 fn open_by_id(mount: &File, id: u64) -> io::Result<OwnedFd> {
     const FILEID_KERNFS: i32 = 0xfe;
     let mut handle = KernfsHandle { bytes: 8, kind: FILEID_KERNFS, id: id.to_ne_bytes() };
-    // SAFETY: the handle is laid out as `struct file_handle` with 8 bytes of `f_handle`, as its first field
-    // says, and outlives the call; the descriptor is open.
+    // SAFETY: the handle has the layout of `struct file_handle` with 8 bytes of `f_handle`, as its first field
+    // states, and outlives the call; the descriptor is open.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_open_by_handle_at,
@@ -206,16 +206,16 @@ fn open_by_id(mount: &File, id: u64) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call gave a new descriptor, which nothing else owns.
+    // SAFETY: a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 impl Mount {
-    /// Whether it is what its path leads to: in a container a runtime may have mounted something else there or above.
+    /// Whether its path leads to this mount: in a container, a runtime may have mounted something over it.
     fn is_on_top(&self) -> bool {
         use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
         match statx(CWD, &self.point, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID) {
-            // Linux 5.8 and later tell.
+            // Mount ids are reported by Linux 5.8 and later.
             Ok(found) if found.stx_mask & StatxFlags::MNT_ID.bits() != 0 => found.stx_mnt_id == self.id,
             Ok(_) => true,
             Err(_) => false,
@@ -223,10 +223,10 @@ impl Mount {
     }
 }
 
-/// What `/proc` says about cgroups.
+/// The cgroup mounts and hierarchies in `/proc`.
 struct Machine {
     mounts: Vec<Mount>,
-    /// Whether a mount is what its path leads to.
+    /// Whether a mount's path leads to it; replaced in tests.
     is_on_top: fn(&Mount) -> bool,
     /// Names and numbers of v1 hierarchies.
     numbers: Vec<(String, u32)>,
@@ -237,7 +237,7 @@ impl Machine {
     fn read() -> Result<Self, HierarchyError> {
         let read = |path| fs::read(path).map_err(|source| HierarchyError::Read { path, source });
         let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
-        // Gone from kernels that are built without v1; then there is no v1 hierarchy either.
+        // Missing in kernels that are built without v1; these have no v1 hierarchies either.
         let controllers = read("/proc/cgroups").unwrap_or_default();
         let own = read("/proc/self/cgroup")?;
         let namespace = fs::metadata("/proc/self/ns/cgroup");
@@ -245,7 +245,7 @@ impl Machine {
             mounts,
             is_on_top: Mount::is_on_top,
             numbers: parse_numbers(&controllers, &own),
-            // Kernels without such namespaces have none but the initial one.
+            // Kernels without cgroup namespaces have only the initial one.
             initial_namespace: namespace.map_or(true, |m| m.ino() == INITIAL_NAMESPACE),
         })
     }
@@ -253,7 +253,7 @@ impl Machine {
     fn hierarchy(&self, name: &str) -> Option<Hierarchy> {
         let v2 = name == "v2";
         let matching = |mount: &&Mount| mount.v2 == v2 && (v2 || mount.options.iter().any(|o| o == name));
-        // A mount of the whole hierarchy if there is one, else the first.
+        // Prefers a mount of the whole hierarchy.
         let all = || self.mounts.iter().filter(matching);
         let mount = all()
             .filter(|mount| mount.root == b"/")
@@ -287,7 +287,7 @@ fn parse_mounts(mountinfo: &[u8]) -> Vec<Mount> {
 
 fn parse_mount(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
-    // Optional fields end at a lone dash.
+    // Optional fields end at a single dash.
     let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
     let v2 = match *fields.get(dash + 1)? {
         b"cgroup2" => true,
@@ -304,7 +304,7 @@ fn parse_mount(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Undoes mountinfo's octal escapes.
+/// Decodes mountinfo's octal escapes.
 pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -323,7 +323,7 @@ pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Numbers of v1 hierarchies: of controllers from `/proc/cgroups`, of named ones from `/proc/self/cgroup`.
+/// Numbers of v1 hierarchies: by controller from `/proc/cgroups`, and of named hierarchies from `/proc/self/cgroup`.
 fn parse_numbers(controllers: &[u8], own: &[u8]) -> Vec<(String, u32)> {
     let controllers = String::from_utf8_lossy(controllers);
     let own = String::from_utf8_lossy(own);

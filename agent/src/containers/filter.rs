@@ -1,48 +1,49 @@
-//! Which containers are recorded.
+//! The filter of `--container`.
 
 use ktape_reader::containers::Chain;
 use ktape_reader::model::ContainerSelector;
 
-/// Which containers are wanted.
+/// Which containers are recorded. Without selectors, everything is.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerFilter {
     wanted: Vec<ContainerSelector>,
 }
 
 impl ContainerFilter {
-    /// Wants the containers that one of these means; everything if there is none.
+    /// Selects the containers that match any of the selectors; everything if there are none.
     pub fn new(wanted: Vec<ContainerSelector>) -> Self {
         Self { wanted }
     }
 
-    /// Whether everything is wanted.
+    /// Whether everything is recorded.
     pub fn is_open(&self) -> bool {
         self.wanted.is_empty()
     }
 
-    /// Whether it takes a runtime to tell whether a container is wanted.
+    /// Whether a selector needs the names or attributes that runtimes report.
     pub fn needs_names(&self) -> bool {
         self.wanted.iter().any(ContainerSelector::needs_names)
     }
 
-    /// Whether a cgroup with this chain of containers may be wanted, as far as its path tells: outer includes inner.
+    /// Whether a cgroup with this chain of containers can match, judged by its path only. A match of an outer container
+    /// includes its inner ones.
     pub fn may_want(&self, chain: &Chain) -> bool {
         self.is_open() || !chain.is_host() && self.needs_names() || self.wants_by_id(chain)
     }
 
-    /// Whether a cgroup with this chain is wanted by an id.
+    /// Whether a cgroup with this chain matches by container id.
     pub fn wants_by_id(&self, chain: &Chain) -> bool {
         self.wanted
             .iter()
             .any(|wanted| matches!(wanted, ContainerSelector::Word(word) if chain.matches_prefix(word)))
     }
 
-    /// Whether a container is wanted by what its runtime told: a value for each name.
+    /// Whether a container matches by its attributes; `get` returns the value of an attribute by name.
     pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.wanted.iter().any(|wanted| wanted.matches(&get))
     }
 
-    /// What is wanted.
+    /// The selectors.
     pub fn wanted(&self) -> &[ContainerSelector] {
         &self.wanted
     }

@@ -39,6 +39,6 @@ pub use drain::{Outcome, Stop};
 pub use prepare::{Prepared, prepare};
 pub use progress::{End, Progress};
 pub use request::{RecordError, Request};
-pub use sink::{Destination, Sink, Stages, Viewer, to_destination, to_viewer};
+pub use sink::{ChunkSender, Destination, Stages, Viewer, to_destination, to_viewer};
 pub use start::Recording;
 pub use unwritten::unwritten_rows;

@@ -85,7 +85,7 @@ impl PendingChunks {
         let Some(filter) = &mut self.filter else { return Ok(Some(ReadyChunk { builder, lost })) };
         self.bytes = self.bytes.saturating_sub(builder.approx_bytes());
         let builder = filter.filter(builder, updates.has_pending)?;
-        self.progress.undecided.fetch_add(filter.take_unnamed(), Ordering::Relaxed);
+        self.progress.unidentified.fetch_add(filter.take_unnamed(), Ordering::Relaxed);
         Ok(Some(ReadyChunk { builder, lost }))
     }
 }

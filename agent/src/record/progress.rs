@@ -29,7 +29,7 @@ pub struct Progress {
     /// Why the writer asks for the end.
     end: Mutex<Option<End>>,
     /// Events dropped because no runtime named their containers in time.
-    pub undecided: AtomicU64,
+    pub unidentified: AtomicU64,
     /// Events dropped because a live view was too slow.
     pub unshown: AtomicU64,
     /// Set when a stage cannot go on.

@@ -13,13 +13,13 @@ use events::{Kind, SAMPLES};
 
 use super::cgroups::Cgroups;
 use super::cmdline;
-use super::drain::{Drain, Inputs, Outcome, Pace, Parts, Stop};
+use super::drain::{Drain, DrainTiming, Inputs, Outcome, Parts, Stop};
 use super::prepare::Prepared;
 use super::processes::Processes;
 use super::progress::Progress;
 use super::request::{RecordError, Request};
 use super::rows::{RowWriter, Scope};
-use super::sink::Sink;
+use super::sink::ChunkSender;
 use super::stall;
 use crate::agent_events::{self, EventSender};
 use crate::background::Background;
@@ -61,7 +61,7 @@ impl Prepared {
     pub fn start(
         self,
         header: &Header,
-        sink: Sink,
+        sink: ChunkSender,
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
         let Self { mut kernel, merge, request, ring_bytes } = self;
@@ -91,7 +91,7 @@ impl Prepared {
             progress: progress.clone(),
             clock: SystemClock,
         };
-        spawn(Drain::new(parts, Pace::new(attached, ring_bytes, request.live)), progress.clone())
+        spawn(Drain::new(parts, DrainTiming::new(attached, ring_bytes, request.live)), progress.clone())
     }
 }
 

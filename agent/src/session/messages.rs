@@ -27,7 +27,7 @@ pub fn message(text: impl Display) {
 
 /// Reports the events that `--container` dropped because no runtime identified their containers in time.
 pub fn report_unidentified(progress: &Progress) {
-    let events = progress.undecided.load(Ordering::Relaxed);
+    let events = progress.unidentified.load(Ordering::Relaxed);
     if events > 0 {
         message(format_args!(
             "dropped {} events: no container runtime identified their containers within 10 s, so --container could not \

@@ -34,7 +34,7 @@ impl MinFree {
 
 /// All limits; `None` is no limit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Limits {
+pub struct StoreLimits {
     /// A file ends before it becomes larger than this, bytes.
     pub rotate_bytes: Option<u64>,
     /// A file ends after this time.
@@ -51,7 +51,7 @@ pub struct Limits {
     pub sync: bool,
 }
 
-impl Default for Limits {
+impl Default for StoreLimits {
     /// Those of a command line without options.
     fn default() -> Self {
         Self {
@@ -81,7 +81,7 @@ pub struct LimitOptions<'a> {
     pub sync: Option<bool>,
 }
 
-impl Limits {
+impl StoreLimits {
     /// Parses the command line's options.
     ///
     /// # Errors
@@ -188,10 +188,10 @@ mod tests {
         keep: &[&str],
         max: Option<&str>,
         free: Option<&str>,
-    ) -> Result<Limits, String> {
+    ) -> Result<StoreLimits, String> {
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let (rotate, keep) = (owned(rotate), owned(keep));
-        Limits::parse(&LimitOptions {
+        StoreLimits::parse(&LimitOptions {
             rotate: &rotate,
             keep: &keep,
             max_size: max,

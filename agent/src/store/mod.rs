@@ -19,6 +19,6 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use limits::Limits;
+pub use limits::StoreLimits;
 pub use rotated::RotatedFiles;
 pub use writer::{Store, StoreOutput, StoreSettings};

@@ -21,7 +21,7 @@ use ktape_reader::model::testing::{TestChunk, header, openat};
 use tempfile::TempDir;
 
 use super::file_system::{FileSystem, Reserve, Space};
-use super::limits::{Limits, MinFree};
+use super::limits::{MinFree, StoreLimits};
 use super::output::Output;
 use super::rotated::RotatedFiles;
 use super::writer::{Store, StoreOutput, StoreSettings};
@@ -132,7 +132,7 @@ impl Fixture {
         Self { dir, disk, progress: Arc::default(), header: header(1), random: 1, time: 1_000_000_000 }
     }
 
-    fn settings(&self, limits: Limits) -> StoreSettings {
+    fn settings(&self, limits: StoreLimits) -> StoreSettings {
         let hierarchy = Hierarchy {
             name: "v2".to_owned(),
             subsys: None,
@@ -150,14 +150,14 @@ impl Fixture {
     }
 
     /// A store with one file.
-    fn single(&self, limits: Limits) -> anyhow::Result<Box<Store>> {
+    fn single(&self, limits: StoreLimits) -> anyhow::Result<Box<Store>> {
         let output = Output::open(Some(&self.single_path()), false)?;
         let output = StoreOutput::Single(Box::new(output));
         Store::begin(output, self.settings(limits), self.header.clone(), &self.progress).map(Box::new)
     }
 
     /// A store with rotated files.
-    fn rotated(&mut self, limits: Limits) -> anyhow::Result<Box<Store>> {
+    fn rotated(&mut self, limits: StoreLimits) -> anyhow::Result<Box<Store>> {
         let files = RotatedFiles::open_on(self.dir.path(), "x", &mut self.header, self.disk.clone())?;
         let output = StoreOutput::Rotated(Box::new(files));
         Store::begin(output, self.settings(limits), self.header.clone(), &self.progress).map(Box::new)
@@ -197,9 +197,9 @@ impl Fixture {
     }
 }
 
-/// Limits with nothing limited.
-fn unlimited() -> Limits {
-    Limits { min_free: MinFree::Bytes(0), ..Limits::default() }
+/// StoreLimits with nothing limited.
+fn unlimited() -> StoreLimits {
+    StoreLimits { min_free: MinFree::Bytes(0), ..StoreLimits::default() }
 }
 
 /// A loss record: kind (`None`: any), stage, count, and from when to when, boot ns.

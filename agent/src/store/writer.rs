@@ -9,7 +9,7 @@ use capture_format::{ChunkSummary, EncodedBlock, FormatError, Header, MetadataKe
 use super::file::{SegmentFile, is_full};
 use super::file_system::{self, FileSystem, Mounted, Reserve};
 use super::header::renewed;
-use super::limits::Limits;
+use super::limits::StoreLimits;
 use super::metadata::{RepeatedMetadata, record_bytes};
 use super::output::Output;
 use super::rotated::{RotatedFiles, on_disk};
@@ -32,8 +32,8 @@ pub enum StoreOutput {
 
 /// How a capture is stored.
 pub struct StoreSettings {
-    /// Limits on size, number and age of files.
-    pub limits: Limits,
+    /// StoreLimits on size, number and age of files.
+    pub limits: StoreLimits,
     /// The hierarchy that identifies cgroups in loss records.
     pub hierarchy: Hierarchy,
     /// zstd's level for chunks that the store makes itself.
@@ -44,7 +44,7 @@ pub struct StoreSettings {
 
 impl StoreSettings {
     /// For the file systems of this machine.
-    pub fn new(limits: Limits, hierarchy: Hierarchy, level: i32) -> Self {
+    pub fn new(limits: StoreLimits, hierarchy: Hierarchy, level: i32) -> Self {
         Self { limits, hierarchy, level, file_system: Arc::new(Mounted) }
     }
 
@@ -57,7 +57,7 @@ impl StoreSettings {
 
 /// The last stage of recording: takes encoded chunks and writes them.
 pub struct Store {
-    limits: Limits,
+    limits: StoreLimits,
     file_system: Arc<dyn FileSystem>,
     header: Header,
     /// The ended files, where files are rotated.
@@ -355,7 +355,7 @@ fn was_full(error: &anyhow::Error) -> bool {
     })
 }
 
-impl Limits {
+impl StoreLimits {
     /// Describes the shortage if writing `more` bytes would leave less space than `min_free`; for messages. What the
     /// reserve takes counts as used.
     fn shortage(&self, file_system: &dyn FileSystem, file: &std::fs::File, more: u64) -> Option<String> {

@@ -93,13 +93,13 @@ fn csv_is_quoted_and_json_is_whole() {
 
 #[test]
 fn containers_are_chosen_by_all_that_is_known() {
-    let meant = |text: &str| -> Vec<String> {
+    let matching = |text: &str| -> Vec<String> {
         let wanted = [text.parse().unwrap()];
-        rows().into_iter().filter(|row| row.is_meant(&wanted)).map(|row| row.name().to_owned()).collect()
+        rows().into_iter().filter(|row| row.matches_any(&wanted)).map(|row| row.name().to_owned()).collect()
     };
-    assert_eq!(meant("redis"), ["redis"]);
-    assert_eq!(meant("0011"), ["web"]);
-    assert_eq!(meant("pod:shop/*"), ["web"]);
-    assert_eq!(meant("label:app=pod's"), ["web"]);
-    assert_eq!(meant("nobody"), Vec::<String>::new());
+    assert_eq!(matching("redis"), ["redis"]);
+    assert_eq!(matching("0011"), ["web"]);
+    assert_eq!(matching("pod:shop/*"), ["web"]);
+    assert_eq!(matching("label:app=pod's"), ["web"]);
+    assert_eq!(matching("other"), Vec::<String>::new());
 }

@@ -13,8 +13,8 @@ fn captures() -> (tempfile::TempDir, Captures) {
 #[test]
 fn json_has_the_keys_that_are_promised() {
     let (_dir, captures) = captures();
-    let facts = gather(&captures).unwrap();
-    let info = to_json(captures.files(), &facts);
+    let info = gather(&captures).unwrap();
+    let info = to_json(captures.files(), &info);
     assert_eq!(info["events"], 10);
     assert_eq!(info["kinds"]["syscall"], 5);
     assert_eq!(info["lost"], 1234);

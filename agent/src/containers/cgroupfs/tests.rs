@@ -29,7 +29,7 @@ fn machine(mountinfo: &[u8]) -> Machine {
 }
 
 #[test]
-fn a_hybrid_machine_has_all_of_them() {
+fn a_hybrid_machine_has_v1_and_v2_hierarchies() {
     let machine = machine(HYBRID);
     assert_eq!(machine.names(), ["v2", "cpu", "cpuacct", "pids", "name=systemd"]);
     let v2 = machine.hierarchy("v2").unwrap();
@@ -44,7 +44,7 @@ fn a_hybrid_machine_has_all_of_them() {
 }
 
 #[test]
-fn a_part_of_a_hierarchy_says_so() {
+fn a_mount_of_a_part_of_a_hierarchy_is_recognized() {
     let line = HYBRID.split(|&b| b == b'\n').nth(2).unwrap();
     let pids = machine(line).hierarchy("pids").unwrap();
     assert_eq!(pids.root, b"/docker/x");
@@ -52,9 +52,9 @@ fn a_part_of_a_hierarchy_says_so() {
     assert!(!pids.hybrid);
 }
 
-/// As a runtime makes it in a container: its own part over the host's, which is to be seen somewhere else.
+/// In a container, a runtime mounts its own part over the host's hierarchy, which is mounted elsewhere, too.
 #[test]
-fn what_is_hidden_by_another_mount_is_not_taken() {
+fn hidden_mounts_are_not_used() {
     const HIDDEN: &[u8] = b"\
 38 36 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
 53 91 0:38 / /host/sys/fs/cgroup rw - cgroup2 cgroup2 rw
@@ -77,17 +77,17 @@ fn numbers_come_from_both_files() {
 }
 
 #[test]
-fn broken_lines_are_no_mounts() {
+fn malformed_lines_are_ignored() {
     for line in [&b""[..], b"-", b"1 2 3 4 5 6 - cgroup", b"32 31 0:29 / /x rw - cgroup2", b"a b c d e f g h"]
     {
         assert!(parse_mounts(line).is_empty());
     }
 }
 
-/// A cgroup of this machine, removed at the end.
-struct Made(PathBuf);
+/// A cgroup of this machine; removed when dropped.
+struct TestCgroup(PathBuf);
 
-impl Drop for Made {
+impl Drop for TestCgroup {
     fn drop(&mut self) {
         let _ = fs::remove_dir(&self.0);
     }
@@ -104,11 +104,11 @@ fn live(name: Option<&str>) {
     let own = format!("ktape-scan-{}-{}", hierarchy.name.replace('=', "-"), std::process::id());
     let directory = hierarchy.mount.join(&own);
     if let Err(e) = fs::create_dir(&directory) {
-        eprintln!("NOT CHECKED: cannot make {}: {e}", directory.display());
+        eprintln!("NOT CHECKED: cannot create {}: {e}", directory.display());
         return;
     }
-    let made = Made(directory.clone());
-    let inner = Made(directory.join("in ner (deleted)"));
+    let made = TestCgroup(directory.clone());
+    let inner = TestCgroup(directory.join("in ner (deleted)"));
     fs::create_dir(&inner.0).unwrap();
 
     let found = hierarchy.scan().unwrap();
@@ -126,7 +126,7 @@ fn live(name: Option<&str>) {
     for (id, path) in &found {
         let inside = path.strip_prefix(&hierarchy.root[..]).unwrap();
         let inside = inside.strip_prefix(b"/").unwrap_or(inside);
-        // Other tests make and remove cgroups meanwhile.
+        // Other tests create and remove cgroups at the same time.
         if let Ok(metadata) = fs::symlink_metadata(hierarchy.mount.join(OsStr::from_bytes(inside))) {
             assert_eq!(metadata.ino(), *id, "{}", path.escape_ascii());
         }
@@ -159,7 +159,7 @@ fn each_kind_of_hierarchy_of_this_machine() {
 }
 
 #[test]
-fn an_unknown_hierarchy_is_an_error_that_lists_those_that_are() {
+fn the_error_for_an_unknown_hierarchy_lists_those_that_are_mounted() {
     let Err(HierarchyError::NotMounted { name, mounted }) = Hierarchy::named("nonsense") else {
         panic!("found a hierarchy called nonsense");
     };

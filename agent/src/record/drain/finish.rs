@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::kernel::{EventLoss, ScannedTask};
 use crate::record::chunk::FilledChunk;
 use crate::record::merge::Pass;
-use crate::record::sink::Sink;
+use crate::record::sink::ChunkSender;
 use crate::record::source::{Kernel, RecordSource};
 
 /// How long the end may wait for a stalled output.
@@ -21,7 +21,7 @@ pub(super) struct Ending {
 
 /// The chunk that reports what a stalled output has cost.
 pub(super) struct UnsentChunk {
-    pub sink: Sink,
+    pub sink: ChunkSender,
     pub chunk: FilledChunk,
 }
 

@@ -3,7 +3,7 @@
 use events::Kind;
 use rustc_hash::FxHashMap;
 
-use super::open_chunk::OpenChunk;
+use super::current_chunk::CurrentChunk;
 use crate::kernel::EventLoss;
 use crate::record::rows::{LossSpan, RowWriter};
 
@@ -16,7 +16,7 @@ type LossKey = EventLoss;
 /// A loss that is written to a chunk, which may never be taken.
 #[derive(Clone, Copy, Debug)]
 struct WrittenLoss {
-    /// [`OpenChunk::sequence`].
+    /// [`CurrentChunk::sequence`].
     chunk: u64,
     key: LossKey,
     span: LossSpan,
@@ -78,7 +78,7 @@ impl LossLedger {
     }
 
     /// Writes losses to the chunk, at most [`ROWS_MAX`] rows.
-    pub fn write(&mut self, rows: &mut RowWriter, chunk: &mut OpenChunk) {
+    pub fn write(&mut self, rows: &mut RowWriter, chunk: &mut CurrentChunk) {
         let sequence = chunk.sequence();
         self.written.retain(|written| written.chunk == sequence);
         let keys: Vec<LossKey> = self.unwritten.keys().take(ROWS_MAX).copied().collect();
@@ -91,7 +91,7 @@ impl LossLedger {
     }
 
     /// Writes all losses to a chunk that takes the place of one that was given up: those in that one, and the others.
-    pub fn write_again(&mut self, rows: &mut RowWriter, chunk: &mut OpenChunk) {
+    pub fn write_again(&mut self, rows: &mut RowWriter, chunk: &mut CurrentChunk) {
         let sequence = chunk.sequence();
         let given_up = self.written.drain(..).filter(|written| written.chunk == sequence);
         let given_up = given_up.map(|WrittenLoss { key, span, .. }| (key, span));

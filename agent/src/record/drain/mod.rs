@@ -1,9 +1,9 @@
 //! The drain: one thread that merges the ring buffers, turns records into rows and hands over chunks. It owns the
 //! programs, so that it alone decides when they are attached and detached.
 
+mod current_chunk;
 mod finish;
 mod losses;
-mod open_chunk;
 
 #[cfg(test)]
 mod tests;
@@ -18,15 +18,15 @@ use super::cmdline::{self, Arguments};
 use super::merge::{Flow, Merge, Pass};
 use super::progress::Progress;
 use super::rows::RowWriter;
-use super::sink::Sink;
+use super::sink::ChunkSender;
 use super::source::{Kernel, RecordSource};
 use crate::agent_events::EventReceiver;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::kernel::EventLoss;
 use crate::runtimes::ContainerInfo;
+use current_chunk::{CurrentChunk, DrainOutput};
 use losses::LossLedger;
-use open_chunk::{OpenChunk, Output};
 
 /// How long a record may take from its time stamp to the ring buffer before it counts as late.
 const MARGIN: Duration = Duration::from_millis(2);
@@ -93,7 +93,7 @@ pub struct Parts<K, S, C> {
     /// Processes and cgroups as of the scan.
     pub rows: RowWriter,
     /// Where chunks go.
-    pub sink: Sink,
+    pub sink: ChunkSender,
     /// What other threads send.
     pub inputs: Inputs,
     /// Threads that end with the drain.
@@ -106,7 +106,7 @@ pub struct Parts<K, S, C> {
 
 /// How fast a drain goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct DrainTiming {
     /// When the programs were attached, ns of the boot clock.
     pub attached: u64,
     /// The age at which a chunk is closed.
@@ -115,7 +115,7 @@ pub struct Pace {
     pause: Duration,
 }
 
-impl Pace {
+impl DrainTiming {
     /// For event ring buffers of `ring_bytes` each. `live` hands chunks over as soon as possible.
     pub fn new(attached: u64, ring_bytes: u64, live: bool) -> Self {
         let part = (ring_bytes as f64 / PAUSE_MAX_RING as f64).clamp(0.05, 1.0);
@@ -128,12 +128,12 @@ pub struct Drain<K, S, C> {
     kernel: K,
     merge: Merge<S>,
     rows: RowWriter,
-    chunk: OpenChunk,
-    output: Output,
+    chunk: CurrentChunk,
+    output: DrainOutput,
     losses: LossLedger,
     inputs: Inputs,
     background: Vec<Background>,
-    pace: Pace,
+    timing: DrainTiming,
     clock: C,
     /// When losses and clocks were last looked at.
     housekeeping: Instant,
@@ -141,19 +141,19 @@ pub struct Drain<K, S, C> {
 
 impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
     /// A drain that has not begun.
-    pub fn new(parts: Parts<K, S, C>, pace: Pace) -> Self {
+    pub fn new(parts: Parts<K, S, C>, timing: DrainTiming) -> Self {
         let Parts { kernel, merge, rows, mut sink, inputs, background, progress, clock } = parts;
-        let chunk = OpenChunk::new(sink.builder(), clock.wall_offset(), clock.now());
+        let chunk = CurrentChunk::new(sink.builder(), clock.wall_offset(), clock.now());
         Self {
             kernel,
             merge,
             rows,
             chunk,
-            output: Output { sink, progress },
-            losses: LossLedger::new(pace.attached),
+            output: DrainOutput { sink, progress },
+            losses: LossLedger::new(timing.attached),
             inputs,
             background,
-            pace,
+            timing,
             housekeeping: clock.now(),
             clock,
         }
@@ -195,7 +195,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         if self.merge.take_stale() {
             self.resync();
         }
-        if self.clock.now().duration_since(self.chunk.began()) >= self.pace.chunk_age {
+        if self.clock.now().duration_since(self.chunk.began()) >= self.timing.chunk_age {
             self.flush();
         }
         pass
@@ -208,7 +208,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         if pass == Pass::Stopped {
             self.clock.park(RETRY);
         } else if self.merge.fill() < FULL {
-            self.clock.park(self.pace.pause);
+            self.clock.park(self.timing.pause);
         }
     }
 

@@ -42,7 +42,7 @@ enum Overrun {
 }
 
 /// The drain's end of the pipeline.
-pub struct Sink {
+pub struct ChunkSender {
     sender: SyncSender<FilledChunk>,
     recycled: Receiver<ChunkBuilder>,
     schema: Arc<Schema>,
@@ -50,8 +50,8 @@ pub struct Sink {
     overrun: Overrun,
 }
 
-/// What the stage behind a [`Sink`] works with: the other ends of its queues.
-pub(super) struct SinkOutput {
+/// What the stage behind a [`ChunkSender`] works with: the other ends of its queues.
+pub(super) struct ChunkReceiver {
     /// Chunks in the order in which they were sent.
     pub chunks: Receiver<FilledChunk>,
     /// Takes builders back, emptied.
@@ -71,20 +71,20 @@ pub enum Sent {
     Gone(Box<FilledChunk>),
 }
 
-impl Sink {
-    fn new(schema: Arc<Schema>, overrun: Overrun) -> (Self, SinkOutput) {
+impl ChunkSender {
+    fn new(schema: Arc<Schema>, overrun: Overrun) -> (Self, ChunkReceiver) {
         let (sender, chunks) = sync_channel(QUEUE);
         let (recycle, recycled) = channel();
-        (Self { sender, recycled, schema, spare: None, overrun }, SinkOutput { chunks, recycle })
+        (Self { sender, recycled, schema, spare: None, overrun }, ChunkReceiver { chunks, recycle })
     }
 
     /// A sink whose other end the caller reads. The drain waits when it is full.
-    pub(super) fn waiting(schema: Arc<Schema>) -> (Self, SinkOutput) {
+    pub(super) fn waiting(schema: Arc<Schema>) -> (Self, ChunkReceiver) {
         Self::new(schema, Overrun::Wait)
     }
 
     /// The same, and what finds the queue full is dropped and counted.
-    pub(super) fn dropping(schema: Arc<Schema>, progress: Arc<Progress>) -> (Self, SinkOutput) {
+    pub(super) fn dropping(schema: Arc<Schema>, progress: Arc<Progress>) -> (Self, ChunkReceiver) {
         Self::new(schema, Overrun::Drop(progress))
     }
 
@@ -125,14 +125,14 @@ impl Sink {
 /// A stage's thread, with whatever its output is.
 type StageThread<T> = JoinHandle<Result<T, FormatError>>;
 
-/// The threads behind a [`Sink`].
+/// The threads behind a [`ChunkSender`].
 pub struct Stages<W> {
     encoder: Option<StageThread<()>>,
     last: StageThread<W>,
 }
 
 impl<W> Stages<W> {
-    /// Waits for all stages; the drain must have dropped the [`Sink`]. Returns what the last one has left.
+    /// Waits for all stages; the drain must have dropped the [`ChunkSender`]. Returns what the last one has left.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ pub fn to_destination(
     level: i32,
     filter: Option<Live>,
     progress: &Arc<Progress>,
-) -> Result<(Sink, Stages<()>), FormatError> {
-    let (sink, SinkOutput { chunks, recycle }) = Sink::waiting(schema.clone());
+) -> Result<(ChunkSender, Stages<()>), FormatError> {
+    let (sink, ChunkReceiver { chunks, recycle }) = ChunkSender::waiting(schema.clone());
     let (output, items) = sync_channel(WRITE_QUEUE);
     let pending = PendingChunks::new(filter, progress.clone());
     let encoder = EncoderStage::new(level, pending, output, recycle, progress.clone())?;
@@ -174,9 +174,9 @@ pub fn to_viewer<V: Viewer>(
     viewer: V,
     filter: Option<Live>,
     progress: &Arc<Progress>,
-) -> (Sink, Stages<V>) {
+) -> (ChunkSender, Stages<V>) {
     // A shown chunk keeps its builder, so nothing ever comes back.
-    let (sink, SinkOutput { chunks, .. }) = Sink::dropping(schema, progress.clone());
+    let (sink, ChunkReceiver { chunks, .. }) = ChunkSender::dropping(schema, progress.clone());
     let stage = ViewerStage::new(viewer, PendingChunks::new(filter, progress.clone()), progress.clone());
     let last = spawn("ktape-view", progress, move || stage.run(chunks));
     (sink, Stages { encoder: None, last })

@@ -192,7 +192,7 @@ fn stages_write_all_chunks_in_order_and_recycle_builders() {
 
 #[test]
 fn a_full_queue_gives_the_chunk_back() {
-    let (sink, output) = Sink::waiting(header(1).schema);
+    let (sink, output) = ChunkSender::waiting(header(1).schema);
     for _ in 0..QUEUE {
         assert!(matches!(sink.send(plain(1, 2)), Sent::Taken));
     }
@@ -206,7 +206,7 @@ fn a_full_queue_gives_the_chunk_back() {
 #[test]
 fn a_viewer_that_is_too_slow_loses_events_and_no_names() {
     let progress = Arc::new(Progress::default());
-    let (sink, output) = Sink::dropping(header(1).schema, progress.clone());
+    let (sink, output) = ChunkSender::dropping(header(1).schema, progress.clone());
     for _ in 0..QUEUE {
         assert!(matches!(sink.send(plain(1, 2)), Sent::Taken));
     }
@@ -256,12 +256,12 @@ fn chunks_wait_until_their_containers_are_named() {
     let named = ContainerUpdates { accepted: vec![11], ..updates(3, Some(3)) };
     assert_eq!(push(closes(5, 2), named), [[1, 2], [3, 4]], "the third has another pending container");
     assert_eq!(push(closes(7, 1), updates(4, None)), [vec![5, 6], vec![7]]);
-    assert_eq!(progress.undecided.load(Ordering::Relaxed), 0);
+    assert_eq!(progress.unidentified.load(Ordering::Relaxed), 0);
 }
 
 #[test]
 fn unnamed_containers_are_dropped_and_counted_rejected_ones_only_dropped() {
-    for (rejected, undecided) in [(vec![], 2), (vec![11], 0)] {
+    for (rejected, unidentified) in [(vec![], 2), (vec![11], 0)] {
         let progress = Arc::new(Progress::default());
         let mut pending = PendingChunks::new(by_names(), progress.clone());
         let updates = ContainerUpdates {
@@ -273,7 +273,7 @@ fn unnamed_containers_are_dropped_and_counted_rejected_ones_only_dropped() {
         };
         let ready = pending.push(filled(closes(1, 2), updates)).unwrap();
         assert!(ready.iter().all(|ready| ready.builder.is_empty()));
-        assert_eq!(progress.undecided.load(Ordering::Relaxed), undecided);
+        assert_eq!(progress.unidentified.load(Ordering::Relaxed), unidentified);
     }
 }
 
@@ -285,7 +285,7 @@ fn chunks_that_wait_at_the_end_go_on_without_pending_containers() {
         ContainerUpdates { chunk: 1, has_pending: true, pending_since: Some(1), ..Default::default() };
     stage.run([filled(closes(1, 2), updates)]).unwrap();
     assert_eq!(items.iter().count(), 0, "nothing is left of it");
-    assert_eq!(progress.undecided.load(Ordering::Relaxed), 2);
+    assert_eq!(progress.unidentified.load(Ordering::Relaxed), 2);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn beyond_the_largest_size_the_oldest_chunk_goes_on() {
     };
     let mut push = |chunk| pending.push(filled(closes(1, 100), updates(chunk))).unwrap().len();
     assert_eq!([push(1), push(2), push(3), push(4)], [0, 0, 1, 1]);
-    assert_eq!(progress.undecided.load(Ordering::Relaxed), 200);
+    assert_eq!(progress.unidentified.load(Ordering::Relaxed), 200);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn without_a_reserve_a_full_disk_leaves_a_readable_file() {
 #[test]
 fn a_full_disk_deletes_the_oldest_rotated_files() {
     let mut fixture = Fixture::new(1 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     for _ in 0..100 {
         store.write(&mut fixture.chunk(10), 0).unwrap();
@@ -75,7 +75,7 @@ fn a_full_disk_deletes_the_oldest_rotated_files() {
 #[test]
 fn a_full_disk_with_nothing_left_to_delete_ends_rotated_files_too() {
     let mut fixture = Fixture::new(1 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     store.write(&mut fixture.chunk(10), 0).unwrap();
     // Other programs fill the disk.
@@ -96,7 +96,7 @@ fn a_full_disk_with_nothing_left_to_delete_ends_rotated_files_too() {
 #[test]
 fn a_disk_that_is_full_at_rotation_gives_up_an_old_file_for_the_next() {
     let mut fixture = Fixture::new(1 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     while Fixture::count(&fixture.progress.files) < 3 {
         store.write(&mut fixture.chunk(10), 0).unwrap();
@@ -137,7 +137,7 @@ fn loss_records_come_with_the_next_chunk_that_is_written() {
 #[test]
 fn other_write_errors_end_the_recording() {
     let mut fixture = Fixture::new(4 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     store.write(&mut fixture.chunk(2), 0).unwrap();
     fixture.disk.write_errno.store(libc::EIO, Ordering::Relaxed);
@@ -154,7 +154,7 @@ fn other_write_errors_end_the_recording() {
 #[test]
 fn a_next_file_that_cannot_be_created_is_an_error() {
     let mut fixture = Fixture::new(4 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     store.write(&mut fixture.chunk(2), 0).unwrap();
     fs::create_dir(fixture.dir.path().join(".x.new")).unwrap();

@@ -6,7 +6,7 @@ use super::*;
 fn a_single_file_ends_before_its_maximum_size() {
     let mut fixture = Fixture::new(64 << 20);
     let most = 512 << 10;
-    let mut store = fixture.single(Limits { max_bytes: Some(most), ..unlimited() }).unwrap();
+    let mut store = fixture.single(StoreLimits { max_bytes: Some(most), ..unlimited() }).unwrap();
     let mut written = 0;
     while fixture.progress.wants_to_end().is_none() {
         store.write(&mut fixture.chunk(10), 0).unwrap();
@@ -29,7 +29,7 @@ fn a_single_file_ends_before_its_maximum_size() {
 fn rotated_files_together_stay_below_the_maximum_size() {
     let mut fixture = Fixture::new(64 << 20);
     let most = 1 << 20;
-    let limits = Limits {
+    let limits = StoreLimits {
         max_bytes: Some(most),
         rotate_every: Some(std::time::Duration::from_secs(3600)),
         ..unlimited()
@@ -54,7 +54,7 @@ fn rotated_files_together_stay_below_the_maximum_size() {
 #[test]
 fn too_little_free_space_at_the_start_leaves_no_file_behind() {
     let mut fixture = Fixture::new(1 << 20);
-    let limits = Limits { min_free: MinFree::Bytes(1 << 20), ..Limits::default() };
+    let limits = StoreLimits { min_free: MinFree::Bytes(1 << 20), ..StoreLimits::default() };
     let error = fixture.single(limits.clone()).err().unwrap().to_string();
     assert_eq!(
         error,
@@ -64,7 +64,7 @@ fn too_little_free_space_at_the_start_leaves_no_file_behind() {
         )
     );
     assert_eq!(fixture.files(), Vec::<PathBuf>::new());
-    let limits = Limits { rotate_bytes: Some(256 << 10), ..limits };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..limits };
     assert!(fixture.rotated(limits).is_err());
     assert_eq!(fixture.files(), Vec::<PathBuf>::new());
 }
@@ -80,7 +80,8 @@ fn header_bytes() -> u64 {
 fn a_file_system_that_fills_up_ends_the_capture_before_the_last_bytes() {
     let mut fixture = Fixture::new(1 << 20);
     let least = 256 << 10;
-    let mut store = fixture.single(Limits { min_free: MinFree::Bytes(least), ..Limits::default() }).unwrap();
+    let mut store =
+        fixture.single(StoreLimits { min_free: MinFree::Bytes(least), ..StoreLimits::default() }).unwrap();
     while fixture.progress.wants_to_end().is_none() {
         store.write(&mut fixture.chunk(10), 0).unwrap();
     }
@@ -100,10 +101,10 @@ fn a_file_system_that_fills_up_ends_the_capture_before_the_last_bytes() {
 fn the_oldest_files_are_deleted_to_keep_space_free() {
     let mut fixture = Fixture::new(2 << 20);
     let least = 1 << 20;
-    let limits = Limits {
+    let limits = StoreLimits {
         rotate_bytes: Some(256 << 10),
         min_free: MinFree::Share(0.5, u64::MAX),
-        ..Limits::default()
+        ..StoreLimits::default()
     };
     let mut store = fixture.rotated(limits.clone()).unwrap();
     for _ in 0..60 {
@@ -117,7 +118,7 @@ fn the_oldest_files_are_deleted_to_keep_space_free() {
     let before = fixture.files();
     fixture.disk.capacity.fetch_sub(512 << 10, Ordering::Relaxed);
     fixture.header = header(2);
-    let limits = Limits { min_free: MinFree::Bytes(least), ..limits };
+    let limits = StoreLimits { min_free: MinFree::Bytes(least), ..limits };
     let store = fixture.rotated(limits).unwrap();
     assert!(!before[0].exists() && before[before.len() - 1].exists());
     drop(store);
@@ -130,7 +131,7 @@ fn the_oldest_files_are_deleted_to_keep_space_free() {
 #[test]
 fn at_most_the_given_number_of_files_is_kept() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_bytes: Some(256 << 10), keep_files: Some(3), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(256 << 10), keep_files: Some(3), ..unlimited() };
     let mut store = fixture.rotated(limits.clone()).unwrap();
     for _ in 0..60 {
         store.write(&mut fixture.chunk(10), 0).unwrap();
@@ -146,8 +147,11 @@ fn at_most_the_given_number_of_files_is_kept() {
 #[test]
 fn files_older_than_the_given_age_are_deleted_at_rotation() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits =
-        Limits { rotate_bytes: Some(256 << 10), keep_age: Some(std::time::Duration::ZERO), ..unlimited() };
+    let limits = StoreLimits {
+        rotate_bytes: Some(256 << 10),
+        keep_age: Some(std::time::Duration::ZERO),
+        ..unlimited()
+    };
     let mut store = fixture.rotated(limits).unwrap();
     for _ in 0..30 {
         store.write(&mut fixture.chunk(10), 0).unwrap();
@@ -161,7 +165,7 @@ fn files_older_than_the_given_age_are_deleted_at_rotation() {
 fn pipes_and_devices_have_no_limits() {
     let mut fixture = Fixture::new(1 << 20);
     let output = Output::open(Some(Path::new("/dev/null")), true).unwrap();
-    let limits = Limits { min_free: MinFree::Bytes(u64::MAX), sync: true, ..Limits::default() };
+    let limits = StoreLimits { min_free: MinFree::Bytes(u64::MAX), sync: true, ..StoreLimits::default() };
     let settings = fixture.settings(limits);
     let output = StoreOutput::Single(Box::new(output));
     let mut store =

@@ -8,7 +8,7 @@ use super::*;
 fn a_file_ends_before_its_size_and_every_event_is_in_one_file() {
     let mut fixture = Fixture::new(64 << 20);
     let most = 256 << 10;
-    let mut store = fixture.rotated(Limits { rotate_bytes: Some(most), ..unlimited() }).unwrap();
+    let mut store = fixture.rotated(StoreLimits { rotate_bytes: Some(most), ..unlimited() }).unwrap();
     for _ in 0..60 {
         store.write(&mut fixture.chunk(10), 0).unwrap();
     }
@@ -25,7 +25,7 @@ fn a_file_ends_before_its_size_and_every_event_is_in_one_file() {
 #[test]
 fn a_chunk_larger_than_a_file_gets_a_file_of_its_own() {
     let mut fixture = Fixture::new(64 << 20);
-    let mut store = fixture.rotated(Limits { rotate_bytes: Some(256 << 10), ..unlimited() }).unwrap();
+    let mut store = fixture.rotated(StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() }).unwrap();
     for _ in 0..3 {
         store.write(&mut fixture.chunk(100), 0).unwrap();
     }
@@ -36,7 +36,7 @@ fn a_chunk_larger_than_a_file_gets_a_file_of_its_own() {
 #[test]
 fn a_file_ends_after_its_time_with_the_next_chunk() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_every: Some(Duration::ZERO), ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::ZERO), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     for _ in 0..4 {
         store.write(&mut fixture.chunk(1), 0).unwrap();
@@ -48,7 +48,7 @@ fn a_file_ends_after_its_time_with_the_next_chunk() {
 #[test]
 fn on_request_the_next_file_begins_once() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     // Without a chunk there is nothing to end.
     fixture.progress.next_file.store(true, Ordering::Relaxed);
@@ -63,7 +63,7 @@ fn on_request_the_next_file_begins_once() {
 #[test]
 fn each_file_begins_with_the_metadata_of_living_containers() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     store.write(&mut fixture.chunk(1), 0).unwrap();
     store.name(vec![named(1, 10), named(2, 10)], &[]).unwrap();
@@ -95,7 +95,8 @@ fn a_single_file_never_ends_early() {
 #[test]
 fn the_header_of_the_next_file_has_the_same_identity_and_a_later_time() {
     let mut fixture = Fixture::new(64 << 20);
-    let mut store = fixture.rotated(Limits { rotate_every: Some(Duration::ZERO), ..unlimited() }).unwrap();
+    let mut store =
+        fixture.rotated(StoreLimits { rotate_every: Some(Duration::ZERO), ..unlimited() }).unwrap();
     store.write(&mut fixture.chunk(1), 0).unwrap();
     store.write(&mut fixture.chunk(1), 0).unwrap();
     store.finish().unwrap();
@@ -119,7 +120,7 @@ fn the_header_of_the_next_file_has_the_same_identity_and_a_later_time() {
 #[test]
 fn a_capture_that_was_killed_goes_on_in_the_next_file() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::from_secs(3600)), ..unlimited() };
     let mut store = fixture.rotated(limits.clone()).unwrap();
     store.write(&mut fixture.chunk(7), 0).unwrap();
     // Without an index and without a trailer.

@@ -12,7 +12,7 @@ fn inode(path: &Path) -> u64 {
 #[test]
 fn files_and_their_directory_are_synced() {
     let mut fixture = Fixture::new(64 << 20);
-    let limits = Limits { rotate_every: Some(Duration::ZERO), sync: true, ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::ZERO), sync: true, ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     for _ in 0..3 {
         store.write(&mut fixture.chunk(1), 0).unwrap();
@@ -27,7 +27,8 @@ fn files_and_their_directory_are_synced() {
 #[test]
 fn without_sync_nothing_is_synced() {
     let mut fixture = Fixture::new(64 << 20);
-    let mut store = fixture.rotated(Limits { rotate_every: Some(Duration::ZERO), ..unlimited() }).unwrap();
+    let mut store =
+        fixture.rotated(StoreLimits { rotate_every: Some(Duration::ZERO), ..unlimited() }).unwrap();
     store.write(&mut fixture.chunk(1), 0).unwrap();
     store.finish().unwrap();
     assert_eq!(*fixture.disk.synced.lock().unwrap(), BTreeSet::new());
@@ -37,7 +38,7 @@ fn without_sync_nothing_is_synced() {
 fn a_file_that_cannot_be_synced_gets_no_name() {
     let mut fixture = Fixture::new(64 << 20);
     fixture.disk.sync_errno.store(libc::EIO, Ordering::Relaxed);
-    let limits = Limits { rotate_every: Some(Duration::ZERO), sync: true, ..unlimited() };
+    let limits = StoreLimits { rotate_every: Some(Duration::ZERO), sync: true, ..unlimited() };
     let error = fixture.rotated(limits).err().unwrap().to_string();
     assert!(error.starts_with("cannot sync "), "{error}");
     assert_eq!(fixture.files(), Vec::<PathBuf>::new());
@@ -46,7 +47,7 @@ fn a_file_that_cannot_be_synced_gets_no_name() {
 #[test]
 fn an_error_of_fsync_ends_the_recording() {
     let mut fixture = Fixture::new(64 << 20);
-    let mut store = fixture.single(Limits { sync: true, ..unlimited() }).unwrap();
+    let mut store = fixture.single(StoreLimits { sync: true, ..unlimited() }).unwrap();
     fixture.disk.sync_errno.store(libc::EIO, Ordering::Relaxed);
     let deadline = Instant::now() + Duration::from_secs(20);
     // Reported by a later write: the first ones only wake the thread.
@@ -62,7 +63,7 @@ fn an_error_of_fsync_ends_the_recording() {
 #[test]
 fn an_error_of_the_last_fsync_is_reported_at_the_end() {
     let mut fixture = Fixture::new(64 << 20);
-    let mut store = fixture.single(Limits { sync: true, ..unlimited() }).unwrap();
+    let mut store = fixture.single(StoreLimits { sync: true, ..unlimited() }).unwrap();
     store.write(&mut fixture.chunk(1), 0).unwrap();
     fixture.disk.sync_errno.store(libc::EIO, Ordering::Relaxed);
     let error = store.finish().unwrap_err().to_string();

@@ -23,7 +23,7 @@ use crate::record::decode::{Plain, bytes_of};
 use crate::record::merge::WAITING_MAX;
 use crate::record::processes::Processes;
 use crate::record::rows::Scope;
-use crate::record::sink::{QUEUE, SinkOutput};
+use crate::record::sink::{ChunkReceiver, QUEUE};
 use crate::record::source::Sources;
 use crate::record::test_records;
 use crate::record::testing::{MemoryRing, SeenChunk, SeenLoss, no_hierarchy};
@@ -152,7 +152,7 @@ struct Bench {
     drain: Drain<TestKernel, MemoryRing, TestClock>,
     kernel: TestKernel,
     clock: TestClock,
-    output: SinkOutput,
+    output: ChunkReceiver,
     agent_events: EventSender,
     containers: Sender<ContainerInfo>,
     arguments: SyncSender<Arguments>,
@@ -167,9 +167,9 @@ impl Bench {
     fn with(filter: ContainerFilter, live: bool) -> Self {
         let (schema, progress) = (Arc::new(schema()), Arc::new(Progress::default()));
         let (sink, output) = if live {
-            Sink::dropping(schema.clone(), progress.clone())
+            ChunkSender::dropping(schema.clone(), progress.clone())
         } else {
-            Sink::waiting(schema.clone())
+            ChunkSender::waiting(schema.clone())
         };
         let (agent_events, events) = crate::agent_events::channel();
         let (containers, infos) = channel();
@@ -187,7 +187,7 @@ impl Bench {
             progress: progress.clone(),
             clock: clock.clone(),
         };
-        let mut drain = Drain::new(parts, Pace::new(START - 5, RING as u64, live));
+        let mut drain = Drain::new(parts, DrainTiming::new(START - 5, RING as u64, live));
         drain.begin();
         Self { drain, kernel, clock, output, agent_events, containers, arguments, progress }
     }

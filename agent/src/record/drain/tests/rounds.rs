@@ -142,7 +142,7 @@ fn a_live_view_that_is_too_slow_never_blocks_the_drain() {
 
 #[test]
 fn smaller_rings_are_read_more_often() {
-    let pause = |ring_bytes| Pace::new(0, ring_bytes, false).pause;
+    let pause = |ring_bytes| DrainTiming::new(0, ring_bytes, false).pause;
     assert_eq!(pause(8 << 20), PAUSE_MAX);
     assert_eq!(pause(1 << 30), PAUSE_MAX);
     assert_eq!(pause(4 << 20), PAUSE_MAX / 2);

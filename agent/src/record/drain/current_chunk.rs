@@ -11,15 +11,15 @@ use crate::clock::Clock;
 use crate::record::chunk::FilledChunk;
 use crate::record::progress::Progress;
 use crate::record::rows::RowWriter;
-use crate::record::sink::{Sent, Sink};
+use crate::record::sink::{ChunkSender, Sent};
 
 /// Where chunks go.
-pub(super) struct Output {
-    pub sink: Sink,
+pub(super) struct DrainOutput {
+    pub sink: ChunkSender,
     pub progress: Arc<Progress>,
 }
 
-impl Output {
+impl DrainOutput {
     /// Whether a stage has ended, so that nothing takes chunks any more.
     pub fn has_failed(&self) -> bool {
         self.progress.failed.load(Ordering::Acquire)
@@ -36,7 +36,7 @@ impl Output {
 }
 
 /// The chunk that is being filled.
-pub(super) struct OpenChunk {
+pub(super) struct CurrentChunk {
     builder: ChunkBuilder,
     wall_offset: i64,
     began: Instant,
@@ -48,7 +48,7 @@ pub(super) struct OpenChunk {
     since_size: u32,
 }
 
-impl OpenChunk {
+impl CurrentChunk {
     pub fn new(builder: ChunkBuilder, wall_offset: i64, now: Instant) -> Self {
         Self { builder, wall_offset, began: now, sequence: 0, events_before: 0, since_size: 0 }
     }
@@ -118,7 +118,7 @@ impl OpenChunk {
     }
 
     /// Exchanges the chunk for an empty one. False if it is not taken now, then it stays.
-    pub fn hand_over<C: Clock>(&mut self, rows: &mut RowWriter, output: &mut Output, clock: &C) -> bool {
+    pub fn hand_over<C: Clock>(&mut self, rows: &mut RowWriter, output: &mut DrainOutput, clock: &C) -> bool {
         self.builder.set_wall_offset(self.wall_offset);
         let builder = self.replace(output.sink.builder());
         let filled = FilledChunk { builder, lost: rows.lost(), updates: rows.take_updates() };
@@ -146,7 +146,7 @@ impl OpenChunk {
         false
     }
 
-    fn next<C: Clock>(&mut self, rows: &mut RowWriter, output: &Output, clock: &C) {
+    fn next<C: Clock>(&mut self, rows: &mut RowWriter, output: &DrainOutput, clock: &C) {
         rows.next_chunk();
         self.events_before = rows.events();
         self.sequence += 1;
