@@ -1,21 +1,21 @@
-//! Threads beside the drain that make events at regular times. On a machine in trouble they may be stuck in the kernel,
-//! so no other thread ever waits for them for long.
+//! Threads that work beside the drain, most of them periodically. Such a thread can be blocked in the kernel for long, as
+//! by a file system that hangs, so no other thread waits for it for long.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long the end waits for such a thread.
+/// How long the end of a recording waits for such a thread.
 const END_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A thread that runs until it is asked to stop.
+/// A thread that runs until it is stopped.
 #[derive(Debug)]
 pub struct Background {
     stop: Option<Sender<()>>,
     thread: JoinHandle<()>,
 }
 
-/// Wakes such a thread at regular times.
+/// Wakes a [`Background`] thread at given times, or when it is stopped.
 #[derive(Debug)]
 pub struct Beat(Receiver<()>);
 
@@ -31,19 +31,19 @@ impl Background {
     /// Starts a thread of this name.
     ///
     /// # Errors
-    /// If there can be no more threads.
+    /// The system refuses another thread.
     pub fn start(name: &str, work: impl FnOnce(&Beat) + Send + 'static) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&Beat(stopped)))?;
         Ok(Self { stop: Some(stop), thread })
     }
 
-    /// Tells it to end.
+    /// Requests the end of the thread.
     pub fn stop(&mut self) {
         self.stop = None;
     }
 
-    /// Tells it to end and waits for that, at most 300 ms. A thread that is stuck is left alone.
+    /// Requests the end of the thread and waits for it, at most 300 ms. A blocked thread is not waited for any longer.
     pub fn finish(mut self) {
         self.stop();
         let deadline = Instant::now() + END_TIMEOUT;

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// What stands in their place.
+/// The text that replaces a secret.
 const MASK: &[u8] = b"******";
 
 /// Words that make a name secret wherever it ends with them (`MYSQL_PASSWORD`, `PGPASSWORD`,
-/// `--dbPassword`), in lower case, dashes and underscores left out.
+/// `--dbPassword`), in lower case, without dashes and underscores.
 const WORDS: [&[u8]; 13] = [
     b"password",
     b"passwd",
@@ -23,11 +23,11 @@ const WORDS: [&[u8]; 13] = [
     b"authorization",
 ];
 
-/// Words too short for that: they must be the whole name, or its last part after a separator.
+/// Shorter words, which must be the whole name, or its last part after a separator.
 const PARTS: [&[u8]; 4] = [b"pass", b"pwd", b"token", b"auth"];
 
 /// The same arguments, each NUL-terminated, with secrets replaced: the values of `--password x`,
-/// `--password=x` and `PASSWORD=x`, and what stands between user and host in a URL.
+/// `--password=x` and `PASSWORD=x`, and the password between user and host in a URL.
 pub fn mask(args: &[u8]) -> Cow<'_, [u8]> {
     let hides = |arg: &[u8]| is_secret(split(arg).0) || url_secret(arg).is_some();
     if !args.split(|b| *b == 0).any(hides) {

@@ -1,5 +1,5 @@
-//! Events that the agent makes itself, beside those of the kernel side: its threads hand them to the drain through an
-//! [`EventSender`]. When the drain does not keep up, they are dropped and counted; no thread waits.
+//! Events that the agent's own threads produce, in addition to those from the kernel side. They go to the drain through
+//! an [`EventSender`]. If the drain does not keep up, they are dropped and counted; no thread waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,15 +15,15 @@ mod stall;
 pub use samples::{CgroupSample, DiskSample, FsSample, HostSample};
 pub use stall::{SleepPlace, Stall, Waker};
 
-/// Events that may wait for the drain.
+/// Events in the queue to the drain, at most.
 const CAPACITY: usize = 8192;
 
-/// An event that the agent has made.
+/// An event of one of the agent's threads.
 #[derive(Debug)]
 pub enum AgentEvent {
     /// The resources of a cgroup.
     Sample(Box<CgroupSample>),
-    /// Those of the host.
+    /// The resources of the host.
     SampleHost(Box<HostSample>),
     /// The counters of a disk.
     SampleDisk(Box<DiskSample>),
@@ -46,24 +46,24 @@ impl AgentEvent {
     }
 }
 
-/// Rows that were dropped, by kind.
+/// Numbers of dropped events, by kind.
 type Dropped = KindMap<AtomicU64>;
 
-/// The end that events are put into; every thread that makes some has one.
+/// The sending end of the queue; each thread that produces events has one.
 #[derive(Clone, Debug)]
 pub struct EventSender {
     queue: SyncSender<AgentEvent>,
     dropped: Arc<Dropped>,
 }
 
-/// The end that the drain reads.
+/// The receiving end of the queue, which the drain reads.
 #[derive(Debug)]
 pub struct EventReceiver {
     queue: Receiver<AgentEvent>,
     dropped: Arc<Dropped>,
 }
 
-/// A new pair.
+/// Creates a queue.
 pub fn channel() -> (EventSender, EventReceiver) {
     let (sender, receiver) = sync_channel(CAPACITY);
     let dropped = Arc::new(Dropped::default());
@@ -71,7 +71,7 @@ pub fn channel() -> (EventSender, EventReceiver) {
 }
 
 impl EventSender {
-    /// Hands an event over; if there is no room it is counted as lost and the result is false.
+    /// Queues an event. If the queue is full, the event is counted as lost and the result is false.
     pub fn send(&self, event: AgentEvent) -> bool {
         let kind = event.kind();
         let taken = self.queue.try_send(event).is_ok();
@@ -88,7 +88,7 @@ impl EventReceiver {
         self.queue.try_recv().ok()
     }
 
-    /// What was dropped since the last call, as losses at stage `queue`.
+    /// Events that were dropped since the last call, as losses at stage `queue`.
     pub fn take_dropped(&self) -> Vec<EventLoss> {
         let lost = self.dropped.iter().map(|(kind, dropped)| EventLoss {
             cpu: None,

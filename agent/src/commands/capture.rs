@@ -157,10 +157,10 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         Ok(begun) => begun,
         Err(error) => {
             if let Some(path) = made {
-                // Nothing was recorded: an empty file would only be in the way of the next try.
+                // Nothing was recorded, and an existing file would make the next attempt fail.
                 let _ = std::fs::remove_file(path);
             }
-            // Whoever reads it wants nothing. But a command that was to be recorded has not even run.
+            // A reader that closed the pipe is no error, unless the command could not run for that reason.
             let unread = output::is_broken_pipe(&error);
             return if unread && child.is_none() { Ok(ExitCode::SUCCESS) } else { Err(error) };
         }
@@ -176,8 +176,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let counters = progress.clone();
     // The command has the terminal.
     let show = child.is_none();
-    let session =
-        Session { recording, stages, progress, began, duration, name: name.clone(), show, series: rotated };
+    let session = Session { recording, stages, progress, began, duration, name: name.clone(), show, rotated };
     let SessionEnd { mut outcome, command, .. } = session.run(signals, child)?;
     let unwritten = counters.unwritten.load(Ordering::Relaxed);
     if unwritten > 0 {
@@ -189,7 +188,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     Ok(match (command, counters.wants_to_end()) {
         (_, Some(End::NoRoom(_) | End::Full)) => ExitCode::FAILURE,
         (command, _) => match command {
-            // The command was to be recorded, and never was.
+            // The command could not be executed.
             Some(Err(_)) => ExitCode::FAILURE,
             _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
             _ => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! `ktape check`: reads every chunk and says what is damaged.
+//! `ktape check`: reads every chunk and reports damage.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ pub struct CheckArgs {
     json: bool,
 }
 
-/// Checks the files; 1 if one is damaged or no capture. That one is not finished, or ends in the middle of a chunk, is no
-/// damage: so does a file that is being written.
+/// Checks the files; exit code 1 if one is damaged or not a capture. A file that is not finished, or that ends in the
+/// middle of a chunk, is not damaged: this is the normal state of a file that is being written.
 ///
 /// # Errors
-/// If a file cannot be found.
+/// A file does not exist.
 pub fn run(args: &CheckArgs) -> Result<ExitCode> {
     let mut sound = true;
     for path in input::files(&args.files)? {
@@ -46,18 +46,18 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         let checked = Checked::new(&path, found);
         sound &= checked.is_sound();
         let text = if args.json { format!("{}\n", checked.json()) } else { checked.text() };
-        // That nobody reads it does not change what is found.
+        // If standard output is closed, the exit code still tells the result.
         let _ = io::stdout().write_all(text.as_bytes());
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What was found in a file.
+/// The result of checking a file.
 struct Checked {
     path: String,
-    /// Or why it is no capture.
+    /// The contents, or why it is not a capture.
     found: Result<Verified, String>,
-    /// Bytes of a last block that is not whole.
+    /// Bytes of an incomplete last block.
     cut: Option<u64>,
 }
 
@@ -96,11 +96,11 @@ impl Checked {
         let end = match (found.unfinished, self.cut) {
             (0, None) => String::new(),
             (_, Some(bytes)) => format!(
-                "; it ends in the middle of a chunk, {} of it (it is being written, its recorder died, or it was cut)",
+                "; it ends in the middle of a chunk, {} of it (still being written, not closed properly, or truncated)",
                 size_text(bytes)
             ),
-            (1, None) => "; it was not finished (it is being written, or its recorder died)".to_owned(),
-            (n, None) => format!("; {n} of its recordings were not finished"),
+            (1, None) => "; it is not finished (still being written, or not closed properly)".to_owned(),
+            (n, None) => format!("; {n} of its recordings are not finished"),
         };
         let lost: u64 = found.damage.iter().map(|damage| damage.len).sum();
         let lost = if lost > 0 { format!(", {} unreadable", size_text(lost)) } else { String::new() };

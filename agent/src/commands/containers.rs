@@ -1,4 +1,4 @@
-//! `ktape containers`: who was there, what they were called, what became of them.
+//! `ktape containers`: lists containers with their names, lifetimes and exit codes.
 
 mod gather;
 mod live;
@@ -52,7 +52,7 @@ pub struct ContainersArgs {
     format: Format,
 }
 
-/// How containers are written.
+/// The values of `--format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// Aligned columns, without those that are empty.
@@ -70,17 +70,17 @@ struct Row {
     host: String,
     id: String,
     runtime: String,
-    /// The ids of all containers around it and its own, outermost first, joined by `>`.
+    /// The ids of its outer containers and its own, outermost first, joined by `>`.
     chain: String,
     pod_uid: String,
-    /// What the runtime reported, by the name of the field that shows it.
+    /// The attributes that the runtime reported, by the name of the field that shows them.
     attributes: BTreeMap<String, String>,
-    /// Wall clock, ns; `None` if it was there before.
+    /// Wall clock, ns; `None` if it existed before the capture.
     born: Option<i64>,
-    /// When it was started for the last time.
+    /// When it was last started. Wall clock, ns.
     started: Option<i64>,
     died: Option<i64>,
-    /// Of the process that ended last, unless the runtime reported one.
+    /// The exit code of the process that ended last; used if the runtime reported none.
     exit_code: Option<i64>,
     oom_kills: u64,
     processes: u64,
@@ -92,7 +92,7 @@ impl Row {
         self.attributes.get(name).map_or("", String::as_str)
     }
 
-    /// Its name; where the runtime knows it by a name alone, that.
+    /// Its name; its id if the runtime uses names as ids.
     fn name(&self) -> &str {
         match self.attribute(names::NAME) {
             "" if ktape_reader::containers::is_name(self.id.as_bytes()) => &self.id,
@@ -132,7 +132,7 @@ impl Row {
     }
 }
 
-/// Prints them.
+/// Prints the containers.
 ///
 /// # Errors
 /// A capture cannot be read.

@@ -1,4 +1,4 @@
-//! `ktape doctor`: what this kernel and these privileges allow, and what is missing.
+//! `ktape doctor`: what can be recorded with this kernel and these privileges, and what is missing.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,11 +31,11 @@ pub struct DoctorArgs {
     pub programs: bool,
 }
 
-/// Runs it.
+/// Prints the report.
 ///
 /// # Errors
 ///
-/// With `--programs`, they cannot be loaded.
+/// With `--programs`, the programs cannot be loaded.
 pub fn run(args: &DoctorArgs) -> Result<ExitCode> {
     let mut out = Vec::new();
     let code = if args.programs { programs(&mut out)? } else { examine(&mut out)? };
@@ -67,7 +67,7 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         Err(error) => line(false, format!("kernel types (BTF): {error}")),
         Ok(btf) => {
             line(true, "kernel types (BTF)".to_owned());
-            // One tracepoint may have two programs.
+            // A tracepoint can have two programs.
             let mut tracepoints: Vec<&Hook> = HOOKS.iter().collect();
             tracepoints.dedup_by_key(|hook| hook.tracepoint);
             for hook in tracepoints {
@@ -95,12 +95,12 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
             let variant = kernel::kernel_variant(&btf);
             line(true, kernel_programs(variant).to_owned());
             if variant == Kernels::Preemptible {
-                line(true, keeping_the_cpu(preemption::functions(&btf).is_some()).to_owned());
+                line(true, preemption_control(preemption::functions(&btf).is_some()).to_owned());
             }
             if !btf.has_function("bpf_get_socket_ptr_cookie") {
                 line(
                     true,
-                    "no socket cookies before 5.12: net.sock is another number, and may come again"
+                    "no socket cookies before 5.12: net.sock is another number, which can be reused"
                         .to_owned(),
                 );
             }
@@ -113,11 +113,11 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
                 "cgroups: {} at {}{}{}",
                 hierarchy.name,
                 hierarchy.mount.display(),
-                if hierarchy.hybrid { ", v1 controllers beside it" } else { "" },
+                if hierarchy.hybrid { ", with v1 controllers" } else { "" },
                 if hierarchy.is_whole() {
                     ""
                 } else {
-                    ": only a part of them (in a container: --cgroupns=host)"
+                    ": only a part is visible (in a container: --cgroupns=host)"
                 },
             ),
         ),
@@ -130,10 +130,10 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
                 let total: Duration = reports.iter().map(|report| report.load).sum();
                 line(
                     true,
-                    format!("{} programs load, in {:.0} ms", reports.len(), total.as_secs_f64() * 1e3),
+                    format!("eBPF programs: {} loaded in {:.0} ms", reports.len(), total.as_secs_f64() * 1e3),
                 );
             }
-            Err(error) => line(false, format!("the programs do not load: {error:#}")),
+            Err(error) => line(false, format!("eBPF programs: {error:#}")),
         }
     }
     let allowed = privileges::suffice(privileges::effective());
@@ -146,25 +146,25 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Which of the two objects is used, and what that means.
+/// Describes the programs that are used on a kernel.
 fn kernel_programs(variant: Kernels) -> &'static str {
     match variant {
         Kernels::Legacy => {
-            "programs for kernels before 5.15: everything is recorded, at a higher cost for each event"
+            "programs for kernels before 5.15: all events are recorded, at a higher cost per event"
         }
         Kernels::Preemptible => {
-            "programs for kernels from 5.15 on, with fallback programs: this kernel takes the CPU away in the middle of a program"
+            "programs for kernels from 5.15 on, with fallback programs: this kernel can preempt a program"
         }
         Kernels::All => "programs for kernels from 5.15 on",
     }
 }
 
-/// What a kernel that takes the CPU away lets the programs do against it.
-fn keeping_the_cpu(can: bool) -> &'static str {
-    if can {
-        "the programs keep the CPU while they work"
+/// Describes whether the programs can disable preemption, on a kernel that can preempt them.
+fn preemption_control(available: bool) -> &'static str {
+    if available {
+        "the programs disable preemption while they run"
     } else {
-        "the programs cannot keep the CPU while they work: more of their runs are skipped, and counted as lost"
+        "the programs cannot disable preemption: the kernel skips more of their runs, counted as lost events"
     }
 }
 

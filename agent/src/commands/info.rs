@@ -1,4 +1,4 @@
-//! `ktape info`: what a capture is, from its headers and summaries; of the events, only lost ones are read.
+//! `ktape info`: a summary of captures, from headers and summaries of chunks; of the events, only loss events are read.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,8 +17,8 @@ use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time;
 use ktape_reader::text::units::{count_text, duration_text, size_text};
 
-/// How many containers the text lists.
-const LISTED: usize = 20;
+/// Containers that the text lists, at most.
+const LISTED_MAX: usize = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +37,7 @@ pub struct InfoArgs {
     json: bool,
 }
 
-/// What is known of the captures as a whole.
+/// The summary of all captures.
 #[derive(Debug, Default)]
 struct CaptureInfo {
     events: u64,
@@ -51,14 +51,14 @@ struct CaptureInfo {
     damage: Vec<String>,
     /// By full id: events and name.
     containers: BTreeMap<Vec<u8>, (u64, Option<String>)>,
-    /// Some chunk had too many containers to count.
+    /// Whether the summary of a chunk has no counts of containers, because there were too many.
     containers_incomplete: bool,
 }
 
-/// Prints what the captures are.
+/// Prints the summary.
 ///
 /// # Errors
-/// If one cannot be read.
+/// A capture cannot be read.
 pub fn run(args: &InfoArgs) -> Result<ExitCode> {
     let Input::Files(listing) = Input::open(&args.files)? else {
         anyhow::bail!(
@@ -86,7 +86,6 @@ fn gather(captures: &Captures) -> Result<CaptureInfo> {
     let (span, names) = (captures.span(), captures.names());
     let mut info =
         CaptureInfo { start: span.start, end: span.end.unwrap_or(span.start), ..CaptureInfo::default() };
-    // Of the events only the losses are read.
     let losses = captures.query(Query::parse("evt.category = loss")?)?.count();
     info.loss = losses.lost;
     for capture in captures.files() {
@@ -200,7 +199,7 @@ fn to_json(captures: &[Capture], info: &CaptureInfo) -> serde_json::Value {
     })
 }
 
-/// As people write it.
+/// The text form of a UUID, in lower case with hyphens.
 fn uuid(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
@@ -244,16 +243,16 @@ fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
     containers.sort_by_key(|(id, (events, _))| (std::cmp::Reverse(*events), id.as_slice()));
     let more = if info.containers_incomplete { " or more" } else { "" };
     line("containers", &format!("{}{more}", containers.len()));
-    for (id, (events, name)) in containers.iter().take(LISTED) {
+    for (id, (events, name)) in containers.iter().take(LISTED_MAX) {
         let name = name.as_ref().map_or(String::new(), |n| format!(" {}", text(n.as_bytes())));
         let id = text(ktape_reader::model::short_id(id));
         line("", &format!("{:>15} {id}{name}", count_text(*events)));
     }
-    if containers.len() > LISTED {
-        line("", &format!("{:>15} and {} more (--json lists all)", "", containers.len() - LISTED));
+    if containers.len() > LISTED_MAX {
+        line("", &format!("{:>15} and {} more (--json lists all)", "", containers.len() - LISTED_MAX));
     }
     if info.unfinished > 0 {
-        line("unfinished", "it is being written, or its recorder died");
+        line("unfinished", "still being written, or not closed properly");
     }
     for damage in &info.damage {
         line("DAMAGE", &text(damage.as_bytes()));

@@ -57,11 +57,11 @@ pub struct WatchArgs {
     pub record: RecordOptions,
 }
 
-/// Runs it.
+/// Records and prints events.
 ///
 /// # Errors
 ///
-/// It cannot record.
+/// Recording cannot begin, or the output cannot be written.
 pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let duration = args.record.duration()?;
     let filter = args.expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
@@ -91,7 +91,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let counters = progress.clone();
     let SessionEnd { outcome, .. } =
-        Session { recording, stages, progress, began, duration, name, show: false, series: false }
+        Session { recording, stages, progress, began, duration, name, show: false, rotated: false }
             .run(signals, None)?;
     report_unidentified(&counters);
     let unshown = counters.unshown.load(Ordering::Relaxed);
@@ -121,7 +121,7 @@ impl<S: Sink + Send + 'static> Viewer for Printer<S> {
     fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {
         match self.live.show(chunk, &mut self.sink) {
             Ok(flow) => Ok(flow.is_continue()),
-            // The reader of the pipe has seen enough.
+            // The reader of the pipe has closed it.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(error) => Err(FormatError::Io { what: "write to standard output", source: error }),
         }

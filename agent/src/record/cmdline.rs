@@ -1,7 +1,7 @@
 //! Arguments of processes that ran before the recording.
 //!
-//! `/proc/PID/cmdline` waits for the process's mmap lock, which a process in trouble may hold for minutes. So a
-//! thread of its own reads them, and no other thread waits for it.
+//! Reading `/proc/PID/cmdline` takes the process's mmap lock, which a stalled process can hold for minutes. So a thread
+//! of its own reads them, and no other thread waits for it.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;

@@ -23,7 +23,7 @@ pub fn bytes_of<T: Plain>(record: &T) -> &[u8] {
 #[inline]
 fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
     let bytes = bytes.get(at..at + size_of::<T>())?;
-    // SAFETY: long enough, any bytes are a value of a Plain type, and no alignment is asked for.
+    // SAFETY: long enough, any bytes are a value of a Plain type, and no alignment is needed.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 

@@ -1,4 +1,4 @@
-//! How much memory this process may use: the machine's, or what the limits of its cgroups leave. The kernel kills
+//! How much memory this process can use: the machine's, or what the limits of its cgroups leave. The kernel kills
 //! a process that exceeds a limit, and ring buffers are charged to the process that creates them.
 
 use std::fs;
@@ -83,7 +83,7 @@ fn tightest(mount: &Path, path: &Path, files: &Files) -> Option<Room> {
 /// A cgroup's own limit, if it has one.
 fn of(dir: &Path, files: &Files) -> Option<Room> {
     let number = |name: &str| fs::read_to_string(dir.join(name)).ok()?.trim().parse::<u64>().ok();
-    // "max" is no number, and v1 has a very great one.
+    // No limit: "max" in v2, which is no number, and a very large number in v1.
     let limit = number(files.limit).filter(|limit| *limit < 1 << 62)?;
     let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
     let cache: u64 = stat

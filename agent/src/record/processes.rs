@@ -90,7 +90,7 @@ pub struct ExecPath {
     pub bits: u32,
 }
 
-/// All processes and threads that are known.
+/// All known processes and threads.
 pub struct Processes {
     processes: Vec<Process>,
     /// Unused places of `processes`.
@@ -113,7 +113,7 @@ pub fn comm(bytes: &[u8; COMM_LEN]) -> &[u8] {
 }
 
 impl Processes {
-    /// None is known yet. Unless `keep_secrets`, values of secret flags are masked in arguments.
+    /// No processes. Unless `keep_secrets` is set, values of secret flags are masked in arguments.
     pub fn new(keep_secrets: bool) -> Self {
         Self {
             processes: Vec::new(),

@@ -24,9 +24,9 @@ pub struct Progress {
     pub unwritten: AtomicU64,
     /// Set to have the next rotated file begun.
     pub next_file: AtomicBool,
-    /// Rounds of the drain: it is stuck if this stands still.
+    /// Rounds of the drain: it is blocked if this does not change.
     pub beats: AtomicU64,
-    /// Why the writer asks for the end.
+    /// Why the writer requests the end.
     end: Mutex<Option<End>>,
     /// Events dropped because no runtime named their containers in time.
     pub unidentified: AtomicU64,
@@ -36,24 +36,24 @@ pub struct Progress {
     pub failed: AtomicBool,
 }
 
-/// Why the writer asks for the end of a capture.
+/// Why the writer requests the end of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// The capture has reached its largest size, bytes.
     MaxSize(u64),
-    /// Free space is below the limit, in words.
+    /// Free space is below the limit, as a message.
     NoRoom(String),
     /// The file system is full.
     Full,
 }
 
 impl Progress {
-    /// The writer asks for the end; the first reason is kept.
+    /// Requests the end of the capture; the first reason is kept.
     pub fn end(&self, end: End) {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(end);
     }
 
-    /// Why the writer asks for the end, if it does.
+    /// Why the writer requests the end, if it does.
     pub fn wants_to_end(&self) -> Option<End> {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! What to record, and why that may not be possible.
+//! What to record, and the errors of starting.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -10,14 +10,14 @@ pub trait RecordSource {
     /// The first record, if the kernel has finished it. It stays until [`Self::advance`].
     fn peek(&mut self) -> Option<&[u8]>;
 
-    /// Passes over the record that [`Self::peek`] returned, `len` bytes long. Its space goes back to the kernel with
+    /// Passes over the record that [`Self::peek`] returned, `len` bytes long. Its space returns to the kernel with
     /// the next [`Self::release`].
     fn advance(&mut self, len: usize);
 
-    /// Gives the space of all passed records back to the kernel.
+    /// Returns the space of all passed records to the kernel.
     fn release(&mut self);
 
-    /// Bytes that are passed but not given back.
+    /// Bytes that are passed but not returned to the kernel.
     fn unreleased(&self) -> u64;
 
     /// Bytes that wait to be read, those of unfinished records included.
@@ -27,10 +27,10 @@ pub trait RecordSource {
     fn size(&self) -> u64;
 }
 
-/// The ring buffers of a recording, one of each sort per CPU.
+/// The ring buffers of a recording, one of each kind per CPU.
 #[derive(Debug)]
 pub struct Sources<S> {
-    /// Event ring buffers: syscalls and everything else that a busy machine has very much of.
+    /// Event ring buffers: system calls and all other frequent events.
     pub events: Vec<S>,
     /// Lifecycle ring buffers.
     pub lifecycle: Vec<S>,
@@ -49,13 +49,13 @@ pub trait Kernel {
     ///
     /// # Errors
     ///
-    /// The iterator could not be made or read.
+    /// The iterator could not be created or read.
     fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError>;
 
     /// What the kernel side lost since the last call.
     fn take_losses(&mut self) -> Vec<EventLoss>;
 
-    /// Detaches all hooks but those of the lifecycle, so that what is in flight stands still.
+    /// Detaches all hooks but the lifecycle hooks, so that calls and requests in flight no longer change.
     fn detach_events(&mut self);
 
     /// Detaches all hooks that are left.

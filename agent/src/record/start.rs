@@ -124,7 +124,7 @@ fn scan_cgroups(kernel: &mut LoadedPrograms, request: &Request) -> Result<Cgroup
     Ok(cgroups)
 }
 
-/// Starts the thread that asks the container runtimes for names. A recording without names is better than none.
+/// Starts the thread that queries the container runtimes. Without it, recording continues without names.
 fn start_runtimes(
     request: &Request,
     cgroups: &mut Cgroups,
@@ -148,7 +148,7 @@ fn start_runtimes(
     }
 }
 
-/// Starts the thread that samples resources, if that is wanted. A recording without samples is better than none.
+/// Starts the thread that samples resources, if that is wanted. Without it, recording continues without samples.
 fn start_sampler(request: &Request, cgroups: &mut Cgroups, events: &EventSender) -> Option<Background> {
     let kinds: Vec<Kind> = SAMPLES.into_iter().filter(|kind| request.kinds.contains(kind)).collect();
     let config = sample::SamplerConfig {

@@ -1,5 +1,4 @@
-//! The command that is recorded: forked first, so that its id is known, executed when the hooks are
-//! attached.
+//! The recorded command: forked first, so that its process id is known, and executed once the hooks are attached.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -35,7 +34,7 @@ pub struct RunningChild {
 ///
 /// # Errors
 ///
-/// There is no such program, or no process can be made.
+/// The program does not exist, or the system refuses another process.
 pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<WaitingChild> {
     let (program, args) = command.split_first().context("no command after `--`")?;
     let path = find(program)?;
@@ -50,12 +49,12 @@ pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<WaitingChild>
     }
     let (go_fd, pid_fd, our_end) = (go_read.as_raw_fd(), pid_write.as_raw_fd(), go_write.as_raw_fd());
     // SAFETY: only close, read, write and getpid are called between fork and exec, which is allowed there.
-    // Both descriptors stay open until spawn returns, as the thread below owns them.
+    // Both descriptors stay open until spawn returns, because the thread below owns them.
     unsafe {
         child.pre_exec(move || {
             let pid = libc::getpid().to_ne_bytes();
             let mut byte = 0u8;
-            // Else it would never see that the recorder is gone.
+            // Otherwise the child would not notice that the recorder has ended.
             libc::close(our_end);
             if libc::write(pid_fd, pid.as_ptr().cast(), pid.len()) != pid.len() as isize {
                 return Err(std::io::Error::last_os_error());
@@ -120,7 +119,7 @@ impl RunningChild {
 fn pidfd_open(pid: u32) -> Option<OwnedFd> {
     // SAFETY: integers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    // SAFETY: a new descriptor that nobody else has.
+    // SAFETY: a new descriptor that nothing else owns.
     (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
@@ -136,7 +135,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     Ok((read.into(), write.into()))
 }
 
-/// The program's path, looked up here: the child shall have one exec, not one for each directory.
+/// Looks the program up in PATH, so that the child makes one exec and not one per directory.
 fn find(program: &OsStr) -> Result<PathBuf> {
     let is_program = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|meta| {

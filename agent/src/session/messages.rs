@@ -21,7 +21,7 @@ const PREFIX: &str = "ktape: ";
 
 /// Prints a message. Control characters in it, such as in names of files, are escaped.
 pub fn message(text: impl Display) {
-    // If stderr is closed there is nobody to report that to.
+    // A failure cannot be reported if stderr is closed.
     let _ = writeln!(std::io::stderr().lock(), "{PREFIX}{}", defused(&text.to_string()));
 }
 
@@ -111,8 +111,8 @@ pub fn clear_progress() {
     let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
 }
 
-/// The line that shows progress, overwritten again and again by a thread of its own: a terminal that is stopped (Ctrl-S, a
-/// dead connection) stops that thread and nothing else.
+/// The line that shows progress. A thread of its own overwrites it, so that a stopped terminal (Ctrl-S, a dead
+/// connection) blocks only that thread.
 #[derive(Debug)]
 pub struct ProgressLine {
     lines: SyncSender<String>,

@@ -80,7 +80,7 @@ pub struct RecordOptions {
 }
 
 impl RecordOptions {
-    /// How long to record; `None` if until a signal.
+    /// How long to record; `None` to record until a signal.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Whether this process may load programs, before it tries.
+//! Checks privileges before programs are loaded, and drops those that are not needed any more.
 
 use anyhow::{Result, bail};
 
@@ -24,7 +24,7 @@ pub fn suffice(capabilities: u64) -> bool {
     has(CAP_SYS_ADMIN) || lacking(capabilities).is_empty()
 }
 
-/// Those that this set lacks of what is needed without CAP_SYS_ADMIN.
+/// The capabilities required without CAP_SYS_ADMIN that this set lacks.
 fn lacking(capabilities: u64) -> Vec<&'static str> {
     [("CAP_BPF", CAP_BPF), ("CAP_PERFMON", CAP_PERFMON)]
         .into_iter()
@@ -36,15 +36,15 @@ fn lacking(capabilities: u64) -> Vec<&'static str> {
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO`).
 const INITIAL_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// Whether process ids mean the same here as in the kernel's events.
+/// Whether this process sees the same process ids as kernel events.
 pub fn in_initial_pid_namespace() -> bool {
     let inode = std::fs::metadata("/proc/self/ns/pid").map(|meta| std::os::unix::fs::MetadataExt::ino(&meta));
-    // A system without /proc has other troubles.
+    // Without /proc, a later step fails with a clearer message.
     inode.map_or(true, |inode| inode == INITIAL_PID_NAMESPACE)
 }
 
-/// Whether the kernel keeps its memory from everybody, root and eBPF programs included (`lockdown=confidentiality`).
-/// Where securityfs is not mounted that is not known, and false.
+/// Whether the kernel hides its memory from all programs, including eBPF programs of root (`lockdown=confidentiality`).
+/// False if securityfs is not mounted.
 pub fn is_confidential() -> bool {
     std::fs::read_to_string("/sys/kernel/security/lockdown")
         .is_ok_and(|text| chosen(&text) == "confidentiality")
@@ -68,8 +68,8 @@ pub fn require() -> Result<()> {
     }
     if is_confidential() {
         bail!(
-            "cannot record: the kernel is locked down (lockdown=confidentiality) and lets no program read its memory; boot with \
-             lockdown=integrity"
+            "cannot record: the kernel is locked down (lockdown=confidentiality) and does not allow programs to read its memory; \
+             boot with lockdown=integrity"
         );
     }
     let capabilities = effective();
@@ -78,20 +78,21 @@ pub fn require() -> Result<()> {
     }
     let arguments =
         std::env::args_os().map(|arg| quote(&arg.to_string_lossy())).collect::<Vec<_>>().join(" ");
-    // A user without any of them needs sudo, not their names.
+    // A user who lacks several needs sudo, not their names.
     let lacking = lacking(capabilities);
     let missing = if lacking.len() == 1 { format!("; missing: {}", lacking[0]) } else { String::new() };
     bail!("recording needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE{missing}; run: sudo {arguments}")
 }
 
-/// Drops every capability that is not needed once the programs are loaded, for good: a bug can only use what is left.
+/// Drops all capabilities that are not needed once the programs are loaded, permanently: a bug can only use what is left.
 ///
-/// Kept are those to attach, to read maps and iterators (CAP_BPF, CAP_PERFMON; where they are missing, CAP_SYS_ADMIN instead),
-/// to read `/proc` of other users' processes (CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH), to name symbols (CAP_SYSLOG) and to come before
-/// what is recorded (CAP_SYS_NICE); for further `files`, to make and delete them in others' directories and to give them to
-/// whoever called sudo; for a `command`, to signal it.
+/// These are kept: for attaching and for reading maps and iterators, CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN if they are
+/// missing); for `/proc` of other users' processes, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; for kernel symbols,
+/// CAP_SYSLOG; for a higher priority than the recorded workload, CAP_SYS_NICE. If more `files` will be created,
+/// CAP_DAC_OVERRIDE, CAP_CHOWN and CAP_FOWNER, to create and delete them in other users' directories and to give them to
+/// the user who called sudo. For a `command`, CAP_KILL, to signal it.
 ///
-/// Threads that were started before keep theirs.
+/// Threads that were started before keep their capabilities.
 pub fn drop_unneeded(files: bool, command: bool) {
     use caps::{CapSet, Capability};
     let mut kept = vec![
@@ -113,7 +114,7 @@ pub fn drop_unneeded(files: bool, command: bool) {
     }
     let apply = || -> Result<(), caps::errors::CapsError> {
         let own = caps::read(None, CapSet::Permitted)?;
-        // Without CAP_SETPCAP the bounding set stays; it is of use only to a program that is executed, and none is.
+        // Without CAP_SETPCAP the bounding set stays. It matters only for executed programs, and none is executed.
         if own.contains(&Capability::CAP_SETPCAP) {
             for capability in caps::read(None, CapSet::Bounding)?.into_iter().filter(|c| !kept.contains(c)) {
                 caps::drop(None, CapSet::Bounding, capability)?;
@@ -131,7 +132,7 @@ pub fn drop_unneeded(files: bool, command: bool) {
     }
 }
 
-/// For a shell.
+/// Quotes an argument for a shell, if necessary.
 fn quote(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

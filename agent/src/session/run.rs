@@ -37,24 +37,24 @@ pub struct SessionEnd<T> {
     pub command: Option<std::io::Result<ExitStatus>>,
 }
 
-/// A capture that runs, until something ends it.
+/// A running capture.
 pub struct Session<T> {
     /// The recorder.
     pub recording: Recording,
-    /// The stages that its chunks pass.
+    /// The stages behind the recorder.
     pub stages: Stages<T>,
     /// Counters of both.
     pub progress: Arc<Progress>,
     /// When it began.
     pub began: Instant,
-    /// How long to record; `None` if until a signal.
+    /// How long to record; `None` to record until a signal.
     pub duration: Option<Duration>,
-    /// What it writes to, for messages.
+    /// The output's name in messages.
     pub name: String,
     /// Whether progress is shown.
     pub show: bool,
     /// Whether SIGHUP starts the next rotated file, instead of ending the capture.
-    pub series: bool,
+    pub rotated: bool,
 }
 
 /// Signals that end a session, queued until it looks.
@@ -117,7 +117,7 @@ impl<T: Send + 'static> Session<T> {
                 _ = interrupt.recv() => break Some(libc::SIGINT),
                 _ = terminate.recv() => break Some(libc::SIGTERM),
                 () = received(&mut hangup) => {
-                    if !self.series {
+                    if !self.rotated {
                         break Some(libc::SIGHUP);
                     }
                     self.progress.next_file.store(true, Ordering::Relaxed);
@@ -168,7 +168,7 @@ impl<T: Send + 'static> Session<T> {
                 let (outcome, written) = done.context("the recorder has failed")?;
                 let behind = match written {
                     Ok(behind) => Some(behind),
-                    // The reader of the pipe has seen enough.
+                    // The reader of the pipe has closed it.
                     Err(error) if is_broken_pipe(&error) => None,
                     Err(error) => {
                         return Err(anyhow!("cannot write {name}: {error}; what was written before is readable"));
@@ -203,8 +203,8 @@ impl<T: Send + 'static> Session<T> {
     }
 }
 
-/// From here on the process has [`SHUTDOWN_TIMEOUT`] left, whatever its threads are stuck in: a write to a dead
-/// disk or terminal, a lock of one of them.
+/// Ends the process after [`SHUTDOWN_TIMEOUT`], even if its threads are blocked: in a write to a dead disk or terminal, or
+/// by a lock that such a thread holds.
 fn end_in_any_case(name: &str) {
     let name = name.to_owned();
     std::thread::spawn(move || end_after_timeout(&name));

@@ -6,12 +6,12 @@ use events::{KINDS, Kind, SAMPLES};
 use crate::kernel::SyscallSelection;
 use ktape_reader::syscalls;
 
-/// Kinds to write and syscalls to record, from a comma-separated list of both. Loss and clock are
-/// always written. An empty list is everything.
+/// Kinds to write and system calls to record, from a comma-separated list of both. The kinds `loss` and `clock` are
+/// always written. An empty list selects everything.
 ///
 /// # Errors
 ///
-/// A name is neither.
+/// A name is neither a kind nor a system call.
 pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
     let names: Vec<&str> = list
         .iter()
@@ -26,7 +26,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
     let mut calls = Vec::new();
     let mut every_call = false;
     for name in names {
-        // A few names are both: `fork` and `exit` then mean both.
+        // `fork` and `exit` are both a kind and a system call, and select both.
         let kind = KINDS.into_iter().find(|kind| kind.decl().name == name);
         let is_call = !syscalls::table().by_name(name).is_empty();
         match kind {

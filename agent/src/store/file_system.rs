@@ -17,7 +17,7 @@ pub struct Space {
     pub free: u64,
 }
 
-/// What the store asks of a file system. Unit tests replace it with a disk that fills up or fails.
+/// The operations of a file system that the store uses. Unit tests replace it with a disk that fills up or fails.
 pub trait FileSystem: Send + Sync {
     /// Size and free space of the file system that `file` is on.
     ///

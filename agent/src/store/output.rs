@@ -1,5 +1,5 @@
-//! The output of a capture: a private file that overwrites no other without being asked to and belongs to the caller,
-//! or standard output.
+//! The output of a capture: standard output, or a private file that belongs to the caller and overwrites another one only
+//! with `--force`.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, IsTerminal, Seek};

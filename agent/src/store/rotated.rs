@@ -69,7 +69,7 @@ pub struct RotatedFiles {
 }
 
 impl RotatedFiles {
-    /// Opens the directory `path`, or that of the file `path`, whose name without `.ktape` then begins all file names.
+    /// Opens the directory `path`, or that of the file `path`; all file names then begin with its name without `.ktape`.
     /// Files of an earlier run with this name are continued: the header gets their UUID.
     ///
     /// # Errors
@@ -354,7 +354,7 @@ mod tests {
         let own: Vec<PathBuf> = (0..3).map(|_| write(&mut files, &first)).collect();
         drop(files);
 
-        // Rotated files whose name begins alike, a single capture, one of another host, and no capture.
+        // Rotated files with the same prefix, a single capture, one of another host, and a file that is not a capture.
         let mut longer = header(2);
         let mut other = RotatedFiles::open(dir.path(), "x-y", &mut longer).unwrap();
         let mut foreign = vec![write(&mut other, &longer)];
@@ -405,7 +405,7 @@ mod tests {
         files.trim(None, Some(Duration::from_secs(3600)));
         assert_eq!(there(&own), [false, false, true]);
         assert_eq!((files.files(), files.deleted()), (1, 2));
-        // Files of this run, by a clock that nobody sets.
+        // The age of this run's files follows the boot clock, which cannot be set.
         let own = write(&mut files, &first);
         File::options().write(true).open(&own).unwrap().set_modified(day).unwrap();
         files.trim(None, Some(Duration::from_secs(3600)));

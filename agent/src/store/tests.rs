@@ -163,7 +163,7 @@ impl Fixture {
         Store::begin(output, self.settings(limits), self.header.clone(), &self.progress).map(Box::new)
     }
 
-    /// A chunk of so many calls, about [`STRING`] bytes each, 1 ms apart.
+    /// A chunk of this many calls, about [`STRING`] bytes each, 1 ms apart.
     fn chunk(&mut self, calls: usize) -> EncodedBlock {
         let mut chunk = TestChunk::new(&self.header);
         let host = chunk.cgroup(1, "/system.slice/sshd.service", &[]);

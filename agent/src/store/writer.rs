@@ -79,7 +79,7 @@ impl Store {
     /// Creates the first file, with its header.
     ///
     /// # Errors
-    /// The file cannot be created or written, or less space is free than `--min-free` asks for.
+    /// The file cannot be created or written, or less space is free than `--min-free` requires.
     pub fn begin(
         output: StoreOutput,
         settings: StoreSettings,
@@ -329,7 +329,7 @@ impl Destination for Store {
     fn finish(mut self: Box<Self>) -> Result<(), FormatError> {
         self.reserve = None;
         match self.report_unwritten().and_then(|()| self.current.end()) {
-            // The user was told that the disk is full, and the file is readable without an index.
+            // The user gets a message that the disk is full, and the file is readable without an index.
             Err(error) if is_full(&error) && self.closed => {}
             done => done?,
         }

@@ -8,7 +8,7 @@ use crate::session::messages::{message, report_unidentified};
 use ktape_reader::containers::short_id;
 use ktape_reader::text::units::{count_text, duration_text, size_text};
 
-/// Containers that are named at most.
+/// Containers in the summary, at most.
 const MOST_ACTIVE: usize = 3;
 
 /// A finished capture.
@@ -17,13 +17,13 @@ pub struct Summary<'a> {
     pub outcome: &'a Outcome,
     /// Counters of all stages.
     pub progress: &'a Progress,
-    /// How long it took.
+    /// Duration of the capture.
     pub elapsed: Duration,
-    /// What was written to, for messages.
+    /// The output's name in messages.
     pub name: &'a str,
-    /// Whether that can be replayed by its name.
+    /// Whether the output can be replayed by that name.
     pub is_file: bool,
-    /// Whether there are several files.
+    /// Whether files were rotated.
     pub rotated: bool,
 }
 
@@ -55,7 +55,7 @@ impl Summary<'_> {
         }
     }
 
-    /// Why the capture ended before its time.
+    /// Prints why the capture ended early, if it did.
     fn print_reason(&self) {
         match self.progress.wants_to_end() {
             Some(End::MaxSize(bytes)) => {

@@ -16,21 +16,22 @@ use ktape_reader::model::{Binding, CgroupRow, ChunkView, ContainerNames, column}
 use ktape_reader::scan::container_match::elements;
 use ktape_reader::scan::{Input, Query};
 
-/// At most this many processes are counted.
-const PROCESSES: usize = 1 << 20;
+/// Processes that are counted, at most.
+const PROCESSES_MAX: usize = 1 << 20;
 
-/// A container: boot, full id, and which of those that had the id one after the other (0 if there was one alone).
+/// A container: boot, full id, and its number among the containers that had this id one after another (0 if it was the
+/// only one).
 type Id = ([u8; 16], Vec<u8>, usize);
 
-/// Boot and full id, which several containers may have had.
+/// Boot and full id; several containers may have had the same id.
 type Shared = ([u8; 16], Vec<u8>);
 
-/// Containers whose id was given again, which only `ctr` users do.
+/// Containers with a reused id, which only users of `ctr` create.
 #[derive(Debug, Default)]
 struct Lives {
-    /// By the cgroups that identify them: which one it is, counted from 1.
+    /// The number of each container, counted from 1, by the cgroups that identify it.
     of: BTreeMap<MetadataKey, usize>,
-    /// The last cgroup of each, in the order in which they were made.
+    /// The last cgroup of each container, in order of creation.
     all: BTreeMap<Shared, Vec<MetadataKey>>,
 }
 
@@ -38,7 +39,7 @@ impl Lives {
     fn new(names: &ContainerNames) -> Self {
         let mut by_creation: BTreeMap<Shared, BTreeMap<String, Vec<MetadataKey>>> = BTreeMap::new();
         for (key, id) in names.containers().filter(|(_, id)| is_name(id)) {
-            // Started again it is the same one.
+            // A restarted container keeps its creation time.
             if let Some(created) = names.of_cgroup(key, CREATED) {
                 let lives = by_creation.entry((key.boot_id, id.to_vec())).or_default();
                 lives.entry(created.to_owned()).or_default().push(*key);
@@ -58,7 +59,8 @@ impl Lives {
         lives
     }
 
-    /// Which container of this id a cgroup belongs to. Cgroups inside of it, and those that no runtime reported, belong to the last one.
+    /// The container with this id that a cgroup belongs to. Cgroups inside of it, and those that no runtime reported,
+    /// belong to the last one.
     fn id(&self, boot_id: [u8; 16], id: &[u8], cgroup: &CgroupRow<'_>) -> Id {
         let container = (boot_id, id.to_vec());
         let Some(all) = self.all.get(&container) else { return (container.0, container.1, 0) };
@@ -68,16 +70,16 @@ impl Lives {
     }
 }
 
-/// What is known so far.
+/// The containers in the chunks that were read so far.
 #[derive(Default)]
 struct Gathered {
     lives: Lives,
     rows: BTreeMap<Id, Row>,
-    /// Processes that were counted, with their process id and start.
+    /// Processes that were counted, by process id and start time.
     processes: HashSet<(Id, u64, u64)>,
 }
 
-/// The containers of these captures, those with the most events first, and the zone of their host.
+/// The containers of these captures, those with the most events first, and their host's time zone.
 pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     let Input::Files(listing) = Input::open(files)? else {
         bail!(
@@ -160,7 +162,7 @@ impl Gathered {
         let Some(cgroup) = view.cgroup_of(task) else { return };
         let cgroup = view.cgroup(cgroup);
         let Some(process) = view.process_of(task).map(|row| view.process(row)) else { return };
-        if cgroup.container.is_empty() || process.pid == 0 || self.processes.len() >= PROCESSES {
+        if cgroup.container.is_empty() || process.pid == 0 || self.processes.len() >= PROCESSES_MAX {
             return;
         }
         let id = self.lives.id(binding.header.boot_id, cgroup.container, &cgroup);
@@ -169,7 +171,7 @@ impl Gathered {
         }
     }
 
-    /// A process ended: the last one's status is the container's, if the runtime does not tell.
+    /// Keeps the exit code of a process that ended: the last one is the container's, if the runtime reports none.
     fn ended(
         &mut self,
         view: &ChunkView<'_>,
@@ -187,7 +189,7 @@ impl Gathered {
         }
         let status = rows.signed(const { column(Kind::Exit, "status") }, row).unwrap_or(0);
         let signal = rows.number(const { column(Kind::Exit, "signal") }, row).unwrap_or(0);
-        // As a shell tells it.
+        // As in a shell's $?.
         let code = if signal == 0 { status } else { 128 + signal.cast_signed() };
         self.row(binding, cgroup.container, &cgroup).exit_code = Some(code);
     }
@@ -218,9 +220,9 @@ impl Gathered {
                 let key = of_life.or_else(|| names.last_of(boot_id, &id));
                 let attributes = key.into_iter().flat_map(|key| names.all_of(key));
                 row.attributes = attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-                // Started again.
+                // It was started again after it had ended.
                 row.died = row.died.filter(|died| row.started.is_none_or(|started| started <= *died));
-                // While it was not removed it had not ended, whoever ended in it.
+                // It has not ended as long as its cgroup exists, even if processes in it have.
                 if row.died.is_none() {
                     row.exit_code = None;
                 }

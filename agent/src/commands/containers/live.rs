@@ -1,4 +1,4 @@
-//! The containers of this host, as their cgroups and their runtimes tell.
+//! The containers of this host, from cgroups and container runtimes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::containers::Hierarchy;
 use crate::runtimes::{self, NewContainer, Sockets};
 use ktape_reader::containers;
 
-/// How long the runtimes have to answer.
+/// How long answers of the runtimes are waited for.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The containers that are there, by name, and this host's zone.
+/// The containers that exist now, ordered by name, and this host's time zone.
 pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
     let hierarchy = Hierarchy::detect()?;
     let cgroups = hierarchy.scan().context("cannot list cgroups")?;
@@ -28,7 +28,7 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
         let Some(inner) = chain.innermost() else { continue };
         let row = rows.entry(inner.id.clone()).or_insert_with(|| {
             let key = MetadataKey { boot_id: [0; 16], cgroup: id, birth: 0 };
-            // There is room for thousands; who is not asked for has no name.
+            // The queue takes thousands of lookups; beyond that, containers are listed without names.
             let _ = handle.resolve(NewContainer { key, id: inner.id.clone(), runtime: inner.runtime });
             Row {
                 host: host.clone(),

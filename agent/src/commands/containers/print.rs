@@ -25,7 +25,7 @@ fn cut(value: &str) -> String {
     value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
-/// For people: without the columns in which nobody has anything.
+/// Appends an aligned table, without empty columns.
 pub fn table(rows: &[Row], zone: &TimeZone, live: bool, out: &mut Vec<u8>) {
     let time = |at: Option<i64>| at.map_or(String::new(), |at| time::date_time(at, zone));
     let number = |value: u64| if live || value == 0 { String::new() } else { count_text(value) };
@@ -84,7 +84,7 @@ pub fn table(rows: &[Row], zone: &TimeZone, live: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// One object a line.
+/// Appends one JSON object per line.
 pub fn json(rows: &[Row], out: &mut Vec<u8>) {
     for row in rows {
         let mut object = Map::new();
@@ -127,7 +127,7 @@ pub fn json(rows: &[Row], out: &mut Vec<u8>) {
     }
 }
 
-/// With a header.
+/// Appends CSV with a header.
 pub fn csv(rows: &[Row], out: &mut Vec<u8>) {
     let head = "host,id,name,runtime,image,pod,labels,born,died,exit_code,oom_kills,processes,events\n";
     out.extend_from_slice(head.as_bytes());
@@ -155,7 +155,7 @@ pub fn csv(rows: &[Row], out: &mut Vec<u8>) {
     }
 }
 
-/// As RFC 4180 has it.
+/// Quotes a cell as in RFC 4180, if necessary.
 fn quoted(cell: &str) -> String {
     if cell.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", cell.replace('"', "\"\""))

@@ -35,7 +35,7 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn a_table_has_what_there_is() {
+fn a_table_has_no_empty_columns() {
     let mut out = Vec::new();
     print::table(&rows(), &jiff::tz::TimeZone::UTC, false, &mut out);
     let text = String::from_utf8(out).unwrap();
@@ -62,14 +62,14 @@ fn a_table_has_what_there_is() {
     let web = words(lines[1]);
     assert_eq!(web[..5], ["001122334455", "web", "docker", "nginx:1", "shop/web-0"]);
     assert_eq!(web[7..11], ["137", "1", "2", "1,234"]);
-    // The container's own label, and nothing that reaches a terminal.
+    // The container's own label wins, and control characters are escaped.
     assert_eq!(web[11], "app=x,y zone=a \\e[2J");
     assert!(!text.contains('\u{1b}'));
     assert_eq!(words(lines[2])[..3], ["redis", "redis", "docker"]);
 }
 
 #[test]
-fn csv_is_quoted_and_json_is_whole() {
+fn csv_is_quoted_and_json_has_all_fields() {
     let mut out = Vec::new();
     print::csv(&rows(), &mut out);
     let text = String::from_utf8(out).unwrap();
@@ -92,7 +92,7 @@ fn csv_is_quoted_and_json_is_whole() {
 }
 
 #[test]
-fn containers_are_chosen_by_all_that_is_known() {
+fn containers_are_selected_by_name_id_and_attributes() {
     let matching = |text: &str| -> Vec<String> {
         let wanted = [text.parse().unwrap()];
         rows().into_iter().filter(|row| row.matches_any(&wanted)).map(|row| row.name().to_owned()).collect()

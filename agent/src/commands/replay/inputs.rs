@@ -51,7 +51,7 @@ fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
     let is_expression = !looks_like_file(missing) && !is_word(missing) && is_parsable(missing);
     if !is_expression {
         let message = format!("cannot open {shown_missing}: no such file");
-        // If the last argument is no file and no expression either, none of them can be meant: wrong usage.
+        // If the last argument is neither a file nor an expression, this is wrong usage.
         let is_usage = inputs.last().is_some_and(|last| is_missing(last) && !is_parsable(last));
         return if is_usage { usage(message) } else { anyhow::Error::msg(message) };
     }

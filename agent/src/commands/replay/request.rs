@@ -1,4 +1,4 @@
-//! What `ktape replay` was asked for, and how it is answered.
+//! The request of `ktape replay`: parsed from the arguments, then run.
 
 use std::io;
 use std::path::{Path, PathBuf};

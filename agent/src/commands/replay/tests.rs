@@ -64,7 +64,7 @@ fn missing_files_are_reported_before_any_expression() {
         error(&["proc.name = dd", &path]),
         format!("the expression must be the last argument; use: ktape replay {path} 'proc.name = dd'")
     );
-    // With nothing that can be meant at the end it is wrong usage, as for one argument alone.
+    // A last argument that is neither a file nor an expression is wrong usage, as if it were the only one.
     for (words, is_usage) in [
         (["nosuch.ktape", "nosuch2.ktape"], true),
         (["nosuch.ktape", "proc.name=dd"], false),

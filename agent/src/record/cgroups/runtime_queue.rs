@@ -1,4 +1,4 @@
-//! Reports containers that start and stop to the thread that asks the container runtimes, without waiting for it.
+//! Notifies the thread that queries the container runtimes of containers that start and stop, without waiting for it.
 
 use std::collections::VecDeque;
 

@@ -13,7 +13,7 @@ use crate::record::progress::Progress;
 use crate::record::rows::RowWriter;
 use crate::record::sink::{ChunkSender, Sent};
 
-/// Where chunks go.
+/// The drain's output: the queue to the next stage, and the shared counters.
 pub(super) struct DrainOutput {
     pub sink: ChunkSender,
     pub progress: Arc<Progress>,
@@ -25,7 +25,7 @@ impl DrainOutput {
         self.progress.failed.load(Ordering::Acquire)
     }
 
-    /// The drain is alive.
+    /// Reports that the drain makes progress.
     pub fn beat(&self) {
         self.progress.beats.fetch_add(1, Ordering::Relaxed);
     }
@@ -71,17 +71,17 @@ impl CurrentChunk {
         self.wall_offset = offset;
     }
 
-    /// Writes how the clocks stand to each other.
+    /// Writes a clock event: the offset of the wall clock, and its `step`, ns.
     pub fn write_clock(&mut self, rows: &mut RowWriter, time: u64, step: i64) {
         rows.clock(&mut self.builder, time, self.wall_offset, step);
     }
 
-    /// When it was begun.
+    /// When the chunk was begun.
     pub fn began(&self) -> Instant {
         self.began
     }
 
-    /// Its age counts from now on.
+    /// Restarts the age of the chunk at `now`.
     pub fn restart(&mut self, now: Instant) {
         self.began = now;
     }
@@ -105,7 +105,7 @@ impl CurrentChunk {
         self.has_all_events(rows) || self.builder.approx_bytes() >= CHUNK_BYTES
     }
 
-    /// The same for every record: the size in bytes is measured only now and then.
+    /// Like [`Self::is_full`], but cheap enough for every record: measures the size in bytes only every 512 records.
     #[inline]
     pub fn may_be_full(&mut self, rows: &RowWriter) -> bool {
         const EVERY: u32 = 512;
@@ -117,7 +117,7 @@ impl CurrentChunk {
             })
     }
 
-    /// Exchanges the chunk for an empty one. False if it is not taken now, then it stays.
+    /// Sends the chunk to the next stage and begins an empty one. False if the queue is full; the chunk then stays.
     pub fn hand_over<C: Clock>(&mut self, rows: &mut RowWriter, output: &mut DrainOutput, clock: &C) -> bool {
         self.builder.set_wall_offset(self.wall_offset);
         let builder = self.replace(output.sink.builder());

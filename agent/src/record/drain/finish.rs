@@ -1,4 +1,5 @@
-//! The end of a recording: what is in flight is written, and a stalled output is given up in time.
+//! The end of a recording: calls and requests in flight are written, and a blocked output is waited for only for a limited
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +11,16 @@ use crate::record::merge::Pass;
 use crate::record::sink::ChunkSender;
 use crate::record::source::{Kernel, RecordSource};
 
-/// How long the end may wait for a stalled output.
+/// How long the end of a recording waits for a blocked output.
 pub(super) const OUTPUT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A recording that has ended, but for a last chunk that the output may not take.
+/// An ended recording, and its last chunk if the output did not take it in time.
 pub(super) struct Ending {
     pub outcome: Outcome,
     pub unsent: Option<UnsentChunk>,
 }
 
-/// The chunk that reports what a stalled output has cost.
+/// The chunk that reports the events lost to a blocked output.
 pub(super) struct UnsentChunk {
     pub sink: ChunkSender,
     pub chunk: FilledChunk,
@@ -35,7 +36,7 @@ impl Ending {
     }
 }
 
-/// What the kernel was in the middle of when the recording ended.
+/// Calls in flight when the recording ended.
 struct InFlight {
     /// When it ended, ns of the boot clock.
     end: u64,

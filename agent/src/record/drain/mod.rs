@@ -63,12 +63,12 @@ pub struct Outcome {
 pub struct Stop(AtomicBool);
 
 impl Stop {
-    /// Asks for the end.
+    /// Requests the end.
     pub fn set(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether the end was asked for.
+    /// Whether the end was requested.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -80,7 +80,7 @@ pub struct Inputs {
     pub arguments: Receiver<Arguments>,
     /// What container runtimes report.
     pub containers: Receiver<ContainerInfo>,
-    /// Events that the agent makes itself.
+    /// Events of the agent's own threads.
     pub agent_events: EventReceiver,
 }
 
@@ -104,7 +104,7 @@ pub struct Parts<K, S, C> {
     pub clock: C,
 }
 
-/// How fast a drain goes.
+/// The intervals of a drain.
 #[derive(Clone, Copy, Debug)]
 pub struct DrainTiming {
     /// When the programs were attached, ns of the boot clock.
@@ -135,7 +135,7 @@ pub struct Drain<K, S, C> {
     background: Vec<Background>,
     timing: DrainTiming,
     clock: C,
-    /// When losses and clocks were last looked at.
+    /// When losses and clocks were last read.
     housekeeping: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! Events that the agent makes itself.
+//! Events of the agent's own threads.
 
 use capture_format::ChunkBuilder;
 

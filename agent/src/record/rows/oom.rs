@@ -9,7 +9,7 @@ use crate::kernel::page_size;
 use crate::record::decode;
 use crate::record::processes::Subject;
 
-/// A limit of this many pages or more is none (`PAGE_COUNTER_MAX`, whatever the size of a page).
+/// A limit of this many pages or more means no limit (`PAGE_COUNTER_MAX`, for any page size).
 const NO_LIMIT: u64 = (i64::MAX as u64) >> 16;
 
 impl RowWriter {
