@@ -1,6 +1,6 @@
-//! The arguments of a syscall as text, in the manner of strace: strings in quotes, `...` after a cut one,
-//! `?` for one that could not be read, `NULL`, descriptors in decimal, bits in hexadecimal, modes in
-//! octal. A pointer whose target was not recorded is `_`.
+//! The arguments of a syscall as text, in the style of strace: strings in quotes, followed by `...` if truncated; `?` for a
+//! string that could not be read; `NULL`; descriptors in decimal, flags in hexadecimal, modes in octal. A pointer whose
+//! target is not recorded is `_`.
 
 use crate::model::{CallEvent, CallString};
 use crate::names;
@@ -8,7 +8,7 @@ use crate::syscalls::ArgType;
 use crate::syscalls::sockaddr::SockAddr;
 use crate::text::{escape, number};
 
-/// `AT_FDCWD`: a relative path starts from the working directory.
+/// `AT_FDCWD`: paths are relative to the working directory.
 const AT_FDCWD: i64 = -100;
 
 /// Appends the arguments of a call, separated by `, `.
@@ -57,7 +57,7 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether the bytes of such an argument are a socket address.
+/// Whether arguments of this type are recorded as socket addresses.
 pub fn is_address(ty: ArgType) -> bool {
     matches!(ty, ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr)
 }

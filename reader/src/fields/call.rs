@@ -51,13 +51,12 @@ pub(super) fn descriptor<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> 
     first(call, |arg| arg.ty == ArgType::Fd, scratch)
 }
 
-/// The first path or address among the arguments; other strings (names of attributes, of file systems) are no
-/// files.
+/// The first path or address among the arguments, not other strings such as names of attributes or file systems.
 pub(super) fn file<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     first(call, |arg| arg.ty == ArgType::Path || args::is_address(arg.ty), scratch)
 }
 
-/// The argument of this name.
+/// The argument with this name.
 pub(super) fn argument_named<'a>(call: &CallEvent<'a>, name: &str, scratch: &'a mut Vec<u8>) -> Value<'a> {
     first(call, |arg| arg.name == name, scratch)
 }

@@ -6,10 +6,10 @@ use super::value::{Value, number, text};
 use crate::containers;
 use crate::model::{CgroupRow, ChunkView, ContainerNames, Context, attribute_names, short_id};
 
-/// What the fields of containers hold for what is in no container.
+/// Value of container fields for processes of the host.
 const HOST: &[u8] = b"host";
 
-/// A cgroup of which is known which one it is.
+/// An identified cgroup.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownCgroup<'a> {
     names: &'a ContainerNames,
@@ -32,7 +32,7 @@ impl<'a> KnownCgroup<'a> {
         Value::Bytes(if self.is_host() { HOST } else { bytes })
     }
 
-    /// An attribute of its container, by a name of [`attribute_names`].
+    /// An attribute of the container, by a name of [`attribute_names`].
     pub(super) fn attribute(&self, name: &str) -> Value<'a> {
         if self.is_host() {
             return Value::Missing;
@@ -64,7 +64,7 @@ pub(super) fn container_name<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
         return Value::Bytes(HOST);
     }
     match cgroup.attribute(attribute_names::NAME) {
-        // LXC, nspawn and `ctr` know a container by its name alone.
+        // LXC, nspawn and `ctr` identify a container by its name alone.
         Value::Missing if containers::is_name(cgroup.row.container) => Value::Bytes(cgroup.row.container),
         value => value,
     }
@@ -82,17 +82,17 @@ pub(super) fn path<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
     text(cgroup.row.path)
 }
 
-/// `container.id` of an event whose containers are `chain`.
+/// `container.id` of an event in the containers `chain`.
 pub(super) fn id_in_chain(chain: &[u8]) -> Value<'_> {
     Value::Bytes(if chain.is_empty() { HOST } else { short_id(innermost(chain)) })
 }
 
-/// `container.full_id` of an event whose containers are `chain`.
+/// `container.full_id` of an event in the containers `chain`.
 pub(super) fn full_id_in_chain(chain: &[u8]) -> Value<'_> {
     Value::Bytes(if chain.is_empty() { HOST } else { innermost(chain) })
 }
 
-/// `container.chain` of an event whose containers are `chain`.
+/// `container.chain` of an event in the containers `chain`.
 pub(super) fn whole_chain(chain: &[u8]) -> Value<'_> {
     text(chain)
 }

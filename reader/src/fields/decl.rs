@@ -1,4 +1,4 @@
-//! What a row of the table of fields consists of.
+//! The declaration of a field.
 
 use std::ptr;
 
@@ -13,7 +13,7 @@ use super::part::Part;
 use super::task::ThreadRows;
 use super::value::Value;
 
-/// What follows a field's name in brackets or after a further dot.
+/// What follows a field's name in brackets or after another dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldArg {
     /// Nothing.
@@ -24,7 +24,7 @@ pub enum FieldArg {
     IndexOrName,
 }
 
-/// How to get a field's value, and so what the value depends on ([`super::dependency::Dependency`]).
+/// How to get a field's value, which determines what the value depends on ([`super::dependency::Dependency`]).
 #[derive(Clone, Copy, Debug)]
 pub enum Getter {
     /// From the segment's header.
@@ -35,7 +35,7 @@ pub enum Getter {
     Table(for<'a> fn(&Rows<'a>) -> Value<'a>),
     /// From the event's cgroup; missing if that is unknown.
     Cgroup(for<'a> fn(&KnownCgroup<'a>) -> Value<'a>),
-    /// The attribute of the event's container that has the field's name, key included.
+    /// The attribute of the event's container with the name of the field, including the key.
     Attribute,
     /// From the event's thread and its process.
     Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
@@ -43,7 +43,7 @@ pub enum Getter {
     Call(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
     /// The name of the syscall; that of the kind in other events.
     EventType,
-    /// From what all events have.
+    /// From columns that all events have.
     Event(for<'a> fn(&Event<'a>) -> Value<'a>),
     /// Whether the event has this bit of [`events::flags`].
     Flag(u32),
@@ -58,7 +58,7 @@ pub enum Getter {
 }
 
 impl Getter {
-    /// The only kind of event that has a value; `None` if several kinds can have one.
+    /// The only kind of event that has the field; `None` if several kinds can have it.
     pub fn kind(&self) -> Option<Kind> {
         match self {
             Self::Call(_) | Self::Syscall(_) | Self::Argument => Some(Kind::Syscall),
@@ -76,12 +76,12 @@ impl Getter {
     }
 }
 
-/// What the summary of a chunk says about the values of a field in the chunk.
+/// What the summary of a chunk records about the values of a field in the chunk.
 #[derive(Clone, Copy, Debug)]
 pub enum Summarized {
-    /// Nothing, except which kinds of events there are ([`Getter::kind`]).
+    /// Nothing, except which kinds of events occur ([`Getter::kind`]).
     No,
-    /// The value is the name of a kind of which there are events.
+    /// The value is the name of a kind that occurs.
     KindName,
     /// The value is the name of a syscall, or of another kind.
     TypeName,
@@ -105,30 +105,30 @@ pub enum Equality {
 /// A row of the table of fields.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldDecl {
-    /// The name, without its argument.
+    /// The name, without argument.
     pub name: &'static str,
     /// What may follow the name.
     pub arg: FieldArg,
     /// The type of its values.
     pub ty: FieldType,
-    /// What it holds, in one line.
+    /// The description, in one line.
     pub doc: &'static str,
     /// How to get the value.
     pub getter: Getter,
-    /// Its place among the keys of JSON output; `None` if it is not one of them.
+    /// Position among the keys of JSON output; `None` if it is not one of them.
     pub json: Option<u8>,
-    /// Its place among the default columns of CSV output; `None` if it is not one of them.
+    /// Position among the default columns of CSV output; `None` if it is not one of them.
     pub csv: Option<u8>,
-    /// Whether CSV output describes an event that lacks the field in words.
+    /// Whether CSV output describes events without this field in words.
     pub worded: bool,
-    /// What the summary of a chunk says about its values.
+    /// What the summary of a chunk records about its values.
     pub summarized: Summarized,
     /// How `=` compares.
     pub equality: Equality,
 }
 
 impl FieldDecl {
-    /// A row without argument and without attributes.
+    /// A field without argument that is in no default output.
     pub(super) const fn new(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> Self {
         Self {
             name,
@@ -144,7 +144,6 @@ impl FieldDecl {
         }
     }
 
-    /// With an argument.
     pub(super) const fn arg(self, arg: FieldArg) -> Self {
         Self { arg, ..self }
     }
@@ -159,17 +158,17 @@ impl FieldDecl {
         Self { csv: Some(place), ..self }
     }
 
-    /// In CSV output, events that lack it are described in words instead.
+    /// In CSV output, describes events without this field in words.
     pub(super) const fn worded(self) -> Self {
         Self { worded: true, ..self }
     }
 
-    /// With values that the summary of a chunk says something about.
+    /// With values that the summary of a chunk records.
     pub(super) const fn summarized(self, summarized: Summarized) -> Self {
         Self { summarized, ..self }
     }
 
-    /// With `=` for beginnings of the field `name`.
+    /// With `=` for prefixes of the field `name`.
     pub(super) const fn prefix_of(self, name: &'static str) -> Self {
         Self { equality: Equality::PrefixOf(name), ..self }
     }
@@ -180,7 +179,7 @@ impl FieldDecl {
 pub(super) enum Key {
     /// None.
     None,
-    /// A key or a name. Of an attribute, the whole name: `container.label[KEY]`.
+    /// A key or a name. For an attribute, the whole name: `container.label[KEY]`.
     Name(Box<str>),
     /// A position, from 0.
     Position(u8),
@@ -199,12 +198,12 @@ impl Field {
         Self { decl, key }
     }
 
-    /// A field that takes no argument; one that needs an argument has no value.
+    /// A field without argument. If the field needs one, it has no value.
     pub fn plain(decl: &'static FieldDecl) -> Self {
         Self::new(decl, Key::None)
     }
 
-    /// Its row of the table.
+    /// The declaration, a row of the table of fields.
     #[inline]
     pub fn decl(&self) -> &'static FieldDecl {
         self.decl

@@ -30,7 +30,7 @@ pub(super) fn start<'a>(event: &Event<'a>) -> Value<'a> {
     number(event.start())
 }
 
-/// May be negative: what began before the capture did.
+/// May be negative, for events that started before the capture.
 pub(super) fn since_start<'a>(event: &Event<'a>) -> Value<'a> {
     Value::Int(i128::from(event.start()) - i128::from(event.context.start))
 }

@@ -13,10 +13,10 @@ use crate::names;
 use crate::syscalls::sockaddr;
 use crate::text::number::decimal;
 
-/// The name of the thread that a CPU runs when it has no other.
+/// Name of a CPU's idle thread.
 pub const IDLE: &[u8] = b"idle";
 
-/// How text output writes a value. One that is missing is left out, and so is empty text.
+/// How text output writes a value. Missing values and empty text are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextStyle {
     /// `name=value`: a number in decimal, text in quotes.
@@ -33,7 +33,7 @@ pub enum TextStyle {
     Thread,
 }
 
-/// How a stored value is read: by how it is stored.
+/// How a stored value is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Read {
     /// An unsigned number.
@@ -44,11 +44,11 @@ pub(super) enum Read {
     Bytes(for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> Value<'a>),
     /// A row of a dictionary.
     Row(for<'a> fn(&Event<'a>, u32, &'a mut Vec<u8>) -> Value<'a>),
-    /// A list: read through the signature of the row's syscall, and no field of its own.
+    /// A list. Not a field; read through the signature of the row's syscall.
     List,
 }
 
-/// What the reader makes of a column type.
+/// How the reader shows a column type.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnFormat {
     /// The type of the field that a column of this type is.
@@ -61,7 +61,7 @@ pub struct ColumnFormat {
 }
 
 impl ColumnFormat {
-    /// The row of a column type. No wildcard arm: the compiler names a forgotten type.
+    /// The format of a column type. Has no wildcard arm, so that the compiler reports a forgotten type.
     pub const fn of(ty: Ty) -> Self {
         use FieldType::{Bool, Duration, Number, Text, Time};
         use Read::{Bytes, I64, List, Row, U64};
@@ -140,7 +140,7 @@ fn maybe_signed<'a>(_event: &Event<'a>, value: i64) -> Value<'a> {
     if value == UNKNOWN_SIGNED { Value::Missing } else { number(value) }
 }
 
-/// Boot clock to wall clock.
+/// Converts boot clock to wall clock.
 fn time<'a>(event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
     number(event.view.wall(value))
 }

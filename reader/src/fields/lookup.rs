@@ -1,25 +1,25 @@
-//! From a name as it is written to a field.
+//! Finds fields by name.
 
 use super::decl::Key;
 use super::{Field, FieldArg, FieldDecl, FieldType, Getter, registry};
 
-/// Why a name is no field.
+/// Why a name is not a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// Not in the registry.
+    /// There is no field with this name.
     #[error("unknown field `{name}`{}; `ktape fields` lists all fields", did_you_mean(.closest))]
     Unknown {
-        /// What was written.
+        /// The unknown name, without brackets.
         name: String,
         /// The most similar names, at most three.
         closest: Vec<String>,
     },
-    /// It needs an argument, or has one that it does not take.
+    /// The argument is missing, wrong or not allowed.
     #[error("`{name}` {reason}")]
     Argument {
-        /// The field.
+        /// The field's name, without brackets.
         name: String,
-        /// What is wrong.
+        /// The reason; completes a sentence that begins with the name.
         reason: &'static str,
     },
 }
@@ -31,7 +31,7 @@ fn did_you_mean(closest: &[String]) -> String {
 /// The field that `text` names, with the type of its values.
 ///
 /// # Errors
-/// If there is none of that name, or its argument is missing or wrong.
+/// If there is no field with this name, or its argument is missing or wrong.
 pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
     let (name, key) = match text.split_once('[') {
         Some((name, rest)) => (name, Some(rest.strip_suffix(']').unwrap_or(rest))),
@@ -71,7 +71,7 @@ fn named_argument(text: &str) -> Option<(&'static FieldDecl, &str)> {
     })
 }
 
-/// Up to three names that could have been meant.
+/// The most similar names, at most three.
 fn closest(name: &str) -> Vec<String> {
     let mut scored: Vec<(usize, &str)> = registry()
         .iter()
@@ -85,7 +85,7 @@ fn closest(name: &str) -> Vec<String> {
     scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How many letters have to be changed, added or removed.
+/// Levenshtein distance: letters to change, add or remove.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() > 64 {

@@ -1,5 +1,6 @@
-//! Fields: what a filter compares, and what JSON and CSV print. Each is one row of a table; the columns of kinds
-//! and their parts are derived from the table of kinds. The names follow sysdig where it has them.
+//! Fields: the values that filters compare and JSON and CSV output prints. Each is one row of a table; those for columns of
+//! kinds and their parts are derived from the table of kinds. Names follow sysdig where it has them. `docs/fields.md` lists
+//! all fields.
 
 pub mod args;
 mod call;
@@ -40,7 +41,7 @@ pub fn registry() -> &'static [FieldDecl] {
     &REGISTRY
 }
 
-/// The fields that are places of JSON or CSV output, in that order.
+/// The fields of JSON or CSV output, in output order.
 pub(crate) fn placed(place: impl Fn(&FieldDecl) -> Option<u8>) -> Vec<Field> {
     let mut placed: Vec<(u8, &FieldDecl)> =
         registry().iter().filter_map(|decl| Some((place(decl)?, decl))).collect();
@@ -72,10 +73,12 @@ fn of_kinds() -> Vec<FieldDecl> {
     all
 }
 
-/// Names are made once, for the life of the program.
+/// Leaks a name. Called once per name, for the lifetime of the program.
 fn leak(name: String) -> &'static str {
     Box::leak(name.into_boxed_str())
 }
 
+#[cfg(test)]
+mod page_tests;
 #[cfg(test)]
 mod tests;

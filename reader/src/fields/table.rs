@@ -1,5 +1,5 @@
-//! The table of fields: one row for each field that is no column of a kind. What `ktape fields` lists, which
-//! keys JSON and which columns CSV output has, and what a filter may rule out follows from it.
+//! The table of fields that are not columns of a kind. `ktape fields`, `docs/fields.md`, the keys of JSON output, the default
+//! columns of CSV output, and the chunks that a filter can rule out follow from it.
 
 use events::flags;
 
@@ -26,12 +26,12 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.time",
         Time,
         Getter::Event(event::start),
-        "when it started; compares with RFC 3339, 12:00:01, +5s, -10s",
+        "when the event started; compares with RFC 3339, 12:00:01, +5s, -10s",
     )
     .json(11)
     .csv(11)
     .summarized(Summarized::Time),
-    field("evt.rawtime", Number, Getter::Event(event::start), "when it started, in ns since 1970")
+    field("evt.rawtime", Number, Getter::Event(event::start), "when the event started, in ns since 1970")
         .json(12)
         .csv(12)
         .summarized(Summarized::Time),
@@ -39,13 +39,13 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.reltime",
         Duration,
         Getter::Event(event::since_start),
-        "when it started, from the start of the capture",
+        "when the event started, since the start of the capture",
     ),
     field(
         "evt.latency",
         Duration,
         Getter::Event(event::duration),
-        "how long it took, in ns; compares with 5ms, 1.5s",
+        "duration of the event, in ns; compares with 5ms, 1.5s",
     )
     .json(41)
     .csv(26),
@@ -73,7 +73,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .json(13)
     .csv(21)
     .summarized(Summarized::KindName),
-    field("evt.cpu", Number, Getter::Event(event::cpu), "the CPU it ended on").json(15).csv(13),
+    field("evt.cpu", Number, Getter::Event(event::cpu), "the CPU on which the event ended").json(15).csv(13),
     field(
         "evt.args",
         Text,
@@ -93,7 +93,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.res",
         Text,
         Getter::Syscall(call::outcome),
-        "SUCCESS or the name of the error, such as ENOENT",
+        "the result of a syscall: SUCCESS or the name of the error, such as ENOENT",
     )
     .json(42)
     .csv(24),
@@ -106,38 +106,38 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .json(43)
     .csv(25),
     field("evt.failed", Bool, Getter::Syscall(call::failed), "whether a syscall returned an error").json(44),
-    field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded it"),
+    field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded the event"),
     field(
         "evt.unfinished",
         Bool,
         Getter::Flag(flags::UNFINISHED),
-        "it has not ended: a call that has not returned, a request in flight",
+        "whether the event had not ended: a call that had not returned, a request in flight",
     ),
     field(
         "evt.start_unknown",
         Bool,
         Getter::Flag(flags::START_UNKNOWN),
-        "it began before the capture could see it",
+        "whether the event started before recording, so that its start is unknown",
     ),
-    field("evt.killed", Bool, Getter::Flag(flags::KILLED), "the thread was killed inside the call"),
-    field("evt.at_end", Bool, Getter::Flag(flags::AT_END), "the capture ended before it did"),
+    field("evt.killed", Bool, Getter::Flag(flags::KILLED), "whether the thread was killed inside the call"),
+    field("evt.at_end", Bool, Getter::Flag(flags::AT_END), "whether the capture ended before the event did"),
     field(
         "evt.seccomp",
         Bool,
         Getter::Flag(flags::SECCOMP),
-        "the call was denied or answered by seccomp before it began",
+        "whether seccomp denied or answered the call before it began",
     ),
     field(
         "evt.late",
         Bool,
         Getter::Flag(flags::LATE),
-        "written after later events; the reader puts it in its place",
+        "whether the event was written after later ones; readers put it in order",
     ),
     field(
         "evt.clamped",
         Bool,
         Getter::Flag(flags::CLAMPED),
-        "the clock stepped back during the call; its duration is given as 0",
+        "whether the clock stepped back during the call, so that its duration is given as 0",
     ),
     field(
         "syscall.type",
@@ -194,7 +194,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "container.chain",
         Text,
         Getter::Cgroup(cgroup::container_chain),
-        "the ids of all containers around it, outermost first, joined by `>`",
+        "the ids of all enclosing containers, outermost first, joined by `>`",
     )
     .summarized(Summarized::Chain(cgroup::whole_chain)),
     field(
@@ -217,16 +217,16 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     attribute(names::ANNOTATION, "an annotation of the container: container.annotation[KEY]")
         .arg(FieldArg::Key),
     attribute(names::IMAGE_ID, "the id or digest of the container's image"),
-    attribute(names::CREATED, "when the runtime made the container, RFC 3339"),
+    attribute(names::CREATED, "when the runtime created the container, RFC 3339"),
     attribute(names::PID, "the process id of the container's first process"),
-    attribute(names::EXIT_CODE, "the status that the container ended with"),
-    attribute(names::MEMORY_LIMIT, "the memory that the runtime allows the container, bytes"),
+    attribute(names::EXIT_CODE, "the exit status of the container"),
+    attribute(names::MEMORY_LIMIT, "the memory limit of the container, in bytes"),
     attribute(
         names::CPU_LIMIT,
-        "the CPU time that the runtime allows the container, thousandths of a CPU",
+        "the CPU limit of the container, in thousandths of a CPU",
     ),
-    attribute(names::CPU_SHARES, "the container's weight of CPU time"),
-    attribute(names::PIDS_LIMIT, "the processes that the runtime allows the container"),
+    attribute(names::CPU_SHARES, "the CPU weight of the container"),
+    attribute(names::PIDS_LIMIT, "the process limit of the container"),
     attribute(
         names::POD_SANDBOX,
         "true for the container that holds the namespaces of its Kubernetes pod",
@@ -235,14 +235,14 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     field(names::POD_UID, Text, Getter::Cgroup(cgroup::pod_uid), "the uid of the Kubernetes pod").json(35),
     attribute(names::POD_NAME, "the name of the Kubernetes pod"),
     attribute(names::POD_NAMESPACE, "the namespace of the Kubernetes pod"),
-    field("cgroup.id", Number, Getter::Cgroup(cgroup::id), "the kernel's id of the cgroup it happened in")
+    field("cgroup.id", Number, Getter::Cgroup(cgroup::id), "the kernel's id of the event's cgroup")
         .json(36),
     field("cgroup.path", Text, Getter::Cgroup(cgroup::path), "the path of that cgroup").json(37),
     field(
         "host.label",
         Text,
         Getter::HeaderByKey(event::host_label),
-        "a label given with capture --label: host.label[KEY]",
+        "a label given with `capture --label`: host.label[KEY]",
     )
     .arg(FieldArg::Key),
     field(

@@ -7,7 +7,7 @@ use crate::text::escape::{Place, escaped};
 /// A field's value in one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// The event does not have it, or it is unknown.
+    /// The event does not have the field, or the value is unknown.
     Missing,
     /// A number, a duration or a time in ns, or 0 and 1 for false and true.
     Int(i128),
@@ -15,7 +15,7 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// Numbers in decimal, text escaped as everywhere; nothing for what is missing.
+/// Numbers in decimal, escaped text; nothing for missing values.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -32,19 +32,19 @@ pub(super) fn number(value: impl Into<i128>) -> Value<'static> {
     Value::Int(value.into())
 }
 
-/// A number that is there or not.
+/// A number, or missing.
 #[inline]
 pub(super) fn optional(value: Option<impl Into<i128>>) -> Value<'static> {
     value.map_or(Value::Missing, number)
 }
 
-/// A number of which 0 stands for unknown.
+/// A number, missing if 0.
 #[inline]
 pub(super) fn nonzero(value: u64) -> Value<'static> {
     if value == 0 { Value::Missing } else { number(value) }
 }
 
-/// Text that is missing if it is empty.
+/// Text, missing if empty.
 #[inline]
 pub(super) fn text(bytes: &[u8]) -> Value<'_> {
     if bytes.is_empty() { Value::Missing } else { Value::Bytes(bytes) }

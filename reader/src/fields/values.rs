@@ -1,4 +1,4 @@
-//! The value of a field in an event. Filters compare it, JSON and CSV print it.
+//! Values of fields in events, for filters and for JSON and CSV output.
 
 use capture_format::ColumnView;
 use events::{Kind, Ty};
@@ -17,7 +17,7 @@ pub use super::call::argument;
 pub use super::format::IDLE;
 pub use super::task::arguments;
 
-/// The value of any field in an event. Text that has to be put together is put into `scratch`.
+/// The value of a field in an event. `scratch` holds text that has to be built.
 pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match field.getter() {
         Getter::Header(_) | Getter::HeaderByKey(_) | Getter::Table(_) => {
@@ -150,7 +150,7 @@ pub(crate) fn stored_part<'a>(
     }
 }
 
-/// The value of a column of the file's table, with the meaning `ty`; as it is stored if that is `None`.
+/// The value of a column of the file's table, interpreted as `ty`; the stored value if that is `None`.
 pub fn stored_value<'a>(
     event: Event<'a>,
     column: u16,
