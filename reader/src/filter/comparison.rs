@@ -21,7 +21,7 @@ pub enum Op {
     GreaterOrEqual,
     /// `contains`
     Contains,
-    /// `icontains`: ASCII letters in either case.
+    /// `icontains`: ignores the case of ASCII letters.
     ContainsAnyCase,
     /// `startswith`
     StartsWith,
@@ -34,7 +34,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// The operator that `text` stands for, and whether it means the opposite.
+    /// The operator written as `text`, and whether its result is inverted (`!=`).
     pub(super) fn from_text(text: &str) -> Option<(Self, bool)> {
         Some(match text {
             "=" | "==" => (Self::Equal, false),
@@ -66,29 +66,29 @@ impl Op {
     }
 }
 
-/// What a value is compared with.
+/// A value in an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Literal {
-    /// As it was written, without quotes.
+    /// The text as written, without quotes.
     pub bytes: Vec<u8>,
-    /// Its number, if it is one.
+    /// The number, if it is one.
     pub number: Option<i128>,
-    /// Its point in time, if it is relative to the capture.
+    /// The time, if it has to be resolved against the capture.
     time: Option<TimeSpec>,
 }
 
 /// A comparison of a field with literals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// The field that is named.
+    /// The field in the expression.
     pub field: Field,
-    /// The field whose values are compared: mostly the same, see [`Equality`].
+    /// The field whose values are compared: the same, except for prefix comparisons ([`Equality`]).
     pub compared: Field,
-    /// How they are compared.
+    /// The operator, without inversion.
     pub op: Op,
-    /// With what; empty for [`Op::Exists`].
+    /// Empty for [`Op::Exists`].
     pub literals: Vec<Literal>,
-    /// Whether the result is inverted, for missing values as well.
+    /// Whether the result is inverted, also for missing values.
     pub negated: bool,
 }
 
@@ -125,10 +125,10 @@ impl Literal {
 }
 
 impl Comparison {
-    /// A comparison; the literals are read as the field's type wants them.
+    /// A comparison; reads the literals as values of the field's type.
     ///
     /// # Errors
-    /// A message, if the operator does not fit the type or a literal is no such value.
+    /// A message if the operator does not fit the type or a literal cannot be read.
     pub(super) fn new(
         (field, ty): (Field, FieldType),
         (op, negated): (Op, bool),
@@ -136,12 +136,12 @@ impl Comparison {
     ) -> Result<Self, String> {
         if op.is_order() && matches!(ty, FieldType::Text | FieldType::Bool) {
             return Err(format!(
-                "`<` and `>` need a number, a duration or a time, but the field is {}",
+                "`<` and `>` need a number, duration or time field, but this field has type {}",
                 ty.name()
             ));
         }
         if op.is_text() && !matches!(ty, FieldType::Text | FieldType::Any) {
-            return Err(format!("this operator needs a text field, but the field is a {}", ty.name()));
+            return Err(format!("this operator needs a text field, but this field has type {}", ty.name()));
         }
         let literals: Vec<Literal> =
             values.iter().map(|bytes| Literal::read(bytes, ty)).collect::<Result<_, _>>()?;
@@ -158,12 +158,12 @@ impl Comparison {
         Ok(Self { field, compared, op, literals, negated })
     }
 
-    /// Whether literals are beginnings of what is compared.
+    /// Whether the literals are prefixes of the compared values.
     pub fn by_prefix(&self) -> bool {
         self.op == Op::Equal && self.field.decl().equality != Equality::Whole
     }
 
-    /// Turns times that are relative to the capture into points in time.
+    /// Resolves times that are relative to the capture.
     pub(super) fn resolve(&mut self, span: &Span) -> Result<(), TimeError> {
         for literal in &mut self.literals {
             if let Some(time) = &literal.time {

@@ -1,5 +1,5 @@
-//! Which rows of a chunk pass a filter. Column by column: a comparison looks at each thread, cgroup,
-//! syscall number or string of the chunk once, and then at one integer in each row.
+//! Finds the rows of a chunk that pass a filter, column by column: a comparison evaluates each thread, cgroup, syscall
+//! number or string of the chunk once, and then looks at one integer per row.
 
 use capture_format::ColumnView;
 use events::Kind;
@@ -12,7 +12,7 @@ use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
 use super::comparison::Comparison;
 use super::parse::Expr;
 
-/// Answers that hold for the whole chunk, by the place of the comparison in the expression.
+/// Cached results of one comparison, valid for the whole chunk.
 #[derive(Debug, Default)]
 struct Memo {
     tasks: Option<Vec<bool>>,
@@ -21,7 +21,7 @@ struct Memo {
     strings: FxHashMap<u32, bool>,
 }
 
-/// A filter at work on one chunk.
+/// Evaluates a filter on one chunk.
 #[derive(Debug)]
 pub struct Evaluator<'f, 'c> {
     expr: &'f Expr,
@@ -39,12 +39,12 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         Self { expr, context, view, memos, scratch: Vec::new() }
     }
 
-    /// Keeps those of the rows (ascending) that pass.
+    /// Keeps only the rows that pass. `selected` must be ascending.
     pub fn retain(&mut self, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         self.walk(self.expr, 0, rows, selected);
     }
 
-    /// `first` is the place of the expression's first comparison.
+    /// `first` is the index in `memos` of the first comparison in `expr`.
     fn walk(&mut self, expr: &Expr, first: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         if selected.is_empty() {
             return;
@@ -65,7 +65,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
                     let mut some = selected.clone();
                     self.walk(part, place, rows, &mut some);
                     place += count(part);
-                    // What has passed need not be asked again.
+                    // Rows that passed need no further comparison.
                     let mut taken = some.iter().peekable();
                     selected.retain(|row| taken.next_if_eq(&row).is_none());
                     passed.append(&mut some);
@@ -164,7 +164,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         });
     }
 
-    /// A column of strings, each of which is looked at once. False if it is another column.
+    /// Compares a string column, evaluating each string once. Returns false if the column has another type.
     fn string_column(
         &mut self,
         test: &Comparison,
@@ -199,7 +199,7 @@ fn all_or_none(all: bool, selected: &mut Vec<u32>) {
     }
 }
 
-/// How many comparisons an expression has.
+/// Number of comparisons in an expression.
 fn count(expr: &Expr) -> usize {
     match expr {
         Expr::Comparison(_) => 1,

@@ -1,8 +1,8 @@
-//! A filter expression as words.
+//! Splits a filter expression into tokens.
 
 use crate::text::escape;
 
-/// What a word is.
+/// A token of an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Token {
     /// `(`
@@ -15,7 +15,7 @@ pub enum Token {
     Symbol(&'static str),
     /// A name, a keyword or an unquoted value.
     Word(String),
-    /// A value in quotes, its escapes undone.
+    /// A value in quotes, with escapes resolved.
     Quoted(Vec<u8>),
 }
 
@@ -24,10 +24,10 @@ pub type Spanned = (Token, usize);
 
 const SYMBOLS: [&str; 7] = ["==", "!=", "<=", ">=", "=", "<", ">"];
 
-/// Cuts an expression into tokens.
+/// Splits an expression into tokens.
 ///
 /// # Errors
-/// A message and the byte that it is about.
+/// A message and the byte position of the error.
 pub fn tokens(text: &str) -> Result<Vec<Spanned>, (String, usize)> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -36,7 +36,7 @@ pub fn tokens(text: &str) -> Result<Vec<Spanned>, (String, usize)> {
             at += c.len_utf8();
             continue;
         }
-        // After an operator stands a value, and values may contain what would be an operator in a name.
+        // A value follows an operator; unlike names, values may contain operator characters.
         let value = matches!(out.last(), Some((Token::Symbol(_), _)));
         let start = at;
         let token = match c {
@@ -62,7 +62,7 @@ pub fn tokens(text: &str) -> Result<Vec<Spanned>, (String, usize)> {
                 } else {
                     at += word_length(&text[at..], value);
                     if at == start {
-                        return Err((format!("`{c}` does not belong here"), start));
+                        return Err((format!("unexpected `{c}`"), start));
                     }
                     Token::Word(text[start..at].to_owned())
                 }
@@ -73,7 +73,7 @@ pub fn tokens(text: &str) -> Result<Vec<Spanned>, (String, usize)> {
     Ok(out)
 }
 
-/// The length of the word at the start: up to a space, a bracket or (in a name) an operator.
+/// The length of the word at the start, which ends at a space, a bracket or (in a name) an operator.
 fn word_length(text: &str, value: bool) -> usize {
     let mut in_key = false;
     for (i, c) in text.char_indices() {
@@ -105,14 +105,14 @@ fn quoted(text: &str, quote: char) -> Result<(Vec<u8>, usize), String> {
                 return match escape::unescape(&inner) {
                     Some(bytes) => Ok((bytes, i + 1)),
                     None => {
-                        Err("unknown escape in quotes: \\\\ \\\" \\' \\n \\t \\r \\e \\xNN are known".into())
+                        Err("unknown escape in quotes; known are \\\\ \\\" \\' \\n \\t \\r \\e \\xNN".into())
                     }
                 };
             }
             _ => inner.push(c),
         }
     }
-    Err(format!("the closing {quote} is missing"))
+    Err(format!("missing closing {quote}"))
 }
 
 #[cfg(test)]

@@ -29,15 +29,15 @@ impl Filter {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// If it does not parse, names an unknown field, or compares with what is no value of the field.
+    /// If the expression does not parse, names an unknown field, or compares a field with a value of another type.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         Ok(Self { expr: parse::parse(text)? })
     }
 
-    /// What `-e` says: events of these kinds, and these syscalls.
+    /// The filter for `-e`: events of the listed kinds and syscalls; `None` for an empty list.
     ///
     /// # Errors
-    /// A message that names the word that is neither.
+    /// A message about a word that is neither a kind nor a syscall.
     pub fn of_events(list: &[String], is_call: impl Fn(&str) -> bool) -> Result<Option<Self>, String> {
         let (mut kinds, mut calls) = (Vec::new(), Vec::new());
         for word in list.iter().flat_map(|l| l.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
@@ -51,7 +51,7 @@ impl Filter {
                 ));
             }
             if word == Kind::Sample.decl().name {
-                // As when capturing: all that is sampled.
+                // As in `capture -e sample`: all kinds of samples.
                 kinds.extend(SAMPLES.map(|kind| kind.decl().name.as_bytes().to_vec()));
             } else if kind {
                 kinds.push(word.as_bytes().to_vec());
@@ -74,16 +74,16 @@ impl Filter {
         })
     }
 
-    /// Both at once.
+    /// A filter for events that pass both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { expr: Expr::And(vec![self.expr, other.expr]) }
     }
 
-    /// Turns times that are relative to the capture into points in time. Needed before evaluating.
+    /// Resolves times that are relative to the capture. Call it before evaluating.
     ///
     /// # Errors
-    /// If one is on several days of the capture, or counts from an end that is not known.
+    /// If a time of day is ambiguous, or a time is relative to an end that is not known.
     pub fn resolve(&mut self, span: &Span) -> Result<(), TimeError> {
         fn walk(expr: &mut Expr, span: &Span) -> Result<(), TimeError> {
             match expr {
@@ -94,7 +94,7 @@ impl Filter {
         walk(&mut self.expr, span)
     }
 
-    /// The tree.
+    /// The expression as a tree.
     pub fn expr(&self) -> &Expr {
         &self.expr
     }
@@ -112,12 +112,12 @@ impl Filter {
         out
     }
 
-    /// Whether it asks for loss events themselves.
+    /// Whether the filter selects loss events.
     pub fn asks_for_loss(&self) -> bool {
         self.asks_for(Kind::Loss)
     }
 
-    /// Whether it names this kind of event, or a field that only such events have.
+    /// Whether the filter names this kind of event, or a field that only such events have.
     pub fn asks_for(&self, kind: Kind) -> bool {
         let name = kind.decl().name.as_bytes();
         self.comparisons().iter().any(|c| match c.field.decl().summarized {
@@ -130,7 +130,7 @@ impl Filter {
         })
     }
 
-    /// Values that `evt.type` is compared with.
+    /// The values that `evt.type` is compared with.
     pub fn event_names(&self) -> impl Iterator<Item = &[u8]> {
         self.comparisons()
             .into_iter()
@@ -138,7 +138,7 @@ impl Filter {
             .flat_map(|c| c.literals.iter().map(|l| l.bytes.as_slice()))
     }
 
-    /// Beginnings of container ids that it compares with.
+    /// The prefixes of container ids that the filter compares with.
     pub fn container_ids(&self) -> impl Iterator<Item = &[u8]> {
         self.comparisons()
             .into_iter()

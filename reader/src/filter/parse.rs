@@ -1,32 +1,32 @@
-//! From the text of an expression to a tree of comparisons.
+//! Parses an expression into a tree of comparisons.
 
 use super::comparison::{Comparison, Op};
 use super::lexer::{self, Spanned, Token};
 use crate::fields::{self, FieldType};
 
-/// How deep brackets and `not` may nest.
+/// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 100;
-/// How long an expression may be, in bytes.
+/// Longest expression, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// An expression. `not` has been pushed into the comparisons.
+/// A parsed expression, with `not` pushed down into the comparisons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expr {
-    /// All of them.
+    /// All parts must pass.
     And(Vec<Expr>),
-    /// At least one of them.
+    /// At least one part must pass.
     Or(Vec<Expr>),
     /// One comparison.
     Comparison(Comparison),
 }
 
-/// What is wrong with an expression, and where.
+/// An error in an expression, with its position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}\n  {text}\n  {pointer}")]
 pub struct ParseError {
-    /// What is wrong.
+    /// The reason, with the column.
     pub message: String,
-    /// The column it is about, in characters from 1.
+    /// The column of the error, in characters from 1.
     pub column: usize,
     text: String,
     pointer: String,
@@ -48,7 +48,7 @@ impl ParseError {
 /// Parses an expression.
 ///
 /// # Errors
-/// If it is not one; the error points at the column.
+/// If the expression is not valid; the error points at the column.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
     let fail = |(message, at): (String, usize)| ParseError::new(text, message, at);
     if text.len() > MAX_LENGTH {
@@ -59,8 +59,8 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
     let expr = parser.any_of(false, 0).map_err(fail)?;
     match parser.peek() {
         None => Ok(expr),
-        Some((Token::Close, at)) => Err(fail(("this bracket was never opened".into(), *at))),
-        Some((_, at)) => Err(fail(("expected `and`, `or` or the end".into(), *at))),
+        Some((Token::Close, at)) => Err(fail(("`)` without a matching `(`".into(), *at))),
+        Some((_, at)) => Err(fail(("expected `and`, `or` or the end of the expression".into(), *at))),
     }
 }
 
@@ -112,7 +112,7 @@ impl<'a> Parser<'a> {
     fn one(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
         let at = self.position();
         if depth > MAX_DEPTH {
-            return Err((format!("brackets and `not` nest deeper than {MAX_DEPTH}"), at));
+            return Err((format!("parentheses and `not` are nested more than {MAX_DEPTH} deep"), at));
         }
         if self.keyword("not") {
             return self.one(!negated, depth + 1);
@@ -123,12 +123,12 @@ impl<'a> Parser<'a> {
                 match self.next() {
                     Some((Token::Close, _)) => Ok(inner),
                     Some((_, here)) => Err(("expected `and`, `or` or `)`".into(), *here)),
-                    None => Err(("this bracket is never closed".into(), at)),
+                    None => Err(("`(` without a matching `)`".into(), at)),
                 }
             }
             Some((Token::Word(name), _)) => self.comparison(name, at, negated),
             Some(_) => Err(("expected a field, `not` or `(`".into(), at)),
-            None => Err(("the expression ends where a field should stand".into(), at)),
+            None => Err(("expected a field, but the expression ends here".into(), at)),
         }
     }
 
@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
             let message = match word {
                 "and" | "or" => missing_operator(name, field.1),
                 _ => format!(
-                    "there is no operator `{word}`: = == != < <= > >= contains icontains startswith endswith glob in exists"
+                    "unknown operator `{word}`; the operators are = == != < <= > >= contains icontains startswith endswith glob in exists"
                 ),
             };
             return Err((message, operator_at));
@@ -165,8 +165,8 @@ impl<'a> Parser<'a> {
         match self.next() {
             Some((Token::Word(word), _)) => Ok(word.as_bytes().to_vec()),
             Some((Token::Quoted(bytes), _)) => Ok(bytes.clone()),
-            Some(_) => Err(("expected a value; put one with special characters into quotes".into(), at)),
-            None => Err(("the expression ends where a value should stand".into(), at)),
+            Some(_) => Err(("expected a value; put values with special characters in quotes".into(), at)),
+            None => Err(("expected a value, but the expression ends here".into(), at)),
         }
     }
 

@@ -98,7 +98,7 @@ fn each_field_selects_its_events() {
 }
 
 #[test]
-fn not_equal_is_not_of_equal_even_where_nothing_is() {
+fn not_equal_is_the_opposite_of_equal_even_for_missing_fields() {
     for (a, b) in [
         ("fd.name!=/etc/hosts", "not fd.name=/etc/hosts"),
         ("proc.name!=dd", "not (proc.name=dd)"),
@@ -112,7 +112,7 @@ fn not_equal_is_not_of_equal_even_where_nothing_is() {
 }
 
 #[test]
-fn summaries_rule_out_what_cannot_be() {
+fn summaries_rule_out_chunks_without_matches() {
     for text in [
         "evt.type=futex",
         "syscall.type in (futex, poll)",
@@ -166,7 +166,7 @@ fn event_lists_name_kinds_and_syscalls() {
 }
 
 #[test]
-fn asking_for_loss_is_recognised() {
+fn filters_that_select_loss_events_are_recognised() {
     for (text, asks) in [
         ("evt.category=loss", true),
         ("evt.type in (read, loss)", true),
@@ -179,7 +179,7 @@ fn asking_for_loss_is_recognised() {
 }
 
 #[test]
-fn arguments_that_were_not_kept_are_missing() {
+fn arguments_that_are_not_recorded_are_missing() {
     // The sample's `read` has a buffer, of which nothing is kept.
     assert_eq!(matching("evt.arg.buf exists"), "");
     assert_eq!(matching("evt.arg.fd exists"), "syscall:2 syscall:3 syscall:4");

@@ -58,18 +58,18 @@ fn lists_quotes_and_exists() {
 fn errors_point_at_the_column() {
     for (text, column, part) in [
         ("proc.nam=dd", 1, "did you mean"),
-        ("evt.type=read and", 18, "ends where a field"),
-        ("proc.name=", 11, "ends where a value"),
-        ("proc.name dd", 11, "no operator `dd`"),
+        ("evt.type=read and", 18, "expected a field"),
+        ("proc.name=", 11, "expected a value"),
+        ("proc.name dd", 11, "unknown operator `dd`"),
         ("evt.failed and proc.name=a", 12, "evt.failed = true"),
-        ("(proc.name=a", 1, "never closed"),
-        ("proc.name=a)", 12, "never opened"),
+        ("(proc.name=a", 1, "without a matching `)`"),
+        ("proc.name=a)", 12, "without a matching `(`"),
         ("proc.name=a proc.name=b", 13, "expected `and`"),
         ("proc.pid=x", 10, "not a number"),
         ("evt.type in read", 13, "expected a list"),
         ("evt.type in (read", 18, "in this list"),
         ("proc.name='x", 11, "closing"),
-        ("", 1, "ends where a field"),
+        ("", 1, "expression ends here"),
         ("= 3", 1, "expected a field"),
         ("proc.name='ü' and foo=1", 19, "unknown field"),
     ] {
@@ -87,6 +87,6 @@ fn errors_point_at_the_column() {
 fn depth_is_limited() {
     let nested = |n: usize| format!("{}proc.pid=1{}", "(".repeat(n), ")".repeat(n));
     assert!(parse(&nested(100)).is_ok());
-    assert!(parse(&nested(101)).unwrap_err().message.contains("deeper than 100"));
+    assert!(parse(&nested(101)).unwrap_err().message.contains("more than 100 deep"));
     assert!(parse(&format!("{}proc.pid=1", "not ".repeat(50_000 / 4))).is_err());
 }
