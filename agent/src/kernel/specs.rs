@@ -5,7 +5,7 @@ use agent_ebpf::spec::{ABIS, NUMBERS, Spec, read, spec_flags};
 use events::Abi;
 
 use events::ALL_ABIS;
-use ktape_reader::syscalls::{ArgType, Syscall, Table, kept, string_positions};
+use ktape_reader::syscalls::{ArgType, Syscall, SyscallTable, kept, string_positions};
 
 #[cfg(test)]
 mod tests;
@@ -56,7 +56,7 @@ fn read_of(ty: ArgType) -> u8 {
 
 /// The contents of the map `SPECS`: the spec of `nr` in `abi` is at `abi * NUMBERS + nr`. For numbers
 /// that the table does not have, all six arguments are recorded.
-pub fn specs(table: &Table) -> Vec<Spec> {
+pub fn specs(table: &SyscallTable) -> Vec<Spec> {
     let mut specs = Vec::with_capacity((ABIS * NUMBERS) as usize);
     for abi in ALL_ABIS {
         specs.extend((0..NUMBERS).map(|nr| spec_at(table, abi, nr as u16)));
@@ -64,6 +64,6 @@ pub fn specs(table: &Table) -> Vec<Spec> {
     specs
 }
 
-fn spec_at(table: &Table, abi: Abi, nr: u16) -> Spec {
+fn spec_at(table: &SyscallTable, abi: Abi, nr: u16) -> Spec {
     table.get(abi, nr).map_or(Spec { class: class::ARGS6, ..Spec::default() }, spec)
 }

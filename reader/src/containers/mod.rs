@@ -1,4 +1,4 @@
-//! Which container a cgroup belongs to, and which cgroups there are.
+//! Identifies containers by the paths of their cgroups.
 
 mod shapes;
 
@@ -6,7 +6,7 @@ use std::fmt;
 
 pub use shapes::identify;
 
-/// What made a container, as far as the path of its cgroup tells.
+/// The runtime of a container, as far as the cgroup path identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Runtime {
     /// Docker.
@@ -17,7 +17,7 @@ pub enum Runtime {
     Crio,
     /// Podman.
     Podman,
-    /// A container of a Kubernetes pod; the path does not tell of which runtime.
+    /// A container of a Kubernetes pod whose path does not identify the runtime.
     Kubernetes,
     /// A build step of BuildKit.
     Buildkit,
@@ -33,12 +33,12 @@ pub enum Runtime {
     Garden,
     /// A task of Amazon ECS that is not run by Docker.
     Ecs,
-    /// Something that names cgroups by container ids.
+    /// An unknown runtime that names cgroups by container ids.
     Unknown,
 }
 
 impl Runtime {
-    /// Every runtime.
+    /// All runtimes.
     pub const ALL: [Self; 13] = [
         Self::Docker,
         Self::Containerd,
@@ -55,7 +55,7 @@ impl Runtime {
         Self::Unknown,
     ];
 
-    /// Its name, as stored and as `container.type` gives it.
+    /// The name as stored in files and shown by `container.type`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -74,7 +74,7 @@ impl Runtime {
         }
     }
 
-    /// The runtime of that name.
+    /// The runtime with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|runtime| runtime.name() == name)
     }
@@ -86,23 +86,23 @@ impl fmt::Display for Runtime {
     }
 }
 
-/// One container.
+/// A container.
 ///
-/// Whether it is the sandbox of its pod, the path does not tell.
+/// The path does not reveal whether it is the sandbox of its pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Container {
-    /// What made it.
+    /// The runtime, as far as the path identifies it.
     pub runtime: Runtime,
-    /// Its full id: 64 hex digits, or the name that the runtime knows it by. Never contains
-    /// [`Chain::SEPARATOR`] or control bytes.
+    /// The full id: 64 hex digits, or the runtime's name of the container. Never contains [`Chain::SEPARATOR`] or control
+    /// characters.
     pub id: String,
-    /// The uid of its Kubernetes pod, with dashes; that of a static pod is 32 hex digits.
+    /// The uid of the Kubernetes pod, with dashes; for a static pod, 32 hex digits.
     pub pod_uid: Option<String>,
 }
 
-/// Stands for the id of a container that is not recorded and that an event mentions all the same. No container has it.
+/// Replaces the id of a container that is not selected but that a recorded event refers to. Never the id of a container.
 pub const OTHER: &str = "?";
-/// How many characters of a container id people write.
+/// Length of a short id.
 const SHORT: usize = 12;
 /// Length of a full id.
 const LONG: usize = 64;
@@ -113,7 +113,7 @@ impl Container {
         short_id(&self.id)
     }
 
-    /// Whether `prefix` (1 to 64 characters, or the whole name) can stand for this container's id.
+    /// Whether `prefix` (1 to 64 characters, or the whole name) identifies this container.
     pub fn matches_prefix(&self, prefix: &str) -> bool {
         matches_prefix(&self.id, prefix)
     }
@@ -124,17 +124,17 @@ pub fn short_id(id: &str) -> &str {
     if is_id(id.as_bytes()) { &id[..SHORT] } else { id }
 }
 
-/// Whether `prefix` (1 to 64 characters, or the whole name) can stand for the id.
+/// Whether `prefix` (1 to 64 characters, or the whole name) identifies the container with this id.
 pub fn matches_prefix(id: &str, prefix: &str) -> bool {
     id == prefix || ((1..=LONG).contains(&prefix.chars().count()) && id.starts_with(prefix))
 }
 
-/// Whether an id is a name that somebody gave, not hex digits that a runtime made up.
+/// Whether an id is a name rather than 64 hex digits.
 pub fn is_name(id: &[u8]) -> bool {
     !is_id(id)
 }
 
-/// Whether these are 64 lower-case hex digits.
+/// Whether the bytes are 64 lower-case hex digits.
 fn is_id(bytes: &[u8]) -> bool {
     bytes.len() == LONG && bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -144,10 +144,10 @@ fn is_id(bytes: &[u8]) -> bool {
 pub struct Chain(pub Vec<Container>);
 
 impl Chain {
-    /// Stands between the ids of [`Chain::joined`].
+    /// Separates the ids in [`Chain::joined`].
     pub const SEPARATOR: char = '>';
 
-    /// The container itself, inside all others.
+    /// The innermost container.
     pub fn innermost(&self) -> Option<&Container> {
         self.0.last()
     }
@@ -169,7 +169,7 @@ impl Chain {
         joined
     }
 
-    /// Whether any element can be meant by `prefix`, see [`Container::matches_prefix`].
+    /// Whether `prefix` identifies any container of the chain, see [`Container::matches_prefix`].
     pub fn matches_prefix(&self, prefix: &str) -> bool {
         self.0.iter().any(|container| container.matches_prefix(prefix))
     }

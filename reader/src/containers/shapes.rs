@@ -1,21 +1,21 @@
-//! Container ids in cgroup paths.
+//! Finds container ids in cgroup paths.
 //!
-//! Each component of a path is matched alone, together with its parent and child at most, so neither the
-//! depth nor what lies around it matters: cgroup v1 and v2, systemd and cgroupfs drivers, custom cgroup
-//! parents, systemd inside a container and containers inside containers need no rules of their own.
+//! Each component of a path is matched alone or with its neighbours (parent, grandparent, child), at any depth. So cgroup
+//! v1 and v2, systemd and cgroupfs drivers, custom cgroup parents, systemd inside a container and nested containers need no
+//! rules of their own.
 //!
-//! What is a container:
-//! - 64 hex digits and nothing else. The parent may tell the runtime (`docker`, `pod<uid>`, ...).
+//! A component is a container if it is one of these:
+//! - 64 hex digits and nothing else. The parent may identify the runtime (`docker`, `pod<uid>`, ...).
 //! - `PREFIX-ID`, `PREFIX-ID.scope` and `SLICE:PREFIX:ID` with a runtime's prefix and 64 hex digits. The
-//!   monitors beside them (`libpod-conmon-ID`, `crio-conmon-ID`) are not.
-//! - A free name where the place is unmistakable: below `lxc`, `lxc.payload`, `libvirt/lxc`, `buildkit`,
+//!   cgroups of their monitors (`libpod-conmon-ID`, `crio-conmon-ID`) are not containers.
+//! - A name in an unambiguous position: below `lxc`, `lxc.payload`, `libvirt/lxc`, `buildkit`,
 //!   `ecs/TASK`; in `lxc.payload.NAME`, `NAME.libvirt-lxc`, `bpm-NAME.scope`; machines of systemd that hold
 //!   a `payload`.
-//! - A free name of `ctr`: directly below `default`, `k8s.io` or `moby` (containerd's well-known
-//!   namespaces) where these are at the root or directly inside a container. Other namespaces cannot be told
-//!   from host groups; there only 64 hex digits count.
+//! - A name given to `ctr`: directly below `default`, `k8s.io` or `moby` (containerd's well-known
+//!   namespaces) where these are at the root or directly inside a container. Other namespaces cannot
+//!   be distinguished from cgroups of the host, so only 64 hex digits count there.
 //!
-//! Nothing else is: services and their subgroups, virtual machines, sessions, pods themselves.
+//! Everything else is not a container: services and their sub-cgroups, virtual machines, sessions, pods.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ use super::{Chain, Container, OTHER, Runtime, is_id};
 #[cfg(test)]
 mod tests;
 
-/// Prefixes that are followed by a 64-digit id, the longer of two first.
+/// Prefixes before a 64-digit id. A prefix that begins with another one comes first.
 const PREFIXES: [(&[u8], Runtime); 6] = [
     (b"docker", Runtime::Docker),
     (b"cri-containerd", Runtime::Containerd),
@@ -34,14 +34,14 @@ const PREFIXES: [(&[u8], Runtime); 6] = [
     (b"libpod", Runtime::Podman),
 ];
 
-/// The containers that the cgroup with this path belongs to. The path starts at the hierarchy's root.
+/// The containers of the cgroup with this path, which starts at the root of the hierarchy.
 pub fn identify(path: impl AsRef<[u8]>) -> Chain {
     let path = path.as_ref();
     let mut chain = Vec::new();
     let mut pod_uid = None;
-    // What stands before the component: its parent and grandparent, as far as they are no containers.
+    // Parent and grandparent of the component; empty if they are containers.
     let (mut parent, mut grandparent): (&[u8], &[u8]) = (b"", b"");
-    // Whether the parent is the first component, or the first one inside a container.
+    // Whether the parent is the first component of the path or the first one inside a container.
     let mut top = false;
     let mut components = path.split(|&b| b == b'/').filter(|c| !c.is_empty()).peekable();
     let mut at_start = true;
@@ -50,7 +50,7 @@ pub fn identify(path: impl AsRef<[u8]>) -> Chain {
         if let Some(uid) = pod_uid_of(component) {
             pod_uid = Some(uid);
         }
-        let place = Place {
+        let context = PathComponent {
             component,
             parent,
             grandparent,
@@ -59,8 +59,8 @@ pub fn identify(path: impl AsRef<[u8]>) -> Chain {
             next: components.peek().copied(),
             inside: chain.last().map(|container: &Container| container.runtime),
         };
-        if let Some((runtime, id)) = place.container() {
-            // Several groups of one container lie inside each other (`libpod-ID.scope/libpod-payload-ID`).
+        if let Some((runtime, id)) = context.container() {
+            // Cgroups of the same container may be nested (`libpod-ID.scope/libpod-payload-ID`).
             if chain.last().is_none_or(|last| last.id != id) {
                 chain.push(Container { runtime, id, pod_uid: pod_uid.take() });
             }
@@ -72,21 +72,21 @@ pub fn identify(path: impl AsRef<[u8]>) -> Chain {
     Chain(chain)
 }
 
-/// A component with what lies around it.
-struct Place<'a> {
+/// A component of a path with its neighbours.
+struct PathComponent<'a> {
     component: &'a [u8],
     parent: &'a [u8],
     grandparent: &'a [u8],
-    /// The parent is the first component of the path or inside the enclosing container.
+    /// Whether the parent is the first component of the path or inside the enclosing container.
     top: bool,
-    /// The component itself is.
+    /// Whether the component itself is the first one.
     at_start: bool,
     next: Option<&'a [u8]>,
-    /// What made the enclosing container.
+    /// The runtime of the enclosing container.
     inside: Option<Runtime>,
 }
 
-impl Place<'_> {
+impl PathComponent<'_> {
     fn container(&self) -> Option<(Runtime, String)> {
         if is_id(self.component) {
             return Some((self.runtime_of_bare_id(), text(self.component)?));
@@ -123,7 +123,7 @@ impl Place<'_> {
         })
     }
 
-    /// Names in places that leave no doubt.
+    /// Names in unambiguous positions.
     fn named(&self) -> Option<(Runtime, String)> {
         let c = self.component;
         if let Some(name) = c.strip_suffix(b".libvirt-lxc") {
@@ -154,7 +154,7 @@ impl Place<'_> {
         Some((runtime, text(c)?))
     }
 
-    /// Machines of systemd: nspawn and libvirt's containers; virtual machines have neither subgroup.
+    /// Machines of systemd: containers of nspawn and libvirt. Virtual machines have no payload.
     fn machine(&self) -> Option<(Runtime, String)> {
         let c = self.component;
         if let Some(scope) = c.strip_suffix(b".scope").and_then(|c| c.strip_prefix(b"machine-")) {
@@ -172,18 +172,18 @@ impl Place<'_> {
         if let Some(name) = c.strip_suffix(b".service").and_then(|c| c.strip_prefix(b"systemd-nspawn@")) {
             return self.holds_payload().then(|| Some((Runtime::Nspawn, text(&unescape(name))?)))?;
         }
-        // Started in a cgroup namespace or without registration: there is no name.
+        // A container without a name, started in a cgroup namespace or without registration.
         let unnamed = c == b"payload" && self.at_start && self.inside != Some(Runtime::Nspawn);
         unnamed.then(|| (Runtime::Nspawn, "payload".to_owned()))
     }
 
-    /// Whether the next component is what nspawn makes for its payload, or (old versions, which make
-    /// nothing) what a systemd inside makes.
+    /// Whether the next component is the one that nspawn creates for its payload, or (in old versions, which create none)
+    /// one that a systemd inside the container creates.
     fn holds_payload(&self) -> bool {
         matches!(self.next, Some(b"payload" | b"init.scope" | b"system.slice" | b"user.slice"))
     }
 
-    /// Names that `ctr` users choose.
+    /// Names chosen by users of `ctr`.
     fn in_namespace(&self) -> Option<(Runtime, String)> {
         let runtime = match self.parent {
             b"default" | b"k8s.io" => Runtime::Containerd,
@@ -199,7 +199,7 @@ impl Place<'_> {
     }
 }
 
-/// Demands an id of 64 digits; the build steps of Docker's own BuildKit have 25 letters and digits.
+/// Requires an id of 64 digits, except for build steps of Docker's BuildKit, which have 25 letters and digits.
 fn with_id(runtime: Runtime, id: &[u8]) -> Option<(Runtime, String)> {
     if is_id(id) {
         return Some((runtime, text(id)?));
@@ -210,14 +210,14 @@ fn with_id(runtime: Runtime, id: &[u8]) -> Option<(Runtime, String)> {
     build_step.then(|| Some((Runtime::Buildkit, text(id)?)))?
 }
 
-/// Whether systemd made it, or a monitor of LXC.
+/// Whether the component is a systemd unit or an LXC monitor.
 fn is_unit(c: &[u8]) -> bool {
     [&b".service"[..], b".slice", b".scope", b".socket", b".mount", b".swap"].iter().any(|s| c.ends_with(s))
         || c.starts_with(b"lxc.monitor")
         || c == b"lxc.pivot"
 }
 
-/// 8-4-4-4-4 hex digits.
+/// Whether the component has the form of a Garden handle: 8-4-4-4-4 hex digits.
 fn is_garden(c: &[u8]) -> bool {
     c.len() == 28
         && c.iter().enumerate().all(|(i, b)| match i {
@@ -242,12 +242,12 @@ fn pod_uid_of(component: &[u8]) -> Option<String> {
             8 | 13 | 18 | 23 => matches!(b, b'-' | b'_'),
             _ => hex(b),
         });
-    // The uid of a static pod is a hash.
+    // The uid of a static pod is an MD5 hash.
     let hash = uid.len() == 32 && uid.iter().all(hex);
     (dashed || hash).then(|| text(uid).map(|uid| uid.replace('_', "-")))?
 }
 
-/// Undoes systemd's `\x2d`.
+/// Resolves systemd's escapes, such as `\x2d`.
 fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
     if !name.contains(&b'\\') {
         return Cow::Borrowed(name);
@@ -271,7 +271,7 @@ fn unescape(name: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// An id as text; what no runtime would use as a name is none.
+/// An id as text; `None` for text that no runtime uses as a name.
 fn text(id: &[u8]) -> Option<String> {
     let id = std::str::from_utf8(id).ok()?;
     let plain = !id.is_empty() && id != OTHER && !id.chars().any(|c| c.is_control() || c == Chain::SEPARATOR);

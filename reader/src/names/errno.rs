@@ -1,10 +1,10 @@
-//! Names of error numbers: those of programs, and those that only the kernel sees, which the return of a
-//! call that is going to be restarted carries (`ERESTARTSYS`).
+//! Names of error numbers, including kernel-internal ones such as `ERESTARTSYS`, which a call returns that the kernel is
+//! going to restart.
 
 #[cfg(test)]
 mod tests;
 
-/// Numbers and names, ascending. The numbers are those of every architecture that ktape records on.
+/// Numbers and names, ascending. The numbers are the same on all architectures that ktape supports.
 const ERRNOS: &[(u16, &str)] = &[
     (1, "EPERM"),
     (2, "ENOENT"),
@@ -167,7 +167,7 @@ pub fn errno_name(errno: u32) -> Option<&'static str> {
     Some(ERRNOS[position].1)
 }
 
-/// The error number of a name, whatever its case.
+/// The error number of a name in upper or lower case.
 pub fn errno_number(name: &str) -> Option<u32> {
     let named = ERRNOS.iter().map(|&(number, name)| (name, u32::from(number)));
     named.chain(ALIASES.iter().copied()).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, n)| n)

@@ -43,12 +43,12 @@ const SIGNALS: [&str; 31] = [
 /// Other names that programs use for the same numbers.
 const ALIASES: [(&str, u32); 4] = [("SIGIOT", 6), ("SIGPOLL", 29), ("SIGCLD", 17), ("SIGUNUSED", 31)];
 
-/// The first real-time signal of the kernel; C libraries keep one or two for themselves and begin later.
+/// The kernel's first real-time signal. C libraries reserve the first one or two, so their SIGRTMIN is higher.
 const RT_MIN: u32 = 32;
 const RT_MAX: u32 = 64;
 
-/// The name of a signal: `SIGKILL`, `SIGRTMIN+2` (counted from the kernel's 32), or the bare number of one
-/// that does not exist.
+/// The name of a signal, such as `SIGKILL` or `SIGRTMIN+2` (counted from the kernel's 32); the number if the signal does
+/// not exist.
 pub fn signal_name(signal: u32) -> Cow<'static, str> {
     match signal {
         1..RT_MIN => Cow::Borrowed(SIGNALS[signal as usize - 1]),
@@ -58,8 +58,8 @@ pub fn signal_name(signal: u32) -> Cow<'static, str> {
     }
 }
 
-/// The number of a signal's name, whatever its case, with or without `SIG`; also `SIGRTMAX-n` and a
-/// bare number from 1 to 64.
+/// The number of a signal from its name in upper or lower case, with or without `SIG`. Also accepts `SIGRTMAX-n` and
+/// numbers from 1 to 64.
 pub fn signal_number(name: &str) -> Option<u32> {
     if let Some(number) = bare(name) {
         return (1..=RT_MAX).contains(&number).then_some(number);
@@ -82,7 +82,7 @@ pub fn signal_number(name: &str) -> Option<u32> {
     (RT_MIN..=RT_MAX).contains(&number).then_some(number)
 }
 
-/// A number without a sign, which `parse` would accept.
+/// Parses a number without sign; `str::parse` alone would accept `+`.
 fn bare(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }

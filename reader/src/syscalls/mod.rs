@@ -1,8 +1,8 @@
-//! The syscall table: names, argument names and semantic types of every call, in every ABI.
+//! The syscall table: names, argument names and semantic types of all calls, in all ABIs.
 //!
-//! `x86_64.tbl` and `i386.tbl` are made by `cargo xtask syscalls` from the kernel's own formats. What the
-//! recorder reads of a call, what is stored ([`kept`], [`stored`]) and how it prints all follow
-//! from a call's [`Signature`], and that travels in the file: a reader never needs this table to read one.
+//! `cargo xtask syscalls` generates `x86_64.tbl` and `i386.tbl` from the kernel's own formats. The [`Signature`] of a call
+//! determines what the recorder reads, what is stored ([`kept`], [`stored`]) and how it prints. Files carry the signatures,
+//! so reading a file does not need this table.
 
 mod signature;
 pub mod sockaddr;
@@ -23,41 +23,41 @@ pub use types::{ArgType, kept, stored};
 /// One call of one ABI.
 #[derive(Clone, Debug)]
 pub struct Syscall {
-    /// Whose numbering `nr` belongs to.
+    /// The ABI whose numbering `nr` uses.
     pub abi: Abi,
-    /// Its number, without the x32 bit.
+    /// The number, without the x32 bit.
     pub nr: u16,
-    /// Its name, as in the kernel's headers.
+    /// The name, as in the kernel's headers.
     pub name: &'static str,
-    /// Its arguments, in the order of their registers.
+    /// The arguments, in register order.
     pub args: Vec<Arg>,
 }
 
 impl Syscall {
-    /// The value that stands for it in a record and in the file.
+    /// The value that identifies the call in records and files.
     pub fn key(&self) -> u32 {
         syscall_key(self.abi, self.nr)
     }
 
-    /// The text that a reader needs, see [`Signature`].
+    /// The [`Signature`] as text.
     pub fn signature(&self) -> String {
         signature::write(self.name, &self.args)
     }
 }
 
-/// Every call that is known.
+/// All known calls of an architecture.
 #[derive(Debug)]
-pub struct Table {
+pub struct SyscallTable {
     calls: Vec<Syscall>,
-    /// Position in `calls` by ABI and number.
+    /// Index in `calls` by ABI and number.
     index: Vec<Option<u16>>,
     by_name: HashMap<&'static str, Vec<(Abi, u16)>>,
 }
 
-/// The table of this machine's architecture, parsed on first use (well below a millisecond).
-pub fn table() -> &'static Table {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| {
-        let mut table = Table::empty();
+/// The table of this machine's architecture, parsed on first use (takes less than a millisecond).
+pub fn table() -> &'static SyscallTable {
+    static TABLE: LazyLock<SyscallTable> = LazyLock::new(|| {
+        let mut table = SyscallTable::empty();
         table.add(include_str!("x86_64.tbl"), |column| match column {
             "common" => &[Abi::Native, Abi::X32],
             "64" => &[Abi::Native],
@@ -77,7 +77,7 @@ fn slot(abi: Abi, nr: u16) -> Option<usize> {
     (u32::from(nr) < SYSCALL_NUMBERS).then(|| abi as usize * SYSCALL_NUMBERS as usize + nr as usize)
 }
 
-impl Table {
+impl SyscallTable {
     fn empty() -> Self {
         Self {
             calls: Vec::with_capacity(1300),
@@ -86,8 +86,8 @@ impl Table {
         }
     }
 
-    /// Adds the lines of a table file. A test parses the files strictly; here a line that does not
-    /// parse is a call without a name, not a crash.
+    /// Adds the lines of a table file. Ignores lines that do not parse, so that their calls have no name; a test checks that
+    /// there are none.
     fn add(&mut self, text: &'static str, abis: impl Fn(&str) -> &'static [Abi]) {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_ascii_whitespace();
@@ -105,19 +105,19 @@ impl Table {
         }
     }
 
-    /// The call with this number, if the table knows it.
+    /// The call with this number, if it is in the table.
     pub fn get(&self, abi: Abi, nr: u16) -> Option<&Syscall> {
         let position = self.index[slot(abi, nr)?]?;
         self.calls.get(usize::from(position))
     }
 
-    /// The call with this key ([`syscall_key`]), if the table knows it.
+    /// The call with this key ([`syscall_key`]), if it is in the table.
     pub fn get_key(&self, key: u32) -> Option<&Syscall> {
         let (abi, nr) = split_key(key)?;
         self.get(abi, nr)
     }
 
-    /// The call's name, or `syscall_123` for a number that the table does not know.
+    /// The name of the call, or `syscall_123` for a number that is not in the table.
     pub fn name(&self, abi: Abi, nr: u16) -> Cow<'static, str> {
         match self.get(abi, nr) {
             Some(call) => Cow::Borrowed(call.name),
@@ -125,8 +125,8 @@ impl Table {
         }
     }
 
-    /// ABI and number of every call of that name; `syscall_123` names the unknown number 123 of each ABI.
-    /// Empty if there is no such call.
+    /// ABI and number of all calls with this name. `syscall_123` stands for the unknown number 123 of each ABI. Empty if there
+    /// is no such call.
     pub fn by_name(&self, name: &str) -> Vec<(Abi, u16)> {
         if let Some(found) = self.by_name.get(name) {
             return found.clone();
@@ -135,12 +135,12 @@ impl Table {
         ALL_ABIS.into_iter().filter(|&abi| self.get(abi, nr).is_none()).map(|abi| (abi, nr)).collect()
     }
 
-    /// Every call, ABI by ABI within each file's order.
+    /// All calls, by ABI and in the order of the table files.
     pub fn iter(&self) -> impl Iterator<Item = &Syscall> {
         self.calls.iter()
     }
 
-    /// Key and signature of every call: what a capture's header carries.
+    /// Key and signature of all calls, for the header of a capture.
     pub fn vocabulary(&self) -> Vec<(u64, String)> {
         let mut entries: Vec<_> =
             self.calls.iter().map(|call| (u64::from(call.key()), call.signature())).collect();
@@ -149,21 +149,21 @@ impl Table {
     }
 }
 
-/// ABI and number of a key ([`syscall_key`]); `None` if it is no valid key.
+/// ABI and number of a key ([`syscall_key`]); `None` if the key is not valid.
 pub fn split_key(key: u32) -> Option<(Abi, u16)> {
     let abi = *ALL_ABIS.get((key >> 16) as usize)?;
     Some((abi, key as u16))
 }
 
-/// How a number that has no name is called.
+/// The name for a number without a name.
 pub fn unknown_name(nr: u16) -> String {
     format!("syscall_{nr}")
 }
 
-/// The number in a name made by [`unknown_name`].
+/// The number in a name from [`unknown_name`].
 pub fn parse_unknown_name(name: &str) -> Option<u16> {
     let digits = name.strip_prefix("syscall_")?;
     let nr = digits.parse().ok()?;
-    // One spelling each: no sign, no leading zero.
+    // Only the canonical spelling: no sign, no leading zero.
     (unknown_name(nr) == name).then_some(nr)
 }

@@ -1,4 +1,4 @@
-//! A call's name and arguments as one line of text, which files carry:
+//! The name and arguments of a call as one line of text, as stored in files:
 //! `openat(dfd:dirfd, filename:path, flags:open_flags, mode:mode)`.
 
 use std::borrow::Cow;
@@ -9,19 +9,19 @@ use super::types::ArgType;
 #[cfg(test)]
 mod tests;
 
-/// How many arguments a call can have.
+/// Most arguments of a call.
 const MAX_ARGS: usize = 6;
-/// A signature in a file is not trusted: more than this is not one.
+/// Longest signature, in bytes, since files are not trusted.
 const MAX_LEN: usize = 1024;
 
 /// One argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arg {
-    /// The kernel's name for it.
+    /// The kernel's name of the argument.
     pub name: Cow<'static, str>,
-    /// The type as written: a type's own name, or which set of names the value is from (`open_flags`).
+    /// The type as written: the name of an [`ArgType`], or of a set of values (`open_flags`).
     pub tag: Cow<'static, str>,
-    /// What `tag` stands for.
+    /// The type for `tag`.
     pub ty: ArgType,
 }
 
@@ -32,26 +32,26 @@ impl Arg {
     }
 }
 
-/// A call's name and arguments, independent of this build's table.
+/// The name and arguments of a call, independent of the syscall table of this build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// The call's name.
     pub name: Cow<'static, str>,
-    /// Its arguments, in the order of their registers; at most six.
+    /// The arguments, in register order; at most six.
     pub args: Vec<Arg>,
 }
 
-/// Text that is no signature.
+/// Why text is not a signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignatureError {
-    /// The text is longer than any signature.
+    /// The text is too long.
     #[error("a signature of {0} bytes; the limit is {MAX_LEN}")]
     TooLong(usize),
-    /// The text does not read `name(...)`.
+    /// The text does not have the form `name(...)`.
     #[error("{0:?} does not have the form name(arg:type, ...)")]
     Form(String),
-    /// An argument does not read `name:type`.
+    /// An argument does not have the form `name:type`.
     #[error("the argument {0:?} does not have the form name:type")]
     Arg(String),
     /// More arguments than registers.
@@ -117,7 +117,7 @@ impl Signature {
         Ok(Self { name: Cow::Owned(name.to_owned()), args })
     }
 
-    /// Which arguments the stored strings belong to, see [`string_positions`].
+    /// The arguments that the stored strings belong to, see [`string_positions`].
     pub fn string_positions(&self) -> StringPositions {
         string_positions(&self.args)
     }
@@ -150,10 +150,10 @@ impl std::ops::Deref for StringPositions {
     }
 }
 
-/// Which arguments the kernel side reads as strings and a file stores, in argument order: the first two
-/// paths and addresses; where there are fewer than two of these, other strings fill up.
+/// The arguments that the eBPF programs read as strings and that a file stores, in argument order: the first two paths
+/// and addresses, then, if there are fewer than two of these, other strings.
 ///
-/// Recorder and reader both follow this rule, so it can only change together with the file format.
+/// Recorder and reader both depend on this rule, so it can only change together with the file format.
 pub fn string_positions(args: &[Arg]) -> StringPositions {
     let mut found = StringPositions::default();
     let wanted = |other: bool| {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[cfg(test)]
 mod tests;
 
-// Numbers of the kernel's ABI, the same on every machine: a file may be read on another system.
+// Numbers of the Linux ABI, not of the reading machine, which may run another system.
 const AF_UNSPEC: u16 = 0;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -19,11 +19,11 @@ const AF_VSOCK: u16 = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SockAddr<'a> {
-    /// No family: `connect` with it undoes a connection.
+    /// `AF_UNSPEC`: `connect` with it dissolves the association of a socket.
     Unspec,
     /// A path in the file system.
     UnixPath(&'a [u8]),
-    /// A name in the network namespace, without the NUL in front; any bytes.
+    /// An abstract name, without the leading NUL; any bytes.
     UnixAbstract(&'a [u8]),
     /// A unix socket without a name.
     UnixUnnamed,
@@ -33,7 +33,7 @@ pub enum SockAddr<'a> {
         ip: IpAddr,
         /// The port.
         port: u16,
-        /// The interface that a link-local address belongs to, else 0.
+        /// The interface of a link-local address, else 0.
         scope: u32,
     },
     /// Netlink.
@@ -50,16 +50,16 @@ pub enum SockAddr<'a> {
         /// Interface number.
         ifindex: i32,
     },
-    /// A host's guests and their host.
+    /// A vsock address, between virtual machines and their host.
     Vsock {
         /// Context id of the machine.
         cid: u32,
         /// The port.
         port: u32,
     },
-    /// Another family, or too few bytes for the one it says.
+    /// Another family, or too few bytes for the stated one.
     Other {
-        /// Its number.
+        /// The family's number.
         family: u16,
     },
 }
@@ -69,7 +69,7 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl<'a> SockAddr<'a> {
-    /// Decodes `bytes`, which are as long as the address; `None` if they do not even hold a family.
+    /// Decodes `bytes`, which have the length of the address; `None` if they are too short for a family.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let family = u16::from_le_bytes(take(bytes, 0)?);
         Some(Self::parse_family(family, bytes).unwrap_or(Self::Other { family }))
@@ -87,7 +87,7 @@ impl<'a> SockAddr<'a> {
             AF_INET6 => Self::Inet {
                 ip: Ipv6Addr::from(take::<16>(bytes, 8)?).into(),
                 port: be16(2)?,
-                // The kernel accepts the older layout, which ends before the scope.
+                // The kernel also accepts the older layout without a scope.
                 scope: le32(24).unwrap_or(0),
             },
             AF_NETLINK => Self::Netlink { pid: le32(4)?, groups: le32(8)? },
@@ -135,7 +135,7 @@ impl<'a> SockAddr<'a> {
         }
     }
 
-    /// The path or abstract name (without its mark) of a unix socket.
+    /// The path or abstract name (without the leading NUL) of a unix socket.
     pub fn path(&self) -> Option<&'a [u8]> {
         match self {
             Self::UnixPath(path) | Self::UnixAbstract(path) => Some(path),
@@ -143,8 +143,8 @@ impl<'a> SockAddr<'a> {
         }
     }
 
-    /// Appends it as people write it. Names of unix sockets are appended as they are, any bytes: whoever
-    /// prints the result has to escape it.
+    /// Appends the address in its usual notation. Names of unix sockets may contain any bytes and are not escaped; the
+    /// caller has to escape the result before printing it.
     pub fn format(&self, out: &mut Vec<u8>) {
         // Writing to a `Vec` cannot fail.
         let _ = match *self {
@@ -165,7 +165,7 @@ impl<'a> SockAddr<'a> {
     }
 }
 
-/// Appends the address in `bytes` as people write it, see [`SockAddr::format`]; nothing if there is none.
+/// Appends the address in `bytes` in its usual notation, see [`SockAddr::format`]; nothing if `bytes` is not an address.
 pub fn format(bytes: &[u8], out: &mut Vec<u8>) {
     if let Some(address) = SockAddr::parse(bytes) {
         address.format(out);

@@ -1,4 +1,4 @@
-//! What an argument means.
+//! The semantic types of syscall arguments.
 
 use events::Abi;
 
@@ -12,10 +12,10 @@ macro_rules! arg_types {
         pub enum ArgType { $($(#[$doc])* $variant,)* }
 
         impl ArgType {
-            /// Every type.
+            /// All types.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Its name in a signature, where no more specific one is known.
+            /// The name in a signature, unless a more specific one is used.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -34,17 +34,17 @@ arg_types! {
     Ulong = "ulong",
     /// A file descriptor.
     Fd = "fd",
-    /// A file descriptor that a relative path starts from, or `AT_FDCWD`.
+    /// A directory file descriptor for relative paths, or `AT_FDCWD`.
     Dirfd = "dirfd",
     /// A NUL-terminated path.
     Path = "path",
     /// A socket address; its length is the argument that follows.
     Sockaddr = "sockaddr",
-    /// Room for a socket address; the argument that follows points to its length.
+    /// A buffer for a socket address; the argument that follows points to its length.
     SockaddrOut = "sockaddr_out",
-    /// A message header that may point to a socket address (of an array: the first).
+    /// A message header, which may point to a socket address. Of an array only the first is read.
     Msghdr = "msghdr",
-    /// A pointer that says nothing: dropped.
+    /// A pointer without meaning outside the process; not recorded.
     Ptr = "ptr",
     /// A number of bytes.
     Size = "size",
@@ -62,22 +62,21 @@ arg_types! {
     Gid = "gid",
     /// A signal's number.
     Signal = "signal",
-    /// A memory address that means something by itself.
+    /// A memory address that is meaningful as a number.
     Address = "address",
-    /// What a multiplexed call is asked to do.
+    /// The operation of a multiplexed call, such as `ioctl`.
     Command = "command",
-    /// Another value out of a fixed set.
+    /// Any other value out of a fixed set.
     Const = "const",
-    /// A NUL-terminated string that is no path.
+    /// A NUL-terminated string that is not a path.
     String = "string",
 }
 
 impl ArgType {
-    /// The type that a name in a signature stands for.
+    /// The type for a type name in a signature.
     ///
-    /// A name such as `open_flags` or `fcntl_cmd` says which set of names a value is from; its last word
-    /// says what it is. So a reader can handle names that it has never seen; one that it cannot place
-    /// is an unsigned number.
+    /// A name such as `open_flags` or `fcntl_cmd` names a set of values; its last word is the type. So readers can handle
+    /// names added later. Names with an unknown last word are unsigned numbers.
     pub fn parse(name: &str) -> Self {
         if let Some(&ty) = Self::ALL.iter().find(|ty| ty.name() == name) {
             return ty;
@@ -92,12 +91,12 @@ impl ArgType {
         }
     }
 
-    /// Whether its value is bytes in user memory that the kernel side can read.
+    /// Whether the value is in user memory and the eBPF programs can read it.
     pub const fn is_string(self) -> bool {
         matches!(self, Self::Path | Self::Sockaddr | Self::SockaddrOut | Self::Msghdr | Self::String)
     }
 
-    /// Whether [`stored`] gives a two's complement number.
+    /// Whether [`stored`] returns a two's complement number.
     pub const fn is_signed(self) -> bool {
         matches!(
             self,
@@ -112,7 +111,7 @@ impl ArgType {
         )
     }
 
-    /// Whether the kernel looks at the low 32 bits only, whatever the ABI.
+    /// Whether the kernel uses only the low 32 bits, in every ABI.
     const fn is_32_bits(self) -> bool {
         matches!(
             self,
@@ -131,17 +130,16 @@ impl ArgType {
     }
 }
 
-/// Whether an argument's register is worth storing. Pointers are not: the bytes behind a string are
-/// stored instead, and a bare buffer says nothing.
+/// Whether an argument's register is stored. Pointers are not: strings are stored by content, and addresses of buffers
+/// have no meaning outside the process.
 pub const fn kept(ty: ArgType) -> bool {
     !matches!(ty, ArgType::Ptr) && !ty.is_string()
 }
 
 /// The value to store for an argument register.
 ///
-/// Bits that the kernel ignores are cut off (libraries leave garbage there), signed types are sign-extended
-/// to 64 bits. Of a string only whether there was one is stored, 1 or (for a null pointer) 0; of other
-/// pointers nothing, 0.
+/// Bits that the kernel ignores are cleared, since libraries leave garbage there; signed types are sign-extended to 64
+/// bits. For strings the value is 1, or 0 for a null pointer; for other pointers it is 0.
 pub const fn stored(ty: ArgType, abi: Abi, register: u64) -> u64 {
     let register = match abi {
         Abi::Compat => register as u32 as u64,

@@ -1,5 +1,5 @@
-//! The one rule by which bytes of unknown origin become text. It can be undone, its output is valid
-//! UTF-8 on one line, and nothing in it moves the cursor or turns the reading direction.
+//! The escape rule for bytes of unknown origin. It is reversible, and its output is valid UTF-8 on one line without
+//! characters that move the cursor or change the reading direction.
 //!
 //! A backslash becomes `\\`; newline, tab, carriage return and escape become `\n`, `\t`, `\r`, `\e`;
 //! every other control byte, DEL, each byte of invalid UTF-8 and each byte of a control or
@@ -8,22 +8,22 @@
 
 use std::borrow::Cow;
 
-/// Where the text will stand.
+/// The context of the text in the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Between double quotes.
     Quoted,
-    /// In a column of its own that ends at the next space.
+    /// In a column that ends at the next space.
     Word,
-    /// Where neither quotes nor spaces matter (JSON and CSV bring their own quotes).
+    /// Where neither quotes nor spaces matter (JSON and CSV add their own quotes).
     Free,
 }
 
 const PLAIN: u8 = 0;
 const WIDE: u8 = 0xff;
 
-/// For each byte and a place: [`PLAIN`], the letter after the backslash, `x`, or [`WIDE`] for the
-/// start of a longer character.
+/// For each byte: [`PLAIN`], the letter to write after the backslash (`x` with hex digits), or [`WIDE`] for the first byte
+/// of a multi-byte character.
 const fn classes(place: Place) -> [u8; 256] {
     let mut table = [PLAIN; 256];
     let mut i = 0;
@@ -84,7 +84,7 @@ pub fn escape(bytes: &[u8], place: Place, out: &mut Vec<u8>) {
     }
 }
 
-/// The text of `bytes`; borrowed if nothing has to change.
+/// `bytes` as escaped text; borrowed if nothing has to be escaped.
 pub fn escaped(bytes: &[u8], place: Place) -> Cow<'_, str> {
     let mut out = Vec::with_capacity(bytes.len());
     escape(bytes, place, &mut out);
@@ -106,8 +106,7 @@ fn hex(byte: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[b'\\', b'x', DIGITS[byte as usize >> 4], DIGITS[byte as usize & 15]]);
 }
 
-/// The length of the character at the start of `bytes` (1 if it is not valid UTF-8), and whether
-/// it may be shown.
+/// The length of the character at the start of `bytes` (1 if it is not valid UTF-8), and whether it is printable.
 fn wide(bytes: &[u8]) -> (usize, bool) {
     let window = &bytes[..bytes.len().min(4)];
     let valid = match std::str::from_utf8(window) {
@@ -120,7 +119,7 @@ fn wide(bytes: &[u8]) -> (usize, bool) {
     }
 }
 
-/// Characters that are not what they look like: controls, invisible ones, changes of direction.
+/// Characters that hide or disguise text: controls, invisible characters, changes of direction.
 fn hidden(c: char) -> bool {
     matches!(c as u32,
         0x80..=0x9f | 0xad | 0x61c | 0x115f..=0x1160 | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e
@@ -128,8 +127,8 @@ fn hidden(c: char) -> bool {
         | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
-/// A message of several parts, of which some were escaped and others, such as the errors of libraries, may hold what others
-/// have named: whatever is no plain character is shown as `\xNN`, and what is escaped stays as it is. Lines stay lines.
+/// Escapes unprintable characters in a message whose parts may be escaped already, or may contain names chosen by others
+/// (such as errors of libraries). Line breaks and existing escapes stay as they are.
 pub fn defused(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c == '\n' || !(c.is_control() || hidden(c));
     if text.chars().all(is_plain) {
@@ -144,8 +143,7 @@ pub fn defused(text: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&out).into_owned())
 }
 
-/// The bytes that [`escape`] made this text from; `None` if the text has a backslash that the rule
-/// does not know.
+/// The bytes from which [`escape`] made this text; `None` if the text contains an unknown escape.
 pub fn unescape(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -1,10 +1,10 @@
-//! Shell patterns on bytes: `*` (any bytes, `/` too), `?` (one byte), `[a-z]`, `[!a-z]`, `\` before a
-//! byte that is meant as it stands.
+//! Shell patterns on bytes: `*` (any bytes, including `/`), `?` (one byte), `[a-z]`, `[!a-z]`, and `\` before a byte to
+//! match literally.
 
-/// Whether all of `text` fits the pattern. Takes at most their lengths multiplied.
+/// Whether the pattern matches all of `text`. Takes time proportional to the product of the lengths at most.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on if this attempt fails: after the last `*`, one byte later.
+    // Where to continue if this attempt fails: after the last `*`, one byte later in the text.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -30,7 +30,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// How much of the pattern stands for this one byte, if it fits.
+/// The length of the pattern element at the start, if it matches this byte.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match *pattern.first()? {
         b'?' => Some(1),
@@ -43,7 +43,7 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// The length of the set at the start, and whether the byte is in it; `None` if it is not closed.
+/// The length of the set at the start, and whether it contains the byte; `None` if it is not closed.
 fn set(pattern: &[u8], byte: u8) -> Option<(usize, bool)> {
     let mut i = 1;
     let negated = matches!(pattern.get(i), Some(b'!' | b'^'));

@@ -1,4 +1,4 @@
-//! How values become text and back: one escape rule, numbers, times, durations, sizes.
+//! Conversion of values to text and back: escaping, numbers, times, durations, sizes.
 
 pub mod escape;
 pub mod glob;

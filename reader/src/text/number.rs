@@ -1,4 +1,4 @@
-//! Integers as text, appended to a byte buffer: the views write millions of them.
+//! Fast conversion of integers to text, since the views write millions of them.
 
 /// Appends `value` in decimal.
 pub fn decimal(value: u64, out: &mut Vec<u8>) {
@@ -54,7 +54,7 @@ pub fn octal(value: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends `value` in exactly nine digits; it is below 10^9.
+/// Appends `value` with exactly nine digits; it must be below 10^9.
 pub fn nanos(value: u32, out: &mut Vec<u8>) {
     let mut buffer = [b'0'; 9];
     let mut rest = value;
@@ -65,7 +65,7 @@ pub fn nanos(value: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&buffer);
 }
 
-/// The number that `text` is: decimal, or hexadecimal after `0x`, with an optional sign.
+/// Parses a decimal number, or a hexadecimal one after `0x`, with an optional minus sign.
 pub fn parse(text: &str) -> Option<i128> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

@@ -1,4 +1,4 @@
-//! Points in time, as people write and read them.
+//! Points in time as text.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::{Offset, TimeZone};
@@ -6,87 +6,87 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::{number, units};
 
-/// What is wrong with a point in time.
+/// Why a point in time is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimeError {
-    /// None of the known forms.
+    /// The text has none of the known forms.
     #[error(
         "`{0}` is not a time: write RFC 3339 (2026-11-22T12:00:01Z), 12:00:01, +5s (from the start) or -10s (from the end)"
     )]
     Syntax(String),
-    /// A time of day that the capture has on two days, or twice on one.
-    #[error("`{0}` is on more than one day of this capture: write it with its date, such as {1}")]
+    /// The time of day occurs several times in the capture, on different days or during a clock change.
+    #[error("`{0}` occurs more than once in this capture: write it with a date, such as {1}")]
     Ambiguous(String, String),
-    /// A time of day that is on no day of a capture of several days.
-    #[error("`{0}` is on no day of this capture: write it with its date, such as {1}")]
+    /// The time of day does not occur in a capture of several days.
+    #[error("`{0}` does not occur in this capture: write it with a date, such as {1}")]
     Nowhere(String, String),
-    /// The end is not known.
-    #[error("`{0}` counts from the end, which is not known when reading from a pipe or live")]
+    /// The time is relative to an end that is not known.
+    #[error("`{0}` is relative to the end, which is not known while capturing or when reading from a pipe")]
     NoEnd(String),
-    /// No such zone.
+    /// The time zone does not exist.
     #[error("`{0}` is not a time zone: write a name such as Europe/Berlin, or an offset such as +02:00")]
     Zone(String),
 }
 
-/// A point in time as it was written.
+/// A point in time as written by the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeSpec {
     text: String,
-    form: Form,
+    form: TimeForm,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum TimeForm {
     Wall(i64),
     Clock(Time),
     FromStart(u64),
     FromEnd(u64),
 }
 
-/// What a point in time can be relative to.
+/// The time span of a capture, against which times are resolved.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// When the capture starts, wall-clock ns since 1970.
+    /// Start of the capture, wall-clock ns since 1970.
     pub start: i64,
-    /// When it ends, or `None` if that is not known yet.
+    /// End of the capture, wall-clock ns since 1970; `None` if not known yet.
     pub end: Option<i64>,
-    /// The zone that times are printed in.
+    /// The zone for times of day.
     pub zone: TimeZone,
 }
 
 impl TimeSpec {
-    /// Reads one of the four forms.
+    /// Parses RFC 3339, a time of day, `+` offset or `-` offset.
     ///
     /// # Errors
     /// [`TimeError::Syntax`].
     pub fn parse(text: &str) -> Result<Self, TimeError> {
         let bad = || TimeError::Syntax(text.to_owned());
         let form = if let Some(offset) = text.strip_prefix('+') {
-            Form::FromStart(units::duration(offset).map_err(|_| bad())?)
+            TimeForm::FromStart(units::duration(offset).map_err(|_| bad())?)
         } else if let Some(offset) = text.strip_prefix('-') {
-            Form::FromEnd(units::duration(offset).map_err(|_| bad())?)
+            TimeForm::FromEnd(units::duration(offset).map_err(|_| bad())?)
         } else if let Some(time) = clock(text) {
-            Form::Clock(time)
+            TimeForm::Clock(time)
         } else {
             let stamp: Timestamp = text.parse().map_err(|_| bad())?;
-            Form::Wall(i64::try_from(stamp.as_nanosecond()).map_err(|_| bad())?)
+            TimeForm::Wall(i64::try_from(stamp.as_nanosecond()).map_err(|_| bad())?)
         };
         Ok(Self { text: text.to_owned(), form })
     }
 
-    /// Wall-clock ns since 1970.
+    /// The time as wall-clock ns since 1970.
     ///
     /// # Errors
-    /// If a time of day is on several days of the capture, or its end is asked for and not known.
+    /// If a time of day does not occur exactly once in the capture, or the time is relative to an end that is not known.
     pub fn resolve(&self, span: &Span) -> Result<i64, TimeError> {
         match self.form {
-            Form::Wall(ns) => Ok(ns),
-            Form::FromStart(ns) => Ok(span.start.saturating_add_unsigned(ns)),
-            Form::FromEnd(ns) => match span.end {
+            TimeForm::Wall(ns) => Ok(ns),
+            TimeForm::FromStart(ns) => Ok(span.start.saturating_add_unsigned(ns)),
+            TimeForm::FromEnd(ns) => match span.end {
                 Some(end) => Ok(end.saturating_sub_unsigned(ns)),
                 None => Err(TimeError::NoEnd(self.text.clone())),
             },
-            Form::Clock(time) => self.on_its_day(time, span),
+            TimeForm::Clock(time) => self.on_its_day(time, span),
         }
     }
 
@@ -97,7 +97,7 @@ impl TimeSpec {
         let mut date = first;
         loop {
             let moment = span.zone.to_ambiguous_timestamp(date.to_datetime(time));
-            // The hour that a clock change repeats has two readings, both possible.
+            // During the hour that a clock change repeats, a time of day occurs twice.
             for stamp in [moment.earlier(), moment.later()].into_iter().flatten() {
                 let ns = i64::try_from(stamp.as_nanosecond()).unwrap_or(i64::MAX);
                 if !here.contains(&ns) {
@@ -155,7 +155,7 @@ fn day(ns: i64, zone: &TimeZone) -> Date {
     stamp(ns).to_zoned(zone.clone()).date()
 }
 
-/// A zone by name (`Europe/Berlin`, `UTC`) or offset (`+02:00`).
+/// Parses a zone: a name (`Europe/Berlin`, `UTC`) or an offset (`+02:00`).
 ///
 /// # Errors
 /// [`TimeError::Zone`].
@@ -174,24 +174,24 @@ pub fn zone(text: &str) -> Result<TimeZone, TimeError> {
     TimeZone::get(text).map_err(|_| bad())
 }
 
-/// The recording host's zone: by name if this machine's database knows it, else its offset then.
+/// The recording host's zone: by name if this machine's database has it, else its UTC offset at the start of the capture,
+/// in seconds east.
 pub fn host_zone(name: &str, offset_seconds: i32) -> TimeZone {
     TimeZone::get(name)
         .unwrap_or_else(|_| Offset::from_seconds(offset_seconds).map_or(TimeZone::UTC, TimeZone::fixed))
 }
 
-/// RFC 3339 in UTC with nine digits.
+/// RFC 3339 in UTC with nanoseconds.
 pub fn rfc3339(ns: i64) -> String {
     format!("{:.9}", stamp(ns))
 }
 
-/// Date, time to the second and offset, for people.
+/// Date, time (without fraction) and offset in readable form.
 pub fn date_time(ns: i64, zone: &TimeZone) -> String {
     stamp(ns).to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
-/// Writes wall-clock times. Remembers the last second, since most events share it with their
-/// neighbour.
+/// Writes wall-clock times. Caches the text of the last second, since consecutive events mostly share it.
 #[derive(Clone, Debug)]
 pub struct ClockWriter {
     zone: TimeZone,

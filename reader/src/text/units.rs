@@ -2,21 +2,21 @@
 
 use super::number;
 
-/// What is wrong with a duration or a size.
+/// Why a duration or size is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// Not a duration.
+    /// The text is not a duration.
     #[error("`{0}` is not a duration: write a number with a unit, such as 30s, 10m, 1h30m, 500ms")]
     Duration(String),
-    /// Not a size.
+    /// The text is not a size.
     #[error("`{0}` is not a size: write a number of bytes or one with a unit, such as 256MiB, 10MB, 1G")]
     Size(String),
-    /// More than can be held.
+    /// The value exceeds 2^63.
     #[error("`{0}` is too large")]
     TooLarge(String),
 }
 
-/// Reads a duration (`30s`, `1h30m`, `1.5ms`) as nanoseconds.
+/// Parses a duration (`30s`, `1h30m`, `1.5ms`); returns nanoseconds.
 ///
 /// # Errors
 /// If a unit is missing or unknown, or the sum exceeds 2^63 ns.
@@ -52,8 +52,8 @@ pub fn duration(text: &str) -> Result<u64, UnitError> {
     }
 }
 
-/// Reads a size (`4096`, `256MiB`, `10MB`, `1G`) as bytes. `K`, `M`, `G`, `T` and the forms with
-/// `iB` are powers of 1024, those with `B` powers of 1000.
+/// Parses a size (`4096`, `256MiB`, `10MB`, `1G`); returns bytes. `K`, `M`, `G`, `T` and the forms with `iB` are powers
+/// of 1024, those with `B` powers of 1000.
 ///
 /// # Errors
 /// If the unit is unknown or the size exceeds 2^63 bytes.
@@ -79,7 +79,7 @@ pub fn size(text: &str) -> Result<u64, UnitError> {
     }
 }
 
-/// The number at the start: its whole part, its fraction, and what follows.
+/// The number at the start: its integer part, its fraction, and the rest of the text.
 fn leading_number(text: &str) -> Option<(u64, f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let whole = text[..end].parse().ok()?;
@@ -89,7 +89,7 @@ fn leading_number(text: &str) -> Option<(u64, f64, &str)> {
     if digits == 0 { None } else { Some((whole, fraction, &after[digits..])) }
 }
 
-/// Appends a duration for people: `850ns`, `12.4us`, `3.0ms`, `82.1s`, `1h02m05s`.
+/// Appends a duration in readable form: `850ns`, `12.4us`, `3.0ms`, `82.1s`, `1h02m05s`.
 pub fn write_duration(ns: u64, out: &mut Vec<u8>) {
     let tenths = |ns: u64, unit: u64, name: &str, out: &mut Vec<u8>| {
         let tenths = ns / (unit / 10);
@@ -125,14 +125,14 @@ pub fn write_duration(ns: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// A duration for people, see [`write_duration`].
+/// A duration in readable form, as [`write_duration`] writes it.
 pub fn duration_text(ns: u64) -> String {
     let mut out = Vec::new();
     write_duration(ns, &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// A size for people: `17 B`, `4.0 KiB`, `1.2 GiB`.
+/// A size in readable form: `17 B`, `4.0 KiB`, `1.2 GiB`.
 pub fn size_text(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {

@@ -12,7 +12,7 @@ fn harmless_text_stays_as_it_is() {
 }
 
 #[test]
-fn dangerous_bytes_are_shown_as_escapes() {
+fn dangerous_bytes_are_escaped() {
     assert_eq!(free(b"a\nb\tc\rd\x1b[2Je\0f\x7f\\"), r"a\nb\tc\rd\e[2Je\x00f\x7f\\");
     assert_eq!(free(b"\xff\xc3("), r"\xff\xc3(");
     assert_eq!(free("a\u{202e}b".as_bytes()), r"a\xe2\x80\xaeb");
@@ -28,7 +28,7 @@ fn a_character_cut_by_the_end_is_escaped() {
 }
 
 #[test]
-fn every_string_comes_back() {
+fn escaping_is_reversible() {
     let mut seed = 1u64;
     for length in 0..200 {
         let bytes: Vec<u8> = (0..length)
@@ -55,7 +55,7 @@ fn unknown_escapes_are_refused() {
 }
 
 #[test]
-fn a_message_keeps_its_lines_and_what_is_escaped() {
+fn a_message_keeps_its_lines_and_existing_escapes() {
     assert_eq!(defused("plain\nand \\e[2J"), "plain\nand \\e[2J");
     assert_eq!(defused("a\x1b[2J\tb\u{202e}c\u{9b}d"), "a\\e[2J\\tb\\xe2\\x80\\xaec\\xc2\\x9bd");
 }

@@ -44,7 +44,7 @@ fn the_hour_that_a_clock_change_repeats_is_ambiguous() {
 }
 
 #[test]
-fn an_unknown_end_is_said() {
+fn an_unknown_end_is_reported() {
     let live = Span { start: 0, end: None, zone: TimeZone::UTC };
     assert_eq!(at("-10s", &live), Err(TimeError::NoEnd("-10s".into())));
     assert_eq!(at("00:00:07", &live).unwrap(), "1970-01-01T00:00:07.000000000Z");

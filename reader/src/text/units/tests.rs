@@ -22,7 +22,7 @@ fn durations_are_read_in_every_unit() {
 }
 
 #[test]
-fn sizes_know_both_kinds_of_kilo() {
+fn sizes_have_decimal_and_binary_units() {
     for (text, bytes) in [
         ("256MiB", 256 << 20),
         ("10MB", 10_000_000),
@@ -39,7 +39,7 @@ fn sizes_know_both_kinds_of_kilo() {
 }
 
 #[test]
-fn durations_print_for_people() {
+fn durations_print_in_readable_form() {
     for (ns, text) in [
         (0, "0ns"),
         (850, "850ns"),
@@ -55,7 +55,7 @@ fn durations_print_for_people() {
 }
 
 #[test]
-fn sizes_and_counts_print_for_people() {
+fn sizes_and_counts_print_in_readable_form() {
     assert_eq!(size_text(17), "17 B");
     assert_eq!(size_text(4096), "4.0 KiB");
     assert_eq!(size_text(1 << 30), "1.0 GiB");
