@@ -19,7 +19,7 @@ use crate::store::{header, output};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::model;
-use ktape_reader::scan::{Live, PrintSink, Query, Sink};
+use ktape_reader::scan::{EventSink, Live, PrintSink, Query};
 use ktape_reader::text::{time, units};
 use ktape_reader::view::Format;
 
@@ -113,7 +113,7 @@ struct Printer<S> {
     sink: S,
 }
 
-impl<S: Sink + Send + 'static> Viewer for Printer<S> {
+impl<S: EventSink + Send + 'static> Viewer for Printer<S> {
     fn learn(&mut self, updates: &ContainerUpdates) {
         self.live.learn(&updates.names, &updates.forgotten);
     }

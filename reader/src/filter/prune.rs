@@ -1,5 +1,5 @@
-//! What is known about a filter without reading events: which chunks may contain a match, and which
-//! lost events might have been one. Both err on the side of yes.
+//! Decides without reading events which chunks may contain a match and which lost events might have been one. In doubt
+//! the answer is yes.
 
 use capture_format::{ChunkSummary, SummaryValue, SummaryValues};
 use events::Kind;
@@ -56,7 +56,7 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
     match decl.summarized {
         Summarized::KindName => has_named(),
         Summarized::TypeName => {
-            // The name of the table `syscall` is no type of event.
+            // `syscall` is not an event type: the type of these events is the name of the call.
             let other = binding.events.iter().any(|t| {
                 t.kind != Some(Kind::Syscall)
                     && summary.rows(t.id) > 0
@@ -65,7 +65,7 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
             other || (has(Kind::Syscall) && has_call())
         }
         Summarized::CallName => has(Kind::Syscall) && has_call(),
-        // An event of the host has an empty chain, and so has one of an unknown cgroup.
+        // The chain is empty for events of the host and of unknown cgroups.
         Summarized::Chain(get) => chains(binding, summary).may_contain(|value| match value {
             SummaryValue::Bytes(chain) => test.accepts(get(chain)),
             SummaryValue::U64(_) => true,
@@ -79,7 +79,7 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
     }
 }
 
-/// Whether some number from `low` to `high` may pass.
+/// Whether any number from `low` to `high` may pass.
 fn range_may_pass(test: &Comparison, low: i128, high: i128) -> bool {
     if test.negated {
         return true;
@@ -94,21 +94,21 @@ fn range_may_pass(test: &Comparison, low: i128, high: i128) -> bool {
     })
 }
 
-/// What is known of events that were lost.
+/// What a loss row records about the lost events.
 #[derive(Clone, Copy, Debug)]
-pub struct Lost {
-    /// Their kind's number; 0 if unknown.
+pub struct LostEvents {
+    /// Number of the kind; 0 if unknown.
     pub kind: u64,
-    /// The row of their cgroup, if there is one.
+    /// Row of the cgroup, if known.
     pub cgroup: Option<u32>,
-    /// The earliest moment at which they can have happened, wall-clock ns.
+    /// Earliest possible time of the events, wall-clock ns.
     pub from: i64,
-    /// The latest one.
+    /// Latest possible time, wall-clock ns.
     pub to: i64,
 }
 
-/// Whether a lost event might have passed.
-pub fn may_match_lost(expr: &Expr, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
+/// Whether any of the lost events might have passed.
+pub fn may_match_lost(expr: &Expr, context: &Context<'_>, view: &ChunkView<'_>, lost: &LostEvents) -> bool {
     match expr {
         Expr::And(parts) => parts.iter().all(|p| may_match_lost(p, context, view, lost)),
         Expr::Or(parts) => parts.iter().any(|p| may_match_lost(p, context, view, lost)),
@@ -116,10 +116,10 @@ pub fn may_match_lost(expr: &Expr, context: &Context<'_>, view: &ChunkView<'_>, 
     }
 }
 
-fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
+fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>, lost: &LostEvents) -> bool {
     let table = view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind);
     let syscall = table.is_some_and(|t| t.kind == Some(Kind::Syscall));
-    // Of a lost event of another kind, the value is missing.
+    // Events of another kind do not have this field.
     let of_kind = |kind: Kind| table.is_none_or(|t| t.kind == Some(kind)) || test.accepts(Value::Missing);
     let has_kind_name = || table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes())));
     let has_call_name = || view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())));
@@ -129,7 +129,7 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
         Summarized::TypeName if syscall => has_call_name(),
         Summarized::TypeName => has_kind_name(),
         Summarized::CallName if syscall => has_call_name(),
-        // A call that was lost can have begun at any time before it ended.
+        // A lost call may have started at any time before it ended.
         Summarized::Time => range_may_pass(test, i128::MIN, i128::from(lost.to)),
         Summarized::CallName | Summarized::Chain(_) | Summarized::No => match dependency(&test.compared) {
             Dependency::Cgroup => {

@@ -1,5 +1,5 @@
-//! The files that a command was given, of which those are opened that can matter: of a series of weeks, ten minutes are in
-//! one or two.
+//! The files given to a command. Only those that can have matching events are opened: in a capture set of several weeks,
+//! ten minutes are in one or two files.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -15,69 +15,70 @@ use super::captures::Captures;
 use super::input::{self, Capture, InputError};
 use crate::text::time::{self, Span};
 
-/// How far events may lie outside of the time in which their file was written, ns: the first were on their way when it was
-/// begun, and clocks are compared once a second.
+/// How far events may lie outside the time in which their file was written, ns. The first events of a file happened before
+/// it was created, and clocks are compared only once a second.
 const SLACK: i64 = 10_000_000_000;
-/// Descriptors that a reader needs beside its captures.
+/// Descriptors that a reader needs besides its captures.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// What a file says of itself at its beginning.
+/// The header of a file, read without opening the whole capture.
 #[derive(Debug)]
 struct Peek {
     header: Arc<Header>,
-    /// When it was last written, wall-clock ns.
+    /// Last modification, wall-clock ns.
     modified: i64,
 }
 
-/// A file, and whether it was found in a directory.
+/// A file from the arguments or from a directory among them.
 #[derive(Debug)]
-struct Listed {
+struct ListedFile {
     path: PathBuf,
+    /// Whether it was found in a directory.
     found: bool,
     peek: Option<Peek>,
-    /// The time in which its events lie, wall-clock ns; `None` if that is unknown.
+    /// First and last possible time of its events, wall-clock ns; `None` if unknown.
     range: Option<(i64, i64)>,
 }
 
-/// All files that a command was given.
+/// All files given to a command.
 #[derive(Debug)]
 pub struct CaptureSet {
-    files: Vec<Listed>,
+    files: Vec<ListedFile>,
 }
 
 impl CaptureSet {
-    /// What the paths stand for; a directory stands for the files in it that are named `*.ktape`.
+    /// The files at these paths; of a directory, the files in it that are named `*.ktape`.
     ///
     /// # Errors
-    /// If one does not exist, is no file, or a directory has no capture.
+    /// If a path does not exist or is not a file, or a directory has no capture.
     pub fn of(paths: &[PathBuf]) -> Result<Self, InputError> {
         let mut files = Vec::new();
         for path in paths {
             let found = path.is_dir();
             for path in input::files(std::slice::from_ref(path))? {
-                files.push(Listed { path, found, peek: None, range: None });
+                files.push(ListedFile { path, found, peek: None, range: None });
             }
         }
         Ok(Self { files })
     }
 
-    /// Whether it is worth while to look which of the files matter.
+    /// Whether there are several files, so that [`Self::span`] can save opening some of them.
     pub fn is_many(&self) -> bool {
         self.files.len() > 1
     }
 
-    /// Opens the files that can have events between two moments, at least one.
+    /// Opens the files that can have events between two times (wall-clock ns), at least one file.
     ///
     /// # Errors
-    /// If one that was named cannot be read. Of a directory, what was deleted meanwhile is left out, and what is no
-    /// capture is in [`Captures::unreadable`].
+    /// If a file from the arguments cannot be read. Of files in a directory, those deleted meanwhile are ignored, and those
+    /// that are not captures are listed in [`Captures::unreadable`].
     pub fn open(&self, from: Option<i64>, to: Option<i64>) -> Result<Captures, InputError> {
-        let matters = |file: &&Listed| {
+        let matters = |file: &&ListedFile| {
             file.range.is_none_or(|(first, last)| {
                 from.is_none_or(|from| last >= from) && to.is_none_or(|to| first <= to)
             })
         };
-        let mut wanted: Vec<&Listed> = self.files.iter().filter(matters).collect();
+        let mut wanted: Vec<&ListedFile> = self.files.iter().filter(matters).collect();
         if wanted.is_empty() {
             wanted.extend(self.files.first());
         }
@@ -99,11 +100,11 @@ impl CaptureSet {
         Ok(Captures::with_unreadable(captures, unreadable))
     }
 
-    /// The time that all files span, found out from their beginnings and the end of the newest of each capture; from then on
-    /// [`Self::open`] knows which files matter.
+    /// The time span of all files, from their headers and the end of the newest file of each capture. Afterwards,
+    /// [`Self::open`] opens only files that can have matching events.
     ///
     /// # Errors
-    /// If one that was named cannot be read.
+    /// If a file from the arguments cannot be read.
     pub fn span(&mut self, zone: Option<TimeZone>) -> Result<Span, InputError> {
         for file in &mut self.files {
             match peek(&file.path) {
@@ -115,7 +116,7 @@ impl CaptureSet {
         self.find_ranges();
         let headers = || self.files.iter().filter_map(|file| file.peek.as_ref()).map(|peek| &peek.header);
         let start = headers().map(|header| header.created).min().unwrap_or(0);
-        let mut newest: HashMap<[u8; 16], &Listed> = HashMap::new();
+        let mut newest: HashMap<[u8; 16], &ListedFile> = HashMap::new();
         for file in &self.files {
             let Some(peek) = &file.peek else { continue };
             let last = newest.entry(peek.header.capture_uuid).or_insert(file);
@@ -129,16 +130,16 @@ impl CaptureSet {
         Ok(Span { start, end: Some(end.max(start)), zone: zone.unwrap_or(TimeZone::UTC) })
     }
 
-    /// A file's events lie between its beginning and the beginning of the next one, or when it was last written. Where the
-    /// clock was set meanwhile that is not so, and the file always matters.
+    /// The events of a file lie between its start and either the start of the next file or its last modification. If the
+    /// clock was set in between, the range stays unknown and the file is always opened.
     fn find_ranges(&mut self) {
         let mut order: Vec<usize> = (0..self.files.len()).filter(|i| self.files[*i].peek.is_some()).collect();
-        let of = |files: &[Listed], i: usize| {
-            let peek = files[i].peek.as_ref().expect("only those that were looked at");
+        let of = |files: &[ListedFile], i: usize| {
+            let peek = files[i].peek.as_ref().expect("files without a header were filtered out");
             let header = &peek.header;
             (header.capture_uuid, header.created, header.boot_id, header.wall_offset, peek.modified)
         };
-        // In the order in which they were written: names are by the clock, and that may have been set.
+        // By boot time: file names follow the wall clock, which may have been set.
         order.sort_by_key(|i| {
             let (uuid, created, boot, offset, _) = of(&self.files, *i);
             (uuid, boot, created - offset)
@@ -157,17 +158,17 @@ impl CaptureSet {
     }
 }
 
-/// What a command reads.
+/// The input of a command.
 #[derive(Debug)]
 pub enum Input {
-    /// Files.
+    /// Files, in any number.
     Files(CaptureSet),
-    /// Standard input.
+    /// Standard input (`-`).
     Pipe,
 }
 
 impl Input {
-    /// Finds what the paths name; a directory stands for the files in it that are named `*.ktape`.
+    /// Finds the files at these paths; of a directory, the files in it that are named `*.ktape`. `-` is standard input.
     ///
     /// # Errors
     /// If one of them cannot be read.
@@ -180,18 +181,18 @@ impl Input {
 }
 
 impl Captures {
-    /// Opens files; a directory stands for the files in it that are named `*.ktape`.
+    /// Opens files; of a directory, the files in it that are named `*.ktape`.
     ///
     /// # Errors
-    /// If one does not exist or is no capture. In a directory, files that are no captures are left out, see
-    /// [`Self::unreadable`].
+    /// If a file does not exist or is not a capture. Files in a directory that are not captures are listed in
+    /// [`Self::unreadable`] instead.
     pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Self, InputError> {
         let paths: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
         CaptureSet::of(&paths)?.open(None, None)
     }
 }
 
-/// The header that a file begins with; `None` if it begins otherwise.
+/// The header at the start of a file; `None` if the file starts with anything else.
 fn peek(path: &Path) -> Result<Option<Peek>, InputError> {
     input::regular(path)?;
     let fail = |source| InputError::Io { path: path.to_path_buf(), error: source };
@@ -204,7 +205,7 @@ fn peek(path: &Path) -> Result<Option<Peek>, InputError> {
     }
 }
 
-/// Without what takes much memory.
+/// The header without the parts that take much memory.
 fn bare(header: &Header) -> Arc<Header> {
     Arc::new(Header {
         capture_uuid: header.capture_uuid,
@@ -227,14 +228,14 @@ fn open(path: &Path) -> Result<Capture, InputError> {
     Ok(Capture::new(path, file))
 }
 
-/// Each capture keeps its file open; the usual limit of 1,024 is one for programs of another time.
+/// Raises the soft limit of open files if needed, since each capture keeps its file open; it is usually 1,024.
 fn allow_descriptors(files: u64) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     let needed = files + OTHER_DESCRIPTORS;
     if limit.current.is_some_and(|current| current < needed) {
         limit.current = Some(limit.maximum.map_or(needed, |maximum| maximum.min(needed)));
-        // If that is not allowed, opening them says so.
+        // If this fails, opening the files reports the error.
         let _ = setrlimit(Resource::Nofile, limit);
     }
 }
@@ -248,9 +249,9 @@ mod tests {
 
     const MINUTE: i64 = 60_000_000_000;
 
-    /// A series of one file a minute, with one event in the middle of each; written where the clock was off by `set` for
-    /// the files of these numbers.
-    fn series(dir: &Path, files: i64, set: std::ops::Range<i64>, by: i64) {
+    /// Rotated files of one minute each, with one event in the middle of each. For the numbers in `set`, the wall clock was
+    /// off by the given time.
+    fn rotated_files(dir: &Path, files: i64, set: std::ops::Range<i64>, by: i64) {
         for n in 0..files {
             let offset = WALL + if set.contains(&n) { by } else { 0 };
             let header = Header { created: offset + n * MINUTE, wall_offset: offset, ..testing::header(1) };
@@ -272,26 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn of_many_files_those_of_the_time_are_opened() {
+    fn only_files_of_the_requested_time_are_opened() {
         let dir = tempfile::tempdir().unwrap();
-        series(dir.path(), 200, 0..0, 0);
+        rotated_files(dir.path(), 200, 0..0, 0);
         let mut listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
         let span = listing.span(None).unwrap();
         assert_eq!((span.start, span.end), (WALL, Some(WALL + 199 * MINUTE + MINUTE / 2)));
         let between = |from: i64, to: i64| {
             names(&listing.open(Some(WALL + from * MINUTE), Some(WALL + to * MINUTE)).unwrap())
         };
-        // The neighbours, too: their last or first events may be on the other side.
+        // The neighbouring files, too: their first or last events may lie outside the file's own minute.
         assert_eq!(between(100, 110), (99..=110).collect::<Vec<_>>());
-        assert_eq!(between(500, 600), [0], "nothing, and one to say so");
+        assert_eq!(between(500, 600), [0], "no file matches, so the first one is opened");
         assert_eq!(names(&listing.open(None, Some(WALL)).unwrap()), [0]);
     }
 
     #[test]
-    fn where_the_clock_was_set_a_file_always_matters() {
+    fn files_with_a_clock_change_are_always_opened() {
         let dir = tempfile::tempdir().unwrap();
-        // An hour ahead for three minutes.
-        series(dir.path(), 20, 5..8, 60 * MINUTE);
+        // The clock is an hour ahead for three minutes.
+        rotated_files(dir.path(), 20, 5..8, 60 * MINUTE);
         let mut listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
         listing.span(None).unwrap();
         let opened = listing.open(Some(WALL + 12 * MINUTE), Some(WALL + 13 * MINUTE)).unwrap();
@@ -302,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_capture_in_a_directory_is_left_out() {
+    fn other_files_in_a_directory_are_listed_as_unreadable() {
         let dir = tempfile::tempdir().unwrap();
-        series(dir.path(), 2, 0..0, 0);
+        rotated_files(dir.path(), 2, 0..0, 0);
         fs::write(dir.path().join("x.ktape"), b"none").unwrap();
         let listing = CaptureSet::of(&[dir.path().to_path_buf()]).unwrap();
         let opened = listing.open(None, None).unwrap();
         assert_eq!((names(&opened), opened.unreadable().len()), (vec![0, 1], 1));
-        // Unless it was named.
+        // A file from the arguments must exist.
         let listing = CaptureSet::of(&[dir.path().join("x.ktape")]).unwrap();
         assert!(listing.open(None, None).is_err());
     }

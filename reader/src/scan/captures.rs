@@ -1,4 +1,4 @@
-//! Captures that were opened, and what is asked of them.
+//! Open captures and queries on them.
 
 use jiff::tz::TimeZone;
 
@@ -10,7 +10,7 @@ use super::input::{self, Capture, InputError};
 use super::query::Query;
 use super::report::ScanReport;
 
-/// Captures that were opened, with what is known across all of them.
+/// Open captures, with the container names and the time span of all of them.
 #[derive(Debug)]
 pub struct Captures {
     files: Vec<Capture>,
@@ -19,19 +19,19 @@ pub struct Captures {
     unreadable: Vec<InputError>,
 }
 
-/// Why a query cannot be asked of captures.
+/// Why a query does not fit the captures.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// A time that is relative to the capture has no place in it.
+    /// A time in the query cannot be resolved in these captures.
     #[error(transparent)]
     Time(#[from] TimeError),
-    /// The beginning of a container's id fits several.
+    /// A prefix of a container id fits several containers.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
 }
 
 impl Captures {
-    /// Captures that are open already.
+    /// Wraps captures that are already open.
     pub fn new(files: Vec<Capture>) -> Self {
         let (names, span) = (input::names(&files), input::span(&files, None));
         Self { files, names, span, unreadable: Vec::new() }
@@ -41,21 +41,21 @@ impl Captures {
         Self { unreadable, ..Self::new(files) }
     }
 
-    /// Times of day in queries are of this zone, instead of the first host's.
+    /// Interprets times of day in queries in this zone instead of the first host's.
     #[must_use]
     pub fn in_zone(mut self, zone: TimeZone) -> Self {
         self.span.zone = zone;
         self
     }
 
-    /// Times in queries count from the beginning and the end of this span, of which the captures may be a part.
+    /// Resolves relative times in queries against this span, of which the captures may be a part.
     #[must_use]
     pub fn within(mut self, span: Span) -> Self {
         self.span = span;
         self
     }
 
-    /// The files, in the order in which they were named.
+    /// The files, in the order of the arguments.
     pub fn files(&self) -> &[Capture] {
         &self.files
     }
@@ -70,12 +70,12 @@ impl Captures {
         &self.names
     }
 
-    /// The time that the captures span, and the zone in which times of day are meant.
+    /// The time span of the captures, and the zone for times of day.
     pub fn span(&self) -> &Span {
         &self.span
     }
 
-    /// The ids of all containers that occur.
+    /// The ids of all containers in the captures.
     pub fn containers(&self) -> KnownContainers {
         input::known_containers(&self.files)
     }
@@ -85,10 +85,10 @@ impl Captures {
         self.files.iter().flat_map(|capture| &capture.bindings).any(|binding| binding.calls.has(name))
     }
 
-    /// Asks for the events that match a query. Nothing is read yet.
+    /// Prepares a query. Reads no chunks yet.
     ///
     /// # Errors
-    /// If a time in the query has no place in these captures, or the beginning of a container's id fits several.
+    /// If a time in the query cannot be resolved in these captures, or a prefix of a container id fits several.
     pub fn query(&self, mut query: Query) -> Result<Search<'_>, QueryError> {
         if let Some(filter) = &mut query.filter {
             filter.resolve(&self.span)?;
@@ -101,7 +101,7 @@ impl Captures {
     }
 }
 
-/// A query to captures. Every way to read its events starts at the beginning.
+/// A query on captures. Each method that reads events starts at the beginning.
 #[derive(Debug)]
 pub struct Search<'a> {
     captures: &'a Captures,
@@ -110,12 +110,12 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// The captures.
+    /// The captures that the query runs on.
     pub fn captures(&self) -> &'a Captures {
         self.captures
     }
 
-    /// What was asked, with everything that was relative to the captures resolved.
+    /// The query, with relative times and container prefixes resolved.
     pub fn query(&self) -> &Query {
         &self.query
     }
@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
         &self.context
     }
 
-    /// Adds what was known before the chunks were read.
+    /// Adds what was found before any chunk was read.
     pub(super) fn finished(&self, mut report: ScanReport) -> ScanReport {
         if let Some(containers) = &self.query.containers {
             report.unknown_containers = containers.unknown().to_vec();

@@ -9,36 +9,40 @@ use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::{Field, Getter, Value, values};
 use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
 
-/// The rows of a table that match.
+/// The matching rows of a table.
 #[derive(Debug)]
-pub(super) struct Selection {
-    /// The table's place in [`crate::model::Binding::events`].
+pub(super) struct MatchingRows {
+    /// The table, as an index into [`crate::model::Binding::events`].
     pub(super) place: usize,
     /// Ascending.
     pub(super) rows: Vec<u32>,
-    /// They are losses that are shown along with events that match, and do not match themselves.
+    /// The rows are losses that do not match the query but are shown because the lost events might have.
     pub(super) along: bool,
 }
 
-/// What matches in one chunk. See [`super::Search::scan`].
+/// The matches in one chunk. See [`super::Search::scan`].
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkMatches<'a> {
     context: &'a Context<'a>,
     view: &'a ChunkView<'a>,
-    selected: &'a [Selection],
+    selected: &'a [MatchingRows],
 }
 
 impl<'a> ChunkMatches<'a> {
-    pub(super) fn new(context: &'a Context<'a>, view: &'a ChunkView<'a>, selected: &'a [Selection]) -> Self {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        view: &'a ChunkView<'a>,
+        selected: &'a [MatchingRows],
+    ) -> Self {
         Self { context, view, selected }
     }
 
-    /// The chunk.
+    /// The whole chunk.
     pub fn view(&self) -> &'a ChunkView<'a> {
         self.view
     }
 
-    /// Each event table with rows that match.
+    /// Each event table with matching rows.
     pub fn tables(&self) -> impl Iterator<Item = TableMatches<'a>> + use<'a> {
         let (context, view) = (self.context, self.view);
         self.selected.iter().filter(|selection| !selection.along).filter_map(move |selection| {
@@ -52,7 +56,7 @@ impl<'a> ChunkMatches<'a> {
     }
 }
 
-/// The rows of one event table of a chunk that match.
+/// The matching rows of one event table of a chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct TableMatches<'a> {
     context: &'a Context<'a>,
@@ -62,22 +66,22 @@ pub struct TableMatches<'a> {
 }
 
 impl<'a> TableMatches<'a> {
-    /// The kind of its events; `None` if this version does not know it.
+    /// The kind of the events; `None` if this version does not know it.
     pub fn kind(&self) -> Option<Kind> {
         self.rows.event.kind
     }
 
-    /// The table.
+    /// The whole table.
     pub fn table(&self) -> &'a Rows<'a> {
         self.rows
     }
 
-    /// The numbers of the rows that match, ascending; at least one.
+    /// The numbers of the matching rows, ascending; at least one.
     pub fn rows(&self) -> &'a [u32] {
         self.matching
     }
 
-    /// The events that match, in the order of the table.
+    /// The matching events, in the order of the table.
     pub fn events(&self) -> impl Iterator<Item = Event<'a>> + use<'a> {
         let (context, view, rows) = (self.context, self.view, self.rows);
         self.matching.iter().map(move |row| Event::new(context, view, rows, *row as usize))
@@ -111,18 +115,18 @@ impl<'a> TableMatches<'a> {
     }
 }
 
-/// What the rows of a chunk refer to instead of having a value of their own.
+/// How rows refer to the values of a field.
 #[derive(Clone, Copy, Debug)]
 enum Ids<'a> {
     /// All rows have the same value.
     Constant,
-    /// A row of the cgroup dictionary.
+    /// By row of the cgroup dictionary.
     Cgroup,
-    /// A row of the task dictionary.
+    /// By row of the task dictionary.
     Task(&'a [u32]),
-    /// A syscall.
+    /// By syscall key.
     Call(&'a [u64]),
-    /// A string of the chunk.
+    /// By string number.
     String(&'a [StrId]),
     /// Each row has its own value.
     None,
@@ -130,9 +134,9 @@ enum Ids<'a> {
 
 /// The values of a field in one table of a chunk.
 ///
-/// Many fields have few different values in a chunk: those of a thread, a container, a syscall, a string. For them
-/// [`Self::id`] gives a small number for each row, and rows with the same number have the same value: look at each
-/// value once and count numbers. Numbers mean nothing outside the table of the chunk.
+/// Many fields have few distinct values in a chunk: those of a thread, a container, a syscall or a string. For them,
+/// [`Self::id`] returns a small number for each row. Rows with the same number have the same value, so a program can
+/// count numbers and look at each value once. The numbers are valid only within this table of this chunk.
 #[derive(Clone, Copy)]
 pub struct FieldColumn<'a> {
     context: &'a Context<'a>,
@@ -143,13 +147,13 @@ pub struct FieldColumn<'a> {
 }
 
 impl<'a> FieldColumn<'a> {
-    /// Whether rows have a number for their value, see [`Self::id`]; otherwise each row has a value of its own.
+    /// Whether [`Self::id`] returns numbers for this field; otherwise each row has a value of its own.
     pub fn has_ids(&self) -> bool {
         !matches!(self.ids, Ids::None)
     }
 
-    /// The number that stands for the value of a row. `None` if the field has no numbers, or the row refers to nothing:
-    /// then ask for [`Self::value`].
+    /// The number that identifies the value of a row. `None` if the field has no numbers or the row refers to nothing;
+    /// use [`Self::value`] then.
     #[inline]
     pub fn id(&self, row: u32) -> Option<u32> {
         let at = row as usize;
@@ -163,10 +167,9 @@ impl<'a> FieldColumn<'a> {
         }
     }
 
-    /// The number of a row as it is stored, where the field's value is a plain number of each row: a slice that has one for
-    /// each row of the table, not only for those that match.
+    /// The stored numbers of all rows of the table, not only of matching ones, if the field is a plain number.
     ///
-    /// Durations of events whose start is not known are no values, see [`Self::value`].
+    /// Durations of events with unknown start are not valid values; [`Self::value`] returns them as missing.
     pub fn stored_numbers(&self) -> Option<&'a [u64]> {
         match self.field.getter() {
             Getter::Column(kind, own) if self.rows.event.kind == Some(*kind) => {
@@ -179,7 +182,7 @@ impl<'a> FieldColumn<'a> {
         }
     }
 
-    /// The value of a row. Text may be written to `scratch`, whatever was in it.
+    /// The value of a row. May overwrite `scratch` to build text.
     pub fn value<'s>(&self, row: u32, scratch: &'s mut Vec<u8>) -> Value<'s>
     where
         'a: 's,

@@ -1,4 +1,4 @@
-//! `--container`: a name, or a prefix of an id that fits one container alone.
+//! Finds the containers that `--container` and filters name: by name, attribute or unambiguous prefix of the id.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,27 +8,27 @@ use crate::model::ContainerSelector;
 use crate::model::{CgroupRow, ContainerNames};
 use crate::text::escape::{Place, escaped};
 
-/// How many candidates an error lists.
+/// Most candidates that an error lists.
 const LISTED: usize = 10;
 
-/// More than one container fits.
+/// A prefix that fits more than one container.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("container `{wanted}` is ambiguous: {}", .candidates.join(", "))]
 pub struct Ambiguous {
-    /// What was asked for.
+    /// The prefix.
     pub wanted: String,
-    /// The ids that fit.
+    /// The ids that begin with it.
     pub candidates: Vec<String>,
 }
 
-/// The containers that captures mention.
+/// The containers that occur in captures.
 #[derive(Clone, Debug, Default)]
 pub struct KnownContainers {
     ids: BTreeSet<Vec<u8>>,
 }
 
 impl KnownContainers {
-    /// Adds the containers of a chain (ids joined by `>`); whether there was a new one.
+    /// Adds the containers of a chain (ids joined by `>`); returns whether one was new.
     pub fn add_chain(&mut self, chain: &[u8]) -> bool {
         let mut new = false;
         for id in elements(chain) {
@@ -39,15 +39,15 @@ impl KnownContainers {
         new
     }
 
-    /// The ids, in order.
+    /// The ids, sorted.
     pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
         self.ids.iter().map(Vec::as_slice)
     }
 
-    /// The ids that `wanted` stands for: the one that it is, else those that it begins.
+    /// The id that equals `wanted`, or else the only one that begins with it.
     ///
     /// # Errors
-    /// If it begins several.
+    /// If several ids begin with it.
     pub fn by_prefix(&self, wanted: &[u8]) -> Result<Option<&[u8]>, Ambiguous> {
         if let Some(id) = self.ids.get(wanted) {
             return Ok(Some(id));
@@ -74,7 +74,7 @@ impl KnownContainers {
     }
 }
 
-/// The containers that a question is about.
+/// The containers that a query selects.
 #[derive(Clone, Debug, Default)]
 pub struct Containers {
     wanted: Vec<ContainerSelector>,
@@ -85,16 +85,16 @@ pub struct Containers {
 }
 
 impl Containers {
-    /// Those that are meant by one of these, once [`Self::resolve`] has found them.
+    /// The containers that any of the selectors matches; [`Self::resolve`] has to find them.
     pub fn new(wanted: Vec<ContainerSelector>) -> Self {
         let unknown = wanted.iter().map(ToString::to_string).collect();
         Self { unknown, wanted, ids: BTreeSet::new(), others: HashSet::new() }
     }
 
-    /// Finds the containers among those that are known. To be repeated when more become known.
+    /// Finds the containers among the known ones. Call it again when more become known.
     ///
     /// # Errors
-    /// If a prefix fits several. Several containers with one name are all meant.
+    /// If a prefix fits several containers. If several have the same name, all are selected.
     pub fn resolve(&mut self, known: &KnownContainers, names: &ContainerNames) -> Result<(), Ambiguous> {
         self.ids.clear();
         self.others.clear();
@@ -129,19 +129,19 @@ impl Containers {
         Ok(())
     }
 
-    /// What fits no container.
+    /// Selectors that match no container.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
 
-    /// Whether a cgroup belongs to one of the containers.
+    /// Whether a cgroup belongs to a selected container.
     pub fn match_cgroup(&self, boot_id: [u8; 16], cgroup: &CgroupRow<'_>) -> bool {
         let key = MetadataKey { boot_id, cgroup: cgroup.id, birth: cgroup.birth };
         let is_other = !self.others.is_empty() && self.others.contains(&key);
         elements(cgroup.chain).any(|id| self.ids.contains(id) && !(is_other && id == cgroup.container))
     }
 
-    /// Whether a chain (ids joined by `>`) may have one of the containers: one with the id of one.
+    /// Whether a chain (ids joined by `>`) contains the id of a selected container.
     pub fn match_chain(&self, chain: &[u8]) -> bool {
         elements(chain).any(|id| self.ids.contains(id))
     }

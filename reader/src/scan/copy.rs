@@ -1,5 +1,5 @@
-//! A filtered copy: `replay -w`. Each segment keeps its header, and so its identity; chunks keep the
-//! names they need and no other.
+//! A filtered copy (`replay -w`). Each segment keeps its header and so its identity; chunks keep only the dictionary
+//! rows and strings that they need.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::model::metadata::FULL_ID;
 use super::captures::Search;
 use super::container_match::KnownContainers;
 use super::input::Capture;
-use super::open::OpenChunk;
+use super::open::MatchedChunk;
 use super::plan::{self, ChunkPlan};
 use super::report::ScanReport;
 
-/// One segment of a copy.
+/// A segment of a copy.
 struct Copy<'w, W: Write> {
     writer: SegmentWriter<&'w mut W>,
     encoder: &'w mut Encoder,
@@ -28,7 +28,7 @@ struct Copy<'w, W: Write> {
     builder: ChunkBuilder,
     cache: CopyCache,
     offset: i64,
-    /// Whose names will be needed; `None` once there were too many to tell.
+    /// Containers whose metadata is needed; `None` once there are too many to track.
     containers: Option<KnownContainers>,
 }
 
@@ -75,11 +75,11 @@ fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, Format
 }
 
 impl Search<'_> {
-    /// Writes the matching events to a new capture, segment by segment in the order of the files; a segment without one is
-    /// left out, unless it is the only one.
+    /// Writes the matching events to a new capture, segment by segment in file order. Segments without matches are
+    /// dropped, unless there would be none left.
     ///
     /// # Errors
-    /// If writing fails. Damage in a capture is part of the report.
+    /// If writing fails. Damage in a capture is not an error but part of the report.
     pub fn copy<W: Write>(&self, out: &mut W) -> Result<ScanReport, FormatError> {
         copy(self, out).map(|report| self.finished(report))
     }
@@ -98,7 +98,7 @@ impl<'w, W: Write> Copy<'w, W> {
         })
     }
 
-    fn add(&mut self, open: &OpenChunk) -> Result<(), FormatError> {
+    fn add(&mut self, open: &MatchedChunk) -> Result<(), FormatError> {
         let offset = open.view().chunk.summary().wall_offset;
         if offset != self.offset {
             self.write()?;
@@ -136,7 +136,7 @@ impl<'w, W: Write> Copy<'w, W> {
         Ok(())
     }
 
-    /// Writes what is left, and what is known of the containers that occur.
+    /// Writes the last chunk and the metadata of the containers that occur.
     fn finish(mut self, capture: &Capture) -> Result<(), FormatError> {
         self.write()?;
         let metadata = capture.file.metadata();

@@ -1,4 +1,4 @@
-//! What could not be read, reported in one line; everything else is read.
+//! Unreadable parts of captures, reported in one line. Everything else is read.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,26 @@ use capture_format::{Damage, FormatError};
 use crate::text::escape::{Place, escaped};
 use crate::text::units::size_text;
 
-/// How many chunks are listed: a file may claim any number.
+/// Most chunks to list, since a file may claim any number.
 const LISTED: usize = 1000;
 
-/// All damage that a replay met.
+/// All damage found while reading.
 #[derive(Debug, Default)]
 pub struct Damaged {
     places: u64,
     bytes: u64,
     files: Vec<PathBuf>,
-    /// The first, in words.
+    /// Description of the first one.
     first: Option<String>,
-    /// Chunks that could not be read, in words; the first thousand.
+    /// Descriptions of the first [`LISTED`] unreadable chunks.
     chunks: Vec<String>,
     chunk_count: u64,
-    /// Files whose last block is not whole, and its bytes.
+    /// Files whose last block is incomplete, with the bytes of that block that exist.
     cut: Vec<(PathBuf, u64)>,
 }
 
 impl Damaged {
-    /// Found when a file of so many bytes was opened. An end that is cut is no damage.
+    /// Adds the damage found when a file of `bytes` bytes was opened. A cut end does not count as damage.
     pub fn add(&mut self, path: &Path, bytes: u64, damage: &[Damage]) {
         for one in damage {
             if one.is_cut_end(bytes) {
@@ -37,7 +37,7 @@ impl Damaged {
         }
     }
 
-    /// A chunk of this many bytes could not be read.
+    /// Adds an unreadable chunk of `bytes` bytes.
     pub fn chunk(&mut self, path: &Path, bytes: u64, cause: &FormatError) {
         let cause = cause.to_string();
         self.note(path, bytes, &cause);
@@ -47,12 +47,12 @@ impl Damaged {
         }
     }
 
-    /// How many chunks could not be read.
+    /// Number of unreadable chunks.
     pub fn chunks(&self) -> u64 {
         self.chunk_count
     }
 
-    /// File and cause of each chunk that could not be read, up to the thousandth.
+    /// File and cause of each unreadable chunk, at most 1,000.
     pub fn of_chunks(&self) -> impl Iterator<Item = &str> {
         self.chunks.iter().map(String::as_str)
     }
@@ -69,36 +69,37 @@ impl Damaged {
         });
     }
 
-    /// One line for the user, if a file ends in the middle of a block.
+    /// A message for the user if a file ends in the middle of a block.
     pub fn cut(&self) -> Option<String> {
         let (path, bytes) = self.cut.first()?;
         let path = escaped(path.as_os_str().as_encoded_bytes(), Place::Free);
         let others = match self.cut.len() {
             1 => String::new(),
+            2 => " and 1 other".to_owned(),
             more => format!(" and {} others", more - 1),
         };
         Some(format!(
-            "{path}{others} ends in the middle of a chunk, {} of it: its recorder died or still writes, or the file was cut",
+            "{path}{others} ends in the middle of a chunk, after {} of it: the recorder died or is still writing, or the file was cut",
             size_text(*bytes)
         ))
     }
 
-    /// Whether there is none.
+    /// Whether there is no damage.
     pub fn is_empty(&self) -> bool {
         self.places == 0
     }
 
-    /// One line for the user, if there is any.
+    /// A message for the user if there is damage.
     pub fn warning(&self) -> Option<String> {
         let first = self.first.as_ref()?;
-        let where_ = match (self.places, self.files.len()) {
-            (1, _) => "one place".to_owned(),
-            (places, 1) => format!("{places} places"),
-            (places, files) => format!("{places} places of {files} files"),
+        let what = match (self.places, self.files.len()) {
+            (1, _) => "1 unreadable place".to_owned(),
+            (places, 1) => format!("{places} unreadable places"),
+            (places, files) => format!("{places} unreadable places in {files} files"),
         };
         let more = if self.places > 1 { "; the first: " } else { ": " };
         Some(format!(
-            "DAMAGE: {where_}, {} in all, could not be read and were passed over{more}{first} (`ktape check` lists all)",
+            "DAMAGE: skipped {what} ({}){more}{first} (`ktape check` lists all)",
             size_text(self.bytes)
         ))
     }
@@ -117,15 +118,16 @@ mod tests {
         let first = "a: bytes 7 to 1031 are unreadable: at byte 7: a block is cut: 8 bytes of 9";
         assert_eq!(
             damaged.warning().unwrap(),
-            format!(
-                "DAMAGE: one place, 1.0 KiB in all, could not be read and were passed over: {first} (`ktape check` lists all)"
-            )
+            format!("DAMAGE: skipped 1 unreadable place (1.0 KiB): {first} (`ktape check` lists all)")
         );
         damaged.chunk(Path::new("b\x1b"), 1024, &cause());
         damaged.add(Path::new("c"), 1031, &[Damage { offset: 7, len: 1024, cause: cause() }]);
-        assert!(damaged.cut().unwrap().starts_with("c ends in the middle of a chunk, 1.0 KiB of it: "));
+        assert!(damaged.cut().unwrap().starts_with("c ends in the middle of a chunk, after 1.0 KiB of it: "));
         let warning = damaged.warning().unwrap();
-        assert!(warning.starts_with("DAMAGE: 2 places of 2 files, 2.0 KiB in all"), "{warning}");
+        assert!(
+            warning.starts_with("DAMAGE: skipped 2 unreadable places in 2 files (2.0 KiB); "),
+            "{warning}"
+        );
         assert!(warning.contains(&format!("; the first: {first}")), "{warning}");
     }
 }

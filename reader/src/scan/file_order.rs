@@ -1,4 +1,4 @@
-//! Chunks in the order of the files.
+//! Chunks in file order.
 
 use super::captures::Search;
 use super::columns::ChunkMatches;
@@ -6,7 +6,7 @@ use super::plan;
 use super::report::ScanReport;
 
 impl Search<'_> {
-    /// Hands each chunk that may have matching events to `look`, one after the other in the order of the files.
+    /// Passes each chunk that may have matching events to `look`, in file order.
     pub fn for_each_chunk(&self, mut look: impl FnMut(&ChunkMatches<'_>)) -> ScanReport {
         let mut report = ScanReport::default();
         for capture in self.captures().files() {

@@ -1,7 +1,7 @@
 //! A capture that is still being written, read as it grows.
 //!
-//! A recorder holds a lock on the file that it writes (`session/output.rs`) and, for a series, on a file beside it: so it is
-//! known whether more can come, also after a recorder that was killed.
+//! A recorder holds a lock on the file that it writes and, for rotated files, on a file in the same directory
+//! (`agent/src/store/output.rs`). The lock shows whether more data can come, even after the recorder was killed.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,42 +10,42 @@ use std::time::{Duration, Instant};
 
 use super::input::{self, InputError};
 
-/// How often it is looked whether there is more. A recorder writes once a second.
-const LOOK: Duration = Duration::from_millis(50);
-/// How long the next file of a series may take to appear.
-const NEXT: Duration = Duration::from_secs(2);
+/// Interval between checks for new data. A recorder writes once a second.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait for the next rotated file.
+const NEXT_FILE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The bytes of one file, then of those that are begun after it in the same directory, as they are written.
+/// The bytes of a growing file, followed by those of the rotated files that come after it in its directory.
 #[derive(Debug)]
 pub struct Follower {
     file: File,
     path: PathBuf,
-    /// Whether it is one of a series: the next file goes on where this one ends.
-    series: bool,
+    /// Whether later files in the directory continue this one.
+    rotated: bool,
 }
 
 impl Follower {
-    /// A file, or the newest one of a directory and all that come after it.
+    /// Follows a file, or the newest file of a directory and all later ones.
     ///
     /// # Errors
-    /// It cannot be read, or the directory has no capture.
+    /// If it cannot be read, or the directory has no capture.
     pub fn open(path: &Path) -> Result<Self, InputError> {
-        let series = path.is_dir();
+        let rotated = path.is_dir();
         let path = input::files(&[path.to_path_buf()])?.pop().unwrap_or_else(|| path.to_path_buf());
         input::regular(&path)?;
         let file =
             File::open(&path).map_err(|source| InputError::Io { path: path.clone(), error: source })?;
-        Ok(Self { file, path, series })
+        Ok(Self { file, path, rotated })
     }
 
-    /// The file that is read now.
+    /// The file being read.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Goes on to the next file of the directory, if there will be one.
+    /// Opens the next file of the directory; false if none appears in time.
     fn next(&mut self) -> io::Result<bool> {
-        let Some(dir) = self.path.parent().map(Path::to_path_buf).filter(|_| self.series) else {
+        let Some(dir) = self.path.parent().map(Path::to_path_buf).filter(|_| self.rotated) else {
             return Ok(false);
         };
         let began = Instant::now();
@@ -61,20 +61,20 @@ impl Follower {
                 self.path = next;
                 return Ok(true);
             }
-            // The writer of a series needs a moment between two files.
-            if began.elapsed() > NEXT {
+            // The writer takes a moment between two files.
+            if began.elapsed() > NEXT_FILE_TIMEOUT {
                 return Ok(false);
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-/// Whether somebody still writes to a file. Where files cannot be locked, nobody does.
+/// Whether a recorder holds the lock on a file. False on file systems without locks.
 fn is_written(file: &File) -> bool {
     match file.try_lock_shared() {
         Ok(()) => {
-            // Taken only for this moment; closing the file would give it back as well.
+            // Released at once, since the lock was only a test.
             let _ = file.unlock();
             false
         }
@@ -86,14 +86,14 @@ fn is_written(file: &File) -> bool {
 impl Read for Follower {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            // In this order: what is written before the writer goes is still read.
+            // Checked before reading, so that data written just before the recorder exits is still read.
             let written = is_written(&self.file);
             let read = self.file.read(buffer)?;
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
             if written {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             } else if !self.next()? {
                 return Ok(0);
             }

@@ -1,4 +1,4 @@
-//! Chunks that arrive one by one: from a pipe, from a file that grows, from the recorder itself.
+//! Chunks that arrive one by one: from a pipe, a growing file or the recorder itself.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -8,20 +8,20 @@ use capture_format::{Chunk, FormatError};
 
 use crate::model::{Binding, ContainerNames, Context};
 
-use super::open::{Asked, ChunkSource, OpenChunk, OrderedChunk};
+use super::open::{ChunkQuery, ChunkSource, MatchedChunk, OrderedChunk};
 use super::query::{ChunkRelevance, LossTally, Query};
-use super::sink::Sink;
+use super::sink::EventSink;
 
-/// A query, and what is known by now of the capture that it is asked of.
+/// A query and the state of the capture that it runs on.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// The segment that chunks belong to now.
+    /// The current segment.
     pub(super) binding: Arc<Binding>,
     pub(super) query: Query,
     pub(super) names: ContainerNames,
-    /// When the capture started, wall-clock ns.
+    /// Start of the capture, wall-clock ns.
     start: i64,
-    /// Events of the chunks so far.
+    /// Number of events in the chunks so far.
     number: u64,
 }
 
@@ -31,7 +31,7 @@ impl Incoming {
         Self { binding: Arc::new(binding), query, names: ContainerNames::default(), start, number: 0 }
     }
 
-    /// Counts a chunk whose events are not wanted.
+    /// Counts the events of a chunk that cannot match.
     pub(super) fn pass_over(&mut self, chunk: &Chunk) {
         self.number += chunk.event_rows();
     }
@@ -39,25 +39,25 @@ impl Incoming {
     /// Selects the rows of the next chunk.
     ///
     /// # Errors
-    /// If something in it is damaged.
+    /// If the chunk is damaged.
     pub(super) fn open(
         &mut self,
         chunk: Box<Chunk>,
         relevance: ChunkRelevance,
         tally: &mut LossTally,
-    ) -> Result<OpenChunk, FormatError> {
+    ) -> Result<MatchedChunk, FormatError> {
         let first_number = self.number;
         self.number += chunk.event_rows();
         let context = &Context { names: &self.names, start: self.start };
         let source = ChunkSource { chunk, binding: Arc::clone(&self.binding), first_number };
-        OpenChunk::new(source, Asked { query: &self.query, relevance, context, decode: true }, tally)
+        MatchedChunk::new(source, ChunkQuery { query: &self.query, relevance, context, decode: true }, tally)
     }
 
-    /// Hands the events of a chunk to a sink, and has them shown at once. Events that were written late come late.
+    /// Passes the matching events of a chunk to the sink and flushes it. Late events are not put in order.
     ///
     /// # Errors
     /// If the sink fails.
-    pub(super) fn send(&self, chunk: OpenChunk, sink: &mut dyn Sink) -> io::Result<ControlFlow<()>> {
+    pub(super) fn send(&self, chunk: MatchedChunk, sink: &mut dyn EventSink) -> io::Result<ControlFlow<()>> {
         let mut chunk: OrderedChunk = chunk.in_order();
         let context = Context { names: &self.names, start: self.start };
         while let Some(found) = chunk.pop() {

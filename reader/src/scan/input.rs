@@ -1,4 +1,4 @@
-//! The captures that a command was given: files, directories of files, or standard input.
+//! The inputs of a command: files, directories of files, or standard input.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -18,15 +18,15 @@ use super::container_match::KnownContainers;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// Not there, or not readable.
+    /// The file does not exist or cannot be read.
     #[error("cannot open {}: {}", .path.display(), reason(.error))]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// The reason; part of the message, so no source of the error.
+        /// The reason. It is part of the message and hence not a source of the error.
         error: io::Error,
     },
-    /// No capture.
+    /// The file is not a capture.
     #[error("cannot read {}: {source}", .path.display())]
     Format {
         /// The file.
@@ -38,20 +38,20 @@ pub enum InputError {
     /// A directory without captures.
     #[error("there is no file named *.ktape in {}", .0.display())]
     EmptyDirectory(PathBuf),
-    /// A device, a pipe or a socket: it has no end, or no second look.
-    #[error("{} is no file but a {what}", .path.display())]
-    NoFile {
-        /// Where.
+    /// A device, a pipe or a socket, which may be endless and cannot be read twice.
+    #[error("{} is not a file but a {what}", .path.display())]
+    NotAFile {
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The type of the path, and how to read it instead.
         what: &'static str,
     },
-    /// Standard input along with files.
-    #[error("standard input (-) cannot be read together with files: it has no order yet")]
+    /// Standard input together with files.
+    #[error("standard input (-) cannot be combined with files")]
     PipeWithFiles,
 }
 
-/// Why a file cannot be opened, in the words of the other messages.
+/// The reason why a file cannot be opened, without the system's error number.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "no such file".to_owned(),
@@ -60,7 +60,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// An opened file.
+/// An open capture file.
 #[derive(Debug)]
 pub struct Capture {
     /// Where it is.
@@ -72,7 +72,7 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// A file that is open; `path` is what messages call it.
+    /// A capture from an open file; messages call it `path`.
     pub fn new(path: impl Into<PathBuf>, file: CaptureFile) -> Self {
         let segments = file.segments().iter();
         let bindings = segments.map(|s| Arc::new(Binding::new(Arc::clone(&s.header)))).collect();
@@ -80,10 +80,10 @@ impl Capture {
     }
 }
 
-/// Refuses what is there but is no file: it may have no end.
+/// Checks that the path is a regular file; anything else may be endless.
 ///
 /// # Errors
-/// It is not there, or no file.
+/// If it does not exist or is not a regular file.
 pub fn regular(path: &Path) -> Result<(), InputError> {
     let meta = std::fs::metadata(path)
         .map_err(|source| InputError::Io { path: path.to_path_buf(), error: source })?;
@@ -99,10 +99,10 @@ pub fn regular(path: &Path) -> Result<(), InputError> {
     } else {
         "device"
     };
-    Err(InputError::NoFile { path: path.to_path_buf(), what })
+    Err(InputError::NotAFile { path: path.to_path_buf(), what })
 }
 
-/// The files that the paths stand for.
+/// The files at these paths: of a directory, the files in it that are named `*.ktape`.
 ///
 /// # Errors
 /// If one does not exist, or a directory has no capture.
@@ -130,7 +130,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
     Ok(all)
 }
 
-/// The zone of the first host, the time that all captures span, in its zone or in `zone`.
+/// The time span of all captures, with `zone` or else the zone of the first capture's host.
 pub fn span(captures: &[Capture], zone: Option<TimeZone>) -> Span {
     let headers = || captures.iter().flat_map(|c| c.file.segments()).map(|s| &s.header);
     let start = headers().map(|h| h.created).min().unwrap_or(0);
@@ -143,15 +143,15 @@ pub fn span(captures: &[Capture], zone: Option<TimeZone>) -> Span {
     Span { start, end: Some(end.unwrap_or(start)), zone: zone.unwrap_or(TimeZone::UTC) }
 }
 
-/// The containers' names of all captures.
+/// The container names of all captures.
 pub fn names(captures: &[Capture]) -> ContainerNames {
     let mut names = ContainerNames::default();
     captures.iter().for_each(|c| names.merge(c.file.metadata()));
     names
 }
 
-/// The containers that the chunks' summaries mention. Of a chunk with too many to be listed, the dictionary
-/// is read.
+/// The containers in the summaries of all chunks. If a chunk has too many for its summary, its dictionary is
+/// read instead.
 pub fn known_containers(captures: &[Capture]) -> KnownContainers {
     let mut known = KnownContainers::default();
     for capture in captures {

@@ -1,5 +1,5 @@
-//! Chunks that were never in a file: shown or filtered as they come from the recorder, by the same
-//! queries and views as those of a capture.
+//! Chunks that come directly from the recorder, shown or filtered by the same queries and views as chunks of a
+//! file.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -18,27 +18,27 @@ use crate::model::{Binding, ChunkView};
 use crate::text::time::{Span, TimeError};
 
 use super::incoming::Incoming;
-use super::open::OpenChunk;
+use super::open::MatchedChunk;
 use super::query::{ChunkRelevance, LossTally, Query};
-use super::sink::Sink;
+use super::sink::EventSink;
 
-/// A query to chunks of a capture that runs.
+/// A query on a running capture.
 #[derive(Debug)]
 pub struct Live {
     incoming: Incoming,
-    /// The cgroups that are wanted, as far as that is known.
+    /// Cgroups known to be selected.
     accepted: Arc<FxHashSet<u64>>,
-    /// Those that are not.
+    /// Cgroups known not to be selected.
     rejected: FxHashSet<u64>,
-    /// Events left out because nobody said which of both their containers are.
+    /// Events dropped because their containers were not identified in time.
     unnamed: u64,
 }
 
 impl Live {
-    /// Chunks of a capture with this header. Times of day in the query are of `zone`.
+    /// A query on the capture with this header. Times of day in the query are in `zone`.
     ///
     /// # Errors
-    /// If a time counts from the end of the capture, which nobody knows yet.
+    /// If a time in the query is relative to the end of the capture.
     pub fn new(header: Header, mut query: Query, zone: TimeZone) -> Result<Self, TimeError> {
         let start = header.created;
         if let Some(filter) = &mut query.filter {
@@ -52,7 +52,7 @@ impl Live {
         })
     }
 
-    /// From here on containers have these names, and of others nothing more will come.
+    /// Adds container metadata, and removes that of cgroups that no longer exist.
     pub fn learn(&mut self, records: &[MetadataRecord], forgotten: &[MetadataKey]) {
         records.iter().for_each(|record| self.incoming.names.add(record));
         for key in forgotten {
@@ -64,7 +64,7 @@ impl Live {
         }
     }
 
-    /// These cgroups are wanted, and those are not, by id.
+    /// Sets which cgroups are selected and which are not, by id.
     pub fn decide(&mut self, accepted: &[u64], rejected: &[u64]) {
         if !accepted.is_empty() {
             Arc::make_mut(&mut self.accepted).extend(accepted);
@@ -72,37 +72,37 @@ impl Live {
         self.rejected.extend(rejected);
     }
 
-    /// How many events were left out since the last call because nobody said whether their containers are wanted.
+    /// Events dropped since the last call because their containers were not identified in time.
     pub fn take_unnamed(&mut self) -> u64 {
         std::mem::take(&mut self.unnamed)
     }
 
-    fn open(&mut self, builder: ChunkBuilder) -> Result<OpenChunk, FormatError> {
+    fn open(&mut self, builder: ChunkBuilder) -> Result<MatchedChunk, FormatError> {
         let chunk = Box::new(Chunk::from_builder(builder)?);
         self.incoming.open(chunk, ChunkRelevance::Read, &mut LossTally::default())
     }
 
-    /// Hands the events that match to `sink`.
+    /// Passes the matching events to `sink`.
     ///
     /// # Errors
-    /// If the sink fails, or the chunk was not filled by the schema.
-    pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn Sink) -> io::Result<ControlFlow<()>> {
+    /// If the sink fails, or the chunk does not fit the schema.
+    pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn EventSink) -> io::Result<ControlFlow<()>> {
         let open = self.open(builder).map_err(io::Error::other)?;
         self.incoming.send(open, sink)
     }
 
-    /// A chunk of the events that match, and of what the recorder tells of itself. With `by_cgroup`, only of cgroups
-    /// that are [wanted](Self::decide).
+    /// A chunk with the matching events and all events about the recording itself (`loss`, `clock`). With `by_cgroup`,
+    /// only of [selected](Self::decide) cgroups.
     ///
     /// # Errors
-    /// If the chunk was not filled by the schema.
+    /// If the chunk does not fit the schema.
     pub fn filter(&mut self, builder: ChunkBuilder, by_cgroup: bool) -> Result<ChunkBuilder, FormatError> {
         if self.incoming.query.filter.is_none() && !by_cgroup {
             return Ok(builder);
         }
         self.incoming.query.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
         let opened = self.open(builder);
-        // Nobody else has the set when it changes.
+        // Drops the second reference, so that `Arc::make_mut` does not copy the set.
         self.incoming.query.cgroups = None;
         let open = opened?;
         let inside = by_cgroup.then(|| {
@@ -136,12 +136,12 @@ impl Live {
     }
 }
 
-/// Whether a cgroup is that of a container that is not wanted.
+/// Whether a cgroup belongs to a container that is not selected.
 fn is_other(view: &ChunkView<'_>, inside: &[bool], cgroup: u32) -> bool {
     !view.cgroup(cgroup).chain.is_empty() && inside.get(cgroup as usize) != Some(&true)
 }
 
-/// Events of containers of which nobody said whether they are wanted.
+/// Number of events of containers that are neither selected nor rejected yet.
 fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &FxHashSet<u64>) -> u64 {
     let is_unnamed: Vec<bool> = (0..view.cgroup_rows() as u32)
         .map(|row| is_other(view, inside, row) && !rejected.contains(&view.cgroup(row).id))
@@ -151,7 +151,7 @@ fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &FxHashSet<u64>) -> 
     events.map(|rows| (0..rows.len()).filter(|row| of(view.subject_cgroup(rows, *row))).count() as u64).sum()
 }
 
-/// Leaves out what would tell of containers that are not among the wanted ones, which events of those may mention.
+/// Removes names, paths and ids of containers that are not selected, to which selected events may refer.
 fn hide_others(view: &ChunkView<'_>, inside: &[bool], cache: &mut CopyCache) {
     const NOTHING: &[u8] = b"";
     let is_other = |cgroup: u32| is_other(view, inside, cgroup);
@@ -166,7 +166,7 @@ fn hide_others(view: &ChunkView<'_>, inside: &[bool], cache: &mut CopyCache) {
         ];
         cache.replace(CGROUP, row, &strings);
     }
-    // A process that was moved into a container is one of the host, and then one of the container.
+    // A process that was moved into a container belongs to both; its names stay if it is shown anywhere.
     let mut shown = vec![false; view.process_rows()];
     let mut others = Vec::new();
     for task in 0..view.task_rows() as u32 {

@@ -1,4 +1,4 @@
-//! Reading captures: which chunks can matter, which of their events do, and in which order they come.
+//! Reading captures: selects the chunks that can match, their matching events, and the order of events.
 
 pub mod capture_set;
 mod captures;
@@ -32,6 +32,6 @@ pub use input::{Capture, InputError};
 pub use live::Live;
 pub use query::{ChunkRelevance, LossTally, Query};
 pub use report::ScanReport;
-pub use sink::{Pace, PrintSink, Sink};
+pub use sink::{EventSink, Playback, PrintSink};
 pub use stream::replay_stream;
 pub use time_order::Events;

@@ -9,29 +9,29 @@ use self_cell::self_cell;
 use crate::filter::Evaluator;
 use crate::model::{Binding, ChunkView, Context, Event, Rows, column};
 
-use super::columns::{ChunkMatches, Selection};
+use super::columns::{ChunkMatches, MatchingRows};
 use super::query::{ChunkRelevance, LossTally, Query};
 
-/// By how much the wall clock was set.
+/// The change of the wall clock offset since the previous clock event, ns.
 const CLOCK_STEP: u16 = column(Kind::Clock, "step");
 
-/// A chunk as it was read, and where it stands.
+/// A decoded chunk with its segment and position in the capture.
 #[derive(Debug)]
 pub(super) struct ChunkSource {
     pub(super) chunk: Box<Chunk>,
     pub(super) binding: Arc<Binding>,
-    /// How many events the capture has before it.
+    /// Number of events in the capture before this chunk.
     pub(super) first_number: u64,
 }
 
-/// What is asked of a chunk.
+/// A query as it applies to one chunk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct ChunkQuery<'a> {
     pub(super) query: &'a Query,
     pub(super) relevance: ChunkRelevance,
     pub(super) context: &'a Context<'a>,
-    /// Whether all columns of matching events are decoded at once, so that no damage can turn up later. Otherwise
-    /// columns are decoded when they are first used.
+    /// Decode all columns of tables with matches now, so that damage cannot show up later. Otherwise each column is
+    /// decoded when it is first used.
     pub(super) decode: bool,
 }
 
@@ -45,23 +45,23 @@ self_cell!(
     impl {Debug}
 );
 
-/// A chunk with the rows that match.
+/// A chunk with the rows that match a query.
 #[derive(Debug)]
-pub(super) struct OpenChunk {
+pub(super) struct MatchedChunk {
     cell: Opened,
-    selected: Vec<Selection>,
-    /// How many events match; loss rows that are only shown along with them do not count.
+    selected: Vec<MatchingRows>,
+    /// Number of matching events, without loss rows that are only shown in addition.
     pub(super) matching: u64,
 }
 
-impl OpenChunk {
+impl MatchedChunk {
     /// Opens a chunk and selects its rows.
     ///
     /// # Errors
     /// If a column that is needed is damaged.
     pub(super) fn new(
         source: ChunkSource,
-        asked: Asked<'_>,
+        chunk_query: ChunkQuery<'_>,
         tally: &mut LossTally,
     ) -> Result<Self, FormatError> {
         let cell = Opened::try_new(source, |source| {
@@ -71,35 +71,34 @@ impl OpenChunk {
         })?;
         // The context's lifetime shrinks to that of the view.
         let (selected, matching) = cell.with_dependent(|_, view| {
-            let Context { names, start } = *asked.context;
-            let asked = Asked { context: &Context { names, start }, ..asked };
-            select(view, asked, tally)
+            let Context { names, start } = *chunk_query.context;
+            let chunk_query = ChunkQuery { context: &Context { names, start }, ..chunk_query };
+            select(view, chunk_query, tally)
         })?;
         Ok(Self { cell, selected, matching })
     }
 
-    /// The chunk.
     pub(super) fn view(&self) -> &ChunkView<'_> {
         self.cell.borrow_dependent()
     }
 
-    /// Whether there is nothing to hand over.
+    /// Whether there are no rows to show.
     pub(super) fn is_empty(&self) -> bool {
         self.selected.is_empty()
     }
 
-    /// Each table with rows that match, those of losses that are shown along included.
+    /// Each table with rows to show, including loss rows that are only shown in addition.
     pub(super) fn selected(&self) -> impl Iterator<Item = (&Rows<'_>, &[u32])> {
         let view = self.view();
         self.selected.iter().filter_map(move |s| Some((view.table(s.place)?, s.rows.as_slice())))
     }
 
-    /// What matches, for a scan.
+    /// The matches, table by table.
     pub(super) fn matches<'a>(&'a self, context: &'a Context<'a>) -> ChunkMatches<'a> {
         ChunkMatches::new(context, self.view(), &self.selected)
     }
 
-    /// The same with its matches in the order of their ends.
+    /// The same chunk with its matches sorted by end time.
     pub(super) fn in_order(self) -> OrderedChunk {
         let view = self.cell.borrow_dependent();
         let mut matches: Vec<Match> = Vec::with_capacity(self.selected.iter().map(|s| s.rows.len()).sum());
@@ -118,39 +117,38 @@ impl OpenChunk {
     }
 }
 
-/// An event of a chunk that matches.
+/// A matching event of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Match {
-    /// When it ended, wall-clock ns.
+    /// End of the event, wall-clock ns.
     time: i64,
-    /// Its table's place in [`Binding::events`].
+    /// The table, as an index into [`Binding::events`].
     place: u16,
-    /// Its row.
     row: u32,
 }
 
-/// A chunk whose matches are taken one by one, in the order of their ends.
+/// A chunk whose matches are taken one by one, by end time.
 #[derive(Debug)]
 pub(super) struct OrderedChunk {
-    chunk: OpenChunk,
+    chunk: MatchedChunk,
     matches: Vec<Match>,
     next: usize,
 }
 
 impl OrderedChunk {
-    /// When the next event ended, wall-clock ns; `None` if there is none left.
+    /// End of the next event, wall-clock ns; `None` if there is none left.
     pub(super) fn head(&self) -> Option<i64> {
         self.matches.get(self.next).map(|m| m.time)
     }
 
-    /// The next event, which is passed over.
+    /// Removes and returns the next match.
     pub(super) fn pop(&mut self) -> Option<Match> {
         let next = self.matches.get(self.next).copied();
         self.next += 1;
         next
     }
 
-    /// The event that a match stands for.
+    /// The event of a match.
     pub(super) fn event<'a>(&'a self, context: &'a Context<'a>, found: Match) -> Option<Event<'a>> {
         let view = self.chunk.view();
         Some(Event::new(context, view, view.table(usize::from(found.place))?, found.row as usize))
@@ -159,15 +157,15 @@ impl OrderedChunk {
 
 fn select(
     view: &ChunkView<'_>,
-    asked: Asked<'_>,
+    chunk_query: ChunkQuery<'_>,
     tally: &mut LossTally,
-) -> Result<(Vec<Selection>, u64), FormatError> {
-    let Asked { query, relevance, context, decode } = asked;
+) -> Result<(Vec<MatchingRows>, u64), FormatError> {
+    let ChunkQuery { query, relevance, context, decode } = chunk_query;
     let in_containers = query.in_containers(view);
     let mut evaluator = query.filter.as_ref().map(|f| Evaluator::new(f.expr(), *context, view));
     let asks_for_loss = query.asks_for_loss();
     let asks_for_clock = query.filter.as_ref().is_some_and(|filter| filter.asks_for(Kind::Clock));
-    let (mut selected, mut matching): (Vec<Selection>, u64) = (Vec::new(), 0);
+    let (mut selected, mut matching): (Vec<MatchingRows>, u64) = (Vec::new(), 0);
     for rows in view.tables() {
         let loss = rows.event.kind == Some(Kind::Loss);
         let possible = if loss { query.losses(context, view, rows, tally) } else { Vec::new() };
@@ -177,7 +175,7 @@ fn select(
         } else if relevance == ChunkRelevance::Read || loss {
             let mut found = query.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
             if rows.event.kind == Some(Kind::Clock) && !asks_for_clock {
-                // How the clocks lie to each other is bookkeeping; that one was set is news.
+                // Clock events are written every second; only those that report a clock change are of interest.
                 found.retain(|row| rows.number(CLOCK_STEP, *row as usize).is_some_and(|step| step != 0));
             }
             matching += found.len() as u64;
@@ -191,7 +189,7 @@ fn select(
         if decode {
             rows.decode_all()?;
         }
-        selected.push(Selection { place: rows.place, rows: found, along });
+        selected.push(MatchingRows { place: rows.place, rows: found, along });
     }
     Ok((selected, matching))
 }

@@ -11,15 +11,15 @@ use super::columns::ChunkMatches;
 use super::plan::{self, ChunkPlan};
 use super::report::ScanReport;
 
-/// What one thread has found.
-struct Part<T> {
+/// The result of one thread.
+struct ThreadResult<T> {
     value: T,
     report: ScanReport,
-    /// Chunks that could not be read, by their place among all.
+    /// Unreadable chunks, by index among all.
     damaged: Vec<(usize, FormatError)>,
 }
 
-/// What to do with each chunk.
+/// The work that the threads share.
 struct Job<'a, I, F> {
     search: &'a Search<'a>,
     plans: &'a [ChunkPlan<'a>],
@@ -29,9 +29,10 @@ struct Job<'a, I, F> {
 }
 
 impl<T, I: Fn() -> T, F: Fn(&mut T, &ChunkMatches<'_>)> Job<'_, I, F> {
-    /// Takes one chunk after the other until none is left.
-    fn work(&self) -> Part<T> {
-        let mut part = Part { value: (self.new)(), report: ScanReport::default(), damaged: Vec::new() };
+    /// Processes chunks until none is left.
+    fn work(&self) -> ThreadResult<T> {
+        let mut part =
+            ThreadResult { value: (self.new)(), report: ScanReport::default(), damaged: Vec::new() };
         let (query, context) = (self.search.query(), self.search.context());
         loop {
             let at = self.next.fetch_add(1, Ordering::Relaxed);
@@ -59,8 +60,8 @@ pub(super) fn scan<T: Send>(
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = cores.min(plans.len()).max(1);
     let job = Job { search, plans: &plans, next: AtomicUsize::new(0), new, fold };
-    let mut parts: Vec<Part<T>> = thread::scope(|scope| {
-        // A thread that cannot be had is one less.
+    let mut parts: Vec<ThreadResult<T>> = thread::scope(|scope| {
+        // If a thread cannot be created, the others do its work.
         let others: Vec<_> = (1..threads)
             .map_while(|_| {
                 thread::Builder::new().name("ktape-scan".to_owned()).spawn_scoped(scope, || job.work()).ok()
@@ -75,7 +76,7 @@ pub(super) fn scan<T: Send>(
     let mut damaged: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.damaged)).collect();
     damaged.sort_by_key(|(at, _)| *at);
     let mut parts = parts.into_iter();
-    let Some(Part { mut value, mut report, .. }) = parts.next() else {
+    let Some(ThreadResult { mut value, mut report, .. }) = parts.next() else {
         return ((job.new)(), ScanReport::default());
     };
     for part in parts {
@@ -92,14 +93,13 @@ pub(super) fn scan<T: Send>(
 }
 
 impl Search<'_> {
-    /// How many events match.
+    /// The number of matching events.
     pub fn count(&self) -> ScanReport {
         self.scan(|| (), |(), _| {}, |(), ()| {}).1
     }
 
-    /// Looks at all chunks that may have matching events, in any order and on all cores. Each thread starts with `new()`,
-    /// adds chunks to it with `fold`, and what the threads have is added up with `merge`. Only the columns that are looked
-    /// at are decoded.
+    /// Processes all chunks that may have matches, in any order and on all cores. Each thread starts with `new()` and adds
+    /// chunks to it with `fold`; `merge` combines the results of the threads. Only the columns that are used are decoded.
     pub fn scan<T: Send>(
         &self,
         new: impl Fn() -> T + Sync,

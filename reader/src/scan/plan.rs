@@ -1,4 +1,4 @@
-//! Which chunks of captures have to be read for a query.
+//! The chunks that a query has to read.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use capture_format::{ChunkEntry, FormatError};
 use crate::model::{Binding, Context};
 
 use super::input::Capture;
-use super::open::{Asked, ChunkSource, OpenChunk};
+use super::open::{ChunkQuery, ChunkSource, MatchedChunk};
 use super::query::{ChunkRelevance, LossTally, Query};
 
-/// A chunk that may matter.
+/// A chunk that may have matches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ChunkPlan<'a> {
     pub(super) capture: &'a Capture,
@@ -18,7 +18,7 @@ pub(super) struct ChunkPlan<'a> {
     binding: &'a Arc<Binding>,
     first_number: u64,
     relevance: ChunkRelevance,
-    /// When its earliest event ended, wall-clock ns.
+    /// Earliest end of its events, wall-clock ns.
     pub(super) from: i64,
 }
 
@@ -26,14 +26,14 @@ impl ChunkPlan<'_> {
     /// Reads the chunk and selects its rows.
     ///
     /// # Errors
-    /// If it cannot be read, or something in it is damaged.
+    /// If the chunk cannot be read or is damaged.
     pub(super) fn open(
         &self,
         query: &Query,
         context: &Context<'_>,
         decode: bool,
         lost: &mut LossTally,
-    ) -> Result<OpenChunk, FormatError> {
+    ) -> Result<MatchedChunk, FormatError> {
         let source = ChunkSource {
             chunk: Box::new(self.capture.file.read_chunk(self.entry)?),
             binding: Arc::clone(self.binding),
@@ -41,11 +41,11 @@ impl ChunkPlan<'_> {
         };
         let Context { names, start } = *context;
         let context = &Context { names, start };
-        OpenChunk::new(source, Asked { query, relevance: self.relevance, context, decode }, lost)
+        MatchedChunk::new(source, ChunkQuery { query, relevance: self.relevance, context, decode }, lost)
     }
 }
 
-/// The chunks that may matter, in the order of their earliest event.
+/// The chunks that may have matches, by the end of their earliest event.
 pub(super) fn by_time<'a>(captures: &'a [Capture], query: &Query) -> Vec<ChunkPlan<'a>> {
     let mut plans: Vec<ChunkPlan<'a>> = captures.iter().flat_map(|c| of_capture(c, query)).collect();
     plans.sort_by_key(|plan| plan.from);
@@ -59,7 +59,7 @@ pub(super) fn by_time<'a>(captures: &'a [Capture], query: &Query) -> Vec<ChunkPl
     plans
 }
 
-/// The chunks of a capture that may matter, in the order of the file.
+/// The chunks of a capture that may have matches, in file order.
 pub(super) fn by_place<'a>(capture: &'a Capture, query: &Query) -> impl Iterator<Item = ChunkPlan<'a>> {
     of_capture(capture, query).filter(|plan| plan.relevance != ChunkRelevance::Skip)
 }

@@ -1,4 +1,4 @@
-//! What is asked of a capture, and how each chunk, each event and each loss answers.
+//! Queries, and how they apply to chunks, events and losses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,39 +7,39 @@ use capture_format::{ChunkSummary, ColumnView, SummaryValue};
 use events::{Kind, Ty};
 use rustc_hash::FxHashSet;
 
-use crate::filter::prune::{self, Lost};
+use crate::filter::prune::{self, LostEvents};
 use crate::filter::{Evaluator, Filter, ParseError};
 use crate::model::Context;
 use crate::model::{Binding, ChunkView, Rows, column};
 
 use super::container_match::Containers;
 
-/// At most this many combinations of kind and stage are counted: a file may claim any number.
+/// Most combinations of kind and stage to count, since a file may claim any number.
 const MAX_REASONS: usize = 64;
 
-/// What is asked. Everything that is not set lets everything through.
+/// A query. Each condition that is not set matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Events of these containers.
+    /// Only events of these containers.
     pub containers: Option<Containers>,
-    /// Events of these cgroups of the recording host, by id: those that a recorder has let through.
+    /// Only events of these cgroups of the recording host, by id; set by the recorder.
     pub cgroups: Option<Arc<FxHashSet<u64>>>,
-    /// Events that had not ended before this, wall-clock ns.
+    /// Only events that ended at or after this, wall-clock ns.
     pub from: Option<i64>,
-    /// Events that had begun by this, wall-clock ns.
+    /// Only events that started at or before this, wall-clock ns.
     pub to: Option<i64>,
-    /// Events that pass; its times are resolved.
+    /// Only events that pass; its times are resolved.
     pub filter: Option<Filter>,
 }
 
-/// What a chunk has to offer to a query.
+/// What a query needs of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkRelevance {
     /// Nothing.
     Skip,
     /// Lost events that might have matched.
     LossOnly,
-    /// Maybe events that match.
+    /// Events that may match.
     Read,
 }
 
@@ -52,7 +52,7 @@ impl From<Filter> for Query {
 /// Lost events that might have matched, by where they were lost.
 #[derive(Clone, Debug, Default)]
 pub struct LossTally {
-    /// All of them.
+    /// The sum of all kinds and stages.
     pub total: u64,
     /// By kind and stage.
     pub by: BTreeMap<(String, String), u64>,
@@ -79,12 +79,12 @@ impl LossTally {
 }
 
 impl Query {
-    /// Whether loss rows are events that match, rather than being shown along with them.
+    /// Whether the query selects loss events themselves, instead of showing them in addition to matching events.
     pub fn asks_for_loss(&self) -> bool {
         self.filter.as_ref().is_some_and(Filter::asks_for_loss)
     }
 
-    /// What a chunk has to offer, from its summary alone.
+    /// What the query needs of a chunk, from its summary alone.
     pub fn relevance(&self, binding: &Binding, summary: &ChunkSummary) -> ChunkRelevance {
         let wall = |boot: u64| (boot as i64).saturating_add(summary.wall_offset);
         if self.from.is_some_and(|from| wall(summary.end_max) < from) {
@@ -108,7 +108,7 @@ impl Query {
         }
     }
 
-    /// Everything that passes an expression.
+    /// A query for all events that pass an expression.
     ///
     /// # Errors
     /// If the expression does not parse.
@@ -116,7 +116,7 @@ impl Query {
         Ok(Self::from(Filter::parse(expression)?))
     }
 
-    /// The rows of a table that match, ascending. Loss rows match if they are asked for.
+    /// The matching rows of a table, ascending. Loss rows match if the query selects loss events.
     pub fn matching<'c>(
         &self,
         view: &ChunkView<'c>,
@@ -149,7 +149,7 @@ impl Query {
         selected
     }
 
-    /// For each cgroup of a chunk whether it is one that is asked for.
+    /// For each cgroup of a chunk, whether it is selected; `None` if the query selects no containers or cgroups.
     pub fn in_containers(&self, view: &ChunkView<'_>) -> Option<Vec<bool>> {
         if self.containers.is_none() && self.cgroups.is_none() {
             return None;
@@ -163,7 +163,7 @@ impl Query {
         Some((0..view.cgroup_rows() as u32).map(is_meant).collect())
     }
 
-    /// The loss rows that tell of events which might have matched; those are added to the tally.
+    /// The loss rows that report events which might have matched; adds these events to the tally.
     pub fn losses(
         &self,
         context: &Context<'_>,
@@ -176,7 +176,7 @@ impl Query {
             let number = |own: u16| rows.number(own, row).unwrap_or(0);
             let to = view.wall(rows.end(row));
             let from = number(const { column(Kind::Loss, "from") });
-            let lost = Lost {
+            let lost = LostEvents {
                 kind: number(const { column(Kind::Loss, "kind") }),
                 cgroup: view.subject_cgroup(rows, row),
                 from: if from == 0 { i64::MIN } else { view.wall(from).min(to) },
@@ -198,8 +198,8 @@ impl Query {
         matching
     }
 
-    fn might_match(&self, context: &Context<'_>, view: &ChunkView<'_>, lost: &Lost) -> bool {
-        // A lost call may have begun at any time, so only its end can rule it out.
+    fn might_match(&self, context: &Context<'_>, view: &ChunkView<'_>, lost: &LostEvents) -> bool {
+        // A lost call may have started at any time, so only its end can rule it out.
         if self.from.is_some_and(|from| lost.to < from) || self.to.is_some_and(|to| lost.from > to) {
             return false;
         }
@@ -219,7 +219,7 @@ impl Query {
     }
 }
 
-/// The columns of a kind that name further cgroups (a new one, a child's) or threads.
+/// The columns of a kind that refer to further cgroups (such as a new one or a child's) or threads.
 fn other_parties<'c>(rows: &Rows<'c>, ty: Ty) -> Vec<&'c [u32]> {
     rows.event
         .columns

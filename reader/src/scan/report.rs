@@ -1,21 +1,21 @@
-//! What a scan found besides the events.
+//! The result of a scan besides the events.
 
 use super::damaged::Damaged;
 use super::query::LossTally;
 
-/// What a scan found besides the events that it handed over.
+/// The result of a scan besides the events themselves.
 #[derive(Debug, Default)]
 pub struct ScanReport {
-    /// Events that matched.
+    /// Number of matching events.
     pub matching: u64,
     /// Lost events that might have matched.
     pub lost: LossTally,
-    /// What could not be read.
+    /// Unreadable parts.
     pub damaged: Damaged,
-    /// More chunks than can be kept in memory overlapped in time, so the order of events may be wrong.
+    /// More chunks overlapped in time than are kept in memory, so the order of events may be wrong.
     pub disordered: bool,
-    /// Chunks that were read.
+    /// Number of chunks read.
     pub chunks_read: u64,
-    /// Containers that were asked for and did not occur.
+    /// Requested containers that do not occur.
     pub unknown_containers: Vec<String>,
 }

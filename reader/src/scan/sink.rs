@@ -1,4 +1,4 @@
-//! Where events go.
+//! Consumers of events.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -7,36 +7,36 @@ use std::time::{Duration, Instant};
 use crate::model::Event;
 use crate::view::View;
 
-/// Something that takes events one by one.
-pub trait Sink {
-    /// Takes an event, and says whether more are wanted.
+/// A consumer that takes events one by one.
+pub trait EventSink {
+    /// Takes an event; returns [`ControlFlow::Break`] if it wants no more.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the event cannot be written.
     fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>>;
 
-    /// What has been taken should be visible now.
+    /// Writes all buffered events.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If they cannot be written.
     fn flush(&mut self) -> io::Result<()>;
 }
 
-/// Plays events as fast as they happened, or faster or slower by a factor.
+/// Replays events at recorded speed, multiplied by a factor.
 #[derive(Debug)]
-pub struct Pace {
+pub struct Playback {
     speed: f64,
     start: Option<(i64, Instant)>,
 }
 
-impl Pace {
-    /// A factor such as `1x`, `0.5x`, `10`.
+impl Playback {
+    /// Parses a factor such as `1x`, `0.5x` or `10`; it must be positive.
     pub fn parse(text: &str) -> Option<Self> {
         let speed: f64 = text.strip_suffix('x').unwrap_or(text).parse().ok()?;
         (speed.is_finite() && speed > 0.0).then_some(Self { speed, start: None })
     }
 
-    /// How long to wait for an event that ended at this time, wall-clock ns.
+    /// The time to wait before an event that ended at `time`, wall-clock ns.
     fn wait(&mut self, time: i64) -> Duration {
         let (first, began) = *self.start.get_or_insert_with(|| (time, Instant::now()));
         let due = Duration::from_nanos(time.saturating_sub(first).max(0) as u64).as_secs_f64() / self.speed;
@@ -50,29 +50,29 @@ pub struct PrintSink<W: Write> {
     out: W,
     buffer: Vec<u8>,
     left: u64,
-    pace: Option<Pace>,
+    playback: Option<Playback>,
 }
 
 impl<W: Write> PrintSink<W> {
-    /// How much is collected before it is written.
+    /// Bytes to collect before writing.
     const BUFFER: usize = 64 * 1024;
 
     /// Writes at most `limit` events to `out`.
-    pub fn new(mut view: Box<dyn View>, out: W, limit: Option<u64>, pace: Option<Pace>) -> Self {
+    pub fn new(mut view: Box<dyn View>, out: W, limit: Option<u64>, playback: Option<Playback>) -> Self {
         let mut buffer = Vec::with_capacity(2 * Self::BUFFER);
         view.begin(&mut buffer);
-        Self { view, out, buffer, left: limit.unwrap_or(u64::MAX), pace }
+        Self { view, out, buffer, left: limit.unwrap_or(u64::MAX), playback }
     }
 }
 
-impl<W: Write> Sink for PrintSink<W> {
+impl<W: Write> EventSink for PrintSink<W> {
     fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>> {
         if self.left == 0 {
             return Ok(ControlFlow::Break(()));
         }
         self.left -= 1;
-        if let Some(pace) = &mut self.pace {
-            let wait = pace.wait(event.end());
+        if let Some(playback) = &mut self.playback {
+            let wait = playback.wait(event.end());
             if !wait.is_zero() {
                 self.flush()?;
                 std::thread::sleep(wait);

@@ -1,5 +1,5 @@
-//! A capture replayed while it arrives through a pipe. Each chunk is handed over at once: events that were
-//! written late come late here (`evt.late` tells which).
+//! A capture replayed while it arrives through a pipe. Each chunk is shown at once, so late events are not put in
+//! order; `evt.late` marks them.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,19 +13,19 @@ use super::container_match::{Ambiguous, KnownContainers};
 use super::incoming::Incoming;
 use super::query::{ChunkRelevance, Query};
 use super::report::ScanReport;
-use super::sink::Sink;
+use super::sink::EventSink;
 
-/// Why a stream could not be replayed to its end.
+/// Why a stream could not be replayed to the end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// Reading failed, or there is no capture in it.
+    /// Reading failed, or the stream is not a capture.
     #[error("cannot read the capture from standard input: {0}")]
     Format(#[from] FormatError),
     /// The sink failed.
     #[error("cannot write: {0}")]
     Sink(#[from] io::Error),
-    /// A container's prefix fits several by now.
+    /// A prefix of a container id fits several containers.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
 }
@@ -33,7 +33,7 @@ pub enum StreamError {
 /// Reads up to the first header.
 ///
 /// # Errors
-/// If there is none.
+/// If the stream has none.
 pub fn first_header<R: Read>(
     reader: &mut StreamReader<R>,
     report: &mut ScanReport,
@@ -48,15 +48,15 @@ pub fn first_header<R: Read>(
     }
 }
 
-/// Hands the matching events that arrive after `header` to `sink`.
+/// Passes the matching events that arrive after `header` to `sink`.
 ///
 /// # Errors
-/// If reading or the sink fails, or a container's prefix turns out to be ambiguous.
+/// If reading or the sink fails, or a prefix of a container id becomes ambiguous.
 pub fn replay_stream<R: Read>(
     reader: &mut StreamReader<R>,
     header: Arc<Header>,
     query: Query,
-    mut sink: Option<&mut dyn Sink>,
+    mut sink: Option<&mut dyn EventSink>,
     report: &mut ScanReport,
 ) -> Result<(), StreamError> {
     let mut incoming = Incoming::new(Binding::new(header), query);
@@ -110,7 +110,7 @@ fn resolve(incoming: &mut Incoming, known: &KnownContainers) -> Result<(), Ambig
     }
 }
 
-/// Notes the containers of a chunk; whether there was a new one.
+/// Adds the containers of a chunk; returns whether one was new.
 fn learn(chunk: &capture_format::Chunk, binding: &Binding, known: &mut KnownContainers) -> bool {
     let Ok(view) = crate::model::ChunkView::open(chunk, binding) else { return false };
     let mut new = false;

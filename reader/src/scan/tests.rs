@@ -16,7 +16,7 @@ struct Collect {
     limit: Option<usize>,
 }
 
-impl Sink for Collect {
+impl EventSink for Collect {
     fn event(&mut self, event: Event<'_>) -> io::Result<ControlFlow<()>> {
         let end = event.end() - WALL;
         self.events.push((event.view.binding.header.host.clone(), event.kind_name().to_owned(), end));
@@ -184,7 +184,7 @@ fn losses_count_if_they_could_have_matched() {
 }
 
 #[test]
-fn loss_rows_are_counted_only_when_asked_for() {
+fn loss_rows_are_counted_only_if_the_query_selects_them() {
     let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
     let count = |query: &Query| capture.query(query.clone()).unwrap().count().matching;
     assert_eq!(count(&Query::default()), 10);
@@ -219,7 +219,7 @@ fn all_cores_find_what_is_found_in_order() {
 }
 
 #[test]
-fn a_sink_can_stop() {
+fn reading_stops_when_the_sink_wants_no_more() {
     let capture = capture(file(&header(1), vec![sample(&header(1))], &[]));
     let mut sink = Collect { limit: Some(3), ..Collect::default() };
     capture.query(Query::default()).unwrap().send(&mut sink).unwrap();
@@ -297,9 +297,9 @@ fn an_empty_copy_is_a_capture() {
 
 #[test]
 fn speeds_are_factors() {
-    assert!(Pace::parse("1x").is_some() && Pace::parse("0.5").is_some());
+    assert!(Playback::parse("1x").is_some() && Playback::parse("0.5").is_some());
     for bad in ["0x", "-1", "x", "fast", "inf"] {
-        assert!(Pace::parse(bad).is_none(), "{bad}");
+        assert!(Playback::parse(bad).is_none(), "{bad}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events of several captures in one order of time: by their end, across chunks, segments and files.
+//! Events of several captures, merged by end time across chunks, segments and files.
 
 use std::io;
 
@@ -8,13 +8,13 @@ use super::captures::Search;
 use super::open::{Match, OrderedChunk};
 use super::plan::{self, ChunkPlan};
 use super::report::ScanReport;
-use super::sink::Sink;
+use super::sink::EventSink;
 
-/// Chunks in memory at once. If more than this overlap in time, the order is no longer exact; a
-/// capture made by one recorder needs two or three.
+/// Most chunks in memory at once. If more than this overlap in time, the order is no longer exact; the capture of
+/// one recorder needs two or three.
 const MAX_OPEN: usize = 64;
 
-/// The events that match a query, in the order of their ends. See [`Search::events`].
+/// The events that match a query, by end time. See [`Search::events`].
 #[derive(Debug)]
 pub struct Events<'s> {
     search: &'s Search<'s>,
@@ -24,14 +24,14 @@ pub struct Events<'s> {
     report: ScanReport,
 }
 
-/// Whose events come next.
+/// The chunk that has the next event.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
-    /// The place of the chunk among those that are open.
+    /// Index of the chunk among the open ones.
     chunk: usize,
-    /// Its events up to this end come before those of all other chunks, wall-clock ns.
+    /// Events of this chunk that end no later than this precede those of all other chunks, wall-clock ns.
     until: i64,
-    /// None was handed over yet: the first one is the earliest of all in any case.
+    /// No event was taken yet: the first one is the earliest in any case.
     first: bool,
 }
 
@@ -47,14 +47,14 @@ impl<'s> Events<'s> {
         }
     }
 
-    /// The next event; `None` at the end. Chunks that cannot be read are skipped; [`Self::report`] names them.
+    /// The next event; `None` at the end. Unreadable chunks are skipped and listed in [`Self::report`].
     #[allow(clippy::should_implement_trait, reason = "an event borrows from the chunk that is open here")]
     pub fn next(&mut self) -> Option<Event<'_>> {
         let (chunk, found) = self.advance()?;
         self.open[chunk].event(self.search.context(), found)
     }
 
-    /// What was found besides the events, up to the one that was handed over last.
+    /// Counts, losses and damage up to the last event taken.
     pub fn report(self) -> ScanReport {
         self.search.finished(self.report)
     }
@@ -81,7 +81,7 @@ impl<'s> Events<'s> {
         Some(Turn { chunk, until, first: true })
     }
 
-    /// Opens every chunk that can have an event before the next one of those that are open.
+    /// Opens every chunk that can have an event before the next one of the open chunks.
     fn open_earliest(&mut self) {
         let mut head = self.open.iter().filter_map(OrderedChunk::head).min();
         while self.waiting.peek().is_some_and(|plan| head.is_none_or(|head| plan.from <= head)) {
@@ -107,16 +107,16 @@ impl<'s> Events<'s> {
 }
 
 impl Search<'_> {
-    /// The matching events, in the order of their ends.
+    /// The matching events, by end time.
     pub fn events(&self) -> Events<'_> {
         Events::new(self)
     }
 
-    /// Hands the matching events to a sink, in the order of their ends, until it wants no more.
+    /// Passes the matching events to a sink, by end time, until it wants no more.
     ///
     /// # Errors
-    /// If the sink fails. Damage in a capture is part of the report.
-    pub fn send(&self, sink: &mut dyn Sink) -> io::Result<ScanReport> {
+    /// If the sink fails. Damage in a capture is not an error but part of the report.
+    pub fn send(&self, sink: &mut dyn EventSink) -> io::Result<ScanReport> {
         {
             let mut events = self.events();
             while let Some(event) = events.next() {

@@ -12,7 +12,7 @@ use super::{View, event_text};
 
 /// A column of the output.
 #[derive(Debug)]
-struct Column {
+struct CsvColumn {
     /// Its heading.
     name: String,
     field: Field,
@@ -20,7 +20,7 @@ struct Column {
     is_time: bool,
 }
 
-impl Column {
+impl CsvColumn {
     fn new(name: String, field: Field) -> Self {
         let is_time = field.decl().ty == FieldType::Time && matches!(field.getter(), Getter::Event(_));
         Self { name, field, is_time }
@@ -30,7 +30,7 @@ impl Column {
 /// Writes events as CSV.
 #[derive(Debug)]
 pub struct CsvView {
-    columns: Vec<Column>,
+    columns: Vec<CsvColumn>,
     clock: ClockWriter,
     scratch: Vec<u8>,
     cell: Vec<u8>,
@@ -46,7 +46,9 @@ impl CsvView {
     /// A view of the default columns; times are UTC.
     pub fn new() -> Self {
         let fields = fields::placed(|decl| decl.csv);
-        Self::of(fields.into_iter().map(|field| Column::new(field.decl().name.to_owned(), field)).collect())
+        Self::of(
+            fields.into_iter().map(|field| CsvColumn::new(field.decl().name.to_owned(), field)).collect(),
+        )
     }
 
     /// A view of these fields, by their names.
@@ -55,11 +57,11 @@ impl CsvView {
     /// If there is no field of such a name.
     pub fn with_columns(names: &str) -> Result<Self, FieldError> {
         let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let columns = names.map(|name| Ok(Column::new(name.to_owned(), fields::lookup(name)?.0)));
+        let columns = names.map(|name| Ok(CsvColumn::new(name.to_owned(), fields::lookup(name)?.0)));
         Ok(Self::of(columns.collect::<Result<_, _>>()?))
     }
 
-    fn of(columns: Vec<Column>) -> Self {
+    fn of(columns: Vec<CsvColumn>) -> Self {
         Self { columns, clock: ClockWriter::rfc3339(), scratch: Vec::new(), cell: Vec::new() }
     }
 }
@@ -76,7 +78,7 @@ impl View for CsvView {
     }
 
     fn event(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        for (i, Column { field, is_time, .. }) in self.columns.iter().enumerate() {
+        for (i, CsvColumn { field, is_time, .. }) in self.columns.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }

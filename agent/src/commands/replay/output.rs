@@ -12,13 +12,13 @@ use jiff::tz::TimeZone;
 use super::ReplayArgs;
 use crate::session::messages::message;
 use crate::usage::usage;
-use ktape_reader::scan::{Capture, Pace, PrintSink, ScanReport, Search};
+use ktape_reader::scan::{Capture, Playback, PrintSink, ScanReport, Search};
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::units::count_text;
 use ktape_reader::view::{CsvView, Format};
 
 /// Prints to standard output, in the format of the arguments.
-pub fn sink(args: &ReplayArgs, zone: TimeZone, pace: Option<Pace>) -> PrintSink<io::StdoutLock<'static>> {
+pub fn sink(args: &ReplayArgs, zone: TimeZone, pace: Option<Playback>) -> PrintSink<io::StdoutLock<'static>> {
     // Parsed before; a wrong column would have ended the command there.
     let chosen = args.columns.as_deref().and_then(|names| CsvView::with_columns(names).ok());
     let view = chosen.map_or_else(|| Format::from(args.format).view(zone), |view| Box::new(view));

@@ -17,7 +17,8 @@ use ktape_reader::scan::container_match::Ambiguous;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
 use ktape_reader::scan::{
-    CaptureSet, Captures, Containers, Input, KnownContainers, Pace, Query, QueryError, ScanReport, Sink,
+    CaptureSet, Captures, Containers, EventSink, Input, KnownContainers, Playback, Query, QueryError,
+    ScanReport,
 };
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time::{self, Span, TimeSpec};
@@ -31,7 +32,7 @@ pub struct Replay<'a> {
     from: Option<TimeSpec>,
     to: Option<TimeSpec>,
     zone: Option<TimeZone>,
-    pace: Option<Pace>,
+    pace: Option<Playback>,
 }
 
 impl<'a> Replay<'a> {
@@ -52,7 +53,7 @@ impl<'a> Replay<'a> {
             None => args.utc.then_some(TimeZone::UTC),
         };
         let pace = match &args.speed {
-            Some(text) => Some(Pace::parse(text).ok_or_else(|| {
+            Some(text) => Some(Playback::parse(text).ok_or_else(|| {
                 usage(format!("`{text}` is not a speed; use a factor such as 1x, 0.5x or 10x"))
             })?),
             None => None,
@@ -159,7 +160,7 @@ impl<'a> Replay<'a> {
         let calls = ktape_reader::model::Calls::new(&header);
         let query = self.query(&span, |name| calls.has(name))?;
         let mut sink = (!self.args.count).then(|| output::sink(self.args, span.zone, self.pace.take()));
-        let sink = sink.as_mut().map(|s| s as &mut dyn Sink);
+        let sink = sink.as_mut().map(|s| s as &mut dyn EventSink);
         stream::replay_stream(&mut reader, header, query, sink, &mut report).map_err(|e| match e {
             StreamError::Ambiguous(ambiguous) => ambiguous.into(),
             other => anyhow::Error::from(other),

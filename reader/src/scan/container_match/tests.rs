@@ -44,14 +44,14 @@ fn a_whole_id_is_not_ambiguous() {
 }
 
 #[test]
-fn an_unknown_container_is_said_and_matches_nothing() {
+fn an_unknown_container_is_reported_and_matches_nothing() {
     let none = resolve("zz", &known(&["aa"]), &ContainerNames::default()).unwrap();
     assert_eq!(none.unknown(), ["zz"]);
     assert!(!none.match_chain(b"aa"));
 }
 
 #[test]
-fn a_name_means_all_containers_that_had_it() {
+fn a_name_selects_all_containers_that_had_it() {
     let mut index = MetadataIndex::default();
     for (cgroup, id) in [(1, "aa11"), (2, "bb22")] {
         index.add(&MetadataRecord {
@@ -70,7 +70,7 @@ fn a_name_means_all_containers_that_had_it() {
 
 /// `ctr` users choose ids, and choose them again.
 #[test]
-fn a_label_means_one_of_the_containers_that_had_an_id() {
+fn a_label_selects_one_of_several_containers_with_the_same_id() {
     let mut names = ContainerNames::default();
     let key = |cgroup| MetadataKey { boot_id: [7; 16], cgroup, birth: cgroup };
     for (cgroup, turn) in [(1, "one"), (2, "two"), (3, "one")] {
