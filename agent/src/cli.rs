@@ -22,7 +22,7 @@ Exit codes:
 #[command(
     name = "ktape",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     after_help = EXAMPLES,
     disable_help_flag = true,
     disable_version_flag = true

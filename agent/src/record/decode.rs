@@ -2,22 +2,19 @@
 //! checked: a record that is too short is counted as damaged.
 
 pub use agent_ebpf::records::Plain;
-use agent_ebpf::records::block::Block;
-use agent_ebpf::records::net::Net;
-use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Rename, STR_SIZES, Syscall, SyscallStrs, class};
-use agent_ebpf::records::{oom::Oom, signals::Signal};
+use agent_ebpf::records::{Cgroup, Exec, Header, STR_SIZES, Syscall, SyscallStrs, class};
 use events::Kind;
-
-/// Reads a block record.
-pub fn block(bytes: &[u8]) -> Option<Block> {
-    read(bytes, 0)
-}
 
 /// The bytes of a record, as they lie in a ring buffer.
 pub fn bytes_of<T: Plain>(record: &T) -> &[u8] {
     // SAFETY: a Plain type has no padding, so all its bytes are initialised; the slice borrows from it.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
+
+/// Reads a record that has one size; `None` if there are too few bytes.
+#[inline]
+pub fn record<T: Plain>(bytes: &[u8]) -> Option<T> {
+    read(bytes, 0)
 }
 
 #[inline]
@@ -37,12 +34,6 @@ pub fn time(bytes: &[u8]) -> u64 {
 #[inline]
 pub fn kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_number(*bytes.get(std::mem::offset_of!(Header, kind))?)
-}
-
-/// Reads a switch record.
-#[inline]
-pub fn switch(bytes: &[u8]) -> Option<Switch> {
-    read(bytes, 0)
 }
 
 /// A syscall record.
@@ -78,36 +69,6 @@ pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
         }
     }
     Some(record)
-}
-
-/// Reads a fork record.
-pub fn fork(bytes: &[u8]) -> Option<Fork> {
-    read(bytes, 0)
-}
-
-/// Reads an exit record.
-pub fn exit(bytes: &[u8]) -> Option<Exit> {
-    read(bytes, 0)
-}
-
-/// Reads a rename record.
-pub fn rename(bytes: &[u8]) -> Option<Rename> {
-    read(bytes, 0)
-}
-
-/// Reads a record of a TCP socket.
-pub fn net(bytes: &[u8]) -> Option<Net> {
-    read(bytes, 0)
-}
-
-/// Reads a record of a signal.
-pub fn signal(bytes: &[u8]) -> Option<Signal> {
-    read(bytes, 0)
-}
-
-/// Reads a record of a process that was killed because memory ran out.
-pub fn oom(bytes: &[u8]) -> Option<Oom> {
-    read(bytes, 0)
 }
 
 /// An exec record.

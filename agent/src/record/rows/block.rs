@@ -169,7 +169,7 @@ impl Times {
 impl RowWriter {
     /// Writes a completed request.
     pub(super) fn block(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let block = decode::block(bytes)?;
+        let block: Block = decode::record(bytes)?;
         self.block_row(builder, &block);
         Some(())
     }

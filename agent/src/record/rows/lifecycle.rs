@@ -1,5 +1,6 @@
 //! Forks, execs, exits and renames of threads; creation, removal and members of cgroups.
 
+use agent_ebpf::records::{Exit, Fork, Rename};
 use capture_format::ChunkBuilder;
 use events::Kind;
 
@@ -9,7 +10,7 @@ use crate::record::processes::comm;
 
 impl RowWriter {
     pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let fork = decode::fork(bytes)?;
+        let fork: Fork = decode::record(bytes)?;
         self.processes.fork(&fork);
         if fork.tree != 0 && fork.child_pid != fork.head.pid {
             self.scope.add_process(fork.child_pid);
@@ -54,7 +55,7 @@ impl RowWriter {
     }
 
     pub(super) fn exit(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let exit = decode::exit(bytes)?;
+        let exit: Exit = decode::record(bytes)?;
         if self.wants(Kind::Exit, &exit.head) {
             self.count(exit.head.cgroup);
             let index = self.common(builder, Kind::Exit, &exit.head, exit.uid);
@@ -73,7 +74,7 @@ impl RowWriter {
     }
 
     pub(super) fn rename(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let rename = decode::rename(bytes)?;
+        let rename: Rename = decode::record(bytes)?;
         let head = rename.head;
         self.processes.rename(head.pid, head.tid, &rename.comm);
         if !self.wants(Kind::Rename, &head) {

@@ -14,7 +14,7 @@ const ADDRESS_MAX: usize = 28;
 
 impl RowWriter {
     pub(super) fn net(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let record = decode::net(bytes)?;
+        let record: Net = decode::record(bytes)?;
         // The kernel side selects by process: sockets that the recorded command's children listen on are theirs,
         // whoever accepts.
         if !self.wants_cgroup(Kind::Net, record.head.cgroup) {

@@ -1,6 +1,6 @@
 //! Processes that the kernel kills because memory ran out.
 
-use agent_ebpf::records::oom::scope;
+use agent_ebpf::records::oom::{Oom, scope};
 use capture_format::ChunkBuilder;
 use events::{Kind, UNKNOWN, UNKNOWN_SIGNED};
 
@@ -14,7 +14,7 @@ const NO_LIMIT: u64 = (i64::MAX as u64) >> 16;
 
 impl RowWriter {
     pub(super) fn oom(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let record = decode::oom(bytes)?;
+        let record: Oom = decode::record(bytes)?;
         let victim = Party { pid: record.head.pid, cgroup: record.head.cgroup };
         let trigger = Party { pid: record.trigger_pid, cgroup: record.trigger_cgroup };
         let is_limit_wanted =

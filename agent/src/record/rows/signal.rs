@@ -1,6 +1,6 @@
 //! Signals.
 
-use agent_ebpf::records::signals::cause;
+use agent_ebpf::records::signals::{Signal, cause};
 use capture_format::ChunkBuilder;
 use events::Kind;
 
@@ -13,7 +13,7 @@ const RESULTS: [&str; 5] = ["delivered", "ignored", "pending", "overflow", "lost
 
 impl RowWriter {
     pub(super) fn signal(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let record = decode::signal(bytes)?;
+        let record: Signal = decode::record(bytes)?;
         let sender = Party { pid: record.head.pid, cgroup: record.head.cgroup };
         let target = Party { pid: record.target_pid, cgroup: record.target_cgroup };
         if !self.wants_either(Kind::Signal, sender, target) {

@@ -11,7 +11,7 @@ use crate::record::processes::Subject;
 impl RowWriter {
     #[inline]
     pub(super) fn switch(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let record = decode::switch(bytes)?;
+        let record: Switch = decode::record(bytes)?;
         let head = record.head;
         let previous = Party { pid: head.pid, cgroup: head.cgroup };
         let next = Party { pid: record.next_pid, cgroup: record.next_cgroup };
