@@ -4,12 +4,23 @@ use std::cell::OnceCell;
 
 use capture_format::{Chunk, FormatError, ListView, StrId, TableView};
 use events::flags;
-use events::{CPU_UNKNOWN, Kind};
+use events::{CPU_UNKNOWN, KIND_COUNT, KINDS, Kind};
 
 use super::binding::{Binding, EventTable};
 use super::dict_rows::{CgroupRow, Dict, ProcessRow, TaskRow};
 use super::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
-use super::schema::column;
+use super::schema::{cgroup_column, column};
+
+/// [`cgroup_column`] of each kind, by [`events::Kind::index`].
+const CGROUP_COLUMNS: [Option<u16>; KIND_COUNT] = {
+    let mut columns = [None; KIND_COUNT];
+    let mut i = 0;
+    while i < KIND_COUNT {
+        columns[i] = cgroup_column(KINDS[i]);
+        i += 1;
+    }
+    columns
+};
 
 /// The columns that only syscalls have, and stalls in one. One that the file lacks is empty.
 #[derive(Clone, Copy, Debug)]
@@ -353,33 +364,11 @@ impl<'c> ChunkView<'c> {
         }
     }
 
-    /// The cgroup that an event counts for: that of its task; of lost events the one in which they happened, of a
-    /// sample the one that was sampled.
+    /// The cgroup that an event counts for: that of its task, or of what [`cgroup_column`] names.
     pub fn subject_cgroup(&self, rows: &Rows<'c>, row: usize) -> Option<u32> {
-        match rows.event.kind {
-            Some(Kind::Loss) => rows.reference(const { column(Kind::Loss, "cgroup") }, row),
-            Some(Kind::Sample) => rows.reference(const { column(Kind::Sample, "cgroup") }, row),
-            None
-            | Some(
-                Kind::Syscall
-                | Kind::Fork
-                | Kind::Exec
-                | Kind::Exit
-                | Kind::Rename
-                | Kind::CgroupMkdir
-                | Kind::CgroupRmdir
-                | Kind::CgroupAttach
-                | Kind::Clock
-                | Kind::Switch
-                | Kind::Block
-                | Kind::Net
-                | Kind::Signal
-                | Kind::Oom
-                | Kind::Stall
-                | Kind::SampleHost
-                | Kind::SampleDisk
-                | Kind::SampleFs,
-            ) => self.cgroup_of(rows.task(row)?),
+        match rows.event.kind.and_then(|kind| CGROUP_COLUMNS[kind.index()]) {
+            Some(column) => rows.reference(column, row),
+            None => self.cgroup_of(rows.task(row)?),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The schema that a new file carries, derived from the table of kinds and the dictionaries.
 
 use capture_format::{ColumnSchema, ColumnType, Schema, TableId, TableRole, TableSchema};
-use events::{COMMON, Column, KINDS, Kind, Storage, Ty};
+use events::{COMMON, Column, KINDS, Kind, Ring, Storage, Ty};
 
 use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, TASK};
 
@@ -22,6 +22,18 @@ pub const fn column(kind: Kind, name: &str) -> u16 {
     match dictionaries::position(kind.decl().columns, name) {
         Some(i) => COMMON.len() as u16 + i,
         None => panic!("no such column"),
+    }
+}
+
+/// The column with the cgroup that an event counts for, if that is not the cgroup of its task: the column `cgroup` of
+/// the events that the recorder makes itself, of lost events and samples.
+pub const fn cgroup_column(kind: Kind) -> Option<u16> {
+    match kind.decl().ring {
+        Ring::Agent => match dictionaries::position(kind.decl().columns, "cgroup") {
+            Some(i) => Some(COMMON.len() as u16 + i),
+            None => None,
+        },
+        Ring::Event | Ring::Lifecycle => None,
     }
 }
 

@@ -37,3 +37,11 @@ fn every_kind_has_a_table_of_its_own() {
         assert_eq!(table.columns.len(), COMMON.len() + kind.decl().columns.len());
     }
 }
+
+#[test]
+fn only_losses_and_samples_count_for_a_cgroup_of_their_own() {
+    let own: Vec<Kind> = KINDS.into_iter().filter(|kind| cgroup_column(*kind).is_some()).collect();
+    assert_eq!(own, [Kind::Loss, Kind::Sample]);
+    assert_eq!(cgroup_column(Kind::Loss), Some(column(Kind::Loss, "cgroup")));
+    assert_eq!(cgroup_column(Kind::Sample), Some(column(Kind::Sample, "cgroup")));
+}
