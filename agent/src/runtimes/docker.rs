@@ -241,8 +241,8 @@ mod tests {
     #[test]
     fn inspect_answers_become_attributes() {
         let text = r#"{"Id":"ab","Name":"/web","Created":"2026-01-02T03:04:05.6Z","Image":"sha256:00",
-            "ContainerConfig":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
-            "ContainerState":{"Status":"running","Pid":42,"ExitCode":0},
+            "Config":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
+            "State":{"Status":"running","Pid":42,"ExitCode":0},
             "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null},"New":[1]}"#;
         let attributes = of_inspected(&serde_json::from_str(text).unwrap());
         let all: Vec<_> = attributes.iter().collect();
