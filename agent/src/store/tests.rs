@@ -197,7 +197,7 @@ impl Fixture {
     }
 }
 
-/// StoreLimits with nothing limited.
+/// No limits.
 fn unlimited() -> StoreLimits {
     StoreLimits { min_free: MinFree::Bytes(0), ..StoreLimits::default() }
 }

@@ -32,7 +32,7 @@ pub enum StoreOutput {
 
 /// How a capture is stored.
 pub struct StoreSettings {
-    /// StoreLimits on size, number and age of files.
+    /// Limits on size, number and age of files.
     pub limits: StoreLimits,
     /// The hierarchy that identifies cgroups in loss records.
     pub hierarchy: Hierarchy,
