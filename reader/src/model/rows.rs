@@ -364,7 +364,7 @@ impl<'c> ChunkView<'c> {
         }
     }
 
-    /// The cgroup that an event counts for: that of its task, or of what [`cgroup_column`] names.
+    /// The cgroup that an event counts for: that of its task, or of the column `cgroup` that lost events and samples have.
     pub fn subject_cgroup(&self, rows: &Rows<'c>, row: usize) -> Option<u32> {
         match rows.event.kind.and_then(|kind| CGROUP_COLUMNS[kind.index()]) {
             Some(column) => rows.reference(column, row),
