@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use crate::column_type::{ColumnType, TableId};
+use crate::{
+    column_type::{ColumnType, TableId},
+    compression::Compression,
+};
 
 /// Why bytes could not be read, or rows could not be written.
 ///
@@ -24,6 +27,9 @@ pub enum FormatError {
     /// The file does not begin with a block, and there is none further on.
     #[error("not a ktape capture: no block found")]
     NotACapture,
+    /// The file or stream is compressed as a whole.
+    #[error("not a ktape capture: it is {}-compressed; decompress it first with `{}`", .0.name(), .0.command())]
+    Compressed(Compression),
     /// The file was written in another version of the format.
     #[error(
         "at byte {offset}: format version {}, this reader knows {}; read it with the ktape release that wrote it",

@@ -44,8 +44,8 @@ impl CaptureFile {
     /// to block. Does not read the chunks themselves. Of a file that is being written it finds what is complete now.
     ///
     /// # Errors
-    /// [`FormatError::Io`]; [`FormatError::NotACapture`] if there is no block in the file; [`FormatError::Version`] if there
-    /// are only blocks of another version; [`FormatError::Limit`] if headers, summaries and metadata take more than 256 MiB.
+    /// [`FormatError::Io`]; [`FormatError::NotACapture`] if there is no block in the file; [`FormatError::Compressed`]
+    /// if it is compressed as a whole; [`FormatError::Version`] if there are only blocks of another version; [`FormatError::Limit`] if headers, summaries and metadata take more than 256 MiB.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let file = File::open(path).map_err(FormatError::io("open the capture"))?;
         Self::load(Source::from_file(file))

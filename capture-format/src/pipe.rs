@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::{
     block::{self, BlockHeader, BlockKind, HEADER_LEN},
     chunk::Chunk,
+    compression::Compression,
     error::{Damage, FormatError},
     header::Header,
     index,
@@ -71,7 +72,7 @@ impl<R: Read> StreamReader<R> {
     ///
     /// # Errors
     /// [`FormatError::Io`] if reading fails; [`FormatError::NotACapture`] at the end of a stream without any block;
-    /// [`FormatError::Version`] if the stream begins with another version. Damage is an item, not an error.
+    /// [`FormatError::Compressed`] if it is compressed as a whole; [`FormatError::Version`] if it begins with another version. Damage is an item, not an error.
     pub fn next_item(&mut self) -> Result<Option<StreamItem>, FormatError> {
         loop {
             let available = self.fill(HEADER_LEN)?;
@@ -79,6 +80,11 @@ impl<R: Read> StreamReader<R> {
                 return self.at_end();
             }
             let offset = self.offset();
+            if offset == 0
+                && let Some(compression) = Compression::of(&self.buffer[self.pos..])
+            {
+                return Err(FormatError::Compressed(compression));
+            }
             let header = match self.header(offset) {
                 Ok(header) => header,
                 Err(cause) => {

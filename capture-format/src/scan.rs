@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     block::{self, BlockHeader, BlockKind, HEADER_LEN, MAGIC, TRAILER_LEN},
+    compression::Compression,
     error::{Damage, FormatError},
     header::Header,
     index::{self, Index, Trailer},
@@ -22,6 +23,11 @@ pub(crate) struct FoundSegments {
 
 /// All segments of a file.
 pub(crate) fn find_segments(source: &Source, len: u64) -> Result<FoundSegments, FormatError> {
+    let mut start = [0; COMPRESSION_MAGIC];
+    let read = source.read_at(0, &mut start)?;
+    if let Some(compression) = Compression::of(&start[..read]) {
+        return Err(FormatError::Compressed(compression));
+    }
     let mut scan = Scan { source, segments: Vec::new(), damage: Vec::new(), memory: 0, blocks: 0 };
     let mut end = len;
     let mut parts = Vec::new();
@@ -63,6 +69,8 @@ pub(crate) fn find_segments(source: &Source, len: u64) -> Result<FoundSegments, 
 
 /// The name of the limit on a reader's memory in errors.
 pub(crate) const MEMORY: &str = "memory for the index";
+/// Bytes that are enough to recognize a compressed file.
+const COMPRESSION_MAGIC: usize = 8;
 /// Bytes to read at once when searching for a block.
 const WINDOW: usize = 256 << 10;
 

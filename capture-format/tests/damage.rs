@@ -256,6 +256,27 @@ fn files_without_blocks_are_refused() {
 }
 
 #[test]
+fn compressed_captures_are_refused_by_the_name_of_their_format() {
+    let capture = support::file(1, 2, 50, true);
+    for (magic, name, command) in [
+        (&b"\x1f\x8b\x08"[..], "gzip", "gunzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
+        (b"\xfd7zXZ\0", "xz", "xz -d"),
+        (b"BZh", "bzip2", "bunzip2"),
+        (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
+        (b"PK\x03\x04", "zip", "unzip -p"),
+    ] {
+        // The blocks are there as they are: a compressor stores what it cannot make smaller.
+        let bytes = [magic, &capture].concat();
+        let expected =
+            format!("not a ktape capture: it is {name}-compressed; decompress it first with `{command}`");
+        assert_eq!(open(&bytes).unwrap_err().to_string(), expected);
+        assert_eq!(StreamReader::new(&bytes[..]).next_item().unwrap_err().to_string(), expected);
+        assert_eq!(open(magic).unwrap_err().to_string(), expected, "nothing but the magic");
+    }
+}
+
+#[test]
 fn stream_reports_damage_and_ends_of_segments() {
     let mut bytes = support::file(1, 3, 50, true);
     let Block { at, len, .. } = blocks(&bytes)[2];

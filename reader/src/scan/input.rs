@@ -102,7 +102,19 @@ pub fn regular(path: &Path) -> Result<(), InputError> {
     Err(InputError::NotAFile { path: path.to_path_buf(), what })
 }
 
-/// The files at these paths: of a directory, the files in it that are named `*.ktape`.
+/// The endings of captures that were compressed. They cannot be read, but are not passed over in silence.
+const COMPRESSED: [&str; 6] = ["gz", "zst", "xz", "bz2", "lz4", "zip"];
+
+/// Whether a file of a directory is a capture by its name, compressed or not.
+fn is_capture(path: &Path) -> bool {
+    let Some(ending) = path.extension() else { return false };
+    let is_compressed = COMPRESSED.iter().any(|compressed| ending == *compressed);
+    ending == "ktape"
+        || is_compressed
+            && path.file_stem().is_some_and(|stem| Path::new(stem).extension().is_some_and(|e| e == "ktape"))
+}
+
+/// The files at these paths: of a directory, the files in it that are named `*.ktape`, or `*.ktape.gz` and the like.
 ///
 /// # Errors
 /// If one does not exist, or a directory has no capture.
@@ -117,7 +129,7 @@ pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, InputError> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(path).map_err(fail)? {
             let entry = entry.map_err(fail)?.path();
-            if entry.extension().is_some_and(|e| e == "ktape") {
+            if is_capture(&entry) {
                 found.push(entry);
             }
         }
