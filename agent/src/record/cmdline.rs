@@ -18,7 +18,7 @@ pub struct Arguments {
     pub pid: u32,
     /// When it started, ns of the boot clock.
     pub start: u64,
-    /// Each with its NUL, cut after [`MAX`] bytes.
+    /// Each with its NUL; cut after [`MAX`] bytes, and then without a NUL at the end.
     pub args: Vec<u8>,
 }
 
@@ -32,8 +32,8 @@ pub fn read_in_background(tasks: &[ScannedTask]) -> Receiver<Arguments> {
     let (sender, receiver) = sync_channel(1024);
     let reader = thread::Builder::new().name("ktape-cmdline".to_owned()).spawn(move || {
         for (pid, start) in processes {
-            let Ok(mut args) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-            args.truncate(MAX);
+            let Ok(args) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
+            let args = within_limit(args);
             if sender.send(Arguments { pid, start, args }).is_err() {
                 break;
             }
@@ -43,4 +43,33 @@ pub fn read_in_background(tasks: &[ScannedTask]) -> Receiver<Arguments> {
         tracing::warn!(%error, "cannot read the arguments of processes that run already");
     }
     receiver
+}
+
+/// At most [`MAX`] bytes. A list that is cut does not end with a NUL, any other does, also that of a process that has
+/// overwritten its own arguments: by this, readers know a cut one.
+fn within_limit(mut args: Vec<u8>) -> Vec<u8> {
+    if args.len() > MAX {
+        args.truncate(MAX);
+        while args.last() == Some(&0) {
+            args.pop();
+        }
+    } else if args.last().is_some_and(|last| *last != 0) {
+        args.push(0);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cut_arguments_lack_the_last_nul() {
+        assert_eq!(within_limit(b"a\0b\0".to_vec()), b"a\0b\0");
+        assert_eq!(within_limit(b"nginx: worker".to_vec()), b"nginx: worker\0", "overwritten");
+        assert_eq!(within_limit(Vec::new()), b"", "a kernel thread");
+        let long = [&vec![b'x'; MAX - 1][..], b"\0y\0"].concat();
+        assert_eq!(within_limit(long), vec![b'x'; MAX - 1], "cut behind a NUL");
+        assert_eq!(within_limit(vec![b'x'; MAX + 9]), vec![b'x'; MAX]);
+    }
 }

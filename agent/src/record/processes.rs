@@ -293,7 +293,12 @@ impl Processes {
         }
         let row = &mut self.processes[process as usize];
         row.name = name.clone();
-        row.exe = Arc::from(path);
+        // The beginning of a path is another file's path: better none.
+        row.exe = if exec.head.flags & flags::STR0_CUT == 0 { Arc::from(path) } else { self.empty.clone() };
+        // A list that is cut has no NUL at its end: by this, readers know it.
+        let is_cut = exec.head.flags & flags::STR1_CUT != 0;
+        let end = args.iter().rposition(|byte| *byte != 0 || !is_cut).map_or(0, |last| last + 1);
+        let args = &args[..end];
         row.args = Arc::from(mask(args, self.keep_secrets));
         row.version += 1;
         if let Some(thread) = self.threads.get_mut(&tid) {

@@ -110,3 +110,19 @@ fn a_thread_of_another_process_with_a_known_id_is_a_new_one() {
     assert_eq!(&*processes.processes[index as usize].name, b"");
     assert_eq!(&*process_of(&processes, 10).name, b"old");
 }
+
+#[test]
+fn what_is_cut_of_an_exec_is_known_as_such() {
+    let mut processes = Processes::new(false);
+    // SAFETY: a struct of integers, for which all zeroes is a value.
+    let mut exec: Exec = unsafe { std::mem::zeroed() };
+    exec.head = Header { flags: flags::STR0_CUT | flags::STR1_CUT, ..head(10, 10) };
+    exec.old_tid = 10;
+    processes.exec(&exec, b"/the/beginning", b"a\0b\0\0");
+    assert_eq!(&*process_of(&processes, 10).exe, b"", "another file's path");
+    assert_eq!(&*processes.args_of(10), b"a\0b", "no NUL at the end");
+    exec.head.flags = 0;
+    processes.exec(&exec, b"/bin/a", b"a\0b\0\0");
+    assert_eq!(&*process_of(&processes, 10).exe, b"/bin/a");
+    assert_eq!(&*processes.args_of(10), b"a\0b\0\0");
+}
