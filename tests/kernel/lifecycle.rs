@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use ktape_tests::cgroup::Cgroup;
 use ktape_tests::guard::Guard;
-use ktape_tests::ktape::{self, Capture, int, text, truth};
+use ktape_tests::ktape::{self, Capture, int, list, text, truth};
 use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
@@ -62,7 +62,7 @@ fn process_from_fork_to_exit_is_recorded() {
     let exec = only(events(&file, "exec", |event| int(event, "proc.pid") == Some(pid)));
     let path = workload!().to_str().unwrap();
     assert_eq!(text(&exec, "exec.path"), Some(path), "{exec}");
-    assert_eq!(text(&exec, "exec.args"), Some(format!("{path} exit 42").as_str()), "{exec}");
+    assert_eq!(list(&exec, "exec.args"), [path, "exit", "42"], "{exec}");
     assert_eq!(int(&exec, "exec.old_tid"), Some(pid), "{exec}");
     // The name of the thread that forked: the test harness names it after the test.
     let forker = text(&fork, "thread.name").unwrap();
@@ -104,7 +104,7 @@ fn thread_and_its_exec_are_recorded() {
     let execs = events(&file, "exec", |event| int(event, "proc.pid") == Some(pid));
     assert_eq!(execs.len(), 2, "{execs:#?}");
     assert_eq!(text(&execs[1], "exec.path"), Some("/proc/self/exe"));
-    assert_eq!(text(&execs[1], "exec.args"), Some("ktape-workload hello"));
+    assert_eq!(list(&execs[1], "exec.args"), ["ktape-workload", "hello"]);
     assert_eq!(int(&execs[1], "exec.old_tid"), Some(thread), "{}", execs[1]);
     assert_eq!(int(&execs[1], "thread.tid"), Some(pid), "{}", execs[1]);
 

@@ -135,6 +135,12 @@ pub fn text<'a>(event: &'a Value, field: &str) -> Option<&'a str> {
     event.get(field)?.as_str()
 }
 
+/// A field that is a list of strings; empty if the event lacks it.
+pub fn list<'a>(event: &'a Value, field: &str) -> Vec<&'a str> {
+    let elements = event.get(field).and_then(Value::as_array).into_iter().flatten();
+    elements.map(|element| element.as_str().expect("a list of strings")).collect()
+}
+
 /// Whether a field is true, as JSON boolean or as 1.
 pub fn truth(event: &Value, field: &str) -> bool {
     event.get(field).is_some_and(|value| value.as_bool() == Some(true) || value.as_u64() == Some(1))

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use super::event_format::EventFormat;
+use super::event_format::EventOutput;
 use crate::session::options::{OUTPUT, selectors};
 use crate::store::output::is_broken_pipe;
 use crate::usage::usage;
@@ -35,6 +35,8 @@ Examples:
   ktape replay web.ktape 'proc.name = nginx and evt.failed = true'
   ktape replay web.ktape --container web --from 12:00:01 --to 12:00:02
   ktape replay web.ktape -e exec,connect --format json
+  ktape replay web.ktape -e exec --fields proc.pid,proc.cmdline
+  ktape replay web.ktape -e openat -p '%proc.name %evt.res %fd.name'
   ktape replay web.ktape --count 'evt.type = read'
   ktape replay web.ktape 'container.name = web' -w small.ktape"
 );
@@ -64,17 +66,14 @@ pub struct ReplayArgs {
     /// Stop after N events
     #[arg(short = 'n', value_name = "N", help_heading = EVENTS)]
     limit: Option<u64>,
-    /// Output format: text (one line per event), json (one JSON object per line) or csv (with a header line)
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
-    format: EventFormat,
-    /// With --format csv: print these fields, separated by commas
-    #[arg(long, value_name = "FIELDS", help_heading = OUTPUT)]
-    columns: Option<String>,
+    /// How events are printed.
+    #[command(flatten)]
+    output: EventOutput,
     /// Print only the number of matching events
-    #[arg(long, conflicts_with_all = ["format", "limit", "speed", "write"], help_heading = OUTPUT)]
+    #[arg(long, conflicts_with_all = ["format", "fields", "print", "limit", "speed", "write"], help_heading = OUTPUT)]
     count: bool,
-    /// Write the matching events to a new capture
-    #[arg(short = 'w', long, value_name = "FILE", conflicts_with_all = ["format", "limit", "speed"], help_heading = OUTPUT)]
+    /// Write the matching events to a new capture, or to stdout if FILE is `-`
+    #[arg(short = 'w', long, value_name = "FILE", conflicts_with_all = ["format", "fields", "print", "limit", "speed"], help_heading = OUTPUT)]
     write: Option<PathBuf>,
     /// With --write: overwrite an existing file
     #[arg(long, requires = "write", help_heading = OUTPUT)]

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::Result;
 use capture_format::{ChunkBuilder, FormatError};
 
-use super::event_format::EventFormat;
+use super::event_format::EventOutput;
 use crate::record::{self, ContainerUpdates, Progress, Viewer};
 use crate::session::messages::{message, report_unidentified};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
@@ -21,7 +21,6 @@ use ktape_reader::filter::Filter;
 use ktape_reader::model;
 use ktape_reader::scan::{EventSink, Live, PrintSink, Query};
 use ktape_reader::text::{time, units};
-use ktape_reader::view::Format;
 
 const AFTER_HELP: &str = concat!(
     selectors!(),
@@ -29,6 +28,7 @@ const AFTER_HELP: &str = concat!(
 Examples:
   ktape watch 'proc.name = nginx'         what nginx does
   ktape watch -e exec                     every program that starts
+  ktape watch -e exec -p '%proc.pname starts %proc.cmdline'
   ktape watch --container web -e stall    blocked threads of one container
   ktape watch 'evt.type = openat and evt.failed = true'"
 );
@@ -43,9 +43,9 @@ pub struct WatchArgs {
     /// Stop after N events
     #[arg(short = 'n', value_name = "N", help_heading = WHAT, display_order = 3)]
     pub limit: Option<u64>,
-    /// Output format: text (one line per event), json (one JSON object per line) or csv (with a header line)
-    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
-    pub format: EventFormat,
+    /// How events are printed.
+    #[command(flatten)]
+    pub output: EventOutput,
     /// Print times in UTC
     #[arg(long, conflicts_with = "tz", help_heading = OUTPUT)]
     pub utc: bool,
@@ -70,6 +70,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         None if args.utc => jiff::tz::TimeZone::UTC,
         None => jiff::tz::TimeZone::system(),
     };
+    let view = args.output.view(zone.clone())?;
     let mut request = args.record.request()?;
     request.live = true;
     request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
@@ -79,11 +80,10 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let query = Query { filter, ..Query::default() };
     let live = Live::new(header.clone(), query, zone.clone())?;
     let by_names = request.containers.needs_names();
-    let pending_filter =
-        by_names.then(|| Live::new(header.clone(), Query::default(), zone.clone())).transpose()?;
+    let pending_filter = by_names.then(|| Live::new(header.clone(), Query::default(), zone)).transpose()?;
     let prepared = record::prepare(request)?;
     let progress = Arc::new(Progress::default());
-    let printer = PrintSink::new(Format::from(args.format).view(zone), io::stdout(), args.limit, None);
+    let printer = PrintSink::new(view, io::stdout(), args.limit, None);
     let (sink, stages) =
         record::to_viewer(schema, Printer { live, sink: printer }, pending_filter, &progress);
     let signals = Signals::catch()?;

@@ -55,11 +55,7 @@ impl Output {
         let path = match path {
             Some(path) if is_stdout(path) => {
                 let stdout = io::stdout();
-                if stdout.is_terminal() {
-                    return Err(usage(
-                        "cannot write a capture to a terminal: it is binary; pass -o FILE, or pipe it into `ktape replay -`",
-                    ));
-                }
+                refuse_terminal(&stdout)?;
                 return Ok(Self::Stdout(stdout));
             }
             Some(path) if path.is_dir() => path.join(default_path()),
@@ -149,7 +145,20 @@ fn lock(file: &File) -> bool {
     false
 }
 
-/// Whether `-o` means standard output.
+/// Refuses to write a capture to a terminal.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_terminal(stdout: &impl IsTerminal) -> Result<()> {
+    if stdout.is_terminal() {
+        return Err(usage(
+            "cannot write a capture to a terminal: it is binary; write it to a file, or pipe it into `ktape replay -`",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the path of an output means standard output.
 pub fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }

@@ -11,7 +11,7 @@ use super::cgroup::KnownCgroup;
 use super::field_type::FieldType;
 use super::part::Part;
 use super::task::ThreadRows;
-use super::value::Value;
+use super::value::{Mark, Value};
 
 /// What follows a field's name in brackets or after another dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub enum Getter {
     EventType,
     /// From columns that all events have.
     Event(for<'a> fn(&Event<'a>) -> Value<'a>),
+    /// From what all events have, as text that has to be put together.
+    EventText(for<'a> fn(&Event<'a>, &'a mut Vec<u8>) -> Value<'a>),
     /// Whether the event has this bit of [`events::flags`].
     Flag(u32),
     /// From a syscall with its arguments and result; missing in other events.
@@ -71,6 +73,7 @@ impl Getter {
             | Self::Task(_)
             | Self::EventType
             | Self::Event(_)
+            | Self::EventText(_)
             | Self::Flag(_) => None,
         }
     }
@@ -102,6 +105,9 @@ pub enum Equality {
     PrefixOf(&'static str),
 }
 
+/// Gets the elements of a value that is a list, each with a NUL; `None` if the event has none.
+pub type ListGetter = for<'a> fn(&Event<'a>, &'a mut Vec<u8>) -> Option<&'a [u8]>;
+
 /// A row of the table of fields.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldDecl {
@@ -125,6 +131,11 @@ pub struct FieldDecl {
     pub summarized: Summarized,
     /// How `=` compares.
     pub equality: Equality,
+    /// For text that may be incomplete: how much of it there is. Arguments of syscalls and columns of kinds
+    /// need none, see [`super::marks::of_field`].
+    pub mark: Option<for<'a> fn(&Event<'a>) -> Mark>,
+    /// For a list: its elements. Columns of kinds need none, see [`super::values::list`].
+    pub list: Option<ListGetter>,
 }
 
 impl FieldDecl {
@@ -141,6 +152,8 @@ impl FieldDecl {
             worded: false,
             summarized: Summarized::No,
             equality: Equality::Whole,
+            mark: None,
+            list: None,
         }
     }
 
@@ -161,6 +174,16 @@ impl FieldDecl {
     /// In CSV output, describes events without this field in words.
     pub(super) const fn worded(self) -> Self {
         Self { worded: true, ..self }
+    }
+
+    /// With text that may be incomplete.
+    pub(super) const fn marked(self, mark: for<'a> fn(&Event<'a>) -> Mark) -> Self {
+        Self { mark: Some(mark), ..self }
+    }
+
+    /// With values that are lists.
+    pub(super) const fn list(self, list: ListGetter) -> Self {
+        Self { list: Some(list), ..self }
     }
 
     /// With values that the summary of a chunk records.

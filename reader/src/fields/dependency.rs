@@ -28,6 +28,7 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Task(_) => Dependency::Task,
         Getter::Call(_) | Getter::EventType => Dependency::Call,
         Getter::Event(_)
+        | Getter::EventText(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
         | Getter::Argument

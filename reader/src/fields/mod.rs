@@ -11,6 +11,7 @@ mod event;
 mod field_type;
 pub mod format;
 mod lookup;
+pub mod marks;
 mod part;
 mod table;
 mod task;

@@ -5,7 +5,7 @@ use events::flags;
 
 use super::FieldType::{Any, Bool, Duration, Number, Text, Time};
 use super::decl::{FieldArg, FieldDecl, Getter, Summarized};
-use super::{call, cgroup, event, task};
+use super::{call, cgroup, event, marks, task};
 use crate::model::attribute_names as names;
 
 const fn field(name: &'static str, ty: super::FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
@@ -31,6 +31,13 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .json(11)
     .csv(11)
     .summarized(Summarized::Time),
+    field(
+        "evt.outputtime",
+        Time,
+        Getter::Event(event::start),
+        "the same as evt.time, under sysdig's name for printed times",
+    )
+    .summarized(Summarized::Time),
     field("evt.rawtime", Number, Getter::Event(event::start), "when the event started, in ns since 1970")
         .json(12)
         .csv(12)
@@ -47,7 +54,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Event(event::duration),
         "duration of the event, in ns; compares with 5ms, 1.5s",
     )
-    .json(41)
+    .json(61)
     .csv(26),
     field(
         "evt.dir",
@@ -83,6 +90,13 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .csv(23)
     .worded(),
     field(
+        "evt.info",
+        Text,
+        Getter::Syscall(call::args),
+        "the same as evt.args, under sysdig's name for what is printed",
+    )
+    .worded(),
+    field(
         "evt.arg",
         Any,
         Getter::Argument,
@@ -95,7 +109,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Syscall(call::outcome),
         "the result of a syscall: SUCCESS or the name of the error, such as ENOENT",
     )
-    .json(42)
+    .json(62)
     .csv(24),
     field(
         "evt.rawres",
@@ -103,10 +117,10 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Syscall(call::result),
         "the result of a syscall; errors are negative",
     )
-    .json(43)
+    .json(63)
     .csv(25),
-    field("evt.failed", Bool, Getter::Syscall(call::failed), "whether a syscall returned an error").json(44),
-    field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded the event"),
+    field("evt.failed", Bool, Getter::Syscall(call::failed), "whether a syscall returned an error").json(64),
+    field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded the event").json(16),
     field(
         "evt.unfinished",
         Bool,
@@ -140,13 +154,27 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "whether the clock stepped back during the call, so that its duration is given as 0",
     ),
     field(
+        "evt.cut",
+        Bool,
+        Getter::Event(marks::is_cut),
+        "whether some text of the event is cut: longer than what is recorded",
+    ),
+    field("evt.unread", Bool, Getter::Event(marks::is_unread), "whether some text of the event could not be read"),
+    field(
+        "evt.incomplete",
+        Text,
+        Getter::EventText(marks::joined_names),
+        "the names of the fields whose text is cut or could not be read; in JSON an array",
+    )
+    .list(marks::names),
+    field(
         "syscall.type",
         Text,
         Getter::Call(call::name),
         "the name of the syscall; other events have none",
     )
     .summarized(Summarized::CallName),
-    field("syscall.abi", Text, Getter::Call(call::abi), "native, i386 or x32").json(40),
+    field("syscall.abi", Text, Getter::Call(call::abi), "native, i386 or x32").json(60),
     field("proc.name", Text, Getter::Task(task::process_name), "the name of the process (its main thread)")
         .json(20)
         .csv(16),
@@ -154,31 +182,50 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         .json(21)
         .csv(17),
     field("proc.ppid", Number, Getter::Task(task::parent_pid), "the parent's process id").json(22),
-    field("proc.pname", Text, Getter::Task(task::parent_name), "the parent's name"),
-    field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given"),
-    field("proc.exepath", Text, Getter::Task(task::exe_path), "the path of the executable").json(23),
-    field("proc.args", Text, Getter::Task(task::args), "the arguments after the first, joined by spaces"),
+    field("proc.pname", Text, Getter::Task(task::parent_name), "the parent's name").json(23),
+    field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given")
+        .json(24)
+        .marked(task::exe_mark),
+    field("proc.exepath", Text, Getter::Task(task::exe_path), "the path of the executable").json(25),
+    field(
+        "proc.args",
+        Text,
+        Getter::Task(task::args),
+        "the arguments after the first, joined by spaces; in JSON an array",
+    )
+    .json(26)
+    .marked(task::args_mark)
+    .list(task::args_list),
+    field(
+        "proc.args_cut",
+        Bool,
+        Getter::Task(task::args_cut),
+        "whether the arguments are cut: longer than what is recorded",
+    )
+    .json(27),
     field(
         "proc.cmdline",
         Text,
         Getter::Task(task::command_line),
         "the name and the arguments after the first",
-    ),
+    )
+    .json(28)
+    .marked(task::args_mark),
     field("thread.tid", Number, Getter::Task(task::tid), "the thread id in the initial namespace")
-        .json(25)
+        .json(30)
         .csv(18),
-    field("thread.name", Text, Getter::Task(task::thread_name), "the name of the thread").json(24).csv(19),
+    field("thread.name", Text, Getter::Task(task::thread_name), "the name of the thread").json(29).csv(19),
     field("user.uid", Number, Getter::Task(task::uid), "the effective user id in the initial namespace")
-        .json(26)
+        .json(31)
         .csv(20),
-    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host").json(27),
+    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host").json(32),
     field(
         "container.id",
         Text,
         Getter::Cgroup(cgroup::container_id),
         "the first 12 characters of the innermost container's id, or `host`; `=` takes any unambiguous prefix of the id",
     )
-    .json(30)
+    .json(40)
     .csv(14)
     .summarized(Summarized::Chain(cgroup::id_in_chain))
     .prefix_of(names::FULL_ID),
@@ -188,7 +235,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Cgroup(cgroup::container_full_id),
         "the id of the innermost container, or `host`",
     )
-    .json(31)
+    .json(41)
     .summarized(Summarized::Chain(cgroup::full_id_in_chain)),
     field(
         "container.chain",
@@ -203,16 +250,16 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Cgroup(cgroup::container_type),
         "the runtime of the innermost container, or `host`",
     )
-    .json(33),
+    .json(43),
     field(
         names::NAME,
         Text,
         Getter::Cgroup(cgroup::container_name),
         "the name that the runtime gave the container, or `host`",
     )
-    .json(32)
+    .json(42)
     .csv(15),
-    attribute(names::IMAGE, "the image of the container").json(34),
+    attribute(names::IMAGE, "the image of the container").json(44),
     attribute(names::LABEL, "a label of the container: container.label[KEY]").arg(FieldArg::Key),
     attribute(names::ANNOTATION, "an annotation of the container: container.annotation[KEY]")
         .arg(FieldArg::Key),
@@ -232,12 +279,12 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "true for the container that holds the namespaces of its Kubernetes pod",
     ),
     attribute(names::POD_LABEL, "a label of the Kubernetes pod: k8s.pod.label[KEY]").arg(FieldArg::Key),
-    field(names::POD_UID, Text, Getter::Cgroup(cgroup::pod_uid), "the uid of the Kubernetes pod").json(35),
-    attribute(names::POD_NAME, "the name of the Kubernetes pod"),
-    attribute(names::POD_NAMESPACE, "the namespace of the Kubernetes pod"),
+    field(names::POD_UID, Text, Getter::Cgroup(cgroup::pod_uid), "the uid of the Kubernetes pod").json(45),
+    attribute(names::POD_NAME, "the name of the Kubernetes pod").json(46),
+    attribute(names::POD_NAMESPACE, "the namespace of the Kubernetes pod").json(47),
     field("cgroup.id", Number, Getter::Cgroup(cgroup::id), "the kernel's id of the event's cgroup")
-        .json(36),
-    field("cgroup.path", Text, Getter::Cgroup(cgroup::path), "the path of that cgroup").json(37),
+        .json(48),
+    field("cgroup.path", Text, Getter::Cgroup(cgroup::path), "the path of that cgroup").json(49),
     field(
         "host.label",
         Text,
@@ -250,11 +297,14 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Number,
         Getter::Syscall(call::descriptor),
         "the first file descriptor among the arguments of a syscall",
-    ),
+    )
+    .json(65),
     field(
         "fd.name",
         Text,
         Getter::Syscall(call::file),
         "the path or socket address among the arguments of a syscall",
-    ),
+    )
+    .json(66)
+    .marked(marks::file),
 ];

@@ -1,7 +1,7 @@
 //! Values of a thread and its process.
 
-use super::value::{Value, nonzero, number, text};
-use crate::model::{ChunkView, ProcessRow, TaskRow};
+use super::value::{Mark, Value, nonzero, number, text};
+use crate::model::{ChunkView, Event, ProcessRow, TaskRow};
 
 /// A thread with its process.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +47,35 @@ pub(super) fn args<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Val
     append_args(thread.process.args, scratch)
 }
 
+/// Whether arguments are cut: each is followed by a NUL, but for the last one of a list that was longer than what is
+/// recorded.
+fn is_cut(args: &[u8]) -> bool {
+    args.last().is_some_and(|last| *last != 0)
+}
+
+pub(super) fn args_cut<'a>(thread: &ThreadRows<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if thread.process.args.is_empty() { Value::Missing } else { number(is_cut(thread.process.args)) }
+}
+
+/// How much there is of the arguments of the event's process.
+pub(super) fn args_mark(event: &Event<'_>) -> Mark {
+    let is_cut = event.task().is_some_and(|task| is_cut(ThreadRows::new(event.view, task).process.args));
+    if is_cut { Mark::Cut } else { Mark::Whole }
+}
+
+/// How much there is of the first argument of the event's process.
+pub(super) fn exe_mark(event: &Event<'_>) -> Mark {
+    let args = event.task().map_or(&[][..], |task| ThreadRows::new(event.view, task).process.args);
+    if is_cut(args) && !args.contains(&0) { Mark::Cut } else { Mark::Whole }
+}
+
+/// The arguments after the first, each with its NUL; `None` if the arguments are unknown.
+pub(super) fn args_list<'a>(event: &Event<'a>, _scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let args = ThreadRows::new(event.view, event.task()?).process.args;
+    let first = args.iter().position(|byte| *byte == 0).map_or(args.len(), |nul| nul + 1);
+    (!args.is_empty()).then(|| &args[first..])
+}
+
 pub(super) fn command_line<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     scratch.clear();
     scratch.extend_from_slice(thread.process.name);
@@ -64,8 +93,8 @@ fn append_args<'a>(args: &[u8], out: &'a mut Vec<u8>) -> Value<'a> {
     text(out)
 }
 
-/// The arguments in a string where each is followed by a NUL.
+/// The arguments in a string where each is followed by a NUL; none if it is empty.
 pub fn arguments(args: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let args = args.strip_suffix(b"\0").unwrap_or(args);
-    args.split(|b| *b == 0)
+    let whole = args.strip_suffix(b"\0").unwrap_or(args);
+    (!args.is_empty()).then(|| whole.split(|b| *b == 0)).into_iter().flatten()
 }

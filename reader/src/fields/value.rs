@@ -15,6 +15,17 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
+/// How much of a text there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// All of it, as far as is known.
+    Whole,
+    /// The beginning.
+    Cut,
+    /// Nothing.
+    Unread,
+}
+
 /// Numbers in decimal, escaped text; nothing for missing values.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,11 +3,12 @@
 use capture_format::ColumnView;
 use events::{Kind, Ty};
 
-use crate::model::{Calls, ChunkView, Context, Event, Rows};
+use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows};
 
 use super::cgroup::KnownCgroup;
 use super::decl::{Field, Getter, Key};
 use super::format::{self, ColumnFormat, Read};
+use super::marks::{self, Mark};
 use super::part::{Part, PartGetter};
 use super::task::ThreadRows;
 use super::value::{Value, number};
@@ -31,6 +32,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             None => Value::Missing,
         },
         Getter::Event(get) => get(&event),
+        Getter::EventText(get) => get(&event, scratch),
         Getter::Flag(bit) => number(event.flags() & bit != 0),
         Getter::EventType if event.kind() != Some(Kind::Syscall) => of_event::kind(event.rows),
         Getter::Call(_) | Getter::EventType => match event.kind() {
@@ -121,8 +123,34 @@ pub fn call_value<'a>(calls: &'a Calls, key: u64, field: &Field, scratch: &'a mu
 /// The value of a column of the event's kind.
 fn column_value<'a>(event: Event<'a>, own: u16, scratch: &'a mut Vec<u8>) -> Value<'a> {
     let Some(column) = event.rows.event.known(own) else { return Value::Missing };
+    if marks::of_column(&event, own) == Mark::Unread {
+        return Value::Missing;
+    }
     let ty = event.rows.event.columns.get(usize::from(column)).and_then(|c| c.ty);
     stored_value(event, column, ty, scratch)
+}
+
+/// The elements of a field that is a list, each with a NUL; `None` if the event lacks it or it is no list. The last one
+/// may lack its NUL, see [`arguments`].
+pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    if let Some(get) = field.decl().list {
+        return get(&event, scratch);
+    }
+    let Getter::Column(kind, own) = field.getter() else { return None };
+    if event.kind() != Some(*kind) {
+        return None;
+    }
+    let column = event.rows.event.columns.get(usize::from(event.rows.event.known(*own)?))?;
+    stored_list(event, column)
+}
+
+/// The elements of a column of the file's table that is a list; `None` if they could not be read, or it is none.
+pub(crate) fn stored_list<'a>(event: Event<'a>, column: &BoundColumn) -> Option<&'a [u8]> {
+    if column.ty != Some(Ty::Args) || marks::of_stored(&event, column.index) == Mark::Unread {
+        return None;
+    }
+    let id = *event.rows.table.bytes(column.index).ok()?.get(event.row)?;
+    Some(event.view.chunk.str(id))
 }
 
 /// A part of the value of a column of the event's kind, by this version's index ([`crate::model::column`]).

@@ -6,6 +6,7 @@ use events::Kind;
 use rustc_hash::FxHashMap;
 
 use crate::fields::dependency::{Dependency, dependency};
+use crate::fields::marks::{self, Mark};
 use crate::fields::{Getter, Value, values};
 use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
 
@@ -179,6 +180,11 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         let memo = &mut self.memos[place].strings;
         selected.retain(|row| {
             let Some(id) = ids.get(*row as usize) else { return test.accepts(Value::Missing) };
+            // What could not be read is stored as an empty string.
+            let event = Event::new(&self.context, self.view, rows, *row as usize);
+            if marks::of_column(&event, own) == Mark::Unread {
+                return test.accepts(Value::Missing);
+            }
             *memo.entry(id.0).or_insert_with(|| {
                 let (context, view) = (&self.context, self.view);
                 let value = values::value(

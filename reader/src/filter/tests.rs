@@ -1,13 +1,17 @@
 use super::*;
 use crate::model::Context;
-use crate::model::testing::{call, header, id, openat, sample};
+use crate::model::testing::{TestChunk, call, header, id, incomplete, openat, sample};
 use crate::model::{Binding, ChunkView, ContainerNames};
 use std::sync::Arc;
 
 /// The events of the sample that pass, as `TABLE:ROW`.
 fn matching(text: &str) -> String {
+    matching_of(sample, text)
+}
+
+fn matching_of(chunk: fn(&capture_format::Header) -> TestChunk, text: &str) -> String {
     let header = Arc::new(header(1));
-    let chunk = sample(&header).chunk();
+    let chunk = chunk(&header).chunk();
     let binding = Binding::new(header);
     let view = ChunkView::open(&chunk, &binding).unwrap();
     let names = ContainerNames::default();
@@ -39,6 +43,32 @@ fn pruned(text: &str) -> bool {
     let zone = jiff::tz::TimeZone::UTC;
     filter.resolve(&Span { start, end: Some(start + 2_000_000_000), zone }).unwrap();
     !prune::may_match(filter.expr(), &binding, chunk.summary())
+}
+
+#[test]
+fn incomplete_text_is_found_as_such() {
+    for (text, expected) in [
+        ("evt.cut=true", "syscall:0 exec:0 cgroup_mkdir:0"),
+        ("evt.unread=true", "syscall:1 exec:1"),
+        ("evt.incomplete contains exec.args", "exec:0 exec:1"),
+        ("evt.incomplete='evt.arg.filename fd.name'", "syscall:0 syscall:1"),
+        ("evt.incomplete contains cgroup_mkdir.cgroup", "cgroup_mkdir:0"),
+        ("evt.cut=false and evt.unread=false", "syscall:2 exec:2"),
+        ("proc.args_cut=true and evt.category=exec", "exec:0 exec:1 exec:2"),
+        // What could not be read is no empty text.
+        ("exec.path exists", "exec:0 exec:2"),
+        ("exec.path=''", ""),
+        ("exec.args exists", "exec:0 exec:2"),
+        ("exec.args=''", ""),
+        ("fd.name exists", "syscall:0"),
+        ("not fd.name exists and evt.category=syscall", "syscall:1 syscall:2"),
+    ] {
+        assert_eq!(matching_of(incomplete, text), expected, "{text}");
+    }
+    assert_eq!(
+        matching("evt.cut=true or evt.unread=true or evt.incomplete exists or proc.args_cut=true"),
+        ""
+    );
 }
 
 #[test]

@@ -111,8 +111,13 @@ impl TestChunk {
 
     /// A thread of a process with the same name.
     pub fn task(&mut self, pid: u64, tid: u64, name: &str, cgroup: u32) -> u32 {
-        let strings = ["bash".into(), name.into(), format!("/usr/bin/{name}"), format!("{name}\0-v\0x y\0")]
-            .map(|s: String| self.builder.intern(s.as_bytes()));
+        self.task_with_args((pid, tid), name, &format!("{name}\0-v\0x y\0"), cgroup)
+    }
+
+    /// The same of a process with these arguments, by the ids of process and thread.
+    pub fn task_with_args(&mut self, (pid, tid): (u64, u64), name: &str, args: &str, cgroup: u32) -> u32 {
+        let strings =
+            ["bash", name, &format!("/usr/bin/{name}"), args].map(|s| self.builder.intern(s.as_bytes()));
         let user = self.builder.intern(b"alice");
         let table = self.builder.table(PROCESS);
         table.push_u64(0, pid);
@@ -182,9 +187,14 @@ impl TestChunk {
 
     /// An exec.
     pub fn exec(&mut self, time: u64, task: u32, path: &[u8], args: &[u8]) {
+        self.marked_exec((time, 0), task, path, args);
+    }
+
+    /// An exec at a time, with these flags.
+    pub fn marked_exec(&mut self, (time, flags): (u64, u32), task: u32, path: &[u8], args: &[u8]) {
         let (path, args, old) =
             (self.builder.intern(path), self.builder.intern(args), self.builder.intern(b"sh"));
-        let table = self.common(Kind::Exec, time, task, 0);
+        let table = self.common(Kind::Exec, time, task, flags);
         table.push_bytes(4, path);
         table.push_bytes(5, args);
         table.push_u64(6, 77);
@@ -194,7 +204,12 @@ impl TestChunk {
 
     /// A new cgroup.
     pub fn mkdir(&mut self, time: u64, task: u32, cgroup: u32) {
-        let table = self.common(Kind::CgroupMkdir, time, task, 0);
+        self.marked_mkdir((time, 0), task, cgroup);
+    }
+
+    /// A new cgroup at a time, with these flags.
+    pub fn marked_mkdir(&mut self, (time, flags): (u64, u32), task: u32, cgroup: u32) {
+        let table = self.common(Kind::CgroupMkdir, time, task, flags);
         table.push_ref(4, cgroup);
         table.end_row();
     }
@@ -254,5 +269,25 @@ pub fn sample(header: &Header) -> TestChunk {
     chunk.exec(s + 2_600, web, b"/bin/ls", b"ls\0-l\0a b\0");
     chunk.mkdir(s + 500, dd, a);
     chunk.loss((s, s + 7_000), 1, a, nobody, 1234);
+    chunk
+}
+
+/// What is incomplete in every way, of `java` (7), whose own arguments are cut: an `openat` with a cut path, one with an
+/// unread path, one with `NULL`; an exec with a cut path and cut arguments, one with both unread, one with all of it; a
+/// cgroup with a cut path.
+pub fn incomplete(header: &Header) -> TestChunk {
+    use events::flags::{STR0_CUT, STR0_UNREAD, STR1_CUT, STR1_UNREAD};
+    let mut chunk = TestChunk::new(header);
+    let host = chunk.cgroup(1, "/a,b", &[]);
+    let java = chunk.task_with_args((7, 7), "java", "java\0-cp\0/lib/a.ja", host);
+    let s = 1_000_000_000;
+    chunk.call(s, java, &TestCall { flags: STR0_CUT, ..openat(b"/long, \"x\"", 3) });
+    chunk.call(s + 1, java, &TestCall { flags: STR0_UNREAD, ..openat(b"", -14) });
+    let null = TestCall { args: vec![3, 0, 0, 0], flags: STR0_UNREAD, ..openat(b"", -14) };
+    chunk.call(s + 2, java, &null);
+    chunk.marked_exec((s + 3, STR0_CUT | STR1_CUT), java, b"/usr/bin/jav", b"java\0a b\0\0-X");
+    chunk.marked_exec((s + 4, STR0_UNREAD | STR1_UNREAD), java, b"", b"");
+    chunk.exec(s + 5, java, b"/bin/true", b"true\0a\0\0b\0\0");
+    chunk.marked_mkdir((s + 6, STR0_CUT), java, host);
     chunk
 }

@@ -5,11 +5,15 @@ use events::flags;
 use events::{Kind, NO_CALL, Ty};
 
 use crate::fields::format::{ColumnFormat, TextStyle};
+use crate::fields::marks::{self, Mark};
 use crate::fields::{Value, args, values};
 use crate::model::{ChunkView, Event, column, short_id};
 use crate::text::{escape, number, units};
 
 use super::subject;
+
+/// Follows text that is cut.
+pub(super) const CUT: &[u8] = b"...";
 
 macro_rules! own {
     ($kind:ident, $name:literal) => {
@@ -40,12 +44,8 @@ const PHRASES: [(Kind, Phrase); 8] = [
     (Kind::Fork, fork),
     (Kind::Exec, exec),
     (Kind::Exit, exit),
-    (Kind::CgroupMkdir, |event, out| {
-        cgroup_path(event.view, event.column_ref(own!(CgroupMkdir, "cgroup")), out);
-    }),
-    (Kind::CgroupRmdir, |event, out| {
-        cgroup_path(event.view, event.column_ref(own!(CgroupRmdir, "cgroup")), out);
-    }),
+    (Kind::CgroupMkdir, |event, out| marked_cgroup(event, own!(CgroupMkdir, "cgroup"), out)),
+    (Kind::CgroupRmdir, |event, out| marked_cgroup(event, own!(CgroupRmdir, "cgroup"), out)),
     (Kind::CgroupAttach, cgroup_attach),
     (Kind::Loss, loss),
     (Kind::Stall, stall),
@@ -224,7 +224,7 @@ fn fork(event: Event<'_>, out: &mut Vec<u8>) {
     subject::write_ids(pid, tid, out);
     let cgroup = event.column_ref(own!(Fork, "child_cgroup"));
     if cgroup != event.task().and_then(|task| event.view.cgroup_of(task)) {
-        cgroup_path(event.view, cgroup, out);
+        cgroup_path(event.view, cgroup, b"", out);
     }
 }
 
@@ -282,12 +282,20 @@ fn exit(event: Event<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, out: &mut Vec<u8>) {
+/// The cgroup that an event is about, whose path may be cut.
+fn marked_cgroup(event: Event<'_>, own: u16, out: &mut Vec<u8>) {
+    let mark: &[u8] = if marks::of_column(&event, own) == Mark::Cut { CUT } else { b"" };
+    cgroup_path(event.view, event.column_ref(own), mark, out);
+}
+
+/// A cgroup; its path is followed by `mark`.
+fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, mark: &[u8], out: &mut Vec<u8>) {
     let Some(cgroup) = cgroup.map(|c| view.cgroup(c)) else { return };
     if cgroup.path.is_empty() {
         pair("cgroup", Value::Int(i128::from(cgroup.id)), out);
     } else {
         pair("cgroup", Value::Bytes(cgroup.path), out);
+        out.extend_from_slice(mark);
     }
     if !cgroup.container.is_empty() {
         out.extend_from_slice(b" container=");
@@ -302,7 +310,7 @@ fn cgroup_attach(event: Event<'_>, out: &mut Vec<u8>) {
     if event.column_u64(own!(CgroupAttach, "threadgroup")) == Some(1) {
         out.extend_from_slice(b" threadgroup");
     }
-    cgroup_path(event.view, event.column_ref(own!(CgroupAttach, "cgroup")), out);
+    marked_cgroup(event, own!(CgroupAttach, "cgroup"), out);
 }
 
 fn loss(event: Event<'_>, out: &mut Vec<u8>) {

@@ -30,6 +30,8 @@ struct Keys {
     tail: Vec<Field>,
     /// Flags, which stand at the end if they are set, with their bits.
     flags: Vec<(u32, &'static str)>,
+    /// What stands behind them if some text is incomplete: the names of its fields, and how it is.
+    incomplete: Vec<Field>,
 }
 
 impl Keys {
@@ -47,6 +49,8 @@ impl Keys {
         keys.flags.extend(fields::registry().iter().filter_map(|decl| {
             if let Getter::Flag(bit) = decl.getter { Some((bit, decl.name)) } else { None }
         }));
+        let marks = ["evt.cut", "evt.unread", "evt.incomplete"].into_iter();
+        keys.incomplete.extend(marks.filter_map(|name| fields::lookup(name).ok()).map(|(field, _)| field));
         keys
     }
 }
@@ -104,6 +108,19 @@ impl JsonView {
         }
     }
 
+    /// Which text is cut or could not be read, if some is.
+    fn incomplete(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
+        for field in &self.keys.incomplete {
+            if let Some(list) = values::list(event, field, &mut self.scratch) {
+                key(field.decl().name, out);
+                write_list(list, out);
+            } else if let Value::Int(1..) = values::value(event, field, &mut self.scratch) {
+                key(field.decl().name, out);
+                out.extend_from_slice(b"true");
+            }
+        }
+    }
+
     /// The parts of a thread or an address.
     fn parts(&mut self, event: Event<'_>, column: &BoundColumn, format: &ColumnFormat, out: &mut Vec<u8>) {
         for part in format.parts {
@@ -141,12 +158,18 @@ impl JsonView {
                 self.parts(event, column, format, out);
             }
             let value = values::stored_value(event, column.index, column.ty, &mut self.scratch);
-            let is_empty = value == Value::Bytes(b"") && column.ty.is_some();
+            let is_empty = value == Value::Bytes(b"")
+                && column.ty.is_some()
+                && values::stored_list(event, column).is_none_or(<[u8]>::is_empty);
             if value == Value::Missing || is_empty {
                 continue;
             }
             column_key(event.rows, column, out);
             out.extend_from_slice(b"\":");
+            if let Some(list) = values::stored_list(event, column) {
+                write_list(list, out);
+                continue;
+            }
             match format {
                 Some(format) => write_typed(value, format.field, &mut self.clock, out),
                 None => write_value(value, out),
@@ -173,8 +196,7 @@ impl View for JsonView {
             Some(task) if !is_of_cgroup(event.kind()) => {
                 let piece = self.tasks.get(event.view, task, |out| {
                     for field in &keys.task {
-                        let value = values::task_value(event.view, task, field, scratch);
-                        key_value(field.decl().name, value, out);
+                        of_task(event, task, field, scratch, out);
                     }
                     of_cgroup(event, event.view.cgroup_of(task), &keys.cgroup, out);
                 });
@@ -196,7 +218,28 @@ impl View for JsonView {
                 out.extend_from_slice(b"true");
             }
         }
+        self.incomplete(event, out);
         out.extend_from_slice(b"}\n");
+    }
+}
+
+/// A key that depends on the thread. One that says yes or no is there if it is yes, as a flag is.
+fn of_task(event: Event<'_>, task: u32, field: &Field, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+    let decl = field.decl();
+    if decl.list.is_some() {
+        if let Some(list) = values::list(event, field, scratch) {
+            key(decl.name, out);
+            write_list(list, out);
+        }
+        return;
+    }
+    match (decl.ty, values::task_value(event.view, task, field, scratch)) {
+        (FieldType::Bool, Value::Int(1..)) => {
+            key(decl.name, out);
+            out.extend_from_slice(b"true");
+        }
+        (FieldType::Bool, _) => {}
+        (_, value) => key_value(decl.name, value, out),
     }
 }
 
@@ -244,7 +287,7 @@ fn key_value(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends a value as its type says: times as RFC 3339, bools as `true` and `false`.
-fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &mut Vec<u8>) {
+pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &mut Vec<u8>) {
     match (ty, value) {
         (FieldType::Bool, Value::Int(value)) => {
             out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
@@ -266,7 +309,19 @@ fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &m
     }
 }
 
-fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
+/// Appends a list as an array of strings.
+pub(super) fn write_list(list: &[u8], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (i, element) in values::arguments(list).enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_value(Value::Bytes(element), out);
+    }
+    out.push(b']');
+}
+
+pub(super) fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         Value::Missing => out.extend_from_slice(b"null"),
         Value::Int(value) if value.abs() <= MAX_EXACT => event_text::write_int(value, out),
@@ -283,11 +338,25 @@ fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends text that is escaped already as a string.
+pub(super) fn write_escaped(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    let start = out.len();
+    out.extend_from_slice(text);
+    escape_json(start, out);
+    out.push(b'"');
+}
+
 /// Appends the inside of a JSON string.
 fn json_text(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     escape::escape(bytes, Place::Free, out);
-    // What the rule leaves is printable; only these two mean something to JSON.
+    escape_json(start, out);
+}
+
+/// Escapes what was appended from `start` on: what the rule leaves is printable, and only these two mean something to
+/// JSON.
+fn escape_json(start: usize, out: &mut Vec<u8>) {
     if out[start..].iter().any(|b| matches!(b, b'"' | b'\\')) {
         let escaped = out.split_off(start);
         for byte in escaped {

@@ -1,9 +1,13 @@
 //! Events as output: text for people who know strace, JSON and CSV for programs.
 
+mod cell;
+mod columns;
 mod csv;
 mod event_text;
 mod json;
+mod json_fields;
 mod subject;
+mod template;
 mod text;
 
 #[cfg(test)]
@@ -11,10 +15,14 @@ mod tests;
 
 use jiff::tz::TimeZone;
 
+use crate::fields::FieldError;
 use crate::model::{ChunkView, Event};
 
+pub use columns::ColumnsView;
 pub use csv::CsvView;
 pub use json::JsonView;
+pub use json_fields::JsonFieldsView;
+pub use template::{TemplateError, TemplateView};
 pub use text::TextView;
 
 /// A way to write events.
@@ -46,6 +54,19 @@ impl Format {
             Self::Json => Box::new(JsonView::new()),
             Self::Csv => Box::new(CsvView::new()),
         }
+    }
+
+    /// A view of this format that prints only these fields, by a list of names separated by commas; text prints times in
+    /// `zone`.
+    ///
+    /// # Errors
+    /// If there is no field of such a name.
+    pub fn fields_view(self, names: &str, zone: TimeZone) -> Result<Box<dyn View>, FieldError> {
+        Ok(match self {
+            Self::Text => Box::new(ColumnsView::new(names, zone)?),
+            Self::Json => Box::new(JsonFieldsView::new(names)?),
+            Self::Csv => Box::new(CsvView::with_columns(names)?),
+        })
     }
 }
 

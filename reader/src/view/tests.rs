@@ -4,10 +4,15 @@ use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
 use events::flags;
 
 use super::*;
-use crate::model::testing::{TestCall, TestChunk, WALL, call, header, id, openat, sample};
+use crate::model::testing::{TestCall, TestChunk, WALL, call, header, id, incomplete, openat, sample};
 use crate::model::{Binding, ContainerNames, Context, Event};
 
 fn lines(chunk: TestChunk, names: &ContainerNames, format: Format) -> Vec<String> {
+    written(chunk, names, format.view(TimeZone::get("Europe/Berlin").unwrap()))
+}
+
+/// The lines that a view writes of a chunk.
+pub(super) fn written(chunk: TestChunk, names: &ContainerNames, mut writer: Box<dyn View>) -> Vec<String> {
     let header = Arc::new(header(1));
     let chunk = chunk.chunk();
     let binding = Binding::new(header);
@@ -18,7 +23,6 @@ fn lines(chunk: TestChunk, names: &ContainerNames, format: Format) -> Vec<String
         events.extend((0..rows.len()).map(|row| (rows.end(row), rows.place, row)));
     }
     events.sort_unstable();
-    let mut writer = format.view(TimeZone::get("Europe/Berlin").unwrap());
     let mut out = Vec::new();
     writer.begin(&mut out);
     for (_, place, row) in events {
@@ -171,6 +175,12 @@ fn json_has_one_object_a_line() {
         ("evt.arg.dfd", (-100).into()),
         ("evt.arg.filename", "/etc/\"x\"\\n".into()),
         ("evt.arg.flags", 0x80000.into()),
+        ("evt.hostname", "host1".into()),
+        ("proc.pname", "bash".into()),
+        ("proc.exe", "pool 1".into()),
+        ("proc.args", serde_json::json!(["-v", "x y"])),
+        ("proc.cmdline", "pool 1 -v x y".into()),
+        ("fd.name", "/etc/\"x\"\\n".into()),
     ] {
         assert_eq!(open[name], expected, "{name}");
     }
@@ -184,11 +194,59 @@ fn json_has_one_object_a_line() {
     assert_eq!(events[9]["exit.process"], true);
     assert_eq!(events[3]["container.name"], serde_json::Value::Null);
     assert_eq!(events[6]["container.name"], "host");
+    assert_eq!(events[3]["fd.num"], 3);
+    assert_eq!(events[5]["exec.args"], serde_json::json!(["ls", "-l", "a b"]));
+    assert_eq!(open.get("proc.args_cut"), None);
+}
+
+#[test]
+fn incomplete_text_is_marked() {
+    let text = lines(incomplete(&header(1)), &ContainerNames::default(), Format::Text);
+    let text: Vec<&str> = text.iter().map(|line| line.split_once("java(7) ").unwrap().1).collect();
+    assert_eq!(
+        text,
+        [
+            r#"openat(AT_FDCWD, "/long, \"x\""..., 0x80000, 0) = 3 <12.4us>"#,
+            "openat(AT_FDCWD, ?, 0x80000, 0) = -1 EFAULT <12.4us>",
+            "openat(3, NULL, 0, 0) = -1 EFAULT <12.4us>",
+            r#"exec "/usr/bin/jav"... ["java", "a b", "", "-X"...] old_comm="sh" old_tid=77"#,
+            r#"exec ? [?] old_comm="sh" old_tid=77"#,
+            r#"exec "/bin/true" ["true", "a", "", "b", ""] old_comm="sh" old_tid=77"#,
+            r#"cgroup_mkdir cgroup="/a,b"..."#,
+        ]
+    );
+    let json = lines(incomplete(&header(1)), &ContainerNames::default(), Format::Json);
+    let json: Vec<serde_json::Value> = json.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let marks = |event: &serde_json::Value| {
+        ["evt.cut", "evt.unread", "evt.incomplete"].map(|key| event.get(key).cloned().unwrap_or_default())
+    };
+    let none = serde_json::Value::Null;
+    let file = serde_json::json!(["evt.arg.filename", "fd.name"]);
+    assert_eq!(marks(&json[0]), [true.into(), none.clone(), file.clone()]);
+    assert_eq!(json[0]["fd.name"], "/long, \"x\"");
+    assert_eq!(marks(&json[1]), [none.clone(), true.into(), file]);
+    assert_eq!((json[1].get("fd.name"), json[1].get("evt.arg.filename")), (None, None));
+    assert_eq!(marks(&json[2]), [none.clone(), none.clone(), none.clone()]);
+    let exec = serde_json::json!(["exec.path", "exec.args"]);
+    assert_eq!(marks(&json[3]), [true.into(), none.clone(), exec.clone()]);
+    assert_eq!(json[3]["exec.args"], serde_json::json!(["java", "a b", "", "-X"]));
+    assert_eq!(marks(&json[4]), [none.clone(), true.into(), exec]);
+    assert_eq!((json[4].get("exec.path"), json[4].get("exec.args")), (None, None));
+    assert_eq!(marks(&json[5]), [none.clone(), none.clone(), none.clone()]);
+    assert_eq!(json[5]["exec.args"], serde_json::json!(["true", "a", "", "b", ""]));
+    assert_eq!(marks(&json[6]), [true.into(), none, serde_json::json!(["cgroup_mkdir.cgroup"])]);
+    for event in &json {
+        assert_eq!(event["proc.args"], serde_json::json!(["-cp", "/lib/a.ja"]));
+        assert_eq!(event["proc.cmdline"], "java -cp /lib/a.ja");
+        assert_eq!((&event["proc.args_cut"], &event["proc.exe"]), (&true.into(), &"java".into()));
+    }
 }
 
 #[test]
 fn every_json_key_is_a_field() {
-    for line in lines(sample(&header(1)), &ContainerNames::default(), Format::Json) {
+    let mut all = lines(sample(&header(1)), &ContainerNames::default(), Format::Json);
+    all.extend(lines(incomplete(&header(1)), &ContainerNames::default(), Format::Json));
+    for line in all {
         let event: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
         for key in event.keys() {
             assert!(crate::fields::lookup(key).is_ok(), "{key} is no field");

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,18 +12,22 @@ use jiff::tz::TimeZone;
 
 use super::ReplayArgs;
 use crate::session::messages::message;
+use crate::store::output::{is_stdout, refuse_terminal};
 use crate::usage::usage;
 use ktape_reader::scan::{Capture, Playback, PrintSink, ScanReport, Search};
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::units::count_text;
-use ktape_reader::view::{CsvView, Format};
 
 /// Prints to standard output, in the format of the arguments.
-pub fn sink(args: &ReplayArgs, zone: TimeZone, pace: Option<Playback>) -> PrintSink<io::StdoutLock<'static>> {
-    // Parsed before; a wrong column would have ended the command there.
-    let chosen = args.columns.as_deref().and_then(|names| CsvView::with_columns(names).ok());
-    let view = chosen.map_or_else(|| Format::from(args.format).view(zone), |view| Box::new(view));
-    PrintSink::new(view, io::stdout().lock(), args.limit, pace)
+///
+/// # Errors
+/// A name is no field.
+pub fn sink(
+    args: &ReplayArgs,
+    zone: TimeZone,
+    pace: Option<Playback>,
+) -> Result<PrintSink<io::StdoutLock<'static>>> {
+    Ok(PrintSink::new(args.output.view(zone)?, io::stdout().lock(), args.limit, pace))
 }
 
 /// Copies the matching events into a new capture.
@@ -30,8 +35,33 @@ pub fn sink(args: &ReplayArgs, zone: TimeZone, pace: Option<Playback>) -> PrintS
 /// # Errors
 /// The file exists without `force`, is one of the captures, or cannot be written.
 pub fn copy(path: &Path, force: bool, search: &Search<'_>) -> Result<ScanReport> {
-    let mut out = create(path, search.captures().files(), force)?;
+    let captures = search.captures().files();
+    if is_stdout(path) {
+        let mut out = stdout(captures)?;
+        let report = search.copy(&mut out).context("cannot write to standard output")?;
+        out.flush().context("cannot write to standard output")?;
+        return Ok(report);
+    }
+    let mut out = create(path, captures, force)?;
     search.copy(&mut out).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Standard output, if a capture may be written to it.
+fn stdout(captures: &[Capture]) -> Result<io::BufWriter<io::StdoutLock<'static>>> {
+    let stdout = io::stdout().lock();
+    refuse_terminal(&stdout)?;
+    let meta = File::from(stdout.as_fd().try_clone_to_owned()?).metadata()?;
+    if is_input(&meta, captures) {
+        return Err(usage("cannot write to standard output: it is also the input"));
+    }
+    Ok(io::BufWriter::new(stdout))
+}
+
+/// Whether a file is one of the captures that are read.
+fn is_input(meta: &fs::Metadata, captures: &[Capture]) -> bool {
+    captures.iter().any(|capture| {
+        fs::metadata(&capture.path).is_ok_and(|m| (m.dev(), m.ino()) == (meta.dev(), meta.ino()))
+    })
 }
 
 /// Prints the count and what was lost, damaged or not found; returns the exit code.
@@ -69,14 +99,8 @@ pub fn finish(args: &ReplayArgs, report: &ScanReport) -> Result<ExitCode> {
 
 /// Creates the file of `-w`.
 fn create(path: &Path, captures: &[Capture], force: bool) -> Result<io::BufWriter<File>> {
-    if let Ok(old) = fs::metadata(path) {
-        for capture in captures {
-            let same =
-                fs::metadata(&capture.path).is_ok_and(|m| (m.dev(), m.ino()) == (old.dev(), old.ino()));
-            if same {
-                return Err(usage(format!("cannot write {}: it is also the input", path.display())));
-            }
-        }
+    if fs::metadata(path).is_ok_and(|old| is_input(&old, captures)) {
+        return Err(usage(format!("cannot write {}: it is also the input", path.display())));
     }
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);

@@ -9,7 +9,6 @@ use capture_format::StreamReader;
 use jiff::tz::TimeZone;
 
 use super::{ReplayArgs, inputs, output};
-use crate::commands::event_format::EventFormat;
 use crate::session::messages::message;
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
@@ -22,7 +21,6 @@ use ktape_reader::scan::{
 };
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time::{self, Span, TimeSpec};
-use ktape_reader::view::CsvView;
 
 /// The parsed arguments, before anything has been read.
 pub struct Replay<'a> {
@@ -58,12 +56,8 @@ impl<'a> Replay<'a> {
             })?),
             None => None,
         };
-        if let Some(columns) = &args.columns {
-            if args.format != EventFormat::Csv {
-                return Err(usage("--columns needs --format csv"));
-            }
-            CsvView::with_columns(columns).map_err(usage)?;
-        }
+        // Wrong names end the command before anything is read.
+        args.output.view(TimeZone::UTC)?;
         Ok(Self { args, paths, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace })
     }
 
@@ -139,7 +133,7 @@ impl<'a> Replay<'a> {
         } else if self.args.count {
             search.count()
         } else {
-            search.send(&mut output::sink(self.args, span.zone.clone(), self.pace.take()))?
+            search.send(&mut output::sink(self.args, span.zone.clone(), self.pace.take())?)?
         };
         output::finish(self.args, &report)
     }
@@ -159,7 +153,8 @@ impl<'a> Replay<'a> {
         let span = Span { start: header.created, end: None, zone };
         let calls = ktape_reader::model::Calls::new(&header);
         let query = self.query(&span, |name| calls.has(name))?;
-        let mut sink = (!self.args.count).then(|| output::sink(self.args, span.zone, self.pace.take()));
+        let sink = || output::sink(self.args, span.zone, self.pace.take());
+        let mut sink = (!self.args.count).then(sink).transpose()?;
         let sink = sink.as_mut().map(|s| s as &mut dyn EventSink);
         stream::replay_stream(&mut reader, header, query, sink, &mut report).map_err(|e| match e {
             StreamError::Ambiguous(ambiguous) => ambiguous.into(),
