@@ -167,6 +167,11 @@ pub fn errno_name(errno: u32) -> Option<&'static str> {
     Some(ERRNOS[position].1)
 }
 
+/// Every name of an error, other names included.
+pub fn errno_names() -> impl Iterator<Item = &'static str> {
+    ERRNOS.iter().map(|&(_, name)| name).chain(ALIASES.iter().map(|&(name, _)| name))
+}
+
 /// The error number of a name in upper or lower case.
 pub fn errno_number(name: &str) -> Option<u32> {
     let named = ERRNOS.iter().map(|&(number, name)| (name, u32::from(number)));

@@ -3,5 +3,5 @@
 mod errno;
 mod signal;
 
-pub use errno::{errno_name, errno_number};
-pub use signal::{signal_name, signal_number};
+pub use errno::{errno_name, errno_names, errno_number};
+pub use signal::{signal_name, signal_names, signal_number};

@@ -43,23 +43,33 @@ const SIGNALS: [&str; 31] = [
 /// Other names that programs use for the same numbers.
 const ALIASES: [(&str, u32); 4] = [("SIGIOT", 6), ("SIGPOLL", 29), ("SIGCLD", 17), ("SIGUNUSED", 31)];
 
-/// The kernel's first real-time signal. C libraries reserve the first one or two, so their SIGRTMIN is higher.
-const RT_MIN: u32 = 32;
+/// `SIGRTMIN` as programs see it: the C library keeps the kernel's first two real-time signals, 32 and 33, for itself.
+const RT_MIN: u32 = 34;
 const RT_MAX: u32 = 64;
+/// Real-time signals up to this one are counted from `SIGRTMIN`, those above from `SIGRTMAX`, as `kill -l` prints them.
+const RT_MIDDLE: u32 = 49;
 
-/// The name of a signal, such as `SIGKILL` or `SIGRTMIN+2` (counted from the kernel's 32); the number if the signal does
-/// not exist.
+/// The name of a signal, as `kill -l` prints it: `SIGKILL`, `SIGRTMIN+2`, `SIGRTMAX-1`. The bare number of one that has no
+/// name: 32 and 33, and those that do not exist.
 pub fn signal_name(signal: u32) -> Cow<'static, str> {
     match signal {
-        1..RT_MIN => Cow::Borrowed(SIGNALS[signal as usize - 1]),
+        1..=31 => Cow::Borrowed(SIGNALS[signal as usize - 1]),
         RT_MIN => Cow::Borrowed("SIGRTMIN"),
-        33..=RT_MAX => Cow::Owned(format!("SIGRTMIN+{}", signal - RT_MIN)),
+        35..=RT_MIDDLE => Cow::Owned(format!("SIGRTMIN+{}", signal - RT_MIN)),
+        50..RT_MAX => Cow::Owned(format!("SIGRTMAX-{}", RT_MAX - signal)),
+        RT_MAX => Cow::Borrowed("SIGRTMAX"),
         _ => Cow::Owned(signal.to_string()),
     }
 }
 
-/// The number of a signal from its name in upper or lower case, with or without `SIG`. Also accepts `SIGRTMAX-n` and
-/// numbers from 1 to 64.
+/// Every name of a signal below the real-time ones, other names included, and the two that real-time signals are counted
+/// from.
+pub fn signal_names() -> impl Iterator<Item = &'static str> {
+    SIGNALS.into_iter().chain(ALIASES.map(|(name, _)| name)).chain(["SIGRTMIN", "SIGRTMAX"])
+}
+
+/// The number of a signal from its name in upper or lower case, with or without `SIG`; also `SIGRTMIN+n`, `SIGRTMAX-n` and a bare
+/// number from 1 to 64.
 pub fn signal_number(name: &str) -> Option<u32> {
     if let Some(number) = bare(name) {
         return (1..=RT_MAX).contains(&number).then_some(number);
