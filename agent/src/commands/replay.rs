@@ -23,7 +23,7 @@ const AFTER_HELP: &str = concat!(
     "\
 Times:
   2026-11-26T12:00:01Z   RFC 3339
-  12:00:01               in the recording host's time zone
+  12:00, 12:00:01        in the recording host's time zone
   +5s                    after the start
   -10s                   before the end
 

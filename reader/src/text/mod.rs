@@ -1,7 +1,9 @@
-//! Conversion of values to text and back: escaping, numbers, times, durations, sizes.
+//! Conversion of values to text and back: escaping, numbers, times, durations, sizes, addresses.
 
+pub mod address;
 pub mod escape;
 pub mod glob;
 pub mod number;
+pub mod suggest;
 pub mod time;
 pub mod units;

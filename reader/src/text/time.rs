@@ -11,7 +11,7 @@ use super::{number, units};
 pub enum TimeError {
     /// The text has none of the known forms.
     #[error(
-        "`{0}` is not a time: write RFC 3339 (2026-11-22T12:00:01Z), 12:00:01, +5s (from the start) or -10s (from the end)"
+        "`{0}` is not a time: write RFC 3339 (2026-11-22T12:00:01Z), 12:00 or 12:00:01, +5s (from the start) or -10s (from the end)"
     )]
     Syntax(String),
     /// The time of day occurs several times in the capture, on different days or during a clock change.
@@ -124,8 +124,16 @@ impl TimeSpec {
     }
 }
 
-/// `HH:MM:SS[.fraction]`.
+/// `HH:MM` or `HH:MM:SS[.fraction]`.
 fn clock(text: &str) -> Option<Time> {
+    let with_seconds;
+    let text = match text.len() {
+        5 => {
+            with_seconds = format!("{text}:00");
+            &with_seconds
+        }
+        _ => text,
+    };
     let bytes = text.as_bytes();
     if bytes.len() < 8 || bytes[2] != b':' || bytes[5] != b':' {
         return None;
