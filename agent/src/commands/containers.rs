@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::host_root::HostRoot;
+use crate::session::messages::message;
 use crate::session::options::{self, selectors};
 use crate::usage::usage;
 use ktape_reader::model::ContainerSelector;
@@ -138,9 +139,17 @@ impl Row {
 /// A capture cannot be read.
 pub fn run(args: &ContainersArgs) -> Result<ExitCode> {
     let wanted = options::parse_selectors(&args.container).map_err(usage)?;
+    if wanted.contains(&ContainerSelector::Host) {
+        return Err(usage(
+            "the host is not a container: `host` selects events, in capture, watch and replay",
+        ));
+    }
     let host = args.host_root.as_deref().map_or_else(HostRoot::default, HostRoot::at);
     let sockets = options::sockets(&args.runtime, &host).map_err(usage)?;
     let (mut rows, zone) = if args.live { live::now(sockets)? } else { gather::from(&args.files)? };
+    for wanted in wanted.iter().filter(|one| !rows.iter().any(|row| row.matches_any(&[(*one).clone()]))) {
+        message(format_args!("no container `{wanted}`; list all without --container"));
+    }
     rows.retain(|row| row.matches_any(&wanted));
     let mut text = Vec::new();
     match args.format {

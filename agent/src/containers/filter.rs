@@ -31,11 +31,9 @@ impl ContainerFilter {
         self.is_open() || !chain.is_host() && self.needs_names() || self.wants_by_id(chain)
     }
 
-    /// Whether a cgroup with this chain matches by container id.
+    /// Whether a cgroup with this chain matches by container id, or as one of the host.
     pub fn wants_by_id(&self, chain: &Chain) -> bool {
-        self.wanted
-            .iter()
-            .any(|wanted| matches!(wanted, ContainerSelector::Word(word) if chain.matches_prefix(word)))
+        self.wanted.iter().any(|wanted| wanted.matches_chain(chain))
     }
 
     /// Whether a container matches by its attributes; `get` returns the value of an attribute by name.

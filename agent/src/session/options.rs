@@ -31,6 +31,8 @@ macro_rules! selectors {
         "\
 Selectors:
   web                    the container with this name or id prefix
+  'web-*'                containers whose name fits this pattern
+  host                   what runs in no container
   label:KEY[=VALUE]      containers with this label, also of their pod
   image:GLOB             containers of this image
   pod:[NAMESPACE/]NAME   containers of this pod

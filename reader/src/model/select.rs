@@ -4,12 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::attribute_names as names;
-use crate::containers::matches_prefix;
+use crate::containers::{Chain, is_name, matches_prefix};
 use crate::text::glob;
 
 /// What `--container` was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerSelector {
+    /// `host`: what runs in no container.
+    Host,
+    /// A pattern of names: `web-*`.
+    Pattern(String),
     /// A name, or the beginning of an id.
     Word(String),
     /// `label:KEY=VALUE`, `label:KEY`: a label of the container or of its pod.
@@ -37,14 +41,29 @@ impl ContainerSelector {
     /// Whether it takes the runtime's attributes to find the container: its id is not enough.
     pub fn needs_names(&self) -> bool {
         match self {
+            Self::Host => false,
             Self::Word(word) => word.len() < ID_DIGITS || !word.bytes().all(|b| b.is_ascii_hexdigit()),
-            Self::Label { .. } | Self::Image(_) | Self::Pod { .. } => true,
+            Self::Pattern(_) | Self::Label { .. } | Self::Image(_) | Self::Pod { .. } => true,
         }
     }
 
-    /// Whether it is meant by its id.
+    /// Whether a container is meant by its id. Where that is a name, a pattern of names can mean it.
     pub fn matches_id(&self, id: &str) -> bool {
-        matches!(self, Self::Word(word) if matches_prefix(id, word))
+        match self {
+            Self::Word(word) => matches_prefix(id, word),
+            Self::Pattern(pattern) => {
+                is_name(id.as_bytes()) && glob::matches(pattern.as_bytes(), id.as_bytes())
+            }
+            Self::Host | Self::Label { .. } | Self::Image(_) | Self::Pod { .. } => false,
+        }
+    }
+
+    /// Whether a cgroup with these containers around it is meant by the ids of the containers, or by having none.
+    pub fn matches_chain(&self, chain: &Chain) -> bool {
+        match self {
+            Self::Host => chain.is_host(),
+            _ => chain.0.iter().any(|container| self.matches_id(&container.id)),
+        }
     }
 
     /// Whether it is meant by what is known of it: a value for each name of [`names`].
@@ -53,7 +72,9 @@ impl ContainerSelector {
             value.is_some_and(|value| glob::matches(pattern.as_bytes(), value.as_bytes()))
         };
         match self {
+            Self::Host => false,
             Self::Word(word) => get(names::NAME) == Some(word),
+            Self::Pattern(pattern) => fits(pattern, get(names::NAME)),
             Self::Label { key, value } => [names::LABEL, names::POD_LABEL].iter().any(|name| {
                 let found = get(&format!("{name}[{key}]"));
                 found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
@@ -91,14 +112,19 @@ impl FromStr for ContainerSelector {
             };
             return Ok(Self::Pod { namespace, name: or_empty(name, "the name of the pod")? });
         }
-        Ok(Self::Word(or_empty(text, "the container")?))
+        Ok(match or_empty(text, "the container")? {
+            host if host == "host" => Self::Host,
+            pattern if pattern.contains(['*', '?', '[']) => Self::Pattern(pattern),
+            word => Self::Word(word),
+        })
     }
 }
 
 impl fmt::Display for ContainerSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Word(word) => f.write_str(word),
+            Self::Host => f.write_str("host"),
+            Self::Word(text) | Self::Pattern(text) => f.write_str(text),
             Self::Label { key, value: Some(value) } => write!(f, "label:{key}={value}"),
             Self::Label { key, value: None } => write!(f, "label:{key}"),
             Self::Image(pattern) => write!(f, "image:{pattern}"),
@@ -134,6 +160,8 @@ mod tests {
         ];
         for text in [
             "web",
+            "w*",
+            "w[de]b",
             "label:app=x",
             "label:app",
             "label:tier=front=end",
@@ -144,7 +172,9 @@ mod tests {
         ] {
             assert!(wanted(text).matches(get(&facts)), "{text}");
         }
-        for text in ["we", "label:app=y", "label:zone", "image:nginx", "pod:bank/web-0", "pod:web"] {
+        for text in
+            ["we", "x*", "host", "label:app=y", "label:zone", "image:nginx", "pod:bank/web-0", "pod:web"]
+        {
             assert!(!wanted(text).matches(get(&facts)), "{text}");
         }
         assert!(wanted("00ff").matches_id("00ff11") && !wanted("image:00ff").matches_id("00ff11"));
@@ -152,10 +182,19 @@ mod tests {
 
     #[test]
     fn ids_need_no_names() {
-        assert!(!wanted("0123abcd").needs_names());
-        for text in ["0123abc", "web", "label:a=b", "image:x", "pod:x"] {
+        assert!(!wanted("0123abcd").needs_names() && !wanted("host").needs_names());
+        for text in ["0123abc", "web", "0123abcd*", "label:a=b", "image:x", "pod:x"] {
             assert!(wanted(text).needs_names(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_host_has_no_container_around_it() {
+        let chain = |path: &str| crate::containers::identify(path);
+        assert!(wanted("host").matches_chain(&chain("/system.slice/ssh.service")));
+        assert!(!wanted("host").matches_chain(&chain("/lxc/web")));
+        assert!(wanted("w*").matches_chain(&chain("/lxc/web")));
+        assert!(!wanted("w*").matches_chain(&chain("/lxc/db")) && !wanted("*").matches_chain(&chain("/")));
     }
 
     #[test]

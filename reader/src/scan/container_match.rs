@@ -1,4 +1,5 @@
-//! Finds the containers that `--container` and filters name: by name, attribute or unambiguous prefix of the id.
+//! Finds the containers that `--container` and filters name: the host, by name, pattern of names, attribute or unambiguous
+//! prefix of the id.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -79,6 +80,8 @@ impl KnownContainers {
 pub struct Containers {
     wanted: Vec<ContainerSelector>,
     ids: BTreeSet<Vec<u8>>,
+    /// Whether what runs in no container is meant.
+    host: bool,
     /// Cgroups of other containers that had one of these ids before or after.
     others: HashSet<MetadataKey>,
     unknown: Vec<String>,
@@ -87,8 +90,10 @@ pub struct Containers {
 impl Containers {
     /// The containers that any of the selectors matches; [`Self::resolve`] has to find them.
     pub fn new(wanted: Vec<ContainerSelector>) -> Self {
-        let unknown = wanted.iter().map(ToString::to_string).collect();
-        Self { unknown, wanted, ids: BTreeSet::new(), others: HashSet::new() }
+        let host = wanted.contains(&ContainerSelector::Host);
+        let unknown = wanted.iter().filter(|wanted| **wanted != ContainerSelector::Host);
+        let unknown = unknown.map(ToString::to_string).collect();
+        Self { unknown, wanted, host, ids: BTreeSet::new(), others: HashSet::new() }
     }
 
     /// Finds the containers among the known ones. Call it again when more become known.
@@ -99,9 +104,13 @@ impl Containers {
         self.ids.clear();
         self.others.clear();
         self.unknown.clear();
-        for wanted in &self.wanted {
+        for wanted in self.wanted.iter().filter(|wanted| **wanted != ContainerSelector::Host) {
             let named = names.containers().filter(|(key, _)| names.is_meant(key, wanted) == Some(true));
-            let named: BTreeSet<Vec<u8>> = named.map(|(_, id)| id.to_vec()).collect();
+            let mut named: BTreeSet<Vec<u8>> = named.map(|(_, id)| id.to_vec()).collect();
+            if let ContainerSelector::Pattern(_) = wanted {
+                let fits = |id: &&[u8]| std::str::from_utf8(id).is_ok_and(|id| wanted.matches_id(id));
+                named.extend(known.ids().filter(fits).map(<[u8]>::to_vec));
+            }
             if !named.is_empty() {
                 self.ids.extend(named);
                 continue;
@@ -136,13 +145,19 @@ impl Containers {
 
     /// Whether a cgroup belongs to a selected container.
     pub fn match_cgroup(&self, boot_id: [u8; 16], cgroup: &CgroupRow<'_>) -> bool {
+        if cgroup.chain.is_empty() {
+            return self.host && cgroup.is_known();
+        }
         let key = MetadataKey { boot_id, cgroup: cgroup.id, birth: cgroup.birth };
         let is_other = !self.others.is_empty() && self.others.contains(&key);
         elements(cgroup.chain).any(|id| self.ids.contains(id) && !(is_other && id == cgroup.container))
     }
 
-    /// Whether a chain (ids joined by `>`) contains the id of a selected container.
+    /// Whether a chain (ids joined by `>`) contains the id of a selected container. The host's chain is empty.
     pub fn match_chain(&self, chain: &[u8]) -> bool {
+        if chain.is_empty() {
+            return self.host;
+        }
         elements(chain).any(|id| self.ids.contains(id))
     }
 }

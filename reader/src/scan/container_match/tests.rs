@@ -51,6 +51,25 @@ fn an_unknown_container_is_reported_and_matches_nothing() {
 }
 
 #[test]
+fn the_host_is_what_has_no_container() {
+    let host = resolve("host", &known(&["aa", ""]), &ContainerNames::default()).unwrap();
+    assert!(host.unknown().is_empty());
+    assert!(host.match_chain(b"") && !host.match_chain(b"aa"));
+}
+
+#[test]
+fn a_pattern_means_containers_that_are_known_by_their_name() {
+    let id = "ab".repeat(32);
+    let known = known(&["web-1", "web-2>inner", "db", &id]);
+    let web = resolve("web-*", &known, &ContainerNames::default()).unwrap();
+    assert!(web.match_chain(b"web-1") && web.match_chain(b"web-2>inner"));
+    assert!(!web.match_chain(b"db") && !web.match_chain(id.as_bytes()));
+    assert_eq!(resolve("x*", &known, &ContainerNames::default()).unwrap().unknown(), ["x*"]);
+    let ids = resolve("a*", &known, &ContainerNames::default()).unwrap();
+    assert!(!ids.match_chain(id.as_bytes()), "an id is no name");
+}
+
+#[test]
 fn a_name_selects_all_containers_that_had_it() {
     let mut index = MetadataIndex::default();
     for (cgroup, id) in [(1, "aa11"), (2, "bb22")] {
