@@ -14,6 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use capture_format::Header;
 
+use super::expression;
 use crate::containers::Hierarchy;
 use crate::record::{self, End, Progress};
 use crate::session::messages::message;
@@ -25,7 +26,6 @@ use crate::store::limits::LimitOptions;
 use crate::store::output::{self, Output};
 use crate::store::{RotatedFiles, Store, StoreLimits, StoreOutput, StoreSettings};
 use crate::usage::usage;
-use ktape_reader::filter::Filter;
 use ktape_reader::model;
 use ktape_reader::scan::{Live, Query};
 use ktape_reader::text::units;
@@ -116,7 +116,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
         .map(|label| header::parse_label(label))
         .collect::<Result<Vec<_>>>()
         .map_err(usage)?;
-    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
+    let filter = expression::for_recording(args.filter.as_deref())?;
     let limits = limits(args).map_err(usage)?;
     let mut request = args.record.request()?;
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);

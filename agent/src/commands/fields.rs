@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use ktape_reader::fields::{FieldArg, registry};
+use ktape_reader::text::suggest;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,21 +26,32 @@ const NOTES: &str = "
 Compare with  = == != < <= > >=  contains icontains startswith endswith glob  in (a, b)  exists
 Combine with  and  or  not  ( )   -- `and` binds tighter than `or`
 A field that an event does not have fails every comparison; x != y is exactly not (x = y), so it is true there.
-Values with spaces, commas or brackets go into quotes; numbers may be hexadecimal; durations take ns us ms s m h.
+Values with spaces, commas or brackets go into quotes; numbers may be hexadecimal; durations need a unit (ns us ms s m h),
+sizes may have one (K M G). Addresses compare with networks, too (10.0.0.0/8), signals and errors with names or numbers. A
+value that the field cannot have is an error. contains, startswith, endswith and glob compare the text that is shown.
 ";
 
 /// Prints the fields.
 ///
 /// # Errors
-/// If standard output cannot be written.
+/// If standard output cannot be written, or there is no such field.
 pub fn run(args: &FieldsArgs) -> Result<ExitCode> {
-    match write(&mut io::stdout().lock(), args.word.as_deref()) {
+    let text = list(args.word.as_deref());
+    if let Some(word) = args.word.as_deref()
+        && text.is_empty()
+    {
+        let hint = suggest::did_you_mean(word, registry().iter().map(|decl| decl.name));
+        bail!("no field has `{word}` in its name or description{hint}; `ktape fields` lists all fields");
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         result => Ok(result.map(|()| ExitCode::SUCCESS)?),
     }
 }
 
-fn write(out: &mut impl Write, word: Option<&str>) -> io::Result<()> {
+/// A line for each field, for those that have `word` in their name or description if it is given.
+fn list(word: Option<&str>) -> String {
+    let wanted = word.map(str::to_lowercase);
     let mut text = String::new();
     for decl in registry() {
         let name = match decl.arg {
@@ -47,43 +59,49 @@ fn write(out: &mut impl Write, word: Option<&str>) -> io::Result<()> {
             FieldArg::Key => format!("{}[KEY]", decl.name),
             FieldArg::IndexOrName => format!("{0}.NAME, {0}[N]", decl.name),
         };
-        if word.is_some_and(|w| !name.contains(w) && !decl.doc.contains(w)) {
-            continue;
+        let line = format!("{name:<26} {:<9} {}\n", decl.ty.name(), decl.description());
+        if wanted.as_ref().is_none_or(|word| line.to_lowercase().contains(word)) {
+            text.push_str(&line);
         }
-        text.push_str(&format!("{name:<26} {:<9} {}\n", decl.ty.name(), decl.doc));
     }
     if word.is_none() {
         text.push_str(NOTES);
     }
-    out.write_all(text.as_bytes())
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn printed(word: Option<&str>) -> String {
-        let mut out = Vec::new();
-        write(&mut out, word).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn every_field_has_a_line() {
-        let text = printed(None);
+        let text = list(None);
         for decl in registry() {
             let line = text
                 .lines()
                 .find(|l| l.strip_prefix(decl.name).is_some_and(|rest| rest.starts_with([' ', '[', '.'])));
             let line = line.unwrap_or_else(|| panic!("{} has no line", decl.name));
-            assert!(line.ends_with(decl.doc), "{line}");
+            assert!(line.ends_with(&*decl.description()), "{line}");
         }
         assert!(text.contains("x != y is exactly not (x = y)"));
     }
 
     #[test]
     fn a_word_narrows_the_list() {
-        let text = printed(Some("container."));
+        let text = list(Some("container."));
         assert!(text.lines().count() >= 6 && text.lines().all(|l| l.contains("container.")), "{text}");
+        assert_eq!(list(Some("CONTAINER.")), text);
+        assert!(list(Some("established")).lines().any(|l| l.starts_with("net.new ")));
+    }
+
+    #[test]
+    fn a_word_that_no_field_has_is_reported() {
+        let run = |word: &str| run(&FieldsArgs { word: Some(word.to_owned()) }).unwrap_err().to_string();
+        assert_eq!(
+            run("proc.nmae"),
+            "no field has `proc.nmae` in its name or description (did you mean proc.name?); `ktape fields` lists all fields"
+        );
+        assert!(!run("xyzzy").contains("did you mean"));
     }
 }

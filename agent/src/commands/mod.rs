@@ -6,6 +6,7 @@ pub mod completions;
 pub mod containers;
 pub mod doctor;
 pub mod event_format;
+mod expression;
 pub mod fields;
 pub mod info;
 pub mod replay;

@@ -11,13 +11,13 @@ use anyhow::Result;
 use capture_format::{ChunkBuilder, FormatError};
 
 use super::event_format::EventOutput;
+use super::expression;
 use crate::record::{self, ContainerUpdates, Progress, Viewer};
 use crate::session::messages::{message, report_unidentified};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
 use crate::session::run::{Session, SessionEnd, Signals};
 use crate::store::{header, output};
 use crate::usage::usage;
-use ktape_reader::filter::Filter;
 use ktape_reader::model;
 use ktape_reader::scan::{EventSink, Live, PrintSink, Query};
 use ktape_reader::text::{time, units};
@@ -64,7 +64,7 @@ pub struct WatchArgs {
 /// Recording cannot begin, or the output cannot be written.
 pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let duration = args.record.duration()?;
-    let filter = args.expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
+    let filter = expression::for_recording(args.expression.as_deref())?;
     let zone = match &args.tz {
         Some(zone) => time::zone(zone).map_err(usage)?,
         None if args.utc => jiff::tz::TimeZone::UTC,

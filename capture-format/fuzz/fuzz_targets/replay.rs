@@ -18,7 +18,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 });
 
 static FILTER: LazyLock<Filter> = LazyLock::new(|| {
-    Filter::parse("evt.type != close and not proc.name = zz and (evt.latency >= 0 or evt.dir != x)")
+    Filter::parse("evt.type != close and not proc.name = zz and (evt.latency >= 0 or evt.cpu != 99)")
         .unwrap_or_else(|_| Filter::parse("evt.type != close").expect("an expression"))
 });
 

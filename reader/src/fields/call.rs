@@ -1,7 +1,8 @@
 //! Values of a syscall.
 
 use super::args;
-use super::value::{Value, number, optional, text};
+use super::decl::Field;
+use super::value::{Value, optional, text};
 use crate::model::{CallEvent, CallString, Calls, calls};
 use crate::names;
 use crate::syscalls::{self, Arg, ArgType, sockaddr};
@@ -40,6 +41,11 @@ pub(super) fn outcome<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Val
     }
 }
 
+/// The number of the error, 0 for success.
+pub(super) fn error_number<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    optional(call.result().map(|result| if (-4095..0).contains(&result) { -result } else { 0 }))
+}
+
 pub(super) fn args<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     scratch.clear();
     args::write_args(call, scratch);
@@ -53,12 +59,12 @@ pub(super) fn descriptor<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> 
 
 /// The first path or address among the arguments, not other strings such as names of attributes or file systems.
 pub(super) fn file<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    first(call, |arg| arg.ty == ArgType::Path || args::is_address(arg.ty), scratch)
+    first(call, |arg| is_file(arg.ty), scratch)
 }
 
-/// The argument with this name.
-pub(super) fn argument_named<'a>(call: &CallEvent<'a>, name: &str, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    first(call, |arg| arg.name == name, scratch)
+/// Whether an argument of this type names a file or a socket.
+fn is_file(ty: ArgType) -> bool {
+    ty == ArgType::Path || args::is_address(ty)
 }
 
 /// The first argument that `wanted` accepts.
@@ -69,25 +75,73 @@ fn first<'a>(call: &CallEvent<'a>, wanted: impl Fn(&Arg) -> bool, scratch: &'a m
     }
 }
 
-/// One argument of a call, by its position from 0.
-pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
+/// An argument as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument<'a> {
+    /// It was not recorded, or the call has no such argument.
+    Missing,
+    /// A number, and its type if a signature tells.
+    Number(i128, Option<ArgType>),
+    /// A string.
+    Text(&'a [u8]),
+    /// A `struct sockaddr`.
+    Address(&'a [u8]),
+}
+
+/// One argument of a call, by its position from 0, as it is stored.
+pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a> {
     let values = call.args();
-    let Some(known) = call.call() else { return optional(values.get(position).copied()) };
-    let Some(arg) = known.signature.args.get(position) else { return Value::Missing };
+    let Some(known) = call.call() else {
+        return values
+            .get(position)
+            .map_or(Argument::Missing, |value| Argument::Number((*value).into(), None));
+    };
+    let Some(arg) = known.signature.args.get(position) else { return Argument::Missing };
     if let Some(Some(slot)) = known.strings.get(position) {
-        let CallString::Read { bytes, .. } = call.string(*slot, position) else {
-            return Value::Missing;
+        return match call.string(*slot, position) {
+            CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
+            CallString::Read { bytes, .. } => Argument::Text(bytes),
+            CallString::Null | CallString::Unread => Argument::Missing,
         };
-        if !args::is_address(arg.ty) {
-            return Value::Bytes(bytes);
-        }
-        scratch.clear();
-        sockaddr::format(bytes, scratch);
-        return text(scratch);
     }
     match values.get(position) {
-        Some(value) if syscalls::kept(arg.ty) && arg.ty.is_signed() => number(*value as i64),
-        Some(value) if syscalls::kept(arg.ty) => number(*value),
-        _ => Value::Missing,
+        Some(value) if syscalls::kept(arg.ty) && arg.ty.is_signed() => {
+            Argument::Number(i128::from(*value as i64), Some(arg.ty))
+        }
+        Some(value) if syscalls::kept(arg.ty) => Argument::Number((*value).into(), Some(arg.ty)),
+        _ => Argument::Missing,
     }
+}
+
+/// One argument of a call, by its position from 0.
+pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    match stored_argument(call, position) {
+        Argument::Missing => Value::Missing,
+        Argument::Number(value, _) => Value::Int(value),
+        Argument::Text(bytes) => Value::Bytes(bytes),
+        Argument::Address(bytes) => {
+            scratch.clear();
+            sockaddr::format(bytes, scratch);
+            text(scratch)
+        }
+    }
+}
+
+/// The paths and addresses among the arguments of a call, those that were recorded.
+pub fn files<'a, 'e>(call: &'e CallEvent<'a>) -> impl Iterator<Item = Argument<'a>> + 'e {
+    let known = call.call();
+    let strings = known.into_iter().flat_map(|known| known.strings.iter().zip(&known.signature.args));
+    strings
+        .enumerate()
+        .filter(|(_, (slot, arg))| slot.is_some() && is_file(arg.ty))
+        .map(|(position, _)| stored_argument(call, position))
+}
+
+/// The position of the argument that a field's key stands for.
+pub fn argument_position(call: &CallEvent<'_>, field: &Field) -> Option<usize> {
+    if let Some(position) = field.key_position() {
+        return Some(position.into());
+    }
+    let name = field.key_name()?;
+    call.call()?.signature.args.iter().position(|arg| arg.name == name)
 }

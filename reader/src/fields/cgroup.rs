@@ -2,9 +2,11 @@
 
 use capture_format::{Header, MetadataKey};
 
+use super::field_type::FieldType;
 use super::value::{Value, number, text};
 use crate::containers;
 use crate::model::{CgroupRow, ChunkView, ContainerNames, Context, attribute_names, short_id};
+use crate::text::number as decimal;
 
 /// Value of container fields for processes of the host.
 const HOST: &[u8] = b"host";
@@ -40,6 +42,19 @@ impl<'a> KnownCgroup<'a> {
         let key = MetadataKey { boot_id: self.header.boot_id, cgroup: self.row.id, birth: self.row.birth };
         let found = self.names.get(&key, self.row.container, name);
         found.map_or(Value::Missing, |value| Value::Bytes(value.as_bytes()))
+    }
+}
+
+/// The number that an attribute stands for: also a time, as ns since 1970, and `true` and `false`.
+pub(super) fn attribute_number(text: &[u8], ty: FieldType) -> Value<'static> {
+    let Ok(text) = std::str::from_utf8(text) else { return Value::Missing };
+    match ty {
+        FieldType::Time => {
+            let time = text.parse::<jiff::Timestamp>();
+            time.map_or(Value::Missing, |time| Value::Int(time.as_nanosecond()))
+        }
+        FieldType::Bool => text.parse::<bool>().map_or(Value::Missing, number),
+        _ => decimal::parse(text).map_or(Value::Missing, Value::Int),
     }
 }
 

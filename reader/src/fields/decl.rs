@@ -1,5 +1,6 @@
 //! The declaration of a field.
 
+use std::borrow::Cow;
 use std::ptr;
 
 use capture_format::Header;
@@ -37,6 +38,8 @@ pub enum Getter {
     Cgroup(for<'a> fn(&KnownCgroup<'a>) -> Value<'a>),
     /// The attribute of the event's container with the name of the field, including the key.
     Attribute,
+    /// The same, as the number that it stands for; missing if it stands for none.
+    AttributeNumber,
     /// From the event's thread and its process.
     Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
     /// From the number of the syscall ([`events::syscall_key`]); missing in other events.
@@ -51,10 +54,16 @@ pub enum Getter {
     Flag(u32),
     /// From a syscall with its arguments and result; missing in other events.
     Syscall(for<'a> fn(&CallEvent<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// The paths and addresses among the arguments of a syscall, of which the first is shown; missing in other events.
+    Files,
     /// The argument of a syscall that the field's key names; missing in other events.
     Argument,
     /// A column of a kind ([`crate::model::column`]).
     Column(Kind, u16),
+    /// The number in such a column as it is stored, of which 0 stands for none.
+    Stored(Kind, u16),
+    /// The `struct sockaddr` in such a column.
+    SockAddr(Kind, u16),
     /// A part of the value of a column of a kind.
     Part(Kind, u16, &'static Part),
 }
@@ -63,13 +72,17 @@ impl Getter {
     /// The only kind of event that has the field; `None` if several kinds can have it.
     pub fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Call(_) | Self::Syscall(_) | Self::Argument => Some(Kind::Syscall),
-            Self::Column(kind, _) | Self::Part(kind, ..) => Some(*kind),
+            Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument => Some(Kind::Syscall),
+            Self::Column(kind, _)
+            | Self::Stored(kind, _)
+            | Self::SockAddr(kind, _)
+            | Self::Part(kind, ..) => Some(*kind),
             Self::Header(_)
             | Self::HeaderByKey(_)
             | Self::Table(_)
             | Self::Cgroup(_)
             | Self::Attribute
+            | Self::AttributeNumber
             | Self::Task(_)
             | Self::EventType
             | Self::Event(_)
@@ -96,13 +109,15 @@ pub enum Summarized {
     Time,
 }
 
-/// How `=` compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Equality {
-    /// With the whole value.
+/// What `=` compares, and `<` and `>` where they apply.
+#[derive(Clone, Copy, Debug)]
+pub enum Compared {
+    /// The value as it is shown.
     Whole,
-    /// With the beginning of the value of another field, named here.
+    /// Beginnings of the value of another field, named here.
     PrefixOf(&'static str),
+    /// What the value is made from: the number behind a name, the bytes of an address.
+    As(Getter),
 }
 
 /// Gets the elements of a value that is a list, each with a NUL; `None` if the event has none.
@@ -129,8 +144,8 @@ pub struct FieldDecl {
     pub worded: bool,
     /// What the summary of a chunk records about its values.
     pub summarized: Summarized,
-    /// How `=` compares.
-    pub equality: Equality,
+    /// What `=` compares.
+    pub compared: Compared,
     /// For text that may be incomplete: how much of it there is. Arguments of syscalls and columns of kinds
     /// need none, see [`super::marks::of_field`].
     pub mark: Option<for<'a> fn(&Event<'a>) -> Mark>,
@@ -139,6 +154,17 @@ pub struct FieldDecl {
 }
 
 impl FieldDecl {
+    /// What it holds, with the words that it is limited to unless the documentation names them, `unknown` aside.
+    pub fn description(&self) -> Cow<'static, str> {
+        let is_named = |word: &&str| ["unknown", "?"].contains(word) || self.doc.contains(*word);
+        match self.ty.words() {
+            Some(words) if !words.all.iter().all(is_named) => {
+                Cow::Owned(format!("{}: {}", self.doc, words.all.join(", ")))
+            }
+            _ => Cow::Borrowed(self.doc),
+        }
+    }
+
     /// A field without argument that is in no default output.
     pub(super) const fn new(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> Self {
         Self {
@@ -151,7 +177,7 @@ impl FieldDecl {
             csv: None,
             worded: false,
             summarized: Summarized::No,
-            equality: Equality::Whole,
+            compared: Compared::Whole,
             mark: None,
             list: None,
         }
@@ -193,7 +219,12 @@ impl FieldDecl {
 
     /// With `=` for prefixes of the field `name`.
     pub(super) const fn prefix_of(self, name: &'static str) -> Self {
-        Self { equality: Equality::PrefixOf(name), ..self }
+        Self { compared: Compared::PrefixOf(name), ..self }
+    }
+
+    /// With something else than the value for `=` to compare.
+    pub(super) const fn compared(self, compared: Compared) -> Self {
+        Self { compared, ..self }
     }
 }
 
@@ -213,12 +244,20 @@ pub(super) enum Key {
 pub struct Field {
     decl: &'static FieldDecl,
     pub(super) key: Key,
+    /// Whether its value is the one that `=` compares.
+    is_compared: bool,
 }
 
 impl Field {
     /// A field with its argument.
     pub(super) fn new(decl: &'static FieldDecl, key: Key) -> Self {
-        Self { decl, key }
+        Self { decl, key, is_compared: false }
+    }
+
+    /// The field with the value that `=` compares, where that is not the one that is shown.
+    #[must_use]
+    pub fn as_compared(self) -> Self {
+        Self { is_compared: true, ..self }
     }
 
     /// A field without argument. If the field needs one, it has no value.
@@ -235,7 +274,10 @@ impl Field {
     /// How to get its value.
     #[inline]
     pub fn getter(&self) -> &'static Getter {
-        &self.decl.getter
+        match &self.decl.compared {
+            Compared::As(getter) if self.is_compared => getter,
+            Compared::As(_) | Compared::Whole | Compared::PrefixOf(_) => &self.decl.getter,
+        }
     }
 
     /// The name of the attribute that [`Getter::Attribute`] gets.
@@ -243,8 +285,16 @@ impl Field {
         self.key_name().unwrap_or(self.decl.name)
     }
 
+    /// The position that is its argument, from 0.
+    pub fn key_position(&self) -> Option<u8> {
+        match self.key {
+            Key::Position(position) => Some(position),
+            Key::None | Key::Name(_) => None,
+        }
+    }
+
     /// The key or name that is its argument.
-    pub(super) fn key_name(&self) -> Option<&str> {
+    pub fn key_name(&self) -> Option<&str> {
         match &self.key {
             Key::Name(name) => Some(name),
             Key::None | Key::Position(_) => None,
@@ -254,7 +304,7 @@ impl Field {
 
 impl PartialEq for Field {
     fn eq(&self, other: &Self) -> bool {
-        ptr::eq(self.decl, other.decl) && self.key == other.key
+        ptr::eq(self.decl, other.decl) && self.key == other.key && self.is_compared == other.is_compared
     }
 }
 
@@ -264,5 +314,6 @@ impl std::hash::Hash for Field {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         ptr::hash(self.decl, state);
         self.key.hash(state);
+        self.is_compared.hash(state);
     }
 }

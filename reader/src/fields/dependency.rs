@@ -24,15 +24,18 @@ pub fn dependency(field: &Field) -> Dependency {
     match field.getter() {
         Getter::Header(_) | Getter::HeaderByKey(_) => Dependency::Segment,
         Getter::Table(_) => Dependency::Table,
-        Getter::Cgroup(_) | Getter::Attribute => Dependency::Cgroup,
+        Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
         Getter::Task(_) => Dependency::Task,
         Getter::Call(_) | Getter::EventType => Dependency::Call,
         Getter::Event(_)
         | Getter::EventText(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
+        | Getter::Files
         | Getter::Argument
         | Getter::Column(..)
+        | Getter::Stored(..)
+        | Getter::SockAddr(..)
         | Getter::Part(..) => Dependency::Row,
     }
 }

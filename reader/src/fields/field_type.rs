@@ -1,11 +1,19 @@
 //! The types of the values of fields.
 
-/// The type of a field's values: how a literal is read, and which operators apply.
+use super::words::Words;
+
+/// The type of a field's values: how a literal is read, which literals there can be, and which operators apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
     /// A whole number.
     Number,
-    /// Nanoseconds; literals may carry a unit.
+    /// A whole number that is never negative: an id, a count.
+    Unsigned,
+    /// A number of bytes; literals may carry a unit.
+    Size,
+    /// A port, 0 to 65535.
+    Port,
+    /// Nanoseconds; literals carry a unit.
     Duration,
     /// Wall-clock time, nanoseconds since 1970.
     Time,
@@ -13,7 +21,29 @@ pub enum FieldType {
     Bool,
     /// Bytes, mostly text.
     Text,
-    /// A number or text, depending on the event.
+    /// An IP address; literals may be networks.
+    Address,
+    /// An IP address with a port.
+    SockAddr,
+    /// A signal, by name or number.
+    Signal,
+    /// An error, by name or number.
+    Errno,
+    /// `SUCCESS`, or an error by name or number.
+    Outcome,
+    /// The name of a kind of event.
+    Kind,
+    /// The name of a syscall.
+    Call,
+    /// The name of a syscall, or of another kind of event.
+    EventType,
+    /// One of a few words.
+    OneOf(&'static Words),
+    /// Some of a few words, joined by `|`.
+    Flags(&'static Words),
+    /// A path or a socket address.
+    File,
+    /// A number or text, depending on the syscall: [`crate::syscalls::ArgType`].
     Any,
 }
 
@@ -21,12 +51,97 @@ impl FieldType {
     /// The name that `ktape fields` prints.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Number => "number",
+            Self::Number | Self::Unsigned => "number",
+            Self::Size => "size",
+            Self::Port => "port",
             Self::Duration => "duration",
             Self::Time => "time",
             Self::Bool => "bool",
-            Self::Text => "text",
+            Self::Text | Self::File => "text",
+            Self::Address | Self::SockAddr => "address",
+            Self::Signal => "signal",
+            Self::Errno | Self::Outcome => "error",
+            Self::Kind | Self::Call | Self::EventType => "name",
+            Self::OneOf(_) => "word",
+            Self::Flags(_) => "flags",
             Self::Any => "any",
+        }
+    }
+
+    /// Whether values are numbers, so that `<` and `>` apply.
+    pub const fn is_ordered(self) -> bool {
+        match self {
+            Self::Number
+            | Self::Unsigned
+            | Self::Size
+            | Self::Port
+            | Self::Duration
+            | Self::Time
+            | Self::Any => true,
+            Self::Bool
+            | Self::Text
+            | Self::Address
+            | Self::SockAddr
+            | Self::Signal
+            | Self::Errno
+            | Self::Outcome
+            | Self::Kind
+            | Self::Call
+            | Self::EventType
+            | Self::OneOf(_)
+            | Self::Flags(_)
+            | Self::File => false,
+        }
+    }
+
+    /// Whether values are shown as text, so that `contains` and its like apply.
+    pub const fn is_text(self) -> bool {
+        match self {
+            Self::Number
+            | Self::Unsigned
+            | Self::Size
+            | Self::Port
+            | Self::Duration
+            | Self::Time
+            | Self::Bool => false,
+            Self::Text
+            | Self::Address
+            | Self::SockAddr
+            | Self::Signal
+            | Self::Errno
+            | Self::Outcome
+            | Self::Kind
+            | Self::Call
+            | Self::EventType
+            | Self::OneOf(_)
+            | Self::Flags(_)
+            | Self::File
+            | Self::Any => true,
+        }
+    }
+
+    /// The words that it is limited to, if they are few.
+    pub const fn words(self) -> Option<&'static Words> {
+        match self {
+            Self::OneOf(words) | Self::Flags(words) => Some(words),
+            Self::Number
+            | Self::Unsigned
+            | Self::Size
+            | Self::Port
+            | Self::Duration
+            | Self::Time
+            | Self::Bool
+            | Self::Text
+            | Self::Address
+            | Self::SockAddr
+            | Self::Signal
+            | Self::Errno
+            | Self::Outcome
+            | Self::Kind
+            | Self::Call
+            | Self::EventType
+            | Self::File
+            | Self::Any => None,
         }
     }
 }

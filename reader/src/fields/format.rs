@@ -8,6 +8,7 @@ use super::field_type::FieldType;
 use super::part::{self, Part};
 use super::task::{ThreadRows, arguments, thread_name};
 use super::value::{Value, number, text};
+use super::words;
 use crate::model::Event;
 use crate::names;
 use crate::syscalls::sockaddr;
@@ -63,38 +64,38 @@ pub struct ColumnFormat {
 impl ColumnFormat {
     /// The format of a column type. Has no wildcard arm, so that the compiler reports a forgotten type.
     pub const fn of(ty: Ty) -> Self {
-        use FieldType::{Bool, Duration, Number, Text, Time};
+        use FieldType::{Bool, Duration, Number, Size, Text, Time, Unsigned};
         use Read::{Bytes, I64, List, Row, U64};
         use TextStyle::{Flag, Plain, Word};
         match ty {
             Ty::Time => row(Time, U64(time), Plain),
             Ty::Duration => row(Duration, U64(duration), TextStyle::Duration),
-            Ty::Cpu => row(Number, U64(unsigned), Plain),
-            Ty::Flags => row(Number, U64(unsigned), Plain),
-            Ty::Pid => row(Number, U64(unsigned), Plain),
-            Ty::Uid => row(Number, U64(unsigned), Plain),
-            Ty::U64 => row(Number, U64(unsigned), Plain),
+            Ty::Cpu => row(Unsigned, U64(unsigned), Plain),
+            Ty::Flags => row(Unsigned, U64(unsigned), Plain),
+            Ty::Pid => row(Unsigned, U64(unsigned), Plain),
+            Ty::Uid => row(Unsigned, U64(unsigned), Plain),
+            Ty::U64 => row(Unsigned, U64(unsigned), Plain),
             Ty::I64 => row(Number, I64(signed), Plain),
             Ty::Bool => row(Bool, U64(unsigned), Flag),
-            Ty::Syscall => row(Text, U64(syscall), Plain),
+            Ty::Syscall => row(FieldType::Call, U64(syscall), Plain),
             Ty::SyscallResult => row(Number, I64(result), Plain),
             Ty::SyscallArgs => row(Text, List, Plain),
             Ty::SyscallStrings => row(Text, List, Plain),
-            Ty::Signal => row(Text, U64(signal), Word),
-            Ty::Kind => row(Text, U64(kind), Plain),
+            Ty::Signal => row(FieldType::Signal, U64(signal), Word),
+            Ty::Kind => row(FieldType::Kind, U64(kind), Plain),
             Ty::Path => row(Text, Bytes(bytes), Plain),
             Ty::Args => row(Text, Bytes(args), Plain),
             Ty::Text => row(Text, Bytes(bytes), Word),
             Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
             Ty::Cgroup => row(Text, Row(cgroup), Plain),
             Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
-            Ty::MaybeU64 => row(Number, U64(maybe), Plain),
+            Ty::MaybeU64 => row(Unsigned, U64(maybe), Plain),
             Ty::MaybeI64 => row(Number, I64(maybe_signed), Plain),
-            Ty::Size => row(Number, U64(maybe), TextStyle::Size),
-            Ty::TaskState => row(Text, U64(state), Word),
-            Ty::Errno => row(Text, U64(errno), Word),
+            Ty::Size => row(Size, U64(maybe), TextStyle::Size),
+            Ty::TaskState => row(FieldType::OneOf(&words::TASK_STATES), U64(state), Word),
+            Ty::Errno => row(FieldType::Errno, U64(errno), Word),
             Ty::Device => row(Text, U64(device), Word),
-            Ty::SockAddr => row(Text, Bytes(address), Word).parts(part::ADDRESS),
+            Ty::SockAddr => row(FieldType::SockAddr, Bytes(address), Word).parts(part::ADDRESS),
             Ty::Stack => row(Text, Bytes(stack), Word),
         }
     }

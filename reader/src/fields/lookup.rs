@@ -2,12 +2,13 @@
 
 use super::decl::Key;
 use super::{Field, FieldArg, FieldDecl, FieldType, Getter, registry};
+use crate::text::suggest;
 
 /// Why a name is not a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     /// There is no field with this name.
-    #[error("unknown field `{name}`{}; `ktape fields` lists all fields", did_you_mean(.closest))]
+    #[error("unknown field `{name}`{}; `ktape fields` lists all fields", suggest::in_brackets(.closest))]
     Unknown {
         /// The unknown name, without brackets.
         name: String,
@@ -22,10 +23,6 @@ pub enum FieldError {
         /// The reason; completes a sentence that begins with the name.
         reason: &'static str,
     },
-}
-
-fn did_you_mean(closest: &[String]) -> String {
-    if closest.is_empty() { String::new() } else { format!(" (did you mean {}?)", closest.join(", ")) }
 }
 
 /// The field that `text` names, with the type of its values.
@@ -77,29 +74,10 @@ fn closest(name: &str) -> Vec<String> {
         .iter()
         .map(|decl| {
             let same_end = decl.name.rsplit('.').next() == name.rsplit('.').next();
-            (distance(name, decl.name).saturating_sub(usize::from(same_end) * 3), decl.name)
+            (suggest::distance(name, decl.name).saturating_sub(usize::from(same_end) * 3), decl.name)
         })
         .filter(|(score, candidate)| *score <= 3.max(candidate.len() / 4))
         .collect();
     scored.sort_unstable();
     scored.into_iter().take(3).map(|(_, name)| name.to_owned()).collect()
-}
-
-/// Levenshtein distance: letters to change, add or remove.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() > 64 {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }

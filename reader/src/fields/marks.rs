@@ -82,11 +82,13 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
             Key::None => Mark::Whole,
         },
         Getter::Column(kind, own) if event.kind() == Some(*kind) => of_column(event, *own),
+        Getter::Files => file(event),
         Getter::Header(_)
         | Getter::HeaderByKey(_)
         | Getter::Table(_)
         | Getter::Cgroup(_)
         | Getter::Attribute
+        | Getter::AttributeNumber
         | Getter::Task(_)
         | Getter::Call(_)
         | Getter::EventType
@@ -95,6 +97,8 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::Flag(_)
         | Getter::Syscall(_)
         | Getter::Column(..)
+        | Getter::Stored(..)
+        | Getter::SockAddr(..)
         | Getter::Part(..) => Mark::Whole,
     }
 }

@@ -12,20 +12,23 @@ mod field_type;
 pub mod format;
 mod lookup;
 pub mod marks;
+mod narrow;
 mod part;
 mod table;
 mod task;
 mod value;
 pub mod values;
+pub mod words;
 
 use std::sync::LazyLock;
 
-use events::KINDS;
+use events::{KINDS, Kind};
 
 use crate::model::column;
 
+pub use call::Argument;
 pub use cgroup::KnownCgroup;
-pub use decl::{Equality, Field, FieldArg, FieldDecl, Getter, Summarized};
+pub use decl::{Compared, Field, FieldArg, FieldDecl, Getter, Summarized};
 pub use field_type::FieldType;
 pub use lookup::{FieldError, lookup};
 pub use part::Part;
@@ -64,14 +67,41 @@ fn of_kinds() -> Vec<FieldDecl> {
             let name = format!("{}.{}", kind_decl.name, c.name);
             let parts = format.parts.iter().map(|part| {
                 let name = leak(format!("{name}.{}", part.name));
-                FieldDecl::new(name, part.ty, Getter::Part(kind, own, part), part.doc)
+                let decl = FieldDecl::new(name, part.ty, Getter::Part(kind, own, part), part.doc);
+                decl.compared(of_stored(part.ty, kind, own))
             });
             let parts: Vec<FieldDecl> = parts.collect();
-            all.push(FieldDecl::new(leak(name), format.field, Getter::Column(kind, own), c.doc));
+            let ty = narrow::of(kind, c.name).unwrap_or(format.field);
+            let decl = FieldDecl::new(leak(name), ty, Getter::Column(kind, own), c.doc);
+            all.push(decl.compared(of_stored(ty, kind, own)));
             all.extend(parts);
         }
     }
     all
+}
+
+/// How `=` compares a column, or a part of one: signals, errors and addresses as they are stored.
+fn of_stored(ty: FieldType, kind: Kind, own: u16) -> Compared {
+    match ty {
+        FieldType::Signal | FieldType::Errno => Compared::As(Getter::Stored(kind, own)),
+        FieldType::Address | FieldType::SockAddr => Compared::As(Getter::SockAddr(kind, own)),
+        FieldType::Number
+        | FieldType::Unsigned
+        | FieldType::Size
+        | FieldType::Port
+        | FieldType::Duration
+        | FieldType::Time
+        | FieldType::Bool
+        | FieldType::Text
+        | FieldType::Outcome
+        | FieldType::Kind
+        | FieldType::Call
+        | FieldType::EventType
+        | FieldType::OneOf(_)
+        | FieldType::Flags(_)
+        | FieldType::File
+        | FieldType::Any => Compared::Whole,
+    }
 }
 
 /// Leaks a name. Called once per name, for the lifetime of the program.

@@ -35,7 +35,11 @@ fn section(title: &str, intro: &str, fields: &[&FieldDecl]) -> String {
             FieldArg::Key => format!("`{}[KEY]`", decl.name),
             FieldArg::IndexOrName => format!("`{0}.NAME`, `{0}[N]`", decl.name),
         };
-        text.push_str(&format!("| {name} | {} | {} |\n", decl.ty.name(), decl.doc.replace('|', "\\|")));
+        text.push_str(&format!(
+            "| {name} | {} | {} |\n",
+            decl.ty.name(),
+            decl.description().replace('|', "\\|")
+        ));
     }
     text
 }

@@ -41,13 +41,13 @@ impl Eq for Part {}
 pub(super) const THREAD: &[Part] = &[
     Part {
         name: "pid",
-        ty: FieldType::Number,
+        ty: FieldType::Unsigned,
         doc: "the process id of that thread",
         get: PartGetter::Task(|event, task, scratch| id(event, task, task::pid, scratch)),
     },
     Part {
         name: "tid",
-        ty: FieldType::Number,
+        ty: FieldType::Unsigned,
         doc: "the thread id of that thread",
         get: PartGetter::Task(|event, task, scratch| id(event, task, task::tid, scratch)),
     },
@@ -66,8 +66,8 @@ pub(super) const THREAD: &[Part] = &[
 pub(super) const ADDRESS: &[Part] = &[
     Part {
         name: "ip",
-        ty: FieldType::Text,
-        doc: "the IP address alone",
+        ty: FieldType::Address,
+        doc: "the IP address alone; compares with 10.0.0.5, ::1, 10.0.0.0/8",
         get: PartGetter::Bytes(|bytes, scratch| match SockAddr::parse(bytes) {
             Some(SockAddr::Inet { ip, .. }) => {
                 scratch.clear();
@@ -79,7 +79,7 @@ pub(super) const ADDRESS: &[Part] = &[
     },
     Part {
         name: "port",
-        ty: FieldType::Number,
+        ty: FieldType::Port,
         doc: "the port alone",
         get: PartGetter::Bytes(|bytes, _| match SockAddr::parse(bytes) {
             Some(SockAddr::Inet { port, .. }) => number(port),

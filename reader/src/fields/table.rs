@@ -3,12 +3,12 @@
 
 use events::flags;
 
-use super::FieldType::{Any, Bool, Duration, Number, Text, Time};
-use super::decl::{FieldArg, FieldDecl, Getter, Summarized};
-use super::{call, cgroup, event, marks, task};
+use super::FieldType::{self, Any, Bool, Duration, Number, OneOf, Size, Text, Time, Unsigned};
+use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
+use super::{call, cgroup, event, marks, task, words};
 use crate::model::attribute_names as names;
 
-const fn field(name: &'static str, ty: super::FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
+const fn field(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
     FieldDecl::new(name, ty, getter, doc)
 }
 
@@ -17,16 +17,21 @@ const fn attribute(name: &'static str, doc: &'static str) -> FieldDecl {
     field(name, Text, Getter::Attribute, doc)
 }
 
+/// An attribute that stands for a number, a time or a yes or no.
+const fn number_attribute(name: &'static str, ty: FieldType, doc: &'static str) -> FieldDecl {
+    field(name, ty, Getter::Attribute, doc).compared(Compared::As(Getter::AttributeNumber))
+}
+
 /// The rows, in the order in which `ktape fields` lists them.
 pub(super) const FIELDS: &[FieldDecl] = &[
-    field("evt.num", Number, Getter::Event(event::number_of), "the event's number in the capture, from 1")
+    field("evt.num", Unsigned, Getter::Event(event::number_of), "the event's number in the capture, from 1")
         .json(10)
         .csv(10),
     field(
         "evt.time",
         Time,
         Getter::Event(event::start),
-        "when the event started; compares with RFC 3339, 12:00:01, +5s, -10s",
+        "when the event started; compares with RFC 3339, 12:00, 12:00:01, +5s, -10s",
     )
     .json(11)
     .csv(11)
@@ -52,19 +57,19 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.latency",
         Duration,
         Getter::Event(event::duration),
-        "duration of the event, in ns; compares with 5ms, 1.5s",
+        "duration of the event, in ns; compares with 5ms, 1.5s, 800ns",
     )
     .json(61)
     .csv(26),
     field(
         "evt.dir",
-        Text,
+        OneOf(&words::DIRECTIONS),
         Getter::Table(event::direction),
         "always `<`: an event is recorded once, at its end",
     ),
     field(
         "evt.type",
-        Text,
+        FieldType::EventType,
         Getter::EventType,
         "the name of the syscall, or of the kind for other events",
     )
@@ -73,14 +78,14 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .summarized(Summarized::TypeName),
     field(
         "evt.category",
-        Text,
+        FieldType::Kind,
         Getter::Table(event::kind),
         "the kind of event: syscall, fork, exec, loss, ...",
     )
     .json(13)
     .csv(21)
     .summarized(Summarized::KindName),
-    field("evt.cpu", Number, Getter::Event(event::cpu), "the CPU on which the event ended").json(15).csv(13),
+    field("evt.cpu", Unsigned, Getter::Event(event::cpu), "the CPU on which the event ended").json(15).csv(13),
     field(
         "evt.args",
         Text,
@@ -105,10 +110,11 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .arg(FieldArg::IndexOrName),
     field(
         "evt.res",
-        Text,
+        FieldType::Outcome,
         Getter::Syscall(call::outcome),
-        "the result of a syscall: SUCCESS or the name of the error, such as ENOENT",
+        "the result of a syscall: SUCCESS or the name of the error, such as ENOENT; compares with numbers, too: 2 or -2",
     )
+    .compared(Compared::As(Getter::Syscall(call::error_number)))
     .json(62)
     .csv(24),
     field(
@@ -169,19 +175,19 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .list(marks::names),
     field(
         "syscall.type",
-        Text,
+        FieldType::Call,
         Getter::Call(call::name),
         "the name of the syscall; other events have none",
     )
     .summarized(Summarized::CallName),
-    field("syscall.abi", Text, Getter::Call(call::abi), "native, i386 or x32").json(60),
+    field("syscall.abi", OneOf(&words::ABIS), Getter::Call(call::abi), "native, i386 or x32").json(60),
     field("proc.name", Text, Getter::Task(task::process_name), "the name of the process (its main thread)")
         .json(20)
         .csv(16),
-    field("proc.pid", Number, Getter::Task(task::pid), "the process id in the initial namespace")
+    field("proc.pid", Unsigned, Getter::Task(task::pid), "the process id in the initial namespace")
         .json(21)
         .csv(17),
-    field("proc.ppid", Number, Getter::Task(task::parent_pid), "the parent's process id").json(22),
+    field("proc.ppid", Unsigned, Getter::Task(task::parent_pid), "the parent's process id").json(22),
     field("proc.pname", Text, Getter::Task(task::parent_name), "the parent's name").json(23),
     field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given")
         .json(24)
@@ -211,11 +217,11 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     )
     .json(28)
     .marked(task::args_mark),
-    field("thread.tid", Number, Getter::Task(task::tid), "the thread id in the initial namespace")
+    field("thread.tid", Unsigned, Getter::Task(task::tid), "the thread id in the initial namespace")
         .json(30)
         .csv(18),
     field("thread.name", Text, Getter::Task(task::thread_name), "the name of the thread").json(29).csv(19),
-    field("user.uid", Number, Getter::Task(task::uid), "the effective user id in the initial namespace")
+    field("user.uid", Unsigned, Getter::Task(task::uid), "the effective user id in the initial namespace")
         .json(31)
         .csv(20),
     field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host").json(32),
@@ -246,7 +252,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .summarized(Summarized::Chain(cgroup::whole_chain)),
     field(
         "container.type",
-        Text,
+        OneOf(&words::CONTAINER_TYPES),
         Getter::Cgroup(cgroup::container_type),
         "the runtime of the innermost container, or `host`",
     )
@@ -264,25 +270,27 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     attribute(names::ANNOTATION, "an annotation of the container: container.annotation[KEY]")
         .arg(FieldArg::Key),
     attribute(names::IMAGE_ID, "the id or digest of the container's image"),
-    attribute(names::CREATED, "when the runtime created the container, RFC 3339"),
-    attribute(names::PID, "the process id of the container's first process"),
-    attribute(names::EXIT_CODE, "the exit status of the container"),
-    attribute(names::MEMORY_LIMIT, "the memory limit of the container, in bytes"),
-    attribute(
+    number_attribute(names::CREATED, Time, "when the runtime created the container, RFC 3339"),
+    number_attribute(names::PID, Unsigned, "the process id of the container's first process"),
+    number_attribute(names::EXIT_CODE, Number, "the exit status of the container"),
+    number_attribute(names::MEMORY_LIMIT, Size, "the memory limit of the container, in bytes"),
+    number_attribute(
         names::CPU_LIMIT,
+        Unsigned,
         "the CPU limit of the container, in thousandths of a CPU",
     ),
-    attribute(names::CPU_SHARES, "the CPU weight of the container"),
-    attribute(names::PIDS_LIMIT, "the process limit of the container"),
-    attribute(
+    number_attribute(names::CPU_SHARES, Unsigned, "the CPU weight of the container"),
+    number_attribute(names::PIDS_LIMIT, Unsigned, "the process limit of the container"),
+    number_attribute(
         names::POD_SANDBOX,
+        Bool,
         "true for the container that holds the namespaces of its Kubernetes pod",
     ),
     attribute(names::POD_LABEL, "a label of the Kubernetes pod: k8s.pod.label[KEY]").arg(FieldArg::Key),
     field(names::POD_UID, Text, Getter::Cgroup(cgroup::pod_uid), "the uid of the Kubernetes pod").json(45),
     attribute(names::POD_NAME, "the name of the Kubernetes pod").json(46),
     attribute(names::POD_NAMESPACE, "the namespace of the Kubernetes pod").json(47),
-    field("cgroup.id", Number, Getter::Cgroup(cgroup::id), "the kernel's id of the event's cgroup")
+    field("cgroup.id", Unsigned, Getter::Cgroup(cgroup::id), "the kernel's id of the event's cgroup")
         .json(48),
     field("cgroup.path", Text, Getter::Cgroup(cgroup::path), "the path of that cgroup").json(49),
     field(
@@ -301,10 +309,9 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .json(65),
     field(
         "fd.name",
-        Text,
-        Getter::Syscall(call::file),
-        "the path or socket address among the arguments of a syscall",
+        FieldType::File,
+        Getter::Files,
+        "the path or socket address among the arguments of a syscall; of two, as in rename and link, the first is shown and each is compared",
     )
-    .json(66)
-    .marked(marks::file),
+    .json(66),
 ];

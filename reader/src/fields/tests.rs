@@ -38,7 +38,7 @@ fn fields_with_arguments_are_found() {
     let (field, ty) = lookup("fork.child_pid").unwrap();
     let own = column(Kind::Fork, "child_pid");
     assert!(matches!(field.getter(), Getter::Column(Kind::Fork, column) if *column == own));
-    assert_eq!(ty, FieldType::Number);
+    assert_eq!(ty, FieldType::Unsigned);
     assert_ne!(lookup("evt.arg[1]").unwrap(), lookup("evt.arg[2]").unwrap());
 }
 
@@ -64,7 +64,7 @@ fn places_in_json_and_csv_are_unique_and_in_groups() {
 #[test]
 fn prefixes_are_those_of_a_field_of_the_same_kind() {
     for decl in registry() {
-        if let Equality::PrefixOf(name) = decl.equality {
+        if let Compared::PrefixOf(name) = decl.compared {
             let (whole, ty) = lookup(name).unwrap();
             assert_eq!((dependency(&whole), ty), (dependency(&Field::plain(decl)), decl.ty), "{}", decl.name);
         }

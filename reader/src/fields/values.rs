@@ -6,7 +6,7 @@ use events::{Kind, Ty};
 use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows};
 
 use super::cgroup::KnownCgroup;
-use super::decl::{Field, Getter, Key};
+use super::decl::{Field, Getter};
 use super::format::{self, ColumnFormat, Read};
 use super::marks::{self, Mark};
 use super::part::{Part, PartGetter};
@@ -14,7 +14,7 @@ use super::task::ThreadRows;
 use super::value::{Value, number};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
-pub use super::call::argument;
+pub use super::call::{argument, argument_position, files, stored_argument};
 pub use super::format::IDLE;
 pub use super::task::arguments;
 
@@ -24,7 +24,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Header(_) | Getter::HeaderByKey(_) | Getter::Table(_) => {
             table_value(event.view, event.rows, field)
         }
-        Getter::Cgroup(_) | Getter::Attribute => {
+        Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => {
             cgroup_value(event.context, event.view, event.cgroup(), field)
         }
         Getter::Task(get) => match event.task() {
@@ -40,17 +40,23 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             _ => Value::Missing,
         },
         Getter::Syscall(get) if event.kind() == Some(Kind::Syscall) => get(&event.call(), scratch),
-        Getter::Argument if event.kind() == Some(Kind::Syscall) => match &field.key {
-            Key::Name(name) => call::argument_named(&event.call(), name, scratch),
-            Key::Position(position) => argument(&event.call(), usize::from(*position), scratch),
-            Key::None => Value::Missing,
+        Getter::Argument if event.kind() == Some(Kind::Syscall) => {
+            let call = event.call();
+            argument_position(&call, field).map_or(Value::Missing, |at| argument(&call, at, scratch))
+        }
+        Getter::Files if event.kind() == Some(Kind::Syscall) => call::file(&event.call(), scratch),
+        Getter::Syscall(_) | Getter::Files | Getter::Argument => Value::Missing,
+        Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.kind() == Some(*kind) => {
+            column_value(event, *own, scratch)
+        }
+        Getter::Stored(kind, own) if event.kind() == Some(*kind) => match event.column_u64(*own) {
+            None | Some(0) => Value::Missing,
+            Some(stored) => number(stored),
         },
-        Getter::Syscall(_) | Getter::Argument => Value::Missing,
-        Getter::Column(kind, own) if event.kind() == Some(*kind) => column_value(event, *own, scratch),
         Getter::Part(kind, own, part) if event.kind() == Some(*kind) => {
             part_value(event, *own, part, scratch)
         }
-        Getter::Column(..) | Getter::Part(..) => Value::Missing,
+        Getter::Column(..) | Getter::Stored(..) | Getter::SockAddr(..) | Getter::Part(..) => Value::Missing,
     }
 }
 
@@ -83,6 +89,10 @@ pub fn cgroup_value<'a>(
     }
     if let Getter::Attribute = field.getter() {
         return cgroup.attribute(field.attribute());
+    }
+    if let Getter::AttributeNumber = field.getter() {
+        let Value::Bytes(text) = cgroup.attribute(field.attribute()) else { return Value::Missing };
+        return of_cgroup::attribute_number(text, field.decl().ty);
     }
     Value::Missing
 }

@@ -1,81 +1,12 @@
 //! One comparison of a field with literals.
 
-use crate::text::time::{Span, TimeError, TimeSpec};
-use crate::text::{number, units};
+use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup};
+use crate::syscalls::sockaddr::SockAddr;
+use crate::text::time::{Span, TimeError};
+use crate::text::{glob, number};
 
-use crate::fields::{Equality, Field, FieldError, FieldType, Value, lookup};
-use crate::text::glob;
-
-/// How a value is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Op {
-    /// Equal to one of the literals (`=`, `==`, `in`).
-    Equal,
-    /// `<`
-    Less,
-    /// `<=`
-    LessOrEqual,
-    /// `>`
-    Greater,
-    /// `>=`
-    GreaterOrEqual,
-    /// `contains`
-    Contains,
-    /// `icontains`: ignores the case of ASCII letters.
-    ContainsAnyCase,
-    /// `startswith`
-    StartsWith,
-    /// `endswith`
-    EndsWith,
-    /// `glob`
-    Glob,
-    /// `exists`
-    Exists,
-}
-
-impl Op {
-    /// The operator written as `text`, and whether its result is inverted (`!=`).
-    pub(super) fn from_text(text: &str) -> Option<(Self, bool)> {
-        Some(match text {
-            "=" | "==" => (Self::Equal, false),
-            "!=" => (Self::Equal, true),
-            "in" => (Self::Equal, false),
-            "<" => (Self::Less, false),
-            "<=" => (Self::LessOrEqual, false),
-            ">" => (Self::Greater, false),
-            ">=" => (Self::GreaterOrEqual, false),
-            "contains" => (Self::Contains, false),
-            "icontains" => (Self::ContainsAnyCase, false),
-            "startswith" => (Self::StartsWith, false),
-            "endswith" => (Self::EndsWith, false),
-            "glob" => (Self::Glob, false),
-            "exists" => (Self::Exists, false),
-            _ => return None,
-        })
-    }
-
-    fn is_order(self) -> bool {
-        matches!(self, Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual)
-    }
-
-    fn is_text(self) -> bool {
-        matches!(
-            self,
-            Self::Contains | Self::ContainsAnyCase | Self::StartsWith | Self::EndsWith | Self::Glob
-        )
-    }
-}
-
-/// A value in an expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Literal {
-    /// The text as written, without quotes.
-    pub bytes: Vec<u8>,
-    /// The number, if it is one.
-    pub number: Option<i128>,
-    /// The time, if it has to be resolved against the capture.
-    time: Option<TimeSpec>,
-}
+use super::literal::{Literal, Written};
+use super::op::Op;
 
 /// A comparison of a field with literals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,106 +23,119 @@ pub struct Comparison {
     pub negated: bool,
 }
 
-impl Literal {
-    fn read(bytes: &[u8], ty: FieldType) -> Result<Self, String> {
-        let text = String::from_utf8_lossy(bytes);
-        let mut literal = Self { bytes: bytes.to_vec(), number: number::parse(&text), time: None };
-        match ty {
-            FieldType::Text | FieldType::Any => {}
-            FieldType::Number if literal.number.is_some() => {}
-            FieldType::Number => return Err(format!("`{text}` is not a number")),
-            FieldType::Duration => {
-                if literal.number.is_none() {
-                    let ns = units::duration(&text).map_err(|e| e.to_string())?;
-                    literal.number = Some(i128::from(ns));
-                }
-            }
-            FieldType::Time => {
-                if literal.number.is_none() || text.starts_with('-') {
-                    literal.time = Some(TimeSpec::parse(&text).map_err(|e| e.to_string())?);
-                    literal.number = None;
-                }
-            }
-            FieldType::Bool => {
-                literal.number = match text.as_ref() {
-                    "true" | "1" => Some(1),
-                    "false" | "0" => Some(0),
-                    _ => return Err(format!("`{text}` is neither true nor false")),
-                };
-            }
-        }
-        Ok(literal)
-    }
+/// Why there is no such comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub(super) message: String,
+    /// The position of the value that is wrong, if it is one.
+    pub(super) value: Option<usize>,
 }
 
 impl Comparison {
     /// A comparison; reads the literals as values of the field's type.
     ///
     /// # Errors
-    /// A message if the operator does not fit the type or a literal cannot be read.
+    /// If the operator does not fit the type or the field cannot have such a value.
     pub(super) fn new(
         (field, ty): (Field, FieldType),
         (op, negated): (Op, bool),
-        values: &[Vec<u8>],
-    ) -> Result<Self, String> {
-        if op.is_order() && matches!(ty, FieldType::Text | FieldType::Bool) {
-            return Err(format!(
-                "`<` and `>` need a number, duration or time field, but this field has type {}",
+        values: &[Written],
+    ) -> Result<Self, Refusal> {
+        let refuse = |message: String| Refusal { message, value: None };
+        if op.is_order() && !ty.is_ordered() {
+            return Err(refuse(format!(
+                "`<` and `>` need a number, size, duration or time field, but this field has type {}",
                 ty.name()
-            ));
+            )));
         }
-        if op.is_text() && !matches!(ty, FieldType::Text | FieldType::Any) {
-            return Err(format!("this operator needs a text field, but this field has type {}", ty.name()));
+        // Attributes of containers are text, whatever it stands for.
+        let is_text = ty.is_text() || matches!(field.getter(), Getter::Attribute);
+        if op.is_text() && !is_text {
+            return Err(refuse(format!(
+                "this operator needs a text field, but this field has type {}",
+                ty.name()
+            )));
         }
-        let literals: Vec<Literal> =
-            values.iter().map(|bytes| Literal::read(bytes, ty)).collect::<Result<_, _>>()?;
-        if op.is_order()
-            && ty == FieldType::Any
-            && let Some(bad) = literals.iter().find(|l| l.number.is_none())
-        {
-            return Err(format!("`{}` is not a number", String::from_utf8_lossy(&bad.bytes)));
-        }
-        let compared = match (op, field.decl().equality) {
-            (Op::Equal, Equality::PrefixOf(name)) => lookup(name).map_err(|e: FieldError| e.to_string())?.0,
-            _ => field.clone(),
+        let read = |(at, value): (usize, &Written)| {
+            if op.is_text() {
+                return Ok(Literal::text(&value.bytes));
+            }
+            Literal::read(&value.bytes, (&field, ty), op)
+                .map_err(|message| Refusal { message, value: Some(at) })
+        };
+        let literals: Vec<Literal> = values.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let compared = match field.decl().compared {
+            Compared::PrefixOf(name) if op == Op::Equal => {
+                lookup(name).map_err(|e: FieldError| refuse(e.to_string()))?.0
+            }
+            Compared::As(_) if op == Op::Equal || op.is_order() => field.clone().as_compared(),
+            Compared::PrefixOf(_) | Compared::As(_) | Compared::Whole => field.clone(),
         };
         Ok(Self { field, compared, op, literals, negated })
     }
 
     /// Whether the literals are prefixes of the compared values.
     pub fn by_prefix(&self) -> bool {
-        self.op == Op::Equal && self.field.decl().equality != Equality::Whole
+        self.op == Op::Equal && matches!(self.field.decl().compared, Compared::PrefixOf(_))
     }
 
     /// Resolves times that are relative to the capture.
     pub(super) fn resolve(&mut self, span: &Span) -> Result<(), TimeError> {
-        for literal in &mut self.literals {
-            if let Some(time) = &literal.time {
-                literal.number = Some(i128::from(time.resolve(span)?));
-            }
-        }
-        Ok(())
+        self.literals.iter_mut().try_for_each(|literal| literal.resolve(span))
     }
 
     /// Whether a value passes.
     pub fn accepts(&self, value: Value<'_>) -> bool {
-        let found = match value {
-            Value::Missing => false,
-            _ if self.op == Op::Exists => true,
-            Value::Int(value) => self.accepts_int(value),
-            Value::Bytes(bytes) => self.accepts_bytes(bytes),
-        };
-        found != self.negated
+        self.finds(value) != self.negated
     }
 
-    /// Whether a number passes, before [`Self::negated`].
-    fn accepts_int(&self, value: i128) -> bool {
+    /// Whether a value passes, before [`Self::negated`]. Of several values, one is enough.
+    pub(super) fn finds(&self, value: Value<'_>) -> bool {
+        match value {
+            Value::Missing => false,
+            _ if self.op == Op::Exists => true,
+            Value::Int(value) => self.finds_number(value, |literal| literal.number),
+            Value::Bytes(bytes) => self.finds_bytes(bytes),
+        }
+    }
+
+    /// The same for an argument of a syscall.
+    pub(super) fn finds_argument(&self, argument: Argument<'_>, scratch: &mut Vec<u8>) -> bool {
+        match argument {
+            Argument::Missing => false,
+            _ if self.op == Op::Exists => true,
+            Argument::Number(value, ty) => self.finds_number(value, |literal| literal.of(ty)),
+            Argument::Text(bytes) => self.finds_bytes(bytes),
+            Argument::Address(bytes) => self.finds_address(bytes, scratch),
+        }
+    }
+
+    /// The same for a `struct sockaddr`.
+    pub(super) fn finds_address(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> bool {
+        let Some(address) = SockAddr::parse(bytes) else { return false };
+        if self.op == Op::Equal
+            && let SockAddr::Inet { ip, port, scope } = address
+        {
+            return self
+                .literals
+                .iter()
+                .filter_map(|literal| literal.address.as_ref())
+                .any(|wanted| wanted.contains(ip, port, scope));
+        }
+        scratch.clear();
+        address.format(scratch);
+        self.finds(Value::Bytes(scratch))
+    }
+
+    /// The same for a number, of literals that are numbers in the same sense.
+    fn finds_number(&self, value: i128, of: impl Fn(&Literal) -> Option<i128>) -> bool {
         if self.op.is_text() {
             let mut text = Vec::new();
             number::signed(value as i64, &mut text);
-            return self.accepts_bytes(&text);
+            return self.finds_bytes(&text);
         }
-        self.literals.iter().filter_map(|l| l.number).any(|literal| match self.op {
+        self.literals.iter().filter_map(of).any(|literal| match self.op {
             Op::Less => value < literal,
             Op::LessOrEqual => value <= literal,
             Op::Greater => value > literal,
@@ -200,8 +144,8 @@ impl Comparison {
         })
     }
 
-    /// Whether text passes, before [`Self::negated`].
-    fn accepts_bytes(&self, value: &[u8]) -> bool {
+    /// The same for text.
+    fn finds_bytes(&self, value: &[u8]) -> bool {
         self.literals.iter().any(|literal| {
             let wanted = literal.bytes.as_slice();
             match self.op {

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::marks::{self, Mark};
-use crate::fields::{Getter, Value, values};
+use crate::fields::{Argument, Getter, Value, values};
 use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
 
 use super::comparison::Comparison;
@@ -150,10 +150,15 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     }
 
     fn by_row(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        if let Getter::Column(_, own) = test.compared.getter()
-            && self.string_column(test, place, *own, rows, selected)
-        {
-            return;
+        match test.compared.getter() {
+            Getter::Column(_, own) | Getter::SockAddr(_, own)
+                if self.string_column(test, place, *own, rows, selected) =>
+            {
+                return;
+            }
+            Getter::Files => return self.by_files(test, rows, selected),
+            Getter::Argument => return self.by_argument(test, rows, selected),
+            _ => {}
         }
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
         selected.retain(|row| {
@@ -162,6 +167,33 @@ impl<'f, 'c> Evaluator<'f, 'c> {
                 &test.compared,
                 scratch,
             ))
+        });
+    }
+
+    /// Paths and addresses of a call: one of them is enough.
+    fn by_files(&mut self, test: &Comparison, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        let columns = CallColumns::new(rows);
+        let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
+        selected.retain(|row| {
+            let call = Event::new(context, view, rows, *row as usize).call_of(columns);
+            let found = values::files(&call).any(|file| test.finds_argument(file, scratch));
+            found != test.negated
+        });
+    }
+
+    fn by_argument(&mut self, test: &Comparison, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        let columns = CallColumns::new(rows);
+        let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
+        let (mut last, mut position) = (None, None);
+        selected.retain(|row| {
+            let call = Event::new(context, view, rows, *row as usize).call_of(columns);
+            let key = call.key();
+            if last != Some(key) {
+                last = Some(key);
+                position = values::argument_position(&call, &test.compared);
+            }
+            let argument = position.map_or(Argument::Missing, |at| values::stored_argument(&call, at));
+            test.finds_argument(argument, scratch) != test.negated
         });
     }
 
@@ -187,6 +219,9 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             }
             *memo.entry(id.0).or_insert_with(|| {
                 let (context, view) = (&self.context, self.view);
+                if let Getter::SockAddr(..) = test.compared.getter() {
+                    return test.finds_address(view.chunk.str(*id), &mut self.scratch) != test.negated;
+                }
                 let value = values::value(
                     Event::new(context, view, rows, *row as usize),
                     &test.compared,

@@ -2,10 +2,15 @@
 //! fails every comparison, and `x != y` is exactly `not (x = y)`: true where x is missing.
 
 pub mod comparison;
+mod error;
 pub mod eval;
+mod hint;
 mod lexer;
+pub mod literal;
+mod op;
 pub mod parse;
 pub mod prune;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
@@ -13,25 +18,56 @@ mod tests;
 use events::{Kind, SAMPLES};
 
 use crate::fields::{Summarized, lookup};
+use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
 
-pub use comparison::{Comparison, Op};
+pub use comparison::Comparison;
+pub use error::ParseError;
 pub use eval::Evaluator;
-pub use parse::{Expr, ParseError};
+pub use op::Op;
+pub use parse::Expr;
+
+use literal::Written;
+use parse::Parsed;
+use vocabulary::Doubt;
 
 /// A compiled expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     expr: Expr,
+    doubts: Vec<Doubt>,
+    hints: Vec<String>,
+}
+
+impl From<Expr> for Filter {
+    fn from(expr: Expr) -> Self {
+        Self { expr, doubts: Vec::new(), hints: Vec::new() }
+    }
 }
 
 impl Filter {
     /// Compiles an expression.
     ///
     /// # Errors
-    /// If the expression does not parse, names an unknown field, or compares a field with a value of another type.
+    /// If the expression does not parse, names an unknown field, or compares a field with a value that it cannot have. Names
+    /// that only captures of other versions can have are left to [`Self::check`].
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        Ok(Self { expr: parse::parse(text)? })
+        let Parsed { expr, doubts, hints } = parse::parse(text)?;
+        Ok(Self { expr, doubts, hints })
+    }
+
+    /// Checks the names of events, syscalls and arguments that this version does not know against the captures that are
+    /// going to be read; none for events that this version records.
+    ///
+    /// # Errors
+    /// If no capture has such a name; the error points at it and suggests others.
+    pub fn check<'b>(&self, captures: impl Iterator<Item = &'b Binding> + Clone) -> Result<(), ParseError> {
+        self.doubts.iter().try_for_each(|doubt| doubt.settle(captures.clone()))
+    }
+
+    /// Advice on comparisons that are valid, and most likely not what was meant.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// The filter for `-e`: events of the listed kinds and syscalls; `None` for an empty list.
@@ -46,38 +82,44 @@ impl Filter {
             if !kind && !call {
                 let names: Vec<&str> = events::KINDS.iter().map(|k| k.decl().name).collect();
                 return Err(format!(
-                    "`{word}` is neither a kind of event ({}) nor a syscall of this capture",
-                    names.join(", ")
+                    "`{word}` is neither a kind of event ({}) nor a syscall of this capture{}",
+                    names.join(", "),
+                    vocabulary::closest_event(word)
                 ));
             }
             if word == Kind::Sample.decl().name {
                 // As in `capture -e sample`: all kinds of samples.
-                kinds.extend(SAMPLES.map(|kind| kind.decl().name.as_bytes().to_vec()));
+                kinds.extend(SAMPLES.map(|kind| written(kind.decl().name)));
             } else if kind {
-                kinds.push(word.as_bytes().to_vec());
+                kinds.push(written(word));
             }
             if call {
-                calls.push(word.as_bytes().to_vec());
+                calls.push(written(word));
             }
         }
         let mut parts = Vec::new();
         for (name, words) in [("evt.category", kinds), ("syscall.type", calls)] {
             if !words.is_empty() {
                 let field = lookup(name).map_err(|e| e.to_string())?;
-                parts.push(Expr::Comparison(Comparison::new(field, (Op::Equal, false), &words)?));
+                let comparison = Comparison::new(field, (Op::Equal, false), &words);
+                parts.push(Expr::Comparison(comparison.map_err(|refusal| refusal.message)?));
             }
         }
         Ok(match parts.len() {
             0 => None,
-            1 => parts.pop().map(|expr| Self { expr }),
-            _ => Some(Self { expr: Expr::Or(parts) }),
+            1 => parts.pop().map(Self::from),
+            _ => Some(Self::from(Expr::Or(parts))),
         })
     }
 
     /// A filter for events that pass both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { expr: Expr::And(vec![self.expr, other.expr]) }
+        Self {
+            expr: Expr::And(vec![self.expr, other.expr]),
+            doubts: [self.doubts, other.doubts].concat(),
+            hints: [self.hints, other.hints].concat(),
+        }
     }
 
     /// Resolves times that are relative to the capture. Call it before evaluating.
@@ -130,14 +172,6 @@ impl Filter {
         })
     }
 
-    /// The values that `evt.type` is compared with.
-    pub fn event_names(&self) -> impl Iterator<Item = &[u8]> {
-        self.comparisons()
-            .into_iter()
-            .filter(|c| matches!(c.field.decl().summarized, Summarized::TypeName) && c.op == Op::Equal)
-            .flat_map(|c| c.literals.iter().map(|l| l.bytes.as_slice()))
-    }
-
     /// The prefixes of container ids that the filter compares with.
     pub fn container_ids(&self) -> impl Iterator<Item = &[u8]> {
         self.comparisons()
@@ -145,4 +179,8 @@ impl Filter {
             .filter(|c| c.by_prefix())
             .flat_map(|c| c.literals.iter().map(|l| l.bytes.as_slice()))
     }
+}
+
+fn written(word: &str) -> Written {
+    Written { bytes: word.as_bytes().to_vec(), is_quoted: false, at: 0 }
 }

@@ -1,8 +1,15 @@
 //! Parses an expression into a tree of comparisons.
 
-use super::comparison::{Comparison, Op};
+use std::sync::Arc;
+
+use super::comparison::Comparison;
+use super::error::ParseError;
+use super::hint;
 use super::lexer::{self, Spanned, Token};
-use crate::fields::{self, FieldType};
+use super::literal::Written;
+use super::op::Op;
+use super::vocabulary::{Doubt, NameOf};
+use crate::fields::{self, FieldType, Getter};
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 100;
@@ -20,45 +27,32 @@ pub enum Expr {
     Comparison(Comparison),
 }
 
-/// An error in an expression, with its position.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}\n  {text}\n  {pointer}")]
-pub struct ParseError {
-    /// The reason, with the column.
-    pub message: String,
-    /// The column of the error, in characters from 1.
-    pub column: usize,
-    text: String,
-    pointer: String,
-}
-
-impl ParseError {
-    fn new(text: &str, message: String, at: usize) -> Self {
-        let before = text.get(..at).unwrap_or(text).chars().count();
-        Self {
-            message: format!("{message} (column {})", before + 1),
-            column: before + 1,
-            text: crate::text::escape::escaped(text.as_bytes(), crate::text::escape::Place::Free)
-                .into_owned(),
-            pointer: format!("{}^", " ".repeat(before)),
-        }
-    }
+/// A parsed expression, with what there is to say of it.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The tree.
+    pub expr: Expr,
+    /// Names that this version does not know.
+    pub(super) doubts: Vec<Doubt>,
+    /// Advice on what was most likely not meant.
+    pub hints: Vec<String>,
 }
 
 /// Parses an expression.
 ///
 /// # Errors
 /// If the expression is not valid; the error points at the column.
-pub fn parse(text: &str) -> Result<Expr, ParseError> {
+pub fn parse(text: &str) -> Result<Parsed, ParseError> {
     let fail = |(message, at): (String, usize)| ParseError::new(text, message, at);
     if text.len() > MAX_LENGTH {
         return Err(fail((format!("the expression is longer than {MAX_LENGTH} bytes"), 0)));
     }
     let tokens = lexer::tokens(text).map_err(fail)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, end: text.len() };
+    let mut parser =
+        Parser { tokens: &tokens, at: 0, text: Arc::from(text), doubts: Vec::new(), hints: Vec::new() };
     let expr = parser.any_of(false, 0).map_err(fail)?;
     match parser.peek() {
-        None => Ok(expr),
+        None => Ok(Parsed { expr, doubts: parser.doubts, hints: parser.hints }),
         Some((Token::Close, at)) => Err(fail(("`)` without a matching `(`".into(), *at))),
         Some((_, at)) => Err(fail(("expected `and`, `or` or the end of the expression".into(), *at))),
     }
@@ -67,10 +61,12 @@ pub fn parse(text: &str) -> Result<Expr, ParseError> {
 struct Parser<'a> {
     tokens: &'a [Spanned],
     at: usize,
-    end: usize,
+    text: Arc<str>,
+    doubts: Vec<Doubt>,
+    hints: Vec<String>,
 }
 
-type Parsed<T> = Result<T, (String, usize)>;
+type Step<T> = Result<T, (String, usize)>;
 
 impl<'a> Parser<'a> {
     fn peek(&self) -> Option<&'a Spanned> {
@@ -84,7 +80,7 @@ impl<'a> Parser<'a> {
     }
 
     fn position(&self) -> usize {
-        self.peek().map_or(self.end, |(_, at)| *at)
+        self.peek().map_or(self.text.len(), |(_, at)| *at)
     }
 
     fn keyword(&mut self, word: &str) -> bool {
@@ -93,7 +89,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn any_of(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+    fn any_of(&mut self, negated: bool, depth: usize) -> Step<Expr> {
         let mut parts = vec![self.all_of(negated, depth)?];
         while self.keyword("or") {
             parts.push(self.all_of(negated, depth)?);
@@ -101,7 +97,7 @@ impl<'a> Parser<'a> {
         Ok(join(parts, !negated))
     }
 
-    fn all_of(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+    fn all_of(&mut self, negated: bool, depth: usize) -> Step<Expr> {
         let mut parts = vec![self.one(negated, depth)?];
         while self.keyword("and") {
             parts.push(self.one(negated, depth)?);
@@ -109,7 +105,7 @@ impl<'a> Parser<'a> {
         Ok(join(parts, negated))
     }
 
-    fn one(&mut self, negated: bool, depth: usize) -> Parsed<Expr> {
+    fn one(&mut self, negated: bool, depth: usize) -> Step<Expr> {
         let at = self.position();
         if depth > MAX_DEPTH {
             return Err((format!("parentheses and `not` are nested more than {MAX_DEPTH} deep"), at));
@@ -132,7 +128,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn comparison(&mut self, name: &str, at: usize, negated: bool) -> Parsed<Expr> {
+    fn comparison(&mut self, name: &str, at: usize, negated: bool) -> Step<Expr> {
         let field = fields::lookup(name).map_err(|e| (e.to_string(), at))?;
         let operator_at = self.position();
         let (word, op) = match self.next() {
@@ -155,22 +151,50 @@ impl<'a> Parser<'a> {
             _ if word == "in" => self.list()?,
             _ => vec![self.value()?],
         };
-        let comparison = Comparison::new(field, (op, opposite != negated), &values)
-            .map_err(|message| (message, if op == Op::Exists { operator_at } else { value_at }))?;
+        let ty = field.1;
+        let comparison = Comparison::new(field, (op, opposite != negated), &values).map_err(|refusal| {
+            match refusal.value.and_then(|at| values.get(at)) {
+                Some(value) => (refusal.message + &hint::for_refused(name, value, ty), value.at),
+                None => (refusal.message, if op == Op::Exists { operator_at } else { value_at }),
+            }
+        })?;
+        self.doubt_names(&comparison, ty, (&values, at));
+        self.hints.extend(hint::of(name, &comparison, ty, &values));
         Ok(Expr::Comparison(comparison))
     }
 
-    fn value(&mut self) -> Parsed<Vec<u8>> {
+    /// Notes the names that this version does not know: of an argument that is compared, of events and syscalls that a field
+    /// is compared with.
+    fn doubt_names(&mut self, comparison: &Comparison, ty: FieldType, (values, at): (&[Written], usize)) {
+        if let (Getter::Argument, Some(name)) = (comparison.field.getter(), comparison.field.key_name()) {
+            let offset = comparison.field.decl().name.len() + 1;
+            self.doubts.extend(Doubt::about(NameOf::Argument, name.as_bytes(), &self.text, at + offset));
+        }
+        let of = match ty {
+            FieldType::Kind => NameOf::Kind,
+            FieldType::Call => NameOf::Call,
+            FieldType::EventType => NameOf::EventType,
+            _ => return,
+        };
+        if comparison.op == Op::Equal {
+            let text = &self.text;
+            self.doubts.extend(values.iter().filter_map(|v| Doubt::about(of, &v.bytes, text, v.at)));
+        }
+    }
+
+    fn value(&mut self) -> Step<Written> {
         let at = self.position();
         match self.next() {
-            Some((Token::Word(word), _)) => Ok(word.as_bytes().to_vec()),
-            Some((Token::Quoted(bytes), _)) => Ok(bytes.clone()),
+            Some((Token::Word(word), _)) => {
+                Ok(Written { bytes: word.as_bytes().to_vec(), is_quoted: false, at })
+            }
+            Some((Token::Quoted(bytes), _)) => Ok(Written { bytes: bytes.clone(), is_quoted: true, at }),
             Some(_) => Err(("expected a value; put values with special characters in quotes".into(), at)),
             None => Err(("expected a value, but the expression ends here".into(), at)),
         }
     }
 
-    fn list(&mut self) -> Parsed<Vec<Vec<u8>>> {
+    fn list(&mut self) -> Step<Vec<Written>> {
         let at = self.position();
         let Some((Token::Open, _)) = self.next() else {
             return Err(("expected a list: in (a, b, c)".into(), at));
@@ -190,9 +214,7 @@ impl<'a> Parser<'a> {
 fn missing_operator(name: &str, ty: FieldType) -> String {
     match ty {
         FieldType::Bool => format!("expected an operator, as in `{name} = true`"),
-        FieldType::Number | FieldType::Duration | FieldType::Time | FieldType::Text | FieldType::Any => {
-            format!("expected an operator, as in `{name} = value` or `{name} exists`")
-        }
+        _ => format!("expected an operator, as in `{name} = value` or `{name} exists`"),
     }
 }
 

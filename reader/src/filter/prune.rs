@@ -9,7 +9,8 @@ use crate::fields::{Summarized, Value, values};
 use crate::model::dictionaries::{CGROUP, dict_column};
 use crate::model::{Binding, ChunkView, Context, column};
 
-use super::comparison::{Comparison, Op};
+use super::comparison::Comparison;
+use super::op::Op;
 use super::parse::Expr;
 
 /// Whether a chunk may contain an event that passes.

@@ -1,8 +1,10 @@
 use super::*;
 use crate::model::Context;
-use crate::model::testing::{TestChunk, call, header, id, incomplete, openat, sample};
+use crate::model::testing::{TestCall, TestChunk, call, header, id, incomplete, openat, sample};
 use crate::model::{Binding, ChunkView, ContainerNames};
 use std::sync::Arc;
+
+use capture_format::{Header, Vocabulary};
 
 /// The events of the sample that pass, as `TABLE:ROW`.
 fn matching(text: &str) -> String {
@@ -95,7 +97,14 @@ fn each_field_selects_its_events() {
         ("evt.rawres<0", "syscall:1 syscall:4"),
         ("evt.args contains AT_FDCWD", "syscall:0 syscall:1"),
         ("evt.latency>=12.4us and evt.type=close", "syscall:2"),
-        ("evt.latency>12400", ""),
+        ("evt.latency>12400ns", ""),
+        ("evt.res=2", "syscall:1"),
+        ("evt.res=-2", "syscall:1"),
+        ("evt.res in (0, enoent)", "syscall:0 syscall:1 syscall:2 syscall:3"),
+        ("exit.signal=9", "exit:1"),
+        ("exit.signal=kill", "exit:1"),
+        ("exit.signal startswith SIGK", "exit:1"),
+        ("evt.arg.dfd=AT_FDCWD and evt.res=SUCCESS", "syscall:0"),
         ("thread.tid=4244", "syscall:1"),
         ("thread.name='pool 1'", "syscall:1"),
         ("proc.cmdline='dd -v x y' and evt.category=exit", "exit:0"),
@@ -193,6 +202,7 @@ fn event_lists_name_kinds_and_syscalls() {
     );
     let error = list(&["raed"]).unwrap_err();
     assert!(error.contains("`raed` is neither a kind of event (syscall, fork"), "{error}");
+    assert!(error.ends_with("(did you mean read?)"), "{error}");
 }
 
 #[test]
@@ -211,8 +221,117 @@ fn filters_that_select_loss_events_are_recognised() {
 #[test]
 fn arguments_that_are_not_recorded_are_missing() {
     // The sample's `read` has a buffer, of which nothing is kept.
-    assert_eq!(matching("evt.arg.buf exists"), "");
+    assert_eq!(matching("evt.arg[1] exists and evt.type=read"), "");
     assert_eq!(matching("evt.arg.fd exists"), "syscall:2 syscall:3 syscall:4");
     let unread = call("openat", &[3, 1, 0, 0], -14);
     assert_eq!((unread.ret, openat(b"/x", 1).strs.len(), id('a').len()), (-14, 1, 64));
+}
+
+/// What checking an expression against captures with these vocabularies gives.
+fn checked(text: &str, calls: &[&str]) -> Result<(), String> {
+    let entries = (0..).zip(calls.iter().map(|call| (*call).to_owned())).collect();
+    let vocabularies = Arc::new(vec![Vocabulary { name: "syscall".to_owned(), entries }]);
+    let binding = Binding::new(Arc::new(Header { vocabularies, ..header(1) }));
+    let filter = Filter::parse(text).unwrap_or_else(|e| panic!("{e}"));
+    filter.check([&binding].into_iter()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn names_that_no_capture_has_are_refused() {
+    for (text, part) in [
+        ("evt.type = opennat", "named `opennat` (did you mean openat?) (column 12)"),
+        ("proc.pid = 1 and evt.type != opennat", "(column 30)"),
+        ("evt.type = syscall", "use: evt.category = syscall"),
+        ("evt.type in (read, wriet)", "named `wriet` (did you mean write?) (column 20)"),
+        ("syscall.type = exec", "use: evt.category = exec"),
+        ("evt.category = syscal", "named `syscal` (did you mean syscall?); there are syscall, fork"),
+        ("evt.type = open*", "for a pattern use: glob 'open*'"),
+        ("evt.category = openat", "use: syscall.type = openat"),
+        ("loss.kind = syscal", "did you mean syscall?"),
+        ("evt.arg.filenam = x", "argument named `filenam` (did you mean filename?) (column 9)"),
+        ("evt.arg.nosuch exists", "argument named `nosuch`"),
+        ("evt.arg.buf = 5", "`buf` is a pointer, and what it points to is not recorded"),
+    ] {
+        let error = checked(text, &[]).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    for text in [
+        "evt.type in (read, exec, syscall_999)",
+        "evt.category = loss",
+        "syscall.type = exit_group",
+        "evt.type glob open*",
+        "evt.arg.filename = x",
+        "evt.arg[0] = x",
+    ] {
+        assert_eq!(checked(text, &[]), Ok(()), "{text}");
+    }
+}
+
+#[test]
+fn names_of_captures_of_later_versions_are_known() {
+    let calls = ["newcall(newarg:ulong, text:string)", "newread(buf:string)"];
+    for text in [
+        "evt.type = newcall",
+        "syscall.type = newcall",
+        "evt.arg.newarg = 5",
+        "evt.arg.newarg = x",
+        "evt.arg.buf = x",
+    ] {
+        assert_eq!(checked(text, &calls), Ok(()), "{text}");
+        assert!(checked(text, &[]).is_err(), "{text}");
+    }
+    assert!(checked("evt.type = newcal", &calls).unwrap_err().contains("did you mean newcall?"));
+}
+
+#[test]
+fn what_was_most_likely_not_meant_is_said() {
+    let hints = |text: &str| Filter::parse(text).unwrap().hints().join("\n");
+    assert_eq!(
+        hints("proc.name = ngin*"),
+        "`=` compares `ngin*` as it stands; for a pattern use: proc.name glob 'ngin*'"
+    );
+    assert!(hints("container.name != web-?").contains("container.name glob 'web-?'"));
+    assert!(hints("evt.arg.filename in (a, b*)").contains("evt.arg.filename glob 'b*'"));
+    assert_eq!(
+        hints("fd.name = -"),
+        "`fd.name = -` compares with the text `-`; for events without a value use: not fd.name exists"
+    );
+    for text in ["proc.name = 'ngin*'", "fd.name = '-'", "proc.name glob ngin*", "fd.name contains *"] {
+        assert_eq!(hints(text), "", "{text}");
+    }
+}
+
+#[test]
+fn a_call_with_two_files_is_found_by_either() {
+    let found = |text: &str| {
+        let header = Arc::new(header(1));
+        let mut chunk = TestChunk::new(&header);
+        let cgroup = chunk.cgroup(1, "/", &[]);
+        let task = chunk.task(7, 7, "mv", cgroup);
+        let strs = vec![b"/d/old".to_vec(), b"/d/new".to_vec()];
+        chunk.call(1_000_000, task, &TestCall { strs, ..call("rename", &[1, 1], 0) });
+        let chunk = chunk.chunk();
+        let binding = Binding::new(header);
+        let view = ChunkView::open(&chunk, &binding).unwrap();
+        let names = ContainerNames::default();
+        let context = Context { names: &names, start: crate::model::testing::WALL };
+        let filter = Filter::parse(text).unwrap();
+        let rows = view.tables().find(|rows| rows.len() == 1).unwrap();
+        let mut selected = vec![0];
+        Evaluator::new(filter.expr(), context, &view).retain(rows, &mut selected);
+        selected.len() == 1
+    };
+    for (text, expected) in [
+        ("fd.name = /d/old", true),
+        ("fd.name = /d/new", true),
+        ("fd.name in (/x, /d/new)", true),
+        ("fd.name != /d/old", false),
+        ("fd.name != /d/new", false),
+        ("fd.name != /d/other", true),
+        ("fd.name endswith new", true),
+        ("not fd.name contains old", false),
+        ("fd.name exists", true),
+    ] {
+        assert_eq!(found(text), expected, "{text}");
+    }
 }

@@ -87,6 +87,11 @@ impl Calls {
         self.calls.iter().map(|(_, call)| call.name())
     }
 
+    /// Names and arguments of all calls that the file names.
+    pub fn signatures(&self) -> impl Iterator<Item = &Signature> {
+        self.calls.iter().map(|(_, call)| &call.signature)
+    }
+
     /// Whether any call has this name.
     pub fn has(&self, name: &str) -> bool {
         self.calls.iter().any(|(_, call)| call.name() == name) || syscalls::parse_unknown_name(name).is_some()

@@ -124,7 +124,13 @@ impl<'a> Event<'a> {
     /// Its syscall: that of a syscall event, or the one that a stalled thread is in.
     #[inline]
     pub fn call(self) -> CallEvent<'a> {
-        CallEvent { event: self, columns: CallColumns::new(self.rows) }
+        self.call_of(CallColumns::new(self.rows))
+    }
+
+    /// The same, with the columns of its table at hand.
+    #[inline]
+    pub fn call_of(self, columns: CallColumns<'a>) -> CallEvent<'a> {
+        CallEvent { event: self, columns }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use crate::filter::ParseError;
 use crate::model::{ContainerNames, Context};
 use crate::text::time::{Span, TimeError};
 
@@ -28,6 +29,9 @@ pub enum QueryError {
     /// A prefix of a container id fits several containers.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
+    /// An expression names an event, a syscall or an argument that no capture has.
+    #[error(transparent)]
+    Unknown(#[from] ParseError),
 }
 
 impl Captures {
@@ -88,9 +92,12 @@ impl Captures {
     /// Prepares a query. Reads no chunks yet.
     ///
     /// # Errors
-    /// If a time in the query cannot be resolved in these captures, or a prefix of a container id fits several.
+    /// If a time in the query cannot be resolved in these captures, a prefix of a container id fits several, or an
+    /// expression names an event, a syscall or an argument that neither these captures nor this version know.
     pub fn query(&self, mut query: Query) -> Result<Search<'_>, QueryError> {
         if let Some(filter) = &mut query.filter {
+            let bindings = self.files.iter().flat_map(|capture| &capture.bindings);
+            filter.check(bindings.map(AsRef::as_ref))?;
             filter.resolve(&self.span)?;
         }
         if let Some(containers) = &mut query.containers {

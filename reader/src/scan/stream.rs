@@ -2,11 +2,13 @@
 //! order; `evt.late` marks them.
 
 use std::io::{self, Read};
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
 use capture_format::{FormatError, Header, StreamItem, StreamReader};
 
+use crate::filter::ParseError;
 use crate::model::Binding;
 
 use super::container_match::{Ambiguous, KnownContainers};
@@ -28,6 +30,9 @@ pub enum StreamError {
     /// A prefix of a container id fits several containers.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
+    /// An expression names an event, a syscall or an argument that the first segment does not have.
+    #[error(transparent)]
+    Unknown(#[from] ParseError),
 }
 
 /// Reads up to the first header.
@@ -51,7 +56,8 @@ pub fn first_header<R: Read>(
 /// Passes the matching events that arrive after `header` to `sink`.
 ///
 /// # Errors
-/// If reading or the sink fails, or a prefix of a container id becomes ambiguous.
+/// If reading or the sink fails, a prefix of a container id becomes ambiguous, or an expression names what the first
+/// segment does not have.
 pub fn replay_stream<R: Read>(
     reader: &mut StreamReader<R>,
     header: Arc<Header>,
@@ -59,7 +65,11 @@ pub fn replay_stream<R: Read>(
     mut sink: Option<&mut dyn EventSink>,
     report: &mut ScanReport,
 ) -> Result<(), StreamError> {
-    let mut incoming = Incoming::new(Binding::new(header), query);
+    let binding = Binding::new(header);
+    if let Some(filter) = &query.filter {
+        filter.check(iter::once(&binding))?;
+    }
+    let mut incoming = Incoming::new(binding, query);
     let mut known = KnownContainers::default();
     while let Some(item) = reader.next_item()? {
         match item {

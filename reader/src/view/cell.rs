@@ -172,7 +172,21 @@ fn write_int(
         | FieldType::Duration
         | FieldType::Bool
         | FieldType::Number
+        | FieldType::Unsigned
+        | FieldType::Size
+        | FieldType::Port
         | FieldType::Text
+        | FieldType::Address
+        | FieldType::SockAddr
+        | FieldType::Signal
+        | FieldType::Errno
+        | FieldType::Outcome
+        | FieldType::Kind
+        | FieldType::Call
+        | FieldType::EventType
+        | FieldType::OneOf(_)
+        | FieldType::Flags(_)
+        | FieldType::File
         | FieldType::Any => event_text::write_int(value, out),
     }
 }

@@ -34,11 +34,21 @@ impl ColumnsView {
 /// How wide a column is at least, and whether its values stand on its right. Fixed, so that equal values are equal lines.
 const fn width(ty: FieldType) -> (usize, bool) {
     match ty {
-        FieldType::Number => (6, true),
+        FieldType::Number | FieldType::Unsigned | FieldType::Size | FieldType::Port => (6, true),
         FieldType::Duration => (8, true),
         FieldType::Time => (18, false),
         FieldType::Bool => (5, false),
-        FieldType::Text | FieldType::Any => (15, false),
+        FieldType::Signal | FieldType::Errno | FieldType::Outcome => (9, false),
+        FieldType::Text
+        | FieldType::Address
+        | FieldType::SockAddr
+        | FieldType::Kind
+        | FieldType::Call
+        | FieldType::EventType
+        | FieldType::OneOf(_)
+        | FieldType::Flags(_)
+        | FieldType::File
+        | FieldType::Any => (15, false),
     }
 }
 

@@ -299,10 +299,24 @@ pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWrit
         }
         (
             FieldType::Number
+            | FieldType::Unsigned
+            | FieldType::Size
+            | FieldType::Port
             | FieldType::Duration
             | FieldType::Time
             | FieldType::Bool
             | FieldType::Text
+            | FieldType::Address
+            | FieldType::SockAddr
+            | FieldType::Signal
+            | FieldType::Errno
+            | FieldType::Outcome
+            | FieldType::Kind
+            | FieldType::Call
+            | FieldType::EventType
+            | FieldType::OneOf(_)
+            | FieldType::Flags(_)
+            | FieldType::File
             | FieldType::Any,
             value,
         ) => write_value(value, out),

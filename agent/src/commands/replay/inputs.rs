@@ -44,23 +44,36 @@ pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
     }
 }
 
-/// An argument before the last one can only be a capture; an expression there is in the wrong place.
+/// An argument before the last one can only be a capture; an expression there is in the wrong place, or without quotes.
 fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
     let missing = &inputs[position];
-    let shown_missing = shown(missing);
-    let is_expression = !looks_like_file(missing) && !is_word(missing) && is_parsable(missing);
-    if !is_expression {
-        let message = format!("cannot open {shown_missing}: no such file");
-        // If the last argument is neither a file nor an expression, this is wrong usage.
-        let is_usage = inputs.last().is_some_and(|last| is_missing(last) && !is_parsable(last));
-        return if is_usage { usage(message) } else { anyhow::Error::msg(message) };
+    let (words, files): (Vec<&OsString>, Vec<&OsString>) = inputs.iter().partition(|input| is_missing(input));
+    let whole = join(&words);
+    let is_expression = !looks_like_file(missing) && !is_word(missing);
+    // What compares something is an expression, whatever is wrong with it.
+    let compares = || whole.bytes().any(|byte| b"=<>".contains(&byte));
+    let parsed = Filter::parse(&whole);
+    if is_expression && (parsed.is_ok() || compares()) || words.len() > 1 && parsed.is_ok() {
+        let rule = match words.len() {
+            1 => "the expression must be the last argument",
+            _ => "the expression must be one argument, the last one",
+        };
+        let message = format!("{rule}; use: ktape replay {} '{whole}'", join(&files));
+        return usage(match parsed {
+            Ok(_) => message,
+            Err(reason) => format!("{message}; it is not valid: {reason}"),
+        });
     }
-    let files = inputs.iter().enumerate().filter(|(at, _)| *at != position);
-    let files: Vec<String> = files.map(|(_, file)| shown(file)).collect();
-    anyhow::anyhow!(
-        "the expression must be the last argument; use: ktape replay {} '{shown_missing}'",
-        files.join(" ")
-    )
+    let message = format!("cannot open {}: no such file", shown(missing));
+    // If the last argument is neither a file nor an expression, this is wrong usage.
+    let is_usage = inputs.last().is_some_and(|last| is_missing(last) && !is_parsable(last));
+    if is_usage { usage(message) } else { anyhow::Error::msg(message) }
+}
+
+/// Arguments as they were written, without their quotes.
+fn join(inputs: &[&OsString]) -> String {
+    let shown: Vec<String> = inputs.iter().map(|input| shown(input)).collect();
+    shown.join(" ")
 }
 
 fn shown(input: &OsStr) -> String {

@@ -16,10 +16,8 @@ use ktape_reader::scan::container_match::Ambiguous;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
 use ktape_reader::scan::{
-    CaptureSet, Captures, Containers, EventSink, Input, KnownContainers, Playback, Query, QueryError,
-    ScanReport,
+    CaptureSet, Containers, EventSink, Input, KnownContainers, Playback, Query, QueryError, ScanReport,
 };
-use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time::{self, Span, TimeSpec};
 
 /// The parsed arguments, before anything has been read.
@@ -45,6 +43,7 @@ impl<'a> Replay<'a> {
             (Some(a), Some(b)) => Some(a.and(b)),
             (a, b) => a.or(b),
         };
+        filter.iter().flat_map(Filter::hints).for_each(message);
         let spec = |text: &Option<String>| text.as_deref().map(TimeSpec::parse).transpose().map_err(usage);
         let zone = match &args.tz {
             Some(zone) => Some(time::zone(zone).map_err(usage)?),
@@ -119,7 +118,6 @@ impl<'a> Replay<'a> {
         }
         let span = captures.span();
         let query = self.query(span, |name| captures.has_call(name))?;
-        note_unknown_events(&query, &captures);
         note_empty_range(&query, span);
         if query.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some()) {
             check_ids(&query, &captures.containers())?;
@@ -127,6 +125,7 @@ impl<'a> Replay<'a> {
         let search = captures.query(query).map_err(|error| match error {
             QueryError::Time(error) => usage(error),
             QueryError::Ambiguous(error) => error.into(),
+            QueryError::Unknown(error) => usage(error),
         })?;
         let report = if let Some(path) = &self.args.write {
             output::copy(path, self.args.force, &search)?
@@ -158,21 +157,10 @@ impl<'a> Replay<'a> {
         let sink = sink.as_mut().map(|s| s as &mut dyn EventSink);
         stream::replay_stream(&mut reader, header, query, sink, &mut report).map_err(|e| match e {
             StreamError::Ambiguous(ambiguous) => ambiguous.into(),
+            StreamError::Unknown(unknown) => usage(unknown),
             other => anyhow::Error::from(other),
         })?;
         output::finish(self.args, &report)
-    }
-}
-
-/// Warns of a name that no event has: most likely it is misspelt, and nothing would match.
-fn note_unknown_events(query: &Query, captures: &Captures) {
-    let bindings = || captures.files().iter().flat_map(|c| &c.bindings);
-    for name in query.filter.iter().flat_map(Filter::event_names) {
-        let text = String::from_utf8_lossy(name);
-        let known = bindings().any(|b| b.calls.has(&text) || b.events.iter().any(|t| t.name == text));
-        if !known {
-            message(format_args!("no event kind or syscall is named `{}`", escaped(name, Place::Free)));
-        }
     }
 }
 

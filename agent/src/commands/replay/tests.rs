@@ -64,6 +64,15 @@ fn missing_files_are_reported_before_any_expression() {
         error(&["proc.name = dd", &path]),
         format!("the expression must be the last argument; use: ktape replay {path} 'proc.name = dd'")
     );
+    assert_eq!(
+        error(&[&path, "proc.name=dd", "and", "evt.failed=true"]),
+        format!(
+            "the expression must be one argument, the last one; use: ktape replay {path} 'proc.name=dd and evt.failed=true'"
+        )
+    );
+    let invalid = error(&["proc.nam = dd", &path]);
+    assert!(invalid.starts_with("the expression must be the last argument"), "{invalid}");
+    assert!(invalid.contains("it is not valid: unknown field `proc.nam`"), "{invalid}");
     // A last argument that is neither a file nor an expression is wrong usage, as if it were the only one.
     for (words, is_usage) in [
         (["nosuch.ktape", "nosuch2.ktape"], true),

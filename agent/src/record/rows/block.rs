@@ -256,6 +256,7 @@ impl RowWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ktape_reader::fields::words;
 
     fn names() -> BlockNames {
         let list = |names: &[(u32, &str)]| names.iter().map(|(n, s)| (*n, (*s).to_owned())).collect();
@@ -276,6 +277,14 @@ mod tests {
                 (30, "NR_BITS"),
             ]),
         })
+    }
+
+    #[test]
+    fn filters_know_every_operation_and_flag() {
+        assert!(OPS.iter().all(|(_, ours)| words::BLOCK_OPS.find(ours).is_some()));
+        assert!(["zone", "other"].iter().all(|ours| words::BLOCK_OPS.find(ours).is_some()));
+        let flags: Vec<&str> = FLAGS.iter().map(|(_, ours)| *ours).collect();
+        assert_eq!(flags, words::BLOCK_FLAGS.all, "in the order in which they are joined");
     }
 
     #[test]

@@ -118,6 +118,7 @@ fn address<'a>(record: &Net, side: Side, buffer: &'a mut [u8; ADDRESS_MAX]) -> &
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ktape_reader::fields::words;
     use ktape_reader::syscalls::sockaddr::format;
 
     fn printed(record: &Net, side: Side) -> String {
@@ -128,6 +129,12 @@ mod tests {
 
     fn words(bytes: [u8; 16]) -> [u32; 4] {
         std::array::from_fn(|i| u32::from_ne_bytes(bytes[i * 4..i * 4 + 4].try_into().unwrap()))
+    }
+
+    #[test]
+    fn filters_know_every_state_and_role() {
+        assert!((0..=u8::MAX).all(|state| words::TCP_STATES.find(state_name(state)).is_some()));
+        assert!((0..=9).all(|role| words::NET_ROLES.find(role_name(role)).is_some()));
     }
 
     #[test]

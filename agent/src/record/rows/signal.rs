@@ -46,3 +46,15 @@ impl RowWriter {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ktape_reader::fields::words;
+
+    #[test]
+    fn filters_know_every_cause_and_result() {
+        assert_eq!(cause::NAMES.as_slice(), words::SIGNAL_CAUSES.all);
+        assert!(RESULTS.iter().all(|result| words::SIGNAL_RESULTS.find(result).is_some()));
+    }
+}

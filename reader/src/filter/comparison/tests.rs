@@ -1,9 +1,12 @@
 use super::*;
 use crate::fields::lookup;
+use crate::syscalls::ArgType;
 
 fn test(field: &str, op: &str, values: &[&str]) -> Result<Comparison, String> {
-    let values: Vec<Vec<u8>> = values.iter().map(|v| v.as_bytes().to_vec()).collect();
-    Comparison::new(lookup(field).unwrap(), Op::from_text(op).unwrap(), &values)
+    let written = |v: &&str| Written { bytes: v.as_bytes().to_vec(), is_quoted: false, at: 0 };
+    let values: Vec<Written> = values.iter().map(written).collect();
+    let made = Comparison::new(lookup(field).unwrap(), Op::from_text(op).unwrap(), &values);
+    made.map_err(|refusal| refusal.message)
 }
 
 fn text(field: &str, op: &str, literal: &str, value: &str) -> bool {
@@ -32,10 +35,15 @@ fn number_operators_and_units() {
     assert!(int("proc.pid", "=", "0x10", 16));
     assert!(int("evt.latency", ">", "5ms", 5_000_001));
     assert!(!int("evt.latency", ">", "5ms", 5_000_000));
-    assert!(int("evt.latency", ">=", "5000000", 5_000_000));
+    assert!(int("evt.latency", ">=", "0", 0));
     assert!(int("evt.rawres", "<", "0", -2));
     assert!(int("evt.rawres", "<=", "-2", -2));
-    assert!(int("evt.failed", "=", "true", 1));
+    assert!(int("evt.failed", "=", "TRUE", 1));
+    assert!(int("net.sent", ">", "4KiB", 4097));
+    assert!(!int("net.sent", ">", "4KiB", 4096));
+    assert!(int("evt.reltime", "<", "-1ms", -1_000_001));
+    assert!(!int("evt.reltime", "<", "-1ms", -1_000_000));
+    assert!(int("container.memory.limit", ">=", "1GiB", 1 << 30));
     assert!(int("evt.failed", "!=", "true", 0));
 }
 
@@ -48,12 +56,144 @@ fn a_missing_value_only_passes_not_equal() {
     assert!(!test("evt.rawres", "<", &["0"]).unwrap().accepts(Value::Missing));
 }
 
+fn argument(field: &str, op: &str, literal: &str, value: Argument<'_>) -> bool {
+    test(field, op, &[literal]).unwrap().finds_argument(value, &mut Vec::new())
+}
+
 #[test]
-fn an_argument_compares_as_number_or_text() {
-    assert!(int("evt.arg.fd", "=", "3", 3));
-    assert!(text("evt.arg.filename", "=", "3", "3"));
-    assert!(int("evt.arg.fd", "startswith", "1", 17));
+fn an_argument_compares_as_what_it_is() {
+    let number = |value, ty| Argument::Number(value, Some(ty));
+    for (field, op, literal, value, expected) in [
+        ("evt.arg.fd", "=", "3", number(3, ArgType::Fd), true),
+        ("evt.arg.filename", "=", "3", Argument::Text(b"3"), true),
+        ("evt.arg.fd", "startswith", "1", number(17, ArgType::Fd), true),
+        ("evt.arg.sig", "=", "SIGKILL", number(9, ArgType::Signal), true),
+        ("evt.arg.sig", "=", "9", number(9, ArgType::Signal), true),
+        ("evt.arg.sig", "=", "RTMIN", number(34, ArgType::Signal), true),
+        ("evt.arg[1]", "=", "kill", number(9, ArgType::Signal), true),
+        ("evt.arg[1]", "=", "kill", number(9, ArgType::Int), false),
+        ("evt.arg[1]", "=", "kill", Argument::Text(b"kill"), true),
+        ("evt.arg.mode", "=", "0644", number(0o644, ArgType::Mode), true),
+        ("evt.arg.mode", "=", "0o644", number(0o644, ArgType::Mode), true),
+        ("evt.arg.mode", "=", "420", number(0o644, ArgType::Mode), true),
+        ("evt.arg.uid", "=", "-1", number(u32::MAX.into(), ArgType::Uid), true),
+        ("evt.arg.dfd", "=", "AT_FDCWD", number(-100, ArgType::Dirfd), true),
+        ("evt.arg.dfd", "=", "-100", number(-100, ArgType::Dirfd), true),
+        ("evt.arg.dfd", "exists", "", Argument::Missing, false),
+        ("evt.arg.uservaddr", "=", "/run/x", Argument::Address(b"\x01\0/run/x"), true),
+        ("evt.arg.uservaddr", "=", "1.2.3.4:80", Argument::Address(b"\x02\0\0\x50\x01\x02\x03\x04"), true),
+        ("evt.arg.uservaddr", "=", "1.0.0.0/8", Argument::Address(b"\x02\0\0\x50\x01\x02\x03\x04"), true),
+        ("evt.arg.uservaddr", "=", "1.2.3.4:81", Argument::Address(b"\x02\0\0\x50\x01\x02\x03\x04"), false),
+        ("evt.arg.uservaddr", "startswith", "1.2.", Argument::Address(b"\x02\0\0\x50\x01\x02\x03\x04"), true),
+    ] {
+        let literals: &[&str] = if op == "exists" { &[] } else { &[literal] };
+        let found = test(field, op, literals).unwrap().finds_argument(value, &mut Vec::new());
+        assert_eq!(found, expected, "{field} {op} {literal}");
+    }
+    assert!(!argument("evt.arg.nbytes", "=", "5", Argument::Missing));
     assert!(test("evt.arg.fd", "<", &["x"]).unwrap_err().contains("not a number"));
+    assert!(test("evt.arg.fd", "=", &["stdin"]).unwrap_err().contains("not a number"));
+    assert!(test("evt.arg.sig", "=", &["SIGKIL"]).unwrap_err().contains("did you mean SIGKILL?"));
+}
+
+#[test]
+fn an_address_compares_whatever_its_spelling() {
+    let mapped = b"\x0a\0\0\x50\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0\x01";
+    let plain = b"\x02\0\0\x50\x7f\0\0\x01";
+    let finds = |field: &str, literal: &str, bytes: &[u8]| {
+        test(field, "=", &[literal]).unwrap().finds_address(bytes, &mut Vec::new())
+    };
+    for bytes in [&mapped[..], plain] {
+        for literal in ["127.0.0.1", "::ffff:127.0.0.1", "127.0.0.0/8", "::ffff:7f00:0/104"] {
+            assert!(finds("net.remote.ip", literal, bytes), "{literal}");
+        }
+        for literal in ["127.0.0.2", "::1", "::/0", "10.0.0.0/8"] {
+            assert!(!finds("net.remote.ip", literal, bytes), "{literal}");
+        }
+        for (literal, expected) in [
+            ("127.0.0.1:80", true),
+            ("[::ffff:127.0.0.1]:80", true),
+            ("127.0.0.1:81", false),
+            ("127.0.0.1", true),
+        ] {
+            assert_eq!(finds("net.remote", literal, bytes), expected, "{literal}");
+            assert_eq!(finds("fd.name", literal, bytes), expected, "{literal}");
+        }
+    }
+    assert!(!finds("net.remote.ip", "127.0.0.1", b""));
+    assert!(finds("fd.name", "/run/x", b"\x01\0/run/x"));
+}
+
+#[test]
+fn names_compare_as_the_numbers_that_they_stand_for() {
+    for (field, literal, value) in [
+        ("signal.signal", "SIGKILL", 9),
+        ("signal.signal", "kill", 9),
+        ("signal.signal", "9", 9),
+        ("exit.signal", "SIGRTMIN+2", 36),
+        ("exit.signal", "SIGRTMAX", 64),
+        ("evt.res", "ENOENT", 2),
+        ("evt.res", "enoent", 2),
+        ("evt.res", "2", 2),
+        ("evt.res", "-2", 2),
+        ("evt.res", "EWOULDBLOCK", 11),
+        ("evt.res", "SUCCESS", 0),
+        ("evt.res", "0", 0),
+        ("block.error", "EIO", 5),
+    ] {
+        assert!(int(field, "=", literal, value), "{field} = {literal}");
+        assert!(!int(field, "=", literal, value + 1), "{field} = {literal}");
+    }
+    assert!(text("evt.res", "startswith", "EN", "ENOENT"));
+    assert!(text("net.new", "=", "established", "ESTABLISHED"));
+    assert!(text("block.rq_flags", "=", "META|sync", "sync|meta"));
+}
+
+#[test]
+fn a_value_that_cannot_exist_is_refused() {
+    for (field, literal, part) in [
+        ("net.remote.ip", "127.0.0.300", "not an IP address"),
+        ("net.remote.ip", "localhost", "not an IP address"),
+        ("net.remote.ip", "10.0.0.0/33", "from 0 to 32"),
+        ("net.remote", "10.0.0.5:70000", "not a socket address"),
+        ("net.remote", "2001:db8::5:443", "write [2001:db8::5:443] or [2001:db8::5]:443"),
+        ("net.remote.port", "70000", "from 0 to 65535"),
+        ("signal.signal", "SIGKIL", "did you mean SIGKILL?"),
+        ("signal.signal", "kil", "did you mean SIGKILL?"),
+        ("exit.signal", "65", "not a signal"),
+        ("evt.res", "ENOENTT", "did you mean ENOENT?"),
+        ("evt.res", "5000", "not the name or number of an error"),
+        ("evt.res", "SUCESS", "did you mean SUCCESS?"),
+        ("block.error", "SUCCESS", "not the name or number of an error"),
+        ("syscall.abi", "i387", "did you mean i386?); there are native, i386, x32"),
+        ("net.new", "ESTABLISHD", "did you mean ESTABLISHED?"),
+        ("net.role", "peer", "there are client, server, listener, unknown"),
+        ("switch.state", "U", "there are R, S, D, T"),
+        ("block.op", "raed", "did you mean read?"),
+        ("block.rq_flags", "sync|mtea", "did you mean meta?"),
+        ("loss.stage", "rnig", "did you mean ring?"),
+        ("container.type", "dokcer", "did you mean docker?"),
+        ("signal.cause", "tkil", "did you mean tkill?"),
+        ("signal.result", "deliverd", "did you mean delivered?"),
+        ("stall.phase", "sleep", "did you mean asleep?"),
+        ("stall.dev_from", "df", "there are fd, writeback"),
+        ("oom.scope", "cgrup", "did you mean cgroup?"),
+        ("block.owner_kind", "boi", "did you mean bio?"),
+        ("evt.dir", ">", "it is always `<`"),
+        ("evt.latency", "5", "write 5ns, 5us, 5ms or 5s"),
+        ("evt.latency", "-5", "has no unit"),
+        ("proc.pid", "-5", "never negative"),
+        ("evt.time", "5", "not a time"),
+        ("net.sent", "1XB", "not a size"),
+    ] {
+        let error = test(field, "=", &[literal]).unwrap_err();
+        assert!(error.contains(part), "{field} = {literal}: {error}");
+        assert_eq!(test(field, "!=", &[literal]).unwrap_err(), error);
+        assert_eq!(test(field, "in", &[literal]).unwrap_err(), error);
+    }
+    // Text operators compare the text that is shown, whatever it may be.
+    assert!(test("signal.signal", "startswith", &["SIGRT"]).is_ok());
+    assert!(test("net.remote.ip", "glob", &["10.*"]).is_ok());
 }
 
 #[test]
@@ -69,6 +209,7 @@ fn a_container_is_found_by_prefix() {
 fn operators_that_do_not_fit_are_refused() {
     assert!(test("proc.name", "<", &["5"]).unwrap_err().contains("need a number"));
     assert!(test("proc.pid", "contains", &["5"]).unwrap_err().contains("needs a text field"));
+    assert!(test("net.remote.ip", ">", &["::1"]).unwrap_err().contains("need a number"));
     assert!(test("proc.pid", "=", &["abc"]).unwrap_err().contains("not a number"));
     assert!(test("evt.latency", ">", &["5 ms"]).unwrap_err().contains("not a duration"));
     assert!(test("evt.failed", "=", &["maybe"]).unwrap_err().contains("neither"));

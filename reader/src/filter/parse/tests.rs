@@ -23,7 +23,7 @@ fn shape(text: &str) -> String {
         out.push(')');
     }
     let mut out = String::new();
-    write(&parse(text).unwrap(), &mut out);
+    write(&parse(text).unwrap().expr, &mut out);
     out
 }
 
@@ -68,6 +68,9 @@ fn errors_point_at_the_column() {
         ("proc.pid=x", 10, "not a number"),
         ("evt.type in read", 13, "expected a list"),
         ("evt.type in (read", 18, "in this list"),
+        ("evt.res in (EPERM, ENOENTT)", 20, "did you mean ENOENT?"),
+        ("evt.res = EN*", 11, "for a pattern use: evt.res glob 'EN*'"),
+        ("proc.pid = -", 12, "for events without a value use: not proc.pid exists"),
         ("proc.name='x", 11, "closing"),
         ("", 1, "expression ends here"),
         ("= 3", 1, "expected a field"),
