@@ -11,7 +11,7 @@ fn matching(text: &str) -> String {
     matching_of(sample, text)
 }
 
-fn matching_of(chunk: fn(&capture_format::Header) -> TestChunk, text: &str) -> String {
+fn matching_of(chunk: fn(&Header) -> TestChunk, text: &str) -> String {
     let header = Arc::new(header(1));
     let chunk = chunk(&header).chunk();
     let binding = Binding::new(header);
