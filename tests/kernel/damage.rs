@@ -62,7 +62,10 @@ fn damage_is_reported_once_and_intact_chunks_are_read() {
     let (code, stderr, count) = said(&["replay", &at("damaged"), "--count"]);
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(stderr.matches("DAMAGE").count(), 1, "{stderr}");
-    assert!(stderr.contains("skipped 2 unreadable places") && stderr.contains("`ktape check` lists all"), "{stderr}");
+    assert!(
+        stderr.contains("skipped 2 unreadable places") && stderr.contains("`ktape check` lists all"),
+        "{stderr}"
+    );
     let count: usize = count.trim().parse().unwrap();
     assert_eq!(said(&["replay", &at("damaged"), "--count", "--strict"]).0, Some(3));
 
