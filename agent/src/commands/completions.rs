@@ -7,9 +7,10 @@ use anyhow::Result;
 
 const EXAMPLES: &str = "\
 Examples:
-  ktape completions bash > /usr/share/bash-completion/completions/ktape
-  ktape completions zsh > /usr/share/zsh/site-functions/_ktape
-  ktape completions fish > ~/.config/fish/completions/ktape.fish";
+  ktape completions bash | sudo tee /usr/share/bash-completion/completions/ktape
+  ktape completions zsh | sudo tee /usr/share/zsh/site-functions/_ktape
+  mkdir -p ~/.config/fish/completions &&
+      ktape completions fish > ~/.config/fish/completions/ktape.fish";
 
 /// Arguments of `ktape completions`.
 #[derive(Clone, Debug, clap::Args)]

@@ -22,8 +22,9 @@ const PLAYBACK: &str = "Playback";
 const AFTER_HELP: &str = concat!(
     "\
 Times:
-  2026-11-26T12:00:01Z   RFC 3339
-  12:00, 12:00:01        in the recording host's time zone
+  2026-11-26T12:00:01Z   RFC 3339; also with +01:00 and fractions
+  12:00, 12:00:01        in the time zone of the output; with its date if the
+                         capture has it on several days
   +5s                    after the start
   -10s                   before the end
 
