@@ -17,8 +17,8 @@ impl Compression {
 
     /// The format of a file that begins with these bytes.
     ///
-    /// To be asked before blocks are searched for: what cannot be compressed any further, as the chunks of a capture, is
-    /// stored as it is, so that such a file may contain whole blocks among what belongs to its own format.
+    /// Check this before searching for blocks: compressors store incompressible data, such as the chunks of a capture,
+    /// unchanged, so a compressed capture can contain whole blocks.
     pub fn of(start: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|format| start.starts_with(format.magic()))
     }

@@ -47,6 +47,27 @@ pub enum FieldType {
     Any,
 }
 
+/// What the values of a field look like: what output and operators depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A number without a unit.
+    Number,
+    /// Nanoseconds.
+    Duration,
+    /// Nanoseconds since 1970.
+    Time,
+    /// 1 or 0.
+    Bool,
+    /// A short name that stands for a number.
+    Code,
+    /// An IP address, with or without a port.
+    Address,
+    /// Text.
+    Text,
+    /// A number or text.
+    Any,
+}
+
 impl FieldType {
     /// The name that `ktape fields` prints.
     pub const fn name(self) -> &'static str {
@@ -68,55 +89,39 @@ impl FieldType {
         }
     }
 
-    /// Whether values are numbers, so that `<` and `>` apply.
-    pub const fn is_ordered(self) -> bool {
+    /// What its values look like. No wildcard arm: the compiler names a forgotten type.
+    pub const fn shape(self) -> Shape {
         match self {
-            Self::Number
-            | Self::Unsigned
-            | Self::Size
-            | Self::Port
-            | Self::Duration
-            | Self::Time
-            | Self::Any => true,
-            Self::Bool
-            | Self::Text
-            | Self::Address
-            | Self::SockAddr
-            | Self::Signal
-            | Self::Errno
-            | Self::Outcome
+            Self::Number | Self::Unsigned | Self::Size | Self::Port => Shape::Number,
+            Self::Duration => Shape::Duration,
+            Self::Time => Shape::Time,
+            Self::Bool => Shape::Bool,
+            Self::Signal | Self::Errno | Self::Outcome => Shape::Code,
+            Self::Address | Self::SockAddr => Shape::Address,
+            Self::Text
             | Self::Kind
             | Self::Call
             | Self::EventType
             | Self::OneOf(_)
             | Self::Flags(_)
-            | Self::File => false,
+            | Self::File => Shape::Text,
+            Self::Any => Shape::Any,
+        }
+    }
+
+    /// Whether values are numbers, so that `<` and `>` apply.
+    pub const fn is_ordered(self) -> bool {
+        match self.shape() {
+            Shape::Number | Shape::Duration | Shape::Time | Shape::Any => true,
+            Shape::Bool | Shape::Code | Shape::Address | Shape::Text => false,
         }
     }
 
     /// Whether values are shown as text, so that `contains` and its like apply.
     pub const fn is_text(self) -> bool {
-        match self {
-            Self::Number
-            | Self::Unsigned
-            | Self::Size
-            | Self::Port
-            | Self::Duration
-            | Self::Time
-            | Self::Bool => false,
-            Self::Text
-            | Self::Address
-            | Self::SockAddr
-            | Self::Signal
-            | Self::Errno
-            | Self::Outcome
-            | Self::Kind
-            | Self::Call
-            | Self::EventType
-            | Self::OneOf(_)
-            | Self::Flags(_)
-            | Self::File
-            | Self::Any => true,
+        match self.shape() {
+            Shape::Number | Shape::Duration | Shape::Time | Shape::Bool => false,
+            Shape::Code | Shape::Address | Shape::Text | Shape::Any => true,
         }
     }
 

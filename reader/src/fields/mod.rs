@@ -29,7 +29,7 @@ use crate::model::column;
 pub use call::Argument;
 pub use cgroup::KnownCgroup;
 pub use decl::{Compared, Field, FieldArg, FieldDecl, Getter, Summarized};
-pub use field_type::FieldType;
+pub use field_type::{FieldType, Shape};
 pub use lookup::{FieldError, lookup};
 pub use part::Part;
 pub use task::ThreadRows;
@@ -82,25 +82,12 @@ fn of_kinds() -> Vec<FieldDecl> {
 
 /// How `=` compares a column, or a part of one: signals, errors and addresses as they are stored.
 fn of_stored(ty: FieldType, kind: Kind, own: u16) -> Compared {
-    match ty {
-        FieldType::Signal | FieldType::Errno => Compared::As(Getter::Stored(kind, own)),
-        FieldType::Address | FieldType::SockAddr => Compared::As(Getter::SockAddr(kind, own)),
-        FieldType::Number
-        | FieldType::Unsigned
-        | FieldType::Size
-        | FieldType::Port
-        | FieldType::Duration
-        | FieldType::Time
-        | FieldType::Bool
-        | FieldType::Text
-        | FieldType::Outcome
-        | FieldType::Kind
-        | FieldType::Call
-        | FieldType::EventType
-        | FieldType::OneOf(_)
-        | FieldType::Flags(_)
-        | FieldType::File
-        | FieldType::Any => Compared::Whole,
+    match ty.shape() {
+        Shape::Code => Compared::As(Getter::Stored(kind, own)),
+        Shape::Address => Compared::As(Getter::SockAddr(kind, own)),
+        Shape::Number | Shape::Duration | Shape::Time | Shape::Bool | Shape::Text | Shape::Any => {
+            Compared::Whole
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Columns of kinds whose values are narrower than the type of the column tells.
+//! Columns of kinds whose fields have a narrower type than the type of the column implies.
 
 use events::Kind;
 

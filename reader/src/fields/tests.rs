@@ -104,7 +104,7 @@ fn wrong_arguments_are_refused() {
 }
 
 #[test]
-fn a_misspelt_name_is_answered_with_the_closest() {
+fn a_misspelled_name_is_answered_with_the_closest() {
     let said = |name: &str| lookup(name).unwrap_err().to_string();
     assert!(said("proc.nmae").contains("proc.name"), "{}", said("proc.nmae"));
     assert!(said("process.name").contains("proc.name"), "{}", said("process.name"));

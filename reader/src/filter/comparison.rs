@@ -13,7 +13,7 @@ use super::op::Op;
 pub struct Comparison {
     /// The field in the expression.
     pub field: Field,
-    /// The field whose values are compared: the same, unless the field is compared as something else ([`crate::fields::Compared`]).
+    /// The field whose values are compared: the same, unless its [`crate::fields::Compared`] names another.
     pub compared: Field,
     /// The operator, without inversion.
     pub op: Op,

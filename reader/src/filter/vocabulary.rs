@@ -1,6 +1,6 @@
 //! Names that an expression compares with, or that it asks for: of kinds of events, of syscalls, of their arguments. A
 //! capture of another version may have names that this one does not know, so that only captures tell whether such a name
-//! is misspelt.
+//! is misspelled.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Which containers are meant: `--container` of all commands.
+//! Container selectors: the values of `--container`, in all commands.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::attribute_names as names;
 use crate::containers::{Chain, is_name, matches_prefix};
 use crate::text::glob;
 
-/// What `--container` was given.
+/// A value of `--container`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContainerSelector {
     /// `host`: what runs in no container.
@@ -34,11 +34,11 @@ pub enum ContainerSelector {
     },
 }
 
-/// So many hex digits are an id, and no name.
+/// A word of at least this many hexadecimal digits is always an id.
 const ID_DIGITS: usize = 8;
 
 impl ContainerSelector {
-    /// Whether it takes the runtime's attributes to find the container: its id is not enough.
+    /// Whether only the attributes that the runtime reports identify the container, not its id.
     pub fn needs_names(&self) -> bool {
         match self {
             Self::Host => false,
@@ -47,7 +47,7 @@ impl ContainerSelector {
         }
     }
 
-    /// Whether a container is meant by its id. Where that is a name, a pattern of names can mean it.
+    /// Whether it matches this container id. If the id is a name, patterns of names match it too.
     pub fn matches_id(&self, id: &str) -> bool {
         match self {
             Self::Word(word) => matches_prefix(id, word),
@@ -58,7 +58,7 @@ impl ContainerSelector {
         }
     }
 
-    /// Whether a cgroup with these containers around it is meant by the ids of the containers, or by having none.
+    /// Whether it matches a cgroup inside these containers by one of their ids; `host` matches one inside none.
     pub fn matches_chain(&self, chain: &Chain) -> bool {
         match self {
             Self::Host => chain.is_host(),
@@ -66,7 +66,7 @@ impl ContainerSelector {
         }
     }
 
-    /// Whether it is meant by what is known of it: a value for each name of [`names`].
+    /// Whether it matches a container with these attributes: `get` returns the value for each name of [`names`].
     pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
         let fits = |pattern: &str, value: Option<&str>| {
             value.is_some_and(|value| glob::matches(pattern.as_bytes(), value.as_bytes()))

@@ -80,7 +80,7 @@ impl KnownContainers {
 pub struct Containers {
     wanted: Vec<ContainerSelector>,
     ids: BTreeSet<Vec<u8>>,
-    /// Whether what runs in no container is meant.
+    /// Whether the host is selected: what runs in no container.
     host: bool,
     /// Cgroups of other containers that had one of these ids before or after.
     others: HashSet<MetadataKey>,

@@ -159,7 +159,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether the address of a socket is meant.
+    /// Whether the address of a socket matches.
     pub fn contains(&self, ip: IpAddr, port: u16, scope: u32) -> bool {
         self.port.is_none_or(|wanted| wanted == port)
             && self.scope.is_none_or(|wanted| wanted == scope)

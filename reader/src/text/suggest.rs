@@ -1,8 +1,8 @@
-//! What a misspelt word was meant to be.
+//! Suggestions for misspelled words.
 
 /// How many suggestions there are at most.
 const MOST: usize = 3;
-/// Words longer than this, in bytes, are no misspelt names.
+/// Words longer than this, in bytes, are not misspelled names.
 const LONGEST: usize = 64;
 
 /// ` (did you mean a, b?)`, or nothing where no candidate is close.
@@ -17,7 +17,7 @@ pub fn in_brackets(closest: &[impl AsRef<str>]) -> String {
 }
 
 /// The candidates closest to a word, whatever the case: those within a third of its letters. A single letter is no
-/// misspelt word.
+/// misspelled word.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = word.to_ascii_lowercase();
     let most = (word.len() / 3).clamp(1, 3);

@@ -4,7 +4,7 @@ use events::Kind;
 use jiff::tz::TimeZone;
 
 use crate::fields::marks::{self, Mark};
-use crate::fields::{Field, FieldError, FieldType, Getter, Value, lookup, values};
+use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup, values};
 use crate::model::Event;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
@@ -158,41 +158,29 @@ fn write_int(
     out: &mut Vec<u8>,
 ) {
     let is_readable = matches!(style, CellStyle::Column | CellStyle::LastColumn);
-    match chosen.ty {
-        FieldType::Time if style != CellStyle::Csv || matches!(chosen.field.getter(), Getter::Event(_)) => {
+    match chosen.ty.shape() {
+        Shape::Time if style != CellStyle::Csv || matches!(chosen.field.getter(), Getter::Event(_)) => {
             clock.write(value as i64, out);
         }
-        FieldType::Duration if is_readable && value >= 0 => {
+        Shape::Duration if is_readable && value >= 0 => {
             units::write_duration(u64::try_from(value).unwrap_or(u64::MAX), out);
         }
-        FieldType::Bool if style != CellStyle::Csv => {
+        Shape::Bool if style != CellStyle::Csv => {
             out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
         }
-        FieldType::Time
-        | FieldType::Duration
-        | FieldType::Bool
-        | FieldType::Number
-        | FieldType::Unsigned
-        | FieldType::Size
-        | FieldType::Port
-        | FieldType::Text
-        | FieldType::Address
-        | FieldType::SockAddr
-        | FieldType::Signal
-        | FieldType::Errno
-        | FieldType::Outcome
-        | FieldType::Kind
-        | FieldType::Call
-        | FieldType::EventType
-        | FieldType::OneOf(_)
-        | FieldType::Flags(_)
-        | FieldType::File
-        | FieldType::Any => event_text::write_int(value, out),
+        Shape::Time
+        | Shape::Duration
+        | Shape::Bool
+        | Shape::Number
+        | Shape::Code
+        | Shape::Address
+        | Shape::Text
+        | Shape::Any => event_text::write_int(value, out),
     }
 }
 
 /// Appends the elements of a list with spaces between them. One that is empty, or has a space or a quote in it, stands in
-/// quotes, so that the elements can be told apart.
+/// quotes, so that the elements stay distinguishable.
 fn write_list(list: &[u8], out: &mut Vec<u8>) {
     for (i, element) in values::arguments(list).enumerate() {
         if i > 0 {

@@ -3,7 +3,7 @@
 
 use jiff::tz::TimeZone;
 
-use crate::fields::{FieldError, FieldType};
+use crate::fields::{FieldError, FieldType, Shape};
 use crate::model::Event;
 
 use super::View;
@@ -33,22 +33,13 @@ impl ColumnsView {
 
 /// How wide a column is at least, and whether its values stand on its right. Fixed, so that equal values are equal lines.
 const fn width(ty: FieldType) -> (usize, bool) {
-    match ty {
-        FieldType::Number | FieldType::Unsigned | FieldType::Size | FieldType::Port => (6, true),
-        FieldType::Duration => (8, true),
-        FieldType::Time => (18, false),
-        FieldType::Bool => (5, false),
-        FieldType::Signal | FieldType::Errno | FieldType::Outcome => (9, false),
-        FieldType::Text
-        | FieldType::Address
-        | FieldType::SockAddr
-        | FieldType::Kind
-        | FieldType::Call
-        | FieldType::EventType
-        | FieldType::OneOf(_)
-        | FieldType::Flags(_)
-        | FieldType::File
-        | FieldType::Any => (15, false),
+    match ty.shape() {
+        Shape::Number => (6, true),
+        Shape::Duration => (8, true),
+        Shape::Time => (18, false),
+        Shape::Bool => (5, false),
+        Shape::Code => (9, false),
+        Shape::Address | Shape::Text | Shape::Any => (15, false),
     }
 }
 

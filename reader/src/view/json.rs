@@ -5,7 +5,7 @@ use events::{Kind, NO_CALL};
 
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::format::ColumnFormat;
-use crate::fields::{self, Field, FieldType, Getter, Value, args, values};
+use crate::fields::{self, Field, FieldType, Getter, Shape, Value, args, values};
 use crate::model::{BoundColumn, Event, Rows};
 use crate::text::escape::{self, Place};
 use crate::text::number;
@@ -288,36 +288,24 @@ fn key_value(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
 
 /// Appends a value as its type says: times as RFC 3339, bools as `true` and `false`.
 pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &mut Vec<u8>) {
-    match (ty, value) {
-        (FieldType::Bool, Value::Int(value)) => {
+    match (ty.shape(), value) {
+        (Shape::Bool, Value::Int(value)) => {
             out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
         }
-        (FieldType::Time, Value::Int(ns)) => {
+        (Shape::Time, Value::Int(ns)) => {
             out.push(b'"');
             clock.write(ns as i64, out);
             out.push(b'"');
         }
         (
-            FieldType::Number
-            | FieldType::Unsigned
-            | FieldType::Size
-            | FieldType::Port
-            | FieldType::Duration
-            | FieldType::Time
-            | FieldType::Bool
-            | FieldType::Text
-            | FieldType::Address
-            | FieldType::SockAddr
-            | FieldType::Signal
-            | FieldType::Errno
-            | FieldType::Outcome
-            | FieldType::Kind
-            | FieldType::Call
-            | FieldType::EventType
-            | FieldType::OneOf(_)
-            | FieldType::Flags(_)
-            | FieldType::File
-            | FieldType::Any,
+            Shape::Number
+            | Shape::Duration
+            | Shape::Time
+            | Shape::Bool
+            | Shape::Code
+            | Shape::Address
+            | Shape::Text
+            | Shape::Any,
             value,
         ) => write_value(value, out),
     }

@@ -27,7 +27,7 @@ pub enum TemplateError {
     /// A percent sign without a name.
     #[error("no field follows `%` in `{0}`; write %evt.time, %20proc.name, or %% for a percent sign")]
     NoName(String),
-    /// A width that nobody can want.
+    /// A width above the maximum.
     #[error("the width in `%{0}` is above 1000 characters")]
     Width(String),
     /// An escape that is not known.
