@@ -1,5 +1,8 @@
 //! The command line: every command and option, from which `--help`, shell completions and man pages follow.
 
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
@@ -63,6 +66,24 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print a script that completes commands and options in a shell
     Completions(completions::CompletionsArgs),
+}
+
+impl Cli {
+    /// Parses a command line; the first argument is the name of the program.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, or help or the version was asked for.
+    pub fn from_args(args: Vec<OsString>) -> Result<Self, clap::Error> {
+        // To clap, `--` without a command after it is as if it were not there. It is what is left of
+        // `capture -- $COMMAND` with an empty variable, which must not record the whole host.
+        let dangling = args.last().is_some_and(|last| last == "--");
+        let cli = Self::try_parse_from(args)?;
+        if dangling && matches!(&cli.command, Command::Capture(capture) if capture.command.is_empty()) {
+            return Err(command().error(ErrorKind::WrongNumberOfValues, "no COMMAND after `--`"));
+        }
+        Ok(cli)
+    }
 }
 
 /// The definition of the whole command line.

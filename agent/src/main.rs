@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use ktape::cli::{self, Cli, Command};
 use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
 use ktape::session::messages::{MessageFormat, message};
@@ -13,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::from_args(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error),
     };

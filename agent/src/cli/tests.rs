@@ -48,6 +48,16 @@ fn help_fits_80_columns_and_groups_every_option() {
 }
 
 #[test]
+fn double_dash_needs_a_command() {
+    let parsed = |line: &str| Cli::from_args(line.split(' ').map(Into::into).collect());
+    let error = parsed("ktape capture -d 1s --").unwrap_err().to_string();
+    assert!(error.contains("no COMMAND after `--`"), "{error}");
+    for line in ["ktape capture -- true", "ktape capture -- --", "ktape capture", "ktape replay a.ktape --"] {
+        assert!(parsed(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn examples_in_help_parse() {
     let mut count = 0;
     for mut command in all() {
@@ -57,9 +67,13 @@ fn examples_in_help_parse() {
             if !line.starts_with("ktape ") {
                 continue;
             }
-            // Two spaces end the example; what follows describes it.
+            // Two spaces end the example, what follows describes it; the rest of a pipe or a
+            // redirection is the shell's.
             let example = line.split("  ").next().unwrap();
-            let words = split(example.split(" > /").next().unwrap().split(" > ~").next().unwrap());
+            let command_line = [" | ", " > /", " > ~"]
+                .into_iter()
+                .fold(example, |line, mark| line.split(mark).next().unwrap());
+            let words = split(command_line);
             let parsed = super::command().try_get_matches_from(&words);
             assert!(parsed.is_ok(), "{}: {example}: {}", command.get_name(), parsed.unwrap_err());
             count += 1;
