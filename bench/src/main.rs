@@ -1,5 +1,5 @@
-//! Measures ktape: what recording and reading cost beside other tools, and whether a long run stays within its limits.
-//! `docs/performance.md` explains the figures.
+//! Benchmarks for ktape: the cost of recording and reading compared with other tools, and a soak test for long runs.
+//! `docs/performance.md` explains the method and the figures.
 
 mod compare;
 mod process;
@@ -13,25 +13,25 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use ktape_tests::run;
 
-/// Measure what recording and reading cost: time, CPU, memory and file size, beside other tools
+/// Measure the cost of recording and reading: time, CPU, memory and file size, compared with other tools
 #[derive(Parser)]
 #[command(name = "ktape-bench", args_conflicts_with_subcommands = true)]
-struct Cli {
+struct BenchCli {
     #[command(subcommand)]
     measurement: Option<Measurement>,
     #[command(flatten)]
-    compare: compare::Options,
+    compare: compare::CompareOptions,
 }
 
 #[derive(Subcommand)]
 enum Measurement {
     /// Record with rotation on a busy machine for a long time; fail if memory, descriptors or disk use grow
-    Soak(soak::Options),
+    Soak(soak::SoakOptions),
 }
 
 fn main() -> ExitCode {
     let root = run::workspace_root();
-    let cli = Cli::parse();
+    let cli = BenchCli::parse();
     let measured = match cli.measurement {
         None => compare::compare(&root, &cli.compare),
         Some(Measurement::Soak(options)) => soak::soak(&root, &options),
@@ -39,17 +39,17 @@ fn main() -> ExitCode {
     match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without the backtrace that anyhow's own output may carry.
+            // `{:#}` prints the causes without a backtrace.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The binary to measure: the given one, or a release build of the workspace.
+/// Returns the binary to measure: `given`, or a fresh release build of the workspace.
 fn ktape(root: &Path, given: Option<&Path>) -> Result<PathBuf> {
     match given {
-        Some(file) => fs::canonicalize(file).with_context(|| format!("no {}", file.display())),
+        Some(file) => fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display())),
         None => {
             run::run(run::cargo(root).args(["build", "--release", "--locked", "--package", "ktape"]))?;
             Ok(run::target_dir(root).join("release/ktape"))
@@ -57,7 +57,7 @@ fn ktape(root: &Path, given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Build the workload program; its path.
+/// Builds the workload program and returns its path.
 fn build_workload(root: &Path) -> Result<PathBuf> {
     let mut build = run::cargo(root);
     build.args(["build", "--release", "--locked", "-p", "ktape-tests", "--bin", "ktape-workload"]);

@@ -1,4 +1,4 @@
-//! Programs whose CPU time and memory are measured.
+//! Child processes whose CPU time and memory are measured.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,98 +10,102 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// A running program. Dropping it kills it.
-pub struct Program {
-    shown: String,
+/// A running program. Dropping it kills the program and its descendants.
+pub struct MeasuredProgram {
+    name: String,
     child: Child,
     waited: bool,
 }
 
-/// What a program and its children have used.
+/// Memory use, summed over a process and its descendants.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Memory {
-    /// The greatest resident set so far, of each process, added up, bytes.
+pub struct MemoryUse {
+    /// Peak resident set size (`VmHWM`) of each process, bytes.
     pub peak: u64,
-    /// Anonymous memory now: what is resident without files and rings, bytes.
+    /// Current anonymous memory (`RssAnon`), without files and ring buffers, bytes.
     pub anonymous: u64,
 }
 
-impl Program {
-    /// Start it.
+impl MeasuredProgram {
+    /// Starts `command`.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let shown = command.get_program().to_string_lossy().into_owned();
-        let child = command.spawn().with_context(|| format!("cannot start {shown}"))?;
-        Ok(Self { shown, child, waited: false })
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, waited: false })
     }
 
-    /// Its process id.
+    /// Process ID of the program itself.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Its standard output, if it is a pipe that was not taken yet.
+    /// Takes the pipe of its standard output; `None` if it has none or it was taken before.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// Its standard error, likewise.
+    /// Takes the pipe of its standard error; `None` if it has none or it was taken before.
     pub fn stderr(&mut self) -> Option<std::process::ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// Send it a signal.
+    /// Sends a signal to the program, unless it was already reaped.
     pub fn signal(&self, signal: i32) {
         if !self.waited {
-            // SAFETY: the child has not been waited for, so the id is still its own.
+            // SAFETY: the child has not been reaped, so its process ID cannot have been reused.
             unsafe { libc::kill(self.pid().cast_signed(), signal) };
         }
     }
 
-    /// Whether it has ended, with the CPU time that it and its children used.
+    /// If the program has exited: its status and the CPU time of it and the children that it reaped.
     fn try_wait(&mut self) -> Result<Option<(ExitStatus, Duration)>> {
         let mut status = 0;
-        // SAFETY: a struct of integers, for which all zeroes is a value.
+        // SAFETY: rusage is a struct of integers, so all zeroes is a valid value.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: both pointers are valid for the call.
         let waited =
             unsafe { libc::wait4(self.pid().cast_signed(), &raw mut status, libc::WNOHANG, &raw mut usage) };
         match waited {
             0 => Ok(None),
-            -1 => bail!("cannot wait for {}: {}", self.shown, std::io::Error::last_os_error()),
+            -1 => bail!("cannot wait for {}: {}", self.name, std::io::Error::last_os_error()),
             _ => {
                 self.waited = true;
-                Ok(Some((ExitStatus::from_raw(status), of_times(&usage))))
+                Ok(Some((ExitStatus::from_raw(status), cpu_of(&usage))))
             }
         }
     }
 
-    /// Wait for its end. Gives its status, and the CPU time that it and its children used. `look` is called meanwhile.
-    pub fn wait(&mut self, patience: Duration, mut look: impl FnMut(u32)) -> Result<(ExitStatus, Duration)> {
+    /// Waits until the program exits, calling `poll` with its process ID every 2 ms. Returns its status and the CPU time of
+    /// it and the children that it reaped.
+    ///
+    /// # Errors
+    /// If it does not exit within `timeout`.
+    pub fn wait(&mut self, timeout: Duration, mut poll: impl FnMut(u32)) -> Result<(ExitStatus, Duration)> {
         let start = Instant::now();
         loop {
-            if let Some(ended) = self.try_wait()? {
-                return Ok(ended);
+            if let Some(exited) = self.try_wait()? {
+                return Ok(exited);
             }
-            if start.elapsed() > patience {
-                bail!("{} did not end within {} s", self.shown, patience.as_secs());
+            if start.elapsed() > timeout {
+                bail!("{} did not exit within {} s", self.name, timeout.as_secs());
             }
-            look(self.pid());
+            poll(self.pid());
             thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// CPU time until now: of the threads of this process and its descendants, and of those that were waited for.
+    /// CPU time so far of the program and its descendants, including exited children that were reaped.
     pub fn cpu(&self) -> Duration {
         let mut all = Duration::ZERO;
         for pid in tree(self.pid()) {
-            all += threads_cpu(pid) + waited_for_cpu(pid);
+            all += threads_cpu(pid) + reaped_children_cpu(pid);
         }
         all
     }
 
-    /// Of it and its descendants.
-    pub fn memory(&self) -> Memory {
-        let mut all = Memory::default();
+    /// Memory use of the program and its descendants.
+    pub fn memory(&self) -> MemoryUse {
+        let mut all = MemoryUse::default();
         for pid in tree(self.pid()) {
             let one = memory(pid);
             all.peak += one.peak;
@@ -111,11 +115,11 @@ impl Program {
     }
 }
 
-impl Drop for Program {
+impl Drop for MeasuredProgram {
     fn drop(&mut self) {
         if !self.waited {
             for pid in tree(self.pid()) {
-                // SAFETY: no memory is involved; the tree's root has not been waited for.
+                // SAFETY: kill touches no memory; the root of the tree has not been reaped.
                 unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
             }
             let _ = self.child.wait();
@@ -123,37 +127,38 @@ impl Drop for Program {
     }
 }
 
-/// Of one process.
-pub fn memory(pid: u32) -> Memory {
+/// Memory use of one process; zero if it is gone.
+pub fn memory(pid: u32) -> MemoryUse {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let bytes = |key: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
-    Memory { peak: bytes("VmHWM:"), anonymous: bytes("RssAnon:") }
+    MemoryUse { peak: bytes("VmHWM:"), anonymous: bytes("RssAnon:") }
 }
 
-fn of_times(usage: &libc::rusage) -> Duration {
+/// User plus system time.
+fn cpu_of(usage: &libc::rusage) -> Duration {
     let time = |time: libc::timeval| {
         Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
     };
     time(usage.ru_utime) + time(usage.ru_stime)
 }
 
-/// CPU time of this process and of its children that were waited for.
-pub fn own_and_waited_for() -> Duration {
+/// CPU time of this process and of its reaped children.
+pub fn own_cpu() -> Duration {
     let of = |who| {
-        // SAFETY: a struct of integers, for which all zeroes is a value; the call fills it.
+        // SAFETY: rusage is a struct of integers, so all zeroes is a valid value; getrusage fills it in.
         unsafe {
             let mut usage: libc::rusage = std::mem::zeroed();
             libc::getrusage(who, &raw mut usage);
-            of_times(&usage)
+            cpu_of(&usage)
         }
     };
     of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
 }
 
-/// A process and its descendants.
+/// Process IDs of `root` and all its descendants.
 fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -174,13 +179,13 @@ fn tree(root: u32) -> Vec<u32> {
     all
 }
 
-/// The fields of `/proc/PID/stat` from the state on, which is field 3 of proc(5).
+/// The fields of `/proc/PID/stat` from the state on: index 0 is field 3 in proc(5).
 pub fn stat(pid: u32) -> Option<Vec<String>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(text.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
 }
 
-/// As the scheduler counts it, of each thread.
+/// CPU time of all threads of a process, from their `schedstat`: more precise than the ticks in `stat`.
 fn threads_cpu(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let of = |entry: fs::DirEntry| {
@@ -190,9 +195,9 @@ fn threads_cpu(pid: u32) -> Duration {
     Duration::from_nanos(tasks.filter_map(of).sum())
 }
 
-/// Fields 16 and 17: children that were waited for. In ticks, of which there are 100 a second for user space on every
-/// architecture that ktape knows.
-fn waited_for_cpu(pid: u32) -> Duration {
+/// CPU time of reaped children: `cutime` and `cstime`, fields 16 and 17 in proc(5). They are in ticks, 100 per second in
+/// user space on every architecture that ktape supports.
+fn reaped_children_cpu(pid: u32) -> Duration {
     let ticks =
         |fields: &[String], at: usize| fields.get(at).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
     stat(pid).map_or(Duration::ZERO, |fields| {
@@ -200,17 +205,17 @@ fn waited_for_cpu(pid: u32) -> Duration {
     })
 }
 
-/// A workload that says when it is ready, works when told, and says how long it took.
-pub struct Gated {
-    program: Program,
+/// A workload that prints `ready`, starts its work when it reads a line from stdin, and then prints `done` with the ns it took.
+pub struct GatedProgram {
+    program: MeasuredProgram,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
 }
 
-impl Gated {
-    /// Start it, and wait until it is ready.
+impl GatedProgram {
+    /// Starts the workload and waits until it prints `ready`.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let mut program = Program::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+        let mut program = MeasuredProgram::start(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let stdin = program.child.stdin.take().context("stdin is a pipe")?;
         let stdout = BufReader::new(program.stdout().context("stdout is a pipe")?);
         let mut gated = Self { program, stdin, stdout };
@@ -218,13 +223,13 @@ impl Gated {
         Ok(gated)
     }
 
-    /// What follows the first line that begins so.
+    /// Reads lines up to the first that starts with `prefix`, and returns the rest of that line.
     fn line(&mut self, prefix: &str) -> Result<String> {
         let mut line = String::new();
         loop {
             line.clear();
-            if self.stdout.read_line(&mut line).context("cannot read what the workload prints")? == 0 {
-                bail!("the workload ended without printing {prefix:?}");
+            if self.stdout.read_line(&mut line).context("cannot read the workload's output")? == 0 {
+                bail!("the workload exited without printing {prefix:?}");
             }
             if let Some(rest) = line.strip_prefix(prefix) {
                 return Ok(rest.trim().to_owned());
@@ -232,21 +237,21 @@ impl Gated {
         }
     }
 
-    /// Let it work.
+    /// Lets the workload start its work.
     pub fn go(&mut self) -> Result<()> {
-        self.stdin.write_all(b"\n").context("the workload does not read")
+        self.stdin.write_all(b"\n").context("cannot start the workload's work")
     }
 
-    /// How long its work took, once it is done.
+    /// Waits until the work is done and returns the time it took, as the workload measured it.
     pub fn done(&mut self) -> Result<Duration> {
-        Ok(Duration::from_nanos(self.line("done ")?.parse().context("no number of nanoseconds")?))
+        Ok(Duration::from_nanos(self.line("done ")?.parse().context("the workload's time is not a number")?))
     }
 
-    /// Wait for its end. Gives what it printed since.
+    /// Closes stdin, waits until the workload exits, and returns the rest of its output.
     pub fn finish(mut self) -> Result<String> {
         drop(self.stdin);
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).context("cannot read what the workload prints")?;
+        self.stdout.read_to_string(&mut rest).context("cannot read the workload's output")?;
         let (status, _) = self.program.wait(Duration::from_secs(60), |_| ())?;
         if !status.success() {
             bail!("the workload failed: {status}");

@@ -1,5 +1,5 @@
-//! The daemon for a long time: a rotated series with small limits beside a machine that is busy in every way that could
-//! make it grow. What must stay flat is printed as a curve, and judged.
+//! A soak test: a long recording with rotation and small limits, on a machine that keeps creating whatever a recorder could
+//! accumulate. Prints memory, descriptors and disk use over time, and fails if any of them grows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,149 +17,152 @@ use ktape_tests::cgroup::Cgroup;
 use ktape_tests::guard::Guard;
 use ktape_tests::{limit, run};
 
-use crate::process::{self, Program};
+use crate::process::{self, MeasuredProgram};
 
-/// `ktape-bench soak`.
+/// Options of `ktape-bench soak`.
 #[derive(Args)]
-pub struct Options {
-    /// How long
+pub struct SoakOptions {
+    /// Duration in minutes
     #[arg(long, value_name = "N", default_value_t = 30)]
     minutes: u64,
-    /// When a file is ended: as `ktape capture --rotate`
+    /// When to start a new file, as in `ktape capture --rotate`
     #[arg(long, default_value = "2s")]
     rotate: String,
-    /// What the series may take of the disk, MiB
+    /// Maximum disk use of all files together, MiB
     #[arg(long, value_name = "MIB", default_value_t = 64)]
     max_size: u64,
-    /// Where: a directory on a real disk [default: the target directory]
+    /// Directory for the captures, on a real disk [default: the target directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Record with this binary, instead of building one
+    /// Use this ktape binary instead of building one
     #[arg(long, value_name = "FILE")]
     ktape: Option<PathBuf>,
 }
 
-/// How many points the curve has.
-const POINTS: u64 = 30;
-/// How often the size of the series is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-/// Anonymous memory may be this much greater at the end than after the first third, bytes: an allocator's play.
-const MEMORY_PLAY: u64 = 4 << 20;
-/// The most descriptors of any point may be this many more in the end: a file that is being ended beside the next one, a
-/// directory that is read.
-const DESCRIPTOR_PLAY: usize = 4;
+/// Number of rows in the printed table.
+const SAMPLES: u64 = 30;
+/// Time between two checks of the disk use.
+const DISK_POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Tolerated growth of anonymous memory, bytes: the allocator's fluctuation.
+const MEMORY_TOLERANCE: u64 = 4 << 20;
+/// Tolerated growth of the number of descriptors: while one file is finished the next one is open, and a directory is read.
+const DESCRIPTOR_TOLERANCE: usize = 4;
 
-/// A point of the curve.
-struct Point {
+/// A row of the printed table.
+struct SoakSample {
+    /// Since the start.
     at: Duration,
+    /// Anonymous memory of ktape, bytes.
     anonymous: u64,
+    /// Open descriptors of ktape.
     descriptors: usize,
-    largest: u64,
+    /// Maximum disk use of the capture set since the previous sample, bytes.
+    max_disk_use: u64,
+    /// Number of files in the capture set.
     files: usize,
 }
 
-/// Run it, print the curve, and judge.
+/// Runs the soak test and prints its table.
 ///
 /// # Errors
-/// If something cannot be run, or anything is not as it must be.
-pub fn soak(root: &Path, options: &Options) -> Result<()> {
+/// If a program cannot be run, ktape loses lifecycle events, a file is invalid, or memory, descriptors or disk use grow.
+pub fn soak(root: &Path, options: &SoakOptions) -> Result<()> {
     if !run::is_root() {
-        bail!("recording needs root: run as root, with sudo -E");
+        bail!("recording requires root: run with sudo -E");
     }
     let binary = crate::ktape(root, options.ktape.as_deref())?;
     let workload = crate::build_workload(root)?;
     limit::leave_signals();
-    let _alone = Guard::exclusive();
+    let _lock = Guard::exclusive();
     let parent = options.dir.clone().unwrap_or_else(|| run::target_dir(root));
     let dir = parent.join(format!("soak-{}", std::process::id()));
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let done = record(&binary, &workload, &dir, options);
-    if done.is_ok() {
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let result = record(&binary, &workload, &dir, options);
+    if result.is_ok() {
         fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     } else {
-        eprintln!("what it left is in {}", dir.display());
+        eprintln!("captures kept in {}", dir.display());
     }
-    done
+    result
 }
 
-fn record(binary: &Path, workload: &Path, dir: &Path, options: &Options) -> Result<()> {
-    let series = dir.join("series");
-    fs::create_dir(&series).context("cannot make the directory of the series")?;
-    let (text, max) = (series.to_string_lossy().into_owned(), options.max_size << 20);
-    let mut daemon = Program::start(
+fn record(binary: &Path, workload: &Path, dir: &Path, options: &SoakOptions) -> Result<()> {
+    let captures = dir.join("captures");
+    fs::create_dir(&captures).context("cannot create the directory for the captures")?;
+    let (captures_text, max_size) = (captures.to_string_lossy().into_owned(), options.max_size << 20);
+    let mut ktape = MeasuredProgram::start(
         Command::new(binary)
-            .args(["capture", "-o", &format!("{text}/"), "--rotate", &options.rotate])
+            .args(["capture", "-o", &format!("{captures_text}/"), "--rotate", &options.rotate])
             .args(["--max-size", &format!("{}MiB", options.max_size), "--min-free", "0"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped()),
     )?;
-    let mut said = BufReader::new(daemon.stderr().context("stderr is a pipe")?);
+    let mut stderr = BufReader::new(ktape.stderr().context("stderr is a pipe")?);
     let mut line = String::new();
     while !line.starts_with("ktape: recording") {
         line.clear();
-        if said.read_line(&mut line).context("cannot read what ktape says")? == 0 {
-            bail!("ktape ended instead of recording");
+        if stderr.read_line(&mut line).context("cannot read the output of ktape")? == 0 {
+            bail!("ktape exited before it started recording");
         }
     }
-    let words = thread::spawn(move || {
+    let messages = thread::spawn(move || {
         let mut rest = Vec::new();
-        for line in said.lines().map_while(Result::ok) {
+        for line in stderr.lines().map_while(Result::ok) {
             rest.push(line);
         }
         rest
     });
-    let (stop, largest) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (stop, max_disk_use) = (AtomicBool::new(false), AtomicU64::new(0));
     let file = dir.join("file");
-    fs::write(&file, [b'x'; 4096]).context("cannot write")?;
-    let whole = Duration::from_secs(options.minutes * 60);
-    let points = thread::scope(|scope| {
+    fs::write(&file, [b'x'; 4096]).with_context(|| format!("cannot write {}", file.display()))?;
+    let duration = Duration::from_secs(options.minutes * 60);
+    let samples = thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                largest.fetch_max(usage(&series).0, Ordering::Relaxed);
-                thread::sleep(LOOK);
+                max_disk_use.fetch_max(disk_use(&captures).0, Ordering::Relaxed);
+                thread::sleep(DISK_POLL_INTERVAL);
             }
         });
         scope.spawn(|| churn(workload, &file, &stop));
-        let points = curve(daemon.pid(), &series, &largest, whole);
+        let samples = take_samples(ktape.pid(), &captures, &max_disk_use, duration);
         stop.store(true, Ordering::Relaxed);
-        points
+        samples
     });
-    daemon.signal(libc::SIGTERM);
-    let (status, cpu) = daemon.wait(Duration::from_secs(10), |_| ())?;
-    let words = words.join().map_err(|_| anyhow::anyhow!("the reader of stderr panicked"))?;
-    println!("\nktape said:");
-    for line in &words {
+    ktape.signal(libc::SIGTERM);
+    let (status, cpu) = ktape.wait(Duration::from_secs(10), |_| ())?;
+    let messages = messages.join().map_err(|_| anyhow::anyhow!("the thread that reads stderr panicked"))?;
+    println!("\nmessages of ktape:");
+    for line in &messages {
         println!("  {line}");
     }
     println!("CPU {:.1} s in {} min", cpu.as_secs_f64(), options.minutes);
-    let lost = lost_by(binary, &text)?;
-    println!("lost in what is left, by kind: {lost:?}");
-    let mut wrong = judge(&points, max);
+    let lost = lost_by(binary, &captures_text)?;
+    println!("lost events in the remaining files, by kind: {lost:?}");
+    let mut problems = find_growth(&samples, max_size);
     if !status.success() {
-        wrong.push(format!("ktape ended with {status}"));
+        problems.push(format!("ktape failed: {status}"));
     }
-    // At its end ktape tells of all that it lost, with the kinds.
-    let all = words.iter().filter(|line| line.starts_with("LOST"));
-    wrong.extend(all.filter(|line| LIFECYCLE.iter().any(|kind| line.contains(kind))).cloned());
+    // When ktape exits, it reports the losses of the whole run by kind, including those of deleted files.
+    let losses = messages.iter().filter(|line| line.starts_with("LOST"));
+    problems.extend(losses.filter(|line| LIFECYCLE.iter().any(|kind| line.contains(kind))).cloned());
     for (kind, count) in lost.iter().filter(|(kind, _)| LIFECYCLE.contains(&kind.as_str())) {
-        wrong.push(format!("{count} {kind} events were lost"));
+        problems.push(format!("lost {count} {kind} events"));
     }
-    let check = run::try_output(Command::new(binary).args(["check", &text]));
+    let check = run::try_output(Command::new(binary).args(["check", &captures_text]));
     if check.is_none() {
-        wrong.push("ktape check finds something wrong in the series".to_owned());
+        problems.push(format!("ktape check failed on {captures_text}"));
     }
-    if !wrong.is_empty() {
-        bail!("{}", wrong.join("; "));
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
     }
-    println!("flat: memory, descriptors and the size of the series; all files are sound");
+    println!("passed: memory, descriptors and disk use did not grow; all files are valid");
     Ok(())
 }
 
-/// Kinds of which nothing may be lost in any flood.
+/// Event kinds that must never be lost, whatever the load.
 const LIFECYCLE: &[&str] = &["fork", "exec", "exit", "cgroup_mkdir", "cgroup_rmdir", "cgroup_attach", "oom"];
 
-/// Everything that a recorder could be tempted to remember for ever: processes, programs, cgroups, paths; and calls, in
-/// bursts.
+/// Until `stop`, creates whatever a recorder could accumulate (processes, programs, cgroups, paths), and bursts of calls.
 fn churn(workload: &Path, file: &Path, stop: &AtomicBool) {
     let quiet = |args: &[&str]| {
         let mut command = Command::new(workload);
@@ -173,11 +176,11 @@ fn churn(workload: &Path, file: &Path, stop: &AtomicBool) {
     let mut round = 0u64;
     while !stop.load(Ordering::Relaxed) {
         round += 1;
-        // Many that are forgotten soon: what a recorder keeps of the dead is full after a minute, and not only at the end.
+        // Many short-lived cgroups fill the recorder's table of removed ones within a minute, before the first third ends.
         for other in 0..32 {
             drop(Cgroup::make(&format!("/docker/{:064x}", round << 8 | 0x80 | other)));
         }
-        // A container's life, with a path that never comes again.
+        // A container from start to stop, with a path that is used only once.
         let cgroup = Cgroup::make(&format!("/docker/{:064x}", round << 8));
         if let Ok(mut child) = Command::new("sleep").arg("0.05").spawn() {
             cgroup.attach(child.id());
@@ -191,105 +194,115 @@ fn churn(workload: &Path, file: &Path, stop: &AtomicBool) {
     }
 }
 
-fn curve(pid: u32, series: &Path, largest: &AtomicU64, whole: Duration) -> Vec<Point> {
-    println!("minutes  anonymous MiB  descriptors  largest MiB  files");
+/// Takes and prints [`SAMPLES`] samples, evenly spread over `duration`.
+fn take_samples(pid: u32, captures: &Path, max_disk_use: &AtomicU64, duration: Duration) -> Vec<SoakSample> {
+    println!("minutes  anonymous MiB  descriptors  max disk MiB  files");
     let start = Instant::now();
-    let mut points = Vec::new();
-    for n in 1..=POINTS {
-        let at = whole.mul_f64(n as f64 / POINTS as f64);
+    let mut samples = Vec::new();
+    for n in 1..=SAMPLES {
+        let at = duration.mul_f64(n as f64 / SAMPLES as f64);
         thread::sleep(at.saturating_sub(start.elapsed()));
-        let point = Point {
+        let sample = SoakSample {
             at,
             anonymous: process::memory(pid).anonymous,
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
-            largest: largest.swap(0, Ordering::Relaxed),
-            files: usage(series).1,
+            max_disk_use: max_disk_use.swap(0, Ordering::Relaxed),
+            files: disk_use(captures).1,
         };
         println!(
-            "{:7.1}  {:13.1}  {:11}  {:11.1}  {:5}",
-            point.at.as_secs_f64() / 60.0,
-            mib(point.anonymous),
-            point.descriptors,
-            mib(point.largest),
-            point.files
+            "{:7.1}  {:13.1}  {:11}  {:12.1}  {:5}",
+            sample.at.as_secs_f64() / 60.0,
+            mib(sample.anonymous),
+            sample.descriptors,
+            mib(sample.max_disk_use),
+            sample.files
         );
-        points.push(point);
+        samples.push(sample);
     }
-    points
+    samples
 }
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// What the series takes of the disk in bytes, and its files.
-fn usage(series: &Path) -> (u64, usize) {
-    let files = fs::read_dir(series).into_iter().flatten().flatten();
+/// Disk use of the capture set in bytes, and its number of files.
+fn disk_use(captures: &Path) -> (u64, usize) {
+    let files = fs::read_dir(captures).into_iter().flatten().flatten();
     let sizes: Vec<u64> =
         files.filter_map(|entry| entry.metadata().ok()).map(|meta| meta.blocks() * 512).collect();
     (sizes.iter().sum(), sizes.len())
 }
 
-/// Lost events of the files that are left, by kind.
-fn lost_by(binary: &Path, series: &str) -> Result<BTreeMap<String, u64>> {
-    let words = ["replay", series, "-e", "loss", "--format", "json"];
+/// Lost events in the files that rotation has not deleted, by kind.
+fn lost_by(binary: &Path, captures: &str) -> Result<BTreeMap<String, u64>> {
+    let words = ["replay", captures, "-e", "loss", "--format", "json"];
     let text = run::output(Command::new(binary).args(words))?;
     let mut lost = BTreeMap::new();
     for line in text.lines() {
-        let event: serde_json::Value = serde_json::from_str(line).context("not JSON")?;
+        let event: serde_json::Value =
+            serde_json::from_str(line).context("ktape replay printed invalid JSON")?;
         let kind = event["loss.kind"].as_str().unwrap_or("?").to_owned();
         *lost.entry(kind).or_default() += event["loss.count"].as_u64().unwrap_or(0);
     }
     Ok(lost)
 }
 
-fn judge(points: &[Point], max: u64) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if let Some(point) = points.iter().find(|point| point.largest > max) {
-        wrong.push(format!("the series took {:.1} MiB", mib(point.largest)));
+/// Compares the second third of the samples with the last one, and the disk use with its limit in bytes. Returns one line
+/// per problem.
+fn find_growth(samples: &[SoakSample], max_size: u64) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(sample) = samples.iter().find(|sample| sample.max_disk_use > max_size) {
+        problems.push(format!(
+            "disk use of {:.1} MiB exceeds the limit of {:.1} MiB",
+            mib(sample.max_disk_use),
+            mib(max_size)
+        ));
     }
-    // What grows at first is what a recorder may remember; from then on it replaces.
-    let settled = &points[points.len() / 3..];
+    // In the first third the recorder fills its bounded tables; from then on it only replaces entries.
+    let settled = &samples[samples.len() / 3..];
     let (first, last) = settled.split_at(settled.len() / 2);
-    let median = |points: &[Point]| {
-        let mut all: Vec<u64> = points.iter().map(|point| point.anonymous).collect();
+    let median = |samples: &[SoakSample]| {
+        let mut all: Vec<u64> = samples.iter().map(|sample| sample.anonymous).collect();
         all.sort_unstable();
         all.get(all.len() / 2).copied().unwrap_or(0)
     };
     let (before, after) = (median(first), median(last));
-    if after > before + MEMORY_PLAY {
-        wrong.push(format!("memory grew from {:.1} to {:.1} MiB", mib(before), mib(after)));
+    if after > before + MEMORY_TOLERANCE {
+        problems.push(format!("memory grew from {:.1} to {:.1} MiB", mib(before), mib(after)));
     }
-    let most = |points: &[Point]| points.iter().map(|point| point.descriptors).max().unwrap_or(0);
-    let (before, after) = (most(first), most(last));
-    if after > before + DESCRIPTOR_PLAY {
-        wrong.push(format!("descriptors went from {before} to {after}"));
+    let max = |samples: &[SoakSample]| samples.iter().map(|sample| sample.descriptors).max().unwrap_or(0);
+    let (before, after) = (max(first), max(last));
+    if after > before + DESCRIPTOR_TOLERANCE {
+        problems.push(format!("descriptors grew from {before} to {after}"));
     }
-    wrong
+    problems
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn points(anonymous: impl Fn(u64) -> u64, descriptors: impl Fn(u64) -> usize) -> Vec<Point> {
+    fn samples(anonymous: impl Fn(u64) -> u64, descriptors: impl Fn(u64) -> usize) -> Vec<SoakSample> {
         (0..30)
-            .map(|n| Point {
+            .map(|n| SoakSample {
                 at: Duration::from_secs(n),
                 anonymous: anonymous(n) << 20,
                 descriptors: descriptors(n),
-                largest: 60 << 20,
+                max_disk_use: 60 << 20,
                 files: 9,
             })
             .collect()
     }
 
     #[test]
-    fn what_grows_is_noticed() {
-        let flat = points(|n| if n < 10 { n } else { 40 + n % 3 }, |n| 30 + n as usize % 3);
-        assert_eq!(judge(&flat, 64 << 20), Vec::<String>::new());
-        assert_eq!(judge(&flat, 50 << 20), ["the series took 60.0 MiB"]);
-        assert_eq!(judge(&points(|n| 40 + n, |_| 30), 64 << 20), ["memory grew from 55.0 to 65.0 MiB"]);
-        assert_eq!(judge(&points(|_| 40, |n| n as usize), 64 << 20), ["descriptors went from 19 to 29"]);
+    fn growth_and_excess_are_reported() {
+        let flat = samples(|n| if n < 10 { n } else { 40 + n % 3 }, |n| 30 + n as usize % 3);
+        assert_eq!(find_growth(&flat, 64 << 20), Vec::<String>::new());
+        assert_eq!(find_growth(&flat, 50 << 20), ["disk use of 60.0 MiB exceeds the limit of 50.0 MiB"]);
+        let leak = samples(|n| 40 + n, |_| 30);
+        assert_eq!(find_growth(&leak, 64 << 20), ["memory grew from 55.0 to 65.0 MiB"]);
+        let leak = samples(|_| 40, |n| n as usize);
+        assert_eq!(find_growth(&leak, 64 << 20), ["descriptors grew from 19 to 29"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What the machine is, and who else uses it.
+//! Properties of the machine, and the CPU time that other processes use on it.
 
 use std::fs;
 use std::path::Path;
@@ -9,23 +9,24 @@ use serde_json::{Value, json};
 
 use crate::process;
 
-/// Kernel threads have this bit in their flags (`PF_KTHREAD`, the same since Linux 2.6.20).
+/// `PF_KTHREAD`: set in the flags of kernel threads, with this value since Linux 2.6.20.
 const KTHREAD: u64 = 0x0020_0000;
-/// How much unwritten data another run may leave behind, in KiB.
+/// Dirty pages that an earlier run may leave behind, KiB.
 const DIRTY_KIB: u64 = 64 << 10;
 
-/// CPU time so far, of all CPUs.
+/// CPU time of all CPUs since boot.
 #[derive(Clone, Copy)]
-pub struct Meter {
+pub struct CpuMeter {
     at: Instant,
-    /// Of processes and kernel threads, and what the hypervisor took, but not of interrupts, which belong to nobody.
+    /// Time of processes and kernel threads, and time stolen by the hypervisor. Without interrupts, which the kernel assigns
+    /// to no process.
     busy: Duration,
     kernel_threads: Duration,
     ours: Duration,
 }
 
-impl Meter {
-    /// Now.
+impl CpuMeter {
+    /// Reads the current values.
     pub fn now() -> Self {
         let text = fs::read_to_string("/proc/stat").unwrap_or_default();
         let line = text.lines().next().unwrap_or_default();
@@ -36,12 +37,12 @@ impl Meter {
             at: Instant::now(),
             busy: of_ticks(busy),
             kernel_threads: kernel_threads(),
-            ours: process::own_and_waited_for(),
+            ours: process::own_cpu(),
         }
     }
 
-    /// The share of one CPU that others have used since: neither this process and those that it has waited for, nor the
-    /// kernel's own threads, which work for them.
+    /// Share of one CPU that other processes have used since. Excludes this process, its reaped children, and kernel threads,
+    /// which work on their behalf.
     pub fn foreign(&self) -> f64 {
         let now = Self::now();
         let others = (now.busy.saturating_sub(self.busy))
@@ -59,7 +60,7 @@ fn kernel_threads() -> Duration {
     let mut ticks = 0;
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // Kernel threads have no user space, and so no memory map: cheaper to see than the flags of 20,000 processes.
+        // Kernel threads have no executable: this check is cheaper than reading the flags of 20,000 processes.
         if fs::read_link(entry.path().join("exe")).is_ok() {
             continue;
         }
@@ -72,7 +73,7 @@ fn kernel_threads() -> Duration {
     of_ticks(ticks)
 }
 
-/// Wait until what earlier runs have written is on the disk, or half a minute.
+/// Waits until earlier runs' dirty pages are written back, at most 30 s.
 pub fn settle() {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
@@ -90,7 +91,7 @@ pub fn settle() {
     }
 }
 
-/// The type of the file system that this directory is on, as `/proc/self/mountinfo` names it.
+/// File system type of a directory, as in `/proc/self/mountinfo`.
 pub fn file_system(dir: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let dir = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf());
@@ -104,7 +105,7 @@ pub fn file_system(dir: &Path) -> String {
     best.1
 }
 
-/// For the report.
+/// Kernel, CPU model, number of CPUs and load average, for the report and `--json`.
 pub fn describe() -> Value {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -117,7 +118,7 @@ pub fn describe() -> Value {
     })
 }
 
-/// How many CPUs there are.
+/// Number of CPUs that this process may use.
 pub fn cpus() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,12 +1,13 @@
-//! What recording costs, beside the tools that people use: every change sees its price here.
+//! Compares the cost of recording with ktape and with other tools.
 //!
-//! Recorders take turns in rounds, each with a run without any, so that the machine's drift hits all alike; ratios are made
-//! within a round, and the median is given with the least and the greatest. A run in which others used the machine is done
-//! again. After each run ktape's file is held against what the workload did. `docs/performance.md` tells more.
+//! Recorders take turns in rounds, and each round includes a run without a recorder, so that the machine's drift affects all
+//! of them equally. Ratios are computed within a round and reported as median, minimum and maximum. A run that other
+//! processes disturbed is repeated. After each run, ktape's file is compared with what the workload did. See
+//! `docs/performance.md` for the method.
 
-mod empty;
+mod empty_hooks;
 mod machine;
-mod notes;
+mod noted_calls;
 mod reading;
 mod recorder;
 mod report;
@@ -21,139 +22,146 @@ use clap::Args;
 use ktape_tests::guard::Guard;
 use ktape_tests::{limit, packages, run};
 
-use self::machine::Meter;
-use self::reading::{Answer, Question, Reader};
-use self::recorder::{Recorded, Recorder};
-use self::report::Report;
-use self::workload::{Expect, Place, Workload};
+use self::empty_hooks::EmptyHooks;
+use self::machine::CpuMeter;
+use self::noted_calls::NotedCall;
+use self::reading::{CaptureReader, ReadQuery, ReadResult};
+use self::recorder::{Recorder, RecorderFigures, RunningRecorder};
+use self::report::BenchReport;
+use self::workload::{BenchWorkload, ExpectedEvents, WorkloadSetup};
 
-/// The share of one CPU that others may use during a run, beyond what they use beside this workload anyway: who counts
-/// processes has more to do beside 20,000 of them.
-const FOREIGN: f64 = 0.05;
-/// Of that, what is believed.
-const USUAL_MOST: f64 = 0.15;
-/// How often a disturbed run is done again.
-const TRIES: usize = 3;
-/// How often each file is read.
-const READINGS: usize = 3;
+/// Share of one CPU that other processes may use during a run, on top of [`WorkloadResult::usual_foreign`]: programs that
+/// list all processes have more to do beside 20,000 of them.
+const FOREIGN_MAX: f64 = 0.05;
+/// Upper limit of [`WorkloadResult::usual_foreign`].
+const USUAL_FOREIGN_MAX: f64 = 0.15;
+/// Number of times that a disturbed run is repeated.
+const RETRIES: usize = 3;
+/// Number of runs of each slow recorder, and of reads of each file per query.
+const REPEATS: usize = 3;
 
-/// Before the number of the process, in the name of its directory.
-const SCRATCH: &str = "bench-";
+/// Prefix of the scratch directory's name; the process ID follows.
+const SCRATCH_PREFIX: &str = "bench-";
 
-/// What is compared, and how.
+/// Options of `ktape-bench` without a subcommand.
 #[derive(Args)]
-pub struct Options {
-    /// A look of about two minutes: fewer rounds, workloads and peers
+pub struct CompareOptions {
+    /// Take about two minutes: fewer rounds, workloads and peers
     #[arg(long)]
     quick: bool,
-    /// How many rounds [default: 5, 3 with --quick]
+    /// Number of rounds [default: 5, 3 with --quick]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// Only these workloads, separated by commas
+    /// Run only these workloads (comma-separated)
     #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = clap::builder::PossibleValuesParser::new(workload::NAMES.iter().copied()))]
     workloads: Vec<String>,
-    /// Only these peers, separated by commas; `none` for ktape alone
+    /// Compare only with these peers (comma-separated); `none` runs ktape alone
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     peers: Option<Vec<String>>,
-    /// Record with this binary, instead of building one
+    /// Use this ktape binary instead of building one
     #[arg(long, value_name = "FILE")]
     ktape: Option<PathBuf>,
-    /// Compare with this other ktape, in the same rounds, and fail if the first is clearly slower
+    /// Also run this other ktape binary in the same rounds, and fail if the first is clearly slower
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Where the captures are written: a directory on a real disk [default: the target directory]
+    /// Directory for the captures, on a real disk [default: the target directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Write everything that was measured to this file, as JSON
+    /// Write every figure of every round to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Time sysdig's reader on this file of its own, made elsewhere
+    /// Also time sysdig reading this file, which sysdig recorded elsewhere
     #[arg(long, value_name = "FILE")]
     scap: Option<PathBuf>,
-    /// The seed of the calls that are compared one by one [default: from the clock]
+    /// Seed for the random calls that are compared one by one [default: from the clock]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-/// A run.
+/// One run of a workload beside one recorder.
 #[derive(Clone, Debug)]
-pub struct Sample {
-    /// Of which round.
+pub struct RecorderRun {
+    /// Number of the round, from 0.
     pub round: usize,
-    /// The work, ns a unit.
+    /// Time per unit of the workload, ns.
     pub unit_ns: f64,
-    /// What was recorded; `None` without a recorder, or if that records where the workload is started.
-    pub recorded: Option<Recorded>,
-    /// The share of one CPU that others used.
+    /// Figures of the recorder; `None` without one, and for those that start the workload themselves.
+    pub figures: Option<RecorderFigures>,
+    /// Share of one CPU that other processes used.
     pub foreign: f64,
-    /// How many tries were thrown away.
+    /// Number of disturbed runs that were discarded before this one.
     pub repeated: usize,
 }
 
-/// A recorder's runs of a workload.
-pub struct Series {
-    /// Who.
+/// All runs of a workload beside one recorder.
+pub struct RecorderRuns {
+    /// The recorder.
     pub recorder: Recorder,
-    /// One a round.
-    pub samples: Vec<Sample>,
+    /// One per round.
+    pub runs: Vec<RecorderRun>,
 }
 
 /// All runs of a workload.
-pub struct Outcome {
-    /// Which.
+pub struct WorkloadResult {
+    /// As on the command line.
     pub name: &'static str,
-    /// For people.
+    /// Description for the report.
     pub title: String,
-    /// What is counted.
+    /// What the workload counts, in the singular.
     pub unit: &'static str,
-    /// How many of them a run makes.
+    /// Number of units per run.
     pub units: u64,
-    /// The first is without a recorder.
-    pub series: Vec<Series>,
-    /// How files read.
-    pub answers: Vec<Answer>,
-    /// Events in the file that ktape reads.
+    /// The first entry is [`Recorder::None`].
+    pub by_recorder: Vec<RecorderRuns>,
+    /// Times for reading the files.
+    pub reads: Vec<ReadResult>,
+    /// Number of events in the file that ktape reads.
     pub events: u64,
-    /// What was wrong in a file.
+    /// One line for each difference between a file and what the workload did.
     pub wrong: Vec<String>,
-    /// The share of one CPU that others use beside it anyway.
-    pub usual: f64,
-    /// How many files were held against what the workload did, and how many calls one by one.
-    pub checked: (usize, usize),
+    /// Share of one CPU that other processes use while the workload runs without a recorder.
+    pub usual_foreign: f64,
+    /// Number of files that were compared with what the workload did.
+    pub files_checked: usize,
+    /// Number of calls that were compared one by one.
+    pub calls_checked: usize,
 }
 
-/// Measure, print a table, and write `--json`.
+/// Runs the benchmark, prints its tables, and writes `--json`.
 ///
 /// # Errors
-/// If something cannot be run, if a file of ktape does not hold what the workload did, or, with `--against`, if it is slower.
-pub fn compare(root: &Path, options: &Options) -> Result<()> {
+/// If a program cannot be run, if a file of ktape does not match what the workload did, or, with `--against`, if ktape is
+/// clearly slower.
+pub fn compare(root: &Path, options: &CompareOptions) -> Result<()> {
     if !run::is_root() {
-        bail!("recording needs root: run as root, with sudo -E");
+        bail!("recording requires root: run with sudo -E");
     }
     let (recorders, slow) = recorders(root, options)?;
     let target = run::target_dir(root);
     let parent = options.dir.clone().unwrap_or(target.clone());
     remove_leftovers(&parent);
-    let dir = parent.join(format!("{SCRATCH}{}", std::process::id()));
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let scratch = Scratch(fs::canonicalize(&dir).context("the directory is gone")?);
+    let dir = parent.join(format!("{SCRATCH_PREFIX}{}", std::process::id()));
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let scratch =
+        ScratchDir(fs::canonicalize(&dir).with_context(|| format!("cannot resolve {}", dir.display()))?);
     let kind = machine::file_system(&scratch.0);
     if matches!(kind.as_str(), "tmpfs" | "ramfs" | "overlay") {
-        bail!("{} is on {kind}, not on a real disk: see --dir", parent.display());
+        bail!("{} is on {kind}, not on a real disk: pass --dir", parent.display());
     }
-    let place = Place { program: crate::build_workload(root)?, dir: scratch.0.clone(), quick: options.quick };
-    // What is started here must not be killed as a step of the tests would be.
+    let setup =
+        WorkloadSetup { program: crate::build_workload(root)?, dir: scratch.0.clone(), quick: options.quick };
+    // Programs started from here on are measured: they must not run in a session of their own, as steps of the tests do.
     limit::leave_signals();
-    let _alone = Guard::exclusive();
+    let _lock = Guard::exclusive();
     let names = names(options);
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 5 }).max(1);
     let seed = options.seed.unwrap_or_else(|| {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         now.map_or(1, |now| now.as_secs())
     });
-    let mut report = Report::new(machine::describe(), &recorders, &slow, rounds, seed);
+    let mut report = BenchReport::new(machine::describe(), &recorders, &slow, rounds, seed);
     println!("{}", report.heading());
-    let plan = Plan {
+    let plan = MeasurementPlan {
         recorders: &recorders,
         slow: &slow,
         rounds,
@@ -162,10 +170,10 @@ pub fn compare(root: &Path, options: &Options) -> Result<()> {
         scap: options.scap.as_deref(),
     };
     for name in names {
-        let workload = place.prepare(name)?;
-        let outcome = measure(&workload, &plan)?;
-        print!("{}", report::table(&outcome));
-        report.outcomes.push(outcome);
+        let workload = setup.prepare(name)?;
+        let result = measure(&workload, &plan)?;
+        print!("{}", report::table(&result));
+        report.results.push(result);
     }
     if let Some(file) = &options.json {
         let text = serde_json::to_string_pretty(&report.json())?;
@@ -174,10 +182,10 @@ pub fn compare(root: &Path, options: &Options) -> Result<()> {
     report.verdict(options.against.is_some())
 }
 
-/// Removed at the end, whatever happens.
-struct Scratch(PathBuf);
+/// Removed when dropped, also after an error.
+struct ScratchDir(PathBuf);
 
-impl Drop for Scratch {
+impl Drop for ScratchDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             eprintln!("cannot remove {}: {error}", self.0.display());
@@ -185,19 +193,19 @@ impl Drop for Scratch {
     }
 }
 
-/// Those of runs that were killed.
+/// Removes the scratch directories of benchmarks that were killed.
 fn remove_leftovers(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(SCRATCH)?.parse::<u32>().ok());
+        let pid = name.to_str().and_then(|name| name.strip_prefix(SCRATCH_PREFIX)?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            drop(Scratch(entry.path()));
+            drop(ScratchDir(entry.path()));
         }
     }
 }
 
-/// The names of the chosen workloads.
-fn names(options: &Options) -> Vec<&'static str> {
+/// Names of the selected workloads, in the order of [`workload::NAMES`].
+fn names(options: &CompareOptions) -> Vec<&'static str> {
     let all = if options.quick { workload::QUICK } else { workload::NAMES };
     if options.workloads.is_empty() {
         return all.to_vec();
@@ -205,12 +213,12 @@ fn names(options: &Options) -> Vec<&'static str> {
     workload::NAMES.iter().copied().filter(|name| options.workloads.iter().any(|w| w == name)).collect()
 }
 
-/// Those that take part in each round, and those that get a hundredth of a loop.
-fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recorder>)> {
+/// The recorders that take part in each round, and the slow ones that get 1% of the `getppid` loop afterwards.
+fn recorders(root: &Path, options: &CompareOptions) -> Result<(Vec<Recorder>, Vec<Recorder>)> {
     let ktape = crate::ktape(root, options.ktape.as_deref())?;
     let mut recorders = vec![Recorder::None, Recorder::Ktape("ktape", ktape.clone())];
     if let Some(file) = &options.against {
-        let other = fs::canonicalize(file).with_context(|| format!("no {}", file.display()))?;
+        let other = fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))?;
         recorders.push(Recorder::Ktape("other-ktape", other));
     }
     recorders.push(Recorder::KtapeOther(ktape));
@@ -229,7 +237,7 @@ fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recor
             for name in names {
                 if name != "none" && !peers.iter().any(|peer| peer.name() == name) {
                     let known: Vec<&str> = peers.iter().map(Recorder::name).collect();
-                    bail!("there is no peer {name}; there are {} and none", known.join(", "));
+                    bail!("unknown peer {name}: use {} or none", known.join(", "));
                 }
             }
             peers.into_iter().filter(|peer| names.iter().any(|name| name == peer.name())).collect()
@@ -246,140 +254,159 @@ fn recorders(root: &Path, options: &Options) -> Result<(Vec<Recorder>, Vec<Recor
     Ok((recorders, slow))
 }
 
-/// What is the same for all workloads.
-struct Plan<'a> {
+/// Settings that apply to all workloads.
+struct MeasurementPlan<'a> {
     recorders: &'a [Recorder],
-    /// Those that get a hundredth of a loop.
+    /// Recorders that get 1% of the `getppid` loop.
     slow: &'a [Recorder],
     rounds: usize,
     seed: u64,
-    /// For captures.
+    /// Directory for captures.
     dir: &'a Path,
-    /// A file of sysdig's to read.
+    /// A file for sysdig to read.
     scap: Option<&'a Path>,
 }
 
-fn measure(workload: &Workload, plan: &Plan<'_>) -> Result<Outcome> {
+fn measure(workload: &BenchWorkload, plan: &MeasurementPlan<'_>) -> Result<WorkloadResult> {
     eprintln!("{}: {}", workload.name, workload.title);
-    let Plan { rounds, seed, dir, .. } = *plan;
+    let MeasurementPlan { rounds, seed, dir, .. } = *plan;
     let recorders: Vec<&Recorder> =
         plan.recorders.iter().filter(|recorder| recorder.takes_part(workload.name)).collect();
-    let all = recorders.iter().map(|&recorder| Series { recorder: recorder.clone(), samples: Vec::new() });
-    let mut outcome = Outcome {
+    let all = recorders.iter().map(|&recorder| RecorderRuns { recorder: recorder.clone(), runs: Vec::new() });
+    let mut result = WorkloadResult {
         name: workload.name,
         title: workload.title.clone(),
         unit: workload.unit,
         units: workload.units,
-        series: all.collect(),
-        answers: Vec::new(),
+        by_recorder: all.collect(),
+        reads: Vec::new(),
         events: 0,
         wrong: Vec::new(),
-        usual: 0.0,
-        checked: (0, 0),
+        usual_foreign: 0.0,
+        files_checked: 0,
+        calls_checked: 0,
     };
-    let before = Meter::now();
+    let before = CpuMeter::now();
     workload.run(seed)?;
-    outcome.usual = before.foreign().min(USUAL_MOST);
+    result.usual_foreign = before.foreign().min(USUAL_FOREIGN_MAX);
     let mut readers = Vec::new();
     for round in 0..rounds {
-        // Not always the same one after the same one.
+        // Each round starts with another recorder.
         for turn in 0..recorders.len() {
             let which = (turn + round) % recorders.len();
             let recorder = recorders[which];
             let file = dir.join(format!("{}.capture", recorder.name()));
-            let sample = repeat(&mut outcome, workload, recorder, &file, seed + round as u64)?;
-            outcome.series[which].samples.push(Sample { round, ..sample });
+            let run = run_once(&mut result, workload, recorder, &file, seed + round as u64)?;
+            result.by_recorder[which].runs.push(RecorderRun { round, ..run });
             if matches!(recorder, Recorder::None | Recorder::EmptyHooks) {
                 continue;
             }
-            // One file of each is read afterwards.
+            // The first file of each recorder is kept for timing how fast it reads.
             if workload.name == "md5sum" && round == 0 {
                 let kept = dir.join(format!("{}.read", recorder.name()));
-                fs::rename(&file, &kept).context("the capture is gone")?;
-                readers.push(Reader::of(recorder, kept));
+                fs::rename(&file, &kept).with_context(|| format!("cannot rename {}", file.display()))?;
+                readers.push(CaptureReader::of(recorder, kept));
             } else {
-                fs::remove_file(&file).context("the capture is gone")?;
+                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
             }
         }
         eprintln!("  round {} of {rounds}", round + 1);
     }
     if workload.name == "getppid" {
         for recorder in plan.slow {
-            if let Some(series) = slow_series(workload, recorder, dir)? {
-                outcome.series.push(series);
+            if let Some(recorder_runs) = measure_slow(workload, recorder, dir)? {
+                result.by_recorder.push(recorder_runs);
             }
         }
     }
     if let Some(first) = readers.first() {
         if let Some(Recorder::Ktape(_, binary)) = recorders.get(1) {
             let info = recorder::ktape_info(binary, &first.file)?;
-            outcome.events = info["events"].as_u64().unwrap_or(0);
+            result.events = info["events"].as_u64().unwrap_or(0);
         }
-        readers.extend(plan.scap.map(|file| Reader::sysdig(file.to_path_buf())));
-        read(&mut outcome, &readers)?;
+        readers.extend(plan.scap.map(|file| CaptureReader::sysdig(file.to_path_buf())));
+        time_reads(&mut result, &readers)?;
     }
-    Ok(outcome)
+    Ok(result)
 }
 
-/// One run, without the number of its round; repeated if other processes used the machine.
-fn repeat(
-    outcome: &mut Outcome,
-    workload: &Workload,
+/// Runs the workload beside a recorder, and repeats that while other processes disturb it, at most [`RETRIES`] times. The
+/// caller sets the round of the result.
+fn run_once(
+    result: &mut WorkloadResult,
+    workload: &BenchWorkload,
     recorder: &Recorder,
     file: &Path,
     seed: u64,
-) -> Result<Sample> {
+) -> Result<RecorderRun> {
     let mut repeated = 0;
     loop {
         machine::settle();
-        let before = Meter::now();
-        let hooks = (*recorder == Recorder::EmptyHooks).then(empty::Hooks::attach).transpose()?;
-        let recording = recorder.start(file)?;
+        let before = CpuMeter::now();
+        let hooks = (*recorder == Recorder::EmptyHooks).then(EmptyHooks::attach).transpose()?;
+        let running = recorder.start(file)?;
         let ran = workload.run(seed)?;
-        let recorded = recording.map(recorder::Recording::stop).transpose()?;
+        let figures = running.map(RunningRecorder::stop).transpose()?;
         drop(hooks);
         let foreign = before.foreign();
-        // The file is what it is, whoever used the machine.
+        // The file must be right even if the run was disturbed.
         match recorder {
-            Recorder::Ktape(_, binary) => outcome.check(&workload.expect, binary, file, &ran.notes)?,
+            Recorder::Ktape(_, binary) => result.check(&workload.expect, binary, file, &ran.noted)?,
             Recorder::KtapeOther(binary) => {
-                let none: Vec<Expect> =
-                    workload.expect.iter().map(|expect| Expect { count: 0, ..expect.clone() }).collect();
-                outcome.check(&none, binary, file, &[])?;
+                let no_events: Vec<ExpectedEvents> = workload
+                    .expect
+                    .iter()
+                    .map(|expect| ExpectedEvents { count: 0, ..expect.clone() })
+                    .collect();
+                result.check(&no_events, binary, file, &[])?;
             }
             _ => {}
         }
-        if foreign > outcome.usual + FOREIGN && repeated < TRIES {
-            eprintln!("  {}: others used {:.0} % of a CPU, again", recorder.name(), foreign * 100.0);
+        if foreign > result.usual_foreign + FOREIGN_MAX && repeated < RETRIES {
+            eprintln!(
+                "  {}: repeating the run: other processes used {:.0}% of a CPU",
+                recorder.name(),
+                foreign * 100.0
+            );
             repeated += 1;
             continue;
         }
         let unit_ns = ran.took.as_nanos() as f64 / workload.units as f64;
-        return Ok(Sample { round: 0, unit_ns, recorded, foreign, repeated });
+        return Ok(RecorderRun { round: 0, unit_ns, figures, foreign, repeated });
     }
 }
 
-impl Outcome {
-    /// Hold a file against what the workload did.
-    fn check(&mut self, expected: &[Expect], ktape: &Path, file: &Path, notes: &[notes::Note]) -> Result<()> {
-        self.checked.0 += 1;
+impl WorkloadResult {
+    /// Compares a file with what the workload did, and adds differences to `wrong`. A lost event may be any of those that
+    /// are missing.
+    fn check(
+        &mut self,
+        expected: &[ExpectedEvents],
+        ktape: &Path,
+        file: &Path,
+        noted: &[NotedCall],
+    ) -> Result<()> {
+        self.files_checked += 1;
         let info = recorder::ktape_info(ktape, file)?;
         let lost: u64 =
             info["lost_by"].as_array().into_iter().flatten().filter_map(|l| l["count"].as_u64()).sum();
         for expect in expected {
             let mut replay = std::process::Command::new(ktape);
             replay.arg("replay").arg(file).args(["--count", "--filter", &expect.expression]);
-            let found: u64 = run::output(&mut replay)?.trim().parse().context("no number")?;
+            let found: u64 = run::output(&mut replay)?
+                .trim()
+                .parse()
+                .context("ktape replay --count did not print a number")?;
             if found > expect.count || found + lost < expect.count {
                 self.wrong.push(format!(
-                    "{} instead of {} {} events, {lost} told as lost: {}",
-                    found, expect.count, expect.kind, expect.expression
+                    "found {found} {} events instead of {}, with {lost} reported as lost: {}",
+                    expect.kind, expect.count, expect.expression
                 ));
             }
         }
-        if lost == 0 && !notes.is_empty() {
-            self.checked.1 += notes.len();
-            if let Err(error) = notes::compare(ktape, file, notes) {
+        if lost == 0 && !noted.is_empty() {
+            self.calls_checked += noted.len();
+            if let Err(error) = noted_calls::compare(ktape, file, noted) {
                 self.wrong.push(format!("{error:#}"));
             }
         }
@@ -387,34 +414,34 @@ impl Outcome {
     }
 }
 
-/// A hundredth of the loop, three times, beside a recorder that prints.
-fn slow_series(workload: &Workload, recorder: &Recorder, dir: &Path) -> Result<Option<Series>> {
-    let mut samples = Vec::new();
-    for round in 0..READINGS {
+/// Runs 1% of the `getppid` loop beside a recorder that prints a line per call; `None` for other workloads.
+fn measure_slow(workload: &BenchWorkload, recorder: &Recorder, dir: &Path) -> Result<Option<RecorderRuns>> {
+    let mut runs = Vec::new();
+    for round in 0..REPEATS {
         let file = dir.join(format!("{}.capture", recorder.name()));
-        let recording = recorder.start(&file)?;
-        let Some((took, units)) = workload.run_slowly(recorder.wrapper(&file).as_deref())? else {
+        let running = recorder.start(&file)?;
+        let Some((took, units)) = workload.run_reduced(recorder.wrapper(&file).as_deref())? else {
             return Ok(None);
         };
-        recording.map(recorder::Recording::stop).transpose()?;
+        running.map(RunningRecorder::stop).transpose()?;
         let unit_ns = took.as_nanos() as f64 / units as f64;
-        // What it records is mostly its own start and end.
-        samples.push(Sample { round, unit_ns, recorded: None, foreign: 0.0, repeated: 0 });
-        fs::remove_file(&file).context("the capture is gone")?;
+        // No figures: with so little work, the file holds mostly the start and the exit of the recorder.
+        runs.push(RecorderRun { round, unit_ns, figures: None, foreign: 0.0, repeated: 0 });
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
     }
-    Ok(Some(Series { recorder: recorder.clone(), samples }))
+    Ok(Some(RecorderRuns { recorder: recorder.clone(), runs }))
 }
 
-fn read(outcome: &mut Outcome, readers: &[Reader]) -> Result<()> {
+fn time_reads(result: &mut WorkloadResult, readers: &[CaptureReader]) -> Result<()> {
     for reader in readers {
-        eprintln!("  reading as {}", reader.name);
-        for question in Question::EACH {
-            let Some(lines) = reader.lines(question)? else { continue };
-            let mut readings = Vec::new();
-            for _ in 0..READINGS {
-                readings.extend(reader.read(question)?);
+        eprintln!("  reading with {}", reader.name);
+        for query in ReadQuery::EACH {
+            let Some(lines) = reader.count_lines(query)? else { continue };
+            let mut timings = Vec::new();
+            for _ in 0..REPEATS {
+                timings.extend(reader.time(query)?);
             }
-            outcome.answers.push(Answer { reader: reader.name.clone(), question, lines, readings });
+            result.reads.push(ReadResult { reader: reader.name.clone(), query, lines, timings });
         }
     }
     Ok(())

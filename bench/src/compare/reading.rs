@@ -1,4 +1,4 @@
-//! How long reading takes, and how much memory.
+//! Measures the time and memory that each tool needs to read its own file.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,81 +8,81 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::recorder::Recorder;
-use crate::process::{self, Program};
+use crate::process::{self, MeasuredProgram};
 
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Limit for one read.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// What is asked of a file.
+/// What a tool prints of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum ReadQuery {
     /// Every event, as text.
     All,
-    /// The events of the programs of this name only.
+    /// Only events of processes with this name.
     Name(&'static str),
-    /// Something that nothing matches.
+    /// A filter that matches no event.
     Nothing,
 }
 
-impl Question {
-    /// In order.
+impl ReadQuery {
+    /// In the order of the report.
     pub const EACH: [Self; 3] = [Self::All, Self::Name("xargs"), Self::Nothing];
 
-    /// For people.
+    /// As in the report and in `--json`.
     pub fn title(self) -> String {
         match self {
             Self::All => "all, as text".to_owned(),
-            Self::Name(name) => format!("those of {name}"),
+            Self::Name(name) => format!("events of {name}"),
             Self::Nothing => "a filter that matches nothing".to_owned(),
         }
     }
 }
 
-/// A file, and who reads it.
-pub struct Reader {
-    /// Who.
+/// A tool that reads one file.
+pub struct CaptureReader {
+    /// Name of the tool in the report.
     pub name: String,
-    /// What wrote it.
+    /// The recorder that wrote the file; `None` means sysdig.
     recorder: Option<Recorder>,
-    /// What is read.
+    /// The file to read.
     pub file: PathBuf,
 }
 
-/// What came of a question.
-pub struct Answer {
-    /// Who read.
+/// The result of one query with one reader.
+pub struct ReadResult {
+    /// Name of the reader.
     pub reader: String,
-    /// What was asked.
-    pub question: Question,
-    /// Lines that were printed.
+    /// What was read.
+    pub query: ReadQuery,
+    /// Number of lines that the reader printed.
     pub lines: u64,
-    /// Each reading, without printing.
-    pub readings: Vec<Reading>,
+    /// Reads with the output to `/dev/null`.
+    pub timings: Vec<ReadTiming>,
 }
 
-/// One reading.
+/// Cost of one read.
 #[derive(Clone, Copy, Debug)]
-pub struct Reading {
-    /// Wall time.
+pub struct ReadTiming {
+    /// Wall-clock time.
     pub took: Duration,
     /// CPU time.
     pub cpu: Duration,
-    /// The greatest resident set, bytes.
+    /// Peak resident set size, bytes.
     pub peak: u64,
 }
 
-impl Reader {
-    /// By the program that wrote it.
+impl CaptureReader {
+    /// Reads `file` with the tool that recorded it.
     pub fn of(recorder: &Recorder, file: PathBuf) -> Self {
         Self { name: recorder.name().to_owned(), recorder: Some(recorder.clone()), file }
     }
 
-    /// sysdig, of a file that it can read.
+    /// Reads `file` with sysdig.
     pub fn sysdig(file: PathBuf) -> Self {
         Self { name: "sysdig".to_owned(), recorder: None, file }
     }
 
-    fn command(&self, question: Question) -> Option<Command> {
+    fn command(&self, query: ReadQuery) -> Option<Command> {
         let words = |program: &Path, words: &[&str]| {
             let mut command = Command::new(program);
             command.args(words);
@@ -92,12 +92,12 @@ impl Reader {
             Some(Recorder::Ktape(_, binary)) => {
                 let mut command = words(binary, &["replay"]);
                 command.arg(&self.file);
-                match question {
-                    Question::All => {}
-                    Question::Name(name) => {
+                match query {
+                    ReadQuery::All => {}
+                    ReadQuery::Name(name) => {
                         command.args(["--filter", &format!("proc.name = {name}")]);
                     }
-                    Question::Nothing => {
+                    ReadQuery::Nothing => {
                         command.args(["--filter", "evt.type = reboot"]);
                     }
                 }
@@ -105,13 +105,13 @@ impl Reader {
             }
             Some(Recorder::TraceCmd(_)) => {
                 let mut command = words(Path::new("trace-cmd"), &["report"]);
-                // After the file a filter is taken, and ignored.
-                match question {
-                    Question::All => {}
-                    Question::Name(name) => {
+                // trace-cmd accepts a filter after the file, but ignores it.
+                match query {
+                    ReadQuery::All => {}
+                    ReadQuery::Name(name) => {
                         command.args(["-F", &format!(".*:COMM == \"{name}\"")]);
                     }
-                    Question::Nothing => {
+                    ReadQuery::Nothing => {
                         command.args(["-F", "raw_syscalls/sys_enter:id == 169"]);
                     }
                 }
@@ -121,12 +121,12 @@ impl Reader {
             Some(Recorder::Perf(_)) => {
                 let mut command = words(Path::new("perf"), &["script", "-i"]);
                 command.arg(&self.file);
-                match question {
-                    Question::All => {}
-                    Question::Name(name) => {
+                match query {
+                    ReadQuery::All => {}
+                    ReadQuery::Name(name) => {
                         command.args(["--comm", name]);
                     }
-                    Question::Nothing => {
+                    ReadQuery::Nothing => {
                         command.args(["--comm", "nobody"]);
                     }
                 }
@@ -136,12 +136,12 @@ impl Reader {
             None => {
                 let mut command = words(Path::new("sysdig"), &["-r"]);
                 command.arg(&self.file);
-                match question {
-                    Question::All => {}
-                    Question::Name(name) => {
+                match query {
+                    ReadQuery::All => {}
+                    ReadQuery::Name(name) => {
                         command.arg(format!("proc.name={name}"));
                     }
-                    Question::Nothing => {
+                    ReadQuery::Nothing => {
                         command.arg("evt.type=reboot");
                     }
                 }
@@ -152,39 +152,40 @@ impl Reader {
         Some(command)
     }
 
-    /// How many lines are printed: a filter that is not understood would print them all. `None` if this reads no such file.
-    pub fn lines(&self, question: Question) -> Result<Option<u64>> {
-        let Some(mut command) = self.command(question) else { return Ok(None) };
-        let mut program = Program::start(command.stdout(Stdio::piped()))?;
+    /// Reads the file once and counts the printed lines, to detect a filter that the tool ignores. `None` if the recorder has
+    /// no reader.
+    pub fn count_lines(&self, query: ReadQuery) -> Result<Option<u64>> {
+        let Some(mut command) = self.command(query) else { return Ok(None) };
+        let mut program = MeasuredProgram::start(command.stdout(Stdio::piped()))?;
         let mut lines = 0;
         let mut buffer = vec![0u8; 1 << 16];
         let mut stdout = program.stdout().context("stdout is a pipe")?;
         loop {
-            let read = stdout.read(&mut buffer).context("cannot read what is printed")?;
+            let read = stdout.read(&mut buffer).context("cannot read the reader's output")?;
             if read == 0 {
                 break;
             }
             lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
         }
-        let (status, _) = program.wait(PATIENCE, |_| ())?;
+        let (status, _) = program.wait(READ_TIMEOUT, |_| ())?;
         if !status.success() {
             bail!("{} cannot read {}: {status}", self.name, self.file.display());
         }
         Ok(Some(lines))
     }
 
-    /// Ask it once.
-    pub fn read(&self, question: Question) -> Result<Option<Reading>> {
-        let Some(mut command) = self.command(question) else { return Ok(None) };
+    /// Reads the file once and measures the cost. `None` if the recorder has no reader.
+    pub fn time(&self, query: ReadQuery) -> Result<Option<ReadTiming>> {
+        let Some(mut command) = self.command(query) else { return Ok(None) };
         let start = Instant::now();
-        let mut program = Program::start(command.stdout(Stdio::null()))
-            .with_context(|| format!("cannot read as {}", self.name))?;
+        let mut program = MeasuredProgram::start(command.stdout(Stdio::null()))
+            .with_context(|| format!("cannot read {} with {}", self.file.display(), self.name))?;
         let mut peak = 0;
-        let (status, cpu) = program.wait(PATIENCE, |pid| peak = peak.max(process::memory(pid).peak))?;
+        let (status, cpu) = program.wait(READ_TIMEOUT, |pid| peak = peak.max(process::memory(pid).peak))?;
         let took = start.elapsed();
         if !status.success() {
             bail!("{} cannot read {}: {status}", self.name, self.file.display());
         }
-        Ok(Some(Reading { took, cpu, peak }))
+        Ok(Some(ReadTiming { took, cpu, peak }))
     }
 }

@@ -1,4 +1,4 @@
-//! ktape and its peers: how each is started, how it says that it records, and what it says that it has lost.
+//! ktape and the other recorders: how each is started, how it signals that it records, and how it reports lost events.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::{Memory, Program};
+use crate::process::{MeasuredProgram, MemoryUse};
 use ktape_tests::run;
 
-/// How long a recorder may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Of each CPU's ring of the peers, KiB: what ktape takes by default on a machine with enough memory.
+/// Limit for a recorder to start, and to exit.
+const RECORDER_TIMEOUT: Duration = Duration::from_secs(120);
+/// Per-CPU ring buffer size of the other recorders, KiB: ktape's default on a machine with enough memory.
 const RING_KIB: u32 = 8 << 10;
-/// What carries as much as ktape's default does: all calls, switches, and block requests with their submitters.
+/// Tracepoints that match what ktape records by default: all calls, switches, and block requests with their submitters.
 const EVENTS: &[&str] = &[
     "raw_syscalls:sys_enter",
     "raw_syscalls:sys_exit",
@@ -28,31 +28,31 @@ const EVENTS: &[&str] = &[
     "block:block_rq_complete",
 ];
 
-/// What is beside the workload.
+/// What runs beside the workload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recorder {
-    /// Nothing: what the others are compared with.
+    /// No recorder: the baseline for all others.
     None,
-    /// With default options; the name, and the binary.
+    /// ktape with default options: name in the report, and binary.
     Ktape(&'static str, PathBuf),
-    /// `trace-cmd record`; whether compressed.
+    /// `trace-cmd record`, with zstd compression if true.
     TraceCmd(bool),
-    /// `perf record`; whether compressed.
+    /// `perf record`, with `-z` compression if true.
     Perf(bool),
-    /// The same, with a container that is not the workload's: what an event costs that is not wanted.
+    /// ktape with `--container` of another container: the cost of an event that is filtered out.
     KtapeOther(PathBuf),
-    /// Two programs that do nothing, on the entry and the return of calls: what no recorder of calls can do without.
+    /// Two empty programs on the entry and return of system calls: the minimum cost of recording them.
     EmptyHooks,
-    /// `bpftrace` that prints a line for each call, to a file.
+    /// `bpftrace` that prints a line per call to a file.
     Bpftrace,
-    /// `perf trace`, to a file.
+    /// `perf trace` to a file.
     PerfTrace,
-    /// `strace -f` of the workload, to a file.
+    /// `strace -f` of the workload to a file.
     Strace,
 }
 
 impl Recorder {
-    /// As in the tables, and on the command line.
+    /// Name in the tables and on the command line.
     pub fn name(&self) -> &'static str {
         match self {
             Self::None => "none",
@@ -69,18 +69,18 @@ impl Recorder {
         }
     }
 
-    /// Whether it is so slow that it gets a hundredth of the work.
+    /// Whether it is so slow that it gets only 1% of the work.
     pub fn is_slow(&self) -> bool {
         matches!(self, Self::Bpftrace | Self::PerfTrace | Self::Strace)
     }
 
-    /// Whether it is run beside this workload.
+    /// Whether it runs beside this workload.
     pub fn takes_part(&self, workload: &str) -> bool {
-        // Both are about the cost of a call.
+        // These two measure only the cost of a call.
         !matches!(self, Self::KtapeOther(_) | Self::EmptyHooks) || workload == "getppid"
     }
 
-    /// The program that has to be installed, and Debian's package of it.
+    /// The program that must be installed, and its Debian package.
     pub fn needs(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::None | Self::Ktape(..) | Self::KtapeOther(_) | Self::EmptyHooks => None,
@@ -91,7 +91,7 @@ impl Recorder {
         }
     }
 
-    /// Its version, as it says itself.
+    /// The version that the program prints; empty without a program.
     pub fn version(&self) -> String {
         let (program, argument) = match self {
             Self::None | Self::EmptyHooks => return String::new(),
@@ -99,7 +99,7 @@ impl Recorder {
             _ => (Path::new(self.needs().map_or("", |(file, _)| file)), "--version"),
         };
         let text = run::try_output(Command::new(program).arg(argument)).unwrap_or_default();
-        // trace-cmd only says it in its usage.
+        // trace-cmd prints its version only in its usage message.
         let line = text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
         line.unwrap_or_else(|| {
             let usage = Command::new(program).output().map(|out| out.stdout).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Recorder {
         })
     }
 
-    /// What is put before the command line of a workload, for those that start it themselves.
+    /// The words before the command line of a workload, for recorders that start it themselves.
     pub fn wrapper(&self, file: &Path) -> Option<Vec<String>> {
         let file = file.to_string_lossy().into_owned();
         let words: &[&str] = match self {
@@ -124,13 +124,13 @@ impl Recorder {
         Some(words)
     }
 
-    /// Start it, and wait until it records. `None` if there is nothing to start.
-    pub fn start(&self, file: &Path) -> Result<Option<Recording>> {
-        let out = |command: &mut Command| {
+    /// Starts the recorder and waits until it records. `None` if there is no program to start.
+    pub fn start(&self, file: &Path) -> Result<Option<RunningRecorder>> {
+        let set_pipes = |command: &mut Command| {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         };
-        let recording = match self {
-            // The hooks are attached by whoever measures.
+        let running = match self {
+            // The caller attaches the empty hooks.
             Self::None | Self::EmptyHooks | Self::PerfTrace | Self::Strace => return Ok(None),
             Self::Ktape(_, binary) | Self::KtapeOther(binary) => {
                 let mut command = Command::new(binary);
@@ -138,32 +138,32 @@ impl Recorder {
                 if matches!(self, Self::KtapeOther(_)) {
                     command.args(["--container", "0123456789ab"]);
                 }
-                out(&mut command);
-                Recording::start(self, file, &mut command, Some("recording"))?
+                set_pipes(&mut command);
+                RunningRecorder::start(self, file, &mut command, Some("recording"))?
             }
             Self::TraceCmd(zstd) => {
-                let mut command = shadowed(Path::new("/usr/bin/trace-cmd"));
+                let mut command = without_function_tracer(Path::new("/usr/bin/trace-cmd"));
                 command.arg("record").arg("-o").arg(file).arg("-b").arg(RING_KIB.to_string());
                 command.args(["--compression", if *zstd { "zstd" } else { "none" }]);
                 for event in EVENTS {
-                    // Its own recording would be recorded, without end.
+                    // Otherwise trace-cmd records its own writes, endlessly.
                     command.args(["-e", event, "-f", "COMM != \"trace-cmd\""]);
                 }
-                out(&mut command);
-                let mut recording = Recording::start(self, file, &mut command, None)?;
-                // It says nothing that a pipe would see at once. The tracefs is that of its own mount namespace.
-                let root = format!("/proc/{}/root/sys/kernel/tracing", recording.program.pid());
+                set_pipes(&mut command);
+                let mut running = RunningRecorder::start(self, file, &mut command, None)?;
+                // trace-cmd buffers its messages, so its state is read from tracefs: the one in its own mount namespace.
+                let root = format!("/proc/{}/root/sys/kernel/tracing", running.program.pid());
                 let on = |path: String| fs::read_to_string(path).is_ok_and(|text| text.trim() == "1");
-                recording.until(|| {
+                running.wait_until(|| {
                     on(format!("{root}/tracing_on"))
                         && EVENTS
                             .iter()
                             .all(|event| on(format!("{root}/events/{}/enable", event.replacen(':', "/", 1))))
                 })?;
-                recording
+                running
             }
             Self::Perf(compressed) => {
-                let fifos = [file.with_extension("control"), file.with_extension("answer")];
+                let fifos = [file.with_extension("control"), file.with_extension("ack")];
                 for fifo in &fifos {
                     make_fifo(fifo)?;
                 }
@@ -175,17 +175,17 @@ impl Recorder {
                     command.arg("-z");
                 }
                 for event in EVENTS {
-                    // Likewise.
+                    // Otherwise perf records its own writes, endlessly.
                     command.args(["-e", event, "--exclude-perf"]);
                 }
-                out(&mut command);
-                let mut recording = Recording::start(self, file, &mut command, None)?;
+                set_pipes(&mut command);
+                let mut running = RunningRecorder::start(self, file, &mut command, None)?;
                 enable(&fifos)?;
-                recording.begun();
+                running.mark_started();
                 for fifo in &fifos {
                     fs::remove_file(fifo).with_context(|| format!("cannot remove {}", fifo.display()))?;
                 }
-                recording
+                running
             }
             Self::Bpftrace => bpftrace(
                 self,
@@ -194,153 +194,157 @@ impl Recorder {
                  { printf(\"%llu %d %s %d %ld\\n\", nsecs, cpu, comm, args->id, args->ret); }",
             )?,
         };
-        Ok(Some(recording))
+        Ok(Some(running))
     }
 }
 
-/// bpftrace with these probes, its output in the file.
-fn bpftrace(recorder: &Recorder, file: &Path, probes: &str) -> Result<Recording> {
-    const MARK: &str = "records\n";
+/// Starts bpftrace with these probes; it prints to `file`.
+fn bpftrace(recorder: &Recorder, file: &Path, probes: &str) -> Result<RunningRecorder> {
+    /// Printed by the BEGIN probe, once all probes are attached.
+    const READY: &str = "records\n";
     let mut command = Command::new("/usr/bin/bpftrace");
     command.arg("-o").arg(file).arg("-e").arg(format!("BEGIN {{ printf(\"records\\n\"); }} {probes}"));
     command.env("BPFTRACE_PERF_RB_PAGES", (RING_KIB / 4).to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut recording = Recording::start(recorder, file, &mut command, None)?;
-    recording.until(|| fs::read_to_string(file).is_ok_and(|text| text.contains(MARK)))?;
-    Ok(recording)
+    let mut running = RunningRecorder::start(recorder, file, &mut command, None)?;
+    running.wait_until(|| fs::read_to_string(file).is_ok_and(|text| text.contains(READY)))?;
+    Ok(running)
 }
 
-/// A recorder at work.
-pub struct Recording {
+/// A running recorder.
+pub struct RunningRecorder {
     recorder: Recorder,
     file: PathBuf,
-    program: Program,
-    said: Arc<Mutex<String>>,
-    listeners: Vec<JoinHandle<()>>,
-    /// From its start until it recorded.
+    program: MeasuredProgram,
+    /// Standard output and standard error so far.
+    output: Arc<Mutex<String>>,
+    output_readers: Vec<JoinHandle<()>>,
+    /// Time from the start of the process until it records.
     pub startup: Duration,
     started: Instant,
     cpu_before: Duration,
 }
 
-/// What came of it.
+/// What a recorder used and recorded in one run.
 #[derive(Clone, Debug, Default)]
-pub struct Recorded {
-    /// CPU time from when it recorded to its end.
+pub struct RecorderFigures {
+    /// CPU time from when it records until it exits.
     pub cpu: Duration,
-    /// Of its file.
+    /// Size of its file, bytes.
     pub bytes: u64,
-    /// Events that it says that it has lost.
+    /// Lost events that it reports.
     pub lost: u64,
-    /// Returns of calls in its file, where that is quickly told.
+    /// Number of returned system calls in its file; `None` if counting them takes long.
     pub calls: Option<u64>,
-    /// At the end of the workload.
-    pub memory: Memory,
-    /// From its start until it recorded.
+    /// Memory use at the end of the workload.
+    pub memory: MemoryUse,
+    /// Time from the start of the process until it records.
     pub startup: Duration,
 }
 
-impl Recording {
+impl RunningRecorder {
+    /// Starts `command`. With `ready`, waits until the program prints this text; without it, the caller has to wait until
+    /// the program records.
     fn start(
         recorder: &Recorder,
         file: &Path,
         command: &mut Command,
-        mark: Option<&'static str>,
+        ready: Option<&'static str>,
     ) -> Result<Self> {
         let started = Instant::now();
-        let mut program = Program::start(command)?;
-        let said = Arc::new(Mutex::new(String::new()));
-        let (seen, sees) = mpsc::channel();
-        let mut listeners = Vec::new();
+        let mut program = MeasuredProgram::start(command)?;
+        let output = Arc::new(Mutex::new(String::new()));
+        let (sender, receiver) = mpsc::channel();
+        let mut output_readers = Vec::new();
         let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [
             program.stdout().map(|pipe| Box::new(pipe) as Box<_>),
             program.stderr().map(|pipe| Box::new(pipe) as Box<_>),
         ];
         for pipe in pipes.into_iter().flatten() {
-            let (said, seen) = (Arc::clone(&said), seen.clone());
-            listeners.push(thread::spawn(move || {
+            let (output, sender) = (Arc::clone(&output), sender.clone());
+            output_readers.push(thread::spawn(move || {
                 let mut line = Vec::new();
                 let mut pipe = BufReader::new(pipe);
                 while pipe.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                     let text = String::from_utf8_lossy(&line);
-                    if mark.is_some_and(|mark| text.contains(mark)) {
-                        // Nobody listens any more after the first.
-                        let _ = seen.send(());
+                    if ready.is_some_and(|ready| text.contains(ready)) {
+                        // This fails if the text occurs again, after the receiver is gone.
+                        let _ = sender.send(());
                     }
-                    said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(&text);
+                    output.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push_str(&text);
                     line.clear();
                 }
             }));
         }
-        drop(seen);
-        let mut recording = Self {
+        drop(sender);
+        let mut running = Self {
             recorder: recorder.clone(),
             file: file.to_path_buf(),
             program,
-            said,
-            listeners,
+            output,
+            output_readers,
             startup: Duration::ZERO,
             started,
             cpu_before: Duration::ZERO,
         };
-        if mark.is_some() && sees.recv_timeout(PATIENCE).is_err() {
-            bail!("{} does not begin: {}", recorder.name(), recording.said());
+        if ready.is_some() && receiver.recv_timeout(RECORDER_TIMEOUT).is_err() {
+            bail!("{} does not start recording: {}", recorder.name(), running.output());
         }
-        recording.begun();
-        Ok(recording)
+        running.mark_started();
+        Ok(running)
     }
 
-    fn begun(&mut self) {
+    fn mark_started(&mut self) {
         self.startup = self.started.elapsed();
         self.cpu_before = self.program.cpu();
     }
 
-    fn until(&mut self, mut begun: impl FnMut() -> bool) -> Result<()> {
-        while !begun() {
-            if self.started.elapsed() > PATIENCE {
-                bail!("{} does not begin: {}", self.recorder.name(), self.said());
+    fn wait_until(&mut self, mut is_recording: impl FnMut() -> bool) -> Result<()> {
+        while !is_recording() {
+            if self.started.elapsed() > RECORDER_TIMEOUT {
+                bail!("{} does not start recording: {}", self.recorder.name(), self.output());
             }
             thread::sleep(Duration::from_millis(5));
         }
-        self.begun();
+        self.mark_started();
         Ok(())
     }
 
-    fn said(&self) -> String {
-        self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// End it, as Ctrl-C does.
-    pub fn stop(mut self) -> Result<Recorded> {
+    /// Stops the recorder with SIGINT, as Ctrl-C does, and waits until it exits.
+    pub fn stop(mut self) -> Result<RecorderFigures> {
         let memory = self.program.memory();
         self.program.signal(libc::SIGINT);
-        let (status, cpu) = self.program.wait(PATIENCE, |_| ())?;
-        for listener in self.listeners.drain(..) {
-            // It has nothing to panic about.
-            let _ = listener.join();
+        let (status, cpu) = self.program.wait(RECORDER_TIMEOUT, |_| ())?;
+        for reader in self.output_readers.drain(..) {
+            // These threads do not panic.
+            let _ = reader.join();
         }
-        let said = self.said();
-        // perf ends by the signal that ended it.
+        let output = self.output();
+        // perf and bpftrace do not exit with status 0 after SIGINT.
         if !status.success() && !matches!(self.recorder, Recorder::Perf(_) | Recorder::Bpftrace) {
-            bail!("{} failed: {status}\n{said}", self.recorder.name());
+            bail!("{} failed: {status}\n{output}", self.recorder.name());
         }
         let bytes = fs::metadata(&self.file)
-            .with_context(|| format!("{} wrote no file:\n{said}", self.recorder.name()))?
+            .with_context(|| format!("{} wrote no file:\n{output}", self.recorder.name()))?
             .len();
-        let (lost, calls) = self.recorder.counts(&self.file, &said)?;
+        let (lost, calls) = self.recorder.counts(&self.file, &output)?;
         let cpu = cpu.saturating_sub(self.cpu_before);
-        Ok(Recorded { cpu, bytes, lost, calls, memory, startup: self.startup })
+        Ok(RecorderFigures { cpu, bytes, lost, calls, memory, startup: self.startup })
     }
 }
 
 impl Recorder {
-    /// How many events it says that it has lost, and how many returns of calls are in its file.
-    fn counts(&self, file: &Path, said: &str) -> Result<(u64, Option<u64>)> {
+    /// The number of lost events that it reports, and the number of returned calls in its file.
+    fn counts(&self, file: &Path, output: &str) -> Result<(u64, Option<u64>)> {
         match self {
             Self::Ktape(_, binary) | Self::KtapeOther(binary) => {
                 let info = ktape_info(binary, file)?;
-                let lost = info["lost"].as_u64().context("ktape info says nothing of losses")?;
-                // Those of 20,000 sleepers, which have not returned when it ends, are in no peer's file.
+                let lost = info["lost"].as_u64().context("ktape info --json has no number of lost events")?;
+                // ktape also records the calls of 20,000 sleepers that have not returned at the end; others do not.
                 let unfinished = info["unfinished"].as_u64().unwrap_or(0);
                 Ok((lost, info["kinds"]["syscall"].as_u64().map(|calls| calls.saturating_sub(unfinished))))
             }
@@ -354,7 +358,7 @@ impl Recorder {
                 let stats = run::output(&mut report)?;
                 Ok((perf_lost(&stats), perf_calls(&stats)))
             }
-            Self::Bpftrace => Ok((said.lines().filter_map(bpftrace_lost).sum(), None)),
+            Self::Bpftrace => Ok((output.lines().filter_map(bpftrace_lost).sum(), None)),
             Self::None | Self::EmptyHooks | Self::PerfTrace | Self::Strace => Ok((0, None)),
         }
     }
@@ -363,17 +367,18 @@ impl Recorder {
 /// `ktape info --json`.
 pub fn ktape_info(ktape: &Path, file: &Path) -> Result<serde_json::Value> {
     let info = run::output(Command::new(ktape).args(["info", "--json"]).arg(file))?;
-    serde_json::from_str(&info).context("ktape info --json prints no JSON")
+    serde_json::from_str(&info).context("ktape info --json printed invalid JSON")
 }
 
-/// "entries", said to be left in the ring, were only not read yet when it was asked: they are in the file.
+/// Lost events in a line of `trace-cmd report --stat`. "entries", reported as left in the ring buffer, are in the file: they
+/// were only not read yet when the statistics were taken.
 fn trace_cmd_lost(line: &str) -> Option<u64> {
     let (key, value) = line.split_once(": ")?;
     let counts = ["overrun", "commit overrun", "dropped events"].contains(&key);
     counts.then(|| value.trim().parse().ok()).flatten()
 }
 
-/// Two rows: how many times something was lost, and how many samples in all; older ones have the first alone.
+/// Lost samples in the output of `perf report --stats`. Older versions print only the number of times that samples were lost.
 fn perf_lost(stats: &str) -> u64 {
     let row = |key: &str| {
         let line = stats.lines().find_map(|line| line.trim().strip_prefix(key))?;
@@ -382,7 +387,7 @@ fn perf_lost(stats: &str) -> u64 {
     row("LOST_SAMPLES events:").or_else(|| row("LOST events:")).unwrap_or(0)
 }
 
-/// The row after the heading of the event.
+/// Number of `sys_exit` samples in the output of `perf report --stats`: the row after the event's heading.
 fn perf_calls(stats: &str) -> Option<u64> {
     let (_, rest) = stats.split_once("raw_syscalls:sys_exit stats:")?;
     rest.trim_start().strip_prefix("SAMPLE events:")?.split_whitespace().next()?.parse().ok()
@@ -392,9 +397,9 @@ fn bpftrace_lost(line: &str) -> Option<u64> {
     line.strip_prefix("Lost ")?.split(' ').next()?.parse().ok()
 }
 
-/// A program in a mount namespace of its own, where the files of the function tracer that trace-cmd 3.1 cannot do without are
-/// shadowed: where the kernel is locked down nobody may write to them.
-fn shadowed(program: &Path) -> Command {
+/// Runs a program in its own mount namespace, in which scratch files cover the function tracer's files: trace-cmd 3.1 opens
+/// those for writing, which a locked-down kernel forbids.
+fn without_function_tracer(program: &Path) -> Command {
     const SCRIPT: &str = "t=/sys/kernel/tracing; mountpoint -q $t || mount -t tracefs tracefs $t; \
         d=$(mktemp -d); mount -t tmpfs tmpfs $d; \
         for f in $t/set_ftrace_*; do : >$d/${f##*/}; mount --bind $d/${f##*/} $f; done; \
@@ -407,38 +412,40 @@ fn shadowed(program: &Path) -> Command {
 
 fn make_fifo(path: &Path) -> Result<()> {
     let _ = fs::remove_file(path);
-    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()).context("a NUL in a path")?;
-    // SAFETY: a string that ends with a NUL.
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())
+        .context("the path contains a NUL byte")?;
+    // SAFETY: `name` is a NUL-terminated string that outlives the call.
     if unsafe { libc::mkfifo(name.as_ptr(), 0o600) } != 0 {
-        bail!("cannot make {}: {}", path.display(), std::io::Error::last_os_error());
+        bail!("cannot create {}: {}", path.display(), std::io::Error::last_os_error());
     }
     Ok(())
 }
 
-/// perf opens the control fifo without waiting, and reads it once it has set up its events.
-fn enable([control, answer]: &[PathBuf; 2]) -> Result<()> {
+/// Makes perf record, and waits for its acknowledgement. perf opens both fifos at once and reads the first after it has set up
+/// its events.
+fn enable([control, ack]: &[PathBuf; 2]) -> Result<()> {
     let mut commands =
-        OpenOptions::new().read(true).write(true).open(control).context("cannot open a fifo")?;
-    let mut answers: File = OpenOptions::new()
+        OpenOptions::new().read(true).write(true).open(control).context("cannot open a fifo of perf")?;
+    let mut acks: File = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open(answer)
-        .context("cannot open a fifo")?;
-    commands.write_all(b"enable\n").context("cannot write to a fifo")?;
+        .open(ack)
+        .context("cannot open a fifo of perf")?;
+    commands.write_all(b"enable\n").context("cannot write to a fifo of perf")?;
     let start = Instant::now();
-    let mut said = Vec::new();
+    let mut received = Vec::new();
     let mut buffer = [0u8; 64];
-    while !said.windows(3).any(|window| window == b"ack") {
-        if start.elapsed() > PATIENCE {
-            bail!("perf does not begin");
+    while !received.windows(3).any(|window| window == b"ack") {
+        if start.elapsed() > RECORDER_TIMEOUT {
+            bail!("perf does not start recording");
         }
-        match answers.read(&mut buffer) {
-            Ok(read) => said.extend_from_slice(&buffer[..read]),
+        match acks.read(&mut buffer) {
+            Ok(read) => received.extend_from_slice(&buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 thread::sleep(Duration::from_millis(2));
             }
-            Err(error) => return Err(error).context("cannot read a fifo"),
+            Err(error) => return Err(error).context("cannot read a fifo of perf"),
         }
     }
     Ok(())
@@ -449,7 +456,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_are_read() {
+    fn lost_events_are_parsed() {
         let stat = "CPU: 0\nentries: 5\noverrun: 19656\ncommit overrun: 1\nbytes: 4170676\ndropped events: 2\nread events: 9\n";
         assert_eq!(stat.lines().filter_map(trace_cmd_lost).sum::<u64>(), 19659);
         assert_eq!(perf_lost("  TOTAL events: 7\n   LOST events:   3 (1%)\n LOST_SAMPLES events:  70\n"), 70);

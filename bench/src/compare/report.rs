@@ -1,36 +1,36 @@
-//! The table for people and the JSON for programs.
+//! The report: tables on standard output, and the object for `--json`.
 
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::reading::{Answer, Reading};
-use super::recorder::{Recorded, Recorder};
-use super::stats::{Spread, group, short};
-use super::{Outcome, Sample, Series};
+use super::reading::{ReadResult, ReadTiming};
+use super::recorder::{Recorder, RecorderFigures};
+use super::stats::{Spread, three_digits, with_commas};
+use super::{RecorderRun, RecorderRuns, WorkloadResult};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// Everything that was measured.
-pub struct Report {
+/// The results of a benchmark, and what they depend on.
+pub struct BenchReport {
     machine: Value,
     versions: Vec<(&'static str, String)>,
     rounds: usize,
     seed: u64,
-    /// One a workload.
-    pub outcomes: Vec<Outcome>,
+    /// One per workload.
+    pub results: Vec<WorkloadResult>,
 }
 
-impl Report {
-    /// Of a run that begins.
+impl BenchReport {
+    /// An empty report, with the version of each recorder.
     pub fn new(machine: Value, recorders: &[Recorder], slow: &[Recorder], rounds: usize, seed: u64) -> Self {
         let all = recorders.iter().chain(slow).filter(|recorder| !recorder.version().is_empty());
         let versions = all.map(|recorder| (recorder.name(), recorder.version())).collect();
-        Self { machine, versions, rounds, seed, outcomes: Vec::new() }
+        Self { machine, versions, rounds, seed, results: Vec::new() }
     }
 
-    /// What is compared, and where.
+    /// The lines before the tables: machine, rounds, seed and versions.
     pub fn heading(&self) -> String {
         let text = |key: &str| self.machine[key].as_str().unwrap_or("?").to_owned();
         let mut heading = format!(
@@ -45,115 +45,128 @@ impl Report {
         for (name, version) in &self.versions {
             let _ = writeln!(heading, "{name}: {version}");
         }
-        heading + "Medians, with the least and the greatest. Time as a multiple of that without a recorder."
+        heading + "Figures are medians (minimum-maximum). Time is a multiple of the time without a recorder."
     }
 
-    /// For `--json`.
+    /// Object for `--json`.
     pub fn json(&self) -> Value {
         json!({
             "machine": self.machine,
             "versions": self.versions.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
             "rounds": self.rounds,
             "seed": self.seed,
-            "workloads": self.outcomes.iter().map(outcome_json).collect::<Vec<_>>(),
+            "workloads": self.results.iter().map(workload_json).collect::<Vec<_>>(),
         })
     }
 
-    /// Whether all files were right, and, if ktape was compared with another one, whether it is not clearly slower.
+    /// Prints how much was checked and, with `against`, how the two ktape binaries compare.
+    ///
+    /// # Errors
+    /// If a file was wrong or ktape is clearly slower than the other one.
     pub fn verdict(&self, against: bool) -> Result<()> {
-        let wrong: Vec<&String> = self.outcomes.iter().flat_map(|outcome| &outcome.wrong).collect();
-        let files: usize = self.outcomes.iter().map(|outcome| outcome.checked.0).sum();
-        let calls: usize = self.outcomes.iter().map(|outcome| outcome.checked.1).sum();
-        println!("checked: {files} files by their counts, {} calls one by one", group(&calls.to_string()));
+        let wrong: Vec<&String> = self.results.iter().flat_map(|result| &result.wrong).collect();
+        let files: usize = self.results.iter().map(|result| result.files_checked).sum();
+        let calls: usize = self.results.iter().map(|result| result.calls_checked).sum();
+        println!(
+            "checked: event counts of {files} files, {} calls one by one",
+            with_commas(&calls.to_string())
+        );
         let mut slower = Vec::new();
         if against {
-            for outcome in &self.outcomes {
-                let Some(ratio) = outcome.time_ratio("ktape", "other-ktape") else { continue };
+            for result in &self.results {
+                let Some(ratio) = result.time_ratio("ktape", "other-ktape") else { continue };
                 let verdict = match ratio.is_clear() {
-                    true if ratio.middle > 1.0 => "slower",
+                    true if ratio.median > 1.0 => "slower",
                     true => "faster",
                     false => "no clear difference",
                 };
-                println!("{}: ktape / other-ktape {}: {verdict}", outcome.name, shown(&ratio));
+                println!("{}: ktape / other-ktape {}: {verdict}", result.name, with_range(&ratio));
                 if verdict == "slower" {
-                    slower.push(outcome.name);
+                    slower.push(result.name);
                 }
             }
         }
         if !wrong.is_empty() {
-            let shown: Vec<String> = wrong.iter().take(10).map(|wrong| format!("  {wrong}")).collect();
-            bail!("{} times a file did not hold what the workload did:\n{}", wrong.len(), shown.join("\n"));
+            let first: Vec<String> = wrong.iter().take(10).map(|wrong| format!("  {wrong}")).collect();
+            bail!(
+                "{} differences between files and what the workloads did; the first {}:\n{}",
+                wrong.len(),
+                first.len(),
+                first.join("\n")
+            );
         }
         if !slower.is_empty() {
-            bail!("slower than the other ktape: {}", slower.join(", "));
+            bail!("clearly slower than the other ktape: {}", slower.join(", "));
         }
         Ok(())
     }
 }
 
-impl Series {
-    fn each<'a>(&'a self, value: impl Fn(&Recorded) -> f64 + 'a) -> impl Iterator<Item = f64> + 'a {
-        self.samples.iter().filter_map(move |sample| sample.recorded.as_ref().map(&value))
+impl RecorderRuns {
+    fn each<'a>(&'a self, value: impl Fn(&RecorderFigures) -> f64 + 'a) -> impl Iterator<Item = f64> + 'a {
+        self.runs.iter().filter_map(move |run| run.figures.as_ref().map(&value))
     }
 }
 
-impl Outcome {
-    fn series(&self, name: &str) -> Option<&Series> {
-        self.series.iter().find(|series| series.recorder.name() == name)
+impl WorkloadResult {
+    fn runs_of(&self, name: &str) -> Option<&RecorderRuns> {
+        self.by_recorder.iter().find(|recorder_runs| recorder_runs.recorder.name() == name)
     }
 
-    /// The time of one as a multiple of another's, of the same rounds. Series that ran after the rounds are compared with
-    /// the median.
+    /// Time with one recorder as a multiple of the time with another, in the same rounds. Slow recorders run after the
+    /// rounds and are compared with the median of the other.
     fn time_ratio(&self, one: &str, other: &str) -> Option<Spread> {
-        let (one, other) = (self.series(one)?, self.series(other)?);
+        let (one, other) = (self.runs_of(one)?, self.runs_of(other)?);
         let paired = !one.recorder.is_slow() && !other.recorder.is_slow();
-        let middle = Spread::of(other.samples.iter().map(|sample| sample.unit_ns))?.middle;
-        Spread::of(one.samples.iter().filter_map(|sample| {
-            let same = other.samples.iter().find(|other| other.round == sample.round);
-            Some(sample.unit_ns / if paired { same?.unit_ns } else { middle })
+        let median = Spread::of(other.runs.iter().map(|run| run.unit_ns))?.median;
+        Spread::of(one.runs.iter().filter_map(|run| {
+            let same = other.runs.iter().find(|other| other.round == run.round);
+            Some(run.unit_ns / if paired { same?.unit_ns } else { median })
         }))
     }
 
-    /// Syscalls that the workload makes, and what else goes on meanwhile: as ktape counts them.
+    /// System calls during the workload, including those of other processes, as counted by ktape.
     fn calls(&self) -> Option<u64> {
-        let series = self.series("ktape")?;
-        let calls = series.samples.iter().filter_map(|s| s.recorded.as_ref()?.calls).map(|n| n as f64);
-        Spread::of(calls).map(|calls| calls.middle as u64)
+        let recorder_runs = self.runs_of("ktape")?;
+        let calls = recorder_runs.runs.iter().filter_map(|s| s.figures.as_ref()?.calls).map(|n| n as f64);
+        Spread::of(calls).map(|calls| calls.median as u64)
     }
 
-    /// What a recorder says that it has lost, and what is missing.
-    fn lost(&self, recorded: &Recorded) -> f64 {
-        // perf counts chunks, and not always events. One in ten thousand may be calls of others.
-        let missing = match (self.calls(), recorded.calls) {
+    /// Lost events of a recorder: the number that it reports, or the number of missing calls if that is greater.
+    fn lost(&self, figures: &RecorderFigures) -> f64 {
+        // Some versions of perf count lost chunks instead of events. The tolerance covers calls of other processes, whose
+        // number differs between runs.
+        let missing = match (self.calls(), figures.calls) {
             (Some(calls), Some(counted)) if counted + calls / 10_000 + 1000 < calls => calls - counted,
             _ => 0,
         };
-        recorded.lost.max(missing) as f64
+        figures.lost.max(missing) as f64
     }
 }
 
-fn shown(spread: &Spread) -> String {
-    format!("{} ({}-{})", short(spread.middle), short(spread.least), short(spread.most))
+/// `MEDIAN (MIN-MAX)`.
+fn with_range(spread: &Spread) -> String {
+    format!("{} ({}-{})", three_digits(spread.median), three_digits(spread.min), three_digits(spread.max))
 }
 
-fn middle(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    Spread::of(values).map(|spread| spread.middle)
+fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    Spread::of(values).map(|spread| spread.median)
 }
 
-/// The rows of a workload.
-pub fn table(outcome: &Outcome) -> String {
+/// The tables of one workload.
+pub fn table(result: &WorkloadResult) -> String {
     let mut text = String::new();
-    let untraced = outcome.series("none").and_then(|s| Spread::of(s.samples.iter().map(|s| s.unit_ns)));
-    let _ = writeln!(text, "\n{}: {}", outcome.name, outcome.title);
+    let untraced = result.runs_of("none").and_then(|s| Spread::of(s.runs.iter().map(|s| s.unit_ns)));
+    let _ = writeln!(text, "\n{}: {}", result.name, result.title);
     let _ = writeln!(
         text,
-        "{} times, {} syscalls; without a recorder {} ns a {}",
-        group(&outcome.units.to_string()),
-        outcome.calls().map_or_else(|| "?".to_owned(), |calls| group(&calls.to_string())),
-        untraced.map_or_else(|| "?".to_owned(), |spread| shown(&spread)),
-        outcome.unit
+        "repetitions: {}; system calls: {}; without a recorder: {} ns per {}",
+        with_commas(&result.units.to_string()),
+        result.calls().map_or_else(|| "?".to_owned(), |calls| with_commas(&calls.to_string())),
+        untraced.map_or_else(|| "?".to_owned(), |spread| with_range(&spread)),
+        result.unit
     );
-    let calls = outcome.calls().unwrap_or(0).max(1) as f64;
+    let calls = result.calls().unwrap_or(0).max(1) as f64;
     let mut rows = vec![
         [
             "recorder",
@@ -170,101 +183,113 @@ pub fn table(outcome: &Outcome) -> String {
         .map(str::to_owned)
         .to_vec(),
     ];
-    for series in outcome.series.iter().filter(|series| series.recorder != Recorder::None) {
-        let name = series.recorder.name();
-        let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), short);
-        let whole =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| group(&format!("{value:.0}")));
+    for recorder_runs in
+        result.by_recorder.iter().filter(|recorder_runs| recorder_runs.recorder != Recorder::None)
+    {
+        let name = recorder_runs.recorder.name();
+        let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), three_digits);
+        let whole = |value: Option<f64>| {
+            value.map_or_else(|| "-".to_owned(), |value| with_commas(&format!("{value:.0}")))
+        };
         rows.push(vec![
             name.to_owned(),
-            cell(middle(series.samples.iter().map(|sample| sample.unit_ns))),
-            outcome.time_ratio(name, "none").map_or_else(|| "-".to_owned(), |ratio| shown(&ratio)),
-            cell(middle(series.each(|recorded| recorded.cpu.as_secs_f64()))),
-            whole(middle(series.each(|recorded| outcome.lost(recorded)))),
-            cell(middle(series.each(|recorded| recorded.bytes as f64 / MIB))),
-            cell(middle(series.each(|recorded| recorded.bytes as f64 / calls))),
-            cell(middle(series.each(|recorded| recorded.memory.peak as f64 / MIB))),
-            cell(middle(series.each(|recorded| recorded.memory.anonymous as f64 / MIB))),
-            whole(middle(series.each(|recorded| recorded.startup.as_secs_f64() * 1e3))),
+            cell(median(recorder_runs.runs.iter().map(|run| run.unit_ns))),
+            result.time_ratio(name, "none").map_or_else(|| "-".to_owned(), |ratio| with_range(&ratio)),
+            cell(median(recorder_runs.each(|figures| figures.cpu.as_secs_f64()))),
+            whole(median(recorder_runs.each(|figures| result.lost(figures)))),
+            cell(median(recorder_runs.each(|figures| figures.bytes as f64 / MIB))),
+            cell(median(recorder_runs.each(|figures| figures.bytes as f64 / calls))),
+            cell(median(recorder_runs.each(|figures| figures.memory.peak as f64 / MIB))),
+            cell(median(recorder_runs.each(|figures| figures.memory.anonymous as f64 / MIB))),
+            whole(median(recorder_runs.each(|figures| figures.startup.as_secs_f64() * 1e3))),
         ]);
     }
     text.push_str(&columns(&rows));
-    let ratios = peers(outcome);
+    let ratios = ratio_rows(result);
     if ratios.len() > 1 {
         text.push('\n');
         text.push_str(&columns(&ratios));
     }
-    if !outcome.answers.is_empty() {
+    if !result.reads.is_empty() {
         text.push('\n');
-        text.push_str(&columns(&readings(outcome)));
+        text.push_str(&columns(&read_rows(result)));
     }
-    let (repeated, disturbed) = disturbances(outcome);
+    let (repeated, disturbed) = disturbances(result);
     if repeated > 0 {
-        let _ = writeln!(text, "{repeated} runs were disturbed and done again; {disturbed} stayed disturbed");
+        let _ = writeln!(
+            text,
+            "other processes disturbed {repeated} runs, which were repeated; {disturbed} of the runs above are still disturbed"
+        );
     }
-    for wrong in &outcome.wrong {
+    for wrong in &result.wrong {
         let _ = writeln!(text, "WRONG: {wrong}");
     }
     text
 }
 
-/// ktape as a multiple of each peer.
-fn peers(outcome: &Outcome) -> Vec<Vec<String>> {
+/// Figures of ktape as a multiple of each other recorder's.
+fn ratio_rows(result: &WorkloadResult) -> Vec<Vec<String>> {
     let mut rows =
         vec![["ktape as a multiple of", "time", "CPU", "file", "memory"].map(str::to_owned).to_vec()];
-    let Some(ktape) = outcome.series("ktape") else { return rows };
-    for series in outcome.series.iter().filter(|series| !matches!(series.recorder.name(), "ktape" | "none")) {
-        let name = series.recorder.name();
-        let ratio = |value: &dyn Fn(&Recorded) -> f64| {
-            let (own, other) = (middle(ktape.each(value)), middle(series.each(value)));
+    let Some(ktape) = result.runs_of("ktape") else { return rows };
+    for recorder_runs in result
+        .by_recorder
+        .iter()
+        .filter(|recorder_runs| !matches!(recorder_runs.recorder.name(), "ktape" | "none"))
+    {
+        let name = recorder_runs.recorder.name();
+        let ratio = |value: &dyn Fn(&RecorderFigures) -> f64| {
+            let (own, other) = (median(ktape.each(value)), median(recorder_runs.each(value)));
             match (own, other) {
-                (Some(own), Some(other)) if other > 0.0 => short(own / other),
+                (Some(own), Some(other)) if other > 0.0 => three_digits(own / other),
                 _ => "-".to_owned(),
             }
         };
         rows.push(vec![
             name.to_owned(),
-            outcome.time_ratio("ktape", name).map_or_else(|| "-".to_owned(), |ratio| shown(&ratio)),
-            ratio(&|recorded| recorded.cpu.as_secs_f64()),
-            ratio(&|recorded| recorded.bytes as f64),
-            ratio(&|recorded| recorded.memory.peak as f64),
+            result.time_ratio("ktape", name).map_or_else(|| "-".to_owned(), |ratio| with_range(&ratio)),
+            ratio(&|figures| figures.cpu.as_secs_f64()),
+            ratio(&|figures| figures.bytes as f64),
+            ratio(&|figures| figures.memory.peak as f64),
         ]);
     }
     rows
 }
 
-fn readings(outcome: &Outcome) -> Vec<Vec<String>> {
+fn read_rows(result: &WorkloadResult) -> Vec<Vec<String>> {
     let mut rows = vec![
-        ["reading", "of what", "s", "CPU s", "s/million syscalls", "peak MiB"].map(str::to_owned).to_vec(),
+        ["reader", "query", "lines", "s", "CPU s", "s/million syscalls", "peak MiB"]
+            .map(str::to_owned)
+            .to_vec(),
     ];
-    let millions = outcome.calls().unwrap_or(0).max(1) as f64 / 1e6;
-    for answer in &outcome.answers {
-        let of = |value: fn(&Reading) -> f64| Spread::of(answer.readings.iter().map(value));
-        let Some(took) = of(|reading| reading.took.as_secs_f64()) else { continue };
-        let cell = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), |s| short(s.middle));
+    let millions = result.calls().unwrap_or(0).max(1) as f64 / 1e6;
+    for read in &result.reads {
+        let of = |value: fn(&ReadTiming) -> f64| Spread::of(read.timings.iter().map(value));
+        let Some(took) = of(|timing| timing.took.as_secs_f64()) else { continue };
+        let cell = |spread: Option<Spread>| spread.map_or_else(|| "-".to_owned(), |s| three_digits(s.median));
         rows.push(vec![
-            answer.reader.clone(),
-            answer.question.title(),
-            group(&answer.lines.to_string()),
-            shown(&took),
-            cell(of(|reading| reading.cpu.as_secs_f64())),
-            short(took.middle / millions),
-            cell(of(|reading| reading.peak as f64 / MIB)),
+            read.reader.clone(),
+            read.query.title(),
+            with_commas(&read.lines.to_string()),
+            with_range(&took),
+            cell(of(|timing| timing.cpu.as_secs_f64())),
+            three_digits(took.median / millions),
+            cell(of(|timing| timing.peak as f64 / MIB)),
         ]);
     }
     rows
 }
 
-/// How many runs were thrown away, and how many of those that count were disturbed all the same.
-fn disturbances(outcome: &Outcome) -> (usize, usize) {
-    let samples = || outcome.series.iter().flat_map(|series| &series.samples);
+/// Number of discarded runs, and of runs in the figures that were disturbed although they were repeated.
+fn disturbances(result: &WorkloadResult) -> (usize, usize) {
+    let runs = || result.by_recorder.iter().flat_map(|recorder_runs| &recorder_runs.runs);
     (
-        samples().map(|sample| sample.repeated).sum(),
-        samples().filter(|sample| sample.foreign > outcome.usual + super::FOREIGN).count(),
+        runs().map(|run| run.repeated).sum(),
+        runs().filter(|run| run.foreign > result.usual_foreign + super::FOREIGN_MAX).count(),
     )
 }
 
-/// Aligned: names to the left, figures to the right.
+/// Formats rows as columns: the first is left-aligned, the others right-aligned.
 fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count)
@@ -287,76 +312,76 @@ fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-fn outcome_json(outcome: &Outcome) -> Value {
-    let (repeated, disturbed) = disturbances(outcome);
+fn workload_json(result: &WorkloadResult) -> Value {
+    let (repeated, disturbed) = disturbances(result);
     json!({
-        "name": outcome.name,
-        "title": outcome.title,
-        "unit": outcome.unit,
-        "units": outcome.units,
-        "syscalls": outcome.calls(),
-        "recorders": outcome.series.iter().map(|series| series_json(outcome, series)).collect::<Vec<_>>(),
-        "ktape_time_over": outcome
-            .series
+        "name": result.name,
+        "title": result.title,
+        "unit": result.unit,
+        "units": result.units,
+        "syscalls": result.calls(),
+        "recorders": result.by_recorder.iter().map(|recorder_runs| recorder_json(result, recorder_runs)).collect::<Vec<_>>(),
+        "ktape_time_over": result
+            .by_recorder
             .iter()
-            .filter(|series| series.recorder.name() != "ktape")
-            .filter_map(|series| {
-                let name = series.recorder.name();
-                Some((name.to_owned(), outcome.time_ratio("ktape", name)?.json()))
+            .filter(|recorder_runs| recorder_runs.recorder.name() != "ktape")
+            .filter_map(|recorder_runs| {
+                let name = recorder_runs.recorder.name();
+                Some((name.to_owned(), result.time_ratio("ktape", name)?.json()))
             })
             .collect::<serde_json::Map<_, _>>(),
-        "readings": outcome.answers.iter().map(answer_json).collect::<Vec<_>>(),
-        "events_read": outcome.events,
-        "files_checked": outcome.checked.0,
-        "calls_checked": outcome.checked.1,
-        "wrong": outcome.wrong,
-        "foreign_usual": outcome.usual,
+        "readings": result.reads.iter().map(read_json).collect::<Vec<_>>(),
+        "events_read": result.events,
+        "files_checked": result.files_checked,
+        "calls_checked": result.calls_checked,
+        "wrong": result.wrong,
+        "foreign_usual": result.usual_foreign,
         "runs_repeated": repeated,
         "runs_disturbed": disturbed,
     })
 }
 
-fn series_json(outcome: &Outcome, series: &Series) -> Value {
-    let name = series.recorder.name();
+fn recorder_json(result: &WorkloadResult, recorder_runs: &RecorderRuns) -> Value {
+    let name = recorder_runs.recorder.name();
     let spread = |values: Vec<f64>| Spread::of(values).map(|spread| spread.json());
-    let each = |value: &dyn Fn(&Recorded) -> f64| spread(series.each(value).collect());
+    let each = |value: &dyn Fn(&RecorderFigures) -> f64| spread(recorder_runs.each(value).collect());
     json!({
         "name": name,
-        "unit_ns": spread(series.samples.iter().map(|sample| sample.unit_ns).collect()),
-        "time_over_none": outcome.time_ratio(name, "none").map(|ratio| ratio.json()),
-        "cpu_s": each(&|recorded| recorded.cpu.as_secs_f64()),
-        "lost": each(&|recorded| outcome.lost(recorded)),
-        "file_bytes": each(&|recorded| recorded.bytes as f64),
-        "peak_bytes": each(&|recorded| recorded.memory.peak as f64),
-        "anonymous_bytes": each(&|recorded| recorded.memory.anonymous as f64),
-        "startup_s": each(&|recorded| recorded.startup.as_secs_f64()),
-        "rounds": series.samples.iter().map(sample_json).collect::<Vec<_>>(),
+        "unit_ns": spread(recorder_runs.runs.iter().map(|run| run.unit_ns).collect()),
+        "time_over_none": result.time_ratio(name, "none").map(|ratio| ratio.json()),
+        "cpu_s": each(&|figures| figures.cpu.as_secs_f64()),
+        "lost": each(&|figures| result.lost(figures)),
+        "file_bytes": each(&|figures| figures.bytes as f64),
+        "peak_bytes": each(&|figures| figures.memory.peak as f64),
+        "anonymous_bytes": each(&|figures| figures.memory.anonymous as f64),
+        "startup_s": each(&|figures| figures.startup.as_secs_f64()),
+        "rounds": recorder_runs.runs.iter().map(run_json).collect::<Vec<_>>(),
     })
 }
 
-fn sample_json(sample: &Sample) -> Value {
+fn run_json(run: &RecorderRun) -> Value {
     json!({
-        "round": sample.round,
-        "unit_ns": sample.unit_ns,
-        "foreign": sample.foreign,
-        "repeated": sample.repeated,
-        "cpu_s": sample.recorded.as_ref().map(|recorded| recorded.cpu.as_secs_f64()),
-        "file_bytes": sample.recorded.as_ref().map(|recorded| recorded.bytes),
-        "lost": sample.recorded.as_ref().map(|recorded| recorded.lost),
-        "calls": sample.recorded.as_ref().and_then(|recorded| recorded.calls),
+        "round": run.round,
+        "unit_ns": run.unit_ns,
+        "foreign": run.foreign,
+        "repeated": run.repeated,
+        "cpu_s": run.figures.as_ref().map(|figures| figures.cpu.as_secs_f64()),
+        "file_bytes": run.figures.as_ref().map(|figures| figures.bytes),
+        "lost": run.figures.as_ref().map(|figures| figures.lost),
+        "calls": run.figures.as_ref().and_then(|figures| figures.calls),
     })
 }
 
-fn answer_json(answer: &Answer) -> Value {
-    let of = |value: fn(&Reading) -> f64| {
-        Spread::of(answer.readings.iter().map(value)).map(|spread| spread.json())
+fn read_json(read: &ReadResult) -> Value {
+    let of = |value: fn(&ReadTiming) -> f64| {
+        Spread::of(read.timings.iter().map(value)).map(|spread| spread.json())
     };
     json!({
-        "reader": answer.reader,
-        "question": answer.question.title(),
-        "lines": answer.lines,
-        "s": of(|reading| reading.took.as_secs_f64()),
-        "cpu_s": of(|reading| reading.cpu.as_secs_f64()),
-        "peak_bytes": of(|reading| reading.peak as f64),
+        "reader": read.reader,
+        "question": read.query.title(),
+        "lines": read.lines,
+        "s": of(|timing| timing.took.as_secs_f64()),
+        "cpu_s": of(|timing| timing.cpu.as_secs_f64()),
+        "peak_bytes": of(|timing| timing.peak as f64),
     })
 }

@@ -1,4 +1,4 @@
-//! What is recorded: each does a known number of things, so that the file can be held against it.
+//! The workloads. Each does a known number of things, so that a file can be compared with what happened.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,87 +13,88 @@ use ktape_tests::device::Loop;
 use ktape_tests::workload::Workload as Sleepers;
 
 use super::machine;
-use super::notes::Note;
-use crate::process::{Gated, Program};
+use super::noted_calls::NotedCall;
+use crate::process::{GatedProgram, MeasuredProgram};
 
-/// By these names on the command line.
+/// Names on the command line, in the order in which they run.
 pub const NAMES: &[&str] =
     &["getppid", "getppid-all", "md5sum", "pipe", "direct", "buffered", "connections", "mix"];
-/// Of the quick look.
+/// The workloads of `--quick`.
 pub const QUICK: &[&str] = &["getppid", "md5sum", "pipe"];
 
-/// How many cgroups and processes are beside the mix.
+/// Number of cgroups beside the mix.
 const CGROUPS: usize = 500;
-const PROCESSES_EACH: usize = 40;
-/// Files that one md5sum reads.
-const FILES_EACH: usize = 16;
-/// Calls whose arguments and results are compared one by one.
-const NOTES: usize = 1000;
+/// Sleeping processes in each of these cgroups.
+const PROCESSES_PER_CGROUP: usize = 40;
+/// Files per execution of md5sum.
+const FILES_PER_MD5SUM: usize = 16;
+/// Number of calls in the mix whose arguments, results and times are compared one by one.
+const NOTED_CALLS: usize = 1000;
 
-/// A workload, prepared.
-pub struct Workload {
+/// A prepared workload.
+pub struct BenchWorkload {
     /// One of [`NAMES`].
     pub name: &'static str,
-    /// What is done, for people.
+    /// Description for the report.
     pub title: String,
-    /// What is counted, in the singular.
+    /// What the workload counts, in the singular.
     pub unit: &'static str,
-    /// How many of them it does.
+    /// Number of units per run.
     pub units: u64,
-    /// What has to be in a file of it.
-    pub expect: Vec<Expect>,
-    work: Work,
-    /// What has to exist meanwhile.
+    /// Events that a capture of a run must have.
+    pub expect: Vec<ExpectedEvents>,
+    work: WorkCommands,
+    /// Devices and processes that must exist while the workload runs.
     _beside: Vec<Box<dyn std::any::Any>>,
 }
 
-/// How many events of a file match an expression.
+/// The number of events in a capture that must match a filter.
 #[derive(Clone, Debug)]
-pub struct Expect {
-    /// In ktape's language.
+pub struct ExpectedEvents {
+    /// Filter expression of ktape.
     pub expression: String,
-    /// The kind of events, as losses name it.
+    /// Kind of the events, for messages.
     pub kind: &'static str,
-    /// How many.
+    /// Exact number of events.
     pub count: u64,
 }
 
-enum Work {
-    /// Programs with a gate, started together.
+enum WorkCommands {
+    /// Programs that wait for a start signal and time themselves; they work in parallel.
     Gated(Vec<Vec<String>>),
-    /// One program, timed from outside.
+    /// One program, timed from start to exit.
     Whole(Vec<String>),
-    /// The first is timed; the second notes what it does.
+    /// The first program is timed; the second notes each of its calls meanwhile.
     Noted(Vec<String>, Vec<String>),
 }
 
-/// What came of a run.
-pub struct Ran {
-    /// How long the work took.
+/// The result of one run of a workload.
+pub struct WorkloadRun {
+    /// Duration of the work; of the slowest program if there are several.
     pub took: Duration,
-    /// What it noted.
-    pub notes: Vec<Note>,
+    /// The calls that the workload noted, in order.
+    pub noted: Vec<NotedCall>,
 }
 
-/// Where and how large.
-pub struct Place {
+/// What all workloads are prepared with.
+pub struct WorkloadSetup {
     /// The workload program.
     pub program: PathBuf,
-    /// On a real disk.
+    /// Scratch directory on a real disk.
     pub dir: PathBuf,
-    /// The quick look.
+    /// Fewer units per run.
     pub quick: bool,
 }
 
-impl Place {
+impl WorkloadSetup {
     fn words(&self, rest: &[&str]) -> Vec<String> {
         let own = self.program.to_string_lossy().into_owned();
         std::iter::once(own).chain(["bench".to_owned()]).chain(rest.iter().map(|w| (*w).to_owned())).collect()
     }
 
-    /// Prepare the workload of this name.
-    pub fn prepare(&self, name: &'static str) -> Result<Workload> {
-        // So that no run takes longer than some seconds, nor so short that a disturbance of milliseconds shows.
+    /// Prepares a workload of [`NAMES`].
+    pub fn prepare(&self, name: &'static str) -> Result<BenchWorkload> {
+        // A run takes a few seconds: long enough that a disturbance of some milliseconds has no visible effect.
         let scale = |full: u64, quick: u64| if self.quick { quick } else { full };
         let own = "proc.name = ktape-workload";
         let mut beside: Vec<Box<dyn std::any::Any>> = Vec::new();
@@ -105,7 +106,7 @@ impl Place {
                     "call",
                     n,
                     vec![syscalls(format!("evt.type = getppid and {own}"), n)],
-                    Work::Gated(vec![self.words(&["getppid", &n.to_string(), "0"])]),
+                    WorkCommands::Gated(vec![self.words(&["getppid", &n.to_string(), "0"])]),
                 )
             }
             "getppid-all" => {
@@ -117,20 +118,20 @@ impl Place {
                     "call on each CPU",
                     n,
                     vec![syscalls(format!("evt.type = getppid and {own}"), n * cpus as u64)],
-                    Work::Gated(loops),
+                    WorkCommands::Gated(loops),
                 )
             }
             "md5sum" => {
                 let files = scale(50_000, 10_000) as usize;
                 let list = small_files(&self.dir.join("files"), files)?;
-                let runs = files.div_ceil(FILES_EACH) as u64;
-                let words = ["xargs", "-a", &list, "-P2", &format!("-n{FILES_EACH}"), "md5sum"];
+                let runs = files.div_ceil(FILES_PER_MD5SUM) as u64;
+                let words = ["xargs", "-a", &list, "-P2", &format!("-n{FILES_PER_MD5SUM}"), "md5sum"];
                 (
-                    format!("xargs -P2 -n{FILES_EACH} md5sum over {files} small cached files"),
+                    format!("xargs -P2 -n{FILES_PER_MD5SUM} md5sum over {files} small cached files"),
                     "file",
                     files as u64,
                     vec![
-                        Expect {
+                        ExpectedEvents {
                             expression: "evt.category = exec and proc.name = md5sum".to_owned(),
                             kind: "exec",
                             count: runs,
@@ -143,20 +144,20 @@ impl Place {
                             files as u64,
                         ),
                     ],
-                    Work::Whole(words.map(str::to_owned).to_vec()),
+                    WorkCommands::Whole(words.map(str::to_owned).to_vec()),
                 )
             }
             "pipe" => {
                 let n = scale(200_000, 100_000);
                 (
-                    "two processes on one CPU pass a byte to and fro".to_owned(),
+                    "two processes on one CPU pass a byte back and forth".to_owned(),
                     "round trip",
                     n,
                     vec![syscalls(
                         format!("{own} and evt.type in (read, write) and evt.rawres = 1 and evt.arg.fd >= 3"),
                         4 * n,
                     )],
-                    Work::Gated(vec![self.words(&["pipe", &n.to_string()])]),
+                    WorkCommands::Gated(vec![self.words(&["pipe", &n.to_string()])]),
                 )
             }
             "direct" => {
@@ -167,25 +168,25 @@ impl Place {
                 let expression = format!("evt.category = block and block.dev = {} and {own}", device.name());
                 beside.push(Box::new(device));
                 (
-                    "reads of 4 KiB from a loop device, without the page cache".to_owned(),
+                    "direct reads of 4 KiB from a loop device".to_owned(),
                     "read",
                     n,
                     vec![
-                        Expect { expression, kind: "block", count: n },
+                        ExpectedEvents { expression, kind: "block", count: n },
                         syscalls(format!("evt.type = pread64 and {own} and evt.rawres = 4096"), n),
                     ],
-                    Work::Gated(vec![self.words(&["direct", &n.to_string(), &path])]),
+                    WorkCommands::Gated(vec![self.words(&["direct", &n.to_string(), &path])]),
                 )
             }
             "buffered" => {
                 let n = scale(200_000, 50_000);
                 let path = self.dir.join("buffered").to_string_lossy().into_owned();
                 (
-                    "writes of 4 KiB through the page cache, and an fsync".to_owned(),
+                    "buffered writes of 4 KiB, and an fsync at the end".to_owned(),
                     "write",
                     n,
                     vec![syscalls(format!("evt.type = write and {own} and evt.rawres = 4096"), n)],
-                    Work::Gated(vec![self.words(&["buffered", &n.to_string(), &path])]),
+                    WorkCommands::Gated(vec![self.words(&["buffered", &n.to_string(), &path])]),
                 )
             }
             "connections" => {
@@ -193,37 +194,37 @@ impl Place {
                 let mut words: Vec<String> = ["unshare", "-n"].map(str::to_owned).to_vec();
                 words.extend(self.words(&["connections", &n.to_string()]));
                 (
-                    "connections over loopback, one after the other, a byte each way".to_owned(),
+                    "TCP connections over loopback, one after the other, one byte each way".to_owned(),
                     "connection",
                     n,
                     vec![
                         syscalls(format!("evt.type = connect and {own}"), n),
                         syscalls(format!("evt.type = accept4 and {own}"), n),
-                        Expect {
+                        ExpectedEvents {
                             expression: format!("evt.category = net and {own} and net.new = SYN_SENT"),
                             kind: "net",
                             count: n,
                         },
                     ],
-                    Work::Gated(vec![words]),
+                    WorkCommands::Gated(vec![words]),
                 )
             }
             "mix" => {
                 let n = scale(500, 200);
-                beside.push(Box::new(crowd(&self.program)?));
+                beside.push(Box::new(start_sleeping_processes(&self.program)?));
                 let cpus = machine::cpus() as u64;
                 let path = self.dir.join("mix").to_string_lossy().into_owned();
                 fs::write(&path, [b'x'; 3000]).context("cannot write the file of the mix")?;
                 let noted = self.dir.join("noted").to_string_lossy().into_owned();
                 (
                     format!(
-                        "a process executed and a file read twenty times, on each CPU, beside {CGROUPS} cgroups with {} processes",
-                        CGROUPS * PROCESSES_EACH
+                        "on each CPU: execute a process, read a file twenty times; beside {CGROUPS} cgroups with {} processes in all",
+                        CGROUPS * PROCESSES_PER_CGROUP
                     ),
                     "execution on each CPU",
                     n,
                     vec![
-                        Expect {
+                        ExpectedEvents {
                             expression: "evt.category = exec and exec.args contains \"bench nothing\""
                                 .to_owned(),
                             kind: "exec",
@@ -234,77 +235,79 @@ impl Place {
                             20 * n * cpus,
                         ),
                     ],
-                    Work::Noted(
+                    WorkCommands::Noted(
                         self.words(&["mix", &n.to_string(), &path]),
-                        self.words(&["noted", &NOTES.to_string(), "SEED", &noted]),
+                        self.words(&["noted", &NOTED_CALLS.to_string(), "SEED", &noted]),
                     ),
                 )
             }
-            _ => bail!("there is no workload {name}"),
+            _ => bail!("unknown workload {name}"),
         };
-        Ok(Workload { name, title, unit, units, expect, work, _beside: beside })
+        Ok(BenchWorkload { name, title, unit, units, expect, work, _beside: beside })
     }
 }
 
-fn syscalls(expression: String, count: u64) -> Expect {
-    Expect { expression, kind: "syscall", count }
+/// Exactly `count` system calls that match.
+fn syscalls(expression: String, count: u64) -> ExpectedEvents {
+    ExpectedEvents { expression, kind: "syscall", count }
 }
 
-impl Workload {
-    /// Do it once.
-    pub fn run(&self, seed: u64) -> Result<Ran> {
+impl BenchWorkload {
+    /// Runs the workload once. `seed` determines the noted calls.
+    pub fn run(&self, seed: u64) -> Result<WorkloadRun> {
         match &self.work {
-            Work::Gated(commands) => {
+            WorkCommands::Gated(commands) => {
                 let mut running = commands
                     .iter()
-                    .map(|words| Gated::start(&mut command(words)))
+                    .map(|words| GatedProgram::start(&mut command(words)))
                     .collect::<Result<Vec<_>>>()?;
                 for one in &mut running {
                     one.go()?;
                 }
-                let took = running.iter_mut().map(Gated::done).collect::<Result<Vec<_>>>()?;
+                let took = running.iter_mut().map(GatedProgram::done).collect::<Result<Vec<_>>>()?;
                 for one in running {
                     one.finish()?;
                 }
-                Ok(Ran { took: took.into_iter().max().unwrap_or_default(), notes: Vec::new() })
+                Ok(WorkloadRun { took: took.into_iter().max().unwrap_or_default(), noted: Vec::new() })
             }
-            Work::Whole(words) => {
+            WorkCommands::Whole(words) => {
                 let start = Instant::now();
-                let mut program = Program::start(command(words).stdout(Stdio::null()))?;
+                let mut program = MeasuredProgram::start(command(words).stdout(Stdio::null()))?;
                 let (status, _) = program.wait(Duration::from_secs(300), |_| ())?;
                 let took = start.elapsed();
                 if !status.success() {
                     bail!("{} failed: {status}", words.join(" "));
                 }
-                Ok(Ran { took, notes: Vec::new() })
+                Ok(WorkloadRun { took, noted: Vec::new() })
             }
-            Work::Noted(timed, noted) => {
+            WorkCommands::Noted(timed, noted) => {
                 let noted: Vec<String> = noted
                     .iter()
                     .map(|word| if word == "SEED" { seed.to_string() } else { word.clone() })
                     .collect();
-                let mut notes = Gated::start(&mut command(&noted))?;
-                let mut running = Gated::start(&mut command(timed))?;
-                notes.go()?;
+                let mut noting = GatedProgram::start(&mut command(&noted))?;
+                let mut running = GatedProgram::start(&mut command(timed))?;
+                noting.go()?;
                 running.go()?;
                 let took = running.done()?;
                 running.finish()?;
-                notes.done()?;
-                Ok(Ran { took, notes: Note::read(&notes.finish()?)? })
+                noting.done()?;
+                Ok(WorkloadRun { took, noted: NotedCall::parse_all(&noting.finish()?)? })
             }
         }
     }
 
-    /// A hundredth of the calls of a loop, as the child of another program if one is given. `None` if it is no such loop.
-    pub fn run_slowly(&self, wrapper: Option<&[String]>) -> Result<Option<(Duration, u64)>> {
-        let (Work::Gated(commands), "getppid") = (&self.work, self.name) else { return Ok(None) };
+    /// Runs 1% of the `getppid` loop, as a child of `wrapper` if that is given. Returns the time and the number of calls;
+    /// `None` for other workloads.
+    pub fn run_reduced(&self, wrapper: Option<&[String]>) -> Result<Option<(Duration, u64)>> {
+        let (WorkCommands::Gated(commands), "getppid") = (&self.work, self.name) else { return Ok(None) };
         let units = self.units / 100;
         let mut words = wrapper.unwrap_or_default().to_vec();
         for word in &commands[0] {
             let is_count = *word == self.units.to_string();
             words.push(if is_count { units.to_string() } else { word.clone() });
         }
-        let mut running = Gated::start(&mut command(&words))?;
+        let mut running = GatedProgram::start(&mut command(&words))?;
         running.go()?;
         let took = running.done()?;
         running.finish()?;
@@ -318,14 +321,14 @@ fn command(words: &[String]) -> Command {
     command
 }
 
-/// Small files below this directory, their names in a file, which is returned; and their contents in the page cache.
+/// Creates small files below `dir`, which stay in the page cache. Returns the path of a file that lists them.
 fn small_files(dir: &Path, count: usize) -> Result<String> {
     let list = dir.join("list");
     let mut names = String::new();
     for i in 0..count {
         let sub = dir.join(format!("{:02}", i % 50));
         if i < 50 {
-            fs::create_dir_all(&sub).with_context(|| format!("cannot make {}", sub.display()))?;
+            fs::create_dir_all(&sub).with_context(|| format!("cannot create {}", sub.display()))?;
         }
         let file = sub.join(format!("{i}.txt"));
         // 300 to 4,300 bytes.
@@ -340,36 +343,36 @@ fn small_files(dir: &Path, count: usize) -> Result<String> {
     Ok(list.to_string_lossy().into_owned())
 }
 
-/// Cgroups full of sleeping processes.
-struct Crowd {
-    // Processes first: a cgroup with one cannot be removed.
+/// Sleeping processes in cgroups.
+struct SleepingProcesses {
+    // Fields drop in order: a cgroup can be removed only after its processes have exited.
     sleepers: Vec<Sleepers>,
     _cgroups: Vec<Arc<Cgroup>>,
 }
 
-fn crowd(program: &Path) -> Result<Crowd> {
-    let mut crowd = Crowd { sleepers: Vec::new(), _cgroups: Vec::new() };
+fn start_sleeping_processes(program: &Path) -> Result<SleepingProcesses> {
+    let mut all = SleepingProcesses { sleepers: Vec::new(), _cgroups: Vec::new() };
     for i in 0..CGROUPS {
         let cgroup = Arc::new(Cgroup::make(&format!("/ktape-bench/{i}")));
-        // It enters before it becomes many.
+        // The shell enters the cgroup, so that all processes start in it.
         let script = format!(
-            "echo $$ >{}/cgroup.procs && exec {} sleepers {PROCESSES_EACH}",
+            "echo $$ >{}/cgroup.procs && exec {} sleepers {PROCESSES_PER_CGROUP}",
             cgroup.dir().display(),
             program.display()
         );
-        crowd.sleepers.push(Sleepers::start(Path::new("/bin/sh"), &["-c", &script]));
-        crowd._cgroups.push(cgroup);
+        all.sleepers.push(Sleepers::start(Path::new("/bin/sh"), &["-c", &script]));
+        all._cgroups.push(cgroup);
     }
-    for sleepers in &mut crowd.sleepers {
+    for sleepers in &mut all.sleepers {
         let line = sleepers.line();
         if line != "READY" {
-            bail!("the sleepers say {line}");
+            bail!("the sleeping processes failed to start: {line}");
         }
     }
-    Ok(crowd)
+    Ok(all)
 }
 
-impl Drop for Crowd {
+impl Drop for SleepingProcesses {
     fn drop(&mut self) {
         for sleepers in self.sleepers.drain(..) {
             sleepers.finish();

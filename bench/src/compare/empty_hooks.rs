@@ -1,5 +1,5 @@
-//! Two programs that do nothing, on the entry and the return of every call of the machine: the floor below which nothing that
-//! watches calls can be.
+//! Two eBPF programs that do nothing, attached to the entry and return of every system call: the minimum cost of any
+//! recorder of system calls.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -10,12 +10,12 @@ use anyhow::{Result, bail};
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-/// `r0 = 0`, `exit`.
-const NOTHING: [u64; 2] = [0xb7, 0x95];
+/// Instructions: `r0 = 0`, `exit`.
+const EMPTY_PROGRAM: [u64; 2] = [0xb7, 0x95];
 
-/// The start of `union bpf_attr`, as `BPF_PROG_LOAD` takes it.
+/// The first fields of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
-struct Load {
+struct ProgLoadAttr {
     prog_type: u32,
     insn_cnt: u32,
     insns: u64,
@@ -27,27 +27,27 @@ struct Load {
     prog_flags: u32,
 }
 
-/// The same, as `BPF_RAW_TRACEPOINT_OPEN` takes it.
+/// The fields of `union bpf_attr` for `BPF_RAW_TRACEPOINT_OPEN`.
 #[repr(C)]
-struct Open {
+struct RawTracepointAttr {
     name: u64,
     prog_fd: u32,
     reserved: u32,
 }
 
-/// Attached until dropped.
-pub struct Hooks(#[expect(dead_code, reason = "closing it detaches")] Vec<OwnedFd>);
+/// The programs are attached until this is dropped.
+pub struct EmptyHooks(#[expect(dead_code, reason = "closing it detaches")] Vec<OwnedFd>);
 
-impl Hooks {
-    /// Load and attach them.
+impl EmptyHooks {
+    /// Loads and attaches the programs.
     ///
     /// # Errors
-    /// If the kernel refuses.
+    /// If the kernel rejects a program or its attachment.
     pub fn attach() -> Result<Self> {
-        let load = Load {
+        let load = ProgLoadAttr {
             prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-            insn_cnt: NOTHING.len() as u32,
-            insns: NOTHING.as_ptr() as u64,
+            insn_cnt: EMPTY_PROGRAM.len() as u32,
+            insns: EMPTY_PROGRAM.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
             log_level: 0,
             log_size: 0,
@@ -65,15 +65,19 @@ impl Hooks {
 }
 
 fn attach(name: &CStr, program: &OwnedFd) -> Result<OwnedFd> {
-    let attr = Open { name: name.as_ptr() as u64, prog_fd: program.as_raw_fd().cast_unsigned(), reserved: 0 };
+    let attr = RawTracepointAttr {
+        name: name.as_ptr() as u64,
+        prog_fd: program.as_raw_fd().cast_unsigned(),
+        reserved: 0,
+    };
     bpf(BPF_RAW_TRACEPOINT_OPEN, &attr)
 }
 
 fn bpf<T>(command: libc::c_int, attr: &T) -> Result<OwnedFd> {
-    // SAFETY: the attributes are of the command's kind and of that size, and what they point to is alive.
+    // SAFETY: `attr` has the layout and size for `command`, and what it points to outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attr), size_of::<T>()) };
     match i32::try_from(fd) {
-        // SAFETY: a new descriptor that nobody else has.
+        // SAFETY: a new descriptor that nothing else owns.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => bail!("cannot attach empty hooks: {}", std::io::Error::last_os_error()),
     }

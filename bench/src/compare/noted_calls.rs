@@ -1,4 +1,4 @@
-//! What a workload says of its own calls, held against the file call by call.
+//! Compares the calls that the workload noted with the events in ktape's file, one by one.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,13 +8,16 @@ use serde_json::Value;
 
 use ktape_tests::run;
 
-/// How far the wall clock of a file may be off: it is given as an offset to the boot clock, which NTP does not slew alike.
+/// Tolerated difference between a file's wall-clock times and the workload's: the file stores an offset to the boot clock, and
+/// NTP slews the two clocks differently.
 const CLOCK_SLACK_NS: u64 = 50_000;
 
-/// A call as its caller saw it.
+/// A system call as its caller saw it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Note {
+pub struct NotedCall {
+    /// Wall clock before the call, ns since 1970.
     before: u64,
+    /// Wall clock after the call, ns since 1970.
     after: u64,
     tid: u64,
     call: String,
@@ -22,16 +25,18 @@ pub struct Note {
     args: [i64; 3],
 }
 
-impl Note {
-    /// Of the workload's lines.
-    pub fn read(text: &str) -> Result<Vec<Self>> {
-        text.lines().map(|line| Self::of(line).with_context(|| format!("no note: {line}"))).collect()
+impl NotedCall {
+    /// Parses the output of `ktape-workload bench noted`.
+    pub fn parse_all(text: &str) -> Result<Vec<Self>> {
+        text.lines()
+            .map(|line| Self::parse(line).with_context(|| format!("cannot parse noted call: {line}")))
+            .collect()
     }
 
-    fn of(line: &str) -> Option<Self> {
+    fn parse(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split(' ').collect();
         let [before, after, tid, call, result, a, b, c] = words.try_into().ok()?;
-        // Arguments are words of the machine; negative ones are written without their sign.
+        // The workload prints arguments as unsigned 64-bit values.
         let arg = |word: &str| word.parse::<u64>().ok().map(u64::cast_signed);
         Some(Self {
             before: before.parse().ok()?,
@@ -43,17 +48,17 @@ impl Note {
         })
     }
 
-    /// Why an event is not this call.
-    fn differs(&self, event: &Value) -> Option<String> {
+    /// How an event differs from this call; `None` if it matches.
+    fn difference(&self, event: &Value) -> Option<String> {
         let number = |field: &str| match &event[field] {
             Value::String(text) => text.parse::<i64>().ok(),
             value => value.as_i64(),
         };
         if event["evt.type"] != self.call.as_str() {
-            return Some(format!("it is {}", event["evt.type"]));
+            return Some(format!("the call is {}", event["evt.type"]));
         }
         if number("evt.rawres") != Some(self.result) {
-            return Some(format!("its result is {}", event["evt.rawres"]));
+            return Some(format!("the result is {}", event["evt.rawres"]));
         }
         let names: &[&str] = match self.call.as_str() {
             "lseek" => &["fd", "offset"],
@@ -63,51 +68,53 @@ impl Note {
             _ => &[],
         };
         if names.is_empty() {
-            return Some("it is none of the calls that are noted".to_owned());
+            return Some("the workload notes no such calls".to_owned());
         }
         for (name, wanted) in names.iter().zip(self.args) {
             let found = number(&format!("evt.arg.{name}"));
-            // A descriptor is 32 bits wide, whatever is in the rest of its register.
+            // The kernel uses only the lower 32 bits of a descriptor's register.
             if found != Some(wanted) && found.map(|n| n as i32) != Some(wanted as i32) {
-                return Some(format!("its {name} is {found:?}"));
+                return Some(format!("argument {name} is {found:?}"));
             }
         }
         let (Some(start), Some(length)) = (number("evt.rawtime"), number("evt.latency")) else {
-            return Some("it has no time".to_owned());
+            return Some("the event has no time".to_owned());
         };
         let (start, end) = (start.unsigned_abs(), start.unsigned_abs() + length.unsigned_abs());
         if start + CLOCK_SLACK_NS < self.before || end > self.after + CLOCK_SLACK_NS {
-            return Some(format!("it was from {start} to {end}"));
+            return Some(format!("the call took place from {start} to {end}"));
         }
         None
     }
 }
 
-/// Find every noted call in the file, in order, and nothing between them.
+/// Checks that the file has exactly the noted calls, in order, and no others of the same thread and types between them.
 ///
 /// # Errors
 /// The first difference.
-pub fn compare(ktape: &Path, file: &Path, notes: &[Note]) -> Result<()> {
-    let Some(first) = notes.first() else { return Ok(()) };
-    // Not the thread's other calls: those of its sleeps and clocks, of its start and its end.
+pub fn compare(ktape: &Path, file: &Path, noted: &[NotedCall]) -> Result<()> {
+    let Some(first) = noted.first() else { return Ok(()) };
+    // The thread also makes calls that it does not note: it sleeps, reads clocks, starts and exits.
     let expression = format!(
         "thread.tid = {} and evt.type in (lseek, pread64, openat, kill) and evt.rawtime >= {} and evt.rawtime <= {}",
         first.tid,
         first.before.saturating_sub(CLOCK_SLACK_NS),
-        notes.last().map_or(0, |last| last.after)
+        noted.last().map_or(0, |last| last.after)
     );
     let mut replay = Command::new(ktape);
     let text =
         run::output(replay.arg("replay").arg(file).args(["--format", "json", "--filter", &expression]))?;
-    let mut events = text.lines().map(|line| serde_json::from_str::<Value>(line).context("no JSON"));
-    for (i, note) in notes.iter().enumerate() {
-        let event = events.next().with_context(|| format!("noted call {i} is missing: {note:?}"))??;
-        if let Some(how) = note.differs(&event) {
-            bail!("noted call {i} differs: {how}; noted was {note:?}");
+    let mut events = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).context("ktape replay printed invalid JSON"));
+    for (i, call) in noted.iter().enumerate() {
+        let event = events.next().with_context(|| format!("noted call {i} has no event: {call:?}"))??;
+        if let Some(difference) = call.difference(&event) {
+            bail!("the event of noted call {i} differs: {difference}; noted: {call:?}");
         }
     }
-    if let Some(more) = events.next() {
-        bail!("an event that nobody noted: {}", more?);
+    if let Some(extra) = events.next() {
+        bail!("an event without a noted call: {}", extra?);
     }
     Ok(())
 }
@@ -119,8 +126,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_its_event_and_no_other() {
-        let note = Note::of("1000000 1100000 7 pread64 -22 3 10 18446744073709551615").unwrap();
+    fn a_call_matches_its_own_event_only() {
+        let call = NotedCall::parse("1000000 1100000 7 pread64 -22 3 10 18446744073709551615").unwrap();
         let event = |field: &str, value: Value| {
             let mut event = json!({
                 "evt.type": "pread64", "evt.rawres": -22, "evt.arg.fd": 3, "evt.arg.count": 10,
@@ -129,7 +136,7 @@ mod tests {
             event[field] = value;
             event
         };
-        assert_eq!(note.differs(&event("evt.latency", json!(200))), None);
+        assert_eq!(call.difference(&event("evt.latency", json!(200))), None);
         for (field, value) in [
             ("evt.type", json!("read")),
             ("evt.rawres", json!(0)),
@@ -137,8 +144,8 @@ mod tests {
             ("evt.rawtime", json!("900000")),
             ("evt.latency", json!(900_000)),
         ] {
-            assert!(note.differs(&event(field, value)).is_some(), "{field}");
+            assert!(call.difference(&event(field, value)).is_some(), "{field}");
         }
-        assert_eq!(Note::of("1 2 3 kill 0 1 0"), None);
+        assert_eq!(NotedCall::parse("1 2 3 kill 0 1 0"), None);
     }
 }
