@@ -1,4 +1,4 @@
-//! Enforces the architecture: which crates depend on which, which modules import which, no cycles, no long files.
+//! Checks the architecture: dependencies between crates, imports between modules, import cycles, lengths of files.
 
 mod cycles;
 mod imports;
@@ -14,57 +14,54 @@ use ktape_tests::run;
 use self::imports::Import;
 use self::rules::{CrateRules, Rules};
 
-/// Most lines of a source file that is not listed as an exception.
-const MOST_LINES: usize = 500;
+/// Maximum number of lines of a source file, unless `xtask/arrows.toml` lists it as an exception.
+const MAX_LINES: usize = 500;
 
-/// Check the workspace against `xtask/arrows.toml`, and print all that is wrong.
+/// Checks the workspace against `xtask/arrows.toml` and prints all problems.
 ///
 /// # Errors
-/// If anything is wrong, or cannot be read.
+/// If there is a problem, or a file cannot be read.
 pub fn check(root: &Path) -> Result<()> {
     let file = root.join("xtask/arrows.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let rules = Rules::parse(&text).with_context(|| format!("cannot read {}", file.display()))?;
-    let mut problems = crates(&rules, &dependencies(root)?);
+    let mut problems = check_dependencies(&rules, &dependencies(root)?);
     for (name, rules) in &rules.crates {
         for source_root in source_roots(&root.join(&rules.path))? {
             let sources = sources(root, &source_root)?;
             let imports = imports_of(&sources)?;
-            // A program of its own beside the package's library or program has no layers to speak of.
+            // Additional programs in `src/bin` have no layers; only cycles are checked there.
             if source_root == root.join(&rules.path).join("src") {
-                problems.extend(arrows(name, rules, &sources, &imports));
+                problems.extend(check_imports(name, rules, &sources, &imports));
             }
             problems.extend(cycles::find(&imports));
         }
     }
-    problems.extend(long_files(root, &rules)?);
+    problems.extend(check_lengths(root, &rules)?);
     for problem in &problems {
         eprintln!("{problem}");
     }
     if !problems.is_empty() {
-        bail!(
-            "the architecture is violated in {} places: see ARCHITECTURE.md and xtask/arrows.toml",
-            problems.len()
-        );
+        bail!("{} violations of the architecture: see ARCHITECTURE.md and xtask/arrows.toml", problems.len());
     }
     Ok(())
 }
 
-/// A source file, and the module that it is.
-struct Source {
-    /// Relative to the repository.
+/// A source file of a crate.
+struct SourceFile {
+    /// Path relative to the repository.
     shown: String,
-    /// From the crate's root, which is empty.
+    /// Path of its module within the crate; empty for the crate's root.
     module: Vec<String>,
     text: String,
 }
 
-/// The dependencies of each package of the workspace on others of it.
+/// For each package of the workspace, the other packages of the workspace that it depends on.
 fn dependencies(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut metadata = run::cargo(root);
     let text = run::output(metadata.args(["metadata", "--no-deps", "--locked", "--format-version", "1"]))?;
     let metadata: serde_json::Value =
-        serde_json::from_str(&text).context("cargo metadata printed no JSON")?;
+        serde_json::from_str(&text).context("cargo metadata printed invalid JSON")?;
     let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
     let name = |value: &serde_json::Value| value["name"].as_str().unwrap_or_default().to_owned();
     let packages = list(&metadata["packages"]);
@@ -75,8 +72,8 @@ fn dependencies(root: &Path) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(packages.iter().map(|package| (name(package), depends(package))).collect())
 }
 
-/// Crates that are not listed, or depend on what they must not.
-fn crates(rules: &Rules, dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+/// Finds crates that are not listed, and dependencies that are not allowed.
+fn check_dependencies(rules: &Rules, dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, depends) in dependencies {
         let Some(rules) = rules.crates.get(name) else {
@@ -94,8 +91,8 @@ fn crates(rules: &Rules, dependencies: &BTreeMap<String, BTreeSet<String>>) -> V
     problems
 }
 
-/// Imports between the modules at the top of a crate that are not allowed.
-fn arrows(name: &str, rules: &CrateRules, sources: &[Source], imports: &[Import]) -> Vec<String> {
+/// Finds imports between top-level modules of a crate that are not allowed.
+fn check_imports(name: &str, rules: &CrateRules, sources: &[SourceFile], imports: &[Import]) -> Vec<String> {
     let mut problems = Vec::new();
     let modules: BTreeSet<&String> = sources.iter().filter_map(|source| source.module.first()).collect();
     for module in modules.iter().filter(|module| !rules.modules.contains_key(**module)) {
@@ -123,8 +120,8 @@ fn list(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Source files that are too long, and exceptions that are needed no more.
-fn long_files(root: &Path, rules: &Rules) -> Result<Vec<String>> {
+/// Finds source files that are too long, and exceptions that are no longer needed.
+fn check_lengths(root: &Path, rules: &Rules) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     let mut lines = BTreeMap::new();
     for rules in rules.crates.values() {
@@ -135,19 +132,19 @@ fn long_files(root: &Path, rules: &Rules) -> Result<Vec<String>> {
         }
     }
     for (file, count) in &lines {
-        if *count > MOST_LINES && !rules.long.contains_key(file) {
+        if *count > MAX_LINES && !rules.long.contains_key(file) {
             problems.push(format!(
-                "{file}: {count} lines, at most {MOST_LINES} are allowed: split it by meaning"
+                "{file}: {count} lines, more than the maximum of {MAX_LINES}: split it by subject"
             ));
         }
     }
-    for file in rules.long.keys().filter(|file| lines.get(*file).is_none_or(|count| *count <= MOST_LINES)) {
-        problems.push(format!("xtask/arrows.toml: {file} is not too long: remove the exception"));
+    for file in rules.long.keys().filter(|file| lines.get(*file).is_none_or(|count| *count <= MAX_LINES)) {
+        problems.push(format!("xtask/arrows.toml: {file} is no longer too long: remove the exception"));
     }
     Ok(problems)
 }
 
-/// The directories of a package that hold a crate's root: `src`, and those of further programs.
+/// The directories of a package that contain a crate root: `src`, and those in `src/bin`.
 fn source_roots(package: &Path) -> Result<Vec<PathBuf>> {
     let src = package.join("src");
     let mut roots = Vec::new();
@@ -160,19 +157,19 @@ fn source_roots(package: &Path) -> Result<Vec<PathBuf>> {
     Ok(roots)
 }
 
-/// The sources of a crate, without its tests.
-fn sources(root: &Path, source_root: &Path) -> Result<Vec<Source>> {
+/// The source files of a crate without its tests.
+fn sources(root: &Path, source_root: &Path) -> Result<Vec<SourceFile>> {
     let mut sources = Vec::new();
     for file in rust_files(source_root)? {
         let path = file.strip_prefix(source_root).unwrap_or(&file);
         let Some(module) = module_of(path) else { continue };
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        sources.push(Source { shown: shown(root, &file), module, text });
+        sources.push(SourceFile { shown: shown(root, &file), module, text });
     }
     Ok(sources)
 }
 
-/// The module of a file, by its path below the crate's root; `None` for tests and programs of their own.
+/// Module path of a file, from its path below the crate's root; `None` for tests and for additional programs.
 fn module_of(path: &Path) -> Option<Vec<String>> {
     let mut module: Vec<String> =
         path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
@@ -186,7 +183,7 @@ fn module_of(path: &Path) -> Option<Vec<String>> {
     Some(module)
 }
 
-fn imports_of(sources: &[Source]) -> Result<Vec<Import>> {
+fn imports_of(sources: &[SourceFile]) -> Result<Vec<Import>> {
     let modules: BTreeSet<&[String]> = sources.iter().map(|source| source.module.as_slice()).collect();
     let mut imports = Vec::new();
     for source in sources {
@@ -199,7 +196,7 @@ fn shown(root: &Path, file: &Path) -> String {
     file.strip_prefix(root).unwrap_or(file).display().to_string()
 }
 
-/// All files `*.rs` below a directory, in order; none if there is no such directory.
+/// All `*.rs` files below a directory, sorted; none if the directory does not exist.
 fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut dirs = vec![dir.to_path_buf()];
@@ -208,7 +205,7 @@ fn rust_files(dir: &Path) -> Result<Vec<PathBuf>> {
         for entry in entries {
             let path = entry.with_context(|| format!("cannot list {}", dir.display()))?.path();
             if path.is_dir() {
-                // A package of its own, such as the fuzz targets, has a target directory of its own.
+                // Packages outside the workspace, such as the fuzz targets, have their own target directory.
                 if path.file_name().is_some_and(|name| name != "target") {
                     dirs.push(path);
                 }

@@ -1,4 +1,4 @@
-//! Installing what a bare Debian machine lacks. Everything is skipped when it is there.
+//! Installs the build tools that a plain Debian machine lacks. Skips those that are installed.
 
 use std::env;
 use std::fs;
@@ -10,17 +10,18 @@ use anyhow::{Context, Result};
 use ktape_tests::packages::{self, INSTALL_LIMIT};
 use ktape_tests::{limit, run};
 
-/// The release of bpf-linker that the object is built with.
+/// The release of bpf-linker that builds the eBPF objects.
 pub const BPF_LINKER_VERSION: &str = "0.13.0";
-/// The LLVM major version that Debian's rustc-web and bpf-linker share.
+/// LLVM major version of Debian's rustc-web; bpf-linker must use the same.
 const LLVM: &str = "22";
 /// The release of cargo-deny that CI runs.
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
-/// Packages for building the object.
+/// Debian packages for building the eBPF objects.
 const EBPF_PACKAGES: &[&str] =
     &["rustc-web", "rust-web-src", "rust-web-clippy", "llvm-22-dev", "libpolly-22-dev"];
-/// The directory of programs that this installs for the user: bpf-linker, cargo-deny.
+
+/// The directory into which bpf-linker and cargo-deny are installed: `KTAPE_TOOLCHAIN_DIR`, else in the user's cache.
 pub fn cache_dir() -> Result<PathBuf> {
     if let Some(dir) = env::var_os("KTAPE_TOOLCHAIN_DIR") {
         return Ok(dir.into());
@@ -33,7 +34,7 @@ pub fn cache_dir() -> Result<PathBuf> {
     Ok(cache.join("ktape-toolchain"))
 }
 
-/// bpf-linker in the right version: the cached one, else the one on the path.
+/// Path of bpf-linker in version [`BPF_LINKER_VERSION`]: the one in [`cache_dir`], else the one in `PATH`.
 pub fn find_bpf_linker() -> Option<PathBuf> {
     let right = |file: &PathBuf| {
         run::try_output(Command::new(file).arg("--version"))
@@ -43,14 +44,14 @@ pub fn find_bpf_linker() -> Option<PathBuf> {
     Some(cached).filter(right).or_else(|| run::which("bpf-linker").filter(right))
 }
 
-/// Install Debian's toolchain for the eBPF object.
+/// Installs Debian's toolchain for the eBPF objects.
 ///
 /// # Errors
-/// If this is no Debian, the user is not root, or a download or build fails; the message says what to install.
+/// If this is not Debian, the user is not root, or a download or build fails; the message says what to install.
 pub fn ebpf_toolchain() -> Result<()> {
     let missing: Vec<&str> =
         EBPF_PACKAGES.iter().copied().filter(|package| !packages::is_installed(package)).collect();
-    packages::apt(&missing).with_context(how_to)?;
+    packages::apt(&missing).with_context(instructions)?;
     if find_bpf_linker().is_none() {
         cargo_install(
             &[
@@ -67,7 +68,7 @@ pub fn ebpf_toolchain() -> Result<()> {
     Ok(())
 }
 
-/// cargo-deny: from the path, from the cache, or built into the cache.
+/// Path of cargo-deny: from `PATH` or [`cache_dir`]; builds it if it is in neither.
 ///
 /// # Errors
 /// If it cannot be built.
@@ -82,8 +83,8 @@ pub fn cargo_deny() -> Result<PathBuf> {
     Ok(cached)
 }
 
-/// What a user has to do where this cannot install.
-pub fn how_to() -> String {
+/// How to install a toolchain by hand.
+pub fn instructions() -> String {
     format!(
         "Install one of:\n  \
          - Debian 12 or newer, as root: apt-get install -y {}\n    \
@@ -91,7 +92,7 @@ pub fn how_to() -> String {
          --no-default-features --features llvm-{LLVM}\n  \
          - rustup toolchain install nightly --component rust-src; cargo install bpf-linker --version \
          {BPF_LINKER_VERSION}\n\
-         ktape itself builds without any of this: the object is in agent/ebpf.",
+         ktape itself builds without these tools: the objects are in agent/ebpf.",
         EBPF_PACKAGES.join(" ")
     )
 }
@@ -99,11 +100,11 @@ pub fn how_to() -> String {
 fn cargo_install(args: &[&str], envs: &[(&str, &str)]) -> Result<()> {
     let dir = cache_dir()?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    // Outside the workspace, so that neither its configuration nor its lock counts.
+    // Runs outside the workspace, whose configuration and lock file must not apply.
     let mut cargo = run::cargo(&dir);
     cargo.args(["install", "--locked", "--root"]).arg(&dir).args(args);
     cargo.env("CARGO_TARGET_DIR", dir.join("target")).envs(envs.iter().copied());
     limit::within("cargo install", INSTALL_LIMIT, || run::run(&mut cargo))?;
-    // Some hundred MB that nothing reads again.
+    // Several hundred MB that are not needed any more.
     fs::remove_dir_all(dir.join("target")).with_context(|| format!("cannot remove {}/target", dir.display()))
 }

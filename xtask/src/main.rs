@@ -1,4 +1,4 @@
-//! ktape's own tasks: `cargo xtask --help`.
+//! Development tasks: `cargo xtask --help`.
 
 mod check;
 mod ebpf;
@@ -22,40 +22,40 @@ use ktape_tests::vm::tables::{Kernel, USUAL_KERNEL};
 use ktape_tests::vm::{matrix, prepare};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "ktape's own tasks")]
-struct Cli {
+#[command(name = "cargo xtask", about = "Development tasks of ktape")]
+struct XtaskCli {
     #[command(subcommand)]
     task: Task,
 }
 
 #[derive(Subcommand)]
 enum Task {
-    /// Build the eBPF object and write it, with its stamp, to agent/ebpf
+    /// Build the eBPF objects and write them with their stamp to agent/ebpf
     Ebpf {
-        /// Change nothing: build elsewhere and compare with what is committed
+        /// Only compare: rebuild, and fail if the committed objects differ
         #[arg(long)]
         check: bool,
-        /// Change nothing: run clippy over the programs
+        /// Only run clippy on the eBPF programs
         #[arg(long, conflicts_with = "check")]
         clippy: bool,
-        /// Build with the first complete toolchain found, without installing anything
+        /// Do not install a missing toolchain
         #[arg(long)]
         no_install: bool,
     },
-    /// Enforce the architecture: allowed imports between crates and modules, no cycles, no long files
+    /// Check the architecture: allowed imports between crates and modules, import cycles, long files
     Check,
-    /// Load every program into this kernel and write load times and verified instruction counts to docs/verifier.md
+    /// Load every program into the running kernel and write load times and instruction counts to docs/verifier.md
     Verifier {
-        /// Print only
+        /// Only print the table
         #[arg(long)]
         print: bool,
     },
-    /// Generate the syscall tables in reader/src/syscalls from this kernel's formats and the installed headers
+    /// Generate the syscall tables in reader/src/syscalls from the running kernel's tracefs and the installed headers
     Syscalls {
-        /// The mounted tracefs
+        /// Mount point of tracefs
         #[arg(long, default_value = "/sys/kernel/tracing")]
         tracefs: PathBuf,
-        /// The directory of unistd_64.h
+        /// Directory of unistd_64.h
         #[arg(long, default_value = "/usr/include/x86_64-linux-gnu/asm")]
         headers: PathBuf,
     },
@@ -64,7 +64,7 @@ enum Task {
         /// Kernels by name: 5.10, 6.1, 6.12, newest
         #[arg(default_value = USUAL_KERNEL)]
         kernels: Vec<Kernel>,
-        /// Download again what is there
+        /// Replace what was downloaded before
         #[arg(long)]
         again: bool,
     },
@@ -73,13 +73,13 @@ enum Task {
         /// Kernels by name: 5.10, 6.1, 6.12, newest [default: all]
         kernels: Vec<Kernel>,
     },
-    /// Build the fuzz targets for files and expressions, and run each for a while
-    Fuzz(fuzz::Options),
-    /// Run everything that must hold before a change goes in: formatting, lints, docs, build, tests, fuzzing
+    /// Build and run the fuzz targets for capture files and filter expressions
+    Fuzz(fuzz::FuzzOptions),
+    /// Run all checks that a change must pass: formatting, lints, docs, build, tests, fuzzing
     ///
-    /// As root this installs missing programs, and runs all tests. As any other user it runs those that need no root.
+    /// As root, installs missing programs and runs all tests. As any other user, runs the tests that need no root.
     Test {
-        /// Skip what takes longest: the eBPF rebuild, docs, licences, slow tests, fuzzing, other kernels
+        /// Skip the slow steps: eBPF rebuild, docs, licences, slow tests, fuzzing, other kernels
         #[arg(long)]
         quick: bool,
         /// Arguments for the test runner, after `--`
@@ -89,25 +89,25 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    match work() {
+    match run_task() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Without the backtrace that anyhow's own output may carry: the message says what to do.
+            // `{:#}` prints the causes without a backtrace.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn work() -> Result<()> {
+fn run_task() -> Result<()> {
     let root = run::workspace_root();
-    match Cli::parse().task {
+    match XtaskCli::parse().task {
         Task::Ebpf { check: true, no_install, .. } => ebpf::check(&root, !no_install),
         Task::Ebpf { clippy: true, no_install, .. } => ebpf::clippy(&root, !no_install),
         Task::Ebpf { no_install, .. } => ebpf::build(&root, !no_install),
         Task::Check => check::check(&root),
         Task::Verifier { print } => verifier::verifier(&root, print),
-        Task::Syscalls { tracefs, headers } => syscall_tables(&root, &tracefs, &headers),
+        Task::Syscalls { tracefs, headers } => write_syscall_tables(&root, &tracefs, &headers),
         Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
         Task::Vm { kernels } => matrix::run(&root, &kernels),
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
@@ -115,9 +115,9 @@ fn work() -> Result<()> {
     }
 }
 
-fn syscall_tables(root: &Path, tracefs: &Path, headers: &Path) -> Result<()> {
+fn write_syscall_tables(root: &Path, tracefs: &Path, headers: &Path) -> Result<()> {
     let tables = syscalls::generate(tracefs, headers).with_context(|| {
-        format!("cannot make tables from {} and {}", tracefs.display(), headers.display())
+        format!("cannot generate syscall tables from {} and {}", tracefs.display(), headers.display())
     })?;
     for (name, text) in [("x86_64.tbl", tables.x86_64), ("i386.tbl", tables.i386)] {
         let file = root.join("reader/src/syscalls").join(name);

@@ -1,4 +1,4 @@
-//! The tests that passed only at their second try, from the test runner's report.
+//! Lists tests that passed only after a retry, from the test runner's report.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,19 +6,20 @@ use std::path::Path;
 
 use roxmltree::{Document, Node};
 
-/// Print the tests of this JUnit report that needed a retry, and why. Without nextest there is no report and no retry.
+/// Prints the tests in this JUnit report that passed only after a retry, with their first failure. Only nextest retries tests
+/// and writes a report.
 pub fn print(report: &Path) {
     match fs::read_to_string(report) {
         Ok(text) => eprint!("{}", describe(&text)),
-        Err(error) => eprintln!("no list of retried tests: {}: {error}", report.display()),
+        Err(error) => eprintln!("cannot list retried tests: {}: {error}", report.display()),
     }
 }
 
-/// One line for each test that needed a retry, after a heading.
+/// A heading, and one line per test that passed only after a retry.
 fn describe(report: &str) -> String {
     let document = match Document::parse(report) {
         Ok(document) => document,
-        Err(error) => return format!("no list of retried tests: the runner's report is no XML: {error}\n"),
+        Err(error) => return format!("cannot list retried tests: the report is not valid XML: {error}\n"),
     };
     let mut text = String::new();
     for test in document.descendants().filter(|node| node.has_tag_name("testcase")) {
@@ -26,24 +27,24 @@ fn describe(report: &str) -> String {
             test.children().find(|node| node.has_tag_name("flakyFailure") || node.has_tag_name("flakyError"));
         if let Some(failed) = failed {
             let name = |attribute| test.attribute(attribute).unwrap_or_default();
-            let _ = writeln!(text, "  {} {}: {}", name("classname"), name("name"), reason(failed));
+            let _ = writeln!(text, "  {} {}: {}", name("classname"), name("name"), first_failure(failed));
         }
     }
     if text.is_empty() {
         "no test needed a retry\n".to_owned()
     } else {
-        format!("passed only when retried:\n{text}")
+        format!("passed only after a retry:\n{text}")
     }
 }
 
-/// The message of the first failure: where it panicked, and what it said.
-fn reason(failure: Node<'_, '_>) -> String {
+/// The first failure: the place and message of its panic, else the runner's own message.
+fn first_failure(failure: Node<'_, '_>) -> String {
     let description = failure.text().unwrap_or_default();
     let mut lines = description.lines().map(str::trim).skip_while(|line| !line.contains("panicked at "));
     let place = lines.next().and_then(|line| line.split_once("panicked at ")).map(|(_, place)| place);
     match (place, lines.find(|line| !line.is_empty())) {
         (Some(place), Some(message)) => format!("{place} {message}"),
-        // Killed after its time limit, for example.
+        // Without a panic, for example after a timeout.
         _ => failure.attribute("message").or(failure.attribute("type")).unwrap_or("no message").to_owned(),
     }
 }
@@ -73,10 +74,10 @@ no</failure>
 </testsuites>"#;
 
     #[test]
-    fn tests_that_passed_when_retried_are_listed_with_their_first_failure() {
+    fn tests_that_passed_after_a_retry_are_listed_with_their_first_failure() {
         assert_eq!(
             describe(REPORT),
-            "passed only when retried:\n  \
+            "passed only after a retry:\n  \
              ktape-tests::kernel loss::b: tests/kernel/loss.rs:12:5: assertion failed: lost < 3\n  \
              ktape-tests::kernel oom::d: test timeout\n"
         );
@@ -85,6 +86,6 @@ no</failure>
     #[test]
     fn a_run_without_retries_is_reported_as_such() {
         assert_eq!(describe("<testsuites></testsuites>"), "no test needed a retry\n");
-        assert!(describe("cut <").starts_with("no list of retried tests: "));
+        assert!(describe("cut <").starts_with("cannot list retried tests: "));
     }
 }

@@ -1,4 +1,4 @@
-//! The stamp of the committed object: which sources and which toolchain it was built from.
+//! The stamp of the committed objects: the sources and the toolchain that they were built from.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-/// The object, relative to the workspace.
+/// The object for Linux 5.15 and later, relative to the workspace.
 pub const OBJECT: &str = "agent/ebpf/ktape.bpf.o";
 /// The object for kernels before 5.15, relative to the workspace.
 pub const LEGACY_OBJECT: &str = "agent/ebpf/ktape-legacy.bpf.o";
-/// Their stamp, relative to the workspace.
+/// The stamp of both objects, relative to the workspace.
 pub const STAMP: &str = "agent/ebpf/ktape.bpf.toml";
 
-/// What the stamp says. Hashes are SHA-256 in hex.
+/// The content of the stamp. Hashes are SHA-256 in hex.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Over everything in the repository that decides the object's bytes.
+    /// Hash of everything in the repository that determines the objects: see [`sources_hash`].
     pub sources: String,
-    /// Over the object.
+    /// Hash of [`OBJECT`].
     pub object: String,
-    /// Over the object for older kernels.
+    /// Hash of [`LEGACY_OBJECT`].
     pub legacy: String,
-    /// Release, commit and LLVM of the compiler.
+    /// Release, commit and LLVM version of the compiler.
     pub rustc: String,
-    /// Release of the linker.
+    /// Output of `bpf-linker --version`.
     pub linker: String,
-    /// The target triple.
+    /// Target triple.
     pub target: String,
 }
 
 impl Stamp {
-    /// As a TOML file.
+    /// Formats the stamp as TOML.
     pub fn to_text(&self) -> String {
         format!(
             "# Written by `cargo xtask ebpf`: what the objects were built from. Do not edit.\n\
@@ -41,7 +41,7 @@ impl Stamp {
         )
     }
 
-    /// Read what [`Stamp::to_text`] wrote.
+    /// Parses the output of [`Stamp::to_text`].
     ///
     /// # Errors
     /// If a key is missing.
@@ -64,10 +64,10 @@ impl Stamp {
     }
 }
 
-/// The committed stamp, if it belongs to the committed object and to the present sources. Needs no eBPF toolchain.
+/// Returns the committed stamp if it matches the committed objects and the current sources. Needs no eBPF toolchain.
 ///
 /// # Errors
-/// If one of the three does not fit the others; the message says which command to run.
+/// If something does not match; the message names the command to run.
 pub fn verify(root: &Path) -> Result<Stamp> {
     let read = |name: &str| {
         fs::read(root.join(name)).with_context(|| format!("cannot read {name}: run `cargo xtask ebpf`"))
@@ -94,8 +94,8 @@ pub fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// The hash of what decides the object's bytes: the sources and manifests of `agent-ebpf` and `events`, the build profiles, and the
-/// versions of the aya-ebpf crates.
+/// Hash of everything that determines the objects: the sources and manifests of `agent-ebpf` and `events`, the build
+/// profiles, and the versions of the aya-ebpf crates.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -119,7 +119,7 @@ pub fn sources_hash(root: &Path) -> Result<String> {
     Ok(hex(&all.finalize()))
 }
 
-/// Name and length first, so that no two different trees give the same bytes.
+/// Hashes a part with its name and length, so that no two different trees have the same input.
 fn part(all: &mut Sha256, name: &str, bytes: &[u8]) {
     all.update(format!("{name}\0{}\0", bytes.len()));
     all.update(bytes);
@@ -130,7 +130,7 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let path = dir.join(entry.file_name());
-        // Tests of the library target are never part of the object.
+        // Unit tests are not part of the objects.
         if entry.file_type()?.is_dir() {
             collect(root, &path, files)?;
         } else if path.extension().is_some_and(|e| e == "rs")
@@ -142,7 +142,7 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The settings of the profile that builds the object and of the one it inherits, without comments.
+/// The settings of the profile `ebpf` and of `release`, from which it inherits, without comments.
 fn profiles(manifest: &str) -> String {
     let mut wanted = false;
     let mut out = String::new();

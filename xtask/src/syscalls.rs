@@ -1,31 +1,31 @@
-//! Makes the syscall tables of `reader/src/syscalls`: numbers from the installed kernel headers, arguments
-//! from the formats that the running kernel publishes in tracefs, and from the lists below what neither
-//! says: what an argument means, calls that this kernel was built without, and how the 32-bit ABI differs.
+//! Generates the syscall tables in `reader/src/syscalls`: numbers from the installed kernel headers, arguments from the
+//! running kernel's formats in tracefs. The lists below add what neither contains: the meaning of arguments, calls that this
+//! kernel was built without, and the differences of the 32-bit ABI.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-/// The text of the table files.
-pub struct Tables {
+/// The content of the generated files.
+pub struct SyscallTables {
     /// `x86_64.tbl`: native and x32 numbers.
     pub x86_64: String,
-    /// `i386.tbl`: numbers of 32-bit callers.
+    /// `i386.tbl`: numbers for 32-bit callers.
     pub i386: String,
 }
 
 /// Arguments as (name, type).
 type Args = Vec<(String, String)>;
 
-/// Makes the tables.
+/// Generates the tables.
 ///
-/// `tracefs` is the mounted file system (`/sys/kernel/tracing`), `headers` the directory of `unistd_64.h`
-/// and its siblings (`/usr/include/x86_64-linux-gnu/asm`).
+/// `tracefs` is its mount point (`/sys/kernel/tracing`), `headers` the directory of `unistd_64.h`, `unistd_x32.h` and
+/// `unistd_32.h` (`/usr/include/x86_64-linux-gnu/asm`).
 ///
 /// # Errors
-/// If either cannot be read, or a call has a number but no arguments are known for it.
-pub fn generate(tracefs: &Path, headers: &Path) -> io::Result<Tables> {
+/// If either cannot be read, or if the arguments of a numbered call are unknown.
+pub fn generate(tracefs: &Path, headers: &Path) -> io::Result<SyscallTables> {
     let semantics = semantics();
     let mut signatures = from_tracefs(tracefs, &semantics)?;
     for (name, args) in parse_signatures(EXTRA) {
@@ -69,12 +69,14 @@ pub fn generate(tracefs: &Path, headers: &Path) -> io::Result<Tables> {
         };
         line(&mut compat, *nr, "i386", name, args);
     }
-    Ok(Tables { x86_64, i386: compat })
+    Ok(SyscallTables { x86_64, i386: compat })
 }
 
 fn find<'a>(signatures: &'a BTreeMap<String, Args>, name: &str) -> io::Result<&'a Args> {
     signatures.get(name).ok_or_else(|| {
-        io::Error::other(format!("no arguments known for {name}: this kernel has no format, add it to EXTRA"))
+        io::Error::other(format!(
+            "arguments of {name} are unknown: this kernel has no format for it; add it to EXTRA"
+        ))
     })
 }
 
@@ -90,7 +92,7 @@ fn with_path(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
     move |e| io::Error::new(e.kind(), format!("{}: {e}", path.display()))
 }
 
-/// The numbers in a header, without the x32 bit.
+/// Numbers and names of the calls in a header. Numbers are without `__X32_SYSCALL_BIT`.
 fn numbers(header: &Path) -> io::Result<BTreeMap<u32, String>> {
     let text = std::fs::read_to_string(header).map_err(with_path(header))?;
     let mut found = BTreeMap::new();
@@ -126,14 +128,14 @@ fn from_tracefs(tracefs: &Path, semantics: &BTreeMap<&str, &str>) -> io::Result<
     Ok(found)
 }
 
-/// C type and name of an argument's line in a format; the fields that every event has are left out.
+/// C type and name of the argument in a line of a format; `None` for fields that every event has.
 fn field(line: &str) -> Option<(&str, &str)> {
     let declaration = line.trim().strip_prefix("field:")?.split(';').next()?;
     let (ctype, name) = declaration.rsplit_once(' ')?;
     (!name.starts_with("common_") && name != "__syscall_nr").then_some((ctype, name))
 }
 
-/// `call.arg`, or `arg` for all calls, to the type.
+/// Parses [`SEMANTICS`]: maps `call.arg`, or `arg` for all calls, to a type.
 fn semantics() -> BTreeMap<&'static str, &'static str> {
     SEMANTICS
         .lines()
@@ -152,7 +154,7 @@ fn meaning(semantics: &BTreeMap<&str, &str>, call: &str, ctype: &str, arg: &str)
         (None, true) => "ptr",
         (None, false) => semantics.get(arg).copied().unwrap_or_else(|| by_ctype(ctype)),
     };
-    // A length that the kernel takes as 32 bits must not be stored with what is above them.
+    // If the kernel takes a length as 32 bits, the upper half of the register is garbage: use the 32-bit type.
     let ty =
         if *ty == *"size" && ctype != "size_t" && ctype != "unsigned long" { by_ctype(ctype) } else { ty };
     ty.to_owned()
@@ -176,7 +178,7 @@ fn by_ctype(ctype: &str) -> &'static str {
     }
 }
 
-/// Lines of `name arg:type ...`.
+/// Parses lines of the form `name arg:type ...`.
 fn parse_signatures(text: &str) -> impl Iterator<Item = (String, Args)> {
     text.lines().filter(|line| !line.is_empty()).filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -188,7 +190,7 @@ fn parse_signatures(text: &str) -> impl Iterator<Item = (String, Args)> {
 
 const HEAD: &str = "# Made by `cargo xtask syscalls`; do not edit.\n# number abi name argument:type ...\n";
 
-/// Formats are named after the function, numbers after the call.
+/// Formats in tracefs are named after the kernel's function, numbers after the call.
 const RENAMED: &[(&str, &str)] = &[
     ("newstat", "stat"),
     ("newfstat", "fstat"),
@@ -198,7 +200,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("umount", "umount2"),
 ];
 
-/// Numbers that are newer than the headers of the oldest distribution that we build on.
+/// Calls that the headers of the oldest supported build distribution do not have yet.
 const NEWER: &[(u32, &str, &str)] = &[
     (335, "uretprobe", "64"),
     (336, "uprobe", "64"),
@@ -241,8 +243,8 @@ const PATHS: &[&str] = &[
     "to_pathname",
 ];
 
-/// What an argument means, where its C type does not say it. A bare name is meant for every call that has
-/// a scalar argument of that name.
+/// Types of arguments whose meaning does not follow from their C type. A bare name applies to scalar arguments of that name
+/// in every call.
 const SEMANTICS: &str = "
 fd: fd epfd oldfd newfd in_fd out_fd fd_in fd_out fdin fdout ufd pidfd fs_fd fanotify_fd group_fd ruleset_fd
 fd: dup.fildes epoll_ctl.fd mmap.fd
@@ -368,7 +370,7 @@ lsm_attr_const: lsm_get_self_attr.attr lsm_set_self_attr.attr
 key_const: ringid destringid
 ";
 
-/// Calls that a kernel may have been built without, or never had.
+/// Calls that a kernel may be built without, or that have a number but never existed.
 const EXTRA: &str = "
 uselib library:path
 _sysctl args:ptr
@@ -403,8 +405,8 @@ migrate_pages pid:pid maxnode:size old_nodes:ptr new_nodes:ptr
 move_pages pid:pid nr_pages:ulong pages:ptr nodes:ptr status:ptr flags:move_pages_flags
 ";
 
-/// Calls of the 32-bit ABI that exist there only or take other arguments there: 64-bit values come in two
-/// halves, and old calls have other layouts.
+/// Calls that exist only in the 32-bit ABI or take different arguments there: 64-bit values are split into two halves, and
+/// old calls have different layouts.
 const I386: &str = "
 waitpid pid:pid stat_addr:ptr options:wait_flags
 break
@@ -463,7 +465,7 @@ statfs64 pathname:path sz:size buf:ptr
 fstatfs64 fd:fd sz:size buf:ptr
 ";
 
-/// Calls of the 32-bit ABI that take the same arguments as another one of the 64-bit ABI.
+/// Calls of the 32-bit ABI with the arguments of a 64-bit call of another name.
 const I386_SAME: &str = "
 ugetrlimit=getrlimit stat64=stat lstat64=lstat fstat64=fstat fstatat64=newfstatat fcntl64=fcntl sendfile64=sendfile
 lchown32=lchown chown32=chown fchown32=fchown getuid32=getuid getgid32=getgid geteuid32=geteuid

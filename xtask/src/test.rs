@@ -1,4 +1,4 @@
-//! Everything that must hold before a change goes in, in one command.
+//! `cargo xtask test`: all checks that a change must pass.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,70 +14,72 @@ use ktape_tests::{limit, run};
 use crate::{check, ebpf, fuzz, install, retried, stamp};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// For everything: a longer run is no use to whoever waits for its result.
-const TOTAL: Duration = Duration::from_secs(57 * 60);
-/// For a build: the first one on a machine also downloads.
-const BUILD: Duration = Duration::from_secs(15 * 60);
-/// For all tests together.
-const TESTS: Duration = Duration::from_secs(35 * 60);
-/// For the fuzz targets: their build, and the time that each runs.
-const FUZZ: Duration = Duration::from_secs(8 * 60);
-/// How long each fuzz target runs, seconds.
+/// Limit for all steps together.
+const TOTAL_LIMIT: Duration = Duration::from_secs(57 * 60);
+/// Limit for a step that compiles; the first one on a machine also downloads dependencies.
+const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// Limit for all tests together.
+const TESTS_LIMIT: Duration = Duration::from_secs(35 * 60);
+/// Limit for building and running the fuzz targets.
+const FUZZ_LIMIT: Duration = Duration::from_secs(8 * 60);
+/// Running time of each fuzz target, seconds.
 const FUZZ_SECONDS: u64 = 60;
-/// For all other kernels together: four guests, two at a time.
-const KERNELS: Duration = Duration::from_secs(10 * 60);
+/// Limit for the tests on other kernels: four guests, two at a time.
+const KERNELS_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Run all steps, each timed and within its limit, up to the first that fails.
+/// Runs all steps, each with a time limit. Stops at the first failure, except that fuzzing and other kernels also run after
+/// failed tests.
 ///
 /// # Errors
-/// If a step fails, or, with `CI` set, if one would have to be skipped.
+/// If a step fails or, with `CI` set, if one would have to be skipped.
 pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
-    let root_user = run::is_root();
-    if !root_user {
+    let is_root = run::is_root();
+    if !is_root {
         if run::is_ci() {
-            bail!("CI needs root: kernel tests load eBPF programs and start containers");
+            bail!("CI requires root: tests load eBPF programs and start containers");
         }
-        eprintln!("not root: tests that need root are ignored; to run all: sudo -E cargo xtask test");
+        eprintln!("not root: skipping tests that need root; run all with: sudo -E cargo xtask test");
     }
-    let mut steps = Steps { done: Vec::new(), end: Instant::now() + TOTAL };
-    if root_user {
+    let mut steps = Steps { done: Vec::new(), deadline: Instant::now() + TOTAL_LIMIT };
+    if is_root {
         steps.step("install", INSTALL_LIMIT, packages::install_test_programs)?;
     }
-    let has_guests = root_user && steps.step("virtual machines", INSTALL_LIMIT, guests)?;
+    let has_guests = is_root && steps.step("virtual machines", INSTALL_LIMIT, prepare_guests)?;
     if quick {
         steps.step("eBPF stamp", MINUTE, || stamp::verify(root).map(drop))?;
     } else {
-        steps.step("eBPF rebuild", BUILD, || ebpf::check(root, root_user))?;
+        steps.step("eBPF rebuild", BUILD_LIMIT, || ebpf::check(root, is_root))?;
     }
     steps.step("format", 2 * MINUTE, || run::run(run::cargo(root).args(["fmt", "--all", "--check"])))?;
-    steps.step("imports and lengths of files", MINUTE, || check::check(root))?;
-    steps.step("clippy", BUILD, || {
+    steps.step("architecture", MINUTE, || check::check(root))?;
+    steps.step("clippy", BUILD_LIMIT, || {
         let mut clippy = run::cargo(root);
         clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
         run::run(&mut clippy)
     })?;
     if !quick {
-        steps.step("clippy of the programs", BUILD, || ebpf::clippy(root, root_user))?;
-        steps.step("licences and sources", BUILD, || deny(root))?;
-        steps.step("docs", BUILD, || {
+        steps.step("clippy on the eBPF programs", BUILD_LIMIT, || ebpf::clippy(root, is_root))?;
+        steps.step("licences and sources", BUILD_LIMIT, || deny(root))?;
+        steps.step("docs", BUILD_LIMIT, || {
             let mut doc = run::cargo(root);
             doc.args(["doc", "--workspace", "--no-deps", "--locked", "--document-private-items"]);
             run::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         })?;
     }
-    steps.step("release build", BUILD, || {
+    steps.step("release build", BUILD_LIMIT, || {
         run::run(run::cargo(root).args(["build", "--release", "--locked"]))
     })?;
-    let passed = steps.step("tests", TESTS, || {
-        let runner = Runner { quick, root_user, has_guests, arguments: runner };
+    let passed = steps.step("tests", TESTS_LIMIT, || {
+        let runner = TestRunner { quick, is_root, has_guests, arguments: runner };
         let passed = run::run(&mut runner.command(root));
         retried::print(&run::target_dir(root).join("nextest").join(runner.profile()).join("junit.xml"));
         passed
     });
-    let fuzzed = if quick { Ok(()) } else { steps.step("fuzz", FUZZ, || fuzz::quick(root, FUZZ_SECONDS)) };
-    // Last: from here on a signal ends this process and the emulators with it.
+    let fuzzed =
+        if quick { Ok(()) } else { steps.step("fuzz", FUZZ_LIMIT, || fuzz::quick(root, FUZZ_SECONDS)) };
+    // Last, because it restores the default action of signals: they kill this process, and the emulators with it.
     let kernels = if has_guests && !quick {
-        steps.step("other kernels", KERNELS, || matrix::run(root, ALL_KERNELS))
+        steps.step("other kernels", KERNELS_LIMIT, || matrix::run(root, ALL_KERNELS))
     } else {
         Ok(())
     };
@@ -85,16 +87,16 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
     passed.and(fuzzed).and(kernels)
 }
 
-/// The tests drive the release binary: it is what users run, and what the figures are about.
-struct Runner<'a> {
+/// The test runner: cargo-nextest, else `cargo test`. The tests run the release binary, as users do.
+struct TestRunner<'a> {
     quick: bool,
-    root_user: bool,
+    is_root: bool,
     has_guests: bool,
-    /// More arguments, from the command line.
+    /// Additional arguments from the command line.
     arguments: &'a [String],
 }
 
-impl Runner<'_> {
+impl TestRunner<'_> {
     fn profile(&self) -> &'static str {
         if self.quick { "quick" } else { "default" }
     }
@@ -104,7 +106,7 @@ impl Runner<'_> {
         if run::which("cargo-nextest").is_some() {
             command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
             command.args(["--profile", self.profile()]);
-            if self.root_user {
+            if self.is_root {
                 command.args(["--run-ignored", "all"]);
             }
             if !self.has_guests {
@@ -112,10 +114,10 @@ impl Runner<'_> {
             }
             command.args(self.arguments);
         } else {
-            eprintln!("cargo-nextest is not installed: running `cargo test`, without a retry");
+            eprintln!("cargo-nextest is not installed: running `cargo test`, without retries");
             command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
             command.args(self.arguments);
-            if self.root_user {
+            if self.is_root {
                 command.args(["--", "--include-ignored"]);
             }
         }
@@ -124,12 +126,15 @@ impl Runner<'_> {
     }
 }
 
-/// Advisories need a database from the network, which a build machine need not reach: they are not part of this.
+/// Checks licences and sources of the dependencies. Advisories are not checked: their database is on the network, which a
+/// build machine may not reach.
 fn deny(root: &Path) -> Result<()> {
     let deny = match install::cargo_deny() {
         Ok(deny) => deny,
         Err(error) if !run::is_ci() => {
-            eprintln!("skipped: cargo-deny is not installed and cannot be built: {error:#}");
+            eprintln!(
+                "SKIPPED: licences and sources: cargo-deny is not installed and cannot be built: {error:#}"
+            );
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -145,43 +150,48 @@ fn deny(root: &Path) -> Result<()> {
     run::run(command.args(["bans", "licenses", "sources"]))
 }
 
-/// Prepare the virtual machines; whether they can be used.
-fn guests() -> Result<bool> {
+/// Prepares the virtual machines. Returns whether they can be used.
+fn prepare_guests() -> Result<bool> {
     match prepare::prepare(ALL_KERNELS, false) {
         Err(error) if !run::is_ci() => {
-            eprintln!("skipped: the tests in virtual machines, which cannot be prepared: {error:#}");
+            eprintln!("SKIPPED: tests in virtual machines: {error:#}");
             Ok(false)
         }
         result => result.map(|()| true),
     }
 }
 
+/// The steps of a run, with their times.
 struct Steps {
-    /// When all steps have to be done.
-    end: Instant,
-    done: Vec<(&'static str, Duration, bool)>,
+    /// Deadline of the whole run.
+    deadline: Instant,
+    done: Vec<Step>,
+}
+
+struct Step {
+    name: &'static str,
+    took: Duration,
+    passed: bool,
 }
 
 impl Steps {
+    /// Runs one step within `limit` and what is left of the whole run.
     fn step<T>(
         &mut self,
         name: &'static str,
-        length: Duration,
+        limit: Duration,
         work: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         eprintln!("==> {name}");
         let start = Instant::now();
-        let left = self.end.saturating_duration_since(start);
-        let result = if left < length {
-            limit::within(
-                &format!("{name} (cut to what is left of {} min)", TOTAL.as_secs() / 60),
-                left,
-                work,
-            )
+        let left = self.deadline.saturating_duration_since(start);
+        let result = if left < limit {
+            let name = format!("{name} (shortened to stay within {} min in all)", TOTAL_LIMIT.as_secs() / 60);
+            limit::within(&name, left, work)
         } else {
-            limit::within(name, length, work)
+            limit::within(name, limit, work)
         };
-        self.done.push((name, start.elapsed(), result.is_ok()));
+        self.done.push(Step { name, took: start.elapsed(), passed: result.is_ok() });
         if result.is_err() && !["tests", "fuzz", "other kernels"].contains(&name) {
             self.print();
         }
@@ -189,7 +199,7 @@ impl Steps {
     }
 
     fn print(&self) {
-        for (name, took, passed) in &self.done {
+        for Step { name, took, passed } in &self.done {
             eprintln!("{:>8.1} s  {name}{}", took.as_secs_f64(), if *passed { "" } else { "  FAILED" });
         }
     }

@@ -1,5 +1,4 @@
-//! Finding a Rust that can compile for the kernel: one that takes `-Z` flags, has the source of
-//! `core`, and uses the same LLVM as bpf-linker.
+//! Finds a Rust toolchain that can build the eBPF objects: one with the source of `core` and the same LLVM as bpf-linker.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -12,29 +11,27 @@ use ktape_tests::run;
 
 /// A complete toolchain.
 pub struct Toolchain {
-    /// What to call it when saying which was picked.
+    /// `debian` or `nightly`.
     pub name: &'static str,
-    /// The rustc to run.
+    /// Path of rustc.
     pub rustc: PathBuf,
-    /// The clippy-driver that belongs to it, where there is one.
+    /// Path of its clippy-driver, if installed.
     pub clippy: Option<PathBuf>,
-    /// Where its own library source is.
+    /// Contains the source of the standard library.
     pub sysroot: PathBuf,
-    /// `rustc -Vv`: release and commit.
+    /// Release, commit and LLVM version, from `rustc -Vv`.
     pub rustc_version: String,
-    /// The llvm-objcopy that strips the object.
+    /// Path of the llvm-objcopy that strips the objects.
     pub objcopy: PathBuf,
-    /// `bpf-linker --version`.
+    /// Output of `bpf-linker --version`.
     pub linker_version: String,
-    /// The directory of bpf-linker.
+    /// Directory of bpf-linker.
     linker_dir: PathBuf,
 }
 
 impl Toolchain {
-    /// A cargo command that compiles with this toolchain.
-    ///
-    /// The cargo is the workspace's stable one in either case: only the compiler has to know the
-    /// target, and `RUSTC_BOOTSTRAP` lets both take `-Z`.
+    /// A cargo command that compiles with this toolchain. It uses the workspace's own stable cargo; `RUSTC_BOOTSTRAP` makes
+    /// cargo and rustc accept `-Z`.
     pub fn cargo(&self, root: &Path) -> Result<Command> {
         let mut cargo = run::cargo(root);
         cargo
@@ -47,14 +44,14 @@ impl Toolchain {
         Ok(cargo)
     }
 
-    /// The two lines that a stamp compares.
+    /// The versions of compiler and linker, as in the stamp.
     pub fn identity(&self) -> (String, String) {
         (self.rustc_version.clone(), self.linker_version.clone())
     }
 }
 
-/// The toolchain to build with: of the complete ones the one that `wanted` names by its rustc
-/// version, else the first. Installs a missing one if `install` is set.
+/// Returns the toolchain whose rustc version is `wanted`, else the first complete one. If there is none and `install` is set,
+/// installs one.
 pub fn pick(install: bool, wanted: Option<&str>) -> Result<Toolchain> {
     let mut missing = Vec::new();
     let mut found = find(&mut missing);
@@ -65,7 +62,11 @@ pub fn pick(install: bool, wanted: Option<&str>) -> Result<Toolchain> {
     }
     let wanted = found.iter().position(|t| Some(t.rustc_version.as_str()) == wanted).unwrap_or(0);
     if found.is_empty() {
-        bail!("no toolchain can build the eBPF object:\n  {}\n{}", missing.join("\n  "), install::how_to());
+        bail!(
+            "no toolchain can build the eBPF object:\n  {}\n{}",
+            missing.join("\n  "),
+            install::instructions()
+        );
     }
     let picked = found.swap_remove(wanted);
     eprintln!(
@@ -103,7 +104,7 @@ fn complete(name: &'static str, rustc: PathBuf, missing: &mut Vec<String>, found
 
 fn inspect(name: &'static str, rustc: PathBuf) -> Result<Toolchain> {
     let Some(verbose) = run::try_output(Command::new(&rustc).arg("-Vv")) else {
-        bail!("{} is not there", rustc.display());
+        bail!("cannot run {}", rustc.display());
     };
     let field = |key: &str| verbose.lines().find_map(|l| l.strip_prefix(key)).unwrap_or("unknown").trim();
     let (release, commit, llvm) = (field("release:"), field("commit-hash:"), field("LLVM version:"));
@@ -116,20 +117,16 @@ fn inspect(name: &'static str, rustc: PathBuf) -> Result<Toolchain> {
         bail!("bpf-linker {BPF_LINKER_VERSION} is missing");
     };
     let Some(linker_version) = run::try_output(Command::new(&linker).arg("--version")) else {
-        bail!("{} does not run", linker.display());
+        bail!("cannot run {}", linker.display());
     };
     let major = llvm.split('.').next().unwrap_or("unknown");
     if let Some(own) = linker_llvm_major(&linker)
         && own != major
     {
-        bail!(
-            "{} is built with LLVM {own}, {} {release} with LLVM {llvm}",
-            linker.display(),
-            rustc.display()
-        );
+        bail!("{} uses LLVM {own}, but {} {release} uses LLVM {llvm}", linker.display(), rustc.display());
     }
     let Some(objcopy) = find_objcopy(&sysroot, major) else {
-        bail!("llvm-objcopy is missing: it is in Debian's llvm-{major} and in rustup's llvm-tools");
+        bail!("llvm-objcopy is missing: install Debian's llvm-{major} or rustup's llvm-tools");
     };
     let clippy = rustc.with_file_name("clippy-driver");
     Ok(Toolchain {
@@ -144,14 +141,14 @@ fn inspect(name: &'static str, rustc: PathBuf) -> Result<Toolchain> {
     })
 }
 
-/// The LLVM that a dynamically linked bpf-linker loads; a static one does not tell.
+/// Major version of the LLVM that bpf-linker loads; `None` if it is linked statically.
 fn linker_llvm_major(linker: &Path) -> Option<String> {
     let libraries = run::try_output(Command::new("ldd").arg(linker))?;
     let (_, rest) = libraries.split_once("libLLVM.so.").or_else(|| libraries.split_once("libLLVM-"))?;
     Some(rest.chars().take_while(char::is_ascii_digit).collect())
 }
 
-/// The objcopy of the compiler's own LLVM, else any that knows eBPF.
+/// The llvm-objcopy of the compiler's LLVM version, else any other.
 fn find_objcopy(sysroot: &Path, llvm_major: &str) -> Option<PathBuf> {
     let rustup =
         sysroot.join(format!("lib/rustlib/{}-unknown-linux-gnu/bin/llvm-objcopy", env::consts::ARCH));

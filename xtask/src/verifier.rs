@@ -1,4 +1,4 @@
-//! What the kernel's verifier makes of each program: load time and verified instructions, kept in the docs.
+//! Writes load time and number of verified instructions of each eBPF program to `docs/verifier.md`.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use ktape_tests::run;
 
 const DOC: &str = "docs/verifier.md";
 
-/// Load every program and write the table.
+/// Loads every program and prints the table; writes it too unless `print` is set.
 ///
 /// # Errors
-/// If not root, or if a program does not load.
+/// If root rights are missing or a program does not load.
 pub fn verifier(root: &Path, print: bool) -> Result<()> {
     run::run(run::cargo(root).args(["build", "--release", "--package", "ktape"]))?;
     let ktape = run::target_dir(root).join("release/ktape");
@@ -24,7 +24,9 @@ pub fn verifier(root: &Path, print: bool) -> Result<()> {
         sudo.arg(&ktape);
         sudo
     } else {
-        bail!("loading programs needs root, and there is no sudo: run `cargo xtask verifier` as root");
+        bail!(
+            "loading eBPF programs requires root and sudo is not installed: run `cargo xtask verifier` as root"
+        );
     };
     let table = run::output(command.args(["doctor", "--programs"]))?;
     let kernel = run::output(Command::new("uname").args(["-r", "-m"]))?;

@@ -1,13 +1,13 @@
-//! Which modules a source file refers to: every `crate::x` and `super::x`, in imports, expressions, types and macros.
+//! Finds the modules that a source file refers to: every `crate::x` and `super::x` in imports, expressions, types and macros.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::Source;
+use super::SourceFile;
 
-/// A module that refers to another one.
+/// A reference from one module to another.
 #[derive(PartialEq)]
 pub(super) struct Import {
     /// `FILE:LINE`.
@@ -16,23 +16,23 @@ pub(super) struct Import {
     pub(super) to: Vec<String>,
 }
 
-/// All references of a file to other modules, but those of its unit tests.
-pub(super) fn find(source: &Source, modules: &BTreeSet<&[String]>) -> Result<Vec<Import>> {
+/// All references of a file to other modules, except those in its unit tests.
+pub(super) fn find(source: &SourceFile, modules: &BTreeSet<&[String]>) -> Result<Vec<Import>> {
     let tokens: TokenStream =
         source.text.parse().map_err(|error| anyhow!("{}: cannot be parsed: {error}", source.shown))?;
-    let mut finder = Finder { source, modules, imports: Vec::new() };
+    let mut finder = ImportFinder { source, modules, imports: Vec::new() };
     finder.walk(tokens, &source.module);
     Ok(finder.imports)
 }
 
-struct Finder<'a> {
-    source: &'a Source,
+struct ImportFinder<'a> {
+    source: &'a SourceFile,
     modules: &'a BTreeSet<&'a [String]>,
     imports: Vec<Import>,
 }
 
-impl Finder<'_> {
-    /// Tokens of this module, which is the file's or one within it.
+impl ImportFinder<'_> {
+    /// Walks the tokens of `module`: the file's module or one inside the file.
     fn walk(&mut self, tokens: TokenStream, module: &[String]) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let mut at = 0;
@@ -64,7 +64,7 @@ impl Finder<'_> {
         }
     }
 
-    /// What follows `crate` or `super`: `::a::b`, `::super::a`, `::{a, b::c}`; it begins at module `base`.
+    /// Follows a path after `crate` or `super`, relative to module `base`: `::a::b`, `::super::a`, `::{a, b::c}`.
     fn path(&mut self, tokens: &[TokenTree], mut base: Vec<String>, module: &[String]) {
         let mut tokens = tokens;
         while let [first, second, rest @ ..] = tokens
@@ -78,8 +78,8 @@ impl Finder<'_> {
                 Some(TokenTree::Ident(ident)) => {
                     base.push(ident.to_string());
                     if !self.modules.contains(base.as_slice()) {
-                        // Something in the module, whatever follows.
-                        return self.note(ident.span().start().line, &base, module);
+                        // An item of the module: what follows does not matter.
+                        return self.add(ident.span().start().line, &base, module);
                     }
                 }
                 Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
@@ -89,40 +89,40 @@ impl Finder<'_> {
                     }
                     return;
                 }
-                Some(other) => return self.note(other.span().start().line, &base, module),
+                Some(other) => return self.add(other.span().start().line, &base, module),
                 None => return,
             }
             let line = rest[0].span().start().line;
             tokens = &rest[1..];
             if !matches!(tokens, [first, second, ..] if is_punct(first, ':') && is_punct(second, ':')) {
-                return self.note(line, &base, module);
+                return self.add(line, &base, module);
             }
         }
     }
 
-    /// One part of a braced import, which has no `::` before it.
+    /// Follows one part of a braced import: a path without a leading `::`.
     fn part(&mut self, tokens: &[TokenTree], mut base: Vec<String>, module: &[String]) {
         let Some(TokenTree::Ident(first)) = tokens.first() else { return };
         let line = first.span().start().line;
         if first == "self" {
-            return self.note(line, &base, module);
+            return self.add(line, &base, module);
         }
         base.push(first.to_string());
         if tokens.len() > 2 && self.modules.contains(base.as_slice()) && is_punct(&tokens[1], ':') {
             self.path(&tokens[1..], base, module);
         } else {
-            self.note(line, &base, module);
+            self.add(line, &base, module);
         }
     }
 
-    /// A reference to this path: the module that it lies in is the longest part of it that is one.
-    fn note(&mut self, line: usize, path: &[String], module: &[String]) {
+    /// Adds a reference to `path`. The longest prefix of the path that names a module is the imported module.
+    fn add(&mut self, line: usize, path: &[String], module: &[String]) {
         let lengths = (0..=path.len()).rev();
         let to = lengths.map(|length| &path[..length]).find(|to| to.is_empty() || self.modules.contains(to));
         let to = to.unwrap_or_default();
         if !to.is_empty() && to != module {
             let place = format!("{}:{line}", self.source.shown);
-            // A module within the file counts as the file's.
+            // A module inside the file counts as the file's module.
             let import = Import { place, from: self.source.module.clone(), to: to.to_vec() };
             if !self.imports.contains(&import) {
                 self.imports.push(import);
@@ -135,7 +135,7 @@ fn is_punct(token: &TokenTree, sign: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == sign)
 }
 
-/// Whether what these tokens end with is `#[cfg(test)]`, and perhaps a visibility.
+/// Whether these tokens end with `#[cfg(test)]`, optionally followed by a visibility.
 fn is_test(before: &[TokenTree]) -> bool {
     before.iter().rev().take(3).any(|token| match token {
         TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {

@@ -1,4 +1,4 @@
-//! The allowed arrows, from `xtask/arrows.toml`.
+//! The rules in `xtask/arrows.toml`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,24 +9,24 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rules {
-    /// By name of the package.
+    /// By package name.
     #[serde(rename = "crate")]
     pub(super) crates: BTreeMap<String, CrateRules>,
-    /// Files that may be long, by their path in the repository, and why.
+    /// Files that may be long, by their path in the repository, with the reason.
     #[serde(default)]
     pub(super) long: BTreeMap<String, String>,
 }
 
-/// What a crate and its modules may use.
+/// What a crate may depend on, and what its modules may import.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CrateRules {
-    /// The directory of its manifest.
+    /// Directory of its manifest, relative to the workspace.
     pub(super) path: String,
-    /// Packages of the workspace that it may depend on, in tests too.
+    /// Packages of the workspace that it may depend on, tests included.
     #[serde(default)]
     pub(super) depends: BTreeSet<String>,
-    /// What each module at its top may import. The crate's root may import all.
+    /// For each top-level module, the modules that it may import. The crate's root may import all.
     #[serde(default)]
     pub(super) modules: BTreeMap<String, BTreeSet<String>>,
 }

@@ -1,4 +1,4 @@
-//! Violations that are planted in small crates.
+//! Small crates with violations.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ kernel = []
 clock = []
 "#;
 
-/// A crate `app` of these files, and what is wrong with it.
+/// Problems of a crate `app` with these files.
 fn checked(files: &[(&str, &str)]) -> Vec<String> {
     let rules = Rules::parse(RULES).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -31,7 +31,7 @@ fn checked(files: &[(&str, &str)]) -> Vec<String> {
     }
     let sources = sources(dir.path(), &dir.path().join("app/src")).unwrap();
     let imports = imports_of(&sources).unwrap();
-    let mut problems = arrows("app", &rules.crates["app"], &sources, &imports);
+    let mut problems = check_imports("app", &rules.crates["app"], &sources, &imports);
     problems.extend(cycles::find(&imports));
     problems
 }
@@ -113,7 +113,7 @@ fn crates_depend_only_on_what_is_listed() {
         ("base".to_owned(), dependencies(&[])),
     ]);
     assert_eq!(
-        crates(&rules, &all),
+        check_dependencies(&rules, &all),
         [
             "app/Cargo.toml: app must not depend on other (allowed: base)",
             "xtask/arrows.toml: crate base is not listed"
@@ -129,12 +129,12 @@ fn long_files_need_an_exception_and_exceptions_a_long_file() {
     fs::write(dir.path().join("app/src/main.rs"), "\n".repeat(500)).unwrap();
     let found = |exception: &str| {
         let rules = Rules::parse(&format!("{RULES}\n[long]\n{exception}")).unwrap();
-        long_files(dir.path(), &rules).unwrap()
+        check_lengths(dir.path(), &rules).unwrap()
     };
-    assert_eq!(found(""), ["app/src/long.rs: 501 lines, at most 500 are allowed: split it by meaning"]);
+    assert_eq!(found(""), ["app/src/long.rs: 501 lines, more than the maximum of 500: split it by subject"]);
     assert_eq!(found("\"app/src/long.rs\" = \"a table\""), [""; 0]);
     assert_eq!(
         found("\"app/src/long.rs\" = \"a table\"\n\"app/src/main.rs\" = \"no\""),
-        ["xtask/arrows.toml: app/src/main.rs is not too long: remove the exception"]
+        ["xtask/arrows.toml: app/src/main.rs is no longer too long: remove the exception"]
     );
 }

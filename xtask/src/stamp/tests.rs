@@ -24,9 +24,8 @@ fn tree() -> tempfile::TempDir {
     dir
 }
 
-/// The committed object belongs to the committed sources.
 #[test]
-fn committed_object_is_current() {
+fn committed_objects_match_the_committed_sources() {
     let stamp = verify(&crate::run::workspace_root()).unwrap_or_else(|error| panic!("{error:#}"));
     assert_eq!(stamp.target, "bpfel-unknown-none");
 }
@@ -52,7 +51,7 @@ fn hash_is_sha256() {
 }
 
 #[test]
-fn only_what_decides_the_object_changes_the_hash() {
+fn only_inputs_of_the_build_change_the_hash() {
     let dir = tree();
     let before = sources_hash(dir.path()).unwrap();
     let change = |name: &str, text: &str| {
@@ -82,7 +81,7 @@ fn only_what_decides_the_object_changes_the_hash() {
 }
 
 #[test]
-fn a_stale_or_foreign_object_names_the_command() {
+fn the_error_for_a_stale_or_wrong_object_names_the_command() {
     let dir = tree();
     fs::create_dir_all(dir.path().join("agent/ebpf")).unwrap();
     let write = |sources: String, object: &[u8]| {
