@@ -1,4 +1,4 @@
-//! Cgroup directories of the tests.
+//! Cgroups that tests create.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Where cgroup2 is mounted, as `/proc/self/mountinfo` says.
+/// Mount point of cgroup2, from `/proc/self/mountinfo`.
 ///
 /// # Panics
 /// If it is not mounted.
@@ -21,7 +21,7 @@ pub fn v2_root() -> PathBuf {
         .expect("cgroup2 is mounted")
 }
 
-/// The mount points of all hierarchies.
+/// Mount points of all cgroup hierarchies, v1 and v2.
 ///
 /// # Panics
 /// If `/proc` cannot be read.
@@ -36,7 +36,7 @@ pub fn roots() -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where the v1 hierarchy of this controller is mounted; `None` if it belongs to v2.
+/// Mount point of the v1 hierarchy with this controller; `None` if the controller is not in v1.
 ///
 /// # Panics
 /// If `/proc` cannot be read.
@@ -53,26 +53,27 @@ pub fn v1_root(controller: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// A cgroup2 directory that is removed, with its parents made for it, when dropped.
+/// A cgroup. Dropping it removes its directory and the parents that were created for it.
 pub struct Cgroup {
+    /// Mount point of the hierarchy.
     root: PathBuf,
     path: String,
     made: Vec<PathBuf>,
 }
 
 impl Cgroup {
-    /// Make it. `path` is absolute, as in `/proc/PID/cgroup`.
+    /// Creates a cgroup in cgroup2. `path` is absolute, as in `/proc/PID/cgroup`.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn make(path: &str) -> Self {
         Self::make_in(v2_root(), path)
     }
 
-    /// Make it in another hierarchy, by its mount point.
+    /// Creates a cgroup in the hierarchy with this mount point.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn make_in(root: PathBuf, path: &str) -> Self {
         let mut made = Vec::new();
         let mut dir = root.clone();
@@ -81,23 +82,23 @@ impl Cgroup {
             match fs::create_dir(&dir) {
                 Ok(()) => made.push(dir.clone()),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => panic!("cannot make {}: {error}", dir.display()),
+                Err(error) => panic!("cannot create {}: {error}", dir.display()),
             }
         }
         Self { root, path: path.to_owned(), made }
     }
 
-    /// Its directory.
+    /// Directory in the file system.
     pub fn dir(&self) -> PathBuf {
         self.root.join(self.path.trim_start_matches('/'))
     }
 
-    /// Its path within the hierarchy.
+    /// Path within the hierarchy.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Its id: the inode of its directory.
+    /// Cgroup ID: the inode number of its directory.
     ///
     /// # Panics
     /// If it is gone.
@@ -105,7 +106,7 @@ impl Cgroup {
         fs::metadata(self.dir()).expect("the cgroup exists").ino()
     }
 
-    /// Move a process into it.
+    /// Moves a process into this cgroup.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -113,7 +114,7 @@ impl Cgroup {
         attach(&self.dir(), pid);
     }
 
-    /// Move a process to the root cgroup.
+    /// Moves a process to the root cgroup.
     ///
     /// # Panics
     /// If the kernel refuses.
@@ -136,7 +137,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// Remove a cgroup directory, waiting a little for its last process to be gone.
+/// Removes a cgroup. Waits up to 2 s for its last process to exit; other errors are ignored.
 pub fn remove(dir: &Path) {
     let start = Instant::now();
     while let Err(error) = fs::remove_dir(dir) {

@@ -1,4 +1,4 @@
-//! Real containers: runc, a root file system of busybox and the workload, and any cgroup path.
+//! Runs real containers with runc: a root file system with busybox and the workload, and any cgroup path.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 
 use crate::cgroup;
 
-/// A directory with a root file system and runc's state, for all containers of a test.
+/// A directory with a root file system and runc's state, shared by all containers of a test.
 pub struct Runtime {
     dir: tempfile::TempDir,
 }
 
-/// What may differ from container to container.
+/// Options of one container.
 pub struct Options<'a> {
-    /// `linux.cgroupsPath`: absolute, the same in each hierarchy.
+    /// `linux.cgroupsPath`: an absolute path, the same in each hierarchy.
     pub cgroup: &'a str,
-    /// The command, with paths inside the container.
+    /// Command to run, with paths inside the container.
     pub args: &'a [&'a str],
-    /// Whether a seccomp profile denies what Docker's default one denies.
+    /// Whether to apply a seccomp profile that denies the same calls as Docker's default profile.
     pub seccomp: bool,
 }
 
 impl Runtime {
-    /// Make the root file system: busybox in /bin, and `programs` with their libraries.
+    /// Creates the root file system: busybox in /bin, and `programs` with their libraries.
     ///
     /// # Panics
     /// If busybox or a program is missing.
@@ -55,7 +55,7 @@ impl Runtime {
         Self { dir }
     }
 
-    /// Start a container in the background. `name` is runc's name for it.
+    /// Starts a container in the background. `name` is its ID in runc.
     ///
     /// # Panics
     /// If it does not start.
@@ -63,7 +63,7 @@ impl Runtime {
         self.start_with(name, options, |_| ())
     }
 
-    /// The same, with a change to what runc is told: limits, mounts, namespaces.
+    /// Like [`Self::start`], but lets `change` modify its `config.json`: limits, mounts, namespaces.
     ///
     /// # Panics
     /// If it does not start.
@@ -76,7 +76,7 @@ impl Runtime {
         let bundle = self.bundle(name, options, change);
         let pid_file = bundle.join("pid");
         let output = fs::File::create(bundle.join("output")).expect("a file for the output");
-        // Made before the start: a failed start may leave cgroups behind, too.
+        // Created before the start, because a failed start may also leave cgroups behind.
         let mut container = Container {
             root: self.dir.path().join("state"),
             name: name.to_owned(),
@@ -102,7 +102,7 @@ impl Runtime {
         container
     }
 
-    /// The words of a command that runs a container in the foreground.
+    /// Command line that runs a container in the foreground.
     pub fn command(&self, name: &str, options: &Options<'_>) -> Vec<String> {
         let bundle = self.bundle(name, options, |_| ());
         let state = self.dir.path().join("state");
@@ -124,13 +124,13 @@ impl Runtime {
         let mut config = config(&self.dir.path().join("rootfs"), options);
         change(&mut config);
         fs::write(bundle.join("config.json"), config.to_string()).expect("the bundle can be written");
-        // runc opens the root file system as whoever the container's root is.
+        // runc opens the root file system as the user that is root in the container.
         fs::set_permissions(self.dir.path(), fs::Permissions::from_mode(0o755)).expect("our own directory");
         bundle
     }
 }
 
-/// Let a container use the host's network instead of none.
+/// Changes a `config.json` so that the container uses the host's network.
 ///
 /// # Panics
 /// If the configuration has no namespaces.
@@ -139,7 +139,7 @@ pub fn on_host_network(config: &mut Value) {
     namespaces.retain(|namespace| namespace["type"] != "network");
 }
 
-/// Show a directory of the host at this path.
+/// Changes a `config.json` so that the host's directory `source` appears at `inside`.
 ///
 /// # Panics
 /// If the configuration has no mounts.
@@ -149,21 +149,21 @@ pub fn with_mount(config: &mut Value, source: &Path, inside: &str) {
         .push(json!({ "destination": inside, "type": "bind", "source": source, "options": ["rbind", "rw"] }));
 }
 
-/// A container, deleted with its cgroups when dropped.
+/// A container. Dropping it deletes the container and its cgroups.
 pub struct Container {
     root: PathBuf,
     name: String,
     cgroup: String,
     bundle: PathBuf,
-    /// The process id of its first process, outside.
+    /// Process ID of its first process, on the host.
     pub pid: u32,
 }
 
 impl Container {
-    /// The id of its cgroup2 directory.
+    /// ID of its cgroup in cgroup2.
     ///
     /// # Panics
-    /// If the container is gone.
+    /// If the cgroup does not exist.
     pub fn cgroup_id(&self) -> u64 {
         let dir = cgroup::v2_root().join(self.cgroup.trim_start_matches('/'));
         fs::metadata(dir).expect("the container's cgroup exists").ino()
@@ -175,12 +175,12 @@ impl Container {
         unsafe { libc::kill(self.pid.cast_signed(), signal) };
     }
 
-    /// What it printed so far.
+    /// Output so far.
     pub fn output(&self) -> String {
         fs::read_to_string(self.bundle.join("output")).unwrap_or_default()
     }
 
-    /// Run another command in it, to its end.
+    /// Runs a command in the container until it exits.
     ///
     /// # Panics
     /// If runc does not start.
@@ -195,7 +195,7 @@ impl Container {
             .expect("runc starts")
     }
 
-    /// Whether its first process has ended.
+    /// Whether its first process has exited.
     pub fn has_ended(&self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
@@ -218,7 +218,7 @@ impl Drop for Container {
     }
 }
 
-/// Remove a cgroup and the empty ones above it, in every hierarchy.
+/// Removes a cgroup and its empty parents, in every hierarchy.
 pub fn remove_cgroups(path: &str) {
     for root in cgroup::roots() {
         let mut dir = root.join(path.trim_start_matches('/'));
@@ -226,7 +226,7 @@ pub fn remove_cgroups(path: &str) {
             cgroup::remove(&dir);
         }
         while dir.pop() && dir != root {
-            // Fails, rightly, where another cgroup or a process is left.
+            // Fails, as intended, if another cgroup or a process is left.
             if fs::remove_dir(&dir).is_err() && dir.is_dir() {
                 break;
             }
@@ -234,7 +234,7 @@ pub fn remove_cgroups(path: &str) {
     }
 }
 
-/// The shared libraries of a program, and their loader.
+/// Shared libraries of a program, and the dynamic loader.
 pub(crate) fn libraries(program: &Path) -> Vec<PathBuf> {
     let out = Command::new("ldd").arg(program).output().expect("ldd starts");
     String::from_utf8_lossy(&out.stdout)
@@ -244,7 +244,7 @@ pub(crate) fn libraries(program: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A container's `config.json`.
+/// The `config.json` of a container.
 pub(crate) fn config(rootfs: &Path, options: &Options<'_>) -> Value {
     let mut config = json!({
         "ociVersion": "1.0.2",

@@ -1,5 +1,5 @@
-//! Block devices of the tests: loops over sparse files, without other users, and what is mounted, frozen or throttled
-//! there. Whatever could leave a process waiting for ever is undone when dropped, and by a watchdog if that does not happen.
+//! Private block devices for tests: loop devices over sparse files, with mounts, freezes and throttles. Whatever could block
+//! a process forever is undone when dropped, or else by a watchdog.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 
 use crate::ktape::disk_dir;
 
-/// After how many seconds a watchdog undoes what a test has left.
+/// Time after which a watchdog undoes what a test left behind, seconds.
 const WATCHDOG_SECONDS: u32 = 60;
 
-/// Runs a program that has to succeed, within half a minute; gives its stdout.
+/// Runs a program, which must succeed within 30 s, and returns its standard output.
 ///
 /// # Panics
 /// If it fails.
@@ -21,14 +21,14 @@ pub fn run(words: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-/// Undoes something when dropped, or after a minute if the test's process does not live to do it.
+/// Undoes something when dropped, or after [`WATCHDOG_SECONDS`] if the test's process is killed before.
 pub struct Undo {
     script: String,
     watchdog: Child,
 }
 
 impl Undo {
-    /// By this shell script, which may run twice.
+    /// Starts the watchdog. The shell script `script` must tolerate running twice.
     ///
     /// # Panics
     /// If the watchdog does not start.
@@ -47,16 +47,16 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        // It undoes what it can; what is gone already is no failure.
+        // Errors are ignored: some of it may be undone already.
         let _ = Command::new("timeout")
             .args(["20", "sh", "-c", &self.script])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        // The shell and its sleep are a group of their own.
+        // The shell and its sleep are in their own process group.
         let group = i32::try_from(self.watchdog.id()).expect("a process id");
-        // SAFETY: the child has not been waited for, so that its id is its own.
+        // SAFETY: the child has not been reaped, so its process ID cannot have been reused.
         unsafe { libc::kill(-group, libc::SIGKILL) };
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();
@@ -72,10 +72,10 @@ pub struct Loop {
 }
 
 impl Loop {
-    /// One of this size. With `direct` the file is read and written without the page cache.
+    /// Creates a loop device over a temporary file. With `direct`, it bypasses the page cache of the file.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn make(bytes: u64, direct: bool) -> Self {
         let dir = disk_dir();
         let mut device = Self::over(&dir.path().join("disk"), bytes, direct);
@@ -83,10 +83,10 @@ impl Loop {
         device
     }
 
-    /// The same over a new file of this name.
+    /// Like [`Self::make`], over a new file at this path.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn over(file: &Path, bytes: u64, direct: bool) -> Self {
         fs::File::create(file).and_then(|file| file.set_len(bytes)).expect("a sparse file");
         let name = file.to_string_lossy().into_owned();
@@ -108,21 +108,21 @@ impl Loop {
         self.path.file_name().and_then(|name| name.to_str()).expect("a plain name")
     }
 
-    /// The file.
+    /// Path of the backing file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// `major:minor`.
+    /// `MAJOR:MINOR`.
     ///
     /// # Panics
-    /// If it is gone.
+    /// If the device does not exist.
     pub fn number(&self) -> String {
         let text = fs::read_to_string(format!("/sys/block/{}/dev", self.name())).expect("it is in sysfs");
         text.trim().to_owned()
     }
 
-    /// Writes all of it, so that the file behind it has no holes.
+    /// Fills the device with zeroes, so that its backing file has no holes.
     ///
     /// # Panics
     /// If that fails.
@@ -132,17 +132,18 @@ impl Loop {
         run(&["dd", "if=/dev/zero", &to, "bs=1M", &count, "oflag=direct", "status=none"]);
     }
 
-    /// What the kernel has counted.
+    /// The kernel's counters of the device.
     ///
     /// # Panics
-    /// If it is gone.
+    /// If the device does not exist.
     pub fn stat(&self) -> Stat {
         let text = fs::read_to_string(format!("/sys/block/{}/stat", self.name())).expect("it is in sysfs");
         let fields: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
         Stat(fields.try_into().expect("17 fields, of Linux 5.5 and later"))
     }
 
-    /// Makes an ext4 on it and mounts it. All of its tables are written at once, so that nothing is written later.
+    /// Creates an ext4 file system on the device and mounts it. Writes all tables at once, so that the kernel does not
+    /// initialise them in the background.
     ///
     /// # Panics
     /// If that fails.
@@ -161,7 +162,7 @@ impl Loop {
 pub struct Stat([u64; 17]);
 
 impl Stat {
-    /// The fields in their order, as differences to an earlier reading.
+    /// The fields as differences to an earlier reading.
     pub fn since(&self, before: &Self) -> [u64; 17] {
         std::array::from_fn(|i| self.0[i].wrapping_sub(before.0[i]))
     }
@@ -187,19 +188,19 @@ pub mod stat {
     pub const FLUSHES: usize = 15;
 }
 
-/// A mounted file system; thawed and unmounted when dropped.
+/// A mounted file system. Dropping it thaws and unmounts it.
 pub struct Mount {
     _undo: Undo,
     dir: tempfile::TempDir,
 }
 
 impl Mount {
-    /// Where.
+    /// Mount point.
     pub fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Freezes it: whoever writes waits until the guard is dropped.
+    /// Freezes the file system: writers block until the returned value is dropped.
     ///
     /// # Panics
     /// If that fails.
@@ -211,7 +212,7 @@ impl Mount {
     }
 }
 
-/// Mounts the ext4 in an image, as it was left.
+/// Mounts an image with an existing ext4 file system.
 ///
 /// # Panics
 /// If that fails.
@@ -223,17 +224,17 @@ pub fn mount_image(image: &Path) -> Mount {
     Mount { _undo: undo, dir }
 }
 
-/// A limit of bytes a second on writes to a device, for a new cgroup of the v1 `blkio` controller.
+/// A cgroup of the v1 `blkio` controller that limits writes to a device.
 pub struct Throttle {
     dir: PathBuf,
     _undo: Undo,
 }
 
 impl Throttle {
-    /// `None` if there is no such hierarchy.
+    /// Creates the cgroup. `number` is the device's `MAJOR:MINOR`. `None` if `blkio` is not mounted as v1.
     ///
     /// # Panics
-    /// If it cannot be made.
+    /// If it cannot be created.
     pub fn make(name: &str, number: &str, bytes_per_second: u64) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
         let mount = mounts.lines().find(|line| {
@@ -252,7 +253,7 @@ impl Throttle {
         Some(Self { dir, _undo: undo })
     }
 
-    /// A shell command that runs another one inside.
+    /// Command line that runs a command in the cgroup.
     pub fn wrap(&self, words: &[&str]) -> Vec<String> {
         let inside = format!("echo $$ > '{}/cgroup.procs' && exec \"$@\"", self.dir.display());
         let mut all = vec!["sh".to_owned(), "-c".to_owned(), inside, "sh".to_owned()];

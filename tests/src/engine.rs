@@ -1,5 +1,4 @@
-//! Container engines of one's own: Docker, Podman, containerd and LXC, each with its state in a temporary directory and its
-//! daemon on a socket there.
+//! Private container engines: Docker, Podman, containerd and LXC, each with state and socket in a temporary directory.
 
 mod cri;
 
@@ -12,45 +11,45 @@ use std::time::Duration;
 
 use crate::{cgroup, container, wait};
 
-/// How long a daemon may take to answer.
+/// Timeout for a daemon to answer, and for a task to disappear.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What containers are made of.
+/// Name of the image of all containers.
 const IMAGE: &str = "localhost/bb:1";
 
-/// `/work` in each container: two hundred processes, then it sleeps.
+/// Content of `/work` in each container: runs two hundred processes, then sleeps.
 const WORK: &str = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done; exec /bin/sleep 1000\n";
 
 pub use cri::Pod;
 
-/// Which engine.
+/// The engine of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// dockerd.
     Docker,
     /// `podman system service`.
     Podman,
-    /// containerd, with containers of `ctr`.
+    /// containerd, with containers started by `ctr`.
     Containerd,
-    /// LXC, which has no daemon.
+    /// LXC. It has no daemon.
     Lxc,
 }
 
-/// An engine with its daemon.
+/// An engine with its daemon. Dropping it kills the daemon and all containers.
 pub struct Engine {
     kind: Kind,
     dir: tempfile::TempDir,
     daemon: Option<Child>,
-    /// Cgroups of containers that were started.
+    /// Cgroups of all containers that were started.
     cgroups: Mutex<Vec<String>>,
 }
 
 impl Engine {
-    /// Starts its daemon, and gives it an image of busybox.
+    /// Starts the daemon and imports a busybox image.
     ///
     /// # Panics
     /// If that fails.
     pub fn start(kind: Kind) -> Self {
-        // The path of a socket has room for a hundred bytes.
+        // A short path, because that of a socket is limited to 107 bytes.
         let dir =
             tempfile::Builder::new().prefix("kt-").tempdir_in("/var/tmp").expect("a temporary directory");
         let mut engine = Self { kind, dir, daemon: None, cgroups: Vec::new().into() };
@@ -90,12 +89,12 @@ impl Engine {
         run(&mut tar);
     }
 
-    /// Its socket.
+    /// Path of the daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("sock")
     }
 
-    /// `--runtime` for it.
+    /// Value of ktape's `--runtime` for this engine.
     pub fn option(&self) -> String {
         let name = match self.kind {
             Kind::Docker => "docker",
@@ -105,14 +104,14 @@ impl Engine {
         format!("{name}={}", self.socket().display())
     }
 
-    /// Starts the daemon, at first or again.
+    /// Starts the daemon and waits until it answers.
     ///
     /// # Panics
     /// If it does not answer in time.
     pub fn start_daemon(&mut self) {
         let socket = format!("unix://{}", self.socket().display());
         let mut command = Command::new("unshare");
-        // Bridges and rules stay its own.
+        // In its own network namespace, so that bridges and firewall rules do not affect the host.
         command.arg("-n");
         match self.kind {
             Kind::Docker => {
@@ -160,35 +159,35 @@ impl Engine {
         }
         let log = File::create(self.path("log")).expect("a file");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a descriptor")).stderr(log);
-        // A group of its own, so that what it starts can be ended with it.
+        // In its own process group, so that its children can be killed with it.
         command.process_group(0);
         self.daemon = Some(command.spawn().expect("unshare starts"));
         wait::until("the daemon answers", DEADLINE, || {
-            let mut ask = self.client();
-            ask.arg(if self.kind == Kind::Podman { "info" } else { "version" });
-            let works = ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            let mut client = self.client();
+            client.arg(if self.kind == Kind::Podman { "info" } else { "version" });
+            let works = client.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
             (self.socket().exists() && works.is_ok_and(|status| status.success())).then_some(())
         });
     }
 
-    /// Ends the daemon; its containers may go on.
+    /// Stops the daemon. Its containers may continue to run.
     ///
     /// # Panics
-    /// If it does not end.
+    /// If it does not exit within 10 s.
     pub fn stop_daemon(&mut self) {
         let Some(mut daemon) = self.daemon.take() else { return };
         signal_group(&daemon, libc::SIGTERM);
-        let mut ended = false;
+        let mut exited = false;
         for _ in 0..1000 {
-            ended = daemon.try_wait().expect("it can be waited for").is_some();
-            if ended {
+            exited = daemon.try_wait().expect("the daemon can be waited for").is_some();
+            if exited {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(
-            ended,
-            "the daemon does not end: {}",
+            exited,
+            "the daemon does not exit: {}",
             fs::read_to_string(self.path("log")).unwrap_or_default()
         );
         let _ = fs::remove_file(self.socket());
@@ -225,8 +224,8 @@ impl Engine {
         run(&mut client)
     }
 
-    /// Runs a container with this name and these labels; its full id. In the background if `stays`, else to its end, and
-    /// it is removed then.
+    /// Runs a container and returns its full ID. With `stays` it runs in the background; otherwise this waits until it exits
+    /// and removes it.
     ///
     /// # Panics
     /// If that fails.
@@ -266,8 +265,8 @@ impl Engine {
         };
         words.extend(args.iter().map(|word| (*word).to_owned()));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let said = self.must(&words);
-        let id = if self.kind == Kind::Containerd { name } else { said.trim() };
+        let output = self.must(&words);
+        let id = if self.kind == Kind::Containerd { name } else { output.trim() };
         let cgroup = cgroup.unwrap_or_else(|| match self.kind {
             Kind::Docker => format!("/docker/{id}"),
             _ => format!("/libpod_parent/libpod-{id}"),
@@ -278,7 +277,7 @@ impl Engine {
         id.to_owned()
     }
 
-    /// Ends a container of Docker or Podman, and starts it again.
+    /// Restarts a container of Docker or Podman.
     ///
     /// # Panics
     /// If that fails.
@@ -286,7 +285,7 @@ impl Engine {
         self.must(&["restart", "-t", "0", name]);
     }
 
-    /// Ends a container that [stays](Self::run), and removes it.
+    /// Stops and removes a container that was [run](Self::run) with `stays`.
     ///
     /// # Panics
     /// If that fails.
@@ -319,14 +318,14 @@ impl Engine {
         }
     }
 
-    /// The directory of all its state.
+    /// Directory with the engine's whole state.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 }
 
 impl Engine {
-    /// Processes whose arguments name its directory: monitors of its containers.
+    /// Processes whose arguments contain the engine's directory, such as the monitors of its containers.
     fn processes(&self) -> Vec<i32> {
         let own = self.dir.path().to_string_lossy().into_owned();
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -357,7 +356,7 @@ impl Drop for Engine {
             signal_group(&daemon, libc::SIGKILL);
             let _ = daemon.wait();
         }
-        // What a failed test leaves running: its containers, their monitors, and what is mounted.
+        // A failed test may leave containers, their monitors and mounts behind.
         let cgroups = self.cgroups();
         for root in cgroup::roots() {
             let inside =
@@ -385,14 +384,14 @@ impl Drop for Engine {
 
 fn signal_group(child: &Child, signal: i32) {
     let group = -child.id().cast_signed();
-    // SAFETY: integers only; the group is the child's own, and the child is not reaped.
+    // SAFETY: kill touches no memory; the group is the child's own, and the child has not been reaped.
     unsafe { libc::kill(group, signal) };
 }
 
-/// Runs it, and gives what it printed.
+/// Runs a command, which must succeed, and returns its standard output.
 fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}: {said}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -1,24 +1,24 @@
-//! The command lines of `ktape` in README and docs: every one is run by a test.
+//! Finds the command lines of `ktape` in README and docs. A test runs each of them.
 
 use std::fs;
 use std::path::Path;
 
-/// An example.
+/// A command line in the docs.
 pub struct Example {
     /// `FILE:LINE`.
     pub place: String,
-    /// The command line, from `ktape` on; without what it is piped into, unless that is ktape again.
+    /// The command line from `ktape` on, including further pipeline stages as long as they run ktape.
     pub line: String,
 }
 
 impl Example {
-    /// Whether it records, so that it needs root and a kernel.
+    /// Whether it loads eBPF programs, which requires root.
     pub fn records(&self) -> bool {
         let mut words = self.line.split_whitespace().skip(1);
         matches!(words.next(), Some("capture" | "watch" | "doctor")) || words.any(|word| word == "--live")
     }
 
-    /// The line with each absolute path before the first quoted word replaced by this one.
+    /// The line with each absolute path before the first quoted word replaced by `path`.
     pub fn with_paths(&self, path: &str) -> String {
         let quoted = self.line.find(['\'', '"']).unwrap_or(self.line.len());
         let (bare, rest) = self.line.split_at(quoted);
@@ -27,7 +27,7 @@ impl Example {
     }
 }
 
-/// All examples of a repository: lines of code blocks in `README.md` and `docs/*.md` that run ktape.
+/// All examples in a repository: lines of code blocks in `README.md` and `docs/*.md` that run ktape.
 ///
 /// # Panics
 /// If a page cannot be read.
@@ -67,12 +67,12 @@ fn of_page(name: &str, text: &str) -> Vec<Example> {
     examples
 }
 
-/// The command of ktape in a line of a shell.
+/// The ktape command in a shell line.
 fn command(line: &str) -> Option<String> {
     let line = line.trim_start_matches("$ ").trim_start_matches("sudo ");
     let starts = ["ktape ", "./target/release/ktape ", "cargo run --release -- "];
     let arguments = starts.iter().find_map(|start| line.strip_prefix(start))?;
-    // After a comment is nothing that runs; quotes hide neither here.
+    // Cuts off comments. None of the examples has a quoted `#`.
     let arguments = arguments.split(" # ").next().unwrap_or(arguments).trim();
     let mut stages = arguments.split(" | ");
     let mut line = format!("ktape {}", stages.next()?.trim());

@@ -1,4 +1,4 @@
-//! Exclusive use of the machine by tests on the real kernel.
+//! A machine-wide lock for tests on the real kernel.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -6,15 +6,15 @@ use std::os::fd::AsRawFd;
 
 use crate::run;
 
-/// Held by a test that needs root. Tests that record the whole machine run one at a time, in however many threads and
-/// processes, and none beside one that uses only a CPU.
+/// A lock that tests hold, across threads and processes. A test that records the whole machine holds it exclusively; a test
+/// that only uses CPU time shares it.
 pub struct Guard {
-    /// The lock lives as long as its file is open.
+    /// Closing the file releases the lock.
     _lock: File,
 }
 
 impl Guard {
-    /// Wait until no other test uses the machine.
+    /// Waits until no other test holds the lock.
     ///
     /// # Panics
     /// If not root, or if the lock file cannot be opened.
@@ -22,7 +22,7 @@ impl Guard {
         Self::lock(libc::LOCK_EX)
     }
 
-    /// Wait until no test has the machine for itself: for a virtual machine, which only uses a CPU.
+    /// Waits until no test holds the lock exclusively. For virtual machines, which only use CPU time.
     ///
     /// # Panics
     /// As [`Self::exclusive`].
@@ -31,7 +31,7 @@ impl Guard {
     }
 
     fn lock(operation: i32) -> Self {
-        assert!(run::is_root(), "this test needs root: sudo -E cargo xtask test");
+        assert!(run::is_root(), "this test requires root: run sudo -E cargo xtask test");
         let file = env::temp_dir().join("ktape-tests.lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -39,7 +39,7 @@ impl Guard {
             .write(true)
             .open(&file)
             .unwrap_or_else(|error| panic!("cannot open {}: {error}", file.display()));
-        // SAFETY: the descriptor is open as long as `lock`.
+        // SAFETY: `lock` keeps the descriptor open.
         let locked = unsafe { libc::flock(lock.as_raw_fd(), operation) };
         assert_eq!(locked, 0, "cannot lock {}: {}", file.display(), std::io::Error::last_os_error());
         Self { _lock: lock }

@@ -1,4 +1,4 @@
-//! Driving `ktape` as a user does: a command line, a file, an exit code.
+//! Runs `ktape` as a user does: a command line, a file, an exit code.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::wait;
 
-/// The binary: `KTAPE_BIN`, else built now in the profile of the tests.
+/// Path of the binary: `KTAPE_BIN`, else a build with the profile of the tests.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -40,22 +40,22 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// A temporary directory on a real disk, where `/tmp` may be memory: in the workspace's target directory.
+/// A temporary directory in the workspace's target directory, which is on a real disk. `/tmp` may be a tmpfs.
 ///
 /// # Panics
-/// If it cannot be made.
+/// If it cannot be created.
 pub fn disk_dir() -> tempfile::TempDir {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target");
     std::fs::create_dir_all(&target).expect("the target directory can be made");
     tempfile::tempdir_in(target).expect("a directory in the target directory")
 }
 
-/// Whether [`binary`] is a release build: limits of time hold for no other.
+/// Whether [`binary`] is a release build. Time limits apply only to release builds.
 pub fn is_optimised() -> bool {
     binary().parent().is_some_and(|dir| dir.ends_with("release"))
 }
 
-/// Run `ktape` to its end.
+/// Runs `ktape` until it exits.
 ///
 /// # Panics
 /// If it cannot be started.
@@ -63,7 +63,7 @@ pub fn run(args: &[&str]) -> Output {
     Command::new(binary()).args(args).stdin(Stdio::null()).output().expect("ktape starts")
 }
 
-/// Run `ktape`, which has to succeed, and give its stdout.
+/// Runs `ktape`, which must succeed, and returns its standard output.
 ///
 /// # Panics
 /// If it fails.
@@ -73,10 +73,10 @@ pub fn stdout(args: &[&str]) -> String {
     String::from_utf8(out.stdout).expect("ktape prints UTF-8 whatever it recorded")
 }
 
-/// What `ktape containers ARGS` prints, by full id.
+/// Output of `ktape containers --format json ARGS`, by full container ID.
 ///
 /// # Panics
-/// If it fails, or prints something else.
+/// If it fails or prints invalid JSON.
 pub fn containers(args: &[&str]) -> BTreeMap<String, Value> {
     let mut words = vec!["containers", "--format", "json"];
     words.extend(args);
@@ -86,10 +86,10 @@ pub fn containers(args: &[&str]) -> BTreeMap<String, Value> {
     all.map(|container| (id(&container), container)).collect()
 }
 
-/// The events of a file as JSON objects.
+/// Events of a file as JSON objects.
 ///
 /// # Panics
-/// If `ktape replay` fails, or prints something else.
+/// If `ktape replay` fails or prints invalid JSON.
 pub fn replay_json(file: &Path, args: &[&str]) -> Vec<Value> {
     let file = file.to_string_lossy();
     let mut all = vec!["replay", &file, "--format", "json"];
@@ -100,25 +100,25 @@ pub fn replay_json(file: &Path, args: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-/// How many events of a file match.
+/// Number of events in a file that match an expression.
 ///
 /// # Panics
-/// If `ktape replay --count` fails, or prints no bare number.
+/// If `ktape replay --count` fails or prints something other than a number.
 pub fn count(file: &Path, expression: &str) -> u64 {
     let out = stdout(&["replay", &file.to_string_lossy(), "--count", expression]);
     out.trim_end().parse().unwrap_or_else(|_| panic!("not a bare number: {out:?}"))
 }
 
-/// `ktape info --json`.
+/// Output of `ktape info --json`.
 ///
 /// # Panics
-/// If it fails, or prints something else.
+/// If it fails or prints invalid JSON.
 pub fn info(file: &Path) -> Value {
     let out = stdout(&["info", &file.to_string_lossy(), "--json"]);
     serde_json::from_str(&out).unwrap_or_else(|error| panic!("not JSON: {error}: {out}"))
 }
 
-/// An integer field; ktape writes those above 2^53, and addresses, as strings.
+/// Value of an integer field. ktape prints integers above 2^53 and addresses as strings.
 pub fn int(event: &Value, field: &str) -> Option<i64> {
     match event.get(field)? {
         Value::Number(number) => number.as_i64().or_else(|| number.as_u64().map(u64::cast_signed)),
@@ -130,7 +130,7 @@ pub fn int(event: &Value, field: &str) -> Option<i64> {
     }
 }
 
-/// A string field.
+/// Value of a string field.
 pub fn text<'a>(event: &'a Value, field: &str) -> Option<&'a str> {
     event.get(field)?.as_str()
 }
@@ -141,33 +141,33 @@ pub fn list<'a>(event: &'a Value, field: &str) -> Vec<&'a str> {
     elements.map(|element| element.as_str().expect("a list of strings")).collect()
 }
 
-/// Whether a field is true, as JSON boolean or as 1.
+/// Whether a field is `true` or 1.
 pub fn truth(event: &Value, field: &str) -> bool {
     event.get(field).is_some_and(|value| value.as_bool() == Some(true) || value.as_u64() == Some(1))
 }
 
-/// A capture in the background.
+/// A running `ktape capture`. Dropping it kills it.
 pub struct Capture {
     child: Child,
     file: PathBuf,
     stderr: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
-    /// From the start of the process to its line `recording ...`.
+    /// Time from the start of the process until it prints that it records.
     pub startup: Duration,
 }
 
 impl Capture {
-    /// Start `ktape capture -o FILE ARGS` and wait until it records.
+    /// Starts `ktape capture -o FILE ARGS` and waits until it records.
     ///
     /// # Panics
-    /// If it ends or says nothing instead.
+    /// If it exits before that, or does not record within [`wait::PATIENCE`].
     pub fn start(file: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.arg("capture").arg("-o").arg(file).args(args);
         Self::spawn(command, file)
     }
 
-    /// The same with a command line of one's own. `file` is where it writes.
+    /// Starts another command that runs `ktape capture`, and waits until it records. `file` is its output.
     ///
     /// # Panics
     /// As [`Capture::start`].
@@ -200,16 +200,16 @@ impl Capture {
             if recording.get().is_none()
                 && let Some(status) = capture.child.try_wait().expect("the capture can be waited for")
             {
-                // A short command may be over before its first line is read.
+                // A short capture may exit before its first line is read.
                 capture.drain();
-                assert!(recording.get().is_some(), "no recording, {status}:\n{}", capture.stderr());
+                assert!(recording.get().is_some(), "did not record, {status}:\n{}", capture.stderr());
             }
             recording.get().copied()
         });
         capture
     }
 
-    /// Its process id.
+    /// Process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -219,7 +219,7 @@ impl Capture {
         &self.file
     }
 
-    /// What it has written to stderr so far.
+    /// Standard error so far.
     ///
     /// # Panics
     /// If the thread that reads it panicked.
@@ -227,21 +227,21 @@ impl Capture {
         self.stderr.lock().expect("no reader panicked").clone()
     }
 
-    /// Send it a signal.
+    /// Sends a signal.
     ///
     /// # Panics
-    /// If it has ended.
+    /// If the capture has exited.
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).expect("a process id");
-        // SAFETY: the child has not been waited for, so the id is still its own.
+        // SAFETY: the child has not been reaped, so its process ID cannot have been reused.
         let sent = unsafe { libc::kill(pid, signal) };
         assert_eq!(sent, 0, "cannot signal the capture: {}", std::io::Error::last_os_error());
     }
 
-    /// Wait for its own end.
+    /// Waits until it exits by itself.
     ///
     /// # Panics
-    /// If it does not end within a minute.
+    /// If it does not exit within a minute.
     pub fn wait(mut self) -> Ended {
         let status = wait::until("the capture to end", Duration::from_secs(60), || {
             self.child.try_wait().expect("the capture can be waited for")
@@ -250,10 +250,10 @@ impl Capture {
         Ended { status, stderr: self.stderr(), file: self.file.clone() }
     }
 
-    /// Stop it as Ctrl-C does. It has to succeed.
+    /// Stops it with SIGINT, as Ctrl-C does. It must succeed.
     ///
     /// # Panics
-    /// If it fails or does not end.
+    /// If it fails or does not exit.
     pub fn stop(self) -> Ended {
         self.signal(libc::SIGINT);
         let ended = self.wait();
@@ -261,10 +261,10 @@ impl Capture {
         ended
     }
 
-    /// Kill it in the middle of whatever it does.
+    /// Kills it with SIGKILL.
     ///
     /// # Panics
-    /// If it has ended before.
+    /// If it has exited before.
     pub fn kill(self) -> Ended {
         self.signal(libc::SIGKILL);
         let ended = self.wait();
@@ -281,29 +281,29 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // Only after a failed assertion is it still there.
+        // The capture still runs only after a failed assertion.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A capture that is over.
+/// A capture that has exited.
 #[derive(Debug)]
 pub struct Ended {
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
-    /// Everything it said.
+    /// Its whole standard error.
     pub stderr: String,
-    /// What it wrote.
+    /// Its output file.
     pub file: PathBuf,
 }
 
 impl Ended {
-    /// Nothing was lost but a call or a request here and there, which kernels skip or have no memory to note for: what tells
-    /// who is who never is.
+    /// Asserts that at most 20 events were lost, and only calls, requests, switches or connections that the kernel skipped or
+    /// had no memory for. Lifecycle events must never be lost.
     ///
     /// # Panics
-    /// If anything else was.
+    /// If anything else was lost.
     pub fn expect_little_loss(&self) {
         let lost = replay_json(&self.file, &["-e", "loss"]);
         let few = lost.iter().filter_map(|loss| int(loss, "loss.count")).sum::<i64>() <= 20;
@@ -315,7 +315,7 @@ impl Ended {
     }
 }
 
-/// All that a file holds, after decompression: the strings of its chunks, and what is told of containers.
+/// All strings in a file after decompression: those of its chunks, and its metadata.
 ///
 /// # Panics
 /// If it cannot be read.
@@ -334,7 +334,7 @@ pub fn all_strings(file: &Path) -> Vec<Vec<u8>> {
     all
 }
 
-/// `ktape capture -o FILE ARGS -- COMMAND`, to its end. Both have to succeed.
+/// Runs `ktape capture -o FILE ARGS -- COMMAND` until it exits. Both must succeed.
 ///
 /// # Panics
 /// If either fails.

@@ -1,8 +1,8 @@
-//! The harness of the end-to-end tests: driving `ktape` as a user does, reading what strace saw of the same
-//! run, and starting real containers in any cgroup.
+//! The harness of the end-to-end tests: runs `ktape` as a user does, compares with strace, starts real containers in any
+//! cgroup, and boots virtual machines.
 //!
-//! The programs under test are in `src/bin/ktape-workload`. What they make is counted by them, by the
-//! kernel or by strace, never by ktape.
+//! The recorded programs are in `src/bin/ktape-workload`. Expected numbers come from these programs, the kernel or strace,
+//! never from ktape.
 
 pub mod cgroup;
 pub mod container;
@@ -24,7 +24,7 @@ pub mod vm;
 pub mod wait;
 pub mod workload;
 
-/// The path of the workload program.
+/// Path of the workload program. Works only in this package's own tests.
 #[macro_export]
 macro_rules! workload {
     () => {

@@ -1,7 +1,7 @@
-//! Programs within a limit of time: nothing that this starts, and nothing that those start, can keep it from ending.
+//! Runs programs with a time limit that neither they nor their children can exceed.
 //!
-//! A program under a limit runs in a session of its own. When its time is up the whole session is killed; what even
-//! SIGKILL does not end (a process that sleeps in the kernel) is named and left behind.
+//! Under a limit, a program runs in its own session, and the whole session is killed when its time is up. Processes that
+//! survive SIGKILL, because they are in uninterruptible sleep, are named in the error and left behind.
 
 use std::cell::RefCell;
 use std::fs;
@@ -16,37 +16,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Between SIGTERM and SIGKILL: the test runner uses it to end its tests.
-const GRACE: Duration = Duration::from_secs(15);
-/// How long a killed process may take to go.
-const LAST_WAIT: Duration = Duration::from_secs(5);
-/// How long a program's end is waited for before looking again.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Time between SIGTERM and SIGKILL, in which the test runner stops its tests.
+const TERM_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time for a process to exit after SIGKILL.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time between two checks whether a program has exited.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What is running, and until when it may.
+/// The limit of the current step.
 #[derive(Clone)]
-struct Limit {
+struct StepLimit {
     name: String,
     length: Duration,
     end: Instant,
 }
 
 thread_local! {
-    static LIMIT: RefCell<Option<Limit>> = const { RefCell::new(None) };
+    static LIMIT: RefCell<Option<StepLimit>> = const { RefCell::new(None) };
 }
 
-/// The signal that asked this task to end, or 0.
-static ASKED_TO_END: AtomicI32 = AtomicI32::new(0);
+/// The signal that asked this process to stop, or 0.
+static RECEIVED_SIGNAL: AtomicI32 = AtomicI32::new(0);
 
-/// Do `work`, in which no program runs longer than until `length` from now. Limits nest; the earliest end counts.
+/// Runs `work` so that the programs it starts are killed after `length`. Limits nest; the earliest deadline applies.
 ///
 /// # Errors
-/// Those of the work; and if it began a program after its time was up.
+/// Those of `work`, in which a program fails if it exceeds the limit or starts after it.
 pub fn within<T>(name: &str, length: Duration, work: impl FnOnce() -> Result<T>) -> Result<T> {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(handle_signals);
     let outer = LIMIT.with_borrow(Clone::clone);
-    let own = Limit { name: name.to_owned(), length, end: Instant::now() + length };
+    let own = StepLimit { name: name.to_owned(), length, end: Instant::now() + length };
     let earliest = match &outer {
         Some(outer) if outer.end < own.end => outer.clone(),
         _ => own,
@@ -57,10 +57,10 @@ pub fn within<T>(name: &str, length: Duration, work: impl FnOnce() -> Result<T>)
     result
 }
 
-/// Run to its end, with inherited output.
+/// Runs a program with inherited output until it exits. `shown` is its name in errors.
 ///
 /// # Errors
-/// If it does not start, or not end in time.
+/// If it does not start or does not exit in time.
 pub fn status(command: &mut Command, shown: &str) -> Result<ExitStatus> {
     let Some(limit) = LIMIT.with_borrow(Clone::clone) else {
         return command.status().with_context(|| format!("cannot run `{shown}`"));
@@ -69,10 +69,10 @@ pub fn status(command: &mut Command, shown: &str) -> Result<ExitStatus> {
     finish(&mut child, &limit, shown)
 }
 
-/// Run to its end, and give what it wrote to stdout.
+/// Runs a program until it exits and returns its standard output. `shown` is its name in errors.
 ///
 /// # Errors
-/// If it does not start, or not end in time.
+/// If it does not start or does not exit in time.
 pub fn output(command: &mut Command, shown: &str) -> Result<(ExitStatus, Vec<u8>)> {
     let Some(limit) = LIMIT.with_borrow(Clone::clone) else {
         let out = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
@@ -85,20 +85,20 @@ pub fn output(command: &mut Command, shown: &str) -> Result<(ExitStatus, Vec<u8>
     thread::spawn(move || {
         let mut text = Vec::new();
         let read = pipe.read_to_end(&mut text).map(|_| text);
-        // Nobody listens any more if this took too long.
+        // The receiver is gone after a timeout.
         let _ = sender.send(read);
     });
     let status = finish(&mut child, &limit, shown)?;
-    match receiver.recv_timeout(LAST_WAIT) {
-        Ok(read) => Ok((status, read.with_context(|| format!("cannot read what `{shown}` printed"))?)),
-        Err(_) => bail!("`{shown}` has ended, but something that it started keeps its output open"),
+    match receiver.recv_timeout(KILL_TIMEOUT) {
+        Ok(read) => Ok((status, read.with_context(|| format!("cannot read the output of `{shown}`"))?)),
+        Err(_) => bail!("`{shown}` has exited, but a process that it started keeps its output open"),
     }
 }
 
-/// Start it as leader of a session, with no input: then it cannot wait for a user either.
+/// Starts the program as a session leader and without input, so that it cannot wait for a user.
 fn start(command: &mut Command, shown: &str) -> Result<Child> {
     command.stdin(Stdio::null());
-    // SAFETY: both are plain system calls, which may be made between fork and exec.
+    // SAFETY: setsid and prctl are async-signal-safe, so they may be called between fork and exec.
     unsafe {
         command.pre_exec(|| {
             if libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) < 0 {
@@ -110,44 +110,47 @@ fn start(command: &mut Command, shown: &str) -> Result<Child> {
     command.spawn().with_context(|| format!("cannot run `{shown}`"))
 }
 
-fn finish(child: &mut Child, limit: &Limit, shown: &str) -> Result<ExitStatus> {
+fn finish(child: &mut Child, limit: &StepLimit, shown: &str) -> Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait().with_context(|| format!("cannot wait for `{shown}`"))? {
             let strays = members(child.id());
             if !strays.is_empty() {
-                eprintln!("`{shown}` left behind, killed now: {}", names(&strays));
+                eprintln!("`{shown}` left processes behind, killing them: {}", names(&strays));
                 kill_session(child, Duration::from_secs(1));
             }
             return Ok(status);
         }
-        let signal = ASKED_TO_END.load(Ordering::Relaxed);
+        let signal = RECEIVED_SIGNAL.load(Ordering::Relaxed);
         if signal != 0 {
-            let left = kill_session(child, GRACE);
-            bail!("{}: `{shown}` was ended because of signal {signal}{}", limit.name, still_there(&left));
+            let left = kill_session(child, TERM_TIMEOUT);
+            bail!("{}: `{shown}` was killed after signal {signal}{}", limit.name, survivors(&left));
         }
         if Instant::now() >= limit.end {
-            let left = kill_session(child, GRACE);
+            let left = kill_session(child, TERM_TIMEOUT);
             bail!(
-                "{}: `{shown}` was killed: the step's limit of {} s was reached{}",
+                "{}: `{shown}` was killed: it exceeded the limit of {} s{}",
                 limit.name,
                 limit.length.as_secs(),
-                still_there(&left)
+                survivors(&left)
             );
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-fn still_there(left: &[Process]) -> String {
-    if left.is_empty() { String::new() } else { format!("; even SIGKILL did not end {}", names(left)) }
+fn survivors(left: &[SessionMember]) -> String {
+    if left.is_empty() {
+        String::new()
+    } else {
+        format!("; these processes survived SIGKILL: {}", names(left))
+    }
 }
 
-/// SIGTERM to the leader's process group, then SIGKILL to everything in its session. Gives what remains.
-fn kill_session(child: &mut Child, grace: Duration) -> Vec<Process> {
+/// Sends SIGTERM to the leader's process group, and SIGKILL to its whole session after `grace`. Returns what survives.
+fn kill_session(child: &mut Child, grace: Duration) -> Vec<SessionMember> {
     let session = child.id();
     let Ok(leader) = libc::pid_t::try_from(session) else { return Vec::new() };
-    // SAFETY: a plain system call. The id is the child's while it or anything of its group is there; should all be
-    // gone, the call fails.
+    // SAFETY: kill touches no memory. The ID stays the child's while any process of its group exists; otherwise the call fails.
     unsafe { libc::kill(-leader, libc::SIGTERM) };
     if wait_for_none(child, grace).is_empty() {
         return Vec::new();
@@ -156,39 +159,39 @@ fn kill_session(child: &mut Child, grace: Duration) -> Vec<Process> {
         // SAFETY: as above.
         unsafe { libc::kill(process.pid, libc::SIGKILL) };
     }
-    wait_for_none(child, LAST_WAIT)
+    wait_for_none(child, KILL_TIMEOUT)
 }
 
-fn wait_for_none(child: &mut Child, patience: Duration) -> Vec<Process> {
+fn wait_for_none(child: &mut Child, timeout: Duration) -> Vec<SessionMember> {
     let start = Instant::now();
     loop {
-        // Reaps the leader; what this says is found in the list.
+        // Reaps the leader. The result is not needed: the list below shows whether it still runs.
         let _ = child.try_wait();
         let left = members(child.id());
-        if left.is_empty() || start.elapsed() >= patience {
+        if left.is_empty() || start.elapsed() >= timeout {
             return left;
         }
-        thread::sleep(PAUSE);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// A process that has not ended.
-struct Process {
+/// A running process of a session.
+struct SessionMember {
     pid: libc::pid_t,
     name: String,
     state: char,
 }
 
-fn names(processes: &[Process]) -> String {
+fn names(processes: &[SessionMember]) -> String {
     let each: Vec<_> = processes
         .iter()
-        .map(|Process { pid, name, state }| format!("{name} ({pid}, state {state})"))
+        .map(|SessionMember { pid, name, state }| format!("{name} ({pid}, state {state})"))
         .collect();
     each.join(", ")
 }
 
-/// The living processes of a session.
-fn members(session: u32) -> Vec<Process> {
+/// The processes of a session, without zombies.
+fn members(session: u32) -> Vec<SessionMember> {
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
     processes
         .filter_map(|entry| {
@@ -197,9 +200,9 @@ fn members(session: u32) -> Vec<Process> {
             let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
             let mut fields = rest.split(' ');
             let state = fields.next()?.chars().next()?;
-            // After the state: parent, group, session.
+            // The fields after the state are parent, group and session.
             let own = fields.nth(2)?.parse::<u32>().ok()?;
-            (own == session && !matches!(state, 'Z' | 'X')).then(|| Process {
+            (own == session && !matches!(state, 'Z' | 'X')).then(|| SessionMember {
                 pid,
                 name: name.to_owned(),
                 state,
@@ -209,10 +212,10 @@ fn members(session: u32) -> Vec<Process> {
 }
 
 extern "C" fn on_signal(signal: libc::c_int) {
-    ASKED_TO_END.store(signal, Ordering::Relaxed);
+    RECEIVED_SIGNAL.store(signal, Ordering::Relaxed);
 }
 
-/// What runs in its own session is not reached by Ctrl-C: pass it on.
+/// Catches the signals that stop this process: Ctrl-C does not reach programs in their own session.
 fn handle_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only stores to an atomic. An ignored signal stays ignored (nohup).
@@ -224,10 +227,10 @@ fn handle_signals() {
     }
 }
 
-/// From here on signals end this process again, as they do before the first limit: for work whose own children end with it.
+/// Restores the default action of signals, for work whose children are killed with this process.
 pub fn leave_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: no handler of ours is needed any more. An ignored signal stays ignored (nohup).
+        // SAFETY: installs no handler. An ignored signal stays ignored (nohup).
         unsafe {
             if libc::signal(signal, libc::SIG_DFL) == libc::SIG_IGN {
                 libc::signal(signal, libc::SIG_IGN);
@@ -253,15 +256,15 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_is_killed_with_all_it_started() {
+    fn a_program_that_hangs_is_killed_with_its_children() {
         let (result, took) = limited(300, || status(&mut sh("sleep 987 & sleep 987"), "hangs"));
         let message = format!("{:#}", result.unwrap_err());
-        assert_eq!(message, "the step: `hangs` was killed: the step's limit of 0 s was reached");
+        assert_eq!(message, "the step: `hangs` was killed: it exceeded the limit of 0 s");
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
     #[test]
-    fn what_ignores_sigterm_is_killed_too() {
+    fn a_program_that_ignores_sigterm_is_killed() {
         let mut child = start(&mut sh("trap '' TERM; sleep 988; sleep 988"), "ignores").unwrap();
         thread::sleep(Duration::from_millis(200));
         assert!(kill_session(&mut child, Duration::from_millis(300)).is_empty());
@@ -269,8 +272,8 @@ mod tests {
     }
 
     #[test]
-    fn another_group_of_the_session_is_killed_too() {
-        // An interactive-like shell gives each job a group, as the test runner does.
+    fn all_process_groups_of_the_session_are_killed() {
+        // With job control, the shell gives each job its own group, as the test runner does.
         let (result, _) = limited(500, || status(&mut sh("set -m; sleep 986 & exec sleep 989"), "groups"));
         result.unwrap_err();
         let left = fs::read_dir("/proc").unwrap().filter_map(|entry| {
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_that_holds_the_output_does_not_hold_the_caller() {
+    fn a_background_process_that_holds_the_output_does_not_block_the_caller() {
         let (result, took) = limited(60_000, || output(&mut sh("sleep 985 & echo hello"), "strays"));
         let (status, text) = result.unwrap();
         assert!(status.success());
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_holds_the_output_is_an_error_not_a_hang() {
+    fn a_daemon_that_holds_the_output_is_an_error() {
         let (result, took) =
             limited(60_000, || output(&mut sh("setsid sleep 8 & sleep 0.3; echo hello"), "daemon"));
         let message = format!("{:#}", result.unwrap_err());
@@ -299,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn the_earliest_of_nested_limits_counts() {
+    fn the_earliest_of_nested_deadlines_applies() {
         let (result, _) =
             limited(200, || within("inner", Duration::from_secs(60), || status(&mut sh("sleep 984"), "x")));
         assert!(format!("{:#}", result.unwrap_err()).starts_with("the step: "));
     }
 
     #[test]
-    fn the_exit_status_is_kept() {
+    fn the_exit_status_is_returned() {
         let (result, _) = limited(60_000, || status(&mut sh("exit 7"), "seven"));
         assert_eq!(result.unwrap().code(), Some(7));
     }

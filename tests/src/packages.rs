@@ -1,4 +1,4 @@
-//! Debian packages of the programs that tests and benchmarks run.
+//! Installs Debian packages of the programs that tests and benchmarks run.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::{limit, run};
 
-/// Packages for the tests on the real kernel: program or file, package.
+/// Programs that the tests on the real kernel run, each with its package.
 const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/bin/busybox", "busybox-static"),
     ("/usr/sbin/runc", "runc"),
@@ -26,21 +26,21 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/lxc-start", "lxc"),
 ];
 
-/// Neither a server that does not answer nor another installation in progress may hold an installation up.
+/// Timeouts, so that neither an unresponsive server nor another installation blocks apt forever.
 pub const APT_OPTIONS: &[&str] =
     &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
-/// How long each installation may take.
+/// Limit for one installation.
 pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Install what the tests on the real kernel run.
+/// Installs the programs that the tests on the real kernel run.
 ///
 /// # Errors
-/// If this is no Debian, the user is not root, or a download fails; the message names the packages.
+/// If this is not Debian, the user is not root, or a download fails; the message names the packages.
 pub fn install_test_programs() -> Result<()> {
     install(TEST_PACKAGES)
 }
 
-/// Install the packages of those programs (file, package) that are missing.
+/// Installs the packages of missing programs. Each entry is the path of a program and its package.
 ///
 /// # Errors
 /// As [`install_test_programs`].
@@ -56,7 +56,7 @@ pub fn is_installed(package: &str) -> bool {
         .is_some_and(|status| status == "installed")
 }
 
-/// Install these Debian packages.
+/// Installs these Debian packages.
 ///
 /// # Errors
 /// As [`install_test_programs`].
@@ -66,10 +66,12 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     }
     let list = packages.join(" ");
     if run::which("apt-get").is_none() {
-        bail!("this machine has no apt-get; install these Debian packages, or what replaces them: {list}");
+        bail!(
+            "cannot install packages: no apt-get; install the equivalents of these Debian packages: {list}"
+        );
     }
     if !run::is_root() {
-        bail!("packages are missing; run as root: apt-get update && apt-get install -y {list}");
+        bail!("missing packages; run as root: apt-get update && apt-get install -y {list}");
     }
     eprintln!("installing {list}");
     let apt = |args: &[&str]| {

@@ -1,13 +1,13 @@
-//! Paths that are hard to record. Workload and tests make them by the same rule.
+//! Paths that are hard to record, for the workload and for the tests.
 
-/// The longest path that the kernel takes, without its NUL.
+/// Length of the longest path that the kernel accepts, in bytes without the NUL (`PATH_MAX` - 1).
 pub const LONGEST: usize = 4095;
 
-/// An absolute path of this length that does not exist, made of names that the kernel would accept.
+/// A nonexistent absolute path of this length, with components that the kernel accepts.
 pub fn of_length(length: usize) -> Vec<u8> {
     let mut path = Vec::with_capacity(length);
     while path.len() < length {
-        // Every name is different, so that a path cut in the middle is no other path's beginning.
+        // All names differ, so that a truncated path is not the prefix of another path.
         path.push(b'/');
         let name = format!("none-{length}-{}-", path.len());
         path.extend(name.bytes().take(length - path.len()));
@@ -15,7 +15,7 @@ pub fn of_length(length: usize) -> Vec<u8> {
     path
 }
 
-/// Names with everything that a terminal, a JSON parser or a UTF-8 decoder dislikes.
+/// Paths with bytes that can confuse a terminal, a JSON parser or a UTF-8 decoder.
 pub const NASTY: &[&[u8]] = &[
     b"/none/new\nline",
     b"/none/tab\tand\rreturn",

@@ -1,22 +1,22 @@
-//! Moments and places that nobody chose, and that come again with the same seed.
+//! Reproducible random numbers.
 
-/// Marsaglia's xorshift generator of 64 bits.
+/// Marsaglia's 64-bit xorshift generator.
 pub struct Random(u64);
 
 impl Random {
-    /// From this seed, which must not be 0.
+    /// Creates a generator.
     ///
     /// # Panics
-    /// If it is.
+    /// If `seed` is 0.
     pub fn new(seed: u64) -> Self {
-        assert_ne!(seed, 0, "a generator of zeroes");
+        assert_ne!(seed, 0, "a seed of 0 generates only zeroes");
         Self(seed)
     }
 
-    /// From `KTAPE_SEED`, else from the clock; says which.
+    /// Creates a generator with the seed `KTAPE_SEED`, else from the clock, and prints the seed.
     ///
     /// # Panics
-    /// If `KTAPE_SEED` is no number above 0.
+    /// If `KTAPE_SEED` is not a number above 0.
     pub fn seeded() -> Self {
         let seed = match std::env::var("KTAPE_SEED") {
             Ok(text) => text.parse().expect("KTAPE_SEED is a number"),
@@ -29,7 +29,7 @@ impl Random {
         Self::new(seed)
     }
 
-    /// The next number below `limit`.
+    /// The next number, at least 0 and below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

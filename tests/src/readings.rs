@@ -1,4 +1,4 @@
-//! What the kernel's files say, to be held against the fields of events.
+//! Reads the kernel's files, to compare them with the fields of events.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::ktape::{int, text};
 
-/// The text of a file of the kernel's.
+/// Content of a file.
 ///
 /// # Panics
 /// If it cannot be read.
@@ -17,45 +17,45 @@ pub fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A number.
+/// Parses a number.
 ///
 /// # Panics
-/// If it is none.
+/// If `text` is not a number.
 pub fn number(text: &str) -> i64 {
     text.trim().parse().unwrap_or_else(|_| panic!("not a number: {text:?}"))
 }
 
-/// The number behind a word, as in `memory.stat`.
+/// The number after a key at the start of a line, as in `memory.stat`.
 ///
 /// # Panics
-/// If the word is not there.
+/// If there is no such key.
 pub fn value(text: &str, key: &str) -> i64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix([' ', ':']));
     number(line.unwrap_or_else(|| panic!("no {key} in {text:?}")).split_whitespace().next().unwrap())
 }
 
-/// The total of a pressure file, in ns.
+/// The `total` in a line (`some` or `full`) of a pressure file, in ns.
 ///
 /// # Panics
-/// If the line is not there.
+/// If there is no such line.
 pub fn total(text: &str, line: &str) -> i64 {
     let line = text.lines().find(|candidate| candidate.starts_with(line)).expect("a line of pressure");
     number(line.rsplit_once("total=").expect("a total").1) * 1000
 }
 
-/// The last event of a kind for which this holds.
+/// The last event of a type that `wanted` accepts.
 ///
 /// # Panics
 /// If there is none.
 pub fn last(events: &[Value], kind: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let found = events.iter().rfind(|event| text(event, "evt.type") == Some(kind) && wanted(event));
-    found.unwrap_or_else(|| panic!("no {kind} that fits among {} events", events.len())).clone()
+    found.unwrap_or_else(|| panic!("no matching {kind} among {} events", events.len())).clone()
 }
 
-/// Each field lies between two readings, made before and after it; where they agree, it is exact.
+/// Asserts that each field lies between the values read before and after the event.
 ///
 /// # Panics
-/// If one does not.
+/// If a field does not.
 pub fn bracketed(event: &Value, before: &BTreeMap<&str, i64>, after: &BTreeMap<&str, i64>) {
     let mut wrong = Vec::new();
     for (field, &one) in before {
@@ -68,12 +68,12 @@ pub fn bracketed(event: &Value, before: &BTreeMap<&str, i64>, after: &BTreeMap<&
     assert!(wrong.is_empty(), "{}\n{event}", wrong.join("\n"));
 }
 
-/// None of these fields is known.
+/// Asserts that the event has none of these fields.
 ///
 /// # Panics
-/// If one is.
+/// If it has one.
 pub fn absent(event: &Value, fields: &[&str]) {
     for field in fields {
-        assert!(event.get(field).is_none(), "{field} should not be known: {event}");
+        assert!(event.get(field).is_none(), "unexpected field {field}: {event}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rotated captures in a directory, and what is left of them after a sudden end.
+//! Checks rotated captures in a directory, also after a crash.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,15 +7,15 @@ use std::time::SystemTime;
 
 use crate::ktape::{self, text};
 
-/// How many rounds a test of random moments makes: `KTAPE_ROUNDS`, else `usual`.
+/// Number of rounds of a randomised test: `KTAPE_ROUNDS`, else `usual`.
 ///
 /// # Panics
-/// If that is no number.
+/// If `KTAPE_ROUNDS` is not a number.
 pub fn rounds(usual: u32) -> u32 {
     std::env::var("KTAPE_ROUNDS").map_or(usual, |text| text.parse().expect("KTAPE_ROUNDS is a number"))
 }
 
-/// Now: wall clock, ns since 1970.
+/// Current wall-clock time, ns since 1970.
 ///
 /// # Panics
 /// If the clock is set before 1970.
@@ -29,7 +29,7 @@ fn nanoseconds(rfc3339: &str) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap()
 }
 
-/// The captures of a directory, in order of their names.
+/// The captures in a directory, sorted by name.
 ///
 /// # Panics
 /// If it cannot be listed.
@@ -43,11 +43,11 @@ pub fn files(series: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Assert that every file opens and is counted alike by `info` and `replay`. Gives the time of the last event (wall clock,
-/// ns), and the ids of the captures.
+/// Asserts that every file opens, and that `info` and `replay` count the same number of events in it. Returns the time of
+/// the last event (wall clock, ns since 1970) and the UUIDs of the captures.
 ///
 /// # Panics
-/// If a file does not open.
+/// If a file does not open or the counts differ.
 pub fn opened(series: &Path) -> (i64, BTreeSet<String>) {
     let mut last = i64::MIN;
     let mut ids = BTreeSet::new();
@@ -65,10 +65,10 @@ pub fn opened(series: &Path) -> (i64, BTreeSet<String>) {
     (last, ids)
 }
 
-/// How many calls of the workload are in all files.
+/// Number of the workload's `getppid` calls in all files.
 ///
 /// # Panics
-/// If one cannot be read.
+/// If a file cannot be read.
 pub fn calls(series: &Path) -> u64 {
     files(series).iter().map(|file| ktape::count(file, "evt.type=getppid and proc.name=ktape-workload")).sum()
 }

@@ -1,4 +1,4 @@
-//! Running other programs.
+//! Runs other programs.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,16 +9,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::limit;
 
-/// The directory of the workspace's `Cargo.toml`.
+/// Directory of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> PathBuf {
-    // The manifest directory as compiled is right unless the clone was moved since.
+    // The compiled-in path is wrong if the clone was moved since.
     let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
     let own = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let own = own.as_deref().unwrap_or(compiled);
     own.parent().unwrap_or(own).to_path_buf()
 }
 
-/// Where cargo puts what it builds for this workspace.
+/// Cargo's target directory of this workspace.
 pub fn target_dir(root: &Path) -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(dir) => root.join(dir),
@@ -26,7 +26,7 @@ pub fn target_dir(root: &Path) -> PathBuf {
     }
 }
 
-/// The cargo that runs this task, in the workspace.
+/// The cargo that runs this program, in directory `root`.
 pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
@@ -39,14 +39,14 @@ pub fn which(name: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// `$PATH` with another directory in front.
+/// `$PATH` with `dir` prepended.
 pub fn path_with(dir: &Path) -> Result<std::ffi::OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::join_paths(std::iter::once(dir.to_path_buf()).chain(env::split_paths(&path)))
         .context("a directory of PATH contains a colon")
 }
 
-/// Whether the effective user is root; false where that cannot be read.
+/// Whether the effective user is root; false if that cannot be determined.
 pub fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
@@ -56,12 +56,12 @@ pub fn is_root() -> bool {
         .is_some_and(|euid| euid == "0")
 }
 
-/// Whether an automatic build runs this, where a skipped test is a failure.
+/// Whether this runs in CI, where a skipped test is a failure. From the variable `CI`.
 pub fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "0" && ci != "false")
 }
 
-/// Run with inherited output, within the step's limit; an error names the command and its status.
+/// Runs a command with inherited output, within the step's limit. Errors name the command and its status.
 pub fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     let status = limit::status(command, &shown)?;
@@ -71,7 +71,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Run and return what it wrote to stdout, without the last newline.
+/// Runs a command and returns its standard output without trailing whitespace.
 pub fn output(command: &mut Command) -> Result<String> {
     let shown = show(command);
     let (status, stdout) = limit::output(command, &shown)?;
@@ -82,7 +82,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     Ok(text.trim_end().to_owned())
 }
 
-/// Like [`output`], silently nothing if the program is missing or fails.
+/// Like [`output`], but `None` if the program is missing or fails. Discards its standard error.
 pub fn try_output(command: &mut Command) -> Option<String> {
     let shown = show(command);
     let (status, stdout) = limit::output(command.stderr(Stdio::null()), &shown).ok()?;

@@ -1,4 +1,4 @@
-//! What strace saw: its log (`strace -f -a1 -s0 -o LOG`) as ordered calls of each thread, and its summary (`-c`).
+//! Parses the output of strace: its log (`strace -f -a1 -s0 -o LOG`) as a list of calls per thread, and its summary (`-c`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::CStr;
@@ -6,21 +6,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How a call ended.
+/// Result of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A result; addresses as their bits.
+    /// A result; addresses are reinterpreted as signed.
     Value(i64),
-    /// An error that the caller saw, by name.
+    /// Name of the error that the caller got.
     Error(String),
-    /// The kernel's own mark for a call that a signal interrupted, by name.
+    /// Name of the kernel-internal code for a call that a signal interrupted.
     Restart(String),
-    /// No result: the call does not return, or its thread was killed in it.
+    /// The call does not return, or its thread was killed in it.
     Never,
 }
 
 impl Outcome {
-    /// From the value that the kernel leaves in the result register.
+    /// Converts the value of the result register.
     pub fn from_raw(raw: i64) -> Self {
         let number = i32::try_from(-raw).unwrap_or(0);
         match number {
@@ -34,12 +34,12 @@ impl Outcome {
     }
 }
 
-/// The C library's name of an error number.
+/// Name of an error number, from the C library.
 pub fn errno_name(number: i32) -> Option<String> {
     unsafe extern "C" {
         fn strerrorname_np(number: libc::c_int) -> *const libc::c_char;
     }
-    // SAFETY: the function takes any number and gives NULL or a string that lives forever.
+    // SAFETY: the function accepts any number and returns NULL or a static string.
     let name = unsafe {
         let name = strerrorname_np(number);
         (!name.is_null()).then(|| CStr::from_ptr(name))
@@ -47,19 +47,19 @@ pub fn errno_name(number: i32) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
-/// One call.
+/// A system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its name, `syscall_N` if strace knows none.
+    /// Name, `syscall_N` if strace has none.
     pub name: String,
-    /// Its result.
+    /// Result.
     pub outcome: Outcome,
 }
 
-/// The calls of each thread, in order. The thread id is the one at the call's return.
+/// Calls of each thread, in order. The thread ID is the one at the return of a call.
 pub type Threads = BTreeMap<u32, Vec<Call>>;
 
-/// The command line that runs a program under strace with a log that [`parse`] reads.
+/// Command line that runs a program under strace, with a log that [`read`] parses.
 pub fn command(log: &Path, program: &[&str]) -> Vec<String> {
     let mut words: Vec<String> = ["strace", "-f", "-a1", "-s0", "-o"].map(str::to_owned).into();
     words.push(log.to_string_lossy().into_owned());
@@ -67,21 +67,21 @@ pub fn command(log: &Path, program: &[&str]) -> Vec<String> {
     words
 }
 
-/// Read a log.
+/// Reads and parses a log.
 ///
 /// # Panics
-/// If the file cannot be read, or has a line that this does not understand.
+/// If the file cannot be read or has an unknown kind of line.
 pub fn read(log: &Path) -> Threads {
     let bytes = fs::read(log).unwrap_or_else(|error| panic!("cannot read {}: {error}", log.display()));
     parse(&String::from_utf8_lossy(&bytes))
 }
 
-/// Read a log's text.
+/// Parses the text of a log.
 ///
 /// # Panics
-/// If a line is not understood.
+/// If it has an unknown kind of line.
 pub fn parse(text: &str) -> Threads {
-    let mut log = Log::default();
+    let mut log = LogParser::default();
     for line in text.lines() {
         log.line(line);
     }
@@ -89,17 +89,17 @@ pub fn parse(text: &str) -> Threads {
 }
 
 #[derive(Default)]
-struct Log {
+struct LogParser {
     threads: Threads,
-    /// Calls that have not ended, by thread.
+    /// Unfinished calls, by thread.
     open: HashMap<u32, String>,
     /// The thread that entered `exit_group` last.
     exiting: Option<u32>,
-    /// Threads whose entry may be another's.
-    doubtful: HashSet<u32>,
+    /// Threads whose unfinished `exit_group` may be that of another thread.
+    uncertain: HashSet<u32>,
 }
 
-impl Log {
+impl LogParser {
     fn line(&mut self, line: &str) {
         let (tid, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no thread id: {line}"));
         let tid: u32 = tid.parse().unwrap_or_else(|_| panic!("no thread id: {line}"));
@@ -113,7 +113,7 @@ impl Log {
             let (name, tail) =
                 resumed.split_once(" resumed>").unwrap_or_else(|| panic!("not a resumed call: {line}"));
             self.open.remove(&tid);
-            self.doubtful.remove(&tid);
+            self.uncertain.remove(&tid);
             self.push(tid, name, outcome(tail).unwrap_or_else(|| panic!("no result: {line}")));
         } else {
             let (name, tail) = rest.split_once('(').unwrap_or_else(|| panic!("not a call: {line}"));
@@ -123,7 +123,7 @@ impl Log {
                 None if tail.ends_with("<unfinished ...>") || tail.ends_with("<detached ...>") => {
                     self.open.insert(tid, name.to_owned());
                     if before.is_some_and(|other| other != tid) {
-                        self.doubtful.insert(tid);
+                        self.uncertain.insert(tid);
                     }
                 }
                 None => panic!("neither a result nor unfinished: {line}"),
@@ -134,13 +134,13 @@ impl Log {
     /// `exited with N +++`, `killed by SIG +++`, `superseded by execve in pid N +++`.
     fn end(&mut self, tid: u32, how: &str) {
         if let Some(name) = self.open.remove(&tid) {
-            // A thread that is killed while strace looks at its entry is sometimes logged with the `exit_group` of another
-            // one, which is what kills it. Its own would be logged as resumed.
-            let name = if self.doubtful.remove(&tid) { "?" } else { &name };
+            // If a thread is killed while strace inspects its entry, strace sometimes logs the `exit_group` of the thread that
+            // kills it. A real `exit_group` of this thread would be logged as resumed.
+            let name = if self.uncertain.remove(&tid) { "?" } else { &name };
             self.push(tid, name, Outcome::Never);
         }
         if let Some(other) = how.strip_prefix("superseded by execve in pid ") {
-            // The thread that executes goes on under the leader's id, which is this one.
+            // The thread that calls execve continues with the leader's ID, which is `tid`.
             let other = other.trim_end_matches(" +++").parse().expect("a thread id");
             if let Some(name) = self.open.remove(&other) {
                 self.open.insert(tid, name);
@@ -149,7 +149,7 @@ impl Log {
     }
 
     fn push(&mut self, tid: u32, name: &str, outcome: Outcome) {
-        // A thread that was never seen at an entry, because it was killed at once.
+        // The thread was killed before strace could read its entry.
         if name.bytes().all(|byte| byte == b'?') {
             return;
         }
@@ -161,24 +161,24 @@ impl Log {
     }
 }
 
-/// The result after the last `) = `, if there is one.
+/// The result after the last `) = `; `None` if there is none.
 fn outcome(tail: &str) -> Option<Outcome> {
     let at = tail.rfind(")  = ").map(|at| at + 5).or_else(|| tail.rfind(") = ").map(|at| at + 4))?;
     let mut words = tail[at..].split_whitespace();
     let result = words.next()?;
     Some(match result {
         "?" => match words.next() {
-            // The thread was gone before strace could look.
+            // The thread exited before strace could read the result.
             Some("<unavailable>") => Outcome::Never,
             Some(restart) => Outcome::Restart(restart.to_owned()),
             None => Outcome::Never,
         },
         "-1" => match words.next() {
             Some(name) if name.starts_with('E') => Outcome::Error(name.to_owned()),
-            // strace has a name for each error of the kernel, and no call returns -1 otherwise: it read what was left
-            // where a thread was being killed.
+            // strace knows all errors, and no call returns -1 otherwise: it read a stale register of a thread that was being
+            // killed.
             _ => {
-                eprintln!("strace read no result: {tail}");
+                eprintln!("strace read no valid result: {tail}");
                 Outcome::Never
             }
         },
@@ -186,7 +186,7 @@ fn outcome(tail: &str) -> Option<Outcome> {
     })
 }
 
-/// Decimal (a register of `rt_sigreturn` may be above what is signed), `0x` hex, or octal with a leading zero (umask).
+/// Parses decimal (`rt_sigreturn` may exceed the signed range), `0x` hexadecimal, or octal with a leading zero (umask).
 fn value(text: &str) -> Option<i64> {
     if let Some(hex) = text.strip_prefix("0x") {
         return u64::from_str_radix(hex, 16).ok().map(u64::cast_signed);
@@ -197,7 +197,7 @@ fn value(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| text.parse().ok().map(u64::cast_signed))
 }
 
-/// How often a program makes each call: `strace -f -c`, run now.
+/// Runs a program under `strace -f -c` and returns the number of each call.
 ///
 /// # Panics
 /// If strace or the program fails.

@@ -1,11 +1,11 @@
-//! Directories of cgroup v1 controllers, with their limits.
+//! Cgroups of v1 controllers, with their limits.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup;
 
-/// Where a v1 controller is mounted, if it is.
+/// Mount point of a v1 controller; `None` if it is not mounted.
 ///
 /// # Panics
 /// If `/proc` cannot be read.
@@ -23,31 +23,32 @@ pub fn root(controller: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// A directory of one v1 controller, removed when dropped.
+/// A cgroup of one v1 controller. Dropping it removes its directory.
 pub struct Group(PathBuf);
 
 impl Group {
-    /// Make it; `name` is one component.
+    /// Creates it below the controller's root; `name` is one path component.
     ///
     /// # Panics
-    /// If the controller is not mounted as v1, or the kernel refuses.
+    /// If the controller is not mounted as v1, or the cgroup cannot be created.
     pub fn make(controller: &str, name: &str) -> Self {
-        let root = root(controller).unwrap_or_else(|| panic!("no v1 hierarchy has {controller}"));
+        let root =
+            root(controller).unwrap_or_else(|| panic!("no v1 hierarchy has the controller {controller}"));
         let dir = root.join(name);
-        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("cannot make {}: {error}", dir.display()));
+        fs::create_dir_all(&dir).unwrap_or_else(|error| panic!("cannot create {}: {error}", dir.display()));
         Self(dir)
     }
 
-    /// Write one of its files.
+    /// Writes a value to one of its files.
     ///
     /// # Panics
-    /// If the kernel refuses.
+    /// If the kernel rejects the value.
     pub fn set(&self, file: &str, value: &str) {
         let path = self.0.join(file);
         fs::write(&path, value).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
     }
 
-    /// Read one of its files.
+    /// Reads one of its files.
     ///
     /// # Panics
     /// If there is no such file.
@@ -57,7 +58,7 @@ impl Group {
         text.unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display())).trim().to_owned()
     }
 
-    /// Its directory.
+    /// Directory in the file system.
     pub fn dir(&self) -> &Path {
         &self.0
     }

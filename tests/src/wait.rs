@@ -1,27 +1,27 @@
-//! Waiting for something to become true, with a deadline instead of a fixed sleep.
+//! Waits for conditions with a deadline, instead of sleeping for a fixed time.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that takes milliseconds on an idle machine.
+/// Timeout for anything that takes milliseconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first value that `probe` gives.
+/// Calls `probe` every 2 ms until it returns a value, and returns that.
 ///
 /// # Panics
-/// If there is none after `deadline`; the message names `what`.
+/// If there is no value within `deadline`; the message contains `what`.
 pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < deadline, "waited {deadline:?} in vain for {what}");
+        assert!(start.elapsed() < deadline, "timeout after {deadline:?}: waited for {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Wait until the thread is blocked in the call with this number (of the machine's own ABI).
+/// Waits until a thread is blocked in the call with this number (of the native ABI).
 ///
 /// # Panics
 /// If that does not happen within [`PATIENCE`].
@@ -32,7 +32,7 @@ pub fn until_blocked(pid: u32, tid: u32, number: i64) {
     });
 }
 
-/// Wait until the thread sleeps in the kernel so that no signal can end it.
+/// Waits until a thread is in uninterruptible sleep (D state).
 ///
 /// # Panics
 /// If that does not happen within [`PATIENCE`].

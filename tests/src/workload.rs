@@ -1,18 +1,18 @@
-//! Running the workload program, and what it agrees on with the tests.
+//! Runs the workload program, and defines the constants that it shares with the tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// The first argument of the `prctl` calls that mark a place in a recording: no option of the kernel's, so the call
-/// fails with EINVAL and does nothing.
+/// First argument of the `prctl` calls that mark a position in a capture. The kernel has no such option, so the call fails
+/// with EINVAL and has no effect.
 pub const MARKER: u32 = 0x6b74_6170;
-/// The second argument of the marker before the work.
+/// Second argument of the marker before the work.
 pub const BEGIN: u32 = 1;
-/// The second argument of the marker after the work.
+/// Second argument of the marker after the work.
 pub const END: u32 = 2;
 
-/// A workload that tells when it is ready, and goes on when told.
+/// A workload that prints lines when it is ready and continues when it reads from stdin. Dropping it kills it.
 pub struct Workload {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -20,7 +20,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Start the program with these arguments.
+    /// Starts the program.
     ///
     /// # Panics
     /// If it does not start.
@@ -36,32 +36,32 @@ impl Workload {
         Self { child, stdin, stdout }
     }
 
-    /// Its process id.
+    /// Process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The next line that it prints, without the newline.
+    /// Waits for the next line of its output and returns it without trailing whitespace.
     ///
     /// # Panics
-    /// If it ended instead.
+    /// If it exits instead.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         let read = self.stdout.read_line(&mut line).expect("the workload's output can be read");
-        assert!(read > 0, "the workload {} ended instead of printing a line", self.pid());
+        assert!(read > 0, "the workload {} exited instead of printing a line", self.pid());
         line.trim_end().to_owned()
     }
 
-    /// Let it go on: one byte on its stdin.
+    /// Lets the workload continue, by a newline on its stdin.
     ///
     /// # Panics
-    /// If it ended.
+    /// If it has exited.
     pub fn go(&mut self) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(b"\n").expect("the workload reads its stdin");
     }
 
-    /// Close its stdin and wait for a successful end. Gives what it printed since.
+    /// Closes its stdin, waits until it exits, and returns the rest of its output.
     ///
     /// # Panics
     /// If it fails.
@@ -74,7 +74,7 @@ impl Workload {
         rest
     }
 
-    /// Whether it has ended.
+    /// Whether it has exited.
     ///
     /// # Panics
     /// If it cannot be waited for.
@@ -82,13 +82,13 @@ impl Workload {
         self.child.try_wait().expect("the workload can be waited for").is_some()
     }
 
-    /// Kill it.
+    /// Kills it with SIGKILL.
     pub fn kill(mut self) {
         self.stop();
     }
 
     fn stop(&mut self) {
-        // It may have ended by itself: then there is nothing to do.
+        // Fails if the workload has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -100,7 +100,7 @@ impl Drop for Workload {
     }
 }
 
-/// Run the program to its end.
+/// Runs the program until it exits and returns its output.
 ///
 /// # Panics
 /// If it fails.

@@ -1,4 +1,4 @@
-//! Pods, as the kubelet makes them: by CRI of containerd.
+//! Runs pods as the kubelet does: through containerd's CRI.
 
 use std::collections::HashMap;
 use std::fs;
@@ -57,7 +57,7 @@ struct SecurityContext {
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct NamespaceOption {
-    /// 2 is the host's: no plugin for a network is needed.
+    /// 2 means the host's network, which needs no network plugin.
     #[prost(int32, tag = "1")]
     network: i32,
 }
@@ -69,7 +69,7 @@ struct Id {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Nothing {}
+struct EmptyResponse {}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct CreateContainerRequest {
@@ -95,9 +95,9 @@ struct ContainerConfig {
 
 /// A pod with its containers.
 pub struct Pod {
-    /// The id of the container that holds its namespaces.
+    /// ID of the container that holds its namespaces.
     pub sandbox: String,
-    /// The ids of its containers, in order.
+    /// IDs of its containers, in order.
     pub containers: Vec<String>,
 }
 
@@ -106,10 +106,11 @@ fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
 }
 
 impl Engine {
-    /// Runs a pod with containers of these names and labels, each with this command.
+    /// Runs a pod with these containers (name and labels), each with the same command. The first tuple is the pod's
+    /// namespace, name and UID.
     ///
     /// # Panics
-    /// If containerd does not.
+    /// If containerd reports an error.
     pub fn pod(
         &self,
         (namespace, name, uid): (&str, &str, &str),
@@ -149,30 +150,30 @@ impl Engine {
             };
             let container: Id = self.call("CreateContainer", request);
             self.cgroups().push(format!("{parent}/{}", container.id));
-            let _: Nothing = self.call("StartContainer", container.clone());
+            let _: EmptyResponse = self.call("StartContainer", container.clone());
             ids.push(container.id);
         }
         Pod { sandbox: sandbox.id, containers: ids }
     }
 
-    /// Ends and removes a pod with all its containers.
+    /// Stops and removes a pod with all its containers.
     ///
     /// # Panics
-    /// If containerd does not.
+    /// If containerd reports an error.
     pub fn remove_pod(&self, pod: &Pod) {
         let id = || Id { id: pod.sandbox.clone() };
-        let _: Nothing = self.call("StopPodSandbox", id());
-        let _: Nothing = self.call("RemovePodSandbox", id());
+        let _: EmptyResponse = self.call("StopPodSandbox", id());
+        let _: EmptyResponse = self.call("RemovePodSandbox", id());
     }
 
-    fn call<Q, A>(&self, method: &str, question: Q) -> A
+    fn call<Q, A>(&self, method: &str, request: Q) -> A
     where
         Q: prost::Message + Send + Sync + 'static,
         A: prost::Message + Default + Send + Sync + 'static,
     {
         let reactor = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let path = Arc::new(self.socket());
-        let answer = reactor.block_on(async move {
+        let response = reactor.block_on(async move {
             let connect = tower::service_fn(move |_: Uri| {
                 let path = path.clone();
                 async move { UnixStream::connect(&*path).await.map(TokioIo::new) }
@@ -181,13 +182,13 @@ impl Engine {
             let mut client = tonic::client::Grpc::new(channel.expect("containerd listens"));
             client.ready().await.expect("containerd listens");
             let path = format!("/runtime.v1.RuntimeService/{method}").parse().expect("a path");
-            client.unary(tonic::Request::new(question), path, ProstCodec::<Q, A>::default()).await
+            client.unary(tonic::Request::new(request), path, ProstCodec::<Q, A>::default()).await
         });
         let log = || fs::read_to_string(self.path("log")).unwrap_or_default();
-        answer.unwrap_or_else(|status| panic!("{method}: {status}\n{}", log())).into_inner()
+        response.unwrap_or_else(|status| panic!("{method}: {status}\n{}", log())).into_inner()
     }
 
-    /// Gives containerd's CRI an image, which is made by hand: there is no registry.
+    /// Builds an OCI image by hand and imports it for the CRI, because there is no registry.
     pub(super) fn import_for_cri(&self) {
         let dir = self.dir().join("oci");
         let blobs = dir.join("blobs/sha256");

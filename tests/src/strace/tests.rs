@@ -9,7 +9,7 @@ fn error(name: &str) -> Outcome {
 }
 
 #[test]
-fn plain_calls() {
+fn results_are_parsed() {
     let threads = parse(concat!(
         "7 execve(\"/bin/x\", [\"x\"], 0x7ffd /* 3 vars */) = 0\n",
         "7 openat(AT_FDCWD, \"/a) = 9\", O_RDONLY|O_CLOEXEC) = 3\n",
@@ -41,7 +41,7 @@ fn plain_calls() {
 }
 
 #[test]
-fn interleaved_and_interrupted() {
+fn interleaved_and_interrupted_calls_are_parsed() {
     let threads = parse(concat!(
         "7 read(3,  <unfinished ...>\n",
         "8 write(4, \"\"..., 1) = 1\n",
@@ -68,7 +68,7 @@ fn interleaved_and_interrupted() {
 }
 
 #[test]
-fn an_exec_by_another_thread_goes_on_as_the_leader() {
+fn a_thread_that_calls_execve_continues_as_the_leader() {
     let threads = parse(concat!(
         "7 futex(0x7f00, FUTEX_WAIT, 8, NULL <unfinished ...>\n",
         "8 execve(\"/bin/true\", [\"true\"], 0x7ffe /* 3 vars */ <unfinished ...>\n",
@@ -88,7 +88,7 @@ fn an_exec_by_another_thread_goes_on_as_the_leader() {
 }
 
 #[test]
-fn raw_results() {
+fn raw_results_are_classified() {
     assert_eq!(Outcome::from_raw(3), Outcome::Value(3));
     assert_eq!(Outcome::from_raw(-2), error("ENOENT"));
     assert_eq!(Outcome::from_raw(-512), Outcome::Restart("ERESTARTSYS".into()));
@@ -96,7 +96,7 @@ fn raw_results() {
 }
 
 #[test]
-fn summary() {
+fn the_summary_is_parsed() {
     let counts = parse_summary(
         "syscall              calls\n----------------- --------\nread                100003\nwrite               100003\n\
          ----------------- --------\ntotal               200006\n",
@@ -105,7 +105,7 @@ fn summary() {
 }
 
 #[test]
-fn a_thread_that_was_gone_before_strace_could_look() {
+fn a_thread_that_exits_before_strace_reads_its_call() {
     let threads = parse(
         "7 getpid() = 7\n7 ???( <unfinished ...>\n7 +++ exited with 0 +++\n\
          8 nanosleep({tv_sec=0, tv_nsec=20000},  <unfinished ...>\n8 <... nanosleep resumed>NULL) = ? <unavailable>\n\
@@ -117,7 +117,7 @@ fn a_thread_that_was_gone_before_strace_could_look() {
 }
 
 #[test]
-fn a_thread_that_was_killed_at_its_entry_by_the_exit_of_another() {
+fn a_thread_that_is_killed_at_its_entry_by_the_exit_of_another() {
     let threads = parse(
         "6 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = 0\n5 exit_group(0 <unfinished ...>\n\
          6 exit_group(0 <unfinished ...>\n5 <... exit_group resumed>) = ?\n5 +++ exited with 0 +++\n\
@@ -129,7 +129,7 @@ fn a_thread_that_was_killed_at_its_entry_by_the_exit_of_another() {
     for exited in [5, 7, 8] {
         assert_eq!(threads[&exited], [call("exit_group", Outcome::Never)]);
     }
-    // That may be some lines ago, and ended by now.
+    // The other `exit_group` may be several lines earlier and complete.
     let threads = parse(
         "6 getpid() = 5\n5 exit_group(0) = ?\n4 nanosleep({tv_sec=0, tv_nsec=20000}, NULL) = ?\n4 +++ exited with 0 +++\n\
          6 exit_group(0 <unfinished ...>\n5 +++ exited with 0 +++\n6 +++ exited with 0 +++\n",

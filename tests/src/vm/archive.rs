@@ -1,4 +1,4 @@
-//! A guest's first file system, with all that its script needs.
+//! Builds a guest's initramfs, with everything that its script needs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -11,7 +11,7 @@ use super::{Guest, ROOTFS, TREE, WORKLOAD, systemd};
 use crate::container;
 
 impl Guest {
-    /// Write the archive for a guest that runs this script.
+    /// Writes the initramfs of a guest that runs `script`.
     ///
     /// # Errors
     /// If a file cannot be read or written.
@@ -50,26 +50,28 @@ impl Guest {
     }
 }
 
-/// The archive, with what is in it so far.
+/// An initramfs in construction.
 struct Archive<W> {
     cpio: Cpio<W>,
-    there: BTreeSet<String>,
+    /// Paths that were added.
+    added: BTreeSet<String>,
+    /// For stripped programs.
     scratch: PathBuf,
 }
 
 impl<W: Write> Archive<W> {
     fn new(out: W, scratch: PathBuf) -> Self {
-        Self { cpio: Cpio::new(out), there: BTreeSet::new(), scratch }
+        Self { cpio: Cpio::new(out), added: BTreeSet::new(), scratch }
     }
 
-    /// A file, after the directories that it lies in; only once.
+    /// Adds a file and its parent directories, unless they were added before.
     fn add(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         for (at, _) in path.match_indices('/') {
-            if self.there.insert(path[..at].to_owned()) {
+            if self.added.insert(path[..at].to_owned()) {
                 self.cpio.directory(&path[..at])?;
             }
         }
-        if self.there.insert(path.to_owned()) { self.cpio.file(path, mode, content) } else { Ok(()) }
+        if self.added.insert(path.to_owned()) { self.cpio.file(path, mode, content) } else { Ok(()) }
     }
 
     fn text(&mut self, path: &str, content: &str) -> io::Result<()> {
@@ -82,12 +84,12 @@ impl<W: Write> Archive<W> {
         self.add(path, 0o755, &content)
     }
 
-    /// A program as `/bin/NAME`, without what only a debugger reads, and its libraries where it looks for them.
+    /// Adds a program as `bin/NAME` below `tree`, stripped, with its libraries at their original paths.
     fn program(&mut self, program: &Path, name: &str, tree: &str) -> io::Result<()> {
         let stripped = self.scratch.join(name);
         let strip =
             Command::new("strip").arg("-o").arg(&stripped).arg(program).stderr(Stdio::null()).status();
-        // A script cannot be, and without binutils it only takes longer.
+        // strip fails on scripts, and if binutils is missing. Then the archive is just larger.
         let is_stripped = strip.is_ok_and(|status| status.success());
         self.host_file(if is_stripped { &stripped } else { program }, &format!("{tree}/bin/{name}"))?;
         for library in container::libraries(program) {

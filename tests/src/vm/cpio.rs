@@ -1,33 +1,33 @@
-//! The archive that a kernel unpacks as its first file system: `cpio`'s "newc" format.
+//! Writes the format of an initramfs: `cpio`'s "newc".
 
 use std::io::{self, Write};
 
 const FILE: u32 = 0o100_000;
 const DIRECTORY: u32 = 0o040_000;
 
-/// An archive in the making.
+/// A writer of archives.
 pub struct Cpio<W> {
     out: W,
     entries: u32,
 }
 
 impl<W: Write> Cpio<W> {
-    /// An empty archive.
+    /// Starts an archive.
     pub fn new(out: W) -> Self {
         Self { out, entries: 0 }
     }
 
-    /// A file. The path is relative to the root.
+    /// Adds a file. The path is relative to the root.
     pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         self.entry(path, FILE | mode, content)
     }
 
-    /// A directory; those above it have to be there already.
+    /// Adds a directory. Its parents must be added before.
     pub fn directory(&mut self, path: &str) -> io::Result<()> {
         self.entry(path, DIRECTORY | 0o755, &[])
     }
 
-    /// The end of the archive.
+    /// Writes the end of the archive.
     pub fn finish(mut self) -> io::Result<W> {
         self.entry("TRAILER!!!", 0, &[])?;
         self.out.flush()?;
@@ -36,8 +36,8 @@ impl<W: Write> Cpio<W> {
 
     fn entry(&mut self, path: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         self.entries += 1;
-        let size = u32::try_from(content.len()).map_err(|_| io::Error::other("a file above 4 GiB"))?;
-        let name_size = u32::try_from(path.len() + 1).map_err(|_| io::Error::other("too long a path"))?;
+        let size = u32::try_from(content.len()).map_err(|_| io::Error::other("file larger than 4 GiB"))?;
+        let name_size = u32::try_from(path.len() + 1).map_err(|_| io::Error::other("path too long"))?;
         // inode, mode, uid, gid, links, mtime, size, device (2), its own device (2), length of the name, checksum
         let fields = [self.entries, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
         let mut header = String::from("070701");
@@ -52,7 +52,7 @@ impl<W: Write> Cpio<W> {
         self.pad(content.len())
     }
 
-    /// Header with name, and content, are each filled up to a multiple of four bytes.
+    /// Pads to a multiple of four bytes: both the header with the name, and the content.
     fn pad(&mut self, written: usize) -> io::Result<()> {
         self.out.write_all(&[0; 3][..written.next_multiple_of(4) - written])
     }

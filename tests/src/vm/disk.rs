@@ -1,50 +1,52 @@
-//! Disks of guests, in sparse files.
+//! Disks of guests.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A disk of a guest, in a sparse file.
+/// A disk of a guest, stored in a sparse file.
 pub struct Disk {
-    /// In the guest: `/dev/disk-NAME`.
+    /// The guest sees it as `/dev/disk-NAME`.
     pub(super) name: &'static str,
     bytes: u64,
     is_ext4: bool,
+    /// Limit in bytes per second.
     rate: Option<u64>,
+    /// The file, if it outlives the guest.
     kept: Option<PathBuf>,
 }
 
 impl Disk {
-    /// An empty one.
+    /// An empty disk of `bytes` bytes.
     pub fn new(name: &'static str, bytes: u64) -> Self {
         Self { name, bytes, is_ext4: false, rate: None, kept: None }
     }
 
-    /// One in this file, which outlives the guest; if it is there already, with what it holds.
+    /// Stores the disk in this file, which outlives the guest. An existing file is used as it is.
     #[must_use]
     pub fn kept(mut self, file: &Path) -> Self {
         self.kept = Some(file.to_path_buf());
         self
     }
 
-    /// With an empty ext4, of which nothing is left to be initialised in the background.
+    /// Formats a new disk with ext4, without lazy initialisation in the background.
     #[must_use]
     pub fn ext4(mut self) -> Self {
         self.is_ext4 = true;
         self
     }
 
-    /// One that takes no more bytes a second than this, as the guest sees it: the device is slow.
+    /// Limits reads and writes together to this rate.
     #[must_use]
     pub fn slow(mut self, bytes_per_second: u64) -> Self {
         self.rate = Some(bytes_per_second);
         self
     }
 
-    /// Make its file, unless it is there, and add it to the command that boots the guest.
+    /// Creates the file unless it exists, and adds the disk to the emulator's command line.
     ///
     /// # Panics
-    /// If the file cannot be made.
+    /// If the file cannot be created.
     pub(super) fn add_to(&self, emulator: &mut Command, file: &Path) {
         let Self { name, .. } = self;
         let file = self.kept.as_deref().unwrap_or(file);

@@ -1,6 +1,6 @@
-# What the scripts of tests may use.
+# Functions for the tests' scripts.
 
-# record NAME ARGS...: capture to /out/NAME, and return when it records.
+# record NAME ARGS...: start a capture to /out/NAME, and wait until it records.
 record() {
     recording=/out/$1
     shift
@@ -11,26 +11,26 @@ record() {
         tries=$((tries + 1))
         if [ "$tries" -gt 400 ] || ! kill -0 "$recorder"; then
             cat "$recording.err"
-            echo "no recording"
+            echo "ktape did not start recording"
             exit 98
         fi
         sleep 0.1
     done
 }
 
-# End it. A shell's background processes ignore Ctrl-C.
+# recorded: stop the capture. With SIGTERM, because background processes of a shell ignore SIGINT.
 recorded() {
     kill -TERM "$recorder"
-    wait "$recorder" || { cat "$recording.err"; echo "the recording failed"; exit 97; }
+    wait "$recorder" || { cat "$recording.err"; echo "ktape failed"; exit 97; }
 }
 
-# until_true COMMAND...: try for 30 s.
+# until_true COMMAND...: repeat a command until it succeeds, at most 30 s.
 until_true() {
     tries=0
     until "$@"; do
         tries=$((tries + 1))
         if [ "$tries" -gt 300 ]; then
-            echo "waited in vain for: $*"
+            echo "timeout: waited for: $*"
             tail -n 20 /out/*.log
             exit 96
         fi
@@ -44,7 +44,7 @@ device() {
     cat "/sys/block/${disk##*/}/dev"
 }
 
-# is_clean: whether no page waits to be written.
+# is_clean: whether there are no dirty pages.
 is_clean() {
     [ "$(awk '/^(Dirty|Writeback):/ { sum += $2 } END { print sum }' /proc/meminfo)" -eq 0 ]
 }

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Process 1 in the archive that the kernel unpacked. runc cannot change the root away from that one: go on in a tmpfs.
+# Process 1 in the initramfs. Copies everything to a tmpfs, because runc cannot pivot_root away from an initramfs.
 /bin/busybox mkdir -p /dev /proc /sys /new
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/busybox mount -t proc proc /proc

@@ -1,8 +1,8 @@
-//! The kernel tests on other kernels: each kernel boots in a virtual machine of its own.
+//! Runs the kernel tests on other kernels, each in its own virtual machine.
 //!
-//! A guest has one disk, pure cgroup2 with all controllers, and the programs that the tests start. Emulation is several
-//! times slower than this machine: each suite has a time limit, and tests that need speed, or something that a guest
-//! lacks, are excluded by name in [`SUITES`].
+//! A guest has one disk, cgroup2 only with all controllers, and the programs that the tests start. Emulation is several times
+//! slower than this machine, so each suite has a time limit. [`SUITES`] excludes tests that need speed or something that a
+//! guest lacks.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,38 +13,38 @@ use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::report::{Report, SUITE_LIMIT, closing_line, outcome, program, table};
+use super::report::{KernelReport, SUITE_LIMIT, closing_line, parse_program, parse_suite, table};
 use super::tables::{Excluded, KERNELS, Kernel, PROGRAM_DIRS, PROGRAMS, SUITES};
 use super::{Disk, Guest, prepare};
 use crate::{limit, packages, run};
 use anyhow::{Context, Result, bail};
 
-/// Before the output of a test binary, and its name.
-const MARK: &str = "ktape-suite ";
+/// Start of the line before a suite's output; the suite's name follows.
+const SUITE_MARK: &str = "ktape-suite ";
 
-/// A guest that runs longer is killed.
+/// Time after which a guest is killed.
 const GUEST_LIMIT: Duration = Duration::from_secs(280);
-/// MiB.
+/// Memory of a guest, MiB.
 const MEMORY: u32 = 2048;
 const DISK_BYTES: u64 = 2 << 30;
 
-/// Boot each of these kernels (none means all), run the tests there, and print a table.
+/// Boots each of these kernels (all if the list is empty), runs the tests there, and prints a table.
 ///
 /// # Errors
-/// If something cannot be prepared, or a test fails.
+/// If something cannot be prepared or a test fails.
 pub fn run(root: &Path, kernels: &[Kernel]) -> Result<()> {
     let kernels = if kernels.is_empty() { KERNELS } else { kernels };
     if !run::is_root() {
-        bail!("the disks of the guests and the lock of the machine need root: sudo -E cargo xtask vm");
+        bail!("the guests' disks and the machine-wide lock require root: run sudo -E cargo xtask vm");
     }
     packages::install_test_programs()?;
     prepare::prepare(kernels, false)?;
-    // The emulators are killed when this process ends.
+    // The emulators are killed when this process exits.
     limit::leave_signals();
     run::run(run::cargo(root).args(["build", "--release", "--locked"]))?;
     let binaries = test_binaries(root)?;
     let ktape = run::target_dir(root).join("release/ktape");
-    // Two at a time: each has one thread.
+    // Two guests at a time; each emulator has one thread.
     let queue = Mutex::new(kernels.iter().rev().copied().collect::<Vec<_>>());
     let reports = Mutex::new(Vec::new());
     let work = || {
@@ -66,12 +66,12 @@ pub fn run(root: &Path, kernels: &[Kernel]) -> Result<()> {
     let failed: Vec<&str> =
         reports.iter().filter(|report| !report.passes()).map(|report| report.kernel).collect();
     if !failed.is_empty() {
-        bail!("the tests do not pass on {}", failed.join(", "));
+        bail!("tests failed on {}", failed.join(", "));
     }
     Ok(())
 }
 
-/// The binaries of the suites and the workload, built as the tests of this machine are.
+/// Builds the test binaries and the workload, and returns their paths by name.
 fn test_binaries(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut build = run::cargo(root);
     build.args(["test", "--no-run", "--locked", "--workspace", "--message-format", "json"]);
@@ -88,12 +88,12 @@ fn test_binaries(root: &Path) -> Result<BTreeMap<String, PathBuf>> {
     Ok(binaries)
 }
 
-/// Names and paths of the executables that cargo tells of.
+/// Names and paths of the executables in cargo's JSON messages.
 fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     let artifact = |line: &str| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let path = message["executable"].as_str()?;
-        // A binary is built for itself and as a test of its own.
+        // Programs are built twice: as a program, and as a test binary with its unit tests.
         let is_test = message["profile"]["test"].as_bool()?;
         let is_program = message["target"]["kind"][0] == "bin";
         (is_test != is_program)
@@ -102,19 +102,19 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     messages.lines().filter_map(artifact).collect()
 }
 
-fn boot(root: &Path, kernel: Kernel, ktape: &Path, binaries: &BTreeMap<String, PathBuf>) -> Report {
+fn boot(root: &Path, kernel: Kernel, ktape: &Path, binaries: &BTreeMap<String, PathBuf>) -> KernelReport {
     let start = Instant::now();
-    let mut report = Report {
+    let mut report = KernelReport {
         which: kernel,
         kernel: kernel.name,
         release: String::new(),
         took: Duration::ZERO,
-        outcomes: BTreeMap::new(),
+        results: BTreeMap::new(),
         programs: Vec::new(),
         doctor: Vec::new(),
         error: None,
     };
-    // The harness is that of the tests, and panics as they do.
+    // The harness is made for tests and panics on errors.
     let ran = catch_unwind(AssertUnwindSafe(|| -> Result<_> {
         let workload = &binaries["ktape-workload"];
         let mut guest = Guest::with_program(kernel.name, ktape, workload)
@@ -144,23 +144,23 @@ fn boot(root: &Path, kernel: Kernel, ktape: &Path, binaries: &BTreeMap<String, P
             return report;
         }
         Err(panic) => {
-            // With all that the guest had printed.
+            // The message contains the whole output of the guest.
             let text = message(panic.as_ref());
             report.error = Some(text.lines().next().unwrap_or_default().to_owned());
             text
         }
     };
-    report.programs = output.lines().filter_map(program).collect();
+    report.programs = output.lines().filter_map(parse_program).collect();
     report.doctor =
         output.lines().filter_map(|line| line.strip_prefix("doctor: ").map(str::to_owned)).collect();
-    for part in output.split(MARK).skip(1) {
+    for part in output.split(SUITE_MARK).skip(1) {
         let (name, log) = part.split_once('\n').unwrap_or((part, ""));
         let Some(suite) = SUITES.iter().find(|suite| suite.module == name.trim()) else { continue };
-        let outcome = outcome(log);
-        if !outcome.complete || !outcome.failed.is_empty() {
+        let result = parse_suite(log);
+        if !result.complete || !result.failed.is_empty() {
             eprintln!("--- {} on {}:\n{log}", suite.module, kernel.name);
         }
-        report.outcomes.insert(suite.module, outcome);
+        report.results.insert(suite.module, result);
     }
     report
 }
@@ -173,8 +173,8 @@ fn message(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_default()
 }
 
-/// What the guest does. The tests know the workload, and the directory of the target, by the paths of this machine; both
-/// are on a real disk, as they are here.
+/// The guest's script. Paths of the workload and of the target directory are compiled into the tests, so the guest has both at
+/// the same paths as this machine, and on a disk.
 fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
     let mut script = String::new();
     let (target, programs) = (root.join("target"), workload.parent().unwrap_or(Path::new("/")));
@@ -212,11 +212,11 @@ fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
         }
         let _ = write!(run, " >/{name}.log 2>&1");
         if kernel.skips_programs {
-            // A test that wants every call to be recorded may fail because of that once, not twice.
-            run = format!("{run} || {{ echo '{name} is run again'; {run}; }}");
+            // A test that expects every call to be recorded may fail because of skipped programs, but hardly twice.
+            run = format!("{run} || {{ echo 'running {name} again'; {run}; }}");
         }
-        // At once, so that a guest that is killed leaves what it has.
-        let _ = writeln!(script, "{run}; echo '{MARK}{name}'; cat /{name}.log");
+        // Prints each log immediately, so that a killed guest leaves the results that it has.
+        let _ = writeln!(script, "{run}; echo '{SUITE_MARK}{name}'; cat /{name}.log");
     }
     script.push_str("true\n");
     script

@@ -1,8 +1,8 @@
-//! Virtual machines: another kernel, pure cgroup2 with all controllers, and disks of one's own. They are emulated, so
-//! that it works where there is no KVM; what they show is correctness, never speed.
+//! Virtual machines: another kernel, cgroup2 only with all controllers, and private disks. They are emulated and need no
+//! KVM, so they test correctness, never speed.
 //!
-//! `cargo xtask guest` prepares the emulator and the kernels. A guest boots with a script, which has a shell, the given
-//! programs and `functions.sh`; what it prints, its exit status and the files that it leaves in `/out` come back.
+//! `cargo xtask guest` prepares the emulator and the kernels. A guest boots and runs a script, with a shell, the given programs
+//! and `functions.sh`. It returns the script's output, its exit status, and the files that it leaves in `/out`.
 
 mod archive;
 mod cpio;
@@ -27,37 +27,39 @@ pub use self::disk::Disk;
 use crate::container::{self, Options};
 use crate::ktape;
 
-/// The kernel of a test that does not need a certain one: `KTAPE_GUEST_KERNEL`, else [`tables::USUAL_KERNEL`].
+/// The kernel of tests that run on any kernel: `KTAPE_GUEST_KERNEL`, else [`tables::USUAL_KERNEL`].
 pub fn kernel() -> String {
     env::var("KTAPE_GUEST_KERNEL").unwrap_or_else(|_| tables::USUAL_KERNEL.to_owned())
 }
 
-/// A guest that runs longer is killed, and the test fails.
+/// Default time after which a guest is killed and its test fails.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
-/// Where a guest's payload lies in the first file system.
+/// Directory in the initramfs that becomes the guest's root file system.
 const TREE: &str = "tree";
-/// What a container's root holds, in the guest.
+/// The containers' root file system in the guest.
 const ROOTFS: &str = "/rootfs";
 const WORKLOAD: &str = "ktape-workload";
-/// For the files that come back, in bytes.
+/// Size of the disk that returns files, bytes.
 const OUT_SIZE: u64 = 512 << 20;
 
-/// A virtual machine in the making.
+/// The configuration of a virtual machine.
 pub struct Guest {
     emulator: PathBuf,
+    /// Directory with the prepared kernel.
     kernel: PathBuf,
-    /// Names in the guest, and files here.
+    /// Names in the guest, and paths on this machine.
     programs: Vec<(String, PathBuf)>,
     files: Vec<(String, Vec<u8>)>,
     disks: Vec<Disk>,
+    /// MiB.
     memory: u32,
     parameters: String,
     deadline: Duration,
 }
 
 impl Guest {
-    /// One with this kernel (`6.12`), `ktape`, and `workload`.
+    /// A guest with this kernel (such as `6.12`), the `ktape` of the tests, and `workload`.
     ///
     /// # Panics
     /// If `cargo xtask guest` has not prepared this kernel.
@@ -65,7 +67,7 @@ impl Guest {
         Self::with_program(kernel, ktape::binary(), workload)
     }
 
-    /// The same with this `ktape`.
+    /// A guest with another `ktape`.
     ///
     /// # Panics
     /// As [`Self::new`].
@@ -91,22 +93,22 @@ impl Guest {
         }
     }
 
-    /// The kernel's release, as `uname -r` says.
+    /// Release of the kernel, as in `uname -r`.
     ///
     /// # Panics
-    /// If what was prepared is not whole.
+    /// If the prepared kernel is incomplete.
     pub fn release(&self) -> String {
         fs::read_to_string(self.kernel.join("release")).expect("the kernel's release").trim().to_owned()
     }
 
-    /// Kill it earlier than after [`DEADLINE`].
+    /// Replaces the default [`DEADLINE`].
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// One more program of this machine, with its libraries.
+    /// Adds a program of this machine, with its libraries.
     #[must_use]
     pub fn program(mut self, path: &str) -> Self {
         let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -116,28 +118,28 @@ impl Guest {
         self
     }
 
-    /// One more program, under its own name.
+    /// Adds a program under another name.
     #[must_use]
     pub fn program_at(mut self, name: &str, path: &Path) -> Self {
         self.programs.push((name.to_owned(), path.to_path_buf()));
         self
     }
 
-    /// One more file, by its path without the first slash.
+    /// Adds a file. `path` is absolute, but without its leading slash.
     #[must_use]
     pub fn file(mut self, path: &str, content: &[u8]) -> Self {
         self.files.push((path.to_owned(), content.to_vec()));
         self
     }
 
-    /// Memory of the machine, in MiB, instead of 1024.
+    /// Sets the guest's memory in MiB. The default is 1024.
     #[must_use]
     pub fn memory(mut self, mib: u32) -> Self {
         self.memory = mib;
         self
     }
 
-    /// One more parameter of the kernel's command line.
+    /// Adds a parameter to the kernel's command line.
     #[must_use]
     pub fn parameter(mut self, parameter: &str) -> Self {
         self.parameters.push(' ');
@@ -145,15 +147,15 @@ impl Guest {
         self
     }
 
-    /// One more disk: `/dev/disk-NAME`.
+    /// Adds a disk, which the guest sees as `/dev/disk-NAME`.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
         self
     }
 
-    /// The bundle `/bundles/NAME` for `runc run -b`, whose root has a shell and the workload. `edit` changes its
-    /// configuration.
+    /// Adds the bundle `/bundles/NAME` for `runc run -b`. Its root file system has a shell and the workload. `edit` modifies its
+    /// `config.json`.
     #[must_use]
     pub fn bundle(mut self, name: &str, options: &Options<'_>, edit: impl FnOnce(&mut Value)) -> Self {
         self = self.program("/usr/sbin/runc");
@@ -163,14 +165,14 @@ impl Guest {
         self
     }
 
-    /// Boot, run the script and switch off.
+    /// Boots, runs the script and powers off.
     ///
     /// # Panics
-    /// If anything fails but the script, or the deadline passes.
+    /// If anything but the script fails, or the deadline passes.
     pub fn run(self, script: &str) -> Ran {
         let dir = ktape::disk_dir();
         let at = |name: &str| dir.path().join(name);
-        self.write_archive(&at("initrd"), script).expect("the first file system can be written");
+        self.write_archive(&at("initrd"), script).expect("the initramfs can be written");
         let mut command = self.emulator(dir.path());
         let start = Instant::now();
         let in_time = wait(&mut start_with_us(&mut command), self.deadline);
@@ -182,8 +184,8 @@ impl Guest {
             let tail: Vec<&str> = console.lines().rev().take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             panic!(
-                "the guest {} after {:?}\n--- its script:\n{output}\n--- its console:\n{}\n--- the emulator:\n{}",
-                if in_time { "ended without a result" } else { "was killed" },
+                "the guest {} after {:?}\n--- script:\n{output}\n--- console:\n{}\n--- emulator:\n{}",
+                if in_time { "exited without a result" } else { "was killed" },
                 start.elapsed(),
                 tail.join("\n"),
                 read("problems")
@@ -205,25 +207,25 @@ impl Guest {
         Ran { status, output, console, dir, files }
     }
 
-    /// Boot and run the script, wait until a line of what it prints begins with `sign`, and for `more`; then cut the power.
-    /// What the script printed until then. The file of a [kept](Disk::kept) disk has what the guest had written to it.
+    /// Boots and runs the script, waits until it prints a line that starts with `sign`, waits for `more`, and cuts the power.
+    /// Returns the script's output so far. The file of a [kept](Disk::kept) disk has what the guest had written to the disk.
     ///
     /// # Panics
-    /// If the sign does not come before the deadline.
+    /// If there is no such line before the deadline.
     pub fn cut(self, script: &str, sign: &str, more: Duration) -> String {
         let dir = ktape::disk_dir();
         let at = |name: &str| dir.path().join(name);
-        self.write_archive(&at("initrd"), script).expect("the first file system can be written");
+        self.write_archive(&at("initrd"), script).expect("the initramfs can be written");
         let mut child = start_with_us(&mut self.emulator(dir.path()));
         let read = |name: &str| String::from_utf8_lossy(&fs::read(at(name)).unwrap_or_default()).into_owned();
         let start = Instant::now();
         let mut seen: Option<Instant> = None;
         while seen.is_none_or(|seen| seen.elapsed() < more) {
-            let ended = child.try_wait().expect("the emulator can be waited for").is_some();
+            let exited = child.try_wait().expect("the emulator can be waited for").is_some();
             assert!(
-                !ended && start.elapsed() < self.deadline,
-                "the guest {} before its power could be cut\n--- its script:\n{}\n--- its console:\n{}",
-                if ended { "ended" } else { "did not say what was waited for" },
+                !exited && start.elapsed() < self.deadline,
+                "the guest {} before its power could be cut\n--- script:\n{}\n--- console:\n{}",
+                if exited { "exited" } else { "did not print the expected line" },
                 read("output"),
                 read("console")
             );
@@ -237,11 +239,11 @@ impl Guest {
         read("output")
     }
 
-    /// The command that boots it, with everything in this directory.
+    /// The command that boots the guest. `dir` contains its initramfs and receives its output.
     fn emulator(&self, dir: &Path) -> Command {
         let at = |name: &str| dir.join(name);
         let mut command = Command::new(&self.emulator);
-        // One thread for both processors: with two, guests were seen to hang.
+        // One thread for both CPUs: with two, guests sometimes hung.
         command.args([
             "-accel",
             "tcg,thread=single",
@@ -275,51 +277,51 @@ impl Guest {
     }
 }
 
-/// What a guest left.
+/// Results of a guest.
 pub struct Ran {
-    /// The script's exit status.
+    /// Exit status of the script.
     pub status: i32,
-    /// What the script printed.
+    /// Output of the script.
     pub output: String,
-    /// What the kernel printed.
+    /// Messages of the kernel.
     pub console: String,
-    /// Where everything lies until this is dropped.
+    /// Removed when this is dropped.
     dir: tempfile::TempDir,
     files: PathBuf,
 }
 
 impl Ran {
-    /// A file that the script left in `/out`.
+    /// Path of a file that the script left in `/out`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.files.join(name)
     }
 
-    /// The text of such a file.
+    /// Content of a file that the script left in `/out`.
     ///
     /// # Panics
-    /// If it is not there.
+    /// If there is no such file.
     pub fn text(&self, name: &str) -> String {
         let file = self.file(name);
         fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
-    /// Where the disk images and all else lie until this is dropped.
+    /// Directory with the disk images and all other files, until this is dropped.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Fail unless the script succeeded.
+    /// Asserts that the script succeeded.
     ///
     /// # Panics
-    /// If it did not.
+    /// If it failed.
     pub fn expect_success(&self) {
         assert_eq!(self.status, 0, "the guest's script failed:\n{}\n{}", self.output, self.console);
     }
 }
 
-/// Start a program that is killed should this thread end before it.
+/// Starts a program that is killed if this thread exits before it.
 fn start_with_us(command: &mut Command) -> Child {
-    // SAFETY: a plain system call, which may be made between fork and exec.
+    // SAFETY: prctl is async-signal-safe, so it may be called between fork and exec.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
             0 => Ok(()),
@@ -329,7 +331,7 @@ fn start_with_us(command: &mut Command) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
-/// Wait for its end; if the deadline passes kill it, and say false.
+/// Waits until the child exits. If the deadline passes, kills it and returns false.
 fn wait(child: &mut Child, deadline: Duration) -> bool {
     let start = Instant::now();
     loop {
@@ -337,7 +339,7 @@ fn wait(child: &mut Child, deadline: Duration) -> bool {
             Ok(Some(_)) => return true,
             Ok(None) if start.elapsed() < deadline => std::thread::sleep(Duration::from_millis(20)),
             _ => {
-                // It is gone already, or the second call reaps it.
+                // kill fails if the child has already exited; wait reaps it.
                 let _ = child.kill();
                 let _ = child.wait();
                 return false;

@@ -1,11 +1,11 @@
-//! What virtual machines are made of: an emulator and kernels, taken from Debian's archive into a cache directory.
+//! Downloads an emulator and kernels from Debian's archive into a cache directory.
 //!
-//! The system is not changed: `apt` runs with a configuration of its own, and packages are only unpacked. Emulation needs
-//! no KVM, and works where there is none. [`Guest`](super::Guest) boots what this prepares:
+//! Does not change the system: `apt` runs with its own configuration, and packages are only unpacked. Emulation needs no KVM.
+//! [`Guest`](super::Guest) uses these files:
 //!
 //! - `qemu/qemu-system-x86_64`: a script that runs the emulator with its own libraries;
 //! - `kernels/NAME/vmlinuz`, `kernels/NAME/release`;
-//! - `kernels/NAME/modules/*.ko`, and `kernels/NAME/modules.load`: their names in the order of loading.
+//! - `kernels/NAME/modules/*.ko`, and `kernels/NAME/modules.load`: their names in load order.
 
 mod apt;
 mod kernel;
@@ -20,10 +20,10 @@ use crate::limit;
 use crate::packages::INSTALL_LIMIT;
 use anyhow::{Context, Result, bail};
 
-/// The cache: `KTAPE_VM_DIR`, else in the user's cache directory.
+/// The cache directory: `KTAPE_VM_DIR`, else `ktape-vm` in the user's cache directory.
 ///
 /// # Errors
-/// If no environment variable says where that is.
+/// If none of `KTAPE_VM_DIR`, `XDG_CACHE_HOME` and `HOME` is set.
 pub fn cache_dir() -> Result<PathBuf> {
     if let Some(dir) = env::var_os("KTAPE_VM_DIR") {
         return Ok(dir.into());
@@ -36,17 +36,17 @@ pub fn cache_dir() -> Result<PathBuf> {
     Ok(cache.join("ktape-vm"))
 }
 
-/// Prepare the emulator and these kernels, and print where they are; those that are there only if `again`.
+/// Prepares the emulator and these kernels and prints their paths. Existing ones are replaced only if `again` is set.
 ///
 /// # Errors
-/// If something is missing that is not there and cannot be downloaded.
+/// If something is missing and cannot be downloaded.
 pub fn prepare(kernels: &[Kernel], again: bool) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
-        bail!("the emulator is taken from Debian's amd64 archive: this machine is {}", env::consts::ARCH);
+        bail!("virtual machines need Debian's amd64 packages, but this machine is {}", env::consts::ARCH);
     }
     let dir = cache_dir()?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    // One list of the archive for all that is missing.
+    // Fetches the package lists at most once.
     let mut apt = None;
     let mut prepare_in =
         |what: &str, place: &Path, make: &dyn Fn(&apt::Apt, &Path) -> Result<()>| -> Result<()> {
@@ -73,7 +73,7 @@ pub fn prepare(kernels: &[Kernel], again: bool) -> Result<()> {
     })
 }
 
-/// Make a directory beside `place` and put it there when it is complete: what is there is always whole.
+/// Creates a directory beside `place` and moves it there when it is complete, so that `place` is never incomplete.
 fn replace(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let fresh = place.with_extension(format!("new-{}", std::process::id()));
     fs::create_dir_all(&fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
@@ -81,10 +81,10 @@ fn replace(place: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         if place.is_dir() {
             fs::remove_dir_all(place).with_context(|| format!("cannot remove {}", place.display()))?;
         }
-        fs::rename(&fresh, place).with_context(|| format!("cannot make {}", place.display()))
+        fs::rename(&fresh, place).with_context(|| format!("cannot create {}", place.display()))
     });
     if made.is_err() {
-        // The error that counts is the first one.
+        // Ignores a second error: the first one is reported.
         let _ = fs::remove_dir_all(&fresh);
     }
     made

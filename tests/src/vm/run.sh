@@ -1,5 +1,5 @@
-# The test's script, and the way back.
-# Without translation of newlines, without echo.
+# Runs the test's script and returns its output, its exit status and /out.
+# A serial line must not translate newlines or echo.
 stty -F /dev/ttyS1 raw -echo
 sh -c '. /functions; . /script' </dev/null >/dev/ttyS1 2>&1
 status=$?

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
-# Process 1 in the final root: what a distribution would set up, then the test's script, then the way back.
+# Process 1 in the final root file system: sets up what a distribution would, and runs the test's script.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/ TERM=dumb
 /bin/busybox mkdir -p /bin /dev /proc /sys /tmp /run /mnt /out /etc /var/tmp
-# What the test brings is not replaced.
+# Busybox's applets do not replace the test's programs.
 /bin/busybox mkdir /applets
 /bin/busybox --install -s /applets
 /bin/busybox mv -n /applets/* /bin/
@@ -19,7 +19,7 @@ for controller in memory io cpu pids; do
 done
 hostname guest
 ip link set lo up
-# Disks by what the test calls them, whatever order they were found in.
+# Links to disks by the names that the test gave them, because the order of detection varies.
 for disk in /sys/block/vd*; do
     ln -s "/dev/${disk##*/}" "/dev/disk-$(cat "$disk/serial")"
 done
@@ -29,7 +29,7 @@ if [ -d /rootfs ]; then
 fi
 
 if [ -x /bin/systemd ]; then
-    # It has the console to itself; the script is one of its services.
+    # systemd runs the script as a service.
     exec /bin/systemd --log-target=console --log-level=warning
 fi
 exec /bin/sh /run-script

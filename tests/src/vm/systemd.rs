@@ -1,20 +1,20 @@
-//! A guest with systemd as process 1.
+//! Guests with systemd as process 1.
 
 use std::fs;
 
 use super::Guest;
 
-/// Where systemd looks for programs of its own, without the first slash.
+/// Directory of systemd's own programs, without the leading slash.
 pub(super) const PROGRAMS: &str = "usr/lib/systemd/";
-/// From 254 on it starts services by this.
+/// systemd 254 and later starts services through this program.
 const EXECUTOR: &str = "/usr/lib/systemd/systemd-executor";
 
 impl Guest {
-    /// This machine's systemd as process 1, with the script as a service of it. There is no journal.
+    /// Boots with this machine's systemd as process 1, which runs the script as a service. There is no journal.
     #[must_use]
     pub fn systemd(mut self) -> Self {
         if let Ok(content) = fs::read(EXECUTOR) {
-            // For its libraries.
+            // Added as a program for its libraries, and as a file at the path where systemd looks for it.
             self = self.program(EXECUTOR).file(&EXECUTOR[1..], &content);
         }
         for name in ["sysinit", "basic", "local-fs", "shutdown"] {

@@ -1,20 +1,20 @@
-//! What the virtual machines are made of, and what runs in them.
+//! Kernels, suites, programs and packages of the virtual machines.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A kernel that can be booted.
+/// A kernel that guests can boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// As on the command line.
+    /// Name on the command line.
     pub name: &'static str,
-    /// The first two numbers of its release; `None` for the newest one in the archive.
+    /// First two numbers of its release; `None` for the newest in the archive.
     pub version: Option<&'static str>,
-    /// Whether it may skip programs that another one interrupted (`docs/kernels.md`): a suite may fail there once.
+    /// Whether the kernel may skip an eBPF program that interrupts another one (`docs/kernels.md`). Suites may fail once there.
     pub skips_programs: bool,
 }
 
-/// Every one, the oldest first: Debian 11, 12, 13, and the backports of 13.
+/// All kernels, oldest first: those of Debian 11, 12, 13, and 13's backports.
 pub const KERNELS: &[Kernel] = &[
     Kernel { name: "5.10", version: Some("5.10"), skips_programs: false },
     Kernel { name: "6.1", version: Some("6.1"), skips_programs: false },
@@ -22,7 +22,7 @@ pub const KERNELS: &[Kernel] = &[
     Kernel { name: "newest", version: None, skips_programs: true },
 ];
 
-/// The kernel of tests that need no certain one, by name.
+/// Name of the kernel for tests that run on any kernel.
 pub const USUAL_KERNEL: &str = "6.12";
 
 impl FromStr for Kernel {
@@ -31,7 +31,7 @@ impl FromStr for Kernel {
     fn from_str(name: &str) -> Result<Self, String> {
         let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
         let found = KERNELS.iter().find(|kernel| kernel.name == name);
-        found.copied().ok_or_else(|| format!("no kernel `{name}`: there are {}", names.join(", ")))
+        found.copied().ok_or_else(|| format!("unknown kernel `{name}`: use {}", names.join(", ")))
     }
 }
 
@@ -41,25 +41,25 @@ impl fmt::Display for Kernel {
     }
 }
 
-/// A module of a test binary that runs in the guests.
+/// A module of a test binary that runs in guests.
 pub struct Suite {
-    /// The test binary.
+    /// Name of the test binary.
     pub binary: &'static str,
-    /// The module: all tests `MODULE::...` run, but those of `excluded`.
+    /// Name of the module. All tests `MODULE::...` run, except those in `excluded`.
     pub module: &'static str,
-    /// What does not run.
+    /// Tests that do not run in guests.
     pub excluded: &'static [Excluded],
-    /// The name of the only kernel where it runs; `None` for all.
+    /// Name of the only kernel on which it runs; `None` for all.
     pub only: Option<&'static str>,
 }
 
 /// A test that does not run in guests.
 pub struct Excluded {
-    /// Its name, without the module.
+    /// Name without the module.
     pub test: &'static str,
-    /// Why.
+    /// Why it is excluded.
     pub reason: &'static str,
-    /// The name of the kernel where it does not run; `None` for all.
+    /// Name of the kernel on which it is excluded; `None` for all.
     pub kernel: Option<&'static str>,
 }
 
@@ -69,7 +69,7 @@ impl Suite {
         self.only.is_none_or(|only| only == kernel.name)
     }
 
-    /// What does not run on this kernel.
+    /// The tests that are excluded on this kernel.
     pub fn excluded_on(&self, kernel: Kernel) -> impl Iterator<Item = &Excluded> {
         self.excluded.iter().filter(move |excluded| excluded.kernel.is_none_or(|other| other == kernel.name))
     }
@@ -83,7 +83,7 @@ const fn everywhere(test: &'static str, reason: &'static str) -> Excluded {
     Excluded { test, reason, kernel: None }
 }
 
-/// What runs in each guest, the quick ones first.
+/// All suites, the quick ones first.
 pub const SUITES: &[Suite] = &[
     kernel_suite("clock"),
     kernel_suite("signal"),
@@ -100,42 +100,41 @@ pub const SUITES: &[Suite] = &[
             everywhere("dd_call_count_equals_strace", "strace of 200,000 calls takes half a minute"),
             Excluded {
                 test: "seccomp_results_equal_strace",
-                reason: "a call that seccomp kills for reaches no tracepoint there",
+                reason: "a call for which seccomp kills the process reaches no tracepoint",
                 kernel: Some("5.10"),
             },
         ],
         only: None,
     },
-    // Real containers where there is cgroup2 alone. On the other kernels it is one container, recorded with every commit.
+    // Real containers with cgroup2 only. On the other kernels, another test records a single container.
     Suite {
         binary: "containers",
         module: "identification",
         excluded: &[
             everywhere(
                 "every_cgroup_path_shape_is_identified_and_filtered",
-                "34 containers and as many recordings take minutes in emulation",
+                "34 containers, each with its own capture, take minutes in emulation",
             ),
-            everywhere("v1_hierarchies_identify_containers", "there is no v1 hierarchy"),
+            everywhere("v1_hierarchies_identify_containers", "a guest has no v1 hierarchy"),
             everywhere(
                 "recorder_in_a_container_records_the_host",
-                "a guest has neither users nor a disk as its root",
+                "a guest has no users, and its root is not on a disk",
             ),
         ],
         only: Some("6.12"),
     },
 ];
 
-/// Programs of this machine that the tests start, and that busybox has not, or with other options.
+/// Programs of this machine that the tests start: those that busybox lacks or implements with other options.
 pub const PROGRAMS: &[&str] = &[
     "bash", "chroot", "date", "dd", "dmesg", "ldd", "runc", "setpriv", "setsid", "ss", "strace", "tar", "tc",
     "timeout", "umount", "unshare",
 ];
 
-/// Directories where tests look for them by path.
+/// Directories in which tests expect these programs.
 pub const PROGRAM_DIRS: &[&str] = &["/sbin", "/usr/bin", "/usr/sbin"];
 
-/// Modules that are loaded where the kernel does not have them built in: disks, a file system, device mapper, union
-/// mounts.
+/// Modules that guests load unless they are built in: disks, file system, device mapper, overlayfs.
 pub const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_blk",
@@ -149,11 +148,11 @@ pub const MODULES: &[&str] = &[
     "null_blk",
 ];
 
-/// Where kernels and the emulator are downloaded, unless `KTAPE_DEBIAN_MIRROR` is set.
+/// Default mirror for kernels and the emulator; `KTAPE_DEBIAN_MIRROR` overrides it.
 pub const MIRROR: &str = "http://deb.debian.org";
-/// What the archive is signed with.
+/// Keys that sign the archive.
 pub const ARCHIVE_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Below the mirror: archive, suite.
+/// Archive (path below the mirror) and suite of each package source.
 pub const SUITES_OF_ARCHIVE: &[(&str, &str)] = &[
     ("debian", "bookworm"),
     ("debian-security", "bookworm-security"),
@@ -161,5 +160,5 @@ pub const SUITES_OF_ARCHIVE: &[(&str, &str)] = &[
     ("debian", "trixie"),
     ("debian", "trixie-backports"),
 ];
-/// The suite that the emulator comes from, with all its libraries.
+/// The suite of the emulator and its libraries.
 pub const EMULATOR_SUITE: &str = "trixie";

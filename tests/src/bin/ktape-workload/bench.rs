@@ -1,5 +1,5 @@
-//! What `cargo xtask bench` times. Each prints `ready`, waits for a byte on stdin, does a known number of things, and
-//! prints `done` with the nanoseconds they took: neither its start nor its end is in the figure.
+//! The workloads of `ktape-bench`. Each prints `ready`, waits for a byte on stdin, works, and prints `done` with the
+//! duration of the work in ns, which includes neither start nor exit of the process.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write as _;
@@ -17,16 +17,16 @@ use crate::net;
 use crate::sys;
 use crate::sys::{exit, pipe, wait};
 
-/// Does what the words say, or gives false:
+/// Runs the workload that `words` name; returns false if they are invalid:
 ///
-/// - `getppid N CPU`: calls that do nothing
-/// - `pipe N`: two processes on one CPU pass a byte to and fro
-/// - `direct N PATH`: reads of 4 KiB without the page cache
-/// - `buffered N FILE`: writes of 4 KiB and an `fsync`
-/// - `connections N`: connections over loopback, one after the other, in this network namespace, on one CPU
-/// - `mix N FILE`: processes that execute, read the file and go, on each CPU
-/// - `noted N SEED FILE`: calls with random arguments, each noted with when it was, what it was and what came of it
-/// - `nothing`: what `mix` executes
+/// - `getppid N CPU`: calls of `getppid` on one CPU
+/// - `pipe N`: two processes on one CPU pass a byte back and forth
+/// - `direct N PATH`: direct reads of 4 KiB
+/// - `buffered N FILE`: buffered writes of 4 KiB, and an `fsync`
+/// - `connections N`: connections over loopback in this network namespace, one after the other, on one CPU
+/// - `mix N FILE`: on each CPU, executes processes and reads the file
+/// - `noted N SEED FILE`: random calls, each noted with its times, arguments and result
+/// - `nothing`: exits; executed by `mix`
 pub fn command(words: &[&str]) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
     match *words {
@@ -56,21 +56,21 @@ pub fn command(words: &[&str]) -> bool {
     true
 }
 
-fn say(line: &str) {
+fn print_line(line: &str) {
     println!("{line}");
     std::io::stdout().flush().expect("stdout is there");
 }
 
 fn timed(work: impl FnOnce()) {
-    say("ready");
+    print_line("ready");
     let mut byte = [0u8; 1];
     std::io::stdin().read_exact(&mut byte).expect("a byte");
     let start = Instant::now();
     work();
-    say(&format!("done {}", start.elapsed().as_nanos()));
+    print_line(&format!("done {}", start.elapsed().as_nanos()));
 }
 
-/// `n` times there and back, between processes, so that each pass is a switch between address spaces.
+/// Passes a byte back and forth `n` times between two processes, so that each pass switches the address space.
 fn ping_pong(n: u64) {
     pin(0);
     let (there, back) = (pipe(), pipe());
@@ -121,8 +121,7 @@ fn buffered(path: &str, n: u64) {
     });
 }
 
-/// A server and a client that ask each other one thing a connection. On one CPU: how long the waking of an idle one takes
-/// is chance.
+/// A client and a server exchange one byte each way per connection. On one CPU, because the time to wake an idle CPU varies.
 fn connections(n: u64) {
     pin(0);
     net::enter();
@@ -139,7 +138,7 @@ fn connections(n: u64) {
         for _ in 0..n {
             let mut stream = TcpStream::connect(address).expect("a server");
             stream.write_all(b"q").expect("a question");
-            // Until the server has closed: its side is the one that has to remember the connection.
+            // Waits until the server has closed, so that TIME_WAIT stays on the server's side.
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).expect("an answer");
         }
@@ -147,8 +146,7 @@ fn connections(n: u64) {
     });
 }
 
-/// On each CPU `n` times: a process that executes a program and ends, and twenty times a file that is opened, looked at,
-/// read and closed.
+/// On each CPU, `n` times: executes a program, and twenty times opens, reads, seeks in and closes a file.
 fn mix(n: u64, path: &str) {
     let own = std::env::current_exe().expect("a program");
     let cpus = thread::available_parallelism().map_or(1, usize::from);
@@ -175,15 +173,15 @@ fn mix(n: u64, path: &str) {
     });
 }
 
-/// Of `CLOCK_REALTIME`, which the times of a file are given in.
+/// `CLOCK_REALTIME` in ns since 1970, as in the times of a capture.
 fn wall_clock() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     sys!(SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now).expect("it always succeeds");
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// `n` calls, of kinds, with arguments and after pauses that follow from the seed. Afterwards each is a line of words: ns
-/// since 1970 before and after it, thread, call, result, three arguments.
+/// Makes `n` calls whose types, arguments and pauses depend on the seed. Then prints a line per call: times before and after
+/// it (ns since 1970), thread ID, name, result, three arguments.
 fn noted(n: u64, seed: u64, path: &str) {
     const SIZE: u64 = 1 << 20;
     fs::write(path, vec![0x5a; SIZE as usize]).expect("a file");
@@ -221,5 +219,5 @@ fn noted(n: u64, seed: u64, path: &str) {
         }
     };
     timed(&mut work);
-    say(notes.trim_end());
+    print_line(notes.trim_end());
 }

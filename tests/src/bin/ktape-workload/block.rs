@@ -1,4 +1,4 @@
-//! Requests to block devices, one known set after another.
+//! Known numbers of requests to block devices.
 
 use std::alloc::Layout;
 use std::ffi::CString;
@@ -6,13 +6,13 @@ use std::io::Write;
 
 use crate::sys;
 
-/// Does what the words say, or gives false:
+/// Runs the command that `words` name; returns false if they are invalid:
 ///
-/// - `direct PATH read|write|dsync BYTES BLOCK OFFSET`: I/O without the page cache
-/// - `buffered FILE BYTES`: a new file, then `fsync`
+/// - `direct PATH read|write|dsync BYTES BLOCK OFFSET`: I/O with O_DIRECT
+/// - `buffered FILE BYTES`: writes a new file, then `fsync`
 /// - `flush PATH`: `fsync`
-/// - `merge PATH N up|down`: N neighbouring writes at once
-/// - `pile PATH N`: N writes apart from each other, as many at a time as the device takes
+/// - `merge PATH N up|down`: N adjacent writes in one call
+/// - `pile PATH N`: N separate writes in flight at the same time
 pub fn command(words: &[&str]) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
     match *words {
@@ -38,17 +38,17 @@ pub fn command(words: &[&str]) -> bool {
     true
 }
 
-/// What direct I/O needs of addresses, sizes and places.
+/// Alignment of addresses, sizes and offsets for direct I/O.
 const ALIGN: usize = 4096;
 
-/// Memory that direct I/O takes.
+/// Aligned memory for direct I/O.
 pub struct Buffer {
     at: *mut u8,
     layout: Layout,
 }
 
 impl Buffer {
-    /// Of this size, zeroed.
+    /// Allocates `bytes` bytes, zeroed. `bytes` must not be 0.
     pub fn new(bytes: usize) -> Self {
         let layout = Layout::from_size_align(bytes, ALIGN).expect("a size");
         // SAFETY: the size is not 0.
@@ -57,7 +57,7 @@ impl Buffer {
         Self { at, layout }
     }
 
-    /// Where it is.
+    /// Address of the memory.
     pub fn at(&self) -> *mut u8 {
         self.at
     }
@@ -76,7 +76,7 @@ fn open(path: &str, flags: i32) -> usize {
     usize::try_from(fd).expect("a descriptor")
 }
 
-/// `read`, `write`, or `dsync`: blocks of one size from `offset` on, without the page cache. An error is printed, and ends it.
+/// Reads or writes blocks from `offset` on with O_DIRECT (`dsync`: writes with O_DSYNC too). Prints the first error and stops.
 fn direct(path: &str, how: &str, bytes: u64, block: u64, offset: u64) {
     let extra = if how == "dsync" { libc::O_DSYNC } else { 0 };
     let fd = open(path, libc::O_RDWR | libc::O_DIRECT | extra);
@@ -99,7 +99,7 @@ fn direct(path: &str, how: &str, bytes: u64, block: u64, offset: u64) {
     println!("done");
 }
 
-/// A new file through the page cache, then `fsync`.
+/// Writes a new file through the page cache, then calls `fsync`.
 fn buffered(path: &str, bytes: u64) {
     let fd = open(path, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC);
     let block = vec![0x5a; 1 << 20];
@@ -109,7 +109,7 @@ fn buffered(path: &str, bytes: u64) {
     sys!(SYS_fsync, fd).expect("fsync");
 }
 
-/// `fsync` of a device.
+/// Calls `fsync` on a device.
 fn flush(path: &str) {
     let fd = open(path, libc::O_RDWR);
     sys!(SYS_fsync, fd).expect("fsync");
@@ -164,7 +164,7 @@ fn wait(context: usize, count: usize) {
     }
 }
 
-/// So many writes of 4 KiB next to each other in one call, upwards or downwards: they are merged.
+/// Submits `count` adjacent writes of 4 KiB in one call, in ascending or descending order. The kernel merges them.
 fn merge(path: &str, count: u64, downwards: bool) {
     let fd = open(path, libc::O_RDWR | libc::O_DIRECT);
     let buffer = Buffer::new(ALIGN);
@@ -177,7 +177,7 @@ fn merge(path: &str, count: u64, downwards: bool) {
     wait(context, list.len());
 }
 
-/// So many writes of 4 KiB apart from each other, each in a call of its own, when a byte comes; then waits for all.
+/// After a byte on stdin, submits `count` separate writes of 4 KiB, one per call, and then waits for all.
 fn pile(path: &str, count: u64) {
     let fd = open(path, libc::O_RDWR | libc::O_DIRECT);
     let buffer = Buffer::new(ALIGN);

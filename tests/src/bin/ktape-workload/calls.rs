@@ -1,4 +1,4 @@
-//! Floods, calls that block, calls that fail, 32-bit calls.
+//! Bursts of calls, calls that block, calls that fail, 32-bit calls.
 
 use std::io::Write;
 use std::thread;
@@ -9,15 +9,15 @@ use ktape_tests::workload::{BEGIN, END, MARKER};
 use crate::sys;
 use crate::sys::{fails, pipe};
 
-/// Of `getppid`.
+/// Options of `getppid`.
 #[derive(Default)]
-pub struct Options {
+pub struct GetppidOptions {
     cpu: Option<usize>,
     gate: bool,
 }
 
-impl Options {
-    /// From the command line; `None` if it is not understood.
+impl GetppidOptions {
+    /// Parses the command line; `None` if it is invalid.
     pub fn parse(words: &[&str]) -> Option<Self> {
         match words {
             [] => Some(Self::default()),
@@ -28,10 +28,9 @@ impl Options {
     }
 }
 
-/// Exactly `n` times between the markers. With a gate it prints `ready`, waits for a byte on stdin, works, prints `done`
-/// and waits for another byte: from the return of the first wait to the entry of the second, the thread makes
-/// `n` calls, two markers and one write.
-pub fn getppid(n: u64, options: &Options) {
+/// Calls `getppid` exactly `n` times between the markers. With a gate it prints `ready`, waits for a byte on stdin, works,
+/// prints `done` and waits for another byte: between these two reads, the thread makes `n` calls, two markers and one write.
+pub fn getppid(n: u64, options: &GetppidOptions) {
     if let Some(cpu) = options.cpu {
         pin(cpu);
     }
@@ -55,7 +54,7 @@ fn marker(which: u32) {
     fails("the marker", sys!(SYS_prctl, MARKER, which), libc::EINVAL);
 }
 
-/// As fast as the machine can.
+/// Calls `getppid` without the overhead of a wrapper.
 #[inline(always)]
 pub fn bare_getppid() {
     #[cfg(target_arch = "x86_64")]
@@ -67,14 +66,14 @@ pub fn bare_getppid() {
     let _ = sys!(SYS_getppid);
 }
 
-/// The calling thread stays on this CPU.
+/// Pins the calling thread to a CPU.
 pub fn pin(cpu: usize) {
     let mut set = [0u64; 16];
     set[cpu / 64] |= 1 << (cpu % 64);
     sys!(SYS_sched_setaffinity, 0, size_of_val(&set), set.as_ptr()).expect("the CPU exists");
 }
 
-/// In bursts of one hundredth of a second.
+/// Calls `getppid` at this rate, in bursts every 10 ms. Prints the number of calls.
 pub fn rate(per_second: u64, seconds: u64) {
     let start = Instant::now();
     let total = per_second * seconds;
@@ -95,7 +94,7 @@ fn ready() {
     std::io::stdout().flush().expect("stdout is there");
 }
 
-/// Prints the descriptor first.
+/// Blocks in a read of 77 bytes from an empty pipe. First prints its descriptor and `ready`.
 pub fn read_block() {
     let (read, _write) = pipe();
     println!("{read}");
@@ -105,7 +104,7 @@ pub fn read_block() {
     panic!("the read returned: {result:?}");
 }
 
-/// Prints the address first.
+/// Blocks on a futex that is never woken. First prints its address and `ready`.
 pub fn futex_block() {
     let word = 5u32;
     println!("{}", (&raw const word).addr());
@@ -114,7 +113,7 @@ pub fn futex_block() {
     panic!("the futex call returned: {result:?}");
 }
 
-/// One call for each way to fail.
+/// Makes one failing call per way to fail.
 pub fn fail() {
     let bad = 1usize;
     let at = libc::AT_FDCWD;
@@ -167,7 +166,7 @@ fn timeout() -> Result<i64, i32> {
     sys!(SYS_futex, &raw const word, libc::FUTEX_WAIT, word, &raw const time)
 }
 
-/// Prints what it did: the result of getpid, of a write, of an openat, of a call without a number.
+/// Makes 32-bit calls and prints the results: getpid, write, openat, and a number without a call.
 #[cfg(target_arch = "x86_64")]
 pub fn compat() {
     // SAFETY: a fresh mapping below 4 GiB, where 32-bit pointers reach.
@@ -188,14 +187,14 @@ pub fn compat() {
     let low = u32::try_from(low.addr()).expect("an address below 4 GiB");
     let (_, write) = pipe();
     let write = u32::try_from(write).expect("a descriptor");
-    // The numbers of the 32-bit table: getpid, write, openat, and one that it does not have.
+    // Numbers in the 32-bit table: getpid, write, openat, and an unused one.
     println!("{}", int80(20, 0, 0, 0));
     println!("{}", int80(4, write, low, 5));
     println!("{}", int80(295, libc::AT_FDCWD.cast_unsigned(), low, 0));
     println!("{}", int80(600, 0, 0, 0));
 }
 
-/// Other machines have no such way in.
+/// Only x86-64 has 32-bit calls from 64-bit code.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn compat() {
     panic!("32-bit calls from 64-bit code exist on x86-64 only");

@@ -1,4 +1,4 @@
-//! What goes wrong in production, made on purpose and counted by who makes it.
+//! Incidents as they happen in production. Each program counts what it causes.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,24 +14,24 @@ use std::time::{Duration, Instant};
 use crate::sys;
 use crate::sys::{exit, pipe};
 
-/// Runs the incident that these words ask for; false if they name none:
+/// Runs the incident that `words` name; returns false if they are invalid:
 ///
-/// - `stuck DIR KIB`: three threads that write files, by O_DIRECT and with fsync
-/// - `flood tcp|udp ADDRESS N`: connections or datagrams
-/// - `leak-threads MS PATIENCE`: a thread more every MS milliseconds, until refused PATIENCE times
-/// - `busy MIB PERCENT`: hold memory and use a CPU
-/// - `eat MIB`: touch more and more memory
-/// - `hold-fds N`: open descriptors
-/// - `ask SOCKET N`: connections to a Unix socket
-/// - `fork-bomb MS`: processes that fork, for this long
-/// - `hold-mmap PATH`: wait for a page with the memory map locked
-/// - `ping-pong N`: two threads pass a byte
-/// - `read-direct DEVICE N`: reads of 4 KiB with O_DIRECT
+/// - `stuck DIR KIB`: three threads write files, with O_DIRECT or with fsync
+/// - `flood tcp|udp ADDRESS N`: makes N connections or sends N datagrams
+/// - `leak-threads MS FAILURES`: creates a thread every MS milliseconds, until that has failed FAILURES times
+/// - `busy MIB PERCENT`: holds memory and uses a CPU
+/// - `eat MIB`: touches more and more memory
+/// - `hold-fds N`: holds N descriptors open
+/// - `ask SOCKET N`: sends N requests to a Unix socket
+/// - `fork-bomb MS`: forks as fast as possible for MS milliseconds
+/// - `hold-mmap PATH`: blocks on a page fault with the memory map locked
+/// - `ping-pong N`: two threads pass a byte back and forth N times
+/// - `read-direct DEVICE N`: N reads of 4 KiB with O_DIRECT
 pub fn run(words: &[&str]) -> bool {
     let number = |text: &str| text.parse::<u64>().ok();
     let numbers: Option<Vec<u64>> = words.iter().skip(1).map(|word| number(word)).collect();
     match (words, numbers.as_deref()) {
-        (["leak-threads", ..], Some([ms, patience])) => leak_threads(*ms, *patience),
+        (["leak-threads", ..], Some([ms, failures])) => leak_threads(*ms, *failures),
         (["busy", ..], Some([mib, percent])) => busy(*mib as usize, *percent),
         (["eat", ..], Some([mib])) => eat(*mib as usize),
         (["hold-fds", ..], Some([n])) => hold_fds(*n),
@@ -53,13 +53,13 @@ pub fn run(words: &[&str]) -> bool {
     true
 }
 
-/// The alignment that O_DIRECT asks for.
+/// Alignment for O_DIRECT.
 const BLOCK: usize = 4096;
 
-/// Memory for O_DIRECT, filled.
-struct Aligned(*mut u8, usize);
+/// Aligned memory for O_DIRECT, filled with 0x6b. Never freed.
+struct DirectBuffer(*mut u8, usize);
 
-impl Aligned {
+impl DirectBuffer {
     fn new(len: usize) -> Self {
         // SAFETY: a fresh private mapping.
         let memory = unsafe {
@@ -79,15 +79,15 @@ impl Aligned {
     }
 }
 
-/// Threads that write `kib` KiB each to a file of their own below `dir`: two with O_DIRECT in one call, one through
-/// the page cache and then fsync. Prints how long each took, in ms.
+/// Three threads each write `kib` KiB to their own file in `dir`: two with O_DIRECT in one call, one through the page cache
+/// with an fsync. Prints the duration of each in ms.
 fn stuck(dir: &str, kib: usize) {
     let mut threads = Vec::new();
     for name in ["direct-0", "direct-1", "fsync-0"] {
         let path = Path::new(dir).join(name);
         let run = move || {
             let start = Instant::now();
-            let memory = Aligned::new(kib << 10);
+            let memory = DirectBuffer::new(kib << 10);
             let flags = if name.starts_with("direct") { libc::O_DIRECT } else { 0 };
             let file = OpenOptions::new().write(true).create(true).custom_flags(flags).open(path);
             let file = file.expect("the file can be made");
@@ -105,12 +105,12 @@ fn stuck(dir: &str, kib: usize) {
     }
 }
 
-/// `n` connections, each opened and closed, or `n` datagrams from one socket.
+/// Opens and closes `n` connections, or sends `n` datagrams from one socket.
 fn flood(protocol: &str, to: SocketAddr, n: u64) {
     if protocol == "udp" {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         for _ in 0..n {
-            // What the receiver has no room for is dropped on its side.
+            // If the receiver's buffer is full, the kernel drops the datagram there.
             socket.send_to(b"flood", to).expect("a datagram");
         }
     } else {
@@ -121,12 +121,12 @@ fn flood(protocol: &str, to: SocketAddr, n: u64) {
     println!("{n}");
 }
 
-/// A thread more every `ms` milliseconds that never ends, until the kernel refuses `patience` times: prints how many
-/// there are and how often it was refused, and dies of it as a virtual machine does.
-fn leak_threads(ms: u64, patience: u64) {
+/// Creates a thread that never exits every `ms` milliseconds, until the kernel has refused `failures` times. Prints the number
+/// of threads and of failures, and aborts, as language runtimes do.
+fn leak_threads(ms: u64, failures: u64) {
     let mut made = 0u64;
     let mut refused = 0u64;
-    while refused < patience {
+    while refused < failures {
         let run = || {
             loop {
                 thread::sleep(Duration::from_secs(60));
@@ -146,9 +146,9 @@ fn leak_threads(ms: u64, patience: u64) {
     std::process::abort();
 }
 
-/// Touch `mib` MiB, then use a CPU for `percent` of each 20 ms, until killed.
+/// Touches `mib` MiB, then uses a CPU for `percent` of each 20 ms, until killed.
 fn busy(mib: usize, percent: u64) {
-    let _memory = Aligned::new(mib << 20);
+    let _memory = DirectBuffer::new(mib << 20);
     println!("ready");
     std::io::stdout().flush().expect("stdout is there");
     let period = Duration::from_millis(20);
@@ -161,16 +161,16 @@ fn busy(mib: usize, percent: u64) {
     }
 }
 
-/// Touch memory, a MiB at a time, until killed.
+/// Touches up to `mib` MiB of memory, 1 MiB at a time.
 fn eat(mib: usize) {
     let mut all = Vec::new();
     for _ in 0..mib {
-        all.push(Aligned::new(1 << 20));
+        all.push(DirectBuffer::new(1 << 20));
     }
     println!("ate {} MiB", all.len());
 }
 
-/// Hold `n` descriptors of /dev/null until stdin ends or somebody kills it.
+/// Holds `n` descriptors open until killed.
 fn hold_fds(n: u64) {
     let all: Vec<File> = (0..n).map(|_| File::open("/proc/self/status").expect("a file")).collect();
     println!("ready");
@@ -181,7 +181,7 @@ fn hold_fds(n: u64) {
     }
 }
 
-/// `n` connections to a Unix socket.
+/// Sends `n` requests to a Unix socket, each on its own connection.
 fn ask(socket: &str, n: u64) {
     for _ in 0..n {
         let mut stream = UnixStream::connect(socket).expect("somebody listens");
@@ -192,8 +192,7 @@ fn ask(socket: &str, n: u64) {
     println!("{n}");
 }
 
-/// Every process forks another one as often as it can, for `ms` milliseconds in all. Prints how many forks succeeded
-/// and how many failed.
+/// Every process forks as often as it can, for `ms` milliseconds. Prints the number of successful and of failed forks.
 fn fork_bomb(ms: u64) {
     // SAFETY: a fresh shared mapping, which no one else refers to.
     let shared = unsafe {
@@ -210,7 +209,7 @@ fn fork_bomb(ms: u64) {
     // SAFETY: the mapping is zeroed, aligned, lives until the process ends, and is only used as these atomics.
     let counters = unsafe { &*shared.cast::<[AtomicU64; 2]>() };
     let end = Instant::now() + Duration::from_millis(ms);
-    // Ends of a pipe that every process holds: when the reader sees its end, all are gone.
+    // Every process holds the write end of this pipe: the reader sees its end when all have exited.
     let (read, write) = pipe();
     if bomb(counters, end) {
         exit(0);
@@ -221,7 +220,7 @@ fn fork_bomb(ms: u64) {
     println!("{} {}", counters[0].load(Ordering::SeqCst), counters[1].load(Ordering::SeqCst));
 }
 
-/// True in a child.
+/// Forks until `end`. Returns true in a child.
 fn bomb(counters: &[AtomicU64; 2], end: Instant) -> bool {
     let mut is_child = false;
     let mut children = Vec::new();
@@ -234,7 +233,7 @@ fn bomb(counters: &[AtomicU64; 2], end: Instant) -> bool {
             Ok(child) => {
                 counters[0].fetch_add(1, Ordering::SeqCst);
                 children.push(child);
-                // A child that has no children of its own any more ends at once: room for the next.
+                // A child stops after three forks, which makes room for others.
                 if is_child && children.len() > 2 {
                     break;
                 }
@@ -246,7 +245,7 @@ fn bomb(counters: &[AtomicU64; 2], end: Instant) -> bool {
                     break;
                 }
                 thread::sleep(Duration::from_micros(200));
-                // Reap what has ended; those who wait for their own children are waited for below.
+                // Reaps exited children; the others are reaped below.
                 while let Ok(1..) = sys!(SYS_wait4, -1isize, 0, libc::WNOHANG, 0) {}
             }
         }
@@ -257,8 +256,8 @@ fn bomb(counters: &[AtomicU64; 2], end: Instant) -> bool {
     is_child
 }
 
-/// A page of `path` is written while nobody can write to its file system, and another thread wants the
-/// process's memory map meanwhile. Prints `ready` when the page is there to be written, and goes on after a byte.
+/// Writes to a mapped page of `path` while its file system is frozen, and meanwhile changes the process's memory map from
+/// another thread. Prints `ready` when the page is mapped; a first byte on stdin starts the write, a second one the change.
 fn hold_mmap(path: &str) {
     let file = OpenOptions::new().read(true).write(true).open(path).expect("the file is there");
     // SAFETY: a fresh mapping of a file that is a page long.
@@ -286,18 +285,18 @@ fn hold_mmap(path: &str) {
         unsafe { std::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(b'M') };
     });
     let writer = writer.expect("a thread");
-    // It has to be in the fault before the map is wanted.
+    // The test sends the second byte once the thread is blocked in the fault.
     std::io::stdin().read_exact(&mut byte).expect("a byte");
-    // The fault is tried again afterwards, so that the page has to stay writable.
+    // The page must stay writable, because the fault is retried afterwards.
     let all = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
     sys!(SYS_mprotect, page, BLOCK, all).expect("our own mapping");
     writer.join().expect("no thread panicked");
     println!("done");
 }
 
-/// Two threads pass a byte through two pipes, `n` times there and back. The other thread exists before `ready`, and both
-/// wait when `done` is printed: between a byte on stdin and then, this thread makes the return of its read, `n` writes, `n`
-/// reads and the write of `done`, and the other one `n` reads and `n` writes.
+/// Two threads pass a byte back and forth `n` times through two pipes. The second thread exists before `ready` is printed, and
+/// both wait after `done`. Between a byte on stdin and `done`, this thread returns from its read and makes `n` writes, `n`
+/// reads and the write of `done`; the other one makes `n` reads and `n` writes.
 fn ping_pong(n: u64) {
     let (there_read, there_write) = pipe();
     let (back_read, back_write) = pipe();
@@ -321,14 +320,14 @@ fn ping_pong(n: u64) {
     other.join().expect("no thread panicked");
 }
 
-/// `n` reads of 4 KiB with O_DIRECT from a device, between `ready` and `done` as [`ping_pong`].
+/// Makes `n` reads of 4 KiB with O_DIRECT from a device, between `ready` and `done` as in [`ping_pong`].
 fn read_direct(path: &str, n: u64) {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(path).expect("a device");
     let blocks = {
         let end = sys!(SYS_lseek, file.as_raw_fd(), 0, libc::SEEK_END).expect("a size");
         u64::try_from(end).expect("a size") / BLOCK as u64
     };
-    let memory = Aligned::new(BLOCK);
+    let memory = DirectBuffer::new(BLOCK);
     let mut byte = 0u8;
     sys!(SYS_write, 1, b"ready\n".as_ptr(), 6).expect("a write");
     sys!(SYS_read, 0, &raw mut byte, 1).expect("a read");

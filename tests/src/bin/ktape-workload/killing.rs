@@ -1,4 +1,4 @@
-//! Signals from every origin, and a process that needs more memory than it may have.
+//! Signals of every origin, and a process that exceeds its memory limit.
 
 use crate::sys;
 use crate::sys::{exit, fails, pipe, wait};
@@ -18,12 +18,12 @@ fn pause() {
     fails("pause", sys!(SYS_pause), libc::EINTR);
 }
 
-/// Sends one of each; prints `NAME PID` of the children that are sent some.
+/// Sends one signal of each origin. Prints `NAME PID` of the children that receive some.
 pub fn signal_origins() {
     let own = std::process::id();
     let handler = nothing as extern "C" fn(libc::c_int) as usize;
 
-    // By kill, to a child that dies of it; its end is told by another one.
+    // kill, to a child that dies from it; SIGCHLD reports its exit.
     let victim = sys!(SYS_fork).expect("fork");
     if victim == 0 {
         loop {
@@ -34,18 +34,18 @@ pub fn signal_origins() {
     sys!(SYS_kill, victim, libc::SIGTERM).expect("our child");
     assert_eq!(wait(victim), libc::SIGTERM);
 
-    // By tgkill to a thread, ignored.
+    // tgkill to a thread that ignores the signal.
     handle(libc::SIGUSR1, libc::SIG_IGN);
     sys!(SYS_tgkill, own, own, libc::SIGUSR1).expect("ourselves");
 
-    // Twice while it is blocked.
+    // Two signals while they are blocked.
     let set: u64 = 1 << (libc::SIGUSR2 - 1);
     sys!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, 0, 8).expect("a mask");
     sys!(SYS_kill, own, libc::SIGUSR2).expect("ourselves");
     sys!(SYS_kill, own, libc::SIGUSR2).expect("ourselves");
     handle(libc::SIGUSR2, libc::SIG_IGN);
 
-    // By timers: setitimer's and one of POSIX.
+    // Timers: setitimer and a POSIX timer.
     for signal in [libc::SIGALRM, libc::SIGHUP] {
         handle(signal, handler);
     }
@@ -66,19 +66,19 @@ pub fn signal_origins() {
     sys!(SYS_timer_settime, id, 0, &raw const soon, 0).expect("our timer");
     pause();
 
-    // By the kernel: nobody reads the pipe.
+    // From the kernel: SIGPIPE, because the pipe has no reader.
     handle(libc::SIGPIPE, libc::SIG_IGN);
     let (read, write) = pipe();
     sys!(SYS_close, read).expect("our pipe");
     fails("write", sys!(SYS_write, write, b"x".as_ptr(), 1), libc::EPIPE);
 
-    // By a fault.
+    // From a fault.
     let child = sys!(SYS_fork).expect("fork");
     if child == 0 {
         let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         sys!(SYS_prlimit64, 0, libc::RLIMIT_CORE, &raw const none, 0).expect("a limit");
         handle(libc::SIGSEGV, libc::SIG_DFL);
-        // SAFETY: none at all: the write faults, which is what is wanted, and changes nothing.
+        // SAFETY: not sound; the write faults, as intended, and changes no memory.
         unsafe { std::ptr::without_provenance_mut::<u8>(16).write_volatile(1) };
         exit(1);
     }
@@ -86,7 +86,7 @@ pub fn signal_origins() {
     assert_eq!(wait(child), libc::SIGSEGV);
 }
 
-/// Waits for a byte on stdin, then uses that many bytes of memory.
+/// Waits for a line on stdin, then allocates that many bytes of memory, rounded down to MiB.
 pub fn eat(bytes: u64) {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).expect("stdin");

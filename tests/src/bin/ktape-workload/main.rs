@@ -1,4 +1,4 @@
-//! Programs to be recorded. Each does a known thing, and tells on stdout what only it can know.
+//! The programs that tests record. Each does a known number of things, and prints what only it knows.
 
 mod bench;
 mod block;
@@ -17,46 +17,46 @@ mod sys;
 use std::process::ExitCode;
 
 const USAGE: &str = "ktape-workload:
-  getppid N [--cpu C] [--gate]   N times getppid between two marker calls
-  rate PER_SECOND SECONDS        that many harmless calls a second
-  incident NAME ...              what goes wrong in production: see incidents.rs
-  threads N                      N threads that share a lock
-  sleepers N                     N processes that sleep until stdin ends
-  read-block                     read from a pipe that nobody writes to
-  futex-block                    wait for a futex that nobody wakes
-  exec-from-thread               a thread other than the leader executes another program
-  hello                          what it executes
-  fork-tree                      children by fork, vfork, clone, clone3, threads
-  signals                        calls interrupted by signals, a child killed in a call
-  fail                           calls that fail, one for each way to fail
-  seccomp                        calls that a filter answers
-  compat                         32-bit calls from 64-bit code
-  paths DIR                      calls with long and nasty paths
-  sockets DIR                    calls with socket addresses
+  getppid N [--cpu C] [--gate]   call getppid N times between two marker calls
+  rate PER_SECOND SECONDS        call getppid at this rate
+  incident NAME ...              reproduce an incident, see incidents.rs
+  threads N                      run N threads that share a lock
+  sleepers N                     start N processes that sleep until stdin is closed
+  read-block                     block in a read from an empty pipe
+  futex-block                    block on a futex that is never woken
+  exec-from-thread               call execve from a thread other than the leader
+  hello                          print hello; executed by other programs
+  fork-tree                      create children with fork, vfork, clone, clone3, and threads
+  signals                        interrupt calls with signals, kill a child in a call
+  fail                           make calls that fail, one per errno
+  seccomp                        make calls that a seccomp filter rejects
+  compat                         make 32-bit calls from 64-bit code
+  paths DIR                      make calls with long and unusual paths
+  sockets DIR                    make calls with socket addresses
   exit STATUS                    exit with this status
-  now                            print the clock on the wall, ns
-  die                            kill itself by SIGSEGV
-  tcp-serve IP N M               one connection: N bytes in, M bytes out
-  tcp-many N                     N connections in a new network namespace
-  tcp-retransmit                 a connection that loses data, in a new network namespace
-  tcp-refused ADDRESS            a connection that nobody takes
-  signal-origins                 signals from every origin
-  eat-memory BYTES               use memory, after a line on stdin
-  rename NAME                    take another name
-  token N                        two threads pass a byte N times and tell their switches
-  turns                          two threads of different classes on one CPU
-  yields N                       two threads give a CPU to each other
-  vforks N                       N threads in uninterruptible sleep until a byte comes
-  direct-write PATH BYTES        write past the page cache when a byte comes
-  block ...                      requests to block devices, see block.rs
-  bench ...                      what is timed, see bench.rs";
+  now                            print the wall-clock time, ns since 1970
+  die                            kill itself with SIGSEGV
+  tcp-serve IP N M               serve one connection: receive N bytes, send M bytes
+  tcp-many N                     make N connections in a new network namespace
+  tcp-retransmit                 lose data on a connection in a new network namespace
+  tcp-refused ADDRESS            make a connection that is refused
+  signal-origins                 receive signals of every origin
+  eat-memory BYTES               allocate memory after a line on stdin
+  rename NAME                    change its process name
+  token N                        pass a byte between two threads N times, print their switches
+  turns                          run two threads of different scheduling classes on one CPU
+  yields N                       run two threads that yield one CPU to each other N times
+  vforks N                       put N threads into uninterruptible sleep until a byte on stdin
+  direct-write PATH BYTES        write with O_DIRECT after a byte on stdin
+  block ...                      send requests to block devices, see block.rs
+  bench ...                      run a benchmark, see bench.rs";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u64>().ok();
     match words.as_slice() {
-        ["getppid", n, rest @ ..] => match (number(n), calls::Options::parse(rest)) {
+        ["getppid", n, rest @ ..] => match (number(n), calls::GetppidOptions::parse(rest)) {
             (Some(n), Some(options)) => calls::getppid(n, &options),
             _ => return usage(),
         },

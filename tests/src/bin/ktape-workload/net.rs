@@ -1,29 +1,29 @@
-//! TCP connections, with known bytes and known ends.
+//! TCP connections with known amounts of data and known outcomes.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Nothing here takes longer than milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// For operations that take milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves one connection on that address: prints the port, reads `bytes`, answers as many as `answer`, and closes
-/// after the client has.
+/// Serves one connection on this IP address: prints the port, reads `bytes` bytes, sends `answer` bytes, and closes after the
+/// client.
 pub fn serve(address: &str, bytes: u64, answer: u64) {
     let ip: IpAddr = address.parse().expect("an address");
     let listener = TcpListener::bind((ip, 0)).expect("a port");
     println!("{}", listener.local_addr().expect("bound").port());
     let (mut stream, _) = listener.accept().expect("a client");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let mut data = vec![0; bytes as usize];
     stream.read_exact(&mut data).expect("the client sends");
     stream.write_all(&vec![b'a'; answer as usize]).expect("the client reads");
-    // Until the client has closed; a reset is an end, too.
+    // Waits until the client has closed or reset the connection.
     let _ = stream.read(&mut [0; 1]);
 }
 
-/// The counter of this name in the section `Tcp` of `/proc/net/snmp`, for this network namespace.
+/// A counter in section `Tcp` of `/proc/net/snmp`, for this network namespace.
 fn counter(name: &str) -> u64 {
     let text = std::fs::read_to_string("/proc/net/snmp").expect("/proc is mounted");
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
@@ -37,15 +37,15 @@ fn tool(command: &str) {
     assert!(status.success(), "{command}: {status}");
 }
 
-/// Prints the inode of the network namespace, which has to be a new one.
+/// Enables loopback and prints the inode of the network namespace, which must be a new one.
 pub fn enter() {
     tool("ip link set lo up");
     let link = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
     println!("{}", link.to_string_lossy().trim_start_matches("net:[").trim_end_matches(']'));
 }
 
-/// In a new network namespace: that many connections, one after the other, each with a byte each way. Prints the
-/// namespace, and by how much the kernel's counters of active and passive opens have grown.
+/// In a new network namespace, makes connections one after the other, with a byte each way. Prints the namespace, and the
+/// growth of the kernel's counters of active and passive opens.
 pub fn many(connections: u64) {
     enter();
     let before = (counter("ActiveOpens"), counter("PassiveOpens"));
@@ -62,19 +62,19 @@ pub fn many(connections: u64) {
     println!("{} {}", counter("ActiveOpens") - before.0, counter("PassiveOpens") - before.1);
 }
 
-/// In a new network namespace: 5000 bytes over a connection that loses everything for a while. Prints the
-/// namespace, and how many segments the kernel has sent again.
+/// In a new network namespace, sends 5000 bytes over a connection that temporarily loses all packets. Prints the namespace,
+/// and the number of segments that the kernel has retransmitted.
 pub fn retransmit() {
     enter();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a server");
     let (mut server, _) = listener.accept().expect("a client");
-    server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    server.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     let before = counter("RetransSegs");
     tool("/sbin/tc qdisc add dev lo root blackhole");
     client.write_all(&[b'x'; 5000]).expect("the socket has room");
     let start = Instant::now();
-    while counter("RetransSegs") < before + 2 && start.elapsed() < PATIENCE {
+    while counter("RetransSegs") < before + 2 && start.elapsed() < TIMEOUT {
         std::thread::sleep(Duration::from_millis(2));
     }
     tool("/sbin/tc qdisc del dev lo root");
@@ -87,7 +87,7 @@ pub fn retransmit() {
     println!("{}", counter("RetransSegs") - before);
 }
 
-/// Connects to where nobody listens.
+/// Connects to an address on which nothing listens.
 pub fn refused(address: &str) {
     let address: SocketAddr = address.parse().expect("an address");
     TcpStream::connect(address).expect_err("nobody is there");

@@ -14,14 +14,14 @@ fn c(path: &[u8]) -> CString {
     CString::new(path).expect("no NUL inside")
 }
 
-/// Opens a path of each length, then the nasty ones, then makes calls with two paths in `dir`.
+/// Opens a path of each length, then the unusual ones, then makes calls with two paths in `dir`.
 pub fn paths(dir: &str) {
     for length in 1..=LONGEST {
         let path = c(&of_length(length));
         // Only "/" exists.
         let opened = sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDONLY);
         assert_eq!(opened.is_ok(), length == 1, "{path:?}");
-        // Megabytes of paths within milliseconds would be a test of the ring's size.
+        // Pauses, because megabytes of paths within milliseconds could overrun the ring buffer.
         if length % 64 == 0 {
             thread::sleep(Duration::from_millis(5));
         }
@@ -43,10 +43,10 @@ pub fn paths(dir: &str) {
     sys!(SYS_renameat2, dirfd, c"second".as_ptr(), dirfd, c"third".as_ptr(), 0).expect("a new name");
     sys!(SYS_symlinkat, c"to nowhere".as_ptr(), dirfd, c"link".as_ptr()).expect("a link");
     sys!(SYS_linkat, dirfd, c"third".as_ptr(), dirfd, c"fourth".as_ptr(), 0).expect("another name");
-    // Two of the longest: both have to fit.
+    // Two paths of maximum length must fit in one event.
     let (from, to) = (c(&of_length(LONGEST)), c(&of_length(LONGEST - 1)));
     assert_eq!(sys!(SYS_rename, from.as_ptr(), to.as_ptr()), Err(libc::ENOENT));
-    // Ends at the last byte of a page that is followed by none, so that nothing after it may be read.
+    // The path ends at the end of a page, and the next page is unreadable: a recorder must not read beyond the NUL.
     assert_eq!(
         sys!(SYS_openat, libc::AT_FDCWD, at_page_end(b"/none/at page end\0"), libc::O_RDONLY),
         Err(libc::ENOENT)

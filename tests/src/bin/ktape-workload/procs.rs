@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::sys;
 use crate::sys::{exit, wait};
 
-/// Threads that fight for a lock, so that some of their futex calls wait, wake or fail.
+/// Threads that contend for a lock, so that some of their futex calls wait, wake or fail.
 pub fn threads(n: u64) {
     let shared = Arc::new(Mutex::new(0u64));
     let all: Vec<_> = (0..n)
@@ -34,7 +34,7 @@ pub fn threads(n: u64) {
     println!("{}", *shared.lock().expect("no thread panicked"));
 }
 
-/// Prints READY when all sleep.
+/// Starts `n` sleeping processes, prints READY, and kills them when stdin is closed.
 pub fn sleepers(n: u64) {
     let parent = std::process::id();
     let mut children = Vec::new();
@@ -63,7 +63,7 @@ pub fn sleepers(n: u64) {
     }
 }
 
-/// The leader waits for a thread that never comes back: it turns the whole process into another program.
+/// The leader waits for a thread that calls execve, which replaces the whole process.
 pub fn exec_from_thread() {
     let thread = thread::spawn(|| {
         let path = CString::new("/proc/self/exe").expect("no NUL inside");
@@ -75,7 +75,7 @@ pub fn exec_from_thread() {
     let _ = thread.join();
 }
 
-/// Every way to make a process or a thread, two levels deep.
+/// Creates processes and threads in every possible way, some of them two levels deep.
 pub fn fork_tree() {
     let outer = sys!(SYS_fork).expect("fork");
     if outer == 0 {
@@ -102,10 +102,10 @@ pub fn fork_tree() {
     }
     assert_eq!(wait(cloned), 6 << 8);
 
-    // A failed one is a call, too.
+    // A clone that fails.
     assert_eq!(sys!(SYS_clone, libc::CLONE_SIGHAND | libc::SIGCHLD, 0, 0, 0, 0), Err(libc::EINVAL));
 
-    // The standard library spawns as vfork does: the child borrows the parent's memory until it executes.
+    // The standard library spawns like vfork: the child shares the parent's memory until it calls execve.
     let status = Command::new("/proc/self/exe").arg("hello").status().expect("a child");
     assert!(status.success());
     let missing = Command::new("/none/at all").status();
@@ -117,7 +117,7 @@ pub fn fork_tree() {
     assert!(thread.join().expect("no thread panicked") > 0);
 }
 
-/// By `prctl` and then through `/proc`.
+/// Changes the process name with `prctl` and then through `/proc`.
 pub fn rename(name: &str) {
     let name = CString::new(name).expect("no NUL inside");
     sys!(SYS_prctl, libc::PR_SET_NAME, name.as_ptr()).expect("a name");

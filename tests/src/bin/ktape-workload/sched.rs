@@ -1,4 +1,4 @@
-//! Threads that take turns on the CPUs, in ways that the kernel counts too.
+//! Threads that switch in known ways, which the kernel also counts.
 
 use std::fs;
 use std::io::Write;
@@ -11,21 +11,21 @@ use ktape_tests::workload::{BEGIN, END, MARKER};
 use crate::sys;
 use crate::sys::{fails, pipe};
 
-/// What the kernel says of the calling thread.
-struct Usage {
+/// The kernel's counters of the calling thread.
+struct ThreadUsage {
     voluntary: i64,
     involuntary: i64,
     cpu: u64,
 }
 
-fn usage() -> Usage {
-    // SAFETY: a struct of integers, for which all zeroes is a value.
+fn usage() -> ThreadUsage {
+    // SAFETY: rusage is a struct of integers, so all zeroes is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     sys!(SYS_getrusage, libc::RUSAGE_THREAD, &raw mut usage).expect("it always succeeds");
-    Usage { voluntary: usage.ru_nvcsw, involuntary: usage.ru_nivcsw, cpu: 0 }
+    ThreadUsage { voluntary: usage.ru_nvcsw, involuntary: usage.ru_nivcsw, cpu: 0 }
 }
 
-/// Nanoseconds on a CPU and on a run queue, as the scheduler counts them.
+/// Time on a CPU and on a run queue, ns, from the scheduler.
 fn schedstat() -> (u64, u64) {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel counts");
     let mut words = text.split(' ').map(|word| word.parse().expect("a number"));
@@ -36,7 +36,7 @@ fn tid() -> i64 {
     sys!(SYS_gettid).expect("it always succeeds")
 }
 
-/// Of CPU time.
+/// Uses this much CPU time.
 fn burn(time: Duration) {
     let now = || {
         let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -49,11 +49,11 @@ fn burn(time: Duration) {
     }
 }
 
-/// Two threads pass a byte to and fro, `n` times each. Each prints its id, its switches (voluntary, involuntary) between
-/// two calls of `getrusage`, its CPU time, and its wait for one, both in nanoseconds.
+/// Two threads pass a byte back and forth `n` times. Each prints its ID, its voluntary and involuntary switches between two
+/// calls of `getrusage`, its CPU time and its run queue time, both in ns.
 ///
-/// Both on one CPU: where one of them wakes the other on an idle CPU, the kernel bills it from the waking on, with the time
-/// that the interrupt takes to get there, and perf misses some of the switches from and to the idle task.
+/// Both run on one CPU. If one wakes the other on an idle CPU, the kernel charges the time from the wakeup on, including the
+/// latency of the interrupt, and perf misses some of the switches from and to the idle task.
 pub fn token(n: u64) {
     pin();
     let (there, back) = (pipe(), pipe());
@@ -94,8 +94,8 @@ pub fn token(n: u64) {
     other.join().expect("no thread panicked");
 }
 
-/// On one CPU: B sleeps in a read; A, of a class that nobody of B's takes the CPU from, wakes it, goes on for 40 ms, sleeps for
-/// 20 ms while B works, takes the CPU from it, and ends. Prints the ids of A and B.
+/// On one CPU: B sleeps in a read. A, which is SCHED_FIFO, wakes B, runs for another 40 ms, sleeps for 20 ms while B runs,
+/// preempts B, and exits. Prints the thread IDs of A and B.
 pub fn turns() {
     pin();
     let (from, to) = pipe();
@@ -116,7 +116,7 @@ pub fn turns() {
     worker.join().expect("no thread panicked");
 }
 
-/// Two threads on one CPU give it to each other `n` times. Prints their ids.
+/// Two threads on one CPU call `sched_yield` `n` times each. Prints their IDs.
 pub fn yields(n: u64) {
     pin();
     let begin = Arc::new(Barrier::new(2));
@@ -141,22 +141,22 @@ fn pin() {
     sys!(SYS_sched_setaffinity, 0, size_of_val(&set), set.as_ptr()).expect("CPU 0 exists");
 }
 
-/// `n` threads that wait, uninterruptibly, for a child that has not executed or ended yet. Prints the ids of all threads and
-/// `ready`, lets the children end when a byte comes, and ends with them. No child lives longer than half a minute.
+/// `n` threads wait uninterruptibly for a vfork child that has neither called execve nor exited. Prints the IDs of all threads
+/// and `ready`. After a byte on stdin, the children and then the threads exit. No child lives longer than 30 s.
 pub fn vforks(n: usize) {
     let (from, to) = pipe();
     let threads: Vec<_> = (0..n)
         .map(|_| {
             thread::spawn(move || {
                 println!("{}", tid());
-                // Without CLONE_VM: the child has its own memory, and yet the parent waits.
+                // Without CLONE_VM, the child has its own memory, but the parent still waits.
                 let child = sys!(SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0).expect("a child");
                 if child == 0 {
                     let ready = libc::pollfd { fd: from as i32, events: libc::POLLIN, revents: 0 };
                     let _ = sys!(SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                     let limit = libc::timespec { tv_sec: 30, tv_nsec: 0 };
                     let _ = sys!(SYS_ppoll, &raw const ready, 1, &raw const limit, 0, 0);
-                    // The byte stays in the pipe, for all of them.
+                    // Does not read the byte, so that all children see it.
                     sys::exit(0);
                 }
                 sys::wait(child);
@@ -173,7 +173,7 @@ pub fn vforks(n: usize) {
     }
 }
 
-/// Prints its id, waits for a byte, and writes so many bytes to a file past the page cache.
+/// Prints its thread ID, waits for a byte on stdin, and writes `bytes` bytes to a file with O_DIRECT.
 pub fn direct_write(path: &str, bytes: usize) {
     use std::os::unix::fs::OpenOptionsExt;
     println!("{}", tid());

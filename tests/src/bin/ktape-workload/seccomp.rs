@@ -1,4 +1,4 @@
-//! Calls that a seccomp filter answers.
+//! Calls that a seccomp filter rejects.
 
 use crate::sys;
 use crate::sys::{exit, fails, wait};
@@ -7,7 +7,7 @@ const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
-/// Installs a filter and makes the calls that it knows: denied, "successful" without having run, and fatal.
+/// Installs a filter and makes the calls that it handles: denied ones, one that "succeeds" without running, and a fatal one.
 pub fn seccomp() {
     let answers = [
         (libc::SYS_mkdirat, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
@@ -31,8 +31,8 @@ pub fn seccomp() {
     sys!(SYS_prctl, libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
         .expect("a valid filter");
 
-    // Written by this process: a denied call never touches its path, and a recorder that must not fault pages in
-    // could not read one that lies in a page of the program not used before.
+    // On the heap: the kernel does not read the path of a denied call, and a recorder that must not fault pages in cannot read
+    // a string literal in a page that was not used before.
     let path = std::ffi::CString::new("/none/denied").expect("no NUL");
     fails("mkdirat", sys!(SYS_mkdirat, libc::AT_FDCWD, path.as_ptr(), 0o700), libc::EPERM);
     fails("unshare", sys!(SYS_unshare, libc::CLONE_NEWNS), libc::EPERM);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use crate::sys;
 use crate::sys::{exit, fails, pipe, wait};
 
-/// Where the handler writes, -1 for nowhere.
+/// Descriptor to which the handler writes a byte; -1 for none.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn handler(_signal: libc::c_int) {
@@ -36,34 +36,34 @@ fn sleep(milliseconds: i64) -> Result<i64, i32> {
     sys!(SYS_nanosleep, &raw const time, 0)
 }
 
-/// Every way in which a signal meets a call.
+/// Interrupts calls with signals in every possible way.
 pub fn signals() {
     let (read, write) = pipe();
     let mut byte = [0u8; 1];
 
-    // With a handler, sleeping ends early whether it says SA_RESTART or not.
+    // A handler interrupts nanosleep with and without SA_RESTART.
     for flags in [0, libc::SA_RESTART] {
         handle(flags);
         alarm_in(20);
         fails("nanosleep", sleep(5000), libc::EINTR);
     }
-    // A read ends early without SA_RESTART ...
+    // Without SA_RESTART, a read is interrupted ...
     handle(0);
     alarm_in(20);
     fails("read", sys!(SYS_read, read, byte.as_mut_ptr(), 1), libc::EINTR);
-    // ... and is made again with it.
+    // ... and with it, the read is restarted.
     handle(libc::SA_RESTART);
     WAKE.store(i32::try_from(write).expect("a descriptor"), Ordering::Relaxed);
     alarm_in(20);
     assert_eq!(sys!(SYS_read, read, byte.as_mut_ptr(), 1), Ok(1));
     WAKE.store(-1, Ordering::Relaxed);
-    // Waiting for a signal.
+    // rt_sigsuspend waits for a signal.
     handle(0);
     alarm_in(20);
     let empty = 0u64;
     fails("rt_sigsuspend", sys!(SYS_rt_sigsuspend, &raw const empty, 8), libc::EINTR);
 
-    // Stopped and continued, a sleeping process takes up its sleep by restart_syscall.
+    // A sleeping process that is stopped and continued resumes its sleep with restart_syscall.
     let sleeper = sys!(SYS_fork).expect("fork");
     if sleeper == 0 {
         exit(i32::from(sleep(150) != Ok(0)));
@@ -74,7 +74,7 @@ pub fn signals() {
     sys!(SYS_kill, sleeper, libc::SIGCONT).expect("our child");
     assert_eq!(wait(sleeper), 0);
 
-    // Killed in a call.
+    // A process is killed in a call.
     let reader = sys!(SYS_fork).expect("fork");
     if reader == 0 {
         let _ = sys!(SYS_read, read, byte.as_mut_ptr(), 1);
@@ -85,7 +85,7 @@ pub fn signals() {
     assert_eq!(wait(reader), libc::SIGKILL);
 }
 
-/// By a signal, without a core file.
+/// Kills itself with SIGSEGV, without a core file.
 pub fn die() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     sys!(SYS_prlimit64, 0, libc::RLIMIT_CORE, &raw const none, 0).expect("a limit");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::sys;
 
-/// Makes one of each and prints `NAME PORT` of the servers: tcp, tcp6, udp.
+/// Makes one call per kind of address. Prints `NAME PORT` of the servers tcp, tcp6 and udp.
 pub fn sockets(dir: &str) {
     let dir = Path::new(dir);
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");

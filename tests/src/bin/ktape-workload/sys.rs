@@ -1,8 +1,8 @@
-//! System calls as they are, without what the C library makes of them.
+//! Direct system calls, without the C library's wrappers.
 
 use std::io;
 
-/// A call with these arguments: its result, or the error number.
+/// Makes a call and returns its result or its error number.
 pub fn call(number: libc::c_long, args: [usize; 6]) -> Result<i64, i32> {
     let [a, b, c, d, e, f] = args;
     // SAFETY: the callers pass pointers that are valid for what the call does, or that the kernel refuses.
@@ -13,7 +13,7 @@ pub fn call(number: libc::c_long, args: [usize; 6]) -> Result<i64, i32> {
     Ok(result)
 }
 
-/// The same with fewer arguments.
+/// Makes a call with up to six arguments: `sys!(SYS_close, fd)`.
 #[macro_export]
 macro_rules! sys {
     ($number:ident $(, $arg:expr)*) => {{
@@ -29,19 +29,19 @@ macro_rules! sys {
     }};
 }
 
-/// A call that has to fail in this way: a program that tests rely on must not fail in another.
+/// Asserts that a call failed with this error number.
 pub fn fails(what: &str, result: Result<i64, i32>, error: i32) {
     assert_eq!(result.err(), Some(error), "{what}");
 }
 
-/// A pipe: its read and its write end.
+/// Creates a pipe and returns its read end and its write end.
 pub fn pipe() -> (usize, usize) {
     let mut fds = [0i32; 2];
     sys!(SYS_pipe2, fds.as_mut_ptr(), 0).expect("a pipe");
     (fds[0].cast_unsigned() as usize, fds[1].cast_unsigned() as usize)
 }
 
-/// Wait for a child; its status as the kernel gives it.
+/// Waits for a child and returns its raw wait status.
 pub fn wait(pid: i64) -> i32 {
     let mut status = 0i32;
     loop {
@@ -53,7 +53,7 @@ pub fn wait(pid: i64) -> i32 {
     }
 }
 
-/// End this process without anything that Rust or the C library do at the end.
+/// Exits without the cleanup of Rust and the C library.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }

@@ -1,4 +1,4 @@
-//! An `apt` that knows Debian's suites with kernels and the emulator, and nothing of the system's packages.
+//! Runs `apt` with its own package lists, independent of the system's packages.
 
 use std::env;
 use std::fs;
@@ -11,17 +11,17 @@ use super::super::tables::{ARCHIVE_KEYS as KEYS, EMULATOR_SUITE, MIRROR, SUITES_
 use crate::packages::APT_OPTIONS;
 use crate::run;
 
-/// A directory with lists, downloads and configuration.
+/// A directory with package lists, downloads and configuration.
 pub struct Apt {
     dir: PathBuf,
     config: PathBuf,
 }
 
 impl Apt {
-    /// Write the configuration and get the lists.
+    /// Writes the configuration and downloads the package lists.
     pub fn open(dir: &Path) -> Result<Self> {
         if run::which("apt-get").is_none() || run::which("dpkg-deb").is_none() {
-            bail!("this machine has no apt-get and dpkg-deb to download with");
+            bail!("apt-get and dpkg-deb are required to download packages");
         }
         if !Path::new(KEYS).is_file() {
             bail!("{KEYS} is missing: install debian-archive-keyring");
@@ -36,7 +36,7 @@ impl Apt {
             .collect();
         let config = dir.join("apt.conf");
         let at = dir.display();
-        // The system's own configuration is read before: a proxy in it counts, its hooks do not.
+        // apt reads the system's configuration before this one: its proxy applies, its hooks are cleared.
         let text = format!(
             "Dir::Etc::sourcelist \"{at}/sources.list\";\n\
              Dir::Etc::sourceparts \"/dev/null\";\n\
@@ -74,13 +74,13 @@ impl Apt {
         command
     }
 
-    /// The names of all packages that begin like this.
+    /// Names of all packages that start with `prefix`.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
         let all = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(all.lines().map(str::to_owned).collect())
     }
 
-    /// Unpack packages, without what they depend on.
+    /// Downloads and unpacks packages without their dependencies.
     pub fn unpack(&self, packages: &[&str], to: &Path) -> Result<()> {
         let downloads = to.with_extension("deb");
         fs::create_dir_all(&downloads).with_context(|| format!("cannot create {}", downloads.display()))?;
@@ -90,11 +90,11 @@ impl Apt {
         fs::remove_dir_all(&downloads).with_context(|| format!("cannot remove {}", downloads.display()))
     }
 
-    /// Unpack a package with all that it depends on, down to the C library.
-    pub fn unpack_with_all(&self, package: &str, to: &Path) -> Result<()> {
+    /// Downloads and unpacks a package with all its dependencies, down to the C library.
+    pub fn unpack_with_dependencies(&self, package: &str, to: &Path) -> Result<()> {
         let mut apt = self.command("apt-get");
         let install = ["install", "-y", "-qq", "--download-only", "--no-install-recommends", package];
-        // It says at length what it would do if it were allowed to.
+        // Captures the output: apt lists at length what it would install.
         run::output(apt.args(install))?;
         unpack_all(&self.dir.join("cache/archives"), to)?;
         run::run(self.command("apt-get").arg("clean"))

@@ -1,4 +1,4 @@
-//! A kernel's image and the modules that the guests need, ready to be loaded without `modprobe`.
+//! Prepares a kernel image and the modules that guests need, so that they load without `modprobe`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,14 +11,14 @@ use super::super::tables::{Kernel, MODULES};
 use super::apt::Apt;
 use crate::run;
 
-/// Unpack a kernel. The `cloud` flavour is the small one, and has all that is wanted.
+/// Downloads and unpacks a kernel. The `cloud` flavour is small and has all needed modules.
 pub fn prepare(apt: &Apt, kernel: Kernel, to: &Path) -> Result<()> {
     let names = apt.names("linux-image-")?;
     let package =
         pick(&names, kernel).with_context(|| format!("the archive has no cloud kernel {}", kernel.name))?;
     let release = package.trim_start_matches("linux-image-").to_owned();
     let mut packages = vec![package.to_owned()];
-    // From 7.3 on the image's package only depends on these.
+    // From Linux 7.3 on, the image is in these packages.
     for part in ["linux-binary-", "linux-modules-"] {
         packages.extend(
             apt.names(&format!("{part}{release}"))?.into_iter().filter(|n| *n == format!("{part}{release}")),
@@ -50,14 +50,14 @@ pub fn prepare(apt: &Apt, kernel: Kernel, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The newest of the packages that fits.
+/// The newest matching package.
 fn pick(names: &[String], kernel: Kernel) -> Option<&str> {
     let fits = |name: &&str| {
         let Some(release) = name.strip_prefix("linux-image-").and_then(|n| n.strip_suffix("-cloud-amd64"))
         else {
             return false;
         };
-        // Without a third number it is a package that only depends on the newest.
+        // A name with fewer than three numbers is a metapackage.
         let version = numbers(release);
         version.len() > 2
             && release.starts_with(|first: char| first.is_ascii_digit())
@@ -73,14 +73,14 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// Copy the wanted modules and what they need, unpacked, and give their names in the order of loading.
+/// Copies the modules of [`MODULES`] and their dependencies, uncompressed. Returns their names in load order.
 fn take_modules(from: &Path, to: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let mut files = BTreeMap::new();
     find_modules(&from.join("kernel"), &mut files)?;
     let mut order = Vec::new();
     for name in MODULES {
-        // One that is built in, or does not exist, is not there.
+        // A module without a file is built in, or does not exist in this kernel.
         if files.contains_key(*name) {
             take_module(name, &files, to, &mut order)?;
         }
@@ -117,7 +117,7 @@ fn take_module(
                 fs::remove_file(&same).with_context(|| format!("cannot remove {}", same.display()))?;
             }
         }
-        _ => bail!("{} is no module", file.display()),
+        _ => bail!("{} is not a kernel module", file.display()),
     }
     let module = fs::read(&copy).with_context(|| format!("cannot read {}", copy.display()))?;
     for needed in depends(&module) {
@@ -127,7 +127,7 @@ fn take_module(
     Ok(())
 }
 
-/// All modules below a directory, by the names that the kernel gives them.
+/// Finds all modules below a directory, by the names that the kernel uses.
 fn find_modules(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let path = entry?.path();
@@ -142,7 +142,7 @@ fn find_modules(dir: &Path, files: &mut BTreeMap<String, PathBuf>) -> Result<()>
     Ok(())
 }
 
-/// The modules that a module names as needed, in its section `.modinfo`.
+/// Dependencies of a module, from its section `.modinfo`.
 fn depends(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|window| window == KEY) else { return Vec::new() };
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn needed_modules_are_read_from_the_module() {
+    fn dependencies_are_read_from_the_module() {
         assert_eq!(
             depends(b"x\0license=GPL\0depends=jbd2,crc16,dm-mod\0name=ext4\0"),
             ["jbd2", "crc16", "dm_mod"]

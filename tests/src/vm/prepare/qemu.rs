@@ -1,4 +1,4 @@
-//! The emulator, with every library of its own, so that the host's do not matter.
+//! Prepares the emulator with all its libraries, independent of the host's.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,14 +11,14 @@ use super::apt::Apt;
 use crate::run;
 
 const PROGRAM: &str = "qemu-system-x86_64";
-/// What the archive's packages hold beside libraries, firmware and the emulator: most of their size.
+/// Directories that the emulator does not need: most of the packages' size.
 const NOT_NEEDED: &[&str] =
     &["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/icons", "usr/share/perl"];
 
-/// Unpack it and write the script that runs it.
+/// Downloads and unpacks the emulator, and writes the script that runs it.
 pub fn prepare(apt: &Apt, to: &Path) -> Result<()> {
     let root = to.join("root");
-    apt.unpack_with_all("qemu-system-x86", &root)?;
+    apt.unpack_with_dependencies("qemu-system-x86", &root)?;
     for part in NOT_NEEDED {
         let dir = root.join(part);
         if dir.is_dir() {
@@ -36,7 +36,7 @@ pub fn prepare(apt: &Apt, to: &Path) -> Result<()> {
     fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot make {} executable", file.display()))?;
-    // Now, not in a test, is the time to find out that it does not run.
+    // Fails here, rather than in a test, if the emulator does not run.
     let version = run::output(Command::new(&file).arg("--version"))?;
     eprintln!("{}", version.lines().next().unwrap_or_default());
     Ok(())
