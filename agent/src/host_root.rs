@@ -35,7 +35,7 @@ impl HostRoot {
         Path::new(if self.is_own() { "/proc/self/mountinfo" } else { "/proc/1/mountinfo" })
     }
 
-    /// The host's time zone, by its name, as the link that systemd and others keep says.
+    /// The host's time zone by name, from the link `/etc/localtime` that systemd and others maintain.
     pub fn time_zone(&self) -> jiff::tz::TimeZone {
         let own = jiff::tz::TimeZone::system;
         if self.is_own() {

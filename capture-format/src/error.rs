@@ -121,7 +121,7 @@ pub enum FormatError {
         #[source]
         source: Box<FormatError>,
     },
-    /// The caller asked for a column as another type than it has.
+    /// The caller requested a column as another type than it has.
     #[error("table {table}, column {column} is {found:?}, requested as {requested}")]
     ColumnType {
         table: TableId,

@@ -31,7 +31,7 @@ pub enum Ring {
 
 /// The value of a [`Ty::Cpu`] column for what no CPU is known of.
 pub const CPU_UNKNOWN: u64 = u16::MAX as u64;
-/// What stands for a number that is not known, in columns whose type says that this may be.
+/// Stored in place of an unknown number, in columns whose type allows it.
 pub const UNKNOWN: u64 = u64::MAX;
 /// The same for signed numbers.
 pub const UNKNOWN_SIGNED: i64 = i64::MIN;

@@ -46,7 +46,7 @@ pub fn run(args: &CheckArgs) -> Result<ExitCode> {
         let checked = Checked::new(&path, found);
         sound &= checked.is_sound();
         let text = if args.json { format!("{}\n", checked.json()) } else { checked.text() };
-        // If standard output is closed, the exit code still tells the result.
+        // If stdout is closed, the exit code still gives the result.
         let _ = io::stdout().write_all(text.as_bytes());
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,4 +1,4 @@
-//! What flows from the drain to the encoder or the viewer: a filled chunk, and what became known of containers
+//! What flows from the drain to the encoder or the viewer: a filled chunk, and what was learned about containers
 //! while it was filled.
 
 use capture_format::{ChunkBuilder, MetadataKey, MetadataRecord};
@@ -10,16 +10,16 @@ pub struct FilledChunk {
     pub builder: ChunkBuilder,
     /// How many lost events its loss rows report.
     pub lost: u64,
-    /// What became known of containers since the chunk before.
+    /// What was learned about containers since the chunk before.
     pub updates: ContainerUpdates,
 }
 
-/// What became known of containers while a chunk was filled.
+/// What was learned about containers while a chunk was filled.
 #[derive(Debug, Default)]
 pub struct ContainerUpdates {
     /// Names, images and labels.
     pub names: Vec<MetadataRecord>,
-    /// Cgroups of which no more events come: their metadata need not be repeated in later files.
+    /// Cgroups that will have no more events: their metadata need not be repeated in later files.
     pub forgotten: Vec<MetadataKey>,
     /// With a filter that needs names: ids of cgroups that turned out to be wanted.
     pub accepted: Vec<u64>,
@@ -27,14 +27,14 @@ pub struct ContainerUpdates {
     pub rejected: Vec<u64>,
     /// The number of the chunk, counted from 1.
     pub chunk: u64,
-    /// Whether it has events of pending containers, or of such that were pending while it was filled.
+    /// Whether it has events of containers that were pending at some time while it was filled.
     pub has_pending: bool,
-    /// The first chunk that has events of containers that are pending even now; `None` if there is none.
+    /// The first chunk with events of containers that are still pending; `None` if there is none.
     pub pending_since: Option<u64>,
 }
 
 impl ContainerUpdates {
-    /// Adds what came after this, and keeps the number of the chunk.
+    /// Adds later updates, and keeps the number of the chunk.
     pub fn append(&mut self, newer: Self) {
         self.names.extend(newer.names);
         self.accepted.extend(newer.accepted);

@@ -78,7 +78,7 @@ impl Syncer {
         Ok(Self { queue, thread })
     }
 
-    /// Has a file synced that was written to, or a directory in which a file was created.
+    /// Requests an fsync of a file that was written to, or of a directory in which a file was created.
     pub fn mark_dirty(&self, file: &Arc<File>) {
         let mut state = self.queue.lock();
         if !state.dirty.iter().any(|other| Arc::ptr_eq(other, file)) {

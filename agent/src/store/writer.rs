@@ -55,7 +55,7 @@ impl StoreSettings {
     }
 }
 
-/// The last stage of recording: takes encoded chunks and writes them.
+/// The last stage of recording: writes encoded chunks.
 pub struct Store {
     limits: StoreLimits,
     file_system: Arc<dyn FileSystem>,
@@ -257,7 +257,7 @@ impl Store {
         Ok(())
     }
 
-    /// Has the current file synced, and the directory if the file is new.
+    /// Requests an fsync of the current file, and of the directory if the file is new.
     fn mark_dirty(&self, is_new: bool) {
         let Some(syncer) = &self.syncer else { return };
         if let Some(file) = &self.current.file {
@@ -347,7 +347,7 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether there was no space.
+/// Whether the error means that the disk is full.
 fn was_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<FormatError>().is_some_and(is_full)

@@ -1,4 +1,4 @@
-//! Advice about comparisons that are valid, and most likely not what was meant.
+//! Advice on comparisons that are valid, but most likely mistakes.
 
 use crate::fields::FieldType;
 

@@ -27,14 +27,14 @@ pub enum Expr {
     Comparison(Comparison),
 }
 
-/// A parsed expression, with what there is to say of it.
+/// A parsed expression, with advice on it.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// The tree.
     pub expr: Expr,
     /// Names that this version does not know.
     pub(super) doubts: Vec<Doubt>,
-    /// Advice on what was most likely not meant.
+    /// Advice on comparisons that are most likely mistakes.
     pub hints: Vec<String>,
 }
 

@@ -47,7 +47,7 @@ impl Doubt {
     /// Whether some capture has the name.
     ///
     /// # Errors
-    /// What the name may have been meant to be, if none has it.
+    /// The closest existing name, as a suggestion.
     pub(super) fn settle<'b>(
         &self,
         captures: impl Iterator<Item = &'b Binding> + Clone,
@@ -132,7 +132,7 @@ fn has(binding: &Binding, of: NameOf, name: &str) -> bool {
     }
 }
 
-/// What else a word of `-e` may have been meant to be.
+/// Suggestions for an unknown word of `-e`.
 pub(super) fn closest_event(name: &str) -> String {
     let calls = syscalls::table().iter().map(|call| call.name);
     suggest::did_you_mean(name, KINDS.iter().map(|kind| kind.decl().name).chain(calls))

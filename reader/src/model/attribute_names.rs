@@ -4,7 +4,7 @@
 pub const FULL_ID: &str = super::metadata::FULL_ID;
 /// Its name.
 pub const NAME: &str = super::metadata::NAME;
-/// Its image, as it was asked for.
+/// Its image, as the user named it.
 pub const IMAGE: &str = "container.image";
 /// The image's id or digest.
 pub const IMAGE_ID: &str = "container.image.id";
@@ -12,15 +12,15 @@ pub const IMAGE_ID: &str = "container.image.id";
 pub const CREATED: &str = "container.created";
 /// The process id of its first process, in the host's namespace.
 pub const PID: &str = "container.pid";
-/// The status that it ended with.
+/// Its exit status.
 pub const EXIT_CODE: &str = "container.exit_code";
 /// Its memory limit, bytes.
 pub const MEMORY_LIMIT: &str = "container.memory.limit";
 /// Its CPU limit, in thousandths of a CPU.
 pub const CPU_LIMIT: &str = "container.cpu.limit";
-/// Its weight of CPU time.
+/// Its CPU shares (relative weight).
 pub const CPU_SHARES: &str = "container.cpu.shares";
-/// Its limit of processes.
+/// Its limit on the number of processes.
 pub const PIDS_LIMIT: &str = "container.pids.limit";
 /// A label: followed by its key in brackets.
 pub const LABEL: &str = "container.label";
@@ -34,5 +34,5 @@ pub const POD_NAMESPACE: &str = "k8s.ns.name";
 pub const POD_UID: &str = "k8s.pod.uid";
 /// A label of the pod: followed by its key in brackets.
 pub const POD_LABEL: &str = "k8s.pod.label";
-/// `true` for the container that holds the namespaces of its pod.
+/// `true` for the sandbox (pause) container, which holds the namespaces of its pod.
 pub const POD_SANDBOX: &str = "k8s.pod.sandbox";

@@ -1,5 +1,5 @@
-//! What this version makes of the schema that a file carries. Kinds are known by number, columns by
-//! name and type; what is not known keeps its name and is shown with it.
+//! Maps the schema that a file carries to this version's kinds and columns. Kinds are matched by number, columns by
+//! name and type; unknown ones keep the name that the file gives them and are shown with it.
 
 use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -18,7 +18,7 @@ pub struct BoundColumn {
     pub index: u16,
     /// Its name.
     pub name: String,
-    /// What it means, if this version knows.
+    /// Its meaning; `None` if this version does not know the column.
     pub ty: Option<Ty>,
     /// Whether every kind has it.
     pub common: bool,
@@ -33,13 +33,13 @@ pub struct EventTable {
     pub name: String,
     /// The kind, if this version knows it.
     pub kind: Option<Kind>,
-    /// The column with the time at which events ended.
+    /// The column with the end times of events.
     pub time: Option<u16>,
-    /// The column with how long they took.
+    /// The column with their durations.
     pub duration: Option<u16>,
     /// All columns, as the file has them.
     pub columns: Vec<BoundColumn>,
-    /// Places in `columns` of those whose meaning is not known.
+    /// Indices in `columns` of those that this version does not know.
     pub unknown: Vec<usize>,
     /// From this version's column index to the file's.
     known: Vec<Option<u16>>,
@@ -90,19 +90,19 @@ pub(super) struct DictTable {
     pub(super) known: Vec<Option<u16>>,
 }
 
-/// A segment's header with its schema understood.
+/// The header of a segment, with its schema mapped to this version's.
 #[derive(Clone, Debug)]
 pub struct Binding {
     /// The header.
     pub header: Arc<Header>,
-    /// The event tables, in the file's order; shared, as all of it, by headers that share schema and vocabularies.
+    /// The event tables, in the file's order. Headers with equal schema and vocabularies share all of this.
     pub events: Arc<Vec<EventTable>>,
     /// Names and arguments of the syscalls.
     pub calls: Arc<Calls>,
     dictionaries: Arc<Vec<DictTable>>,
 }
 
-/// What was understood last, if somebody still needs it, and of what.
+/// The last mapping, while it is in use, and the schema and vocabularies that it is of.
 #[derive(Default)]
 struct Last {
     schema: Weak<Schema>,
@@ -129,7 +129,7 @@ impl Last {
 }
 
 impl Binding {
-    /// Understands a header.
+    /// Maps the schema of a header.
     pub fn new(header: Arc<Header>) -> Self {
         let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(same) = last.of(&header) {

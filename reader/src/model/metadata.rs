@@ -6,10 +6,10 @@ use rustc_hash::FxHashMap;
 
 use super::ContainerSelector;
 
-/// The value of a record that holds the container's full id: with it, a name given to a container's own
-/// cgroup names the cgroups inside it too.
+/// The attribute that holds the container's full id. Through it, the attributes of a container's own cgroup also apply
+/// to the cgroups inside.
 pub const FULL_ID: &str = "container.full_id";
-/// The value that holds the container's name.
+/// The attribute that holds the container's name.
 pub const NAME: &str = "container.name";
 
 /// Metadata of one or several captures.
@@ -26,7 +26,7 @@ impl ContainerNames {
         other.keys().for_each(|key| self.note_container(*key));
     }
 
-    /// Adds what one record tells.
+    /// Adds the attributes of one record.
     pub fn add(&mut self, record: &MetadataRecord) {
         self.index.add(record);
         self.note_container(record.key);
@@ -34,17 +34,17 @@ impl ContainerNames {
 
     fn note_container(&mut self, key: MetadataKey) {
         if let Some(id) = self.index.get(&key, FULL_ID) {
-            // Some runtimes give an id again: the last one has it.
+            // Some runtimes reuse ids: the last container has it.
             let last = self.by_container.entry((key.boot_id, id.as_bytes().to_vec())).or_insert(key);
             *last = std::cmp::max_by_key(*last, key, |key| key.birth);
         }
     }
 
-    /// Forgets a cgroup, and the name that its container has by it.
+    /// Forgets a cgroup, and its container's attributes.
     pub fn forget(&mut self, key: &MetadataKey) {
         if let Some(id) = self.index.get(key, FULL_ID) {
             let container = (key.boot_id, id.as_bytes().to_vec());
-            // Another cgroup may have the same name by now.
+            // The name may belong to another cgroup by now.
             if self.by_container.get(&container) == Some(key) {
                 self.by_container.remove(&container);
             }
@@ -77,7 +77,7 @@ impl ContainerNames {
         self.by_container.get(&(boot_id, container.to_vec()))
     }
 
-    /// All that is known of a cgroup.
+    /// All attributes of a cgroup.
     pub fn all_of(&self, key: &MetadataKey) -> impl Iterator<Item = (&str, &str)> {
         self.index.values(key)
     }
@@ -92,7 +92,7 @@ impl ContainerNames {
         self.index.keys().filter_map(|key| Some((key, self.index.get(key, FULL_ID)?.as_bytes())))
     }
 
-    /// Whether the container of this cgroup is meant; `None` if too little is known of it.
+    /// Whether the container of this cgroup is selected; `None` if too few of its attributes are known.
     pub fn is_meant(&self, key: &MetadataKey, wanted: &ContainerSelector) -> Option<bool> {
         let is_meant = wanted.matches(|name| self.index.get(key, name));
         (is_meant || self.index.get(key, NAME).is_some()).then_some(is_meant)
@@ -115,7 +115,7 @@ mod tests {
         names.add(&record(2, "new"));
         assert_eq!(names.get(&key(1), b"redis", NAME), Some("old"));
         names.forget(&key(1));
-        // The id is the other one's by now.
+        // The id belongs to the other container by now.
         assert_eq!(names.get(&key(1), b"redis", NAME), Some("new"));
         names.forget(&key(2));
         assert_eq!(names.of_container([1; 16], b"redis", NAME), None);

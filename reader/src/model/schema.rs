@@ -13,8 +13,8 @@ pub const fn event_table(kind: Kind) -> TableId {
     TableId(kind as u16)
 }
 
-/// The index of a column in the table of a kind, [`COMMON`] columns included. Meant for
-/// constants: a name that does not exist stops the compiler.
+/// The index of a column in the table of a kind, [`COMMON`] columns included. For use in
+/// constants: a name that does not exist fails to compile.
 pub const fn column(kind: Kind, name: &str) -> u16 {
     if let Some(i) = dictionaries::position(COMMON, name) {
         return i;
@@ -26,7 +26,7 @@ pub const fn column(kind: Kind, name: &str) -> u16 {
 }
 
 /// The column with the cgroup that an event counts for, if that is not the cgroup of its task: the column `cgroup` of
-/// the events that the recorder makes itself, of lost events and samples.
+/// events that the recorder makes itself: lost events and samples.
 pub const fn cgroup_column(kind: Kind) -> Option<u16> {
     match kind.decl().ring {
         Ring::Agent => match dictionaries::position(kind.decl().columns, "cgroup") {

@@ -15,7 +15,7 @@ use super::event_text::{self, CUT};
 /// Stands for text that could not be read.
 pub(super) const UNREAD: &[u8] = b"?";
 
-/// A field that was chosen for output, with the name by which it was.
+/// A field that was chosen for output, with the name that the user gave.
 #[derive(Clone, Debug)]
 pub(super) struct ChosenField {
     pub(super) name: String,
@@ -30,7 +30,7 @@ impl ChosenField {
         Ok(Self { name: name.to_owned(), field, ty })
     }
 
-    /// The fields that a list of names names, separated by commas; one within brackets belongs to a key.
+    /// The fields in a comma-separated list of names; a comma within brackets belongs to a key.
     pub(super) fn parse_list(names: &str) -> Result<Vec<Self>, FieldError> {
         let mut is_key = false;
         let parts = names.split(|c| {
@@ -39,7 +39,7 @@ impl ChosenField {
         });
         let chosen = parts.map(str::trim).filter(|name| !name.is_empty()).map(Self::parse);
         let chosen = chosen.collect::<Result<Vec<_>, _>>()?;
-        // Nothing was named: no field is named so.
+        // An empty list: no field has an empty name.
         if chosen.is_empty() { Self::parse(names).map(|field| vec![field]) } else { Ok(chosen) }
     }
 }
@@ -51,7 +51,7 @@ pub(super) enum CellStyle {
     Column,
     /// The same in the last column, where spaces stay.
     LastColumn,
-    /// In a sentence: durations in ns, as sysdig prints them.
+    /// Within a template: durations in ns, as sysdig prints them.
     Template,
     /// For programs: durations in ns, flags as 1 and 0, the times of kinds' columns as numbers.
     Csv,
@@ -74,12 +74,12 @@ pub(super) struct CellWriter {
 }
 
 impl CellWriter {
-    /// Times are those of the day in `zone`.
+    /// With times of day in `zone`.
     pub(super) fn time_of_day(zone: TimeZone) -> Self {
         Self { clock: ClockWriter::time_of_day(zone), scratch: Vec::new() }
     }
 
-    /// Times are RFC 3339.
+    /// With times as RFC 3339.
     pub(super) fn rfc3339() -> Self {
         Self { clock: ClockWriter::rfc3339(), scratch: Vec::new() }
     }
@@ -132,8 +132,8 @@ impl CellWriter {
     }
 }
 
-/// The arguments of a syscall, or what another event says: text of ours, escaped already and marked where it is
-/// incomplete.
+/// The arguments of a syscall, or the description of another event: text made by this crate, escaped already and marked
+/// where it is incomplete.
 pub(super) fn write_words(event: Event<'_>, field: &Field, scratch: &mut Vec<u8>, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     if event.kind() == Some(Kind::Syscall) {

@@ -9,7 +9,7 @@ use crate::model::Event;
 use super::View;
 use super::cell::{CellStyle, CellWriter, ChosenField, pad};
 
-/// What stands for a value that an event does not have.
+/// Printed in place of a value that an event does not have.
 const MISSING: u8 = b'-';
 
 /// Writes fields of events in columns.

@@ -1,6 +1,6 @@
 //! The CSV view (RFC 4180, but lines end with a newline alone). Columns are fields; `evt.args` also
-//! holds what events other than syscalls say. Text that is cut ends with `...`; `?` stands for text that could not be
-//! read.
+//! holds the description of events other than syscalls. Text that is cut ends with `...`; `?` stands for text that could
+//! not be read.
 
 use crate::fields::{self, FieldError};
 use crate::model::Event;

@@ -20,17 +20,17 @@ const MAX_EXACT: i128 = 1 << 53;
 /// The keys of an event, in the order of the output.
 #[derive(Debug, Default)]
 struct Keys {
-    /// What stands before the thread: number, time, type, CPU.
+    /// Keys before those of the thread: number, time, type, CPU.
     head: Vec<Field>,
-    /// What depends on the thread.
+    /// Keys that depend on the thread.
     task: Vec<Field>,
-    /// What depends on the cgroup.
+    /// Keys that depend on the cgroup.
     cgroup: Vec<Field>,
-    /// What stands after the cgroup: duration, result.
+    /// Keys after those of the cgroup: duration, result.
     tail: Vec<Field>,
-    /// Flags, which stand at the end if they are set, with their bits.
+    /// Flags with their bits: at the end, if they are set.
     flags: Vec<(u32, &'static str)>,
-    /// What stands behind them if some text is incomplete: the names of its fields, and how it is.
+    /// Last, if some text is incomplete: the names of its fields, and whether it is cut or unread.
     incomplete: Vec<Field>,
 }
 
@@ -108,7 +108,7 @@ impl JsonView {
         }
     }
 
-    /// Which text is cut or could not be read, if some is.
+    /// The fields whose text is cut or could not be read, if any.
     fn incomplete(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         for field in &self.keys.incomplete {
             if let Some(list) = values::list(event, field, &mut self.scratch) {
@@ -149,7 +149,7 @@ impl JsonView {
         }
         let syscall = event.kind() == Some(Kind::Syscall);
         for column in &event.rows.event.columns {
-            // What has a field of its own is not said twice.
+            // Columns that have a field of their own are not repeated.
             if column.common || (syscall && column.ty.is_some()) {
                 continue;
             }
@@ -223,7 +223,7 @@ impl View for JsonView {
     }
 }
 
-/// A key that depends on the thread. One that says yes or no is there if it is yes, as a flag is.
+/// A key that depends on the thread. A boolean is present only if it is true, as flags are.
 fn of_task(event: Event<'_>, task: u32, field: &Field, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
     let decl = field.decl();
     if decl.list.is_some() {
@@ -272,7 +272,7 @@ fn column_key(rows: &Rows<'_>, column: &BoundColumn, out: &mut Vec<u8>) {
     json_text(column.name.as_bytes(), out);
 }
 
-/// A name of ours.
+/// A key from a name that this crate declares, which needs no escaping.
 fn key(name: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -286,7 +286,7 @@ fn key_value(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a value as its type says: times as RFC 3339, bools as `true` and `false`.
+/// Appends a value in the form of its type: times as RFC 3339, booleans as `true` and `false`.
 pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWriter, out: &mut Vec<u8>) {
     match (ty.shape(), value) {
         (Shape::Bool, Value::Int(value)) => {

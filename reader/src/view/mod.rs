@@ -27,7 +27,7 @@ pub use text::TextView;
 
 /// A way to write events.
 pub trait View: Send {
-    /// Appends what stands before the first event.
+    /// Appends the lines before the first event.
     fn begin(&mut self, out: &mut Vec<u8>);
 
     /// Appends one event as one line.
@@ -70,8 +70,8 @@ impl Format {
     }
 }
 
-/// Pieces of output that belong to the tasks of a chunk. Events of several chunks may come in turns, so the
-/// last few chunks are remembered.
+/// Caches the piece of output that describes a task, such as its container and process. Events of several chunks may
+/// alternate, so the last few chunks are cached.
 #[derive(Debug, Default)]
 struct TaskCache {
     chunks: Vec<TaskPieces>,
@@ -88,7 +88,7 @@ struct TaskPieces {
 impl TaskCache {
     const CHUNKS: usize = 16;
 
-    /// The piece of a task, written by `write` when it is first asked for.
+    /// The piece of a task; `write` makes it when it is first needed.
     fn get(&mut self, view: &ChunkView<'_>, task: u32, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let id = view.chunk.id();
         let place = match self.chunks.iter().position(|c| c.chunk == id) {

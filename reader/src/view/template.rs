@@ -13,7 +13,7 @@ use crate::text::escape;
 use super::View;
 use super::cell::{CellStyle, CellWriter, ChosenField, pad};
 
-/// What stands for a value that an event does not have.
+/// Printed in place of a value that an event does not have.
 const MISSING: &[u8] = b"<NA>";
 /// The widest that a value can be made.
 const WIDEST: usize = 1000;
@@ -21,7 +21,7 @@ const WIDEST: usize = 1000;
 /// Why a template cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A name is no field.
+    /// There is no field of this name.
     #[error(transparent)]
     Field(#[from] FieldError),
     /// A percent sign without a name.
@@ -33,7 +33,7 @@ pub enum TemplateError {
     /// An escape that is not known.
     #[error("unknown escape in `{0}`; write \\n, \\t, \\e, \\xNN, or \\\\ for a backslash")]
     Escape(String),
-    /// The same text for every event.
+    /// It names no field: every line would be the same.
     #[error("`{0}` names no field; write a template such as '%evt.time %proc.name %evt.type %evt.args'")]
     NoField(String),
 }

@@ -33,12 +33,12 @@ enum DecidedBy {
     Timeout,
 }
 
-/// What is decided so far, and what is pending.
+/// Decisions so far, and pending cgroups.
 #[derive(Debug)]
 pub(super) struct Decisions {
-    /// Containers that were named, or whose time is up: whether they are wanted.
+    /// Whether a container is wanted, for those that were named or whose deadline has passed.
     made: FxHashMap<Instance, bool>,
-    /// In the order in which they appeared; some may be decided since.
+    /// In order of appearance; some may have been decided since.
     pending: VecDeque<PendingCgroup>,
     /// Cgroups that turned out to be unwanted.
     unwanted: Vec<u64>,
@@ -94,7 +94,7 @@ impl Decisions {
         self.chunk_has_pending = true;
     }
 
-    /// The cgroup that is pending for the longest time.
+    /// The cgroup that has been pending longest.
     pub fn oldest_pending(&mut self, table: &CgroupTable) -> Option<PendingCgroup> {
         while let Some(oldest) = self.pending.front().copied() {
             if table.get(oldest.cgroup).is_some_and(|cgroup| cgroup.decision == Decision::Pending) {
@@ -151,14 +151,14 @@ impl Decisions {
         (self.chunk, self.chunk_has_pending)
     }
 
-    /// Nothing more comes of this container.
+    /// The container will have no more events.
     pub fn forget(&mut self, container: &str, cgroup: u64) {
         self.made.remove(&Instance { container: container.to_owned(), cgroup });
     }
 }
 
 impl Cgroups {
-    /// What happens from here on, happens at this time (ns of the boot clock).
+    /// Sets the current time, ns of the boot clock.
     pub fn set_time(&mut self, now: u64) {
         self.decisions.set_time(now);
     }
@@ -179,7 +179,7 @@ impl Cgroups {
         }
     }
 
-    /// Decides whether a container is wanted, and with it all pending cgroups of which that was the last doubt.
+    /// Decides whether a container is wanted, and with it all cgroups that were pending for it alone.
     fn decide(&mut self, instance: Instance, wanted: bool, by: DecidedBy) {
         let open = self.table.pending_in(&instance);
         self.decisions.make(instance, wanted);

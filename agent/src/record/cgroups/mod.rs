@@ -34,11 +34,11 @@ struct LastAnswer {
 }
 
 impl LastAnswer {
-    /// No cgroup has this id.
+    /// There is no cgroup with this id.
     const NONE: Self = Self { cgroup: u64::MAX, wanted: false };
 }
 
-/// All cgroups that are known.
+/// All known cgroups.
 pub struct Cgroups {
     hierarchy: Hierarchy,
     filter: ContainerFilter,
@@ -46,11 +46,11 @@ pub struct Cgroups {
     last: LastAnswer,
     retired: Retired,
     decisions: Decisions,
-    /// What became known since the last chunk.
+    /// Updates since the last chunk.
     updates: ContainerUpdates,
-    /// Who resolves names of containers.
+    /// Resolves names of containers.
     runtimes: Option<RuntimeQueue>,
-    /// Who samples cgroups.
+    /// Samples cgroups.
     sampler: Option<CgroupNotifier>,
 }
 
@@ -121,7 +121,7 @@ impl Cgroups {
         runtimes.started(NewContainer { key, id: inner.id.clone(), runtime: inner.runtime });
     }
 
-    /// From here on containers are reported to the runtimes: first those that run already.
+    /// Reports containers to the runtimes from here on, beginning with those that already run.
     pub fn resolve_with(&mut self, runtimes: RuntimeHandle, boot_id: [u8; 16]) {
         self.runtimes = Some(RuntimeQueue::new(runtimes, boot_id));
         for id in self.table.own_cgroups() {
@@ -129,12 +129,12 @@ impl Cgroups {
         }
     }
 
-    /// Containers are not reported to the runtimes any more.
+    /// Stops reporting containers to the runtimes.
     pub fn stop_resolving(&mut self) {
         self.runtimes = None;
     }
 
-    /// New cgroups are reported to the sampler from here on.
+    /// Reports new cgroups to the sampler from here on.
     pub fn report_to(&mut self, sampler: CgroupNotifier) {
         self.sampler = Some(sampler);
     }
@@ -156,7 +156,7 @@ impl Cgroups {
         self.decisions.is_changed() || !self.updates.names.is_empty()
     }
 
-    /// The updates that go with the chunk at hand, which is handed over now.
+    /// The updates that go with the current chunk, which is handed over now.
     pub fn take_updates(&mut self) -> ContainerUpdates {
         let pending_since = self.decisions.oldest_pending(&self.table).map(|pending| pending.chunk);
         let updates = std::mem::take(&mut self.updates);
@@ -198,7 +198,7 @@ impl Cgroups {
             self.retired.add_events(cgroup.container(), cgroup.events);
             self.forget(retired, &cgroup);
         }
-        // Another container may get its name.
+        // Another container may reuse its name.
         for container in self.table.disown(id) {
             if let Some(runtimes) = &self.runtimes {
                 runtimes.stopped(container);
@@ -207,7 +207,7 @@ impl Cgroups {
         !self.filter.is_open() && self.table.get(id).is_some_and(Cgroup::is_wanted)
     }
 
-    /// No more events come of this cgroup: the metadata of its container need not be repeated.
+    /// This cgroup will have no more events: the metadata of its container need not be repeated.
     fn forget(&mut self, id: u64, cgroup: &Cgroup) {
         if cgroup.chain.is_host() {
             return;

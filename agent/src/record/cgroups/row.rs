@@ -5,7 +5,7 @@ use crate::record::columns::{Dictionaries, cgroup as c};
 use crate::record::dictionary_rows::CachedRow;
 use ktape_reader::containers::OTHER;
 
-/// What the row of a cgroup says of its containers.
+/// The container columns of the row of a cgroup.
 #[derive(Default)]
 struct ContainerColumns {
     container: String,

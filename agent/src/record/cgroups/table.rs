@@ -1,4 +1,4 @@
-//! The table of cgroups, and which cgroup each container is identified by: some runtimes use an id again, so a
+//! The table of cgroups, and which cgroup each container is identified by: some runtimes reuse ids, so a
 //! container is its id together with its cgroup.
 
 use rustc_hash::FxHashMap;
@@ -16,7 +16,7 @@ pub(super) enum Decision {
     Wanted,
 }
 
-/// A container: its id, and its cgroup, since some runtimes use an id again.
+/// A container: its id, and its cgroup, since some runtimes reuse ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Instance {
     pub container: String,
@@ -111,7 +111,7 @@ impl CgroupTable {
         self.instances.values().copied().collect()
     }
 
-    /// The cgroup was removed: containers whose own one it was have none any more. Returns their ids.
+    /// The cgroup was removed: containers that it identified have none any more. Returns their ids.
     pub fn disown(&mut self, id: u64) -> Vec<String> {
         let chain = self.known.get(&id).map(|cgroup| cgroup.chain.clone()).unwrap_or_default();
         let ids = chain.0.into_iter().map(|container| container.id);
