@@ -32,8 +32,10 @@ impl Sandbox {
         }
         let program = sandbox.root.path().join("bin/ktape");
         if is_root() {
-            // What it lies in may be closed to others.
-            fs::copy(tool::binary(), program).expect("the binary can be copied");
+            // Other users may not have access to its directory. Copied by another process: a descriptor open for writing
+            // here would be inherited by what other tests start at this moment, and the copy be busy (ETXTBSY).
+            let copied = Command::new("cp").arg(tool::binary()).arg(program).status().expect("cp starts");
+            assert!(copied.success(), "the binary can be copied");
         } else {
             symlink(tool::binary(), program).expect("a link");
         }

@@ -56,6 +56,9 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         privileges::suffice(privileges::effective()),
         "privileges: root, or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned(),
     );
+    if let Some(shortcoming) = privileges::shortcoming(privileges::effective()) {
+        line(false, format!("privileges: {shortcoming}"));
+    }
     line(
         privileges::in_initial_pid_namespace(),
         "the host's pid namespace (in a container: --pid=host)".to_owned(),

@@ -1,6 +1,7 @@
 //! `ktape fields`: every field that a filter can name.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::iter;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -23,12 +24,16 @@ pub struct FieldsArgs {
 }
 
 const NOTES: &str = "
-Compare with  = == != < <= > >=  contains icontains startswith endswith glob  in (a, b)  exists
+Compare with  = == != < <= > >=  contains icontains startswith endswith glob
+              in (a, b)  exists
 Combine with  and  or  not  ( )   -- `and` binds tighter than `or`
-A field that an event does not have fails every comparison; x != y is exactly not (x = y), so it is true there.
-Values with spaces, commas or brackets go into quotes; numbers may be hexadecimal; durations need a unit (ns us ms s m h),
-sizes may have one (K M G). Addresses compare with networks, too (10.0.0.0/8), signals and errors with names or numbers. A
-value that the field cannot have is an error. contains, startswith, endswith and glob compare the text that is shown.
+A field that an event does not have fails every comparison; x != y is exactly
+not (x = y), so it is true there.
+Values with spaces, commas or brackets go into quotes; numbers may be
+hexadecimal; durations need a unit (ns us ms s m h), sizes may have one (K M G).
+Addresses compare with networks, too (10.0.0.0/8), signals and errors with names
+or numbers. A value that the field cannot have is an error. contains,
+startswith, endswith and glob compare the text that is shown.
 ";
 
 /// Prints the fields.
@@ -36,7 +41,9 @@ value that the field cannot have is an error. contains, startswith, endswith and
 /// # Errors
 /// If standard output cannot be written, or there is no such field.
 pub fn run(args: &FieldsArgs) -> Result<ExitCode> {
-    let text = list(args.word.as_deref());
+    // To a program or a file, one line each, for grep.
+    let width = io::stdout().is_terminal().then(terminal_width);
+    let text = list(args.word.as_deref(), width);
     if let Some(word) = args.word.as_deref()
         && text.is_empty()
     {
@@ -49,8 +56,20 @@ pub fn run(args: &FieldsArgs) -> Result<ExitCode> {
     }
 }
 
-/// A line for each field, for those that have `word` in their name or description if it is given.
-fn list(word: Option<&str>) -> String {
+/// The width of the terminal; 80 if it is unknown.
+fn terminal_width() -> usize {
+    rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col)).max(MIN_WIDTH)
+}
+
+/// Narrower terminals wrap lines themselves.
+const MIN_WIDTH: usize = 80;
+
+/// Where descriptions begin.
+const INDENT: usize = 37;
+
+/// A paragraph for each field, for those that have `word` in their name or description if it is given. Descriptions are
+/// wrapped to `width` columns.
+fn list(word: Option<&str>, width: Option<usize>) -> String {
     let wanted = word.map(str::to_lowercase);
     let mut text = String::new();
     for decl in registry() {
@@ -59,9 +78,13 @@ fn list(word: Option<&str>) -> String {
             FieldArg::Key => format!("{}[KEY]", decl.name),
             FieldArg::IndexOrName => format!("{0}.NAME, {0}[N]", decl.name),
         };
-        let line = format!("{name:<26} {:<9} {}\n", decl.ty.name(), decl.description());
+        let head = format!("{name:<26} {:<9} ", decl.ty.name());
+        let line = format!("{head}{}\n", decl.description());
         if wanted.as_ref().is_none_or(|word| line.to_lowercase().contains(word)) {
-            text.push_str(&line);
+            match width {
+                Some(width) => wrap(&head, &decl.description(), width, &mut text),
+                None => text.push_str(&line),
+            }
         }
     }
     if word.is_none() {
@@ -70,13 +93,32 @@ fn list(word: Option<&str>) -> String {
     text
 }
 
+/// Appends `head` and a description, wrapped at spaces to `width` columns with a hanging indent.
+fn wrap(head: &str, description: &str, width: usize, text: &mut String) {
+    text.push_str(head);
+    let mut column = head.len();
+    for (i, word) in description.split(' ').enumerate() {
+        let len = word.chars().count();
+        if i > 0 && column + 1 + len > width {
+            text.extend(iter::once('\n').chain(iter::repeat_n(' ', INDENT)));
+            column = INDENT;
+        } else if i > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += len;
+    }
+    text.push('\n');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_field_has_a_line() {
-        let text = list(None);
+        let text = list(None, None);
         for decl in registry() {
             let line = text
                 .lines()
@@ -84,15 +126,23 @@ mod tests {
             let line = line.unwrap_or_else(|| panic!("{} has no line", decl.name));
             assert!(line.ends_with(&*decl.description()), "{line}");
         }
-        assert!(text.contains("x != y is exactly not (x = y)"));
+        assert!(text.contains("x != y is exactly\nnot (x = y)"));
+    }
+
+    #[test]
+    fn descriptions_are_wrapped_to_a_terminal() {
+        let text = list(None, Some(80));
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let joined = text.replace(&format!("\n{}", " ".repeat(INDENT)), " ");
+        assert_eq!(joined, list(None, None), "only spaces become line breaks");
     }
 
     #[test]
     fn a_word_narrows_the_list() {
-        let text = list(Some("container."));
+        let text = list(Some("container."), None);
         assert!(text.lines().count() >= 6 && text.lines().all(|l| l.contains("container.")), "{text}");
-        assert_eq!(list(Some("CONTAINER.")), text);
-        assert!(list(Some("established")).lines().any(|l| l.starts_with("net.new ")));
+        assert_eq!(list(Some("CONTAINER."), None), text);
+        assert!(list(Some("established"), None).lines().any(|l| l.starts_with("net.new ")));
     }
 
     #[test]

@@ -23,6 +23,7 @@ const AFTER_HELP: &str = concat!(
     "\
 Times:
   2026-11-26T12:00:01Z   RFC 3339; also with +01:00 and fractions
+  2026-11-26 12:00       in the time zone of the output
   12:00, 12:00:01        in the time zone of the output; with its date if the
                          capture has it on several days
   +5s                    after the start

@@ -2,7 +2,10 @@
 
 use anyhow::{Result, bail};
 
+use super::messages::message;
+
 /// Capability numbers of linux/capability.h.
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
@@ -31,6 +34,14 @@ fn lacking(capabilities: u64) -> Vec<&'static str> {
         .filter(|(_, capability)| capabilities & (1 << capability) == 0)
         .map(|(name, _)| name)
         .collect()
+}
+
+/// What these capabilities do not allow although they suffice to record; `None` if nothing is missing.
+pub fn shortcoming(capabilities: u64) -> Option<&'static str> {
+    (suffice(capabilities) && capabilities & (1 << CAP_SYS_PTRACE) == 0).then_some(
+        "no CAP_SYS_PTRACE: open file descriptors of other users' processes are not counted (sample.fds), and \
+         executables of running processes may be unknown (proc.exe)",
+    )
 }
 
 /// The inode of the initial pid namespace (`PROC_PID_INIT_INO`).
@@ -74,6 +85,9 @@ pub fn require() -> Result<()> {
     }
     let capabilities = effective();
     if suffice(capabilities) {
+        if let Some(shortcoming) = shortcoming(capabilities) {
+            message(shortcoming);
+        }
         return Ok(());
     }
     let arguments =
@@ -151,6 +165,15 @@ mod tests {
         assert!(!suffice(1 << CAP_BPF));
         assert!(suffice(1 << CAP_BPF | 1 << CAP_PERFMON));
         assert!(suffice(1 << CAP_SYS_ADMIN));
+    }
+
+    #[test]
+    fn a_missing_sys_ptrace_is_reported_where_the_rest_suffices() {
+        let both = 1 << CAP_BPF | 1 << CAP_PERFMON;
+        assert!(shortcoming(both).is_some_and(|text| text.starts_with("no CAP_SYS_PTRACE: ")));
+        assert!(shortcoming(1 << CAP_SYS_ADMIN).is_some());
+        assert_eq!(shortcoming(both | 1 << CAP_SYS_PTRACE), None);
+        assert_eq!(shortcoming(0), None);
     }
 
     #[test]

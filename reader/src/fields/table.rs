@@ -31,7 +31,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.time",
         Time,
         Getter::Event(event::start),
-        "when the event started; compares with RFC 3339, 12:00, 12:00:01, +5s, -10s",
+        "when the event started; compares with RFC 3339, 2026-11-22 12:00, 12:00, 12:00:01, +5s, -10s",
     )
     .json(11)
     .csv(11)

@@ -1,7 +1,7 @@
 //! Points in time as text.
 
-use jiff::civil::{Date, Time};
-use jiff::tz::{Offset, TimeZone};
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::{number, units};
@@ -11,7 +11,7 @@ use super::{number, units};
 pub enum TimeError {
     /// The text has none of the known forms.
     #[error(
-        "`{0}` is not a time: write RFC 3339 (2026-11-22T12:00:01Z), 12:00 or 12:00:01, +5s (from the start) or -10s (from the end)"
+        "`{0}` is not a time: write 2026-11-22T12:00:01Z, 2026-11-22 12:00, 12:00 or 12:00:01, +5s (from the start) or -10s (from the end)"
     )]
     Syntax(String),
     /// The time of day occurs several times in the capture, on different days or during a clock change.
@@ -20,6 +20,9 @@ pub enum TimeError {
     /// The time of day does not occur in a capture of several days.
     #[error("`{0}` does not occur in this capture: write it with a date, such as {1}")]
     Nowhere(String, String),
+    /// A clock change repeats the time of day on this date.
+    #[error("`{0}` occurs twice because clocks were set back: write it with an offset, such as {1}")]
+    Repeated(String, String),
     /// The time is relative to an end that is not known.
     #[error("`{0}` is relative to the end, which is not known while capturing or when reading from a pipe")]
     NoEnd(String),
@@ -38,6 +41,7 @@ pub struct TimeSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TimeForm {
     Wall(i64),
+    Local(DateTime),
     Clock(Time),
     FromStart(u64),
     FromEnd(u64),
@@ -55,7 +59,8 @@ pub struct Span {
 }
 
 impl TimeSpec {
-    /// Parses RFC 3339, a time of day, `+` offset or `-` offset.
+    /// Parses a date with or without time and offset (RFC 3339, also with spaces, as `ktape info` prints it), a time of
+    /// day, `+` offset or `-` offset. A date without offset is in the zone of the [`Span`].
     ///
     /// # Errors
     /// [`TimeError::Syntax`].
@@ -68,8 +73,11 @@ impl TimeSpec {
         } else if let Some(time) = clock(text) {
             TimeForm::Clock(time)
         } else {
-            let stamp: Timestamp = text.parse().map_err(|_| bad())?;
-            TimeForm::Wall(i64::try_from(stamp.as_nanosecond()).map_err(|_| bad())?)
+            let joined = text.replace(" +", "+").replace(" -", "-");
+            match joined.parse::<Timestamp>() {
+                Ok(stamp) => TimeForm::Wall(i64::try_from(stamp.as_nanosecond()).map_err(|_| bad())?),
+                Err(_) => TimeForm::Local(text.parse().map_err(|_| bad())?),
+            }
         };
         Ok(Self { text: text.to_owned(), form })
     }
@@ -87,6 +95,16 @@ impl TimeSpec {
                 None => Err(TimeError::NoEnd(self.text.clone())),
             },
             TimeForm::Clock(time) => self.on_its_day(time, span),
+            TimeForm::Local(moment) => {
+                let moment = span.zone.to_ambiguous_timestamp(moment);
+                let out_of_range = || TimeError::Syntax(self.text.clone());
+                let ns = |stamp: Timestamp| i64::try_from(stamp.as_nanosecond()).map_err(|_| out_of_range());
+                if matches!(moment.offset(), AmbiguousOffset::Fold { .. }) {
+                    let earlier = ns(moment.earlier().map_err(|_| out_of_range())?)?;
+                    return Err(TimeError::Repeated(self.text.clone(), rfc3339(earlier)));
+                }
+                ns(moment.compatible().map_err(|_| out_of_range())?)
+            }
         }
     }
 

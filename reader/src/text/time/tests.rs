@@ -21,8 +21,23 @@ fn each_form_is_read() {
     assert_eq!(at("11:30", &day).unwrap(), "2026-11-22T10:30:00.000000000Z");
     assert_eq!(at("+5s", &day).unwrap(), "2026-11-22T10:00:05.000000000Z");
     assert_eq!(at("-10s", &day).unwrap(), "2026-11-22T10:59:50.000000000Z");
+    for (text, utc) in [
+        ("2026-11-22 11:30:07 +01:00", "10:30:07"),
+        ("2026-11-22 10:30:07 -00:00", "10:30:07"),
+        ("2026-11-22T10:30:07Z", "10:30:07"),
+        ("2026-11-22 11:30", "10:30:00"),
+        ("2026-11-22T11:30:07", "10:30:07"),
+    ] {
+        assert_eq!(at(text, &day).unwrap(), format!("2026-11-22T{utc}.000000000Z"), "{text}");
+    }
+    assert_eq!(at("2026-11-22", &day).unwrap(), "2026-11-21T23:00:00.000000000Z");
+    // What `ktape info` prints.
+    let printed = date_time(day.start, &day.zone);
+    assert_eq!(at(&printed, &day).unwrap(), "2026-11-22T10:00:00.000000000Z", "{printed}");
     for bad in [
         "",
+        "2026-11-31",
+        "2026-11-22 +1",
         "yesterday",
         "25:00:00",
         "25:00",
@@ -54,6 +69,9 @@ fn the_hour_that_a_clock_change_repeats_is_ambiguous() {
     let change = span("2026-10-24T23:30:00Z", "2026-10-25T02:30:00Z", "Europe/Berlin");
     assert!(matches!(at("02:30:00", &change), Err(TimeError::Ambiguous(..))));
     assert_eq!(at("03:15:00", &change).unwrap(), "2026-10-25T02:15:00.000000000Z");
+    let twice = TimeError::Repeated("2026-10-25 02:30".into(), "2026-10-25T00:30:00.000000000Z".into());
+    assert_eq!(at("2026-10-25 02:30", &change), Err(twice));
+    assert_eq!(at("2026-10-25 02:30 +01:00", &change).unwrap(), "2026-10-25T01:30:00.000000000Z");
 }
 
 #[test]
