@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use crate::ktape::disk_dir;
 
 /// Time after which a watchdog undoes what a test left behind, seconds.
-const WATCHDOG_SECONDS: u32 = 60;
+pub const WATCHDOG_SECONDS: u32 = 60;
 
 /// Runs a program, which must succeed within 30 s, and returns its standard output.
 ///
