@@ -15,6 +15,7 @@ use crate::host_root::HostRoot;
 use crate::session::messages::message;
 use crate::session::options::{self, selectors};
 use crate::usage::usage;
+use ktape_reader::containers::type_of;
 use ktape_reader::model::ContainerSelector;
 use ktape_reader::model::attribute_names as names;
 
@@ -89,6 +90,14 @@ struct Row {
 }
 
 impl Row {
+    /// What the runtime reported; that it is of another type than its cgroup's path seemed to say, too.
+    fn set_attributes(&mut self, attributes: BTreeMap<String, String>) {
+        self.attributes = attributes;
+        let reported = self.attributes.get(names::TYPE).map(String::as_bytes);
+        let actual = type_of(self.runtime.as_bytes(), reported);
+        self.runtime = String::from_utf8_lossy(actual).into_owned();
+    }
+
     fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }

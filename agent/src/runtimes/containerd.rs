@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 use super::attributes::Attributes;
 use super::cri::{add_kubelet_labels, created};
 use super::grpc::GrpcClient;
-use ktape_reader::containers::is_name;
+use ktape_reader::containers::{Runtime, is_name};
 use ktape_reader::model::attribute_names as names;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -175,6 +175,7 @@ pub async fn add_pid(client: &GrpcClient, namespace: &str, id: &str, attributes:
 
 fn of(container: &Container) -> Attributes {
     let mut attributes = Attributes::default();
+    attributes.set(names::TYPE, Runtime::Containerd.name());
     let labels = &container.labels;
     match labels.get(NERDCTL_NAME).or_else(|| labels.get("io.kubernetes.container.name")) {
         Some(name) => attributes.set(names::NAME, name.as_str()),

@@ -11,8 +11,8 @@ use super::attributes::Attributes;
 use super::http::{self, HttpError, Lines};
 use super::registry::{ContainerRegistry, Lookup, RequestTime};
 use super::retry::{Backoff, LookupQueue};
-use super::sockets::Socket;
-use ktape_reader::containers::is_name;
+use super::sockets::{Protocol, Socket};
+use ktape_reader::containers::{Runtime, is_name};
 use ktape_reader::model::attribute_names as names;
 
 /// `GET /containers/json`.
@@ -82,10 +82,6 @@ struct Actor {
     attributes: Option<HashMap<String, String>>,
 }
 
-/// Attributes in events that are not labels.
-const NOT_LABELS: &[&str] =
-    &["image", "name", "exitCode", "containerExitCode", "signal", "execID", "execDuration", "podId"];
-
 /// Follows a runtime until `lookups` is closed.
 pub async fn follow(socket: Socket, registry: Rc<RefCell<ContainerRegistry>>, mut lookups: Receiver<Lookup>) {
     let mut backoff = Backoff::new();
@@ -124,6 +120,10 @@ async fn session(
             },
             event = events.next::<Event>() => match event? {
                 Some(event) => {
+                    // Its labels, before it may be gone.
+                    if event.action == "create" && !event.actor.id.is_empty() {
+                        inspect(socket, &queue, event.actor.id.clone());
+                    }
                     if let Some((id, attributes)) = of_event(&event) {
                         queue.registry.borrow_mut().update(&id, &attributes, false, RequestTime::UNKNOWN);
                     }
@@ -136,12 +136,12 @@ async fn session(
 
 /// Lists all containers, in a task of its own.
 fn list(socket: &Socket, queue: &LookupQueue) {
-    let (path, queue) = (socket.path.clone(), queue.clone());
+    let (path, kind, queue) = (socket.path.clone(), socket.protocol, queue.clone());
     tokio::task::spawn_local(async move {
         match queue.run(http::get::<Vec<Listed>>(&path, "/containers/json?all=1")).await {
             Ok(all) => {
                 for listed in all.unwrap_or_default() {
-                    let attributes = of_listed(&listed);
+                    let attributes = of_listed(&listed, kind);
                     queue.registry.borrow_mut().update(&listed.id, &attributes, false, RequestTime::UNKNOWN);
                 }
             }
@@ -156,11 +156,11 @@ fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
     if is_name(id.as_bytes()) {
         return;
     }
-    let path = socket.path.clone();
+    let (path, kind) = (socket.path.clone(), socket.protocol);
     queue.resolve(id, async move |id| {
         match http::get::<Inspected>(&path, &format!("/containers/{id}/json")).await {
             Ok(answer) => {
-                answer.filter(|inspected| inspected.id == id).map(|inspected| of_inspected(&inspected))
+                answer.filter(|inspected| inspected.id == id).map(|inspected| of_inspected(&inspected, kind))
             }
             Err(error) => {
                 tracing::debug!(id, %error, "container runtime does not answer an inspect request");
@@ -170,8 +170,8 @@ fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
     });
 }
 
-fn of_listed(listed: &Listed) -> Attributes {
-    let mut attributes = Attributes::default();
+fn of_listed(listed: &Listed, kind: Protocol) -> Attributes {
+    let mut attributes = of_kind(kind);
     if let Some(name) = listed.names.first() {
         attributes.set(names::NAME, plain_name(name));
     }
@@ -181,9 +181,16 @@ fn of_listed(listed: &Listed) -> Attributes {
     attributes
 }
 
-fn of_inspected(inspected: &Inspected) -> Attributes {
-    let Inspected { name, created, image, config, state, host_config: host, .. } = inspected;
+/// The type of all containers of an engine, whatever their cgroup is called.
+fn of_kind(kind: Protocol) -> Attributes {
     let mut attributes = Attributes::default();
+    attributes.set(names::TYPE, kind.runtime().map_or("", Runtime::name));
+    attributes
+}
+
+fn of_inspected(inspected: &Inspected, kind: Protocol) -> Attributes {
+    let Inspected { name, created, image, config, state, host_config: host, .. } = inspected;
+    let mut attributes = of_kind(kind);
     attributes.set(names::NAME, plain_name(name));
     attributes.set(names::CREATED, created.as_str());
     attributes.set(names::IMAGE, config.image.as_str());
@@ -201,7 +208,10 @@ fn of_inspected(inspected: &Inspected) -> Attributes {
     attributes
 }
 
-/// The attributes in an event: name, image and labels when a container is created, the exit code when it ends.
+/// The attributes in an event: name and image when a container is created, started or renamed, the exit code when it ends.
+///
+/// Labels are taken from answers alone: an event mixes them with what it reports itself (`oldName`, `execID`, `comment`, ...), and
+/// new versions of an engine report more.
 fn of_event(event: &Event) -> Option<(String, Attributes)> {
     let reported = event.actor.attributes.as_ref()?;
     let mut attributes = Attributes::default();
@@ -210,9 +220,6 @@ fn of_event(event: &Event) -> Option<(String, Attributes)> {
             let get = |name: &str| reported.get(name).map_or("", String::as_str);
             attributes.set(names::NAME, plain_name(get("name")));
             attributes.set(names::IMAGE, get("image"));
-            let others = reported.iter().filter(|(name, _)| !NOT_LABELS.contains(&name.as_str()));
-            let others: HashMap<String, String> = others.map(|(k, v)| (k.clone(), v.clone())).collect();
-            labels(&mut attributes, Some(&others));
         }
         "die" | "died" => {
             let code = reported.get("exitCode").or_else(|| reported.get("containerExitCode"))?;
@@ -244,7 +251,7 @@ mod tests {
             "Config":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
             "State":{"Status":"running","Pid":42,"ExitCode":0},
             "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null},"New":[1]}"#;
-        let attributes = of_inspected(&serde_json::from_str(text).unwrap());
+        let attributes = of_inspected(&serde_json::from_str(text).unwrap(), Protocol::Docker);
         let all: Vec<_> = attributes.iter().collect();
         let expected = [
             ("container.cpu.limit", "1500"),
@@ -256,6 +263,7 @@ mod tests {
             ("container.memory.limit", "1048576"),
             ("container.name", "web"),
             ("container.pid", "42"),
+            ("container.type", "docker"),
             ("k8s.pod.name", "web-0"),
         ];
         assert_eq!(all, expected);
@@ -270,10 +278,19 @@ mod tests {
         .unwrap();
         assert_eq!(id, "ab");
         let all: Vec<_> = attributes.iter().collect();
-        assert_eq!(
-            all,
-            [("container.image", "bb:1"), ("container.label[a]", "b"), ("container.name", "web")]
-        );
+        assert_eq!(all, [("container.image", "bb:1"), ("container.name", "web")]);
+        let (_, attributes) = event(
+            r#"{"Action":"rename","Actor":{"ID":"ab","Attributes":{"image":"bb:1","name":"new","oldName":"/web","a":"b"}}}"#,
+        )
+        .unwrap();
+        let all: Vec<_> = attributes.iter().collect();
+        assert_eq!(all, [("container.image", "bb:1"), ("container.name", "new")]);
+        for action in ["commit", "update", "kill", "exec_create: cat /none", "pause", "top", "attach"] {
+            let text = format!(
+                r#"{{"Action":"{action}","Actor":{{"ID":"ab","Attributes":{{"comment":"c","execID":"e","signal":"1","name":"web"}}}}}}"#
+            );
+            assert_eq!(event(&text), None, "{action}");
+        }
         let (_, attributes) =
             event(r#"{"Action":"die","Actor":{"ID":"ab","Attributes":{"exitCode":"137","name":"web"}}}"#)
                 .unwrap();

@@ -34,6 +34,16 @@ impl Protocol {
         Self::ALL.iter().find(|(protocol, _)| *protocol == self).map_or("", |(_, name)| name)
     }
 
+    /// The runtime whose containers a socket with this protocol reports; `None` if several have the protocol.
+    pub fn runtime(self) -> Option<Runtime> {
+        match self {
+            Self::Docker => Some(Runtime::Docker),
+            Self::Podman => Some(Runtime::Podman),
+            Self::Containerd => Some(Runtime::Containerd),
+            Self::Cri => None,
+        }
+    }
+
     /// Whether a runtime with this protocol may have containers whose cgroup path looks like `runtime`.
     pub fn knows(self, runtime: Runtime) -> bool {
         match runtime {

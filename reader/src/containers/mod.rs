@@ -119,6 +119,12 @@ impl Container {
     }
 }
 
+/// The type of a container: the one that its engine reported, or else that of its cgroup's path. Podman's paths are its own, and its
+/// socket may stand where Docker's usually is.
+pub fn type_of<'a>(of_path: &'a [u8], reported: Option<&'a [u8]>) -> &'a [u8] {
+    reported.filter(|_| of_path != Runtime::Podman.name().as_bytes()).unwrap_or(of_path)
+}
+
 /// The first 12 digits of a hex id; a name in full.
 pub fn short_id(id: &str) -> &str {
     if is_id(id.as_bytes()) { &id[..SHORT] } else { id }

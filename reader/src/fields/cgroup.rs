@@ -67,7 +67,11 @@ pub(super) fn container_full_id<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
 }
 
 pub(super) fn container_type<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
-    cgroup.or_host(cgroup.row.runtime)
+    let reported = match cgroup.attribute(attribute_names::TYPE) {
+        Value::Bytes(reported) => Some(reported),
+        Value::Missing | Value::Int(_) => None,
+    };
+    cgroup.or_host(containers::type_of(cgroup.row.runtime, reported))
 }
 
 pub(super) fn container_chain<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {

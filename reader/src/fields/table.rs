@@ -224,7 +224,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     field("user.uid", Unsigned, Getter::Task(task::uid), "the effective user id in the initial namespace")
         .json(31)
         .csv(20),
-    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host").json(32),
+    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host; none in containers").json(32),
     field(
         "container.id",
         Text,

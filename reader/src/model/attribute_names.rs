@@ -4,6 +4,8 @@
 pub const FULL_ID: &str = super::metadata::FULL_ID;
 /// Its name.
 pub const NAME: &str = super::metadata::NAME;
+/// The engine that reported it, by the name that `container.type` has for it. Older captures have none.
+pub const TYPE: &str = "container.type";
 /// Its image, as the user named it.
 pub const IMAGE: &str = "container.image";
 /// The image's id or digest.

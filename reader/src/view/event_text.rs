@@ -87,6 +87,18 @@ pub(super) fn write_int(value: i128, out: &mut Vec<u8>) {
     number::decimal(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX), out);
 }
 
+/// Whether a column holds a load average, which is stored in hundredths.
+fn is_load_average(kind: Option<Kind>, column: &str) -> bool {
+    kind == Some(Kind::SampleHost) && column == "load1"
+}
+
+/// Appends a number of hundredths, as `uptime` prints it: `1.77`.
+fn hundredths(value: i128, out: &mut Vec<u8>) {
+    write_int(value / 100, out);
+    let rest = (value % 100).unsigned_abs() as u8;
+    out.extend_from_slice(&[b'.', b'0' + rest / 10, b'0' + rest % 10]);
+}
+
 /// All columns of the kind except those that every kind has, each as its type's [`TextStyle`] says. What is
 /// unknown or empty is left out.
 fn columns(event: Event<'_>, out: &mut Vec<u8>) {
@@ -110,7 +122,13 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
             continue;
         }
         match ColumnFormat::of(ty).text {
-            TextStyle::Plain => pair(&column.name, value, out),
+            TextStyle::Plain => match value {
+                Value::Int(load) if is_load_average(event.kind(), &column.name) => {
+                    name(&column.name, out);
+                    hundredths(load, out);
+                }
+                value => pair(&column.name, value, out),
+            },
             TextStyle::Word => {
                 if let Value::Bytes(text) = value {
                     name(&column.name, out);

@@ -100,6 +100,12 @@ pub fn from(files: &[PathBuf]) -> Result<(Vec<Row>, TimeZone)> {
     Ok((known.finish(names), captures.span().zone.clone()))
 }
 
+/// Whether a process of this name works for a runtime: it enters the container to prepare it, and has not (yet) become a program of
+/// the container.
+fn is_helper(name: &[u8]) -> bool {
+    name.starts_with(b"runc:[") || matches!(name, b"lxc-start" | b"lxc-attach" | b"lxc-execute")
+}
+
 impl Gathered {
     /// The row of the container `id` that a cgroup is in.
     fn row(&mut self, binding: &Binding, id: &[u8], cgroup: &CgroupRow<'_>) -> &mut Row {
@@ -162,7 +168,11 @@ impl Gathered {
         let Some(cgroup) = view.cgroup_of(task) else { return };
         let cgroup = view.cgroup(cgroup);
         let Some(process) = view.process_of(task).map(|row| view.process(row)) else { return };
-        if cgroup.container.is_empty() || process.pid == 0 || self.processes.len() >= PROCESSES_MAX {
+        if cgroup.container.is_empty()
+            || process.pid == 0
+            || is_helper(process.name)
+            || self.processes.len() >= PROCESSES_MAX
+        {
             return;
         }
         let id = self.lives.id(binding.header.boot_id, cgroup.container, &cgroup);
@@ -219,7 +229,7 @@ impl Gathered {
                     life.checked_sub(1).and_then(|n| self.lives.all.get(&(boot_id, id.clone()))?.get(n));
                 let key = of_life.or_else(|| names.last_of(boot_id, &id));
                 let attributes = key.into_iter().flat_map(|key| names.all_of(key));
-                row.attributes = attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+                row.set_attributes(attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).collect());
                 // It was started again after it had ended.
                 row.died = row.died.filter(|died| row.started.is_none_or(|started| started <= *died));
                 // It has not ended as long as its cgroup exists, even if processes in it have.
@@ -231,5 +241,20 @@ impl Gathered {
             .collect();
         all.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.id.cmp(&b.id)));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_helper;
+
+    #[test]
+    fn helpers_of_runtimes_are_told_from_programs_of_containers() {
+        assert!(
+            ["runc:[0:PARENT]", "runc:[1:CHILD]", "runc:[2:INIT]", "lxc-attach"]
+                .iter()
+                .all(|n| is_helper(n.as_bytes()))
+        );
+        assert!(!["runc", "sh", "nginx", "tini", ""].iter().any(|n| is_helper(n.as_bytes())));
     }
 }

@@ -50,7 +50,7 @@ pub fn now(sockets: Sockets) -> Result<(Vec<Row>, TimeZone)> {
             info.values.iter().any(|(name, _)| name == ktape_reader::model::attribute_names::CREATED);
         waiting.retain(|id| !is_whole || *id != info.id);
         if let Some(row) = rows.get_mut(&info.id) {
-            row.attributes = info.values.into_iter().collect();
+            row.set_attributes(info.values.into_iter().collect());
         }
     }
     drop(handle);

@@ -115,6 +115,7 @@ pub fn json(rows: &[Row], out: &mut Vec<u8>) {
         add("pid", number(names::PID));
         add("memory_limit", number(names::MEMORY_LIMIT));
         add("cpu_limit", number(names::CPU_LIMIT));
+        add("cpu_shares", number(names::CPU_SHARES));
         add("pids_limit", number(names::PIDS_LIMIT));
         add("born", row.born.map_or(Value::Null, |at| time::rfc3339(at).into()));
         add("died", row.died.map_or(Value::Null, |at| time::rfc3339(at).into()));
@@ -129,7 +130,8 @@ pub fn json(rows: &[Row], out: &mut Vec<u8>) {
 
 /// Appends CSV with a header.
 pub fn csv(rows: &[Row], out: &mut Vec<u8>) {
-    let head = "host,id,name,runtime,image,pod,labels,born,died,exit_code,oom_kills,processes,events\n";
+    let head = "host,id,name,runtime,image,pod,labels,born,died,exit_code,oom_kills,processes,events,\
+                memory_limit,cpu_limit,cpu_shares,pids_limit\n";
     out.extend_from_slice(head.as_bytes());
     for row in rows {
         let labels: Vec<String> = row.labels().iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -148,6 +150,10 @@ pub fn csv(rows: &[Row], out: &mut Vec<u8>) {
             row.oom_kills.to_string(),
             row.processes.to_string(),
             row.events.to_string(),
+            row.attribute(names::MEMORY_LIMIT).to_owned(),
+            row.attribute(names::CPU_LIMIT).to_owned(),
+            row.attribute(names::CPU_SHARES).to_owned(),
+            row.attribute(names::PIDS_LIMIT).to_owned(),
         ];
         let cells: Vec<String> = cells.iter().map(|cell| quoted(&text(cell))).collect();
         out.extend_from_slice(cells.join(",").as_bytes());

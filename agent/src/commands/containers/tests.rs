@@ -23,6 +23,8 @@ fn rows() -> Vec<Row> {
             ("container.name", "web"),
             ("container.image", "nginx:1"),
             ("container.label[app]", "x,y"),
+            ("container.memory.limit", "67108864"),
+            ("container.cpu.limit", "1500"),
             ("k8s.pod.label[app]", "pod's"),
             ("k8s.pod.label[zone]", "a \u{1b}[2J"),
             ("k8s.pod.name", "web-0"),
@@ -79,7 +81,9 @@ fn csv_is_quoted_and_json_has_all_fields() {
         "{second}"
     );
     assert!(
-        second.ends_with("1970-01-01T00:00:00.000000000Z,1970-01-01T00:00:01.000000000Z,137,1,2,1234"),
+        second.ends_with(
+            "1970-01-01T00:00:00.000000000Z,1970-01-01T00:00:01.000000000Z,137,1,2,1234,67108864,1500,,"
+        ),
         "{second}"
     );
     let mut out = Vec::new();
