@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::PathBuf;
 
+use super::choice::{self, Missing};
+
 #[cfg(test)]
 mod tests;
 
@@ -78,17 +80,43 @@ impl Hierarchy {
     /// The hierarchy that identifies containers: v2 if it is mounted, otherwise the first of the v1 controllers pids,
     /// memory, cpu, cpuset and the named hierarchy of systemd.
     ///
-    /// v2 also works if both are mounted: systemd and runc (1.0 and later) create their cgroups in all hierarchies. For a
-    /// runtime that does not, use [`Self::named`].
+    /// v2 also works if both are mounted: systemd and runc (1.0 and later) create their cgroups in all hierarchies. Older
+    /// runtimes know v1 alone: if v2 lacks containers, a v1 hierarchy that has all of them is chosen, and if there is
+    /// none, a warning says which are not identified.
     ///
     /// # Errors
     /// `/proc` cannot be read, or no cgroup file system is mounted.
     pub fn detect() -> Result<Self, HierarchyError> {
         let machine = Machine::read()?;
-        std::iter::once("v2")
-            .chain(PREFERRED)
-            .find_map(|name| machine.hierarchy(name))
-            .ok_or(HierarchyError::NoneMounted)
+        let mounted: Vec<Self> =
+            std::iter::once("v2").chain(PREFERRED).filter_map(|name| machine.hierarchy(name)).collect();
+        let Some(first) = mounted.first() else { return Err(HierarchyError::NoneMounted) };
+        if !first.hybrid {
+            return Ok(first.clone());
+        }
+        let (chosen, missing) = choice::choose(mounted.iter().filter(|one| one.identifies()));
+        if let Some(missing) = missing {
+            tracing::warn!("{missing}");
+        }
+        Ok(chosen.unwrap_or(first).clone())
+    }
+
+    /// Containers that another mounted hierarchy has now and this one has not; `None` if there are none, or if this
+    /// is the only kind.
+    pub fn missing(&self) -> Option<Missing> {
+        if !self.hybrid {
+            return None;
+        }
+        let machine = Machine::read().ok()?;
+        let others = PREFERRED.iter().chain(&["v2"]).filter_map(|name| machine.hierarchy(name));
+        let others: Vec<Self> =
+            others.filter(|other| other.identifies() && other.name != self.name).collect();
+        choice::missing(self, others.iter())
+    }
+
+    /// Whether the programs in the kernel can find a task's cgroup in it.
+    fn identifies(&self) -> bool {
+        self.number == 0 || self.subsys.is_some()
     }
 
     /// A hierarchy by name: `v2`, a v1 controller, or `name=systemd`.
