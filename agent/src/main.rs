@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use ktape::cli::{self, Cli, Command};
 use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
+use ktape::session::child::CannotRun;
 use ktape::session::messages::{MessageFormat, message};
 use ktape::usage::Usage;
 use tracing_subscriber::Layer;
@@ -30,7 +31,11 @@ fn main() -> ExitCode {
     };
     result.unwrap_or_else(|error| {
         message(chain(&error));
-        if error.is::<Usage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        match error.downcast_ref::<CannotRun>() {
+            Some(error) => ExitCode::from(error.exit_code()),
+            None if error.is::<Usage>() => ExitCode::from(2),
+            None => ExitCode::FAILURE,
+        }
     })
 }
 

@@ -229,27 +229,37 @@ fn only_the_command_and_its_children_are_recorded() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn exit_status_of_the_command_is_reported() {
+fn the_exit_code_is_that_of_the_command() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
-    let out = ktape::run(&[
-        "capture",
-        "-o",
-        file.to_str().unwrap(),
-        "--",
-        workload!().to_str().unwrap(),
-        "exit",
-        "42",
-    ]);
-    let stderr = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(0), "{stderr}");
-    assert!(stderr.contains("42"), "{stderr}");
+    let run = |command: &[&str]| {
+        let mut args = vec!["capture", "--force", "-o", file.to_str().unwrap(), "--"];
+        args.extend(command);
+        let out = ktape::run(&args);
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    let (code, stderr) = run(&[workload!().to_str().unwrap(), "exit", "42"]);
+    assert_eq!(code, Some(42), "{stderr}");
+    assert!(stderr.contains("\nktape: command exited with code 42\n"), "{stderr}");
     assert_eq!(ktape::count(&file, "evt.type=exit and exit.status=42 and exit.process=true"), 1);
 
-    let out = ktape::run(&["capture", "-o", file.to_str().unwrap(), "--force", "--", "/none/at all"]);
-    assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("/none/at all"));
+    let (code, stderr) = run(&["sh", "-c", "kill -9 $$"]);
+    assert_eq!(code, Some(137), "{stderr}");
+    assert!(stderr.contains("\nktape: command was killed by SIGKILL\n"), "{stderr}");
+    assert_eq!(run(&["true"]).0, Some(0));
+
+    // What was not run has no line of its own.
+    let (code, stderr) = run(&["/none/at all"]);
+    assert_eq!((code, stderr.as_str()), (Some(127), "ktape: cannot run /none/at all: no such file\n"));
+    assert_eq!(run(&["/etc/passwd"]).0, Some(126));
+    // Neither a program nor a script: the kernel says so only at its exec.
+    let text = dir.path().join("text");
+    std::fs::write(&text, "\0").unwrap();
+    std::fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (code, stderr) = run(&[text.to_str().unwrap()]);
+    assert_eq!(code, Some(126), "{stderr}");
+    assert!(stderr.contains("\nktape: command could not be executed: "), "{stderr}");
 }
 
 #[test]

@@ -337,7 +337,7 @@ pub fn all_strings(file: &Path) -> Vec<Vec<u8>> {
 /// Runs `ktape capture -o FILE ARGS -- COMMAND` until it exits. Both must succeed.
 ///
 /// # Panics
-/// If either fails.
+/// If ktape fails, or its exit code is not that of the command.
 pub fn record(file: &Path, args: &[&str], command: &[&str]) -> Ended {
     let file_text = file.to_string_lossy();
     let mut all = vec!["capture", "-o", &file_text];
@@ -346,6 +346,12 @@ pub fn record(file: &Path, args: &[&str], command: &[&str]) -> Ended {
     all.extend(command);
     let out = run(&all);
     let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(out.status.success(), "ktape {all:?}: {}\n{stderr}", out.status);
+    let expected = command_code(&stderr).unwrap_or(0);
+    assert_eq!(out.status.code(), Some(expected), "ktape {all:?}: {}\n{stderr}", out.status);
     Ended { status: out.status, stderr, file: file.to_path_buf() }
+}
+
+/// The exit code of the recorded command, as `ktape capture` reports it, if it was not killed.
+fn command_code(stderr: &str) -> Option<i32> {
+    stderr.lines().find_map(|line| line.strip_prefix("ktape: command exited with code ")?.parse().ok())
 }

@@ -47,7 +47,10 @@ Examples:
 Payload data and environment variables are never recorded.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 success, but events were
-lost (with --strict). The exit code of COMMAND is printed, not passed on."
+lost (with --strict). With COMMAND, success is the exit code of COMMAND, or
+128+N if signal N killed it; 126 and 127: it could not be executed, or was not
+found. The line `ktape: command ...` says how it ended: without that line, the
+exit code is that of ktape."
 );
 
 /// Options of `ktape capture`, in an order that gives the order of groups in `--help`.
@@ -187,12 +190,9 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     Summary { outcome: &outcome, progress: &counters, elapsed, name: &name, is_file, rotated }.print();
     Ok(match (command, counters.wants_to_end()) {
         (_, Some(End::NoRoom(_) | End::Full)) => ExitCode::FAILURE,
-        (command, _) => match command {
-            // The command could not be executed.
-            Some(Err(_)) => ExitCode::FAILURE,
-            _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
-            _ => ExitCode::SUCCESS,
-        },
+        _ if args.strict && outcome.lost > 0 => ExitCode::from(3),
+        (Some(status), _) => child::exit_code(&status),
+        (None, _) => ExitCode::SUCCESS,
     })
 }
 

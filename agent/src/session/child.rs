@@ -6,11 +6,43 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use thiserror::Error;
 use tokio::sync::oneshot;
+
+/// The exit code for a command that cannot be executed, as of a shell, env(1) and time(1).
+const NOT_EXECUTABLE: u8 = 126;
+/// The exit code for a command that does not exist.
+const NOT_FOUND: u8 = 127;
+/// Added to the number of the signal that killed the command.
+const KILLED_BY: u8 = 128;
+
+/// Why the command cannot be run.
+#[derive(Debug, Error)]
+pub enum CannotRun {
+    /// No directory of `PATH` has a program of this name.
+    #[error("cannot run {}: not found in PATH", .0.display())]
+    NotInPath(PathBuf),
+    /// The path leads nowhere.
+    #[error("cannot run {}: no such file", .0.display())]
+    NoSuchFile(PathBuf),
+    /// Something is there that cannot be executed.
+    #[error("cannot run {}: not an executable file", .0.display())]
+    NotExecutable(PathBuf),
+}
+
+impl CannotRun {
+    /// The exit code of ktape.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotInPath(_) | Self::NoSuchFile(_) => NOT_FOUND,
+            Self::NotExecutable(_) => NOT_EXECUTABLE,
+        }
+    }
+}
 
 /// A child that waits before its exec.
 pub struct WaitingChild {
@@ -136,7 +168,7 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Looks the program up in PATH, so that the child makes one exec and not one per directory.
-fn find(program: &OsStr) -> Result<PathBuf> {
+fn find(program: &OsStr) -> Result<PathBuf, CannotRun> {
     let is_program = |path: &Path| {
         std::fs::metadata(path).is_ok_and(|meta| {
             meta.is_file() && std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o111 != 0
@@ -144,16 +176,15 @@ fn find(program: &OsStr) -> Result<PathBuf> {
     };
     if program.as_encoded_bytes().contains(&b'/') {
         let path = PathBuf::from(program);
-        if !is_program(&path) {
-            bail!("cannot run {}: not an executable file", path.display());
-        }
-        return Ok(path);
+        return match std::fs::metadata(&path) {
+            Ok(_) if is_program(&path) => Ok(path),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(CannotRun::NoSuchFile(path)),
+            Ok(_) | Err(_) => Err(CannotRun::NotExecutable(path)),
+        };
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    match std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| is_program(path)) {
-        Some(path) => Ok(path),
-        None => bail!("cannot run {}: not found in PATH", Path::new(program).display()),
-    }
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| is_program(path));
+    found.ok_or_else(|| CannotRun::NotInPath(PathBuf::from(program)))
 }
 
 /// How the command ended, for a message that begins with "command".
@@ -164,9 +195,65 @@ pub fn describe(status: &std::io::Result<ExitStatus>) -> String {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exited with code {code}"),
             (None, Some(signal)) => {
-                format!("was killed by {}", ktape_reader::names::signal_name(signal as u32))
+                let core = if status.core_dumped() { " (core dumped)" } else { "" };
+                format!("was killed by {}{core}", ktape_reader::names::signal_name(signal as u32))
             }
             (None, None) => "ended".to_owned(),
         },
+    }
+}
+
+/// The exit code that tells the caller how the command ended: its own, 128 and the number of the signal that killed it, or
+/// 126 or 127 if it could not be executed.
+pub fn exit_code(status: &std::io::Result<ExitStatus>) -> ExitCode {
+    ExitCode::from(match status {
+        Ok(status) => code_of(*status),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => NOT_FOUND,
+        Err(_) => NOT_EXECUTABLE,
+    })
+}
+
+fn code_of(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        // Of an exit status, the kernel keeps the low eight bits.
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => KILLED_BY.wrapping_add(signal as u8),
+        (None, None) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_passed_on_and_signals_follow_128() {
+        let of = |raw: i32| (code_of(ExitStatus::from_raw(raw)), describe(&Ok(ExitStatus::from_raw(raw))));
+        assert_eq!(of(0), (0, "exited with code 0".to_owned()));
+        assert_eq!(of(3 << 8), (3, "exited with code 3".to_owned()));
+        assert_eq!(of(255 << 8), (255, "exited with code 255".to_owned()));
+        assert_eq!(of(9), (137, "was killed by SIGKILL".to_owned()));
+        assert_eq!(of(6 | 0x80), (134, "was killed by SIGABRT (core dumped)".to_owned()));
+        assert_eq!(of(64).0, 192);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_told_apart_as_by_a_shell() {
+        let error = |program: &str| {
+            let error = find(OsStr::new(program)).unwrap_err();
+            (error.exit_code(), error.to_string())
+        };
+        assert_eq!(error("/no/such"), (127, "cannot run /no/such: no such file".to_owned()));
+        assert_eq!(
+            error("no-such-program"),
+            (127, "cannot run no-such-program: not found in PATH".to_owned())
+        );
+        assert_eq!(error("/etc/passwd"), (126, "cannot run /etc/passwd: not an executable file".to_owned()));
+        assert_eq!(error("/tmp/."), (126, "cannot run /tmp/.: not an executable file".to_owned()));
+        assert_eq!(error("/etc/passwd/x").0, 126);
+        assert!(find(OsStr::new("sh")).is_ok());
     }
 }
