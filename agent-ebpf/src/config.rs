@@ -1,8 +1,13 @@
 //! Read-only globals of the kernel side, set once at load. The verifier treats them as constants,
 //! so struct offsets may be used in direct loads and switched-off features cost nothing.
 
-/// How many processes behind the recorder's pipe can be excluded.
-pub const READERS: usize = 4;
+/// What is known of a process that reads the recorder's output: bits of the values of `READERS`.
+pub mod reader {
+    /// It is not recorded.
+    pub const EXCLUDED: u32 = 1 << 0;
+    /// Nor are its later children.
+    pub const CHILDREN: u32 = 1 << 1;
+}
 
 /// A byte offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -305,9 +310,8 @@ pub struct Config {
     pub offsets: Offsets,
     /// The recorder's process id.
     pub own_pid: u32,
-    /// Processes to exclude as well, with their later children: those that the recorder's pipe
-    /// leads to; 0 where there is none.
-    pub reader_pids: [u32; READERS],
+    /// 1: the recorder writes to a pipe, and the processes in `READERS`, which read it, are excluded as well.
+    pub readers: u32,
     /// 0: the v2 hierarchy; else 1 + index into `css_set.subsys` of the v1 controller.
     pub cgroup_subsys: u32,
     /// The number of the chosen hierarchy (column 2 of `/proc/cgroups`; 0 is v2).
@@ -372,7 +376,7 @@ impl Config {
     pub const EMPTY: Self = Self {
         offsets: Offsets::ABSENT,
         own_pid: 0,
-        reader_pids: [0; READERS],
+        readers: 0,
         cgroup_subsys: 0,
         hierarchy: 0,
         filter_cgroups: 0,

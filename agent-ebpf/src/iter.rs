@@ -88,19 +88,16 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     }
     // A task on a CPU may be in user space with the registers of an older call on its stack:
     // its next entry or return shows.
-    // The recorder itself is gone by now, so this is a reader; its children inherit the mark.
-    let excluded = is_left_out(info.pid);
+    if is_left_out(info.pid) {
+        return;
+    }
     // SAFETY: a task that the verifier trusts.
-    let state = unsafe { storage::state(task.0, excluded || !task.on_cpu()) };
+    let state = unsafe { storage::state(task.0, !task.on_cpu()) };
     if state.is_null() {
         return;
     }
     // SAFETY: not null. Its task may enter a call at this moment; see note_call.
     let state = unsafe { &mut *state };
-    if excluded {
-        state.flags |= task_flags::EXCLUDED;
-        return;
-    }
     // A task that was seen to enter or return is in no call of unknown start.
     if state.start == 0 {
         note_call(task, state);

@@ -1,6 +1,7 @@
 //! Processes and cgroups coming, changing and going. Rare, and sent whatever the filter: they
 //! name what other events point to.
 
+use agent_ebpf::config::reader;
 use agent_ebpf::records::{
     self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, fallback as of,
     stage, task_flags,
@@ -60,6 +61,9 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
         if !state.is_null() {
             // SAFETY: not null; the parent is the current task.
             inherited = unsafe { (*state).flags } & (task_flags::EXCLUDED | task_flags::TREE);
+        }
+        if maps::reader(parent.pid()) & reader::CHILDREN != 0 {
+            inherited |= task_flags::EXCLUDED;
         }
     }
     sched::note_fork(child, inherited, time);

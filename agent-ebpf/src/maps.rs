@@ -40,6 +40,11 @@ static SPECS: Array<Spec, { (ABIS * NUMBERS) as usize }> = Array::new();
 #[btf_map]
 static ALLOWED: HashMap<u64, u8, 65536> = HashMap::new();
 
+/// Bits of [`agent_ebpf::config::reader`] by process: those that read the recorder's output, directly or through further
+/// pipes. The agent keeps them up to date.
+#[btf_map]
+static READERS: HashMap<u32, u32, 1024> = HashMap::new();
+
 /// Lost events by cgroup, kind and stage. Counters never decrease.
 #[btf_map]
 static LOSSES: PerCpuHashMap<LossKey, u64, 4096> = PerCpuHashMap::new();
@@ -193,6 +198,19 @@ pub fn allowed(cgroup: u64) -> bool {
 #[inline(always)]
 pub fn allow(cgroup: u64) -> bool {
     ALLOWED.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
+}
+
+/// What is known of a process as a reader of the recorder's output.
+#[inline(always)]
+pub fn reader(pid: u32) -> u32 {
+    if config!(readers) == 0 {
+        return 0;
+    }
+    match READERS.get_ptr(pid) {
+        // SAFETY: a live map value.
+        Some(bits) => unsafe { *bits },
+        None => 0,
+    }
 }
 
 /// What the scheduler's hooks know of this CPU's idle task.

@@ -161,7 +161,7 @@ fn own(info: &mut SockInfo, task: Task, cgroup: Option<u64>) {
     if is_left_out(info.pid) {
         info.flags |= sock_flags::EXCLUDED;
     }
-    if config!(tree_pid) != 0 || config!(reader_pids[0]) != 0 {
+    if config!(tree_pid) != 0 || config!(readers) != 0 {
         // SAFETY: the current task.
         let state = unsafe { storage::state(task.0, false) };
         if !state.is_null() {

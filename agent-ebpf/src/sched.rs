@@ -296,11 +296,7 @@ pub fn note_found(task: Task) {
         return;
     }
     // SAFETY: a task that the verifier trusts; the iterator holds no lock of a run queue.
-    let state = unsafe { storage::sched(task.0, true) };
-    if !state.is_null() && is_left_out(task.pid()) {
-        // SAFETY: not null. Nothing else writes the flags of a task that was there before.
-        unsafe { (*state).flags |= task_flags::EXCLUDED };
-    }
+    unsafe { storage::sched(task.0, true) };
 }
 
 /// Forgets the times of a task: they may not have been kept while it was in a cgroup that is not recorded.

@@ -2,11 +2,11 @@
 //! a bad pointer into a zero. Before 5.11 it does not know the type of the current task, so the legacy programs load
 //! through a helper, which does the same.
 
-use agent_ebpf::config::ABSENT;
+use agent_ebpf::config::{ABSENT, reader};
 use agent_ebpf::records::{COMM_LEN, Header};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 
-use crate::maps::config;
+use crate::maps::{self, config};
 
 /// All threads of the process are about to die (`SIGNAL_GROUP_EXIT`).
 const SIGNAL_GROUP_EXIT: u32 = 4;
@@ -178,12 +178,7 @@ impl Task {
 /// the verifier knows that they are 0.
 #[inline(always)]
 pub fn is_left_out(pid: u32) -> bool {
-    let reader = |slot: u32| slot != 0 && pid == slot;
-    pid == config!(own_pid)
-        || reader(config!(reader_pids[0]))
-        || reader(config!(reader_pids[1]))
-        || reader(config!(reader_pids[2]))
-        || reader(config!(reader_pids[3]))
+    pid == config!(own_pid) || maps::reader(pid) & reader::EXCLUDED != 0
 }
 
 /// The id of a `struct cgroup` that the verifier knows.

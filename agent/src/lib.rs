@@ -8,6 +8,7 @@ pub mod commands;
 pub mod containers;
 pub mod host_root;
 pub mod kernel;
+pub mod readers;
 pub mod record;
 pub mod runtimes;
 pub mod sample;

@@ -3,5 +3,6 @@
 mod exit_codes;
 mod hosts;
 mod identification;
+mod own_users;
 mod runtime_failures;
 mod runtimes;

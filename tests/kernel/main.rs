@@ -18,6 +18,7 @@ mod lifecycle;
 mod loss;
 mod net;
 mod oom;
+mod output_readers;
 mod overhead;
 
 mod requirements;

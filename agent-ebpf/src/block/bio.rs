@@ -57,7 +57,7 @@ fn origin_of(bio: *mut u8) -> Option<Origin> {
         return Some(who);
     }
     let tree = config!(tree_pid);
-    if tree != 0 || config!(reader_pids[0]) != 0 {
+    if tree != 0 || config!(readers) != 0 {
         // SAFETY: the current task.
         let state = unsafe { storage::state(task.0, false) };
         // SAFETY: not null.

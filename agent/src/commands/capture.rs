@@ -16,8 +16,9 @@ use capture_format::Header;
 
 use super::expression;
 use crate::containers::Hierarchy;
+use crate::readers::Pipe;
 use crate::record::{self, End, Progress};
-use crate::session::messages::message;
+use crate::session::messages::{message, report_missing, report_unmatched};
 use crate::session::options::{OUTPUT, RETENTION, RecordOptions, WHAT, selectors};
 use crate::session::run::{Session, SessionEnd, Signals};
 use crate::session::{child, privileges};
@@ -125,12 +126,14 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
     let options = described(args, &request.hierarchy);
     let hierarchy = request.hierarchy.clone();
+    let identified_by = hierarchy.clone();
     let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command, to_stdout)?) };
     request.tree_pid = child.as_ref().map(|child| child.pid);
     request.live = to_stdout;
-    if to_stdout {
-        request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
-    }
+    request.output = match &args.output {
+        Some(_) if to_stdout => Pipe::of_descriptor(io::stdout().as_raw_fd()),
+        path => path.as_deref().and_then(Pipe::of_path),
+    };
     let by_names = request.containers.needs_names();
     let prepared = record::prepare(request)?;
     let schema = Arc::new(model::schema());
@@ -188,6 +191,8 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     }
     let elapsed = began.elapsed();
     Summary { outcome: &outcome, progress: &counters, elapsed, name: &name, is_file, rotated }.print();
+    report_unmatched(&outcome, &args.record.container);
+    report_missing(&identified_by, args.record.cgroup_hierarchy.as_deref());
     Ok(match (command, counters.wants_to_end()) {
         (_, Some(End::NoRoom(_) | End::Full)) => ExitCode::FAILURE,
         _ if args.strict && outcome.lost > 0 => ExitCode::from(3),

@@ -187,7 +187,7 @@ fn load() -> Result<record::Prepared> {
         stall: Some(Duration::from_secs(1)),
         sample: None,
         tree_pid: None,
-        reader_pids: Vec::new(),
+        output: None,
         keep_secrets: false,
         live: false,
         kernel_log: false,

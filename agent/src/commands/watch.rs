@@ -12,11 +12,12 @@ use capture_format::{ChunkBuilder, FormatError};
 
 use super::event_format::EventOutput;
 use super::expression;
+use crate::readers::Pipe;
 use crate::record::{self, ContainerUpdates, Progress, Viewer};
-use crate::session::messages::{message, report_unidentified};
+use crate::session::messages::{message, report_missing, report_unidentified, report_unmatched};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
 use crate::session::run::{Session, SessionEnd, Signals};
-use crate::store::{header, output};
+use crate::store::header;
 use crate::usage::usage;
 use ktape_reader::model;
 use ktape_reader::scan::{EventSink, Live, PrintSink, Query};
@@ -73,7 +74,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let view = args.output.view(zone.clone())?;
     let mut request = args.record.request()?;
     request.live = true;
-    request.reader_pids = output::pipe_readers(io::stdout().as_raw_fd());
+    request.output = Pipe::of_descriptor(io::stdout().as_raw_fd());
+    let hierarchy = request.hierarchy.clone();
     let schema = Arc::new(model::schema());
     let header =
         header::new(&schema, Vec::new(), Vec::new(), !args.record.keep_secrets, &args.record.host_root())?;
@@ -94,6 +96,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         Session { recording, stages, progress, began, duration, name, show: false, rotated: false }
             .run(signals, None)?;
     report_unidentified(&counters);
+    report_unmatched(&outcome, &args.record.container);
+    report_missing(&hierarchy, args.record.cgroup_hierarchy.as_deref());
     let unshown = counters.unshown.load(Ordering::Relaxed);
     if unshown > 0 {
         message(format_args!("dropped {} events: standard output was too slow", units::count_text(unshown)));

@@ -54,9 +54,7 @@ pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -
 /// Sets which processes, cgroups and kinds are recorded.
 fn set_recorded(config: &mut Config, settings: &Settings) {
     config.own_pid = std::process::id();
-    for (slot, pid) in config.reader_pids.iter_mut().zip(&settings.reader_pids) {
-        *slot = *pid;
-    }
+    config.readers = u32::from(settings.readers);
     config.hierarchy = settings.hierarchy.number;
     config.filter_cgroups = u32::from(settings.cgroups.is_some());
     config.tree_pid = settings.tree_pid.unwrap_or(0);

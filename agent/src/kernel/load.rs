@@ -18,6 +18,7 @@ use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
 use super::preemption;
 use super::programs::LoadedPrograms;
+use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
 use super::settings::{Settings, SyscallSelection};
 use super::verify::{self, ProgramToLoad};
@@ -63,8 +64,10 @@ impl LoadedPrograms {
         let load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings.stalls()))?;
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
 
+        let readers = Some(ReaderSet::new(take(&mut ebpf, "READERS")?));
         let programs = Self {
             allowed,
+            readers,
             losses: LossCounters::new(losses),
             net_runs: take(&mut ebpf, "NET_RUNS")?,
             fallback_runs: take(&mut ebpf, "FALLBACK_RUNS")?,

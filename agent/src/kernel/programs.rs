@@ -18,6 +18,7 @@ use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
 use super::loss::{self, EventLoss, LossCounters};
 use super::maps::take;
+use super::reader_set::ReaderSet;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
 
@@ -38,6 +39,8 @@ pub struct ProgramReport {
 pub struct LoadedPrograms {
     pub(super) ebpf: Ebpf,
     pub(super) allowed: HashMap<MapData, u64, u8>,
+    /// Until somebody follows the readers of the output.
+    pub(super) readers: Option<ReaderSet>,
     pub(super) losses: LossCounters,
     pub(super) net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,
     pub(super) fallback_runs: PerCpuArray<MapData, [u64; fallback::COUNT]>,
@@ -67,6 +70,11 @@ impl LoadedPrograms {
             self.links.push((name, link));
         }
         Ok(())
+    }
+
+    /// The processes that read the output; `None` once it is taken.
+    pub fn take_readers(&mut self) -> Option<ReaderSet> {
+        self.readers.take()
     }
 
     /// Detaches all but the lifecycle hooks: calls and requests in flight no longer change, and can be listed.

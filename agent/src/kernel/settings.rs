@@ -28,8 +28,8 @@ pub struct Settings {
     pub cgroups: Option<Vec<u64>>,
     /// Only this process and its descendants, from its exec on; `None` for all processes.
     pub tree_pid: Option<u32>,
-    /// Processes that are not recorded, nor are their children: those that read ktape's standard output.
-    pub reader_pids: Vec<u32>,
+    /// Whether processes that read the output are excluded.
+    pub readers: bool,
     /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
     pub ring_bytes: u32,
     /// Bytes of each CPU's lifecycle ring buffer; rounded in the same way.

@@ -43,7 +43,7 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         selection: request.selection.clone(),
         cgroups: wanted_cgroups(&request)?,
         tree_pid: request.tree_pid,
-        reader_pids: request.reader_pids.clone(),
+        readers: request.output.is_some(),
         ring_bytes: sizes.events as u32,
         lifecycle_bytes: sizes.lifecycle as u32,
         hierarchy: request.hierarchy.clone(),

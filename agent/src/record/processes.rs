@@ -388,7 +388,9 @@ impl Processes {
             _ => self.empty.clone(),
         };
         let name = chunk.builder.intern(&name);
-        let user = if shown >= Shown::Name { self.users.name(uid) } else { Default::default() };
+        // A container has users of its own.
+        let is_hosts = shown >= Shown::Name && cgroups.is_host(cgroup);
+        let user = if is_hosts { self.users.name(uid) } else { Default::default() };
         let user = chunk.builder.intern(user);
         let table = chunk.builder.table_at(chunk.index.task);
         table.push_ref(t::PROCESS, process_row);
@@ -405,6 +407,33 @@ impl Processes {
             thread.uid = (uid != UID_UNKNOWN).then_some(uid);
         }
         row
+    }
+
+    /// A row of the task dictionary with nothing but ids, for a thread that is not recorded.
+    pub fn nameless_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        subject: Subject,
+    ) -> u32 {
+        let cgroup = cgroups.row(chunk, subject.cgroup);
+        let none = StrId::default();
+        let table = chunk.builder.table_at(chunk.index.process);
+        for (column, value) in [(p::PID, u64::from(subject.pid)), (p::START, 0), (p::PPID, 0)] {
+            table.push_u64(column, value);
+        }
+        for column in [p::PNAME, p::NAME, p::EXE, p::ARGS] {
+            table.push_bytes(column, none);
+        }
+        let process = table.end_row();
+        let table = chunk.builder.table_at(chunk.index.task);
+        table.push_ref(t::PROCESS, process);
+        table.push_u64(t::TID, u64::from(subject.tid));
+        table.push_bytes(t::NAME, none);
+        table.push_u64(t::UID, u64::from(UID_UNKNOWN));
+        table.push_bytes(t::USER, none);
+        table.push_ref(t::CGROUP, cgroup);
+        table.end_row()
     }
 
     fn process_row(&mut self, chunk: &mut Dictionaries<'_>, index: u32, shown: Shown) -> u32 {

@@ -11,6 +11,7 @@ use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
 use crate::kernel::{LoadError, SyscallSelection};
+use crate::readers::Pipe;
 use crate::runtimes::Sockets;
 use ktape_reader::text::units::size_text;
 
@@ -37,8 +38,8 @@ pub struct Request {
     pub sample: Option<Duration>,
     /// Only this process and its descendants, from its exec on.
     pub tree_pid: Option<u32>,
-    /// Processes to exclude: those that read our pipe.
-    pub reader_pids: Vec<u32>,
+    /// The pipe that the recording is written to, if it is one: those who read it are excluded.
+    pub output: Option<Pipe>,
     /// Whether values of secret flags are recorded.
     pub keep_secrets: bool,
     /// Whether chunks are handed over as soon as possible.

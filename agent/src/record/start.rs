@@ -25,6 +25,7 @@ use crate::agent_events::{self, EventSender};
 use crate::background::Background;
 use crate::clock::{self, SystemClock};
 use crate::kernel::{LoadError, LoadedPrograms, RingBuffer};
+use crate::readers::{OutputReaders, Reader};
 use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
 
@@ -65,6 +66,8 @@ impl Prepared {
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
         let Self { mut kernel, merge, request, ring_bytes } = self;
+        let readers = request.output.clone().zip(kernel.take_readers());
+        let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
         let attached = clock::boot_ns();
         kernel.attach()?;
         let cgroups = scan_cgroups(&mut kernel, &request)?;
@@ -81,18 +84,35 @@ impl Prepared {
         let containers = start_runtimes(&request, rows.cgroups_mut(), header.boot_id, &mut background);
         background.extend(start_sampler(&request, rows.cgroups_mut(), &sender));
         background.extend(start_stalls(&request, &mut kernel, sender)?);
+        let readers =
+            readers.map(|readers| follow_readers(readers, &mut rows, &mut background)).transpose()?;
         let parts = Parts {
             kernel,
             merge,
             rows,
             sink,
-            inputs: Inputs { arguments, containers, agent_events },
+            inputs: Inputs { arguments, containers, agent_events, readers },
             background,
             progress: progress.clone(),
             clock: SystemClock,
         };
         spawn(Drain::new(parts, DrainTiming::new(attached, ring_bytes, request.live)), progress.clone())
     }
+}
+
+/// Starts the thread that follows the readers of the output.
+fn follow_readers(
+    readers: OutputReaders,
+    rows: &mut RowWriter,
+    background: &mut Vec<Background>,
+) -> Result<Receiver<Reader>, LoadError> {
+    let (thread, news, found) = readers.follow().map_err(|source| LoadError::Io {
+        what: "start the thread that follows the output's readers",
+        source,
+    })?;
+    rows.report_forks_to(news);
+    background.push(thread);
+    Ok(found)
 }
 
 fn spawn(

@@ -12,7 +12,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::record::Progress;
+use crate::containers::Hierarchy;
+use crate::record::{Outcome, Progress};
 use ktape_reader::text::escape::defused;
 use ktape_reader::text::units::count_text;
 
@@ -34,6 +35,27 @@ pub fn report_unidentified(progress: &Progress) {
              be applied",
             count_text(events)
         ));
+    }
+}
+
+/// Reports that nothing could be recorded because no container is one of those that were asked for.
+pub fn report_unmatched(outcome: &Outcome, containers: &[String]) {
+    if !outcome.matched {
+        let options: Vec<String> =
+            containers.iter().map(|container| format!("--container {container}")).collect();
+        message(format_args!(
+            "no container matched `{}`; list the containers with `ktape containers --live`",
+            options.join(" ")
+        ));
+    }
+}
+
+/// Reports containers that are not identified, unless the user has chosen the hierarchy.
+pub fn report_missing(hierarchy: &Hierarchy, chosen: Option<&str>) {
+    if chosen.is_none()
+        && let Some(missing) = hierarchy.missing()
+    {
+        message(missing);
     }
 }
 

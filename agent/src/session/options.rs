@@ -124,7 +124,7 @@ impl RecordOptions {
             stall: interval("--stall", &self.stall)?,
             sample: interval("--sample", &self.sample)?,
             tree_pid: None,
-            reader_pids: Vec::new(),
+            output: None,
             keep_secrets: self.keep_secrets,
             live: false,
             kernel_log: self.kernel_log,

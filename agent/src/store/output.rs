@@ -7,7 +7,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_ebpf::config::READERS;
 use anyhow::{Context, Result};
 
 use crate::usage::usage;
@@ -176,33 +175,6 @@ fn give_to_caller(file: &File) -> io::Result<()> {
     }
 }
 
-/// The processes that read standard output, and the output of those, pipe after pipe. They are not recorded: handling the
-/// capture would add to it.
-///
-/// Only symbolic links of `/proc` are read, never their targets, which may be on a file system that hangs.
-pub fn pipe_readers(fd: i32) -> Vec<u32> {
-    let mut readers = Vec::new();
-    let mut link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    while let Ok(pipe) = &link
-        && pipe.as_os_str().as_encoded_bytes().starts_with(b"pipe:")
-        && readers.len() < READERS
-        && let Some(pid) = reader_of(pipe, &readers)
-    {
-        readers.push(pid);
-        link = std::fs::read_link(format!("/proc/{pid}/fd/1"));
-    }
-    readers
-}
-
-fn reader_of(pipe: &Path, known: &[u32]) -> Option<u32> {
-    let own = std::process::id();
-    std::fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let input = std::fs::read_link(format!("/proc/{pid}/fd/0")).ok()?;
-        (input == pipe && pid != own && !known.contains(&pid)).then_some(pid)
-    })
-}
-
 /// Whether an error means that the reader of a pipe has closed it.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -251,11 +223,5 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         assert!(Output::open(Some(&link), true).is_err());
         assert_eq!(std::fs::read(&target).unwrap(), b"precious");
-    }
-
-    #[test]
-    fn only_pipes_have_readers() {
-        let file = File::open("/dev/null").unwrap();
-        assert!(pipe_readers(std::os::fd::AsRawFd::as_raw_fd(&file)).is_empty());
     }
 }

@@ -104,12 +104,20 @@ impl Summary<'_> {
         let busiest = self.outcome.busiest.iter().take(MOST_ACTIVE);
         let shares: Vec<String> = busiest
             .map(|busy| {
-                let who = busy.container.as_deref().map_or("host", short_id);
+                let who = match &busy.container {
+                    None => "host",
+                    Some(id) if busy.name.is_empty() => short_id(id),
+                    Some(_) => &busy.name,
+                };
                 format!("{who} {:.0}%", busy.events as f64 * 100.0 / total)
             })
             .collect();
         if !shares.is_empty() {
-            message(format_args!("most active: {} of events", shares.join(", ")));
+            // The kernel side and the drain count before --filter is applied.
+            let all = self.outcome.events;
+            let before =
+                if self.progress.encoded.load(Ordering::Relaxed) < all { " before --filter" } else { "" };
+            message(format_args!("most active: {} of {} events{before}", shares.join(", "), count_text(all)));
         }
     }
 }

@@ -8,7 +8,7 @@ fn settings() -> Settings {
         selection: SyscallSelection::All,
         cgroups: None,
         tree_pid: None,
-        reader_pids: vec![7, 8],
+        readers: true,
         ring_bytes: 1 << 20,
         lifecycle_bytes: 1 << 18,
         hierarchy: Hierarchy {
@@ -30,7 +30,7 @@ fn settings_become_globals() {
     let mut config = Config::EMPTY;
     set_recorded(&mut config, &settings());
     assert_eq!(config.own_pid, std::process::id());
-    assert_eq!(config.reader_pids[..3], [7, 8, 0]);
+    assert_eq!(config.readers, 1);
     assert_eq!((config.filter_cgroups, config.tree_pid, config.narrow), (0, 0, 0));
     // Stalls are not among the kinds.
     assert_eq!((config.stall_ms, config.switches, config.sched), (0, 0, 0));

@@ -16,6 +16,9 @@ use ktape_reader::model::attribute_names as names;
 /// How long a runtime has to name a container that may be wanted, ns.
 pub(super) const NAMING_TIMEOUT: u64 = 10_000_000_000;
 
+/// Containers whose names are kept for the summary at the end.
+const NAMES_MAX: usize = 8192;
+
 /// A cgroup that is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PendingCgroup {
@@ -172,6 +175,12 @@ impl Cgroups {
             let wanted = self.filter.matches(get);
             self.decide(instance, wanted, DecidedBy::Runtime);
         }
+        if let Some(name) = get(names::NAME)
+            && (self.names.len() < NAMES_MAX || self.names.contains_key(&info.id))
+        {
+            let image = get(names::IMAGE).map_or(String::new(), |image| format!(" ({image})"));
+            self.names.insert(info.id.clone(), format!("{name}{image}"));
+        }
         // Metadata of other containers stay out of the file, too.
         let is_wanted = |cgroup: &Cgroup| self.filter.is_open() || cgroup.decision == Decision::Wanted;
         if self.table.get(info.key.cgroup).is_none_or(is_wanted) {
@@ -187,7 +196,10 @@ impl Cgroups {
             let Some(cgroup) = self.table.get_mut(id) else { continue };
             cgroup.decision = self.decisions.decide(&self.filter, &cgroup.chain, &cgroup.instances);
             match cgroup.decision {
-                Decision::Wanted => self.updates.accepted.push(id),
+                Decision::Wanted => {
+                    self.updates.accepted.push(id);
+                    self.has_matched = true;
+                }
                 Decision::Unwanted => {
                     self.decisions.add_unwanted(id);
                     if by == DecidedBy::Runtime {

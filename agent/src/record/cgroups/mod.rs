@@ -10,6 +10,7 @@ mod table;
 mod tests;
 
 use capture_format::MetadataKey;
+use rustc_hash::FxHashMap;
 
 pub use self::retired::Busy;
 
@@ -52,6 +53,10 @@ pub struct Cgroups {
     runtimes: Option<RuntimeQueue>,
     /// Samples cgroups.
     sampler: Option<CgroupNotifier>,
+    /// Names and images of containers by full id, for the summary at the end.
+    names: FxHashMap<String, String>,
+    /// Whether the filter has let any cgroup in.
+    has_matched: bool,
 }
 
 impl Cgroups {
@@ -67,7 +72,14 @@ impl Cgroups {
             updates: ContainerUpdates::default(),
             runtimes: None,
             sampler: None,
+            names: FxHashMap::default(),
+            has_matched: false,
         }
+    }
+
+    /// Whether the filter has let any cgroup in, or there is no filter.
+    pub fn has_matched(&self) -> bool {
+        self.filter.is_open() || self.has_matched
     }
 
     /// Scans the mounted hierarchy.
@@ -103,6 +115,7 @@ impl Cgroups {
             Decision::Wanted if self.filter.needs_names() => self.updates.accepted.push(id),
             Decision::Wanted | Decision::Unwanted => {}
         }
+        self.has_matched |= decision == Decision::Wanted;
         self.table.insert(id, Cgroup { birth, path, chain, instances, decision, ..Cgroup::default() });
         self.last = LastAnswer::NONE;
         self.report_container(id);
@@ -260,6 +273,11 @@ impl Cgroups {
         self.table.entry(id)
     }
 
+    /// Whether the cgroup belongs to no container.
+    pub fn is_host(&mut self, id: u64) -> bool {
+        self.resolve(id).chain.is_host()
+    }
+
     /// What may be written of the processes in it.
     pub fn shown(&mut self, id: u64) -> Shown {
         if self.filter.is_open() {
@@ -288,6 +306,12 @@ impl Cgroups {
 
     /// Events by container, most first.
     pub fn busiest(&self) -> Vec<Busy> {
-        self.retired.busiest(self.table.iter().map(|(_, cgroup)| cgroup))
+        let mut busiest = self.retired.busiest(self.table.iter().map(|(_, cgroup)| cgroup));
+        for busy in &mut busiest {
+            if let Some(name) = busy.container.as_ref().and_then(|id| self.names.get(id)) {
+                busy.name.clone_from(name);
+            }
+        }
+        busiest
     }
 }

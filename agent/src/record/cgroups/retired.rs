@@ -14,6 +14,8 @@ pub(super) const RETIRED_MAX: usize = 4096;
 pub struct Busy {
     /// The full id of the innermost container; `None` for the host.
     pub container: Option<String>,
+    /// The container's name, and its image if that is known; empty if no runtime reported them.
+    pub name: String,
     /// How many events.
     pub events: u64,
 }
@@ -60,8 +62,10 @@ impl Retired {
         for cgroup in cgroups.filter(|cgroup| cgroup.events > 0) {
             *by_container.entry(cgroup.container()).or_default() += cgroup.events;
         }
-        let mut busy: Vec<Busy> =
-            by_container.into_iter().map(|(container, events)| Busy { container, events }).collect();
+        let mut busy: Vec<Busy> = by_container
+            .into_iter()
+            .map(|(container, events)| Busy { container, name: String::new(), events })
+            .collect();
         busy.sort_by(|a, b| b.events.cmp(&a.events).then_with(|| a.container.cmp(&b.container)));
         busy
     }

@@ -167,6 +167,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             lost: self.losses.total(),
             lost_by: self.losses.by_stage_and_kind(),
             busiest: self.rows.busiest(),
+            matched: self.rows.has_matched(),
             damaged: self.rows.damaged(),
         };
         let unsent = (!flushed).then(|| UnsentChunk {

@@ -24,6 +24,7 @@ use crate::agent_events::EventReceiver;
 use crate::background::Background;
 use crate::clock::Clock;
 use crate::kernel::EventLoss;
+use crate::readers::Reader;
 use crate::runtimes::ContainerInfo;
 use current_chunk::{CurrentChunk, DrainOutput};
 use losses::LossLedger;
@@ -54,6 +55,8 @@ pub struct Outcome {
     pub lost_by: Vec<(String, u64)>,
     /// Events by container, most first.
     pub busiest: Vec<Busy>,
+    /// Whether any container matched `--container`, or everything was recorded.
+    pub matched: bool,
     /// Records that could not be decoded.
     pub damaged: u64,
 }
@@ -82,6 +85,8 @@ pub struct Inputs {
     pub containers: Receiver<ContainerInfo>,
     /// Events of the agent's own threads.
     pub agent_events: EventReceiver,
+    /// Who reads the output, if that is a pipe.
+    pub readers: Option<Receiver<Reader>>,
 }
 
 /// What a drain is made of.
@@ -184,6 +189,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         while let Ok(known) = self.inputs.arguments.try_recv() {
             self.rows.set_args(&known);
         }
+        self.take_readers();
         self.merge.pull_lifecycle();
         let pass = self.pass(watermark);
         self.take_agent_events();
@@ -243,6 +249,12 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             return true;
         }
         self.chunk.hand_over(&mut self.rows, &mut self.output, &self.clock)
+    }
+
+    fn take_readers(&mut self) {
+        if let Some(readers) = &self.inputs.readers {
+            readers.try_iter().for_each(|reader| self.rows.set_reader(reader));
+        }
     }
 
     fn take_container_infos(&mut self) {

@@ -12,11 +12,18 @@ impl RowWriter {
     pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let fork: Fork = decode::record(bytes)?;
         self.processes.fork(&fork);
-        if fork.tree != 0 && fork.child_pid != fork.head.pid {
-            self.scope.add_process(fork.child_pid);
+        if fork.child_pid != fork.head.pid {
+            if fork.tree != 0 {
+                self.scope.add_process(fork.child_pid);
+            }
+            self.scope.forked(fork.head.pid, fork.child_pid);
+            if let Some(readers) = &self.readers {
+                readers.forked(fork.head.pid, fork.child_pid);
+            }
         }
         let is_child_wanted = self.wants_cgroup(Kind::Fork, fork.child_cgroup);
         if self.scope.is_tree() && fork.tree == 0
+            || self.scope.is_excluded(fork.head.pid)
             || !(is_child_wanted || self.wants_cgroup(Kind::Fork, fork.head.cgroup))
         {
             return Some(());
@@ -37,6 +44,9 @@ impl RowWriter {
         let record = decode::exec(bytes)?;
         let exec = record.fixed;
         let old_comm = self.processes.exec(&exec, record.path, record.args);
+        if let Some(readers) = &self.readers {
+            readers.executed(exec.head.pid);
+        }
         if !self.wants(Kind::Exec, &exec.head) {
             return Some(());
         }

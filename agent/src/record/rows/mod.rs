@@ -33,6 +33,7 @@ use super::processes::{Processes, Subject};
 use super::users::Users;
 use crate::host_root::HostRoot;
 use crate::kernel::{RequestNames, ScannedTask};
+use crate::readers::{Reader, ReaderNews};
 use crate::runtimes::ContainerInfo;
 use block::BlockNames;
 pub use loss::LossSpan;
@@ -77,6 +78,8 @@ pub struct RowWriter {
     written: Written,
     /// Cgroups to take out of the kernel's set of recorded cgroups.
     disallowed: Vec<u64>,
+    /// Who follows the readers of the output.
+    readers: Option<ReaderNews>,
 }
 
 impl RowWriter {
@@ -91,7 +94,18 @@ impl RowWriter {
             chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
             written: Written::default(),
             disallowed: Vec::new(),
+            readers: None,
         }
+    }
+
+    /// Forks and execs are reported from here on.
+    pub fn report_forks_to(&mut self, readers: ReaderNews) {
+        self.readers = Some(readers);
+    }
+
+    /// A process begins or ceases to read the output.
+    pub fn set_reader(&mut self, reader: Reader) {
+        self.scope.set_reader(reader);
     }
 
     /// Users have the names that they have on this host.
@@ -182,17 +196,26 @@ impl RowWriter {
     /// Lifecycle events were lost: other threads must look for themselves.
     pub fn missed_lifecycle(&self) {
         self.cgroups.missed();
+        if let Some(readers) = &self.readers {
+            readers.missed();
+        }
     }
 
     /// Replaces what is known of processes by a scan.
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
         self.processes.resync(tasks);
+        self.scope.keep_excluded(&tasks.iter().map(|task| task.info.pid).collect());
     }
 
     /// Events by container, most first.
     pub fn busiest(&mut self) -> Vec<Busy> {
         self.settle();
         self.cgroups.busiest()
+    }
+
+    /// Whether `--container` has let any cgroup in, or was not given.
+    pub fn has_matched(&self) -> bool {
+        self.cgroups.has_matched()
     }
 
     /// Brings the counts by cgroup up to date.
@@ -254,6 +277,12 @@ impl RowWriter {
     ) -> usize {
         let subject = Subject { pid: head.pid, tid: head.tid, cgroup: head.cgroup, uid: uid.into() };
         let task = self.task(builder, subject);
+        self.common_of(builder, kind, head, task)
+    }
+
+    /// The columns that all kinds share, with this row of the task dictionary. Returns the table's index.
+    #[inline]
+    fn common_of(&mut self, builder: &mut ChunkBuilder, kind: Kind, head: &Header, task: u32) -> usize {
         let mut bits = head.flags;
         // An event that the agent makes has the time of its making, ahead of the ring buffers.
         if kind.decl().ring != Ring::Agent && self.written.is_late(head.time) {

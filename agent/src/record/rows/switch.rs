@@ -20,7 +20,15 @@ impl RowWriter {
         }
         // The idle task belongs to no container.
         self.count(if head.pid == 0 { record.next_cgroup } else { head.cgroup });
-        let index = self.common(builder, Kind::Switch, &head, None);
+        let index = if self.scope.is_excluded(head.pid) {
+            // Of interest is what the next thread waited for, not that the recorder ran before it.
+            let previous = Subject { pid: head.pid, tid: head.tid, cgroup: head.cgroup, uid: None };
+            let mut chunk = self.chunk.dictionaries(builder);
+            let task = self.processes.nameless_row(&mut chunk, &mut self.cgroups, previous);
+            self.common_of(builder, Kind::Switch, &head, task)
+        } else {
+            self.common(builder, Kind::Switch, &head, None)
+        };
         let next = Subject { pid: next.pid, tid: record.next_tid, cgroup: next.cgroup, uid: None };
         let next = self.task(builder, next);
         let table = builder.table_at(index);

@@ -130,7 +130,9 @@ impl RowWriter {
         let stored = self.calls.get(call.key);
         let exec_path =
             if stored.exec && call.ret == 0 { self.processes.take_exec_path(call.head.tid) } else { None };
-        if !self.wants_cgroup(Kind::Syscall, call.head.cgroup) {
+        // From the time before the kernel side knew that it reads the output.
+        let is_reader = self.readers.is_some() && self.scope.is_excluded(call.head.pid);
+        if is_reader || !self.wants_cgroup(Kind::Syscall, call.head.cgroup) {
             return Some(());
         }
         let mut strings = record.strings;

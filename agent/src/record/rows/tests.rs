@@ -418,5 +418,9 @@ fn events_are_counted_for_their_containers() {
     writer.add(&host);
     assert_eq!(writer.rows.events(), 5);
     let busiest = writer.rows.busiest();
-    assert_eq!(busiest, [Busy { container: Some(id), events: 4 }, Busy { container: None, events: 1 }]);
+    assert_eq!(busiest, [busy(Some(id), 4), busy(None, 1)]);
+}
+
+fn busy(container: Option<String>, events: u64) -> Busy {
+    Busy { container, name: String::new(), events }
 }

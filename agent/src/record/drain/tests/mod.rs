@@ -182,7 +182,12 @@ impl Bench {
             merge: Merge::new(Sources { events: rings(), lifecycle: rings() }),
             rows: RowWriter::new(&schema, Processes::new(false), cgroups, Scope::new(&KINDS, None)),
             sink,
-            inputs: Inputs { arguments: arguments_out, containers: infos, agent_events: events },
+            inputs: Inputs {
+                arguments: arguments_out,
+                containers: infos,
+                agent_events: events,
+                readers: None,
+            },
             background: Vec::new(),
             progress: progress.clone(),
             clock: clock.clone(),
