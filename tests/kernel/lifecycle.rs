@@ -255,8 +255,8 @@ fn the_exit_code_is_that_of_the_command() {
     assert_eq!(run(&["/etc/passwd"]).0, Some(126));
     // Neither a program nor a script: the kernel says so only at its exec.
     let text = dir.path().join("text");
-    std::fs::write(&text, "\0").unwrap();
-    std::fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(&text, "\0").unwrap();
+    fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let (code, stderr) = run(&[text.to_str().unwrap()]);
     assert_eq!(code, Some(126), "{stderr}");
     assert!(stderr.contains("\nktape: command could not be executed: "), "{stderr}");
