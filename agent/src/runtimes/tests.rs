@@ -318,7 +318,8 @@ fn correct_wrong_and_missing_answers() {
         _ => Some(format!(r#"{{"Id":"{ID}","Name":"/web"}}"#)),
     };
     let info = first_info(async |listener| serve(listener, good).await).unwrap();
-    assert_eq!(values(&info), [("container.full_id", ID), ("container.name", "web")]);
+    let expected = [("container.full_id", ID), ("container.name", "web"), ("container.type", "docker")];
+    assert_eq!(values(&info), expected);
 
     // The answer is about another container, or garbage.
     let lie = |_: &str| Some(r#"{"Id":"ff","Name":"/evil"}"#.to_owned());
