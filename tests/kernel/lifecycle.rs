@@ -253,13 +253,15 @@ fn the_exit_code_is_that_of_the_command() {
     let (code, stderr) = run(&["/none/at all"]);
     assert_eq!((code, stderr.as_str()), (Some(127), "ktape: cannot run /none/at all: no such file\n"));
     assert_eq!(run(&["/etc/passwd"]).0, Some(126));
-    // Neither a program nor a script: the kernel says so only at its exec.
-    let text = dir.path().join("text");
-    fs::write(&text, "\0").unwrap();
-    fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (code, stderr) = run(&[text.to_str().unwrap()]);
-    assert_eq!(code, Some(126), "{stderr}");
-    assert!(stderr.contains("\nktape: command could not be executed: "), "{stderr}");
+    // Scripts whose interpreter is missing or no program: only the exec itself fails.
+    let script = dir.path().join("script");
+    for (interpreter, expected) in [("/none", 127), ("/etc/passwd", 126)] {
+        fs::write(&script, format!("#!{interpreter}\n")).unwrap();
+        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (code, stderr) = run(&[script.to_str().unwrap()]);
+        assert_eq!(code, Some(expected), "{stderr}");
+        assert!(stderr.contains("\nktape: command could not be executed: "), "{stderr}");
+    }
 }
 
 #[test]
