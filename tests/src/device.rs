@@ -21,7 +21,7 @@ pub fn run(words: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-/// Undoes something when dropped, or after [`WATCHDOG_SECONDS`] if the test's process is killed before.
+/// Undoes something when dropped, or after `WATCHDOG_SECONDS` if the test's process is killed before.
 pub struct Undo {
     script: String,
     watchdog: Child,
