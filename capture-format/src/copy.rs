@@ -1,17 +1,16 @@
 //! Copies rows into another chunk with exactly the strings and dictionary rows that they refer to.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::{
     builder::ChunkBuilder,
     chunk::{Chunk, ColumnView, TableView},
-    column_type::TableId,
+    column_type::{ColumnType, TableId},
     error::FormatError,
+    hidden::Hidden,
     intern::StrId,
 };
-
-/// A column, and the string to store in place of the copied row's own.
-type Replaced = (u16, &'static [u8]);
 
 /// Remembers what was copied to a destination chunk, so that equal strings and dictionary rows are stored once. Use one for each
 /// destination; call [`Self::clear`] after [`ChunkBuilder::clear`].
@@ -26,8 +25,9 @@ pub struct CopyCache {
     /// Dictionary rows of the destination by content, so that equal rows of several source chunks become one.
     content: HashMap<(usize, Vec<u64>), u32>,
     key: Vec<u64>,
-    /// Replaced strings by dictionary and row.
-    replaced: HashMap<(TableId, u32), Vec<Replaced>>,
+    /// What to hide in copies of the chunk `hidden_in`.
+    hidden: Arc<Hidden>,
+    hidden_in: u64,
 }
 
 impl CopyCache {
@@ -40,18 +40,21 @@ impl CopyCache {
     pub fn clear(&mut self) {
         self.source = 0;
         self.content.clear();
-        self.replaced.clear();
     }
 
-    /// Copies other strings in place of some strings (by column) of a dictionary's row. Call it before anything of the source
-    /// chunk is copied. The dictionary must not have list columns.
-    pub fn replace(&mut self, table: TableId, row: u32, strings: &[Replaced]) {
-        self.replaced.insert((table, row), strings.to_vec());
+    /// Hides this in all copies of `source`, also after [`Self::clear`]. Call it before any row of the chunk is copied.
+    pub fn hide(&mut self, source: &Chunk, hidden: Hidden) {
+        self.hidden = Arc::new(hidden);
+        self.hidden_in = source.id();
     }
 
     fn begin(&mut self, source: &Chunk) -> Result<(), FormatError> {
         if self.source == source.id() {
             return Ok(());
+        }
+        if self.hidden_in != source.id() {
+            self.hidden = Arc::default();
+            self.hidden_in = source.id();
         }
         self.strings.clear();
         self.strings.resize(source.string_count()?, 0);
@@ -86,7 +89,7 @@ pub fn copy_rows(
     rows: &[u32],
     cache: &mut CopyCache,
 ) -> Result<(), FormatError> {
-    if !std::sync::Arc::ptr_eq(source.schema(), target.schema()) && source.schema() != target.schema() {
+    if !Arc::ptr_eq(source.schema(), target.schema()) && source.schema() != target.schema() {
         return Err(FormatError::SchemaMismatch);
     }
     cache.begin(source)?;
@@ -99,8 +102,8 @@ pub fn copy_rows(
     }
     let columns = open(&from)?;
     for &row in rows {
-        let values = values(source, target, &columns, row as usize, cache, |_| None)?;
-        push(target, index, &columns, &values);
+        let values = values(source, target, &columns, (table, row), cache)?;
+        push(target, index, &values);
         cache.key = values;
     }
     Ok(())
@@ -119,23 +122,23 @@ fn values(
     source: &Chunk,
     target: &mut ChunkBuilder,
     columns: &[ColumnView<'_>],
-    row: usize,
+    (table, row): (TableId, u32),
     cache: &mut CopyCache,
-    instead: impl Fn(usize) -> Option<&'static [u8]>,
 ) -> Result<Vec<u64>, FormatError> {
+    let hidden = Arc::clone(&cache.hidden);
+    let blank = hidden.columns(table, row);
+    let row = row as usize;
     let mut key = std::mem::take(&mut cache.key);
     key.clear();
     for (c, column) in columns.iter().enumerate() {
+        if !blank.is_empty() && blank.iter().any(|b| usize::from(*b) == c) {
+            key.push(blank_value(target, (table, c), cache));
+            continue;
+        }
         match column {
             ColumnView::U64(v) => key.push(v[row]),
             ColumnView::I64(v) => key.push(v[row] as u64),
-            ColumnView::Bytes(v) => {
-                let text = match instead(c) {
-                    Some(other) => target.intern(other),
-                    None => cache.string(source, target, v[row]),
-                };
-                key.push(text.0.into());
-            }
+            ColumnView::Bytes(v) => key.push(cache.string(source, target, v[row]).0.into()),
             ColumnView::Ref(to, v) => key.push(dictionary_row(source, target, *to, v[row], cache)?.into()),
             ColumnView::U64List(v) => {
                 key.push(v.get(row).len() as u64);
@@ -148,6 +151,26 @@ fn values(
         }
     }
     Ok(key)
+}
+
+/// The number that stands for a hidden value. Of a list, it is its length.
+fn blank_value(target: &mut ChunkBuilder, (table, column): (TableId, usize), cache: &mut CopyCache) -> u64 {
+    match target.schema().get(table).and_then(|t| t.columns.get(column)).map(|c| c.ty) {
+        Some(ColumnType::Bytes) => target.intern(cache.hidden.text(table, column)).0.into(),
+        Some(ColumnType::Ref(to)) => blank_row(target, to, cache).into(),
+        Some(
+            ColumnType::U64 | ColumnType::I64 | ColumnType::U64List { .. } | ColumnType::BytesList { .. },
+        )
+        | None => 0,
+    }
+}
+
+/// The row of a dictionary in which every value is blank, stored unless it is there already.
+fn blank_row(target: &mut ChunkBuilder, table: TableId, cache: &mut CopyCache) -> u32 {
+    let schema = Arc::clone(target.schema());
+    let (Some(index), Some(declared)) = (schema.index(table), schema.get(table)) else { return 0 };
+    let values = (0..declared.columns.len()).map(|c| blank_value(target, (table, c), cache)).collect();
+    stored(target, index, values, cache)
 }
 
 /// Copies a dictionary row unless it was copied before; returns its number in the target. Recursion ends since references
@@ -164,40 +187,45 @@ fn dictionary_row(
     if known != 0 {
         return Ok(known - 1);
     }
-    let from = source.table_at(index).ok_or_else(|| no_row(row, 0))?;
-    let columns = open(&from)?;
-    let outer = std::mem::take(&mut cache.key);
-    let hidden = cache.replaced.get(&(table, row)).cloned().unwrap_or_default();
-    let instead =
-        |column: usize| hidden.iter().find(|(c, _)| usize::from(*c) == column).map(|(_, text)| *text);
-    let values = values(source, target, &columns, row as usize, cache, instead)?;
-    cache.key = outer;
-    let key = (index, values);
-    let copied = match cache.content.get(&key) {
-        Some(&copied) => copied,
-        None => {
-            let copied = push(target, index, &columns, &key.1);
-            cache.content.insert(key, copied);
-            copied
-        }
+    let copied = if cache.hidden.has_row(table, row) {
+        blank_row(target, table, cache)
+    } else {
+        let from = source.table_at(index).ok_or_else(|| no_row(row, 0))?;
+        let columns = open(&from)?;
+        let outer = std::mem::take(&mut cache.key);
+        let values = values(source, target, &columns, (table, row), cache)?;
+        cache.key = outer;
+        stored(target, index, values, cache)
     };
     cache.rows[index][row as usize] = copied + 1;
     Ok(copied)
 }
 
-fn push(target: &mut ChunkBuilder, index: usize, columns: &[ColumnView<'_>], values: &[u64]) -> u32 {
+/// Stores a dictionary row unless an equal one is stored; returns its number.
+fn stored(target: &mut ChunkBuilder, index: usize, values: Vec<u64>, cache: &mut CopyCache) -> u32 {
+    let key = (index, values);
+    if let Some(&known) = cache.content.get(&key) {
+        return known;
+    }
+    let row = push(target, index, &key.1);
+    cache.content.insert(key, row);
+    row
+}
+
+fn push(target: &mut ChunkBuilder, index: usize, values: &[u64]) -> u32 {
+    let schema = Arc::clone(target.schema());
     let table = target.table_at(index);
     let mut values = values.iter().copied();
     let mut next = || values.next().unwrap_or(0);
-    for (c, column) in columns.iter().enumerate() {
-        match column {
-            ColumnView::U64(_) | ColumnView::I64(_) => table.push_u64(c, next()),
-            ColumnView::Bytes(_) | ColumnView::Ref(..) => table.push_ref(c, next() as u32),
-            ColumnView::U64List(_) => {
+    for (c, column) in schema.tables()[index].columns.iter().enumerate() {
+        match column.ty {
+            ColumnType::U64 | ColumnType::I64 => table.push_u64(c, next()),
+            ColumnType::Bytes | ColumnType::Ref(_) => table.push_ref(c, next() as u32),
+            ColumnType::U64List { .. } => {
                 let list: Vec<u64> = (0..next()).map(|_| next()).collect();
                 table.push_list_u64(c, &list);
             }
-            ColumnView::BytesList(_) => {
+            ColumnType::BytesList { .. } => {
                 let list: Vec<StrId> = (0..next()).map(|_| StrId(next() as u32)).collect();
                 table.push_list_bytes(c, &list);
             }

@@ -125,6 +125,7 @@ mod error;
 mod file;
 mod group;
 mod header;
+mod hidden;
 mod index;
 mod intern;
 pub mod limits;
@@ -150,6 +151,7 @@ pub use encode::{ColumnLayout, ColumnSize, EncodeOptions, EncodedBlock, Encoder}
 pub use error::{Damage, FormatError};
 pub use file::CaptureFile;
 pub use header::{Header, Vocabulary};
+pub use hidden::Hidden;
 pub use intern::StrId;
 pub use metadata::{MetadataIndex, MetadataKey, MetadataRecord};
 pub use pipe::{StreamItem, StreamReader};

@@ -2,7 +2,7 @@
 
 mod support;
 
-use capture_format::{Chunk, ChunkBuilder, CopyCache, FormatError, TableId, copy_rows};
+use capture_format::{Chunk, ChunkBuilder, CopyCache, FormatError, Hidden, TableId, copy_rows};
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, schema};
 
 fn chunk(seed: u64, events: u64, containers: u64) -> Chunk {
@@ -96,4 +96,38 @@ fn missing_rows_tables_and_other_schemas_are_refused() {
     let mut other = ChunkBuilder::new(std::sync::Arc::default());
     let error = copy_rows(&source, &mut other, SYSCALL, &[0], &mut cache).expect_err("another schema");
     assert!(matches!(error, FormatError::SchemaMismatch));
+}
+
+#[test]
+fn hidden_rows_and_columns_are_blank_even_after_the_target_was_cleared() {
+    let source = chunk(1, 300, 5);
+    let task = source.table(SYSCALL).expect("syscalls").refs(2).expect("tasks")[0];
+    let secret = row(&source, 0);
+    let hide = || {
+        let mut hidden = Hidden::new();
+        hidden.hide_row(TASK, task);
+        hidden.hide_columns(SYSCALL, 0, [6]);
+        hidden.mark(CGROUP, 4, b"?");
+        hidden
+    };
+    let mut cache = CopyCache::new();
+    cache.hide(&source, hide());
+    let mut target = ChunkBuilder::new(schema());
+    for _ in 0..2 {
+        target.clear();
+        cache.clear();
+        copy_rows(&source, &mut target, SYSCALL, &[0, 1], &mut cache).expect("copied");
+    }
+    let copy = Chunk::from_builder(target).expect("a chunk");
+    let (time, result, args, strings, name, container) = row(&copy, 0);
+    assert_eq!((time, args, strings), (secret.0, secret.2, secret.3), "what is not hidden");
+    assert_eq!((result, name.as_slice(), container.as_slice()), (0, &b""[..], &b"?"[..]));
+    assert!(copy.table(TASK).expect("tasks").u64(1).expect("ids").contains(&0));
+    // It is about this chunk: the same rows of another one are copied as they are.
+    let other = chunk(2, 300, 5);
+    let mut target = ChunkBuilder::new(schema());
+    cache.clear();
+    copy_rows(&other, &mut target, SYSCALL, &[0, 1], &mut cache).expect("copied");
+    let copy = Chunk::from_builder(target).expect("a chunk");
+    assert!((0..2).all(|r| row(&copy, r) == row(&other, r)));
 }

@@ -20,7 +20,7 @@ mod net;
 mod oom;
 mod output_readers;
 mod overhead;
-
+mod privacy;
 mod requirements;
 mod rotation;
 mod samples;

@@ -14,7 +14,9 @@ use super::event_format::EventOutput;
 use super::expression;
 use crate::readers::Pipe;
 use crate::record::{self, ContainerUpdates, Progress, Viewer};
-use crate::session::messages::{message, report_missing, report_unidentified, report_unmatched};
+use crate::session::messages::{
+    Advice, explain_loss, message, report_lost, report_missing, report_unidentified, report_unmatched,
+};
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
 use crate::session::run::{Session, SessionEnd, Signals};
 use crate::store::header;
@@ -103,10 +105,8 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         message(format_args!("dropped {} events: standard output was too slow", units::count_text(unshown)));
     }
     if outcome.lost > 0 {
-        message(format_args!(
-            "lost {} events before they could be printed; use a larger --buffer or record less with -e or --container",
-            units::count_text(outcome.lost)
-        ));
+        message(format_args!("lost {} events before they could be printed", units::count_text(outcome.lost)));
+        explain_loss(outcome.lost_by.iter().filter_map(|(what, _)| what.split(' ').next()), Advice::Given);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -123,7 +123,12 @@ impl<S: EventSink + Send + 'static> Viewer for Printer<S> {
     }
 
     fn show(&mut self, chunk: ChunkBuilder) -> Result<bool, FormatError> {
-        match self.live.show(chunk, &mut self.sink) {
+        let shown = self.live.show(chunk, &mut self.sink);
+        let lost = self.live.take_lost();
+        if lost.total > 0 {
+            report_lost(&lost);
+        }
+        match shown {
             Ok(flow) => Ok(flow.is_continue()),
             // The reader of the pipe has closed it.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

@@ -20,6 +20,7 @@ columns! {
     /// Columns of the process dictionary.
     process = PROCESS {
         PID = "pid", START = "start", PPID = "ppid", PNAME = "pname", NAME = "name", EXE = "exe", ARGS = "args",
+        PARENT_CHAIN = "parent_chain",
     }
     /// Columns of the task dictionary.
     task = TASK {

@@ -1,15 +1,4 @@
-//! Rows of the chunk's dictionaries: which one an object has, and how much of it is written.
-
-/// What is written of a process that an event only refers to, with `--container`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shown {
-    /// Its ids: it runs in a container that is not recorded.
-    Ids,
-    /// Its name too: it runs on the host.
-    Name,
-    /// Everything.
-    All,
-}
+//! Rows of the chunk's dictionaries: which one an object has.
 
 /// A row of the chunk with this number.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,4 +7,11 @@ pub struct CachedRow {
     pub chunk: u64,
     /// The row.
     pub row: u32,
+}
+
+impl CachedRow {
+    /// The row, if it is of the chunk with this number.
+    pub fn of(self, chunk: u64) -> Option<u32> {
+        (self.chunk == chunk).then_some(self.row)
+    }
 }

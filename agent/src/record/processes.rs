@@ -3,17 +3,16 @@
 //! Filled from the scan at start, kept up to date by lifecycle events in time order. Threads that have exited stay
 //! known for a while, since events may come late.
 
+mod rows;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use agent_ebpf::records::{COMM_LEN, TaskInfo};
-use capture_format::StrId;
 use events::flags;
 use rustc_hash::FxHashMap;
 
-use super::cgroups::Cgroups;
-use super::columns::{Dictionaries, process as p, task as t};
-use super::dictionary_rows::{CachedRow, Shown};
+use super::dictionary_rows::CachedRow;
 use super::users::Users;
 use crate::kernel::ScannedTask;
 use crate::secrets;
@@ -30,6 +29,8 @@ struct Process {
     start: u64,
     ppid: u32,
     pname: Arc<[u8]>,
+    /// The cgroup of its parent when that made it; `None` if it is not known.
+    parent_cgroup: Option<u64>,
     name: Arc<[u8]>,
     exe: Arc<[u8]>,
     args: Arc<[u8]>,
@@ -103,6 +104,8 @@ pub struct Processes {
     incarnations: u32,
     users: Users,
     empty: Arc<[u8]>,
+    /// The row that stands for all hidden threads.
+    hidden: CachedRow,
     keep_secrets: bool,
 }
 
@@ -124,6 +127,7 @@ impl Processes {
             incarnations: 0,
             users: Users::default(),
             empty: Arc::from(&b""[..]),
+            hidden: CachedRow::default(),
             keep_secrets,
         }
     }
@@ -135,17 +139,19 @@ impl Processes {
 
     /// Adds the threads of the scan at start.
     pub fn add_scan(&mut self, tasks: &[ScannedTask]) {
-        let names: FxHashMap<u32, &[u8; COMM_LEN]> =
-            tasks.iter().filter(|t| t.info.pid == t.info.tid).map(|t| (t.info.pid, &t.info.comm)).collect();
+        let leaders = tasks.iter().map(|task| &task.info).filter(|info| info.pid == info.tid);
+        let leaders: FxHashMap<u32, &TaskInfo> = leaders.map(|info| (info.pid, info)).collect();
         let mut by_pid: FxHashMap<u32, u32> = FxHashMap::default();
         for task in tasks {
             let info: &TaskInfo = &task.info;
             let process = *by_pid.entry(info.pid).or_insert_with(|| {
+                let parent = leaders.get(&info.ppid);
                 self.add_process(Process {
                     pid: info.pid,
                     start: info.leader_start,
                     ppid: info.ppid,
-                    pname: names.get(&info.ppid).map_or_else(|| self.empty.clone(), |n| Arc::from(comm(n))),
+                    pname: parent.map_or_else(|| self.empty.clone(), |p| Arc::from(comm(&p.comm))),
+                    parent_cgroup: parent.map(|p| p.cgroup),
                     name: Arc::from(comm(&info.leader_comm)),
                     exe: self.empty.clone(),
                     args: self.empty.clone(),
@@ -260,6 +266,8 @@ impl Processes {
                 start: fork.child_start,
                 ppid: fork.child_ppid,
                 pname,
+                // Another parent's, as with CLONE_PARENT, is not known.
+                parent_cgroup: (fork.child_ppid == fork.head.pid).then_some(fork.head.cgroup),
                 name: name.clone(),
                 exe: from.exe.clone(),
                 args: from.args.clone(),
@@ -351,116 +359,6 @@ impl Processes {
         {
             self.release(thread.process);
         }
-    }
-
-    /// The row of the task dictionary for a thread, written if this chunk has none yet.
-    #[inline]
-    pub fn task_row(&mut self, chunk: &mut Dictionaries<'_>, cgroups: &mut Cgroups, subject: Subject) -> u32 {
-        let known = || self.threads.get(&subject.tid).and_then(|thread| thread.uid);
-        let uid = subject.uid.or_else(known).unwrap_or(UID_UNKNOWN);
-        if let Some(thread) = self.threads.get(&subject.tid)
-            && thread.row.chunk == chunk.number
-        {
-            let process = &self.processes[thread.process as usize];
-            let key = RowKey { cgroup: subject.cgroup, uid, version: process.version };
-            if thread.row_key == key && process.pid == subject.pid {
-                return thread.row.row;
-            }
-        }
-        self.new_task_row(chunk, cgroups, subject, uid)
-    }
-
-    #[cold]
-    fn new_task_row(
-        &mut self,
-        chunk: &mut Dictionaries<'_>,
-        cgroups: &mut Cgroups,
-        subject: Subject,
-        uid: u32,
-    ) -> u32 {
-        let Subject { pid, tid, cgroup, .. } = subject;
-        let cgroup_row = cgroups.row(chunk, cgroup);
-        let shown = cgroups.shown(cgroup);
-        let index = self.thread_index(pid, tid);
-        let process_row = self.process_row(chunk, index, shown);
-        let name = match self.threads.get(&tid) {
-            Some(thread) if shown >= Shown::Name => thread.name.clone(),
-            _ => self.empty.clone(),
-        };
-        let name = chunk.builder.intern(&name);
-        // A container has users of its own.
-        let is_hosts = shown >= Shown::Name && cgroups.is_host(cgroup);
-        let user = if is_hosts { self.users.name(uid) } else { Default::default() };
-        let user = chunk.builder.intern(user);
-        let table = chunk.builder.table_at(chunk.index.task);
-        table.push_ref(t::PROCESS, process_row);
-        table.push_u64(t::TID, u64::from(tid));
-        table.push_bytes(t::NAME, name);
-        table.push_u64(t::UID, u64::from(uid));
-        table.push_bytes(t::USER, user);
-        table.push_ref(t::CGROUP, cgroup_row);
-        let row = table.end_row();
-        let version = self.processes[index as usize].version;
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.row = CachedRow { chunk: chunk.number, row };
-            thread.row_key = RowKey { cgroup, uid, version };
-            thread.uid = (uid != UID_UNKNOWN).then_some(uid);
-        }
-        row
-    }
-
-    /// A row of the task dictionary with nothing but ids, for a thread that is not recorded.
-    pub fn nameless_row(
-        &mut self,
-        chunk: &mut Dictionaries<'_>,
-        cgroups: &mut Cgroups,
-        subject: Subject,
-    ) -> u32 {
-        let cgroup = cgroups.row(chunk, subject.cgroup);
-        let none = StrId::default();
-        let table = chunk.builder.table_at(chunk.index.process);
-        for (column, value) in [(p::PID, u64::from(subject.pid)), (p::START, 0), (p::PPID, 0)] {
-            table.push_u64(column, value);
-        }
-        for column in [p::PNAME, p::NAME, p::EXE, p::ARGS] {
-            table.push_bytes(column, none);
-        }
-        let process = table.end_row();
-        let table = chunk.builder.table_at(chunk.index.task);
-        table.push_ref(t::PROCESS, process);
-        table.push_u64(t::TID, u64::from(subject.tid));
-        table.push_bytes(t::NAME, none);
-        table.push_u64(t::UID, u64::from(UID_UNKNOWN));
-        table.push_bytes(t::USER, none);
-        table.push_ref(t::CGROUP, cgroup);
-        table.end_row()
-    }
-
-    fn process_row(&mut self, chunk: &mut Dictionaries<'_>, index: u32, shown: Shown) -> u32 {
-        let process = &mut self.processes[index as usize];
-        // The version is part of the number, so that a changed process gets a new row.
-        let key = chunk.number << 34 | u64::from(process.version) << 2 | shown as u64;
-        if process.row.chunk == key {
-            return process.row.row;
-        }
-        let strings = [
-            (&process.pname, Shown::Name),
-            (&process.name, Shown::Name),
-            (&process.exe, Shown::All),
-            (&process.args, Shown::All),
-        ];
-        let strings: [StrId; 4] =
-            strings.map(|(text, from)| chunk.builder.intern(if shown >= from { text } else { b"" }));
-        let table = chunk.builder.table_at(chunk.index.process);
-        table.push_u64(p::PID, u64::from(process.pid));
-        table.push_u64(p::START, process.start);
-        table.push_u64(p::PPID, u64::from(process.ppid));
-        table.push_bytes(p::PNAME, strings[0]);
-        table.push_bytes(p::NAME, strings[1]);
-        table.push_bytes(p::EXE, strings[2]);
-        table.push_bytes(p::ARGS, strings[3]);
-        process.row = CachedRow { chunk: key, row: table.end_row() };
-        process.row.row
     }
 }
 

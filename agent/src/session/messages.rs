@@ -1,6 +1,7 @@
 //! Messages for the user, on stderr, all with the prefix `ktape: `. A stderr that is gone or full is no reason to stop
 //! recording.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Write as _};
 use std::io::Write;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::containers::Hierarchy;
 use crate::record::{Outcome, Progress};
-use ktape_reader::text::escape::defused;
+use ktape_reader::names::LOSS_STAGES;
+use ktape_reader::scan::LossTally;
+use ktape_reader::text::escape::{Place, defused, escaped};
 use ktape_reader::text::units::count_text;
 
 /// What every message begins with.
@@ -56,6 +59,37 @@ pub fn report_missing(hierarchy: &Hierarchy, chosen: Option<&str>) {
         && let Some(missing) = hierarchy.missing()
     {
         message(missing);
+    }
+}
+
+/// Reports lost events that might have matched; they are never printed as if they had.
+pub fn report_lost(lost: &LossTally) {
+    let word = |text: &str| escaped(text.as_bytes(), Place::Free).into_owned();
+    let by: Vec<String> = lost
+        .by
+        .iter()
+        .map(|((kind, stage), count)| format!("{} {} ({})", count_text(*count), word(kind), word(stage)))
+        .collect();
+    message(format_args!("lost {} events that could match: {}", count_text(lost.total), by.join(", ")));
+}
+
+/// Whether to say what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// Yes, since options of the recording can still be changed.
+    Given,
+    /// No, since the recording is over.
+    Omitted,
+}
+
+/// Explains each stage at which events were lost once. Unknown names are ignored.
+pub fn explain_loss<'a>(stages: impl IntoIterator<Item = &'a str>, advice: Advice) {
+    let named: BTreeSet<&str> = stages.into_iter().collect();
+    for stage in LOSS_STAGES.iter().filter(|stage| named.contains(stage.name)) {
+        match advice {
+            Advice::Given => message(format_args!("{}: {}; {}", stage.name, stage.why, stage.advice)),
+            Advice::Omitted => message(format_args!("{}: {}", stage.name, stage.why)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use capture_format::{Header, MetadataKey};
 
 use super::field_type::FieldType;
-use super::value::{Value, number, text};
+use super::value::{Value, nonzero, number, text};
 use crate::containers;
 use crate::model::{CgroupRow, ChunkView, ContainerNames, Context, attribute_names, short_id};
 use crate::text::number as decimal;
@@ -20,10 +20,15 @@ pub struct KnownCgroup<'a> {
 }
 
 impl<'a> KnownCgroup<'a> {
-    /// The cgroup in a row of the chunk's dictionary; `None` if it is unknown.
+    /// The cgroup in a row of the chunk's dictionary; `None` if it is unknown. A hidden one is
+    /// not: it belongs to another container.
     pub(super) fn new(context: &Context<'a>, view: &ChunkView<'a>, row: Option<u32>) -> Option<Self> {
         let row = view.cgroup(row?);
-        row.is_known().then(|| Self { names: context.names, header: &view.binding.header, row })
+        (row.is_known() || row.is_hidden()).then(|| Self {
+            names: context.names,
+            header: &view.binding.header,
+            row,
+        })
     }
 
     fn is_host(&self) -> bool {
@@ -94,7 +99,7 @@ pub(super) fn pod_uid<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
 }
 
 pub(super) fn id<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
-    number(cgroup.row.id)
+    nonzero(cgroup.row.id)
 }
 
 pub(super) fn path<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {

@@ -7,7 +7,7 @@ use events::{NO_CALL, Ty, UNKNOWN, UNKNOWN_SIGNED, task_state};
 use super::field_type::FieldType;
 use super::part::{self, Part};
 use super::task::{ThreadRows, arguments, thread_name};
-use super::value::{Value, number, text};
+use super::value::{Value, nonzero, number, text};
 use super::words;
 use crate::model::Event;
 use crate::names;
@@ -72,7 +72,7 @@ impl ColumnFormat {
             Ty::Duration => row(Duration, U64(duration), TextStyle::Duration),
             Ty::Cpu => row(Unsigned, U64(unsigned), Plain),
             Ty::Flags => row(Unsigned, U64(unsigned), Plain),
-            Ty::Pid => row(Unsigned, U64(unsigned), Plain),
+            Ty::Pid => row(Unsigned, U64(id), Plain),
             Ty::Uid => row(Unsigned, U64(unsigned), Plain),
             Ty::U64 => row(Unsigned, U64(unsigned), Plain),
             Ty::I64 => row(Number, I64(signed), Plain),
@@ -119,6 +119,11 @@ const fn row(field: FieldType, read: Read, text: TextStyle) -> ColumnFormat {
 
 pub(super) fn unsigned<'a>(_event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
     number(value)
+}
+
+/// The id of a process or thread; 0 stands for one that is unknown or hidden.
+fn id<'a>(_event: &Event<'a>, value: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    nonzero(value)
 }
 
 pub(super) fn signed<'a>(_event: &Event<'a>, value: i64) -> Value<'a> {

@@ -17,7 +17,7 @@ mod tests;
 
 use events::{Kind, SAMPLES};
 
-use crate::fields::{Summarized, lookup};
+use crate::fields::{Getter, Summarized, lookup};
 use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
 
@@ -170,6 +170,28 @@ impl Filter {
                 c.field.getter().kind() == Some(kind)
             }
         })
+    }
+
+    /// Whether it selects events by more than kind, call and time: by who they are about, or by their contents.
+    pub fn selects_parties(&self) -> bool {
+        self.comparisons().iter().any(|c| match c.field.decl().summarized {
+            Summarized::KindName | Summarized::TypeName | Summarized::CallName | Summarized::Time => false,
+            Summarized::No | Summarized::Chain(_) => true,
+        })
+    }
+
+    /// The columns of kinds (by this version's index) that are compared without `not`.
+    pub fn named_columns(&self) -> impl Iterator<Item = (Kind, u16)> {
+        self.comparisons().into_iter().filter(|c| !c.negated).filter_map(|c| match c.field.getter() {
+            Getter::Column(kind, own) | Getter::Part(kind, own, _) => Some((*kind, *own)),
+            _ => None,
+        })
+    }
+
+    /// Whether it selects events by the parents of processes.
+    pub fn names_parents(&self) -> bool {
+        let parents = ["proc.pname", "proc.ppid"];
+        self.comparisons().iter().any(|c| !c.negated && parents.contains(&c.field.decl().name))
     }
 
     /// The prefixes of container ids that the filter compares with.

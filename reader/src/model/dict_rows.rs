@@ -3,6 +3,8 @@
 use capture_format::{Chunk, FormatError, StrId, TableId};
 
 use super::binding::Binding;
+use super::dictionaries::PARENT_ON_HOST;
+use crate::containers::OTHER;
 
 /// A thread, as its events refer to it.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct ProcessRow<'c> {
     pub exe: &'c [u8],
     /// The arguments, each followed by a NUL.
     pub args: &'c [u8],
+    /// The containers around its parent, as in [`CgroupRow::chain`]; [`PARENT_ON_HOST`], or empty if unknown.
+    pub parent_chain: &'c [u8],
 }
 
 /// A cgroup.
@@ -59,7 +63,19 @@ pub struct CgroupRow<'c> {
     pub pod_uid: &'c [u8],
 }
 
+impl ProcessRow<'_> {
+    /// Whether its parent was on the host when the process was created.
+    pub fn has_host_parent(&self) -> bool {
+        self.parent_chain == PARENT_ON_HOST.as_bytes()
+    }
+}
+
 impl CgroupRow<'_> {
+    /// Whether it stands for a hidden one: that of a container that is not selected.
+    pub fn is_hidden(&self) -> bool {
+        self.container == OTHER.as_bytes()
+    }
+
     /// Whether it is known which cgroup it is.
     pub fn is_known(&self) -> bool {
         self.id != 0 && self.id != u64::MAX

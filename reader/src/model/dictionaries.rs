@@ -19,6 +19,32 @@ pub enum DictTy {
     Row(TableId),
 }
 
+/// How much is stored of a thread, process or cgroup. Recording with `--container` and filtered copies of captures follow
+/// the same rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shown {
+    /// Nothing but its existence: it belongs to a container that is not selected.
+    Nothing,
+    /// Ids and names: it runs on the host, outside the selected containers.
+    Name,
+    /// Everything: it is selected.
+    All,
+}
+
+impl Shown {
+    /// What is shown where containers are selected, of one that is in a selected container, or in none (`is_host`).
+    pub const fn by_container(is_wanted: bool, is_host: bool) -> Self {
+        match (is_wanted, is_host) {
+            (true, _) => Self::All,
+            (false, true) => Self::Name,
+            (false, false) => Self::Nothing,
+        }
+    }
+}
+
+/// Value of `parent_chain` in [`PROCESS`] for a parent on the host.
+pub const PARENT_ON_HOST: &str = "/";
+
 /// A column of a dictionary.
 #[derive(Clone, Copy, Debug)]
 pub struct DictColumn {
@@ -26,6 +52,8 @@ pub struct DictColumn {
     pub name: &'static str,
     /// Its type.
     pub ty: DictTy,
+    /// The lowest level at which it is stored.
+    pub from: Shown,
     /// What it holds.
     pub doc: &'static str,
 }
@@ -44,11 +72,18 @@ pub struct Dictionary {
 }
 
 const fn value(name: &'static str, ty: Ty, doc: &'static str) -> DictColumn {
-    DictColumn { name, ty: DictTy::Value(ty), doc }
+    DictColumn { name, ty: DictTy::Value(ty), from: Shown::Name, doc }
 }
 
 const fn row(name: &'static str, id: TableId, doc: &'static str) -> DictColumn {
-    DictColumn { name, ty: DictTy::Row(id), doc }
+    DictColumn { name, ty: DictTy::Row(id), from: Shown::Name, doc }
+}
+
+impl DictColumn {
+    /// Stored only of selected ones.
+    const fn private(self) -> Self {
+        Self { from: Shown::All, ..self }
+    }
 }
 
 /// All dictionaries. A row whose id (`tid`, `pid`, `id`) is 0 stands for "unknown".
@@ -62,8 +97,13 @@ pub const DICTIONARIES: [Dictionary; 3] = [
             value("ppid", Ty::Pid, "the parent's process id"),
             value("pname", Ty::Text, "the parent's name"),
             value("name", Ty::Text, "the name of its main thread"),
-            value("exe", Ty::Path, "the path of its executable"),
-            value("args", Ty::Args, "its arguments, each followed by a NUL"),
+            value("exe", Ty::Path, "the path of its executable").private(),
+            value("args", Ty::Args, "its arguments, each followed by a NUL").private(),
+            value(
+                "parent_chain",
+                Ty::Text,
+                "the containers of the parent that created it, as in `chain`; `/` on the host, empty if unknown",
+            ),
         ],
         summary: &[],
     },
@@ -107,6 +147,14 @@ pub const fn dictionary(id: TableId) -> Option<&'static Dictionary> {
         i += 1;
     }
     None
+}
+
+/// The lowest level at which a column is stored, by its index.
+pub const fn shown_from(id: TableId, column: usize) -> Shown {
+    match dictionary(id) {
+        Some(dictionary) if column < dictionary.columns.len() => dictionary.columns[column].from,
+        _ => Shown::All,
+    }
 }
 
 /// The index of a column of a dictionary. Meant for constants: a name that does not exist stops

@@ -116,9 +116,9 @@ impl<'a> Event<'a> {
     }
 
     /// Whether a thread that it refers to is the idle one of a CPU. Elsewhere the id 0 stands for a thread that is
-    /// not known; both sides of a switch always are.
+    /// unknown or hidden; both sides of a switch are always known.
     pub fn is_idle(&self, task: u32) -> bool {
-        self.kind() == Some(Kind::Switch) && self.view.task(task).tid == 0
+        self.kind() == Some(Kind::Switch) && self.view.task(task).tid == 0 && !self.view.is_hidden(task)
     }
 
     /// Its syscall: that of a syscall event, or the one that a stalled thread is in.

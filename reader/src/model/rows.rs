@@ -320,7 +320,7 @@ impl<'c> ChunkView<'c> {
 
     /// A row of the process dictionary.
     pub fn process(&self, row: u32) -> ProcessRow<'c> {
-        const C: [u16; 7] = [
+        const C: [u16; 8] = [
             dict_column(PROCESS, "pid"),
             dict_column(PROCESS, "ppid"),
             dict_column(PROCESS, "pname"),
@@ -328,6 +328,7 @@ impl<'c> ChunkView<'c> {
             dict_column(PROCESS, "exe"),
             dict_column(PROCESS, "args"),
             dict_column(PROCESS, "start"),
+            dict_column(PROCESS, "parent_chain"),
         ];
         let d = &self.processes;
         ProcessRow {
@@ -338,6 +339,7 @@ impl<'c> ChunkView<'c> {
             name: d.string(self.chunk, C[3], row),
             exe: d.string(self.chunk, C[4], row),
             args: d.string(self.chunk, C[5], row),
+            parent_chain: d.string(self.chunk, C[7], row),
         }
     }
 
@@ -375,6 +377,11 @@ impl<'c> ChunkView<'c> {
     /// The cgroup of a task.
     pub fn cgroup_of(&self, task: u32) -> Option<u32> {
         self.tasks.reference(const { dict_column(TASK, "cgroup") }, task)
+    }
+
+    /// Whether a task stands for a hidden one: that of a container that is not selected.
+    pub fn is_hidden(&self, task: u32) -> bool {
+        self.cgroup_of(task).is_some_and(|cgroup| self.cgroup(cgroup).is_hidden()) && self.task(task).tid == 0
     }
 
     /// The process of a task.

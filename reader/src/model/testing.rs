@@ -8,7 +8,7 @@ use capture_format::{
 };
 use events::{Abi, Kind, syscall_key};
 
-use super::dictionaries::{CGROUP, PROCESS, TASK};
+use super::dictionaries::{CGROUP, PARENT_ON_HOST, PROCESS, TASK};
 use super::{CALLS, event_table, schema};
 use crate::syscalls;
 
@@ -74,6 +74,17 @@ pub fn openat(path: &[u8], ret: i64) -> TestCall {
     TestCall { strs: vec![path.to_vec()], ..call("openat", &[(-100i64) as u64, 1, 0x80000, 0], ret) }
 }
 
+/// The parent of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct TestParent<'a> {
+    /// Its id.
+    pub pid: u64,
+    /// Its name.
+    pub name: &'a str,
+    /// Its containers, as stored.
+    pub chain: &'a str,
+}
+
 /// A chunk under construction.
 #[derive(Debug)]
 pub struct TestChunk {
@@ -109,28 +120,44 @@ impl TestChunk {
         table.end_row()
     }
 
-    /// A thread of a process with the same name.
+    /// A thread of a process with the same name, whose parent is init.
     pub fn task(&mut self, pid: u64, tid: u64, name: &str, cgroup: u32) -> u32 {
-        self.task_with_args((pid, tid), name, &format!("{name}\0-v\0x y\0"), cgroup)
+        self.child(TestParent { pid: 1, name: "bash", chain: PARENT_ON_HOST }, (pid, tid), name, cgroup)
     }
 
     /// The same of a process with these arguments, by the ids of process and thread.
-    pub fn task_with_args(&mut self, (pid, tid): (u64, u64), name: &str, args: &str, cgroup: u32) -> u32 {
-        let strings =
-            ["bash", name, &format!("/usr/bin/{name}"), args].map(|s| self.builder.intern(s.as_bytes()));
-        let user = self.builder.intern(b"alice");
+    pub fn task_with_args(&mut self, ids: (u64, u64), name: &str, args: &str, cgroup: u32) -> u32 {
+        let parent = TestParent { pid: 1, name: "bash", chain: PARENT_ON_HOST };
+        self.process_and_thread(parent, ids, &[name, args], cgroup)
+    }
+
+    /// The same with another parent.
+    pub fn child(&mut self, parent: TestParent<'_>, ids: (u64, u64), name: &str, cgroup: u32) -> u32 {
+        self.process_and_thread(parent, ids, &[name, &format!("{name}\0-v\0x y\0")], cgroup)
+    }
+
+    fn process_and_thread(
+        &mut self,
+        parent: TestParent<'_>,
+        (pid, tid): (u64, u64),
+        [name, args]: &[&str; 2],
+        cgroup: u32,
+    ) -> u32 {
+        let exe = format!("/usr/bin/{name}");
+        let [pname, name, exe, args, chain, user] =
+            [parent.name, name, &exe, args, parent.chain, "alice"].map(|s| self.builder.intern(s.as_bytes()));
         let table = self.builder.table(PROCESS);
         table.push_u64(0, pid);
         table.push_u64(1, 1);
-        table.push_u64(2, 1);
-        for (i, s) in strings.into_iter().enumerate() {
-            table.push_bytes(3 + i, s);
+        table.push_u64(2, parent.pid);
+        for (column, string) in [(3, pname), (4, name), (5, exe), (6, args), (7, chain)] {
+            table.push_bytes(column, string);
         }
         let process = table.end_row();
         let table = self.builder.table(TASK);
         table.push_ref(0, process);
         table.push_u64(1, tid);
-        table.push_bytes(2, strings[1]);
+        table.push_bytes(2, name);
         table.push_u64(3, 1000);
         table.push_bytes(4, user);
         table.push_ref(5, cgroup);

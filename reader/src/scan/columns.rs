@@ -16,8 +16,19 @@ pub(super) struct MatchingRows {
     pub(super) place: usize,
     /// Ascending.
     pub(super) rows: Vec<u32>,
-    /// The rows are losses that do not match the query but are shown because the lost events might have.
-    pub(super) along: bool,
+    pub(super) role: Role,
+}
+
+/// Why rows are selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// They match the query.
+    Match,
+    /// Losses, where no expression selects events: printed among the events, but not counted as matches.
+    Loss,
+    /// Losses of events that might have matched an expression, or may belong to a selected container: reported, and kept
+    /// in copies, but never printed as if they had matched.
+    PossibleLoss,
 }
 
 /// The matches in one chunk. See [`super::Search::scan`].
@@ -45,7 +56,7 @@ impl<'a> ChunkMatches<'a> {
     /// Each event table with matching rows.
     pub fn tables(&self) -> impl Iterator<Item = TableMatches<'a>> + use<'a> {
         let (context, view) = (self.context, self.view);
-        self.selected.iter().filter(|selection| !selection.along).filter_map(move |selection| {
+        self.selected.iter().filter(|selection| selection.role == Role::Match).filter_map(move |selection| {
             Some(TableMatches {
                 context,
                 view,

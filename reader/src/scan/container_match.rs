@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use capture_format::MetadataKey;
 
+use crate::containers::OTHER;
 use crate::model::ContainerSelector;
 use crate::model::{CgroupRow, ContainerNames};
 use crate::text::escape::{Place, escaped};
@@ -153,6 +154,11 @@ impl Containers {
         elements(cgroup.chain).any(|id| self.ids.contains(id) && !(is_other && id == cgroup.container))
     }
 
+    /// Whether this is the cgroup of another container that had one of the ids before or after.
+    pub fn is_other(&self, key: &MetadataKey) -> bool {
+        self.others.contains(key)
+    }
+
     /// Whether a chain (ids joined by `>`) contains the id of a selected container. The host's chain is empty.
     pub fn match_chain(&self, chain: &[u8]) -> bool {
         if chain.is_empty() {
@@ -162,9 +168,9 @@ impl Containers {
     }
 }
 
-/// The ids of a chain.
+/// The ids of a chain; a hidden chain has none.
 pub fn elements(chain: &[u8]) -> impl Iterator<Item = &[u8]> {
-    chain.split(|b| *b == b'>').filter(|id| !id.is_empty())
+    chain.split(|b| *b == b'>').filter(|id| !id.is_empty() && *id != OTHER.as_bytes())
 }
 
 #[cfg(test)]

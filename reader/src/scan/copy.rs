@@ -1,12 +1,13 @@
 //! A filtered copy (`replay -w`). Each segment keeps its header and so its identity; chunks keep only the dictionary
-//! rows and strings that they need.
+//! rows, strings and ids that [`Privacy`] allows.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 
 use capture_format::{
-    ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, MetadataKey, MetadataRecord, SegmentWriter,
-    SummaryValue, SummaryValues, copy_rows,
+    ChunkBuilder, CopyCache, EncodeOptions, Encoder, FormatError, Header, MetadataKey, MetadataRecord,
+    SegmentWriter, SummaryValue, SummaryValues, copy_rows,
 };
 
 use crate::filter::prune;
@@ -18,12 +19,17 @@ use super::container_match::KnownContainers;
 use super::input::Capture;
 use super::open::MatchedChunk;
 use super::plan::{self, ChunkPlan};
+use super::privacy::Privacy;
+use super::query::Query;
 use super::report::ScanReport;
 
 /// A segment of a copy.
 struct Copy<'w, W: Write> {
     writer: SegmentWriter<&'w mut W>,
     encoder: &'w mut Encoder,
+    query: &'w Query,
+    /// What it may show; everything, if there is none.
+    privacy: Option<&'w mut Privacy>,
     binding: &'w Binding,
     builder: ChunkBuilder,
     cache: CopyCache,
@@ -37,23 +43,27 @@ fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, Format
     let mut report = ScanReport::default();
     let mut encoder = Encoder::new(EncodeOptions::default())?;
     let mut wrote = false;
+    let query = search.query();
+    let mut privacy = Privacy::of(query);
     let captures = search.captures().files();
     for capture in captures {
-        let plans: Vec<ChunkPlan<'_>> = plan::by_place(capture, search.query()).collect();
+        let plans: Vec<ChunkPlan<'_>> = plan::by_place(capture, query).collect();
         for of_segment in plans.chunk_by(|a, b| a.entry.segment == b.entry.segment) {
             let Some(first) = of_segment.first() else { continue };
-            let mut parts = Some((&mut *out, &mut encoder));
+            let binding = &capture.bindings[first.entry.segment];
+            let privacy = privacy.as_mut();
+            let mut shared = Some(SegmentContext { out: &mut *out, encoder: &mut encoder, privacy });
             let mut copy: Option<Copy<'_, W>> = None;
             for plan in of_segment {
-                match plan.open(search.query(), search.context(), true, &mut report.lost) {
+                match plan.open(query, search.context(), true, &mut report.lost) {
                     Ok(open) => {
                         report.chunks_read += 1;
                         report.matching += open.matching;
                         if open.is_empty() {
                             continue;
                         }
-                        if let Some((out, encoder)) = parts.take() {
-                            copy = Some(Copy::new(out, encoder, &capture.bindings[first.entry.segment])?);
+                        if let Some(shared) = shared.take() {
+                            copy = Some(Copy::new(shared, query, binding)?);
                         }
                         if let Some(copy) = &mut copy {
                             copy.add(&open)?;
@@ -69,9 +79,26 @@ fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, Format
         }
     }
     if !wrote && let Some(binding) = captures.iter().find_map(|c| c.bindings.first()) {
-        SegmentWriter::new(out, &binding.header)?.finish()?;
+        SegmentWriter::new(out, &header(binding, privacy.is_some()))?.finish()?;
     }
     Ok(report)
+}
+
+/// The header of a copy. The recorder's own arguments can contain names of any container or process.
+fn header(binding: &Binding, is_private: bool) -> Header {
+    let mut header = Header::clone(&binding.header);
+    if is_private {
+        header.command_line.clear();
+        header.options.retain(|(name, _)| !matches!(name.as_str(), "container" | "filter"));
+    }
+    header
+}
+
+/// What the segments of a copy share.
+struct SegmentContext<'w, W: Write> {
+    out: &'w mut W,
+    encoder: &'w mut Encoder,
+    privacy: Option<&'w mut Privacy>,
 }
 
 impl Search<'_> {
@@ -86,10 +113,17 @@ impl Search<'_> {
 }
 
 impl<'w, W: Write> Copy<'w, W> {
-    fn new(out: &'w mut W, encoder: &'w mut Encoder, binding: &'w Binding) -> Result<Self, FormatError> {
+    fn new(
+        shared: SegmentContext<'w, W>,
+        query: &'w Query,
+        binding: &'w Binding,
+    ) -> Result<Self, FormatError> {
+        let SegmentContext { out, encoder, privacy } = shared;
         Ok(Self {
-            writer: SegmentWriter::new(out, &binding.header)?,
+            writer: SegmentWriter::new(out, &header(binding, privacy.is_some()))?,
             encoder,
+            query,
+            privacy,
             binding,
             builder: ChunkBuilder::new(Arc::clone(&binding.header.schema)),
             cache: CopyCache::new(),
@@ -106,6 +140,11 @@ impl<'w, W: Write> Copy<'w, W> {
             self.builder.set_wall_offset(offset);
         }
         let chunk = open.view().chunk;
+        if let Some(privacy) = &mut self.privacy {
+            let inside = self.query.in_containers(open.view());
+            let hidden = privacy.hidden(open.view(), &open.selections(), inside.as_deref());
+            self.cache.hide(chunk, hidden);
+        }
         for (table, rows) in open.selected() {
             for part in rows.chunks(4096) {
                 if self.builder.is_full() {
@@ -144,9 +183,15 @@ impl<'w, W: Write> Copy<'w, W> {
             (Some(known), Some(id)) => known.ids().any(|k| k == id.as_bytes()),
             _ => true,
         };
+        let shown = self.privacy.as_ref().map(|privacy| shown_containers(privacy, self.query));
+        let is_shown = |key: &MetadataKey| match (&shown, metadata.get(key, FULL_ID)) {
+            (None, _) => true,
+            (Some(shown), Some(id)) => shown.contains(id.as_bytes()) && !self.is_other(key),
+            (Some(_), None) => false,
+        };
         let mut records: Vec<MetadataRecord> = metadata
             .keys()
-            .filter(|key| key.boot_id == self.binding.header.boot_id && needed(key))
+            .filter(|key| key.boot_id == self.binding.header.boot_id && needed(key) && is_shown(key))
             .map(|key| MetadataRecord {
                 key: *key,
                 values: metadata.values(key).map(|(n, v)| (n.to_owned(), v.to_owned())).collect(),
@@ -156,4 +201,25 @@ impl<'w, W: Write> Copy<'w, W> {
         self.writer.write_metadata(&records)?;
         self.writer.finish().map(|_| ())
     }
+
+    /// Whether this is another container that once had the id of a selected one.
+    fn is_other(&self, key: &MetadataKey) -> bool {
+        self.query.containers.as_ref().is_some_and(|containers| containers.is_other(key))
+    }
+}
+
+/// The containers whose metadata a copy may have: in each chain, the selected ones and those inside them.
+fn shown_containers(privacy: &Privacy, query: &Query) -> BTreeSet<Vec<u8>> {
+    let mut shown = BTreeSet::new();
+    for chain in privacy.chains() {
+        let mut end = 0;
+        for id in chain.split(|b| *b == b'>') {
+            end += id.len();
+            if query.containers.as_ref().is_none_or(|containers| containers.match_chain(&chain[..end])) {
+                shown.insert(id.to_vec());
+            }
+            end += 1;
+        }
+    }
+    shown
 }

@@ -12,13 +12,12 @@ use events::Kind;
 use jiff::tz::TimeZone;
 use rustc_hash::FxHashSet;
 
-use crate::containers::OTHER;
-use crate::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
 use crate::model::{Binding, ChunkView};
 use crate::text::time::{Span, TimeError};
 
 use super::incoming::Incoming;
 use super::open::MatchedChunk;
+use super::privacy::Privacy;
 use super::query::{ChunkRelevance, LossTally, Query};
 use super::sink::EventSink;
 
@@ -32,6 +31,8 @@ pub struct Live {
     rejected: FxHashSet<u64>,
     /// Events dropped because their containers were not identified in time.
     unnamed: u64,
+    /// Lost events that might have passed the expression, of shown chunks.
+    lost: LossTally,
 }
 
 impl Live {
@@ -49,6 +50,7 @@ impl Live {
             accepted: Arc::default(),
             rejected: FxHashSet::default(),
             unnamed: 0,
+            lost: LossTally::default(),
         })
     }
 
@@ -77,9 +79,15 @@ impl Live {
         std::mem::take(&mut self.unnamed)
     }
 
-    fn open(&mut self, builder: ChunkBuilder) -> Result<MatchedChunk, FormatError> {
+    /// Lost events that might have passed the expression, in the chunks shown since the last call. Without an
+    /// expression, losses are shown among the events instead.
+    pub fn take_lost(&mut self) -> LossTally {
+        std::mem::take(&mut self.lost)
+    }
+
+    fn open(&mut self, builder: ChunkBuilder, lost: &mut LossTally) -> Result<MatchedChunk, FormatError> {
         let chunk = Box::new(Chunk::from_builder(builder)?);
-        self.incoming.open(chunk, ChunkRelevance::Read, &mut LossTally::default())
+        self.incoming.open(chunk, ChunkRelevance::Read, lost)
     }
 
     /// Passes the matching events to `sink`.
@@ -87,7 +95,11 @@ impl Live {
     /// # Errors
     /// If the sink fails, or the chunk does not fit the schema.
     pub fn show(&mut self, builder: ChunkBuilder, sink: &mut dyn EventSink) -> io::Result<ControlFlow<()>> {
-        let open = self.open(builder).map_err(io::Error::other)?;
+        let mut lost = LossTally::default();
+        let open = self.open(builder, &mut lost).map_err(io::Error::other)?;
+        if self.incoming.query.filter.as_ref().is_some_and(|filter| !filter.asks_for_loss()) {
+            self.lost.add(&lost);
+        }
         self.incoming.send(open, sink)
     }
 
@@ -101,7 +113,9 @@ impl Live {
             return Ok(builder);
         }
         self.incoming.query.cgroups = by_cgroup.then(|| Arc::clone(&self.accepted));
-        let opened = self.open(builder);
+        // If only the expression selects, nothing is hidden: such a capture is one of the whole host.
+        let mut privacy = by_cgroup.then(|| Privacy::of(&self.incoming.query)).flatten();
+        let opened = self.open(builder, &mut LossTally::default());
         // Drops the second reference, so that `Arc::make_mut` does not copy the set.
         self.incoming.query.cgroups = None;
         let open = opened?;
@@ -116,7 +130,10 @@ impl Live {
         let mut cache = CopyCache::new();
         if let Some(inside) = &inside {
             self.unnamed += unnamed(open.view(), inside, &self.rejected);
-            hide_others(open.view(), inside, &mut cache);
+            if let Some(privacy) = &mut privacy {
+                let hidden = privacy.hidden(open.view(), &open.selections(), Some(inside));
+                cache.hide(open.view().chunk, hidden);
+            }
         }
         for (table, rows) in open.selected() {
             if !table.event.kind.is_some_and(Kind::is_about_recording) {
@@ -149,41 +166,4 @@ fn unnamed(view: &ChunkView<'_>, inside: &[bool], rejected: &FxHashSet<u64>) -> 
     let of = |cgroup: Option<u32>| cgroup.is_some_and(|row| is_unnamed.get(row as usize) == Some(&true));
     let events = view.tables().filter(|rows| !rows.event.kind.is_some_and(Kind::is_about_recording));
     events.map(|rows| (0..rows.len()).filter(|row| of(view.subject_cgroup(rows, *row))).count() as u64).sum()
-}
-
-/// Removes names, paths and ids of containers that are not selected, to which selected events may refer.
-fn hide_others(view: &ChunkView<'_>, inside: &[bool], cache: &mut CopyCache) {
-    const NOTHING: &[u8] = b"";
-    let is_other = |cgroup: u32| is_other(view, inside, cgroup);
-    for row in (0..view.cgroup_rows() as u32).filter(|row| is_other(*row)) {
-        let column = |name| dict_column(CGROUP, name);
-        let strings = [
-            (column("path"), NOTHING),
-            (column("container"), OTHER.as_bytes()),
-            (column("runtime"), NOTHING),
-            (column("chain"), OTHER.as_bytes()),
-            (column("pod_uid"), NOTHING),
-        ];
-        cache.replace(CGROUP, row, &strings);
-    }
-    // A process that was moved into a container belongs to both; its names stay if it is shown anywhere.
-    let mut shown = vec![false; view.process_rows()];
-    let mut others = Vec::new();
-    for task in 0..view.task_rows() as u32 {
-        let process = view.process_of(task);
-        if view.cgroup_of(task).is_some_and(is_other) {
-            cache.replace(
-                TASK,
-                task,
-                &[(dict_column(TASK, "name"), NOTHING), (dict_column(TASK, "user"), NOTHING)],
-            );
-            others.extend(process);
-        } else if let Some(shown) = process.and_then(|process| shown.get_mut(process as usize)) {
-            *shown = true;
-        }
-    }
-    for process in others.into_iter().filter(|process| shown.get(*process as usize) == Some(&false)) {
-        let names = ["pname", "name", "exe", "args"];
-        cache.replace(PROCESS, process, &names.map(|name| (dict_column(PROCESS, name), NOTHING)));
-    }
 }

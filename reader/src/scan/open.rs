@@ -9,7 +9,8 @@ use self_cell::self_cell;
 use crate::filter::Evaluator;
 use crate::model::{Binding, ChunkView, Context, Event, Rows, column};
 
-use super::columns::{ChunkMatches, MatchingRows};
+use super::columns::{ChunkMatches, MatchingRows, Role};
+use super::privacy::SelectedRows;
 use super::query::{ChunkRelevance, LossTally, Query};
 
 /// The change of the wall clock offset since the previous clock event, ns.
@@ -50,7 +51,7 @@ self_cell!(
 pub(super) struct MatchedChunk {
     cell: Opened,
     selected: Vec<MatchingRows>,
-    /// Number of matching events, without loss rows that are only shown in addition.
+    /// Number of matching events; loss rows count only if the query asks for them.
     pub(super) matching: u64,
 }
 
@@ -87,10 +88,20 @@ impl MatchedChunk {
         self.selected.is_empty()
     }
 
-    /// Each table with rows to show, including loss rows that are only shown in addition.
+    /// Each table with rows that match, and with losses of events that might have matched.
     pub(super) fn selected(&self) -> impl Iterator<Item = (&Rows<'_>, &[u32])> {
         let view = self.view();
         self.selected.iter().filter_map(move |s| Some((view.table(s.place)?, s.rows.as_slice())))
+    }
+
+    /// The same with whether they match.
+    pub(super) fn selections(&self) -> Vec<SelectedRows<'_, '_>> {
+        let view = self.view();
+        let selected = self.selected.iter();
+        let rows = selected.filter_map(|s| {
+            Some(SelectedRows { table: view.table(s.place)?, rows: &s.rows, is_match: s.role == Role::Match })
+        });
+        rows.collect()
     }
 
     /// The matches, table by table.
@@ -102,7 +113,7 @@ impl MatchedChunk {
     pub(super) fn in_order(self) -> OrderedChunk {
         let view = self.cell.borrow_dependent();
         let mut matches: Vec<Match> = Vec::with_capacity(self.selected.iter().map(|s| s.rows.len()).sum());
-        for selection in &self.selected {
+        for selection in self.selected.iter().filter(|selection| selection.role != Role::PossibleLoss) {
             let Some(rows) = view.table(selection.place) else { continue };
             matches.extend(selection.rows.iter().map(|row| Match {
                 time: view.wall(rows.end(*row as usize)),
@@ -169,10 +180,13 @@ fn select(
     for rows in view.tables() {
         let loss = rows.event.kind == Some(Kind::Loss);
         let possible = if loss { query.losses(context, view, rows, tally) } else { Vec::new() };
-        let along = loss && !asks_for_loss;
-        let found = if along {
-            possible
-        } else if relevance == ChunkRelevance::Read || loss {
+        if loss && !asks_for_loss {
+            for (role, found) in losses(query, view, rows, possible, in_containers.as_deref()) {
+                select_rows(rows, role, found, &mut selected);
+            }
+            continue;
+        }
+        let found = if relevance == ChunkRelevance::Read || loss {
             let mut found = query.matching(view, rows, evaluator.as_mut(), in_containers.as_deref());
             if rows.event.kind == Some(Kind::Clock) && !asks_for_clock {
                 // Clock events are written every second; only those that report a clock change are of interest.
@@ -183,13 +197,36 @@ fn select(
         } else {
             Vec::new()
         };
-        if found.is_empty() {
-            continue;
-        }
-        if decode {
-            rows.decode_all()?;
-        }
-        selected.push(MatchingRows { place: rows.place, rows: found, along });
+        select_rows(rows, Role::Match, found, &mut selected);
+    }
+    if decode {
+        let tables = selected.iter().filter_map(|selection| view.table(selection.place));
+        tables.into_iter().try_for_each(Rows::decode_all)?;
     }
     Ok((selected, matching))
+}
+
+fn select_rows(rows: &Rows<'_>, role: Role, found: Vec<u32>, selected: &mut Vec<MatchingRows>) {
+    if !found.is_empty() {
+        selected.push(MatchingRows { place: rows.place, rows: found, role });
+    }
+}
+
+/// Losses of events that might have matched: certain ones, of selected containers, and possible ones. With an expression
+/// all are only possible, since it cannot be evaluated on a lost event.
+fn losses(
+    query: &Query,
+    view: &ChunkView<'_>,
+    rows: &Rows<'_>,
+    possible: Vec<u32>,
+    in_containers: Option<&[bool]>,
+) -> [(Role, Vec<u32>); 2] {
+    let is_inside = |row: u32| match (in_containers, view.subject_cgroup(rows, row as usize)) {
+        (None, _) => true,
+        (Some(inside), Some(cgroup)) => inside.get(cgroup as usize) == Some(&true),
+        (Some(_), None) => false,
+    };
+    let is_certain = |row: &u32| query.filter.is_none() && is_inside(*row);
+    let (certain, others) = possible.into_iter().partition(is_certain);
+    [(Role::Loss, certain), (Role::PossibleLoss, others)]
 }

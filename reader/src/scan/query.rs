@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use capture_format::{ChunkSummary, ColumnView, SummaryValue};
-use events::{Kind, Ty};
+use capture_format::{ChunkSummary, SummaryValue};
+use events::Kind;
 use rustc_hash::FxHashSet;
 
 use crate::filter::prune::{self, LostEvents};
@@ -13,6 +13,7 @@ use crate::model::Context;
 use crate::model::{Binding, ChunkView, Rows, column};
 
 use super::container_match::Containers;
+use super::parties::{Party, concerns_others, parties};
 
 /// Most combinations of kind and stage to count, since a file may claim any number.
 const MAX_REASONS: usize = 64;
@@ -134,13 +135,12 @@ impl Query {
         }
         if let Some(answers) = in_containers {
             let inside = |cgroup: Option<u32>| cgroup.is_some_and(|c| answers.get(c as usize) == Some(&true));
-            let others = other_parties(rows, Ty::Cgroup);
-            let threads = other_parties(rows, Ty::Task);
+            let concerned = concerns_others(rows.event.kind);
+            let others: Vec<Party<'_>> = parties(rows).filter(|_| concerned).collect();
             selected.retain(|row| {
                 let row = *row as usize;
                 inside(view.subject_cgroup(rows, row))
-                    || others.iter().any(|refs| inside(refs.get(row).copied()))
-                    || threads.iter().any(|refs| inside(refs.get(row).and_then(|task| view.cgroup_of(*task))))
+                    || others.iter().any(|party| inside(party.rows(view, row).0))
             });
         }
         if let Some(evaluator) = evaluator {
@@ -217,17 +217,4 @@ impl Query {
             _ => true,
         }
     }
-}
-
-/// The columns of a kind that refer to further cgroups (such as a new one or a child's) or threads.
-fn other_parties<'c>(rows: &Rows<'c>, ty: Ty) -> Vec<&'c [u32]> {
-    rows.event
-        .columns
-        .iter()
-        .filter(|c| !c.common && c.ty == Some(ty) && rows.event.kind != Some(Kind::Loss))
-        .filter_map(|c| match rows.table.column(c.index) {
-            Ok(ColumnView::Ref(_, refs)) => Some(refs),
-            _ => None,
-        })
-        .collect()
 }

@@ -181,7 +181,7 @@ fn thread(event: Event<'_>, task: u32, out: &mut Vec<u8>) {
         return;
     }
     subject::write_task(event.view, task, out);
-    let cgroup = event.view.cgroup_of(task);
+    let cgroup = event.view.cgroup_of(task).filter(|_| !event.view.is_hidden(task));
     if cgroup.map(|c| event.view.cgroup(c)).is_some_and(|c| !c.container.is_empty()) {
         out.push(b'@');
         subject::write_container(event.context, event.view, cgroup, out);
@@ -309,6 +309,10 @@ fn marked_cgroup(event: Event<'_>, own: u16, out: &mut Vec<u8>) {
 /// A cgroup; its path is followed by `mark`.
 fn cgroup_path(view: &ChunkView<'_>, cgroup: Option<u32>, mark: &[u8], out: &mut Vec<u8>) {
     let Some(cgroup) = cgroup.map(|c| view.cgroup(c)) else { return };
+    if cgroup.is_hidden() {
+        out.extend_from_slice(b" cgroup=?");
+        return;
+    }
     if cgroup.path.is_empty() {
         pair("cgroup", Value::Int(i128::from(cgroup.id)), out);
     } else {

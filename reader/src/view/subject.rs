@@ -33,14 +33,21 @@ pub(super) fn write_container(
     }
 }
 
-/// Whether a task stands for nobody: it is not known, or is the one that runs when nobody else does.
+/// Whether a task stands for no thread: it is unknown, or the idle task of a CPU. A hidden one stands for a thread.
 pub(super) fn is_nobody(view: &ChunkView<'_>, task: u32) -> bool {
+    if view.is_hidden(task) {
+        return false;
+    }
     let row = view.task(task);
     row.tid == 0 && row.process.map_or(0, |p| view.process(p).pid) == 0
 }
 
-/// Appends `comm(pid)` or `comm(pid/tid)`, `-` for an unknown task.
+/// Appends `comm(pid)` or `comm(pid/tid)`, `-` for an unknown task, `?` for a hidden one.
 pub(super) fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
+    if view.is_hidden(task) {
+        out.push(b'?');
+        return;
+    }
     let row = view.task(task);
     let pid = row.process.map_or(0, |p| view.process(p).pid);
     if row.tid == 0 && pid == 0 {
@@ -53,8 +60,12 @@ pub(super) fn write_task(view: &ChunkView<'_>, task: u32, out: &mut Vec<u8>) {
     out.push(b')');
 }
 
-/// Appends `pid`, or `pid/tid` of a thread that is not the main one.
+/// Appends `pid`, or `pid/tid` of a thread that is not the main one; `?` if they are hidden.
 pub(super) fn write_ids(pid: u64, tid: u64, out: &mut Vec<u8>) {
+    if pid == 0 && tid == 0 {
+        out.push(b'?');
+        return;
+    }
     number::decimal(pid, out);
     if pid != tid {
         out.push(b'/');

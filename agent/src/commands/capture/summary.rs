@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::record::{End, Outcome, Progress};
-use crate::session::messages::{message, report_unidentified};
+use crate::session::messages::{Advice, explain_loss, message, report_unidentified};
 use ktape_reader::containers::short_id;
 use ktape_reader::text::units::{count_text, duration_text, size_text};
 
@@ -92,11 +92,11 @@ impl Summary<'_> {
         }
         let by = self.outcome.lost_by.iter();
         let by: Vec<String> = by.map(|(what, count)| format!("{what} {}", count_text(*count))).collect();
-        message(format_args!(
-            "LOST {} events ({}); use a larger --buffer or record less with -e or --container",
-            count_text(self.outcome.lost),
-            by.join(", ")
-        ));
+        message(format_args!("LOST {} events ({})", count_text(self.outcome.lost), by.join(", ")));
+        explain_loss(
+            self.outcome.lost_by.iter().filter_map(|(what, _)| what.split(' ').next()),
+            Advice::Given,
+        );
     }
 
     fn print_most_active(&self) {

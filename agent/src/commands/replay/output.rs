@@ -11,12 +11,10 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::ReplayArgs;
-use crate::session::messages::message;
+use crate::session::messages::{Advice, explain_loss, message, report_lost};
 use crate::store::output::{is_stdout, refuse_terminal};
 use crate::usage::usage;
 use ktape_reader::scan::{Capture, Playback, PrintSink, ScanReport, Search};
-use ktape_reader::text::escape::{Place, escaped};
-use ktape_reader::text::units::count_text;
 
 /// Prints to standard output, in the format of the arguments.
 ///
@@ -83,15 +81,8 @@ pub fn finish(args: &ReplayArgs, report: &ScanReport) -> Result<ExitCode> {
     }
     let lost = &report.lost;
     if lost.total > 0 {
-        let by: Vec<String> = lost
-            .by
-            .iter()
-            .map(|((kind, stage), n)| {
-                let word = |text: &str| escaped(text.as_bytes(), Place::Free).into_owned();
-                format!("{} {} ({})", count_text(*n), word(kind), word(stage))
-            })
-            .collect();
-        message(format_args!("lost {} events that could match: {}", count_text(lost.total), by.join(", ")));
+        report_lost(lost);
+        explain_loss(lost.by.keys().map(|(_, stage)| stage.as_str()), Advice::Omitted);
     }
     let whole = lost.total == 0 && report.damaged.is_empty();
     Ok(if args.strict && !whole { ExitCode::from(3) } else { ExitCode::SUCCESS })

@@ -20,12 +20,13 @@ use self::runtime_queue::RuntimeQueue;
 use self::table::{Cgroup, CgroupTable, Decision};
 use super::chunk::ContainerUpdates;
 use super::columns::Dictionaries;
-use super::dictionary_rows::Shown;
+use super::dictionary_rows::CachedRow;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::runtimes::{NewContainer, RuntimeHandle};
 use crate::sample::CgroupNotifier;
 use ktape_reader::containers;
+use ktape_reader::model::dictionaries::{PARENT_ON_HOST, Shown};
 
 /// The last answer of [`Cgroups::wants`]: most events follow another one of the same cgroup.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub struct Cgroups {
     filter: ContainerFilter,
     table: CgroupTable,
     last: LastAnswer,
+    /// The row that stands for all hidden cgroups.
+    hidden: CachedRow,
     retired: Retired,
     decisions: Decisions,
     /// Updates since the last chunk.
@@ -67,6 +70,7 @@ impl Cgroups {
             filter,
             table: CgroupTable::default(),
             last: LastAnswer::NONE,
+            hidden: CachedRow::default(),
             retired: Retired::default(),
             decisions: Decisions::default(),
             updates: ContainerUpdates::default(),
@@ -246,6 +250,11 @@ impl Cgroups {
         ids
     }
 
+    /// Whether all cgroups are recorded.
+    pub fn is_open(&self) -> bool {
+        self.filter.is_open()
+    }
+
     /// Whether events of this cgroup are recorded.
     #[inline]
     pub fn wants(&mut self, id: u64) -> bool {
@@ -284,24 +293,36 @@ impl Cgroups {
             return Shown::All;
         }
         let cgroup = self.resolve(id);
-        match (cgroup.is_wanted(), cgroup.chain.is_host()) {
-            (true, _) => Shown::All,
-            (false, true) => Shown::Name,
-            (false, false) => Shown::Ids,
-        }
+        Shown::by_container(cgroup.is_wanted(), cgroup.chain.is_host())
+    }
+
+    /// The containers of a parent in this cgroup, for the process dictionary.
+    pub fn parent_chain(&mut self, id: u64) -> String {
+        let chain = &self.resolve(id).chain;
+        if chain.is_host() { PARENT_ON_HOST.to_owned() } else { chain.joined() }
     }
 
     /// The row of the cgroup dictionary, written if this chunk has none yet.
     pub fn row(&mut self, chunk: &mut Dictionaries<'_>, id: u64) -> u32 {
-        let number = chunk.number;
-        let cached = self.resolve(id).row;
-        if cached.chunk == number {
-            return cached.row;
+        if let Some(row) = self.resolve(id).row.of(chunk.number) {
+            return row;
         }
-        let hidden = self.shown(id) == Shown::Ids;
+        if self.shown(id) == Shown::Nothing {
+            return self.hidden_row(chunk);
+        }
         let hierarchy = u64::from(self.hierarchy.number);
         let cgroup = self.resolve(id);
-        cgroup.write_row(chunk, id, hierarchy, hidden)
+        cgroup.write_row(chunk, id, hierarchy)
+    }
+
+    /// The row that stands for all hidden cgroups.
+    fn hidden_row(&mut self, chunk: &mut Dictionaries<'_>) -> u32 {
+        if let Some(row) = self.hidden.of(chunk.number) {
+            return row;
+        }
+        let row = row::write_hidden(chunk);
+        self.hidden = CachedRow { chunk: chunk.number, row };
+        row
     }
 
     /// Events by container, most first.

@@ -146,14 +146,17 @@ fn only_the_container_of_the_id_is_wanted() {
     assert!(!cgroups.wants(4), "not known, and not mounted");
     assert_eq!(cgroups.wanted_ids(), [1]);
     assert_eq!(cgroups.containers(), ["a".repeat(64), "b".repeat(64)]);
-    assert_eq!((cgroups.shown(1), cgroups.shown(2), cgroups.shown(3)), (Shown::All, Shown::Ids, Shown::Name));
+    assert_eq!(
+        (cgroups.shown(1), cgroups.shown(2), cgroups.shown(3)),
+        (Shown::All, Shown::Nothing, Shown::Name)
+    );
     assert!(cgroups.rmdir(1), "it is in the kernel's set");
     assert!(!cgroups.rmdir(2));
     assert!(cgroups.wants(1), "late events are still wanted");
 }
 
 #[test]
-fn of_other_containers_only_their_existence_is_written() {
+fn other_containers_share_one_row() {
     let mut cgroups = by_id('a');
     let ((a, path_a), (_, path_b)) = (docker('a'), docker('b'));
     cgroups.mkdir(1, 7, &path_a);
@@ -162,8 +165,9 @@ fn of_other_containers_only_their_existence_is_written() {
     let index = TableIndex::new(&schema);
     let mut builder = ChunkBuilder::new(schema);
     let mut chunk = Dictionaries { builder: &mut builder, number: 1, index: &index };
-    let rows = [1, 2, 1].map(|id| cgroups.row(&mut chunk, id));
-    assert_eq!(rows, [0, 1, 0], "one row per chunk");
+    cgroups.mkdir(3, 9, &docker('c').1);
+    let rows = [1, 2, 1, 3].map(|id| cgroups.row(&mut chunk, id));
+    assert_eq!(rows, [0, 1, 0, 1], "one row per chunk, and one for all hidden cgroups");
     chunk.number = 2;
     assert_eq!(cgroups.row(&mut chunk, 1), 2, "another chunk has its own rows");
     let seen = SeenChunk::new(builder);
@@ -171,7 +175,7 @@ fn of_other_containers_only_their_existence_is_written() {
     let (wanted, other) = (view.cgroup(0), view.cgroup(1));
     assert_eq!((wanted.id, wanted.birth, wanted.path, wanted.container), (1, 7, &path_a[..], a.as_bytes()));
     assert_eq!(wanted.runtime, b"docker");
-    assert_eq!((other.id, other.path, other.runtime), (2, &b""[..], &b""[..]));
+    assert_eq!((other.id, other.birth, other.path, other.runtime), (0, 0, &b""[..], &b""[..]));
     assert_eq!(other.container, containers::OTHER.as_bytes());
 }
 

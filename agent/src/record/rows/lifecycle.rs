@@ -30,10 +30,11 @@ impl RowWriter {
         }
         self.count(fork.head.cgroup);
         let index = self.common(builder, Kind::Fork, &fork.head, fork.uid);
+        let ids = [fork.child_pid, fork.child_tid].map(|id| self.shown_id(fork.child_cgroup, id));
         let child_cgroup = self.cgroup_row(builder, fork.child_cgroup);
         let table = builder.table_at(index);
-        table.push_u64(col!(Fork, "child_pid"), u64::from(fork.child_pid));
-        table.push_u64(col!(Fork, "child_tid"), u64::from(fork.child_tid));
+        table.push_u64(col!(Fork, "child_pid"), ids[0]);
+        table.push_u64(col!(Fork, "child_tid"), ids[1]);
         table.push_u64(col!(Fork, "thread"), u64::from(fork.child_pid == fork.head.pid));
         table.push_ref(col!(Fork, "child_cgroup"), child_cgroup);
         table.end_row();
@@ -108,12 +109,13 @@ impl RowWriter {
         if in_scope && (self.wants_cgroup(kind, record.id) || self.wants_cgroup(kind, record.head.cgroup)) {
             self.count(record.id);
             let index = self.common(builder, kind, &record.head, record.uid);
+            let ids = [record.moved_pid, record.moved_tid].map(|id| self.shown_id(record.id, id));
             let row = self.cgroup_row(builder, record.id);
             let table = builder.table_at(index);
             table.push_ref(col!(CgroupMkdir, "cgroup"), row);
             if kind == Kind::CgroupAttach {
-                table.push_u64(col!(CgroupAttach, "moved_pid"), u64::from(record.moved_pid));
-                table.push_u64(col!(CgroupAttach, "moved_tid"), u64::from(record.moved_tid));
+                table.push_u64(col!(CgroupAttach, "moved_pid"), ids[0]);
+                table.push_u64(col!(CgroupAttach, "moved_tid"), ids[1]);
                 table.push_u64(col!(CgroupAttach, "threadgroup"), u64::from(record.threadgroup));
             }
             table.end_row();

@@ -36,6 +36,7 @@ use crate::kernel::{RequestNames, ScannedTask};
 use crate::readers::{Reader, ReaderNews};
 use crate::runtimes::ContainerInfo;
 use block::BlockNames;
+use ktape_reader::model::dictionaries::Shown;
 pub use loss::LossSpan;
 use scope::Party;
 pub use scope::Scope;
@@ -309,6 +310,11 @@ impl RowWriter {
     fn cgroup_row(&mut self, builder: &mut ChunkBuilder, id: u64) -> u32 {
         let mut chunk = self.chunk.dictionaries(builder);
         self.cgroups.row(&mut chunk, id)
+    }
+
+    /// An id of a process or thread in this cgroup, for a column of an event; 0 if it is hidden.
+    fn shown_id(&mut self, cgroup: u64, id: u32) -> u64 {
+        if self.cgroups.shown(cgroup) == Shown::Nothing { 0 } else { u64::from(id) }
     }
 
     /// Whether events of this kind of this cgroup are written.

@@ -34,11 +34,12 @@ impl RowWriter {
         let cause = builder.intern(cause.as_bytes());
         let result = RESULTS.get(record.result as usize).copied().unwrap_or("unknown");
         let result = builder.intern(result.as_bytes());
+        let ids = [record.target_pid, record.target_tid].map(|id| self.shown_id(record.target_cgroup, id));
         let table = builder.table_at(index);
         table.push_u64(col!(Signal, "signal"), u64::from(record.signal));
         table.push_ref(col!(Signal, "target"), target);
-        table.push_u64(col!(Signal, "target_pid"), u64::from(record.target_pid));
-        table.push_u64(col!(Signal, "target_tid"), u64::from(record.target_tid));
+        table.push_u64(col!(Signal, "target_pid"), ids[0]);
+        table.push_u64(col!(Signal, "target_tid"), ids[1]);
         table.push_u64(col!(Signal, "group"), u64::from(record.group));
         table.push_bytes(col!(Signal, "cause"), cause);
         table.push_bytes(col!(Signal, "result"), result);

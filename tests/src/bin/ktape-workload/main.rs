@@ -5,6 +5,7 @@ mod block;
 mod calls;
 mod incidents;
 mod killing;
+mod neighbour;
 mod net;
 mod paths;
 mod procs;
@@ -48,6 +49,7 @@ const USAGE: &str = "ktape-workload:
   yields N                       run two threads that yield one CPU to each other N times
   vforks N                       put N threads into uninterruptible sleep until a byte on stdin
   direct-write PATH BYTES        write with O_DIRECT after a byte on stdin
+  neighbour ACTION ARG           turns, signal, cgroup or start: act on another container, see neighbour.rs
   block ...                      send requests to block devices, see block.rs
   bench ...                      run a benchmark, see bench.rs";
 
@@ -109,6 +111,18 @@ fn main() -> ExitCode {
             None => return usage(),
         },
         ["rename", name] => procs::rename(name),
+        ["neighbour", what, _] => match *what {
+            "turns" => neighbour::take_turns(),
+            "signal" => neighbour::signal_other(),
+            "cgroup" => neighbour::use_cgroup_of_other(),
+            "start" => neighbour::start_in_cgroup_of_other(),
+            _ => return usage(),
+        },
+        // The third argument is only recorded.
+        ["exit", status, _] => match status.parse::<u8>() {
+            Ok(status) => return ExitCode::from(status),
+            Err(_) => return usage(),
+        },
         ["block", rest @ ..] => {
             if !block::command(rest) {
                 return usage();

@@ -1,0 +1,173 @@
+//! Rows of the task and process dictionaries.
+
+use capture_format::StrId;
+
+use super::{Processes, RowKey, Subject, UID_UNKNOWN};
+use crate::record::cgroups::Cgroups;
+use crate::record::columns::{Dictionaries, process as p, task as t};
+use crate::record::dictionary_rows::CachedRow;
+use ktape_reader::model::dictionaries::{PROCESS, Shown, shown_from};
+
+impl Processes {
+    /// The row of the task dictionary for a thread, written if this chunk has none yet.
+    #[inline]
+    pub fn task_row(&mut self, chunk: &mut Dictionaries<'_>, cgroups: &mut Cgroups, subject: Subject) -> u32 {
+        let known = || self.threads.get(&subject.tid).and_then(|thread| thread.uid);
+        let uid = subject.uid.or_else(known).unwrap_or(UID_UNKNOWN);
+        if let Some(thread) = self.threads.get(&subject.tid)
+            && thread.row.chunk == chunk.number
+        {
+            let process = &self.processes[thread.process as usize];
+            let key = RowKey { cgroup: subject.cgroup, uid, version: process.version };
+            if thread.row_key == key && process.pid == subject.pid {
+                return thread.row.row;
+            }
+        }
+        self.new_task_row(chunk, cgroups, subject, uid)
+    }
+
+    #[cold]
+    fn new_task_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        subject: Subject,
+        uid: u32,
+    ) -> u32 {
+        let Subject { pid, tid, cgroup, .. } = subject;
+        let shown = cgroups.shown(cgroup);
+        let index = self.thread_index(pid, tid);
+        let row = if shown == Shown::Nothing {
+            self.hidden_row(chunk, cgroups, cgroup)
+        } else {
+            let name = self.threads.get(&tid).map_or(&self.empty, |thread| &thread.name).clone();
+            let cells = TaskCells { name: &name, tid, uid, is_hosts: tid != 0 && cgroups.is_host(cgroup) };
+            let process = self.process_row(chunk, cgroups, index, shown);
+            let cgroup = cgroups.row(chunk, cgroup);
+            self.write_task(chunk, cells, process, cgroup)
+        };
+        let version = self.processes[index as usize].version;
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.row = CachedRow { chunk: chunk.number, row };
+            thread.row_key = RowKey { cgroup, uid, version };
+            thread.uid = (uid != UID_UNKNOWN).then_some(uid);
+        }
+        row
+    }
+
+    /// The row that stands for all hidden threads.
+    fn hidden_row(&mut self, chunk: &mut Dictionaries<'_>, cgroups: &mut Cgroups, cgroup: u64) -> u32 {
+        if let Some(row) = self.hidden.of(chunk.number) {
+            return row;
+        }
+        let process = write_process(chunk, [0; 3], [b""; 5]);
+        let cells = TaskCells { name: b"", tid: 0, uid: 0, is_hosts: false };
+        let cgroup = cgroups.row(chunk, cgroup);
+        let row = self.write_task(chunk, cells, process, cgroup);
+        self.hidden = CachedRow { chunk: chunk.number, row };
+        row
+    }
+
+    /// A row of the task dictionary with nothing but ids, for a thread that is not recorded.
+    pub fn nameless_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        subject: Subject,
+    ) -> u32 {
+        if cgroups.shown(subject.cgroup) == Shown::Nothing {
+            return self.hidden_row(chunk, cgroups, subject.cgroup);
+        }
+        let cgroup = cgroups.row(chunk, subject.cgroup);
+        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 5]);
+        let cells = TaskCells { name: b"", tid: subject.tid, uid: UID_UNKNOWN, is_hosts: false };
+        self.write_task(chunk, cells, process, cgroup)
+    }
+
+    fn write_task(
+        &self,
+        chunk: &mut Dictionaries<'_>,
+        cells: TaskCells<'_>,
+        process: u32,
+        cgroup: u32,
+    ) -> u32 {
+        let TaskCells { name, tid, uid, is_hosts } = cells;
+        let name = chunk.builder.intern(name);
+        // A container has users of its own.
+        let user = chunk.builder.intern(if is_hosts { self.users.name(uid) } else { b"" });
+        let table = chunk.builder.table_at(chunk.index.task);
+        table.push_ref(t::PROCESS, process);
+        table.push_u64(t::TID, u64::from(tid));
+        table.push_bytes(t::NAME, name);
+        table.push_u64(t::UID, u64::from(uid));
+        table.push_bytes(t::USER, user);
+        table.push_ref(t::CGROUP, cgroup);
+        table.end_row()
+    }
+
+    fn process_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        index: u32,
+        shown: Shown,
+    ) -> u32 {
+        let process = &mut self.processes[index as usize];
+        // The version is part of the number, so that a changed process gets a new row.
+        let key = chunk.number << 34 | u64::from(process.version) << 2 | shown as u64;
+        if let Some(row) = process.row.of(key) {
+            return row;
+        }
+        // An unknown parent may be in any container, but init and kthreadd are the same on every host.
+        let is_parent_shown = match process.parent_cgroup {
+            Some(cgroup) => cgroups.shown(cgroup) >= Shown::Name,
+            None => cgroups.is_open() || process.ppid <= 2,
+        };
+        let (ppid, pname, parent_cgroup) = if is_parent_shown {
+            (process.ppid, &process.pname[..], process.parent_cgroup)
+        } else {
+            (0, &b""[..], None)
+        };
+        let parent_chain = parent_cgroup.map(|cgroup| cgroups.parent_chain(cgroup)).unwrap_or_default();
+        let strings = [
+            (p::PNAME, pname),
+            (p::NAME, &process.name),
+            (p::EXE, &process.exe),
+            (p::ARGS, &process.args),
+            (p::PARENT_CHAIN, parent_chain.as_bytes()),
+        ];
+        let strings = strings.map(|(column, text)| {
+            let is_shown = shown >= shown_from(PROCESS, column);
+            if is_shown { text } else { &b""[..] }
+        });
+        let numbers = [u64::from(process.pid), process.start, u64::from(ppid)];
+        process.row = CachedRow { chunk: key, row: write_process(chunk, numbers, strings) };
+        process.row.row
+    }
+}
+
+/// The columns of a thread's row that are not references.
+#[derive(Clone, Copy)]
+struct TaskCells<'a> {
+    name: &'a [u8],
+    tid: u32,
+    uid: u32,
+    /// Whether it runs on the host, whose users have names.
+    is_hosts: bool,
+}
+
+/// Writes a row of the process dictionary: process id, start and parent's id; the parent's name, its own name, executable,
+/// arguments and the parent's containers.
+fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], strings: [&[u8]; 5]) -> u32 {
+    let strings: [StrId; 5] = strings.map(|text| chunk.builder.intern(text));
+    let table = chunk.builder.table_at(chunk.index.process);
+    table.push_u64(p::PID, pid);
+    table.push_u64(p::START, start);
+    table.push_u64(p::PPID, ppid);
+    table.push_bytes(p::PNAME, strings[0]);
+    table.push_bytes(p::NAME, strings[1]);
+    table.push_bytes(p::EXE, strings[2]);
+    table.push_bytes(p::ARGS, strings[3]);
+    table.push_bytes(p::PARENT_CHAIN, strings[4]);
+    table.end_row()
+}
