@@ -1,6 +1,6 @@
 //! Which events are written. The others still keep processes and cgroups up to date.
 
-use events::Kind;
+use events::{Kind, KindSet};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::readers::{Reader, Role};
@@ -8,7 +8,7 @@ use crate::readers::{Reader, Role};
 /// Kinds and processes of a recording.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    kinds: u32,
+    kinds: KindSet,
     /// The process tree that is recorded, if there is one; grows by forks.
     tree: Option<FxHashSet<u32>>,
     /// Processes that are not recorded: the recorder itself, and whoever reads its output.
@@ -35,7 +35,7 @@ impl Scope {
     /// These kinds; with `tree_root` only of this process and its descendants.
     pub fn new(kinds: &[Kind], tree_root: Option<u32>) -> Self {
         Self {
-            kinds: kinds.iter().fold(0, |bits, kind| bits | 1 << *kind as u32),
+            kinds: KindSet::of(kinds),
             tree: tree_root.map(|pid| std::iter::once(pid).collect()),
             excluded: std::iter::once((std::process::id(), Excluded::Alone)).collect(),
         }
@@ -44,7 +44,7 @@ impl Scope {
     /// Whether this kind is written.
     #[inline]
     pub fn has(&self, kind: Kind) -> bool {
-        self.kinds & (1 << kind as u32) != 0
+        self.kinds.contains(kind)
     }
 
     /// Whether only a process tree is recorded.
