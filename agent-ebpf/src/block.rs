@@ -1,6 +1,6 @@
 //! Block requests, one record each, at completion.
 //!
-//! Who asked is only known where a bio enters the block layer, and completion runs on whatever was interrupted. So the
+//! The submitter is only known where a bio enters the block layer, and completion runs on whatever was interrupted. So the
 //! submitter is noted by bio (`BLOCK_BIOS`), goes over to the request when that is issued (`BLOCK_REQUESTS`), and both
 //! are gone with the completion. Between the two nothing needs to be seen: inserts, merges and the wait for a tag all
 //! end with an issue, which finds the bios that became part of the request.
@@ -211,7 +211,7 @@ fn never_issued(rq: *mut u8, error: i32, bytes: u32, time: u64) {
     }
 }
 
-/// Tells of a completed request.
+/// Records a completed request.
 #[inline(always)]
 fn write(request: &Request, time: u64, bits: u32) {
     let mut bits = bits;

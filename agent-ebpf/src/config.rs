@@ -1,7 +1,7 @@
 //! Read-only globals of the kernel side, set once at load. The verifier treats them as constants,
 //! so struct offsets may be used in direct loads and switched-off features cost nothing.
 
-/// What is known of a process that reads the recorder's output: bits of the values of `READERS`.
+/// How much of a process that reads the recorder's output is excluded: bits of the values of `READERS`.
 pub mod reader {
     /// It is not recorded.
     pub const EXCLUDED: u32 = 1 << 0;
@@ -177,7 +177,7 @@ offsets! {
     memcg_usage = "mem_cgroup.memory.usage";
     /// Pages that may be used.
     memcg_max = "mem_cgroup.memory.max";
-    /// Counts the limits above that somebody is being killed for.
+    /// Counts the limits above that a kill is under way for.
     memcg_under_oom = "mem_cgroup.under_oom";
     /// What it waits for (`state` before 5.14).
     task_state = "task_struct.__state";
@@ -333,19 +333,19 @@ pub struct Config {
     /// Byte offset in a kernel stack of the `struct pt_regs` of the entry, for the legacy programs; 0 if it is not
     /// known.
     pub stack_registers: u32,
-    /// Byte offset in `task_struct` of the bit that says that an exec is under way, or [`ABSENT`].
+    /// Byte offset in `task_struct` of the bit that marks an exec under way, or [`ABSENT`].
     pub in_execve: u32,
     /// That bit, in its byte.
     pub in_execve_mask: u32,
     /// 1: fallback programs are attached, which need marks of what the first programs have handled.
     pub fallbacks: u32,
-    /// The bits of `thread_info.status` that say compat (`TS_COMPAT`), 0 if it does not say.
+    /// The bits of `thread_info.status` that mark a compat call (`TS_COMPAT`), 0 if there are none.
     pub compat_bits: u32,
-    /// 1 if `sched_process_exit` says itself whether the process ended (6.16 and later).
+    /// 1 if `sched_process_exit` has an argument for whether the process ended (6.16 and later).
     pub exit_has_group_dead: u32,
     /// 1 if TCP sockets are wanted.
     pub net: u32,
-    /// 1 if the cookie of a socket can be asked for (5.12 and later).
+    /// 1 if programs can read the cookie of a socket (5.12 and later).
     pub socket_cookie: u32,
     /// 1 + the memory controller's index in `css_set.subsys`, 0 if there is none.
     pub memory_subsys: u32,
@@ -355,7 +355,7 @@ pub struct Config {
     pub rss_count: u32,
     /// 1 if `mark_victim` passes the task, not only its number (6.8 and later).
     pub oom_has_task: u32,
-    /// 1 if `sched_switch` says itself in which state the thread left (5.18 and later).
+    /// 1 if `sched_switch` has an argument for the state in which the thread left (5.18 and later).
     pub switch_has_state: u32,
     /// 1: the times of threads are kept, for switches or stalls.
     pub sched: u32,
@@ -365,7 +365,7 @@ pub struct Config {
     pub stall_ms: u32,
     /// The [`block_hook`]s whose second argument is the request or bio, after the queue.
     pub block_has_queue: u32,
-    /// The bit of `request.rq_flags` that says that a request is one step of a flush sequence.
+    /// The bit of `request.rq_flags` that marks a request as one step of a flush sequence.
     pub block_flush_seq: u32,
     /// The first operation that is between a driver and its device alone (`REQ_OP_DRV_IN`).
     pub block_op_driver: u32,

@@ -125,7 +125,7 @@ fn executable(task: Task, to: &mut [u8; 4096]) -> u32 {
     if len > 0 { len as u32 - 1 } else { 0 }
 }
 
-/// Iterators may not ask for paths before 5.12: the agent asks `/proc`.
+/// Iterators cannot resolve paths before 5.12: the agent reads them from `/proc`.
 #[cfg(feature = "legacy")]
 #[inline(always)]
 fn executable(_: Task, _: &mut [u8; 4096]) -> u32 {

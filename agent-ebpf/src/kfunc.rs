@@ -3,9 +3,9 @@
 //! The number is not known before the load, and there may be none. So the object has calls with numbers of our own, which
 //! stand nowhere else; the agent puts the kernel's there, or takes the calls out.
 
-/// Nobody else gets the CPU (`bpf_preempt_disable`).
+/// Disables preemption (`bpf_preempt_disable`).
 pub const PREEMPT_DISABLE: u32 = 0x6b74_7001;
-/// Somebody else may have the CPU again (`bpf_preempt_enable`).
+/// Enables preemption again (`bpf_preempt_enable`).
 pub const PREEMPT_ENABLE: u32 = 0x6b74_7002;
 /// No interrupts on this CPU (`bpf_local_irq_save`).
 pub const IRQ_SAVE: u32 = 0x6b74_7003;

@@ -3,8 +3,8 @@
 
 use agent_ebpf::config::reader;
 use agent_ebpf::records::{
-    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Rename, fallback as of,
-    stage, task_flags,
+    self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Rename,
+    fallback as of, stage, task_flags,
 };
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -67,6 +67,7 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
         }
     }
     sched::note_fork(child, inherited, time);
+    let ppid = child.parent().pid();
     let tree = config!(tree_pid);
     if tree == 0 || inherited & task_flags::TREE != 0 {
         // SAFETY: an argument of the hook.
@@ -75,7 +76,7 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
         } else {
             // SAFETY: not null; the child does not run yet.
-            unsafe { (*state).flags = inherited | task_flags::CHILD };
+            unsafe { (*state).flags = inherited | task_flags::CHILD | ppid << task_flags::PARENT_SHIFT };
         }
     }
     let Some(slot) = maps::reserve::<Fork>(&LIFECYCLE, Kind::Fork as u8, cgroup) else {
@@ -90,8 +91,8 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
         (&raw mut (*record).child_pid).write(child.pid());
         (&raw mut (*record).child_tid).write(child.tid());
         (&raw mut (*record).uid).write(parent.uid());
-        (&raw mut (*record).child_ppid).write(child.parent().pid());
-        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).child_ppid).write(ppid);
+        (&raw mut (*record).ppid).write(parent.parent().pid());
         (&raw mut (*record).tree).write(u32::from(inherited & task_flags::TREE != 0));
         child.comm(&raw mut (*record).comm);
     }
@@ -139,15 +140,75 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
             unsafe { (*state).flags |= task_flags::TREE };
         }
     }
-    let Some(slot) = maps::reserve::<Exec>(&LIFECYCLE, Kind::Exec as u8, cgroup) else {
-        return 0;
-    };
-    let record = slot.as_ptr();
-    let mut bits = 0;
+    let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
+    let start: u64 = load(mm, config!(offsets.mm_arg_start));
+    let end: u64 = load(mm, config!(offsets.mm_arg_end));
+    let image = Image { task, old_tid, bprm, time, cgroup, args: start, args_len: end.wrapping_sub(start) };
+    if image.args_len > EXEC_ARGS_SIZES[0] as u64
+        && let Some(slot) = maps::try_reserve::<ExecArgs<{ EXEC_ARGS_SIZES[1] }>>(&LIFECYCLE)
+    {
+        // SAFETY: reserved for this type.
+        unsafe { image.write::<{ EXEC_ARGS_SIZES[1] }, { EXEC_ARGS_SIZES[1] as u64 }>(slot.as_ptr()) };
+        slot.submit();
+    } else if let Some(slot) =
+        maps::reserve::<ExecArgs<{ EXEC_ARGS_SIZES[0] }>>(&LIFECYCLE, Kind::Exec as u8, cgroup)
+    {
+        // Also if the ring buffer has no room for the larger one: a record with fewer arguments is better than none.
+        // SAFETY: reserved for this type.
+        unsafe { image.write::<{ EXEC_ARGS_SIZES[0] }, { EXEC_ARGS_SIZES[0] as u64 }>(slot.as_ptr()) };
+        slot.submit();
+    }
+    0
+}
+
+/// A program that a process has just started to execute.
+struct Image {
+    task: Task,
+    old_tid: u32,
+    bprm: *mut u8,
+    time: u64,
+    cgroup: u64,
+    /// Address of its arguments in its memory.
+    args: u64,
+    args_len: u64,
+}
+
+impl Image {
+    /// Writes the record.
+    ///
+    /// # Safety
+    ///
+    /// `record` is reserved, and `MAX` is `N`.
+    #[inline(always)]
+    unsafe fn write<const N: usize, const MAX: u64>(&self, record: *mut ExecArgs<N>) {
+        let mut bits = 0;
+        if self.args_len > MAX {
+            bits |= flags::STR1_CUT;
+        }
+        let mut args_len = self.args_len.min(MAX);
+        // SAFETY: reserved for this type, with room for MAX bytes.
+        unsafe {
+            if read_user_at_most::<MAX>((&raw mut (*record).args).cast(), args_len, self.args) != 0 {
+                bits |= flags::STR1_UNREAD;
+                args_len = 0;
+            }
+            write_exec(self, &raw mut (*record).exec, args_len as u32, bits);
+        }
+    }
+}
+
+/// Writes everything but the arguments. A function of its own, so that both sizes of record share it.
+///
+/// # Safety
+///
+/// `exec` is reserved.
+#[inline(never)]
+unsafe fn write_exec(image: &Image, exec: *mut Exec, args_len: u32, mut bits: u32) -> i32 {
+    let Image { task, old_tid, bprm, time, cgroup, .. } = *image;
     // SAFETY: reserved for this type, sizes as declared; the helpers check the sources.
     unsafe {
         let path: *mut u8 = load(bprm, config!(offsets.bprm_filename));
-        let len = bpf_probe_read_kernel_str((&raw mut (*record).path).cast(), EXEC_PATH as u32, path.cast());
+        let len = bpf_probe_read_kernel_str((&raw mut (*exec).path).cast(), EXEC_PATH as u32, path.cast());
         let mut path_len = 0;
         if len <= 0 {
             bits |= flags::STR0_UNREAD;
@@ -157,27 +218,15 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
                 bits |= flags::STR0_CUT;
             }
         }
-        (&raw mut (*record).path_len).write(path_len);
-
-        let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
-        let start: u64 = load(mm, config!(offsets.mm_arg_start));
-        let end: u64 = load(mm, config!(offsets.mm_arg_end));
-        let mut args_len = end.wrapping_sub(start);
-        if args_len > EXEC_ARGS as u64 {
-            bits |= flags::STR1_CUT;
-        }
-        args_len = args_len.min(EXEC_ARGS as u64);
-        if read_user_at_most::<{ EXEC_ARGS as u64 }>((&raw mut (*record).args).cast(), args_len, start) != 0 {
-            bits |= flags::STR1_UNREAD;
-            args_len = 0;
-        }
-        (&raw mut (*record).args_len).write(args_len as u32);
-        (&raw mut (*record).old_tid).write(old_tid);
-        (&raw mut (*record).uid).write(task.uid());
-        task.comm(&raw mut (*record).comm);
-        (&raw mut (*record).head).write(task.header(Kind::Exec as u8, 0, bits, time, cgroup));
+        (&raw mut (*exec).path_len).write(path_len);
+        (&raw mut (*exec).args_len).write(args_len);
+        (&raw mut (*exec).old_tid).write(old_tid);
+        (&raw mut (*exec).uid).write(task.uid());
+        (&raw mut (*exec).ppid).write(task.parent().pid());
+        (&raw mut (*exec).reserved).write(0);
+        task.comm(&raw mut (*exec).comm);
+        (&raw mut (*exec).head).write(task.header(Kind::Exec as u8, 0, bits, time, cgroup));
     }
-    slot.submit();
     0
 }
 
@@ -236,7 +285,7 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
             code,
             process: u32::from(process),
             uid: task.uid(),
-            reserved: 0,
+            ppid: task.parent().pid(),
         });
     }
     slot.submit();
@@ -311,7 +360,7 @@ fn renamed(ctx: &BtfTracePointContext) -> i32 {
     unsafe {
         (&raw mut (*record).head).write(task.header(Kind::Rename as u8, 0, 0, time, cgroup));
         (&raw mut (*record).uid).write(task.uid());
-        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).ppid).write(task.parent().pid());
         (&raw mut (*record).comm).cast::<[u64; COMM_LEN / 8]>().write([0; COMM_LEN / 8]);
         bpf_probe_read_kernel_str((&raw mut (*record).comm).cast(), COMM_LEN as u32, comm.cast());
     }
@@ -414,7 +463,7 @@ fn cgroup_event(kind: Kind, id: u64, path: *const u8, moved: Option<(Task, bool)
         (&raw mut (*record).moved_tid).write(tid);
         (&raw mut (*record).threadgroup).write(u32::from(whole));
         (&raw mut (*record).uid).write(task.uid());
-        (&raw mut (*record).reserved).write(0);
+        (&raw mut (*record).ppid).write(task.parent().pid());
         (&raw mut (*record).path_len).write(path_len);
         (&raw mut (*record).head).write(task.header(kind as u8, 0, bits, time, task.cgroup()));
     }

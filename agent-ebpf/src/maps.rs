@@ -134,6 +134,16 @@ impl<T> Slot<T> {
 /// Room for a record in this CPU's ring, or the loss is counted.
 #[inline(always)]
 pub fn reserve<T>(rings: &Rings, kind: u8, cgroup: u64) -> Option<Slot<T>> {
+    let slot = try_reserve(rings);
+    if slot.is_none() {
+        count_loss(kind, agent_ebpf::records::stage::RING, cgroup);
+    }
+    slot
+}
+
+/// Room for a record in this CPU's ring, if there is any.
+#[inline(always)]
+pub fn try_reserve<T>(rings: &Rings) -> Option<Slot<T>> {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let last = config!(rings) - 1;
@@ -146,7 +156,6 @@ pub fn reserve<T>(rings: &Rings, kind: u8, cgroup: u64) -> Option<Slot<T>> {
             return Some(Slot(slot.cast()));
         }
     }
-    count_loss(kind, agent_ebpf::records::stage::RING, cgroup);
     None
 }
 
@@ -200,7 +209,7 @@ pub fn allow(cgroup: u64) -> bool {
     ALLOWED.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
 }
 
-/// What is known of a process as a reader of the recorder's output.
+/// Bits of [`agent_ebpf::config::reader`] for a process; 0 if it does not read the output.
 #[inline(always)]
 pub fn reader(pid: u32) -> u32 {
     if config!(readers) == 0 {
@@ -213,7 +222,7 @@ pub fn reader(pid: u32) -> u32 {
     }
 }
 
-/// What the scheduler's hooks know of this CPU's idle task.
+/// The state that the scheduler's hooks keep of this CPU's idle task.
 #[inline(always)]
 pub fn idle() -> *mut SchedState {
     match IDLE.get_ptr_mut(0) {

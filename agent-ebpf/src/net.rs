@@ -89,7 +89,7 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
         info = unsafe { *known };
     }
     if info.role == role::UNKNOWN {
-        // It was there before the capture; some changes say it all the same.
+        // It existed before the capture; some state changes identify the owner all the same.
         info.role = match old {
             tcp::LISTEN => role::LISTENER,
             tcp::SYN_SENT => role::CLIENT,

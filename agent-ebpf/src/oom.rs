@@ -111,7 +111,7 @@ fn is_below(a: u64, b: u64, scratch: &mut u64) -> u64 {
     }
 }
 
-/// Looks for the limit that somebody is being killed for: the kernel marks all cgroups below it meanwhile, so it is
+/// Looks for the limit that the kill is for: the kernel marks all cgroups below it meanwhile, so it is
 /// the highest one with a mark; without marks, the first that is full.
 #[inline(always)]
 fn find_limit(task: Task) -> Limit {

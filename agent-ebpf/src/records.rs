@@ -47,6 +47,8 @@ pub mod class {
     pub const STR_LARGE: u8 = 5;
     /// The same with 8,208 bytes, for calls with two.
     pub const STR_LARGE_TWO: u8 = 6;
+    /// The same with a path and the arguments of a program, for an exec that failed.
+    pub const STR_ARGV: u8 = 7;
 }
 
 /// The fixed part of a syscall record. 56 bytes.
@@ -76,7 +78,7 @@ pub struct SyscallArgs<const N: usize> {
 }
 
 /// A syscall with arguments and one or two strings in `N` bytes. If the call has two (see
-/// [`crate::spec::Spec`]), the second one starts at `N / 2`.
+/// [`crate::spec::Spec`]), the second one starts at [`STR_SECOND`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct SyscallStrs<const N: usize> {
@@ -91,7 +93,9 @@ pub struct SyscallStrs<const N: usize> {
 }
 
 /// Bytes of string space in the string classes, from [`class::STR_SMALL`] on.
-pub const STR_SIZES: [usize; 4] = [128, 1024, 4104, 8208];
+pub const STR_SIZES: [usize; 5] = [128, 1024, 4104, 8208, 4104 + 2 * EXEC_ARGS];
+/// Where the second string starts in it.
+pub const STR_SECOND: [usize; 5] = [64, 512, 2052, 4104, 4104];
 
 /// `TASK_COMM_LEN` of the kernel.
 pub const COMM_LEN: usize = 16;
@@ -116,18 +120,40 @@ pub struct Fork {
     pub tree: u32,
     /// The process id that the child calls its parent: not the subject's with `CLONE_PARENT`.
     pub child_ppid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The subject's parent.
+    pub ppid: u32,
     /// The parent's name, which the child inherits.
     pub comm: [u8; COMM_LEN],
+}
+
+/// A thread whose process has another parent than was reported: the last one has ended, and an ancestor or the init process
+/// has taken its place. No event, and a [`Fork`] by its kind; its [`Header::class`] is [`Parent::CLASS`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parent {
+    /// Common part; the subject is the thread.
+    pub head: Header,
+    /// The parent's process id.
+    pub ppid: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// The name of the parent's leader, should the agent not know it.
+    pub comm: [u8; COMM_LEN],
+}
+
+impl Parent {
+    /// In [`Header::class`], where a [`Fork`] has 0.
+    pub const CLASS: u8 = 1;
 }
 
 /// Bytes kept of an executed file's path.
 pub const EXEC_PATH: usize = 1024;
 /// Bytes kept of an executed program's arguments.
-pub const EXEC_ARGS: usize = 3072;
+pub const EXEC_ARGS: usize = 32 << 10;
+/// Bytes of room for arguments in a record of an exec: in most of them, and where that is not enough.
+pub const EXEC_ARGS_SIZES: [usize; 2] = [3072, EXEC_ARGS];
 
-/// A successful exec.
+/// A successful exec. The arguments follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Exec {
@@ -141,12 +167,24 @@ pub struct Exec {
     pub path_len: u32,
     /// How many bytes of the arguments follow.
     pub args_len: u32,
+    /// The parent's process id.
+    pub ppid: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// The name after the exec.
     pub comm: [u8; COMM_LEN],
     /// The path as given to the call.
     pub path: [u8; EXEC_PATH],
+}
+
+/// A successful exec with `N` bytes of room for its arguments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ExecArgs<const N: usize> {
+    /// Everything else.
+    pub exec: Exec,
     /// The arguments, each with its NUL.
-    pub args: [u8; EXEC_ARGS],
+    pub args: [u8; N],
 }
 
 /// A thread's end.
@@ -161,8 +199,8 @@ pub struct Exit {
     pub process: u32,
     /// Its effective user id.
     pub uid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Its parent's process id.
+    pub ppid: u32,
 }
 
 /// A thread's new name.
@@ -173,8 +211,8 @@ pub struct Rename {
     pub head: Header,
     /// Its effective user id.
     pub uid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Its parent's process id.
+    pub ppid: u32,
     /// The new name.
     pub comm: [u8; COMM_LEN],
 }
@@ -198,8 +236,8 @@ pub struct Cgroup {
     pub threadgroup: u32,
     /// Effective user id of whoever did it.
     pub uid: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The process id of that one's parent.
+    pub ppid: u32,
     /// How many bytes of the path follow.
     pub path_len: u32,
     /// The path inside the hierarchy.
@@ -260,6 +298,11 @@ pub mod task_flags {
     pub const ENTRY_SEEN: u32 = 1 << 6;
     /// `sys_exit` has handled its last return; read by its fallback program only.
     pub const RETURN_SEEN: u32 = 1 << 7;
+    /// From this bit on: the process id of the parent that was reported last, 0 for none. No process id is longer
+    /// (`PID_MAX_LIMIT` is 2^22).
+    pub const PARENT_SHIFT: u32 = 10;
+    /// The bits of that.
+    pub const PARENT: u32 = u32::MAX << PARENT_SHIFT;
 }
 
 /// The value of the task storage: the call that a task is in. 64 bytes.
@@ -272,7 +315,7 @@ pub struct TaskState {
     pub args: [u64; 6],
     /// [`events::syscall_key`].
     pub key: u32,
-    /// Bits of [`task_flags`].
+    /// Bits of [`task_flags`], and the parent that was reported last.
     pub flags: u32,
 }
 
@@ -355,7 +398,10 @@ plain! {
     SyscallArgs<6> = 56 + 48;
     SyscallStrs<128> = 56 + 48 + 8 + 128;
     Fork = 32 + 16 + 24 + 16;
-    Exec = 32 + 16 + 16 + EXEC_PATH + EXEC_ARGS;
+    Parent = 40 + 16;
+    Exec = 32 + 24 + 16 + EXEC_PATH;
+    ExecArgs<{ EXEC_ARGS_SIZES[0] }> = 32 + 24 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[0];
+    ExecArgs<{ EXEC_ARGS_SIZES[1] }> = 32 + 24 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[1];
     Exit = 48;
     Rename = 56;
     Cgroup = 32 + 32 + CGROUP_PATH;

@@ -13,9 +13,9 @@ use crate::maps::{self, LIFECYCLE, config};
 use crate::syscall::is_in;
 use crate::task::{Task, is_left_out, now, probe};
 
-/// Stands for a `siginfo` that says: from the current process, without more (`SEND_SIG_NOINFO`).
+/// In place of a `siginfo`: from the current process, without further data (`SEND_SIG_NOINFO`).
 const NO_INFO: u64 = 0;
-/// Stands for a `siginfo` that says: from the kernel (`SEND_SIG_PRIV`).
+/// In place of a `siginfo`: from the kernel (`SEND_SIG_PRIV`).
 const PRIVILEGED: u64 = 1;
 
 // Codes of `siginfo_t`, part of the kernel's ABI.
@@ -70,10 +70,11 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() } as u16;
     let mut head = Header { time, cpu, kind: Kind::Signal as u8, ..Header::default() };
-    let mut uid = 0;
+    let (mut uid, mut ppid) = (0, 0);
     if known {
         head = sender.header(Kind::Signal as u8, 0, 0, time, cgroup);
         uid = sender.uid();
+        ppid = sender.parent().pid();
     }
     // SAFETY: reserved for this type.
     unsafe {
@@ -88,6 +89,7 @@ pub fn signal_generate(ctx: BtfTracePointContext) -> i32 {
             group: u32::from(group != 0),
             result,
             cause: u32::from(cause),
+            ppid,
             reserved: 0,
         });
     }

@@ -14,12 +14,38 @@ pub mod read {
     pub const STRING: u8 = 1;
     /// A socket address whose length is the argument that follows.
     pub const SOCKADDR: u8 = 2;
-    /// A socket address whose length is an `int` that the argument that follows points to.
+    /// Room for a socket address, which the kernel fills in; its length is an `int` that the argument that follows points
+    /// to.
     pub const SOCKADDR_OUT: u8 = 3;
     /// A `struct msghdr` that points to a socket address.
     pub const MSGHDR: u8 = 4;
     /// The same with 32-bit pointers.
     pub const MSGHDR32: u8 = 5;
+    /// A `struct msghdr` that points to room for a socket address, which the kernel fills in.
+    pub const MSGHDR_OUT: u8 = 6;
+    /// The same with 32-bit pointers.
+    pub const MSGHDR_OUT32: u8 = 7;
+    /// The arguments of a program: an array of pointers to strings, with a null pointer at its end.
+    pub const ARGV: u8 = 8;
+    /// The same with 32-bit pointers.
+    pub const ARGV32: u8 = 9;
+
+    /// Bytes of a pointer in the array, for one of the last two: by arithmetic, since each branch doubles the work of the
+    /// kernel's verifier.
+    #[inline(always)]
+    pub const fn argv_width(how: u8) -> u64 {
+        8 >> (how - ARGV)
+    }
+
+    /// The same way for callers with 32-bit pointers.
+    pub const fn with_32_bit_pointers(how: u8) -> u8 {
+        match how {
+            MSGHDR => MSGHDR32,
+            MSGHDR_OUT => MSGHDR_OUT32,
+            ARGV => ARGV32,
+            _ => how,
+        }
+    }
 }
 
 /// Bits of [`Spec::flags`].
@@ -56,8 +82,11 @@ pub struct Spec {
     pub read1: u8,
     /// Which argument it is.
     pub arg1: u8,
-    /// Always 0.
-    pub reserved: [u8; 2],
+    /// Of a call that fills in a socket address: the argument that carries nothing, whose slot keeps from the entry on how
+    /// much room the caller gave. 0 of all other calls.
+    pub room: u8,
+    /// The least result with which such a call has filled the address in.
+    pub least: u8,
 }
 
 const _: () = assert!(size_of::<Spec>() == 8);

@@ -47,7 +47,7 @@ pub fn stall_iter(ctx: *mut c_void) -> i32 {
     }
     // SAFETY: not null. Of what is used here, only `woken` and `out_at` have another writer.
     let state = unsafe { &mut *state };
-    if !asleep && state.told == 0 {
+    if !asleep && state.reports == 0 {
         return 0;
     }
     let Some(scratch) = STALL_SCRATCH.get_ptr_mut(0) else {
@@ -64,14 +64,14 @@ pub fn stall_iter(ctx: *mut c_void) -> i32 {
     unsafe {
         let seq = (*meta).cast();
         bpf_seq_write(seq, (&raw const scratch.head).cast(), size_of_val(&scratch.head) as u32);
-        if what == what::TELL {
+        if what == what::REPORT {
             bpf_seq_write(seq, (&raw const scratch.body).cast(), size_of_val(&scratch.body) as u32);
         }
     }
     0
 }
 
-/// One of [`what`], or 0 if there is nothing to say.
+/// One of [`what`], or 0 if there is nothing to report.
 #[inline(always)]
 fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScratch) -> u32 {
     let pid = task.pid();
@@ -80,7 +80,7 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
     }
     let cgroup = task.cgroup();
     // What was reported is reported to its end, even if the thread moves to another cgroup.
-    if state.told == 0
+    if state.reports == 0
         && (config!(filter_cgroups) != 0 && !maps::allowed(cgroup)
             || config!(tree_pid) != 0 && state.flags & task_flags::TREE == 0)
     {
@@ -97,11 +97,11 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
     scratch.head.cgroup = cgroup;
     scratch.head.time = time;
     scratch.head.since = state.sleep_since;
-    if state.told != 0 && (!same || state.woken != 0) {
+    if state.reports != 0 && (!same || state.woken != 0) {
         if state.woken != 0 {
             scratch.head.time = state.woken;
         }
-        state.told = 0;
+        state.reports = 0;
         return what::WOKEN;
     }
     if !asleep || same && state.woken != 0 {
@@ -115,16 +115,16 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
         state.sleep_since = if state.out_at != 0 { state.out_at } else { time };
         scratch.head.since = state.sleep_since;
     }
-    let told = if state.told < LAST_DOUBLING { state.told } else { LAST_DOUBLING };
-    let limit = (u64::from(config!(stall_ms)) * 1_000_000) << told;
+    let reports = if state.reports < LAST_DOUBLING { state.reports } else { LAST_DOUBLING };
+    let limit = (u64::from(config!(stall_ms)) * 1_000_000) << reports;
     if time.wrapping_sub(state.sleep_since) as i64 >= limit as i64 {
-        state.told += 1;
-        scratch.body.told = state.told;
+        state.reports += 1;
+        scratch.body.reports = state.reports;
         scratch.body.reserved = 0;
         describe(task, &mut scratch.body);
-        return what::TELL;
+        return what::REPORT;
     }
-    if state.told != 0 { what::SLEEPS } else { 0 }
+    if state.reports != 0 { what::SLEEPS } else { 0 }
 }
 
 #[inline(always)]
@@ -250,7 +250,7 @@ pub fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: not null; under the lock that orders the wakeups of a thread.
     let state = unsafe { &mut *state };
-    if state.told == 0 || state.woken != 0 {
+    if state.reports == 0 || state.woken != 0 {
         return 0;
     }
     state.woken = now();

@@ -1,10 +1,10 @@
 //! The two hooks that every syscall of the machine goes through. What happens here is paid by
 //! everyone, so the order of the checks is by cost.
 
-use agent_ebpf::records::{
-    STR_SIZES, Syscall, SyscallArgs, SyscallStrs, TaskState, class, fallback as of, stage, task_flags,
-};
-use agent_ebpf::spec::{Spec, read, spec_flags};
+mod record;
+
+use agent_ebpf::records::{Parent, TaskState, fallback as of, stage, task_flags};
+use agent_ebpf::spec::{Spec, spec_flags};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -13,11 +13,13 @@ use events::flags;
 use events::{Abi, Kind, syscall_key};
 
 use crate::fallback;
-use crate::maps::{self, EVENTS, config};
+use crate::maps::{self, LIFECYCLE, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, has, is_left_out, load, now};
-use crate::user::{Got, read_path, read_string};
+use crate::user::read_room;
+use record::{argument, emit};
+pub use record::{copy_args, emit_plain};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
@@ -144,7 +146,7 @@ fn entered<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     }
     // SAFETY: not null, and only the task itself, here, and the fork of it write to it.
     let state = unsafe { &mut *state };
-    let kept = state.flags & (task_flags::EXCLUDED | task_flags::TREE);
+    let kept = state.flags & (task_flags::EXCLUDED | task_flags::TREE | task_flags::PARENT);
     if kept & task_flags::EXCLUDED != 0 {
         return 0;
     }
@@ -165,10 +167,27 @@ fn entered<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     }
     let regs: *mut u8 = ctx_regs(ctx);
     state.args = args_of(regs, key);
+    if let Some(spec) = spec
+        && spec.room != 0
+    {
+        note_room(state, spec);
+    }
     state.key = key;
     state.flags = kept | task_flags::LIVE | mark;
     state.start = now();
     0
+}
+
+/// Keeps how much room the caller has for a socket address: at the return the length of the address is in its place. The
+/// slot is that of the buffer of `recvfrom` or, of calls with fewer arguments, the last one.
+#[inline(always)]
+fn note_room(state: &mut TaskState, spec: &Spec) {
+    let room = read_room(spec.read0, argument(state, spec.arg0), argument(state, spec.arg0 + 1));
+    if spec.room == 1 {
+        state.args[1] = room;
+    } else {
+        state.args[5] = room;
+    }
 }
 
 /// `raw_syscalls:sys_exit` (regs, ret).
@@ -254,7 +273,7 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         fallback::count(of::SYS_EXIT);
         mark = 0;
     }
-    state.flags = known & task_flags::TREE | mark;
+    state.flags = known & (task_flags::TREE | task_flags::PARENT) | mark;
     let mut record_flags = 0;
     if known & task_flags::START_UNKNOWN != 0 {
         record_flags = flags::START_UNKNOWN;
@@ -289,7 +308,31 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     if config!(net) != 0 && ret >= 0 && spec_bits(maps::spec(state.key)) & spec_flags::ACCEPT != 0 {
         crate::net::accepted(task, ret, cgroup);
     }
+    let parent = task.parent().pid();
+    if known >> task_flags::PARENT_SHIFT != parent {
+        report_parent(task, state, parent, time, cgroup);
+    }
     emit(task, state, ret, time, record_flags, cgroup);
+    0
+}
+
+/// Reports that a thread's process has another parent than was reported last. Without room in the ring buffer, its next call
+/// tries again.
+#[inline(never)]
+fn report_parent(task: Task, state: &mut TaskState, parent: u32, time: u64, cgroup: u64) -> i32 {
+    let Some(slot) = maps::try_reserve::<Parent>(&LIFECYCLE) else { return 0 };
+    // Before the record of the call.
+    let head = task.header(Kind::Fork as u8, Parent::CLASS, 0, time.wrapping_sub(1), cgroup);
+    // SAFETY: reserved for this type.
+    unsafe {
+        let record = slot.as_ptr();
+        (&raw mut (*record).head).write(head);
+        (&raw mut (*record).ppid).write(parent);
+        (&raw mut (*record).reserved).write(0);
+        task.parent().leader().comm(&raw mut (*record).comm);
+    }
+    slot.submit();
+    state.flags = state.flags & !task_flags::PARENT | parent << task_flags::PARENT_SHIFT;
     0
 }
 
@@ -318,166 +361,3 @@ fn ctx_regs(ctx: &BtfTracePointContext) -> *mut u8 {
     // SAFETY: the first argument of both hooks is a `struct pt_regs *`.
     unsafe { *ctx.as_ptr().cast::<*mut u8>() }
 }
-
-/// Writes the record of a call that has returned.
-#[inline(always)]
-fn emit(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, cgroup: u64) {
-    if let Some(spec) = maps::spec(call.key)
-        && spec.class >= class::STR_SMALL
-        // After an exec the strings are gone with the old memory: the agent takes the path from
-        // the exec event.
-        && (spec.flags & spec_flags::EXEC == 0 || ret != 0)
-    {
-        let fixed = Fixed::new(task, call, ret, time, bits, cgroup);
-        emit_strings(call, &fixed, spec);
-    } else {
-        emit_plain(task, call, ret, time, bits, cgroup);
-    }
-}
-
-/// Writes a record without strings: of a call that has none, or whose strings cannot be read.
-#[inline(always)]
-pub fn emit_plain(task: Task, call: &TaskState, ret: i64, time: u64, bits: u32, cgroup: u64) {
-    let mut fixed = Fixed::new(task, call, ret, time, bits, cgroup);
-    let mut size = class::ARGS6;
-    if let Some(spec) = maps::spec(call.key) {
-        size = spec.class;
-        if spec.flags & spec_flags::NO_RESULT != 0 {
-            fixed.bits |= flags::NO_RESULT;
-        }
-        if spec.read0 != read::NONE {
-            fixed.bits |= flags::STR0_UNREAD;
-        }
-        if spec.read1 != read::NONE {
-            fixed.bits |= flags::STR1_UNREAD;
-        }
-    }
-    let kind = Kind::Syscall as u8;
-    if size == class::ARGS0 {
-        if let Some(slot) = maps::reserve::<Syscall>(&EVENTS, kind, cgroup) {
-            fixed.write(slot.as_ptr(), class::ARGS0);
-            slot.submit();
-        }
-    } else if size == class::ARGS3 {
-        if let Some(slot) = maps::reserve::<SyscallArgs<3>>(&EVENTS, kind, cgroup) {
-            // SAFETY: reserved for this type.
-            let (head, args) =
-                unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
-            fixed.write(head, class::ARGS3);
-            copy_args::<3>(args, call);
-            slot.submit();
-        }
-    } else if let Some(slot) = maps::reserve::<SyscallArgs<6>>(&EVENTS, kind, cgroup) {
-        // SAFETY: reserved for this type.
-        let (head, args) =
-            unsafe { (&raw mut (*slot.as_ptr()).call, (&raw mut (*slot.as_ptr()).args).cast()) };
-        fixed.write(head, class::ARGS6);
-        copy_args::<6>(args, call);
-        slot.submit();
-    }
-}
-
-/// Everything of a record but arguments and strings.
-struct Fixed {
-    task: Task,
-    time: u64,
-    cgroup: u64,
-    dur: u64,
-    ret: i64,
-    key: u32,
-    bits: u32,
-}
-
-impl Fixed {
-    #[inline(always)]
-    fn new(task: Task, call: &TaskState, ret: i64, time: u64, mut bits: u32, cgroup: u64) -> Self {
-        let mut dur = time.wrapping_sub(call.start);
-        if (dur as i64) < 0 {
-            dur = 0;
-            bits |= flags::CLAMPED;
-        }
-        Self { task, time, cgroup, dur, ret, key: call.key, bits }
-    }
-
-    #[inline(always)]
-    fn write(&self, to: *mut Syscall, class: u8) {
-        let head = self.task.header(Kind::Syscall as u8, class, self.bits, self.time, self.cgroup);
-        // SAFETY: the fixed part of a reserved record.
-        unsafe {
-            to.write(Syscall { head, dur: self.dur, ret: self.ret, key: self.key, uid: self.task.uid() });
-        }
-    }
-}
-
-/// Word by word: a plain copy would become a loop over bytes.
-#[inline(always)]
-pub fn copy_args<const N: usize>(to: *mut u64, call: &TaskState) {
-    for (i, arg) in call.args.iter().take(N).enumerate() {
-        // SAFETY: the argument array of a reserved record has N words.
-        unsafe { to.add(i).write_volatile(*arg) };
-    }
-}
-
-/// Tries the smallest class first: nearly all paths fit.
-#[inline(always)]
-fn emit_strings(call: &TaskState, fixed: &Fixed, spec: &Spec) {
-    if try_strings::<{ STR_SIZES[0] }>(call, fixed, spec, class::STR_SMALL)
-        && try_strings::<{ STR_SIZES[1] }>(call, fixed, spec, class::STR_MEDIUM)
-    {
-        if spec.read1 == read::NONE {
-            try_strings::<{ STR_SIZES[2] }>(call, fixed, spec, class::STR_LARGE);
-        } else {
-            try_strings::<{ STR_SIZES[3] }>(call, fixed, spec, class::STR_LARGE_TWO);
-        }
-    }
-}
-
-/// Whether a larger class is needed.
-#[inline(always)]
-fn try_strings<const N: usize>(call: &TaskState, fixed: &Fixed, spec: &Spec, class: u8) -> bool {
-    let Some(slot) = maps::reserve::<SyscallStrs<N>>(&EVENTS, Kind::Syscall as u8, fixed.cgroup) else {
-        return false;
-    };
-    let record = slot.as_ptr();
-    // SAFETY: reserved for this type.
-    let bytes = unsafe { (&raw mut (*record).bytes).cast::<u8>() };
-    let at = argument(call, spec.arg0);
-    let (first, second) = if spec.read1 == read::NONE {
-        let next = argument(call, spec.arg0 + 1);
-        // SAFETY: N bytes.
-        (unsafe { read_string(bytes, N as u32, spec.read0, at, next) }, Got { len: 0, bits: 0 })
-    } else {
-        // Two strings have half of the room each, and are never socket addresses.
-        // SAFETY: N bytes in all.
-        unsafe {
-            let first = read_path(bytes, N as u32 / 2, at);
-            (first, read_path(bytes.add(N / 2), N as u32 / 2, argument(call, spec.arg1)))
-        }
-    };
-    if (first.bits | second.bits) & Got::CUT != 0 && class < class::STR_LARGE {
-        slot.discard();
-        return true;
-    }
-    let whole = Fixed { bits: fixed.bits | first.bits | (second.bits << 2), ..*fixed };
-    // SAFETY: reserved for this type.
-    unsafe {
-        (&raw mut (*record).len).cast::<u32>().write(first.len);
-        (&raw mut (*record).len).cast::<u32>().add(1).write(second.len);
-        whole.write(&raw mut (*record).call, class);
-        copy_args::<6>((&raw mut (*record).args).cast(), call);
-    }
-    slot.submit();
-    false
-}
-
-/// An argument by an index that the verifier cannot know.
-#[inline(always)]
-fn argument(call: &TaskState, index: u8) -> u64 {
-    // As a word of the whole state, of which the arguments are 1 to 6: so the mask alone shows
-    // that it stays inside, whatever the compiler makes of it.
-    let word = (usize::from(index) + 1) & 7;
-    // SAFETY: the state is eight words, see below.
-    unsafe { core::ptr::from_ref(call).cast::<u64>().add(word).read_volatile() }
-}
-
-const _: () = assert!(size_of::<TaskState>() == 8 * 8 && core::mem::offset_of!(TaskState, args) == 8);

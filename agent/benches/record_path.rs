@@ -19,7 +19,8 @@ use agent_ebpf::records::net::{Net, tcp};
 use agent_ebpf::records::sched::Switch;
 use agent_ebpf::records::signals::Signal;
 use agent_ebpf::records::{
-    EXEC_ARGS, EXEC_PATH, Exec, Exit, Fork, Header, Rename, Syscall, SyscallArgs, SyscallStrs, class,
+    EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Header, Rename, Syscall, SyscallArgs,
+    SyscallStrs, class,
 };
 use capture_format::{Header as FileHeader, SegmentWriter};
 use events::{Kind, syscall_key};
@@ -316,17 +317,21 @@ fn lifecycle(i: u64) -> Record {
         .to_vec(),
         1 => {
             let (path, args) = ("/usr/bin/sed", format!("sed\0-e\0s/a/{}/\0", i % 500));
-            let mut exec = Exec {
-                head: own(Kind::Exec),
-                old_tid: child,
-                uid: 1000,
-                path_len: path.len() as u32,
-                args_len: args.len() as u32,
-                comm: *b"sed\0\0\0\0\0\0\0\0\0\0\0\0\0",
-                path: [0; EXEC_PATH],
-                args: [0; EXEC_ARGS],
+            let mut exec = ExecArgs {
+                exec: Exec {
+                    head: own(Kind::Exec),
+                    old_tid: child,
+                    uid: 1000,
+                    path_len: path.len() as u32,
+                    args_len: args.len() as u32,
+                    comm: *b"sed\0\0\0\0\0\0\0\0\0\0\0\0\0",
+                    ppid: 99,
+                    reserved: 0,
+                    path: [0; EXEC_PATH],
+                },
+                args: [0; EXEC_ARGS_SIZES[0]],
             };
-            exec.path[..path.len()].copy_from_slice(path.as_bytes());
+            exec.exec.path[..path.len()].copy_from_slice(path.as_bytes());
             exec.args[..args.len()].copy_from_slice(args.as_bytes());
             bytes_of(&exec).to_vec()
         }

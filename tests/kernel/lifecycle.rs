@@ -114,6 +114,76 @@ fn thread_and_its_exec_are_recorded() {
     assert_eq!(processes, [false, true], "{exits:#?}");
 }
 
+/// The events of the process that `ktape-workload orphan` prints, and the parent that it saw at last.
+fn orphan(args: &[&str], file: &Path, kinds: &str) -> (i64, Vec<Value>) {
+    let capture = Capture::start(file, &["-e", kinds]);
+    let out = workload::run(workload!(), args);
+    capture.stop();
+    let (pid, parent) = out.trim_end().split_once(' ').unwrap();
+    (parent.parse().unwrap(), ktape::replay_json(file, &[&format!("proc.pid={pid}")]))
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn an_orphan_has_the_parent_that_getppid_gives() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    for (i, args) in [&["orphan"][..], &["orphan", "subreaper"]].into_iter().enumerate() {
+        let file = dir.path().join(format!("{i}.ktape"));
+        let (parent, events) = orphan(args, &file, "getppid,faccessat,fork,exit");
+        // At most one call returned after its parent had changed and with the one before.
+        let calls = events.iter().filter(|event| text(event, "evt.type") == Some("getppid"));
+        let differing = calls.clone().filter(|event| int(event, "proc.ppid") != int(event, "evt.rawres"));
+        assert!(differing.count() <= 1, "{events:#?}");
+        let seen: BTreeSet<i64> = calls.filter_map(|event| int(event, "proc.ppid")).collect();
+        assert!(seen.len() == 2 && seen.contains(&parent), "{parent}: {seen:?}");
+        let of = |path: &str| {
+            let called = |event: &&Value| text(event, "evt.arg.filename") == Some(path);
+            events.iter().find(called).unwrap_or_else(|| panic!("no call with {path}"))
+        };
+        for event in [of("/none/orphan"), of("/none/thread")] {
+            assert_eq!(int(event, "proc.ppid"), Some(parent), "{event}");
+        }
+        for event in events.iter().filter(|event| text(event, "evt.category") == Some("exit")) {
+            assert_eq!(int(event, "proc.ppid"), Some(parent), "{event}");
+        }
+        let name = fs::read_to_string(format!("/proc/{parent}/comm"));
+        let name = name.map_or("ktape-workload".to_owned(), |name| name.trim_end().to_owned());
+        let found = format!("fd.name=/none/orphan and proc.pname='{name}'");
+        assert_eq!(ktape::count(&file, &found), 1, "{found}");
+        assert_eq!(args.len() == 2, name == "ktape-workload", "the new parent is {name}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn an_orphan_that_makes_no_recorded_call_ends_with_its_new_parent() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let (parent, events) = orphan(&["orphan", "subreaper"], &dir.path().join("x.ktape"), "fork,exec,exit");
+    let own = |kind: &str| -> Vec<&Value> {
+        events.iter().filter(|event| text(event, "evt.category") == Some(kind)).collect()
+    };
+    // Its thread's fork and end, and its own.
+    assert_eq!((own("fork").len(), own("exit").len()), (1, 2), "{events:#?}");
+    assert!(events.iter().all(|event| int(event, "proc.ppid") == Some(parent)), "{parent}: {events:#?}");
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn a_parent_has_the_name_that_it_has_at_the_time() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["-e", "faccessat"]);
+    let child = workload::run(workload!(), &["new-name"]);
+    capture.stop();
+    for (path, name) in [("/none/before", "ktape-workload"), ("/none/after", "another")] {
+        let filter = format!("proc.pid={} and fd.name={path} and proc.pname={name}", child.trim_end());
+        assert_eq!(ktape::count(&file, &filter), 1, "{filter}");
+    }
+}
+
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
 fn deaths_by_signal_are_recorded() {

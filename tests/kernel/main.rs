@@ -1,6 +1,7 @@
 //! Recording on the running kernel, as root: what ktape records is compared with what the programs under test, the
 //! kernel's own files or strace count.
 
+mod arguments;
 mod block;
 mod blocked_output;
 mod capture_files;

@@ -260,6 +260,7 @@ offset: mmap.off remap_file_pages.pgoff truncate.length ftruncate.length pos_l s
 sockaddr: bind.umyaddr connect.uservaddr sendto.addr
 sockaddr_out: accept.upeer_sockaddr accept4.upeer_sockaddr getsockname.usockaddr getpeername.usockaddr recvfrom.addr
 msghdr: sendmsg.msg recvmsg.msg sendmmsg.mmsg recvmmsg.mmsg
+argv: execve.argv execveat.argv
 path: acct.name umount2.name name_to_handle_at.name
 string: add_key._type add_key._description request_key._type request_key._description request_key._callout_info
 string: mount.type fsopen._fs_name fsconfig._key memfd_create.uname mq_open.u_name mq_unlink.u_name

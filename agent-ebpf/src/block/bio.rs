@@ -107,7 +107,7 @@ pub fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
     }
 }
 
-/// `block:block_bio_queue` ([queue,] bio): somebody sends a bio to a device.
+/// `block:block_bio_queue` ([queue,] bio): a bio is submitted to a device.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
     without_preemption(|| bio_queued(&ctx))
@@ -242,7 +242,7 @@ fn bio_completed(ctx: &BtfTracePointContext) -> i32 {
     0
 }
 
-/// Who sent a request: the first of its bios that was noted. With a filter, the first may be somebody else's.
+/// Who sent a request: the first of its bios that was noted. With a filter, the first may be another container's.
 #[inline(always)]
 pub fn find(bio: *mut u8) -> Option<*const Origin> {
     if bio.is_null() {

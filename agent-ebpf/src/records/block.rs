@@ -19,7 +19,7 @@ pub mod origin {
     pub const UNKNOWN: u32 = 1 << 3;
 }
 
-/// Who asked for it, and when; taken at the first tracepoint that sees the bio. 64 bytes.
+/// The submitter, and the time; taken at the first tracepoint that sees the bio. 64 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin {
@@ -27,7 +27,7 @@ pub struct Origin {
     pub first: u64,
     /// The submitter's cgroup.
     pub cgroup: u64,
-    /// The cgroup that pays, if `bits` say that it is known.
+    /// The cgroup that is charged, if `bits` mark it as known.
     pub owner: u64,
     /// The submitter's process id.
     pub pid: u32,

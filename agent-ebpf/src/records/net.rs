@@ -6,23 +6,23 @@ use super::{Header, plain};
 pub mod tcp {
     /// Data flows.
     pub const ESTABLISHED: u32 = 1;
-    /// `connect` has asked.
+    /// `connect` has sent its request.
     pub const SYN_SENT: u32 = 2;
-    /// Asked, and has answered.
+    /// A request was received and answered.
     pub const SYN_RECV: u32 = 3;
-    /// This side has said that it sends no more.
+    /// This side has announced that it sends no more.
     pub const FIN_WAIT1: u32 = 4;
     /// The other side has acknowledged that.
     pub const FIN_WAIT2: u32 = 5;
     /// No socket.
     pub const CLOSE: u32 = 7;
-    /// The other side has said that it sends no more.
+    /// The other side has announced that it sends no more.
     pub const CLOSE_WAIT: u32 = 8;
-    /// Both sides have said so, the other one first.
+    /// Both sides have announced it, the other one first.
     pub const LAST_ACK: u32 = 9;
     /// Waits for connections.
     pub const LISTEN: u32 = 10;
-    /// Both sides have said so at once.
+    /// Both sides have announced it at the same time.
     pub const CLOSING: u32 = 11;
 }
 

@@ -55,7 +55,7 @@ pub struct SchedState {
     /// When it was woken from a sleep that was reported as a stall; 0 before.
     pub woken: u64,
     /// How often that sleep was reported.
-    pub told: u32,
+    pub reports: u32,
     /// Bits of [`super::task_flags`]: `EXCLUDED`, `TREE`.
     pub flags: u32,
 }

@@ -4,9 +4,9 @@ use super::{Header, plain};
 
 /// Why a signal was sent ([`Signal::cause`]).
 pub mod cause {
-    /// A process asked for it: kill, sigqueue, pidfd_send_signal.
+    /// Sent by a process: kill, sigqueue, pidfd_send_signal.
     pub const USER: u8 = 0;
-    /// A process asked for it, to one thread: tkill, tgkill.
+    /// Sent by a process, to one thread: tkill, tgkill.
     pub const TKILL: u8 = 1;
     /// The kernel, for a reason of its own.
     pub const KERNEL: u8 = 2;
@@ -46,8 +46,10 @@ pub struct Signal {
     pub result: u32,
     /// One of [`cause`].
     pub cause: u32,
+    /// The process id of the sender's parent, 0 if the sender is unknown.
+    pub ppid: u32,
     /// Always 0.
-    pub reserved: u64,
+    pub reserved: u32,
 }
 
 plain! {

@@ -7,7 +7,7 @@ pub mod what {
     /// A thread that was reported before and no longer sleeps that sleep: the head alone.
     pub const WOKEN: u32 = 2;
     /// To be reported: a [`super::StallBody`] follows.
-    pub const TELL: u32 = 3;
+    pub const REPORT: u32 = 3;
 }
 
 /// A thread in, or just out of, a long uninterruptible sleep. 48 bytes.
@@ -64,7 +64,7 @@ pub struct StallBody {
     /// The device that its file system is on.
     pub dev: u32,
     /// How often this sleep was reported, this time included.
-    pub told: u32,
+    pub reports: u32,
     /// Always 0.
     pub reserved: u32,
 }

@@ -170,9 +170,7 @@ pub fn specs(selection: &SyscallSelection) -> Vec<Spec> {
     // The two ABIs with 32-bit pointers follow the native one.
     for spec in specs.iter_mut().skip(agent_ebpf::spec::NUMBERS as usize) {
         for read in [&mut spec.read0, &mut spec.read1] {
-            if *read == read::MSGHDR {
-                *read = read::MSGHDR32;
-            }
+            *read = read::with_32_bit_pointers(*read);
         }
     }
     let slot =

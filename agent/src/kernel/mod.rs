@@ -30,4 +30,5 @@ pub use reader_set::ReaderSet;
 pub use ring_buffer::{RingBuffer, page_size};
 pub use ring_buffers::{RingBuffers, online_cpus};
 pub use settings::{Settings, SyscallSelection};
+pub use specs::is_filled_in;
 pub use tasks::ScannedTask;

@@ -21,7 +21,26 @@ pub fn spec(call: &Syscall) -> Spec {
     if let Some(second) = positions.get(1) {
         (spec.read1, spec.arg1) = (how(second), *second);
     }
+    if spec.read0 == read::MSGHDR && call.name.starts_with("recv") {
+        spec.read0 = read::MSGHDR_OUT;
+    }
+    if matches!(spec.read0, read::SOCKADDR_OUT | read::MSGHDR_OUT) {
+        spec.room = unused_argument(call);
+        // The number of messages, of which the first one has the address.
+        spec.least = u8::from(call.name.starts_with("recvmmsg"));
+    }
     spec
+}
+
+/// An argument of which nothing is stored: the last one where the call has fewer, else the address of a buffer. The kernel
+/// side knows these two, see `note_room` there.
+fn unused_argument(call: &Syscall) -> u8 {
+    if call.args.len() < 6 { 5 } else { 1 }
+}
+
+/// Whether the call's string is a socket address that the kernel fills in.
+pub fn is_filled_in(call: &Syscall) -> bool {
+    spec(call).room != 0
 }
 
 /// The smallest class that has room for all recorded arguments.
@@ -50,6 +69,7 @@ fn read_of(ty: ArgType) -> u8 {
         ArgType::Sockaddr => read::SOCKADDR,
         ArgType::SockaddrOut => read::SOCKADDR_OUT,
         ArgType::Msghdr => read::MSGHDR,
+        ArgType::Argv => read::ARGV,
         _ => read::NONE,
     }
 }

@@ -128,7 +128,7 @@ fn parse(mut bytes: &[u8]) -> Vec<StalledThread> {
         let head = unsafe { bytes.as_ptr().cast::<StallHead>().read_unaligned() };
         bytes = &bytes[size_of::<StallHead>()..];
         let mut body = None;
-        if head.what == what::TELL {
+        if head.what == what::REPORT {
             if bytes.len() < size_of::<StallBody>() {
                 break;
             }
@@ -161,7 +161,7 @@ mod tests {
         body.depth = 7;
         let mut bytes = Vec::new();
         bytes.extend_from_slice(bytes_of(&head(what::SLEEPS, 1)));
-        bytes.extend_from_slice(bytes_of(&head(what::TELL, 2)));
+        bytes.extend_from_slice(bytes_of(&head(what::REPORT, 2)));
         bytes.extend_from_slice(bytes_of(&body));
         bytes.extend_from_slice(bytes_of(&head(what::WOKEN, 3)));
         let seen = parse(&bytes);

@@ -2,7 +2,7 @@
 //! checked: a record that is too short is counted as damaged.
 
 pub use agent_ebpf::records::Plain;
-use agent_ebpf::records::{Cgroup, Exec, Header, STR_SIZES, Syscall, SyscallStrs, class};
+use agent_ebpf::records::{Cgroup, Exec, Header, Parent, STR_SECOND, STR_SIZES, Syscall, SyscallStrs, class};
 use events::Kind;
 
 /// The bytes of a record, as they lie in a ring buffer.
@@ -60,15 +60,22 @@ pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
         }
         class::ARGS6 => record.args = read(bytes, after)?,
         string_class => {
-            let room = *STR_SIZES.get(string_class.checked_sub(class::STR_SMALL)? as usize)?;
+            let class = string_class.checked_sub(class::STR_SMALL)? as usize;
+            let second = *STR_SECOND.get(class)?;
             record.args = read(bytes, after)?;
             let len: [u32; 2] = read(bytes, after + 48)?;
             let start = std::mem::offset_of!(SyscallStrs<128>, bytes);
-            record.strings[0] = bytes.get(start..)?.get(..len[0] as usize)?;
-            record.strings[1] = bytes.get(start + room / 2..)?.get(..len[1] as usize)?;
+            let strings = bytes.get(start..)?.get(..STR_SIZES[class])?;
+            record.strings[0] = strings.get(..len[0] as usize)?;
+            record.strings[1] = strings.get(second..)?.get(..len[1] as usize)?;
         }
     }
     Some(record)
+}
+
+/// Whether a record is a [`Parent`], and so no event.
+pub fn is_parent(bytes: &[u8]) -> bool {
+    kind(bytes) == Some(Kind::Fork) && bytes.get(std::mem::offset_of!(Header, class)) == Some(&Parent::CLASS)
 }
 
 /// An exec record.
@@ -81,11 +88,20 @@ pub struct ExecRecord<'a> {
     pub args: &'a [u8],
 }
 
+/// The part of a record that says something: without the room that an exec's arguments have not used.
+pub fn used(bytes: &[u8]) -> &[u8] {
+    if kind(bytes) != Some(Kind::Exec) {
+        return bytes;
+    }
+    let len = read::<Exec>(bytes, 0).map_or(usize::MAX, |exec| size_of::<Exec>() + exec.args_len as usize);
+    bytes.get(..len).unwrap_or(bytes)
+}
+
 /// Reads an exec record.
 pub fn exec(bytes: &[u8]) -> Option<ExecRecord<'_>> {
     let fixed: Exec = read(bytes, 0)?;
     let path = bytes.get(std::mem::offset_of!(Exec, path)..)?.get(..fixed.path_len as usize)?;
-    let args = bytes.get(std::mem::offset_of!(Exec, args)..)?.get(..fixed.args_len as usize)?;
+    let args = bytes.get(size_of::<Exec>()..)?.get(..fixed.args_len as usize)?;
     Some(ExecRecord { fixed, path, args })
 }
 
@@ -103,6 +119,8 @@ pub struct CgroupRecord<'a> {
     pub threadgroup: bool,
     /// Effective user id of the subject.
     pub uid: u32,
+    /// The process id of the subject's parent.
+    pub ppid: u32,
     /// The cgroup's path.
     pub path: &'a [u8],
 }
@@ -118,6 +136,7 @@ pub fn cgroup(bytes: &[u8]) -> Option<CgroupRecord<'_>> {
         moved_tid: fixed.moved_tid,
         threadgroup: fixed.threadgroup != 0,
         uid: fixed.uid,
+        ppid: fixed.ppid,
         path,
     })
 }

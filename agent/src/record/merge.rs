@@ -27,6 +27,7 @@ struct Waiting {
 impl Waiting {
     /// Takes a copy of a record. False if there is no room.
     fn push(&mut self, cpu: usize, record: &[u8]) -> bool {
+        let record = decode::used(record);
         let fits = self.bytes + record.len() <= WAITING_MAX;
         if fits {
             self.bytes += record.len();
@@ -256,7 +257,10 @@ impl DroppedKey {
 
 impl DroppedRecords {
     fn add(&mut self, record: &[u8]) {
-        if let Some(key) = DroppedKey::of(record) {
+        // A changed parent is no event.
+        if !decode::is_parent(record)
+            && let Some(key) = DroppedKey::of(record)
+        {
             *self.0.entry(key).or_default() += 1;
         }
     }

@@ -3,6 +3,7 @@
 //! Filled from the scan at start, kept up to date by lifecycle events in time order. Threads that have exited stay
 //! known for a while, since events may come late.
 
+mod parents;
 mod rows;
 
 use std::collections::VecDeque;
@@ -28,9 +29,13 @@ struct Process {
     pid: u32,
     start: u64,
     ppid: u32,
+    /// When the parent started: with its id this is its identity.
+    parent_start: u64,
     pname: Arc<[u8]>,
-    /// The cgroup of its parent when that made it; `None` if it is not known.
+    /// The cgroup of its parent when that made it; `None` if it is not known, also if that parent has ended.
     parent_cgroup: Option<u64>,
+    /// The value of [`Processes::names`] as of which `pname` is true.
+    pname_as_of: u64,
     name: Arc<[u8]>,
     exe: Arc<[u8]>,
     args: Arc<[u8]>,
@@ -87,9 +92,12 @@ struct RetiredThread {
 pub struct ExecPath {
     /// As the kernel copied it.
     pub path: Box<[u8]>,
-    /// `STR0_*` of the exec event.
+    /// `STR0_*` and `STR1_*` of the exec event.
     pub bits: u32,
 }
+
+/// Bits of an event that say what is known of its two strings.
+pub const STRING_BITS: u32 = flags::STR0_UNREAD | flags::STR0_CUT | flags::STR1_UNREAD | flags::STR1_CUT;
 
 /// All known processes and threads.
 pub struct Processes {
@@ -102,6 +110,8 @@ pub struct Processes {
     /// Oldest first.
     retired: VecDeque<RetiredThread>,
     incarnations: u32,
+    /// Counts changes of processes' names.
+    names: u64,
     users: Users,
     empty: Arc<[u8]>,
     /// The row that stands for all hidden threads.
@@ -125,6 +135,7 @@ impl Processes {
             threads: FxHashMap::default(),
             retired: VecDeque::new(),
             incarnations: 0,
+            names: 0,
             users: Users::default(),
             empty: Arc::from(&b""[..]),
             hidden: CachedRow::default(),
@@ -166,13 +177,18 @@ impl Processes {
                 thread.uid = Some(info.uid);
             }
         }
+        for index in by_pid.into_values() {
+            let ppid = self.processes[index as usize].ppid;
+            let start = self.process_of(ppid).map_or(0, |parent| parent.start);
+            self.processes[index as usize].parent_start = start;
+        }
     }
 
     /// Starts anew from a scan, after lifecycle events were lost.
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
         let fresh = Self::new(self.keep_secrets);
         let users = std::mem::take(&mut self.users);
-        *self = Self { incarnations: self.incarnations, users, ..fresh };
+        *self = Self { incarnations: self.incarnations, names: self.names + 1, users, ..fresh };
         self.add_scan(tasks);
     }
 
@@ -255,19 +271,20 @@ impl Processes {
             parent
         } else {
             let from = &self.processes[parent as usize];
-            let pname = match self.threads.get(&fork.child_ppid) {
-                Some(thread) if fork.child_ppid != fork.head.pid => {
-                    self.processes[thread.process as usize].name.clone()
-                }
-                _ => from.name.clone(),
+            let its_parent = match self.process_of(fork.child_ppid) {
+                Some(process) if fork.child_ppid != fork.head.pid => process,
+                _ => from,
             };
+            let (parent_start, pname) = (its_parent.start, its_parent.name.clone());
             let child = Process {
                 pid: fork.child_pid,
                 start: fork.child_start,
                 ppid: fork.child_ppid,
+                parent_start,
                 pname,
                 // Another parent's, as with CLONE_PARENT, is not known.
                 parent_cgroup: (fork.child_ppid == fork.head.pid).then_some(fork.head.cgroup),
+                pname_as_of: self.names,
                 name: name.clone(),
                 exe: from.exe.clone(),
                 args: from.args.clone(),
@@ -301,6 +318,7 @@ impl Processes {
         }
         let row = &mut self.processes[process as usize];
         row.name = name.clone();
+        self.names += 1;
         // The beginning of a path is another file's path: better none.
         row.exe = if exec.head.flags & flags::STR0_CUT == 0 { Arc::from(path) } else { self.empty.clone() };
         // A list that is cut has no NUL at its end: by this, readers know it.
@@ -312,10 +330,7 @@ impl Processes {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.name = name;
             thread.row = CachedRow::default();
-            thread.exec_path = Some(ExecPath {
-                path: path.into(),
-                bits: exec.head.flags & (flags::STR0_UNREAD | flags::STR0_CUT),
-            });
+            thread.exec_path = Some(ExecPath { path: path.into(), bits: exec.head.flags & STRING_BITS });
         }
         old_name
     }
@@ -323,6 +338,11 @@ impl Processes {
     /// The path of this thread's exec, for the record of the call that returns from it.
     pub fn take_exec_path(&mut self, tid: u32) -> Option<ExecPath> {
         self.threads.get_mut(&tid)?.exec_path.take()
+    }
+
+    /// Arguments as they are recorded: secrets masked.
+    pub fn masked<'a>(&self, args: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
+        mask(args, self.keep_secrets)
     }
 
     /// The arguments of this thread's program, secrets masked.
@@ -341,6 +361,7 @@ impl Processes {
             let row = &mut self.processes[process as usize];
             row.name = name.clone();
             row.version += 1;
+            self.names += 1;
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.name = name;

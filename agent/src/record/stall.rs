@@ -125,7 +125,7 @@ impl Watch {
         self.scans += 1;
         for StalledThread { head, body } in seen {
             match (head.what, body) {
-                (what::TELL, Some(body)) => self.sleeps_long(head, body),
+                (what::REPORT, Some(body)) => self.sleeps_long(head, body),
                 (what::SLEEPS, _) => {
                     if let Some(reported) = self.reported.get_mut(&ThreadKey::of(head)) {
                         reported.scan = self.scans;
@@ -153,7 +153,7 @@ impl Watch {
 
     fn sleeps_long(&mut self, head: &StallHead, body: &StallBody) {
         let place = Arc::new(self.place(body));
-        let phase = if body.told == 1 { "asleep" } else { "still" };
+        let phase = if body.reports == 1 { "asleep" } else { "still" };
         self.report(head, Report { time: head.time, place: place.clone(), phase, waker: None });
         let key = ThreadKey::of(head);
         if self.reported.len() < REPORTED_MAX || self.reported.contains_key(&key) {

@@ -1,6 +1,8 @@
 //! Records as the programs in the kernel write them, for unit tests.
 
-use agent_ebpf::records::{Cgroup, Exec, Exit, Fork, Header, Syscall, SyscallStrs, class};
+use agent_ebpf::records::{
+    Cgroup, EXEC_ARGS_SIZES, Exec, ExecArgs, Exit, Fork, Header, Syscall, SyscallStrs, class,
+};
 use events::{Kind, syscall_key};
 use ktape_reader::syscalls::table;
 
@@ -49,25 +51,29 @@ pub fn fork(time: u64, parent: u32, child: u32) -> Fork {
     }
 }
 
-pub fn exec(time: u64, pid: u32, program: &str) -> Exec {
+pub fn exec(time: u64, pid: u32, program: &str) -> ExecArgs<{ EXEC_ARGS_SIZES[0] }> {
     let (path, args) = (format!("/bin/{program}"), format!("{program}\0-v\0"));
-    let mut exec = Exec {
-        head: head(Kind::Exec, time, pid),
-        old_tid: pid,
-        uid: 0,
-        path_len: path.len() as u32,
-        args_len: args.len() as u32,
-        comm: comm(program),
-        path: [0; agent_ebpf::records::EXEC_PATH],
-        args: [0; agent_ebpf::records::EXEC_ARGS],
+    let mut exec = ExecArgs {
+        exec: Exec {
+            head: head(Kind::Exec, time, pid),
+            old_tid: pid,
+            uid: 0,
+            path_len: path.len() as u32,
+            args_len: args.len() as u32,
+            comm: comm(program),
+            ppid: 10,
+            reserved: 0,
+            path: [0; agent_ebpf::records::EXEC_PATH],
+        },
+        args: [0; EXEC_ARGS_SIZES[0]],
     };
-    exec.path[..path.len()].copy_from_slice(path.as_bytes());
+    exec.exec.path[..path.len()].copy_from_slice(path.as_bytes());
     exec.args[..args.len()].copy_from_slice(args.as_bytes());
     exec
 }
 
 pub fn exit(time: u64, pid: u32, code: u32) -> Exit {
-    Exit { head: head(Kind::Exit, time, pid), code, process: 1, ..Exit::default() }
+    Exit { head: head(Kind::Exit, time, pid), code, process: 1, ppid: 10, ..Exit::default() }
 }
 
 pub fn cgroup(kind: Kind, time: u64, id: u64, path: &str) -> Cgroup {
@@ -78,7 +84,7 @@ pub fn cgroup(kind: Kind, time: u64, id: u64, path: &str) -> Cgroup {
         moved_tid: 21,
         threadgroup: 1,
         uid: 0,
-        reserved: 0,
+        ppid: 0,
         path_len: path.len() as u32,
         path: [0; agent_ebpf::records::CGROUP_PATH],
     };

@@ -2,6 +2,7 @@
 //! string that could not be read; `NULL`; descriptors in decimal, flags in hexadecimal, modes in octal. A pointer whose
 //! target is not recorded is `_`.
 
+use super::task::arguments;
 use crate::model::{CallEvent, CallString};
 use crate::names;
 use crate::syscalls::ArgType;
@@ -44,9 +45,10 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
     match string {
         CallString::Null => out.extend_from_slice(b"NULL"),
         CallString::Unread => out.push(b'?'),
+        CallString::Read { bytes, cut } if ty == ArgType::Argv => write_list(bytes, cut, out),
         CallString::Read { bytes, cut } => {
             if is_address(ty) {
-                write_address(bytes, out);
+                write_address(bytes, cut, out);
             } else {
                 escape::quote(bytes, out);
             }
@@ -57,13 +59,29 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Strings that are each followed by a NUL.
+fn write_list(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
+    out.push(b'[');
+    if !bytes.is_empty() {
+        for (i, arg) in arguments(bytes).enumerate() {
+            separate(i, out);
+            escape::quote(arg, out);
+        }
+    }
+    if cut {
+        out.extend_from_slice(b"...");
+    }
+    out.push(b']');
+}
+
 /// Whether arguments of this type are recorded as socket addresses.
 pub fn is_address(ty: ArgType) -> bool {
     matches!(ty, ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr)
 }
 
-fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
+fn write_address(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
     match SockAddr::parse(bytes) {
+        None if cut => {}
         None => out.push(b'_'),
         Some(SockAddr::UnixPath(path)) => escape::quote(path, out),
         Some(SockAddr::UnixAbstract(name)) => {
@@ -97,7 +115,12 @@ fn write_value(ty: ArgType, value: u64, out: &mut Vec<u8>) {
         ArgType::Flags | ArgType::Command => number::hex(value, out),
         ArgType::Address if value == 0 => out.extend_from_slice(b"NULL"),
         ArgType::Address => number::hex(value, out),
-        ArgType::Path | ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr | ArgType::String
+        ArgType::Path
+        | ArgType::Sockaddr
+        | ArgType::SockaddrOut
+        | ArgType::Msghdr
+        | ArgType::Argv
+        | ArgType::String
             if value == 0 =>
         {
             out.extend_from_slice(b"NULL");
@@ -107,6 +130,7 @@ fn write_value(ty: ArgType, value: u64, out: &mut Vec<u8>) {
         | ArgType::Sockaddr
         | ArgType::SockaddrOut
         | ArgType::Msghdr
+        | ArgType::Argv
         | ArgType::String => out.push(b'_'),
     }
 }

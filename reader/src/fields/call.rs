@@ -2,6 +2,7 @@
 
 use super::args;
 use super::decl::Field;
+use super::format::join;
 use super::value::{Value, optional, text};
 use crate::model::{CallEvent, CallString, Calls, calls};
 use crate::names;
@@ -86,6 +87,8 @@ pub enum Argument<'a> {
     Text(&'a [u8]),
     /// A `struct sockaddr`.
     Address(&'a [u8]),
+    /// Strings, each with its NUL.
+    List(&'a [u8]),
 }
 
 /// One argument of a call, by its position from 0, as it is stored.
@@ -100,6 +103,7 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     if let Some(Some(slot)) = known.strings.get(position) {
         return match call.string(*slot, position) {
             CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
+            CallString::Read { bytes, .. } if arg.ty == ArgType::Argv => Argument::List(bytes),
             CallString::Read { bytes, .. } => Argument::Text(bytes),
             CallString::Null | CallString::Unread => Argument::Missing,
         };
@@ -123,6 +127,11 @@ pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<
             scratch.clear();
             sockaddr::format(bytes, scratch);
             text(scratch)
+        }
+        Argument::List(bytes) => {
+            scratch.clear();
+            join(bytes, b' ', scratch);
+            Value::Bytes(scratch)
         }
     }
 }

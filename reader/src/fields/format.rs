@@ -225,7 +225,7 @@ fn stack<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> Value<'a> {
 }
 
 /// Appends strings that are each followed by a NUL, with `separator` between them.
-fn join(bytes: &[u8], separator: u8, out: &mut Vec<u8>) {
+pub fn join(bytes: &[u8], separator: u8, out: &mut Vec<u8>) {
     for (i, part) in arguments(bytes).enumerate() {
         if i > 0 {
             out.push(separator);

@@ -187,8 +187,8 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     field("proc.pid", Unsigned, Getter::Task(task::pid), "the process id in the initial namespace")
         .json(21)
         .csv(17),
-    field("proc.ppid", Unsigned, Getter::Task(task::parent_pid), "the parent's process id").json(22),
-    field("proc.pname", Text, Getter::Task(task::parent_name), "the parent's name").json(23),
+    field("proc.ppid", Unsigned, Getter::Task(task::parent_pid), "the process id of the parent at that time").json(22),
+    field("proc.pname", Text, Getter::Task(task::parent_name), "the name of the parent at that time").json(23),
     field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given")
         .json(24)
         .marked(task::exe_mark),

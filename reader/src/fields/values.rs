@@ -5,6 +5,7 @@ use events::{Kind, Ty};
 
 use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows};
 
+use super::call::Argument;
 use super::cgroup::KnownCgroup;
 use super::decl::{Field, Getter};
 use super::format::{self, ColumnFormat, Read};
@@ -15,7 +16,7 @@ use super::value::{Value, number};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
 pub use super::call::{argument, argument_position, files, stored_argument};
-pub use super::format::IDLE;
+pub use super::format::{IDLE, join};
 pub use super::task::arguments;
 
 /// The value of a field in an event. `scratch` holds text that has to be built.
@@ -145,6 +146,16 @@ fn column_value<'a>(event: Event<'a>, own: u16, scratch: &'a mut Vec<u8>) -> Val
 pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if let Some(get) = field.decl().list {
         return get(&event, scratch);
+    }
+    if let Getter::Argument = field.getter()
+        && event.kind() == Some(Kind::Syscall)
+    {
+        let call = event.call();
+        let position = argument_position(&call, field)?;
+        return match stored_argument(&call, position) {
+            Argument::List(list) => Some(list),
+            Argument::Missing | Argument::Number(..) | Argument::Text(_) | Argument::Address(_) => None,
+        };
     }
     let Getter::Column(kind, own) = field.getter() else { return None };
     if event.kind() != Some(*kind) {

@@ -1,6 +1,6 @@
 //! One comparison of a field with literals.
 
-use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup};
+use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup, values};
 use crate::syscalls::sockaddr::SockAddr;
 use crate::text::time::{Span, TimeError};
 use crate::text::{glob, number};
@@ -108,6 +108,11 @@ impl Comparison {
             Argument::Number(value, ty) => self.finds_number(value, |literal| literal.of(ty)),
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
+            Argument::List(list) => {
+                scratch.clear();
+                values::join(list, b' ', scratch);
+                self.finds_bytes(scratch)
+            }
         }
     }
 

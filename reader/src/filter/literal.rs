@@ -164,6 +164,7 @@ impl Literal {
                 | ArgType::Sockaddr
                 | ArgType::SockaddrOut
                 | ArgType::Msghdr
+                | ArgType::Argv
                 | ArgType::Ptr
                 | ArgType::Size
                 | ArgType::Offset

@@ -48,7 +48,7 @@ fn important_calls() {
             56,
             "clone(clone_flags:clone_flags, newsp:address, parent_tidptr:ptr, child_tidptr:ptr, tls:address)",
         ),
-        (59, "execve(filename:path, argv:ptr, envp:ptr)"),
+        (59, "execve(filename:path, argv:argv, envp:ptr)"),
         (60, "exit(error_code:int)"),
         (61, "wait4(upid:pid, stat_addr:ptr, options:wait_flags, ru:ptr)"),
         (62, "kill(pid:pid, sig:signal)"),
@@ -67,7 +67,7 @@ fn important_calls() {
         (302, "prlimit64(pid:pid, resource:resource_const, new_rlim:ptr, old_rlim:ptr)"),
         (316, "renameat2(olddfd:dirfd, oldname:path, newdfd:dirfd, newname:path, flags:rename_flags)"),
         (319, "memfd_create(uname:string, flags:memfd_flags)"),
-        (322, "execveat(fd:dirfd, filename:path, argv:ptr, envp:ptr, flags:at_flags)"),
+        (322, "execveat(fd:dirfd, filename:path, argv:argv, envp:ptr, flags:at_flags)"),
         (332, "statx(dfd:dirfd, filename:path, flags:at_flags, mask:statx_mask, buffer:ptr)"),
         (435, "clone3(uargs:ptr, size:size)"),
     ] {
@@ -97,7 +97,7 @@ fn calls_of_32_bit_callers() {
     ] {
         assert_eq!(signature(Abi::Compat, nr), expected);
     }
-    assert_eq!(signature(Abi::X32, 520), "execve(filename:path, argv:ptr, envp:ptr)");
+    assert_eq!(signature(Abi::X32, 520), "execve(filename:path, argv:argv, envp:ptr)");
     assert_eq!(signature(Abi::X32, 59), "", "x32 has its own number for execve");
     assert_eq!(signature(Abi::Native, 520), "");
 }

@@ -44,6 +44,8 @@ arg_types! {
     SockaddrOut = "sockaddr_out",
     /// A message header, which may point to a socket address. Of an array only the first is read.
     Msghdr = "msghdr",
+    /// The arguments of a program; stored as strings, each with its NUL.
+    Argv = "argv",
     /// A pointer without meaning outside the process; not recorded.
     Ptr = "ptr",
     /// A number of bytes.
@@ -93,7 +95,10 @@ impl ArgType {
 
     /// Whether the value is in user memory and the eBPF programs can read it.
     pub const fn is_string(self) -> bool {
-        matches!(self, Self::Path | Self::Sockaddr | Self::SockaddrOut | Self::Msghdr | Self::String)
+        matches!(
+            self,
+            Self::Path | Self::Sockaddr | Self::SockaddrOut | Self::Msghdr | Self::Argv | Self::String
+        )
     }
 
     /// Whether [`stored`] returns a two's complement number.

@@ -5,7 +5,7 @@ use events::{Kind, NO_CALL};
 
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::format::ColumnFormat;
-use crate::fields::{self, Field, FieldType, Getter, Shape, Value, args, values};
+use crate::fields::{self, Argument, Field, FieldType, Getter, Shape, Value, args, values};
 use crate::model::{BoundColumn, Event, Rows};
 use crate::text::escape::{self, Place};
 use crate::text::number;
@@ -104,7 +104,13 @@ impl JsonView {
                 }
             }
             out.extend_from_slice(b"\":");
-            write_value(value, out);
+            match values::stored_argument(&call, position) {
+                Argument::List([]) => out.extend_from_slice(b"[]"),
+                Argument::List(list) => write_list(list, out),
+                Argument::Missing | Argument::Number(..) | Argument::Text(_) | Argument::Address(_) => {
+                    write_value(value, out);
+                }
+            }
         }
     }
 

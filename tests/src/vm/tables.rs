@@ -90,6 +90,7 @@ pub const SUITES: &[Suite] = &[
     kernel_suite("oom"),
     kernel_suite("in_flight"),
     kernel_suite("net"),
+    kernel_suite("arguments"),
     kernel_suite("syscalls"),
     kernel_suite("lifecycle"),
     Suite {

@@ -36,17 +36,37 @@ fn strings_and_addresses_are_read() {
     assert_eq!(of("mount"), strings(read::STRING, 0, read::STRING, 1));
     assert_eq!(of("connect"), strings(read::SOCKADDR, 1, 0, 0));
     assert_eq!(of("sendto"), strings(read::SOCKADDR, 4, 0, 0));
-    assert_eq!(of("accept4"), strings(read::SOCKADDR_OUT, 1, 0, 0));
-    assert_eq!(of("recvfrom"), strings(read::SOCKADDR_OUT, 4, 0, 0));
     assert_eq!(of("sendmsg"), strings(read::MSGHDR, 1, 0, 0));
+    assert_eq!(of("sendmmsg"), strings(read::MSGHDR, 1, 0, 0));
     assert_eq!(of("memfd_create"), strings(read::STRING, 0, 0, 0));
     assert_eq!(of("setxattr"), strings(read::STRING, 0, read::STRING, 1));
 }
 
 #[test]
+fn the_room_for_an_address_is_kept_where_no_argument_is_stored() {
+    let filled = |read0, arg0, room, least| Spec { room, least, ..strings(read0, arg0, 0, 0) };
+    assert_eq!(of("accept"), filled(read::SOCKADDR_OUT, 1, 5, 0));
+    assert_eq!(of("accept4"), filled(read::SOCKADDR_OUT, 1, 5, 0));
+    assert_eq!(of("getsockname"), filled(read::SOCKADDR_OUT, 1, 5, 0));
+    assert_eq!(of("getpeername"), filled(read::SOCKADDR_OUT, 1, 5, 0));
+    assert_eq!(of("recvfrom"), filled(read::SOCKADDR_OUT, 4, 1, 0));
+    assert_eq!(of("recvmsg"), filled(read::MSGHDR_OUT, 1, 5, 0));
+    assert_eq!(of("recvmmsg"), filled(read::MSGHDR_OUT, 1, 5, 1));
+    for call in table().iter() {
+        let spec = spec(call);
+        let stored =
+            call.args.get(usize::from(spec.room)).is_some_and(|arg| kept(arg.ty) || arg.ty.is_string());
+        assert!(spec.room == 0 || !stored, "{}", call.name);
+        let fills_in = call.args.iter().any(|arg| arg.ty == ArgType::SockaddrOut)
+            || call.name.starts_with("recv") && call.args.iter().any(|arg| arg.ty == ArgType::Msghdr);
+        assert_eq!(spec.room != 0, fills_in, "{}", call.name);
+    }
+}
+
+#[test]
 fn exec_and_calls_without_result_are_marked() {
-    assert_eq!(of("execve"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 0, 0, 0) });
-    assert_eq!(of("execveat"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 1, 0, 0) });
+    assert_eq!(of("execve"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 0, read::ARGV, 1) });
+    assert_eq!(of("execveat"), Spec { flags: spec_flags::EXEC, ..strings(read::STRING, 1, read::ARGV, 2) });
     for name in ["exit", "exit_group", "rt_sigreturn"] {
         assert_eq!(of(name).flags, spec_flags::NO_RESULT, "{name}");
     }

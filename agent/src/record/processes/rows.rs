@@ -19,7 +19,7 @@ impl Processes {
         {
             let process = &self.processes[thread.process as usize];
             let key = RowKey { cgroup: subject.cgroup, uid, version: process.version };
-            if thread.row_key == key && process.pid == subject.pid {
+            if thread.row_key == key && process.pid == subject.pid && process.pname_as_of == self.names {
                 return thread.row.row;
             }
         }
@@ -35,8 +35,17 @@ impl Processes {
         uid: u32,
     ) -> u32 {
         let Subject { pid, tid, cgroup, .. } = subject;
-        let shown = cgroups.shown(cgroup);
         let index = self.thread_index(pid, tid);
+        self.refresh_parent_name(index);
+        let key = RowKey { cgroup, uid, version: self.processes[index as usize].version };
+        if let Some(thread) = self.threads.get(&tid)
+            && thread.row.chunk == chunk.number
+            && thread.row_key == key
+        {
+            // It was the name of another process that changed.
+            return thread.row.row;
+        }
+        let shown = cgroups.shown(cgroup);
         let row = if shown == Shown::Nothing {
             self.hidden_row(chunk, cgroups, cgroup)
         } else {
@@ -46,10 +55,9 @@ impl Processes {
             let cgroup = cgroups.row(chunk, cgroup);
             self.write_task(chunk, cells, process, cgroup)
         };
-        let version = self.processes[index as usize].version;
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.row = CachedRow { chunk: chunk.number, row };
-            thread.row_key = RowKey { cgroup, uid, version };
+            thread.row_key = key;
             thread.uid = (uid != UID_UNKNOWN).then_some(uid);
         }
         row

@@ -70,6 +70,55 @@ fn a_child_of_clone_parent_has_its_creators_parent() {
     assert_eq!((child.ppid, &*child.pname), (1, &b"init"[..]));
 }
 
+/// The parent's id and name in the row that a thread's next event gets.
+fn parent_of(processes: &mut Processes, tid: u32) -> (u32, Arc<[u8]>) {
+    let index = processes.threads[&tid].process;
+    processes.refresh_parent_name(index);
+    let process = &processes.processes[index as usize];
+    (process.ppid, process.pname.clone())
+}
+
+#[test]
+fn a_parent_is_who_it_is_now_by_the_name_that_it_has_now() {
+    let mut processes = Processes::new(false);
+    exec(&mut processes, 1, 1, "init");
+    exec(&mut processes, 10, 10, "shell");
+    fork(&mut processes, 10, 20, 20);
+    fork(&mut processes, 20, 20, 21);
+    exec(&mut processes, 10, 10, "server");
+    assert_eq!(parent_of(&mut processes, 21), (10, Arc::from(&b"server"[..])));
+    processes.rename(10, 10, &name("worker"));
+    assert_eq!(parent_of(&mut processes, 20), (10, Arc::from(&b"worker"[..])));
+    let version = process_of(&processes, 20).version;
+    processes.set_parent(&head(20, 21), 10);
+    assert_eq!(process_of(&processes, 20).version, version);
+    processes.set_parent(&head(20, 21), 1);
+    assert_eq!(parent_of(&mut processes, 20), (1, Arc::from(&b"init"[..])));
+    // One that is not known has no name, but the one that the kernel side gives.
+    processes.set_parent(&head(20, 20), 99);
+    assert_eq!(parent_of(&mut processes, 21), (99, Arc::from(&b""[..])));
+    processes.name_parent(&head(20, 20), &name("unseen"));
+    assert_eq!(parent_of(&mut processes, 21), (99, Arc::from(&b"unseen"[..])));
+}
+
+#[test]
+fn a_process_with_the_id_of_an_ended_parent_is_not_the_parent() {
+    let mut processes = Processes::new(false);
+    fork(&mut processes, 1, 10, 10);
+    exec(&mut processes, 10, 10, "shell");
+    fork(&mut processes, 10, 20, 20);
+    processes.retire(10);
+    processes.fork(&Fork {
+        head: head(1, 1),
+        child_pid: 10,
+        child_tid: 10,
+        child_start: 500,
+        ..Fork::default()
+    });
+    exec(&mut processes, 10, 10, "stranger");
+    assert_eq!(parent_of(&mut processes, 20), (10, Arc::from(&b"shell"[..])));
+}
+
 #[test]
 fn a_thread_that_executes_outlives_the_leader_it_replaces() {
     let mut processes = Processes::new(false);

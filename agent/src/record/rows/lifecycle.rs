@@ -1,6 +1,6 @@
 //! Forks, execs, exits and renames of threads; creation, removal and members of cgroups.
 
-use agent_ebpf::records::{Exit, Fork, Rename};
+use agent_ebpf::records::{Exit, Fork, Parent, Rename};
 use capture_format::ChunkBuilder;
 use events::Kind;
 
@@ -10,7 +10,14 @@ use crate::record::processes::comm;
 
 impl RowWriter {
     pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
+        if decode::is_parent(bytes) {
+            let changed = decode::record::<Parent>(bytes)?;
+            self.processes.set_parent(&changed.head, changed.ppid);
+            self.processes.name_parent(&changed.head, &changed.comm);
+            return Some(());
+        }
         let fork: Fork = decode::record(bytes)?;
+        self.processes.set_parent(&fork.head, fork.ppid);
         self.processes.fork(&fork);
         if fork.child_pid != fork.head.pid {
             if fork.tree != 0 {
@@ -48,6 +55,7 @@ impl RowWriter {
         if let Some(readers) = &self.readers {
             readers.executed(exec.head.pid);
         }
+        self.processes.set_parent(&exec.head, exec.ppid);
         if !self.wants(Kind::Exec, &exec.head) {
             return Some(());
         }
@@ -67,6 +75,7 @@ impl RowWriter {
 
     pub(super) fn exit(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let exit: Exit = decode::record(bytes)?;
+        self.processes.set_parent(&exit.head, exit.ppid);
         if self.wants(Kind::Exit, &exit.head) {
             self.count(exit.head.cgroup);
             let index = self.common(builder, Kind::Exit, &exit.head, exit.uid);
@@ -88,6 +97,7 @@ impl RowWriter {
         let rename: Rename = decode::record(bytes)?;
         let head = rename.head;
         self.processes.rename(head.pid, head.tid, &rename.comm);
+        self.processes.set_parent(&head, rename.ppid);
         if !self.wants(Kind::Rename, &head) {
             return Some(());
         }
@@ -102,6 +112,7 @@ impl RowWriter {
 
     pub(super) fn cgroup(&mut self, builder: &mut ChunkBuilder, kind: Kind, bytes: &[u8]) -> Option<()> {
         let record = decode::cgroup(bytes)?;
+        self.processes.set_parent(&record.head, record.ppid);
         if kind == Kind::CgroupMkdir && !self.cgroups.mkdir(record.id, record.head.time, record.path) {
             self.disallowed.push(record.id);
         }

@@ -14,6 +14,9 @@ const RESULTS: [&str; 5] = ["delivered", "ignored", "pending", "overflow", "lost
 impl RowWriter {
     pub(super) fn signal(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let record: Signal = decode::record(bytes)?;
+        if record.head.pid != 0 {
+            self.processes.set_parent(&record.head, record.ppid);
+        }
         let sender = Party { pid: record.head.pid, cgroup: record.head.cgroup };
         let target = Party { pid: record.target_pid, cgroup: record.target_cgroup };
         if !self.wants_either(Kind::Signal, sender, target) {

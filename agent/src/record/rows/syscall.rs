@@ -1,5 +1,7 @@
 //! System calls.
 
+use std::sync::Arc;
+
 use agent_ebpf::records::Header;
 use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, StrId};
@@ -7,8 +9,9 @@ use events::flags;
 use events::{Abi, Kind, NO_CALL, syscall_key};
 
 use super::{RowWriter, col};
-use crate::kernel::ScannedTask;
+use crate::kernel::{ScannedTask, is_filled_in};
 use crate::record::decode;
+use crate::record::processes::STRING_BITS;
 use ktape_reader::syscalls;
 
 /// What of a call's record goes into the file.
@@ -20,13 +23,16 @@ pub(super) struct StoredCall {
     forms: [Form; 6],
     /// How many of them are strings.
     strings: u8,
-    /// `execve` or `execveat`.
+    /// `execve` or `execveat`: a path and the program's arguments.
     exec: bool,
+    /// Its string is an address that the kernel fills in, if it returns.
+    filled_in: bool,
 }
 
 impl StoredCall {
     /// A call that is not in the table: all its registers.
-    const UNKNOWN: Self = Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false };
+    const UNKNOWN: Self =
+        Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false, filled_in: false };
 
     /// The arguments as they are stored.
     #[inline]
@@ -68,6 +74,7 @@ impl StoredCalls {
                 forms,
                 strings: syscalls::string_positions(&call.args).len() as u8,
                 exec: matches!(call.name, "execve" | "execveat"),
+                filled_in: is_filled_in(call),
             };
         }
         Self(stored)
@@ -136,9 +143,15 @@ impl RowWriter {
             return Some(());
         }
         let mut strings = record.strings;
+        let args: Arc<[u8]>;
+        let masked;
         if let Some(exec_path) = &exec_path {
-            strings[0] = &exec_path.path;
-            call.head.flags = call.head.flags & !(flags::STR0_UNREAD | flags::STR0_CUT) | exec_path.bits;
+            args = self.processes.args_of(call.head.tid);
+            strings = [&exec_path.path, &args];
+            call.head.flags = call.head.flags & !STRING_BITS | exec_path.bits;
+        } else if stored.exec {
+            masked = self.processes.masked(strings[1]);
+            strings[1] = &masked;
         }
         self.count(call.head.cgroup);
         let index = self.common(builder, Kind::Syscall, &call.head, call.uid);
@@ -172,7 +185,7 @@ impl RowWriter {
             dur = now.saturating_sub(info.call_start);
         }
         let stored = self.calls.get(info.call);
-        if stored.strings > 0 {
+        if stored.strings > 0 && !stored.filled_in {
             bits |= flags::STR0_UNREAD;
         }
         if stored.strings > 1 {

@@ -1,7 +1,7 @@
 use agent_ebpf::records::block::{Block, Request, origin};
 use agent_ebpf::records::net::{Net, tcp};
 use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{Fork, Rename, Syscall, SyscallArgs, TaskInfo, class};
+use agent_ebpf::records::{Exit, Fork, Parent, Rename, STR_SECOND, Syscall, SyscallArgs, TaskInfo, class};
 use agent_ebpf::records::{oom::Oom, signals::Signal};
 use events::{KINDS, NO_CALL, UNKNOWN};
 use ktape_reader::model::column;
@@ -85,9 +85,50 @@ fn the_path_of_an_exec_goes_to_the_call_that_returns_from_it() {
     assert_eq!(seen.texts(Kind::Exec, "args"), ["ls\0-v\0"]);
     let view = seen.view();
     let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
-    assert_eq!(rows.flags(0) & flags::STR0_UNREAD, 0);
+    assert_eq!(rows.flags(0) & (flags::STR0_UNREAD | flags::STR1_UNREAD), 0);
     let strings = rows.table.list_bytes(rows.event.known(column(Kind::Syscall, "strs")).unwrap()).unwrap();
-    assert_eq!(rows.table.chunk().str(strings.get(0)[0]), b"/bin/ls");
+    let strings: Vec<&[u8]> = strings.get(0).iter().map(|id| rows.table.chunk().str(*id)).collect();
+    assert_eq!(strings, [&b"/bin/ls"[..], b"ls\0-v\0"]);
+}
+
+#[test]
+fn a_failed_exec_has_its_own_arguments_with_secrets_masked() {
+    let mut writer = Writer::open();
+    writer.add(&exec(5, 10, "ls"));
+    let mut execve = openat(6, 10, "/bin/x");
+    execve.call = Syscall { ret: -2, ..call(6, 10, "execve", class::STR_SMALL) };
+    let args = b"x\0--password\0hunter2\0";
+    execve.bytes[STR_SECOND[0]..][..args.len()].copy_from_slice(args);
+    execve.len[1] = args.len() as u32;
+    writer.add(&execve);
+    let seen = writer.close();
+    let view = seen.view();
+    let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
+    let strings = rows.table.list_bytes(rows.event.known(column(Kind::Syscall, "strs")).unwrap()).unwrap();
+    let strings: Vec<&[u8]> = strings.get(0).iter().map(|id| rows.table.chunk().str(*id)).collect();
+    assert_eq!(strings, [&b"/bin/x"[..], b"x\0--password\0******\0"]);
+}
+
+#[test]
+fn a_changed_parent_is_no_event_and_counts_from_then_on() {
+    let mut writer = Writer::open();
+    writer.add(&fork(1, 1, 10));
+    writer.add(&fork(2, 10, 20));
+    writer.add(&call(3, 20, "getpid", class::ARGS0));
+    let head = Header { class: Parent::CLASS, ..head(Kind::Fork, 4, 20) };
+    writer.add(&Parent { head, ppid: 1, ..Parent::default() });
+    writer.add(&call(5, 20, "getpid", class::ARGS0));
+    writer.add(&Exit { ppid: 77, ..exit(6, 20, 0) });
+    let seen = writer.close();
+    let view = seen.view();
+    let parents = |kind| -> Vec<u64> {
+        rows_of(&view, kind)
+            .map(|(rows, row)| view.process(view.process_of(rows.task(row).unwrap()).unwrap()).ppid)
+            .collect()
+    };
+    assert_eq!(seen.times(Kind::Fork), [1, 2]);
+    assert_eq!(parents(Kind::Syscall), [10, 1]);
+    assert_eq!(parents(Kind::Exit), [77]);
 }
 
 #[test]
@@ -97,7 +138,7 @@ fn an_event_is_about_the_process_as_it_was_then() {
     writer.add(&call(2, 20, "getpid", class::ARGS0));
     writer.add(&exec(3, 20, "ls"));
     writer.add(&call(4, 20, "getpid", class::ARGS0));
-    writer.add(&Rename { head: head(Kind::Rename, 5, 20), comm: comm("new"), ..Rename::default() });
+    writer.add(&Rename { head: head(Kind::Rename, 5, 20), comm: comm("new"), ppid: 10, ..Rename::default() });
     writer.add(&call(6, 20, "getpid", class::ARGS0));
     writer.add(&exit(7, 20, 9));
     writer.add(&call(6, 20, "getpid", class::ARGS0));
@@ -137,7 +178,7 @@ fn records_that_are_too_short_or_of_no_kind_are_counted_as_damaged() {
     let mut writer = Writer::open();
     let records: [Vec<u8>; 13] = [
         bytes_of(&call(1, 10, "getpid", class::ARGS3)).to_vec(),
-        bytes_of(&call(1, 10, "getpid", class::STR_LARGE_TWO + 1)).to_vec(),
+        bytes_of(&call(1, 10, "getpid", class::STR_ARGV + 1)).to_vec(),
         bytes_of(&head(Kind::Fork, 1, 10)).to_vec(),
         bytes_of(&head(Kind::Exec, 1, 10)).to_vec(),
         bytes_of(&head(Kind::Exit, 1, 10)).to_vec(),

@@ -56,5 +56,8 @@ fn at_most_two_strings_paths_first() {
     assert_eq!(positions("mount(dev_name:path, dir_name:path, type:string)"), [0, 1]);
     assert_eq!(positions("x(a:string, b:string, c:path)"), [0, 2]);
     assert_eq!(positions("x(a:string, b:string, c:string)"), [0, 1]);
+    assert_eq!(positions("execve(filename:path, argv:argv, envp:ptr)"), [0, 1]);
+    // As captures have it whose programs' arguments are in their exec events alone.
+    assert_eq!(positions("execve(filename:path, argv:ptr, envp:ptr)"), [0]);
     assert_eq!(positions("x(a:path, b:sockaddr, c:uint, d:path)"), [0, 1]);
 }

@@ -169,7 +169,30 @@ fn timeout() -> Result<i64, i32> {
 /// Makes 32-bit calls and prints the results: getpid, write, openat, and a number without a call.
 #[cfg(target_arch = "x86_64")]
 pub fn compat() {
-    // SAFETY: a fresh mapping below 4 GiB, where 32-bit pointers reach.
+    let low = low_page();
+    let path = b"/none/compat\0";
+    // SAFETY: the page is ours and larger than the path.
+    unsafe { low.copy_from_nonoverlapping(path.as_ptr(), path.len()) };
+    let low = u32::try_from(low.addr()).expect("an address below 4 GiB");
+    let (_, write) = pipe();
+    let write = u32::try_from(write).expect("a descriptor");
+    // Numbers in the 32-bit table: getpid, write, openat, and an unused one.
+    println!("{}", int80(20, [0; 6]));
+    println!("{}", int80(4, [write, low, 5, 0, 0, 0]));
+    println!("{}", int80(295, [libc::AT_FDCWD.cast_unsigned(), low, 0, 0, 0, 0]));
+    println!("{}", int80(600, [0; 6]));
+}
+
+/// Only x86-64 has 32-bit calls from 64-bit code.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn compat() {
+    panic!("32-bit calls from 64-bit code exist on x86-64 only");
+}
+
+/// A page below 4 GiB, where 32-bit pointers reach.
+#[cfg(target_arch = "x86_64")]
+pub fn low_page() -> *mut u8 {
+    // SAFETY: a fresh mapping.
     let low = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -181,42 +204,42 @@ pub fn compat() {
         )
     };
     assert_ne!(low, libc::MAP_FAILED, "no memory below 4 GiB");
-    let path = b"/none/compat\0";
-    // SAFETY: the page is ours and larger than the path.
-    unsafe { low.cast::<u8>().copy_from_nonoverlapping(path.as_ptr(), path.len()) };
-    let low = u32::try_from(low.addr()).expect("an address below 4 GiB");
-    let (_, write) = pipe();
-    let write = u32::try_from(write).expect("a descriptor");
-    // Numbers in the 32-bit table: getpid, write, openat, and an unused one.
-    println!("{}", int80(20, 0, 0, 0));
-    println!("{}", int80(4, write, low, 5));
-    println!("{}", int80(295, libc::AT_FDCWD.cast_unsigned(), low, 0));
-    println!("{}", int80(600, 0, 0, 0));
+    low.cast()
 }
 
-/// Only x86-64 has 32-bit calls from 64-bit code.
+/// Only x86-64 has 32-bit pointers.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn compat() {
+pub fn low_page() -> *mut u8 {
     panic!("32-bit calls from 64-bit code exist on x86-64 only");
 }
 
+/// A call of the 32-bit ABI: its result, errors negative.
 #[cfg(target_arch = "x86_64")]
-fn int80(number: i32, a: u32, b: u32, c: u32) -> i32 {
+pub fn int80(number: i32, [a, b, c, d, e, f]: [u32; 6]) -> i32 {
     let result: i64;
-    // SAFETY: the pointers that the caller passes lie below 4 GiB; rbx, which cannot be named, is kept by hand.
+    // SAFETY: the pointers that the caller passes lie below 4 GiB; rbx and rbp, which cannot be named, are kept by hand.
     unsafe {
         std::arch::asm!(
-            "xchg rbx, {a}",
+            "xchg rbx, r12",
+            "xchg rbp, r13",
             "int 0x80",
-            "xchg rbx, {a}",
-            a = inlateout(reg) u64::from(a) => _,
+            "xchg rbp, r13",
+            "xchg rbx, r12",
             inlateout("rax") i64::from(number) => result,
+            inlateout("r12") u64::from(a) => _,
             in("rcx") u64::from(b),
             in("rdx") u64::from(c),
-            in("rsi") 0u64,
-            in("rdi") 0u64,
+            in("rsi") u64::from(d),
+            in("rdi") u64::from(e),
+            inlateout("r13") u64::from(f) => _,
             lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
         );
     }
     result as i32
+}
+
+/// Only x86-64 has 32-bit calls from 64-bit code.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn int80(_: i32, _: [u32; 6]) -> i32 {
+    panic!("32-bit calls from 64-bit code exist on x86-64 only");
 }

@@ -1,5 +1,6 @@
 //! The programs that tests record. Each does a known number of things, and prints what only it knows.
 
+mod addresses;
 mod bench;
 mod block;
 mod calls;
@@ -36,6 +37,11 @@ const USAGE: &str = "ktape-workload:
   sockets DIR                    make calls with socket addresses
   exit STATUS                    exit with this status
   now                            print the wall-clock time, ns since 1970
+  addresses                      make calls that receive socket addresses: whole, cut, or none
+  receive                        wait for a datagram with room for a part of the sender's address
+  failed-execs DIR               call execve and execveat on programs that cannot be executed
+  orphan [subreaper]             end the parent of a process; with `subreaper`, become its new parent
+  new-name                       rename the parent of a process
   die                            kill itself with SIGSEGV
   tcp-serve IP N M               serve one connection: receive N bytes, send M bytes
   tcp-many N                     make N connections in a new network namespace
@@ -94,6 +100,12 @@ fn main() -> ExitCode {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             println!("{}", now.expect("a clock that is set").as_nanos());
         }
+        ["addresses"] => addresses::addresses(),
+        ["receive"] => addresses::receive(),
+        ["failed-execs", dir] => procs::failed_execs(dir),
+        ["orphan"] => procs::orphan(false),
+        ["orphan", "subreaper"] => procs::orphan(true),
+        ["new-name"] => procs::new_name(),
         ["die"] => signals::die(),
         ["tcp-serve", address, bytes, answer] => match (number(bytes), number(answer)) {
             (Some(bytes), Some(answer)) => net::serve(address, bytes, answer),

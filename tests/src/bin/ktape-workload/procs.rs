@@ -123,3 +123,94 @@ pub fn rename(name: &str) {
     sys!(SYS_prctl, libc::PR_SET_NAME, name.as_ptr()).expect("a name");
     std::fs::write("/proc/self/comm", "by-proc").expect("our own name");
 }
+
+/// Executes what cannot be executed, one after another, with arguments that say which it was.
+pub fn failed_execs(dir: &str) {
+    let path = |name: &str| CString::new(format!("{dir}/{name}")).expect("no NUL inside");
+    let execute = |path: &CString, args: &[&str]| {
+        let args: Vec<CString> = args.iter().map(|arg| CString::new(*arg).expect("no NUL inside")).collect();
+        let mut pointers: Vec<_> = args.iter().map(|arg| arg.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        let environment = [std::ptr::null::<libc::c_char>()];
+        sys!(SYS_execve, path.as_ptr(), pointers.as_ptr(), environment.as_ptr()).expect_err("no such program")
+    };
+    assert_eq!(execute(&path("missing"), &["missing", "", "an argument"]), libc::ENOENT);
+    assert_eq!(execute(&path("missing"), &["missing", "--password", "hunter2"]), libc::ENOENT);
+    assert_eq!(execute(&path("not-executable"), &["not-executable", "1"]), libc::EACCES);
+    assert_eq!(execute(&path("no-interpreter"), &["no-interpreter", "2"]), libc::ENOENT);
+    assert_eq!(execute(&path("script"), &["script", "3"]), libc::ENOEXEC);
+    let long = "x".repeat(20_000);
+    assert_eq!(execute(&path("missing"), &["long", &long, "the end"]), libc::ENOENT);
+    let numbers: Vec<String> = (0..1000).map(|i| format!("argument-{i}")).collect();
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    assert_eq!(execute(&path("missing"), &numbers), libc::ENOENT);
+    let longer = "y".repeat(200_000);
+    assert_eq!(execute(&c"/bin/true".to_owned(), &["longer", &longer, "the end"]), libc::E2BIG);
+
+    let execveat = |argv: usize| {
+        let name = c"missing at";
+        sys!(SYS_execveat, libc::AT_FDCWD, name.as_ptr(), argv, 0, 0).expect_err("no such program")
+    };
+    let args = [c"at".as_ptr(), c"4".as_ptr(), std::ptr::null()];
+    assert_eq!(execveat(args.as_ptr().addr()), libc::ENOENT);
+    // A null pointer is a list without arguments; another address that is none cannot be read.
+    assert_eq!(execveat(0), libc::ENOENT);
+    // Kernels look at it before or after the path.
+    assert!([libc::ENOENT, libc::EFAULT].contains(&execveat(8)));
+}
+
+/// Prints `PID PARENT`, the second one as `getppid` says after its first parent has ended. A thread of it then calls, too.
+pub fn orphan(subreaper: bool) {
+    if subreaper {
+        sys!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1).expect("a subreaper");
+    }
+    let (read, write) = sys::pipe();
+    let first = sys!(SYS_fork).expect("fork");
+    if first == 0 {
+        let parent = sys!(SYS_getpid).expect("it always succeeds");
+        if sys!(SYS_fork).expect("fork") == 0 {
+            sys!(SYS_getppid).expect("it always succeeds");
+            // The parent ends once this one is at it.
+            let _ = sys!(SYS_write, write, c"x".as_ptr(), 1);
+            while sys!(SYS_getppid) == Ok(parent) {}
+            let other = thread::spawn(|| sys!(SYS_faccessat, libc::AT_FDCWD, c"/none/thread".as_ptr(), 0));
+            let _ = other.join();
+            let _ = sys!(SYS_faccessat, libc::AT_FDCWD, c"/none/orphan".as_ptr(), 0);
+            println!("{} {}", std::process::id(), sys!(SYS_getppid).expect("it always succeeds"));
+            std::io::stdout().flush().expect("stdout is there");
+            exit(0);
+        }
+        let mut byte = [0u8];
+        let _ = sys!(SYS_read, read, byte.as_mut_ptr(), 1);
+        exit(0);
+    }
+    wait(first);
+    // Its end closes the last write end.
+    sys!(SYS_close, write).expect("open");
+    let mut byte = [0u8];
+    while sys!(SYS_read, read, byte.as_mut_ptr(), 1) == Ok(1) {}
+    if subreaper {
+        let _ = sys!(SYS_wait4, -1i64, 0, 0, 0);
+    }
+}
+
+/// A child calls before and after its parent takes another name. Prints the child's id.
+pub fn new_name() {
+    let (read, write) = sys::pipe();
+    let (ready, called) = sys::pipe();
+    let child = sys!(SYS_fork).expect("fork");
+    if child == 0 {
+        let mut byte = [0u8];
+        let _ = sys!(SYS_faccessat, libc::AT_FDCWD, c"/none/before".as_ptr(), 0);
+        let _ = sys!(SYS_write, called, byte.as_ptr(), 1);
+        let _ = sys!(SYS_read, read, byte.as_mut_ptr(), 1);
+        let _ = sys!(SYS_faccessat, libc::AT_FDCWD, c"/none/after".as_ptr(), 0);
+        exit(0);
+    }
+    let mut byte = [0u8];
+    sys!(SYS_read, ready, byte.as_mut_ptr(), 1).expect("the child has called");
+    sys!(SYS_prctl, libc::PR_SET_NAME, c"another".as_ptr()).expect("a name");
+    sys!(SYS_write, write, byte.as_ptr(), 1).expect("the child reads");
+    wait(child);
+    println!("{child}");
+}
