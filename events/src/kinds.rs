@@ -246,6 +246,11 @@ kinds! {
         cpu_pressure: MaybeDuration, "time in which some task waited for a CPU";
         mem_pressure: MaybeDuration, "time in which some task waited for memory";
         io_pressure: MaybeDuration, "time in which some task waited for I/O";
+        interval: MaybeDuration, "time since the last sample of the cgroup; unknown in the first one";
+        cpu_used: MaybeDuration, "CPU time used in the interval";
+        throttled_for: MaybeDuration, "time throttled in the interval";
+        bytes_read: Size, "bytes read from disks in the interval";
+        bytes_written: Size, "bytes written to disks in the interval";
     }
     /// the resource usage of the host, every `--sample`
     SampleHost = 18, "sample_host", Agent, "/proc" {

@@ -1,5 +1,6 @@
 //! The examples of README and docs that record, run as root and ended by Ctrl-C after some seconds.
 
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,6 +24,8 @@ fn recording_examples_succeed() {
             continue;
         }
         let dir = ktape::disk_dir();
+        // For `make -j8`, whose exit code is passed on.
+        fs::write(dir.path().join("Makefile"), "all:\n\t@true\n").unwrap();
         // Ctrl-C reaches the shell too, which has to wait for the rest.
         let out = Command::new("timeout")
             .args(["--preserve-status", "-s", "INT", "-k", "20", "2.5", "sh", "-c"])

@@ -186,6 +186,26 @@ fn container_sample_equals_cgroup_files() {
             assert!(int(&pair[0], field) <= int(&pair[1], field), "{field}: {} {}", pair[0], pair[1]);
         }
     }
+    // The growth in a row is the difference of the counters.
+    let growth = [
+        ("sample.cpu_used", "sample.cpu_time"),
+        ("sample.throttled_for", "sample.cpu_throttled_time"),
+        ("sample.bytes_read", "sample.io_read"),
+        ("sample.bytes_written", "sample.io_written"),
+    ];
+    absent(&events[0], &["sample.interval", "sample.cpu_used", "sample.bytes_read"]);
+    for pair in events.windows(2) {
+        let difference = |field: &str| Some(int(&pair[1], field)? - int(&pair[0], field)?);
+        assert_eq!(int(&pair[1], "sample.interval"), difference("evt.rawtime"), "{}", pair[1]);
+        for (used, counter) in growth {
+            assert_eq!(int(&pair[1], used), difference(counter), "{used}: {} {}", pair[0], pair[1]);
+        }
+    }
+    let percent = (int(&row, "sample.mem").unwrap() * 100 + 16 * MIB) / (32 * MIB);
+    let selected = format!("sample.mem_percent = {percent} and sample.pids_percent = 95");
+    assert!(ktape::count(&file, &format!("container.full_id={A} and {selected}")) >= 1, "{row}");
+    assert!(ktape::count(&file, &format!("container.full_id={A} and sample.cpu_limit_percent > 50")) >= 1);
+
     // The cgroup above counts what is below.
     let above = ktape::replay_json(&file, &["-e", "sample", "cgroup.path=/docker"]);
     let above = above.last().expect("a row of /docker");

@@ -30,7 +30,7 @@ sample! {
         processes, threads, fds, mem, mem_peak, mem_anon, mem_file, mem_limit, mem_failures, oom_kills, cpu_time, cpu_user,
         cpu_system, cpu_shares, cpu_weight, cpu_quota, cpu_period, cpu_periods, cpu_throttled, cpu_throttled_time,
         pids, pids_max, pids_failures, io_read, io_written, io_reads, io_writes, cpu_pressure, mem_pressure,
-        io_pressure,
+        io_pressure, interval, cpu_used, throttled_for, bytes_read, bytes_written,
     } and {
         /// Its id in the hierarchy that identifies cgroups.
         cgroup: u64,

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use events::UNKNOWN;
 
 use super::cgroup_files::{CgroupFile, CgroupFiles};
-use super::cgroup_tree::{CgroupLimits, CgroupTree, Slot, Tracked};
+use super::cgroup_tree::{CgroupLimits, CgroupTree, Counters, Slot, Tracked};
 use super::fds::FdCounter;
 use super::file::{lines, number, open_at, pressure, read_lines, read_once, scaled, value_of, words};
 use crate::agent_events::CgroupSample;
@@ -114,6 +114,7 @@ impl CgroupReader {
             tracked.limits = self.limits(tracked);
         }
         tracked.limits.fill(&mut row);
+        since_last_row(tracked, &mut row);
         if !self.tasks(tree, index, &mut row) {
             return self.remove(tree, index);
         }
@@ -312,6 +313,29 @@ impl CgroupReader {
         (row.processes, row.threads, row.fds) = (processes, threads, fds.unwrap_or(UNKNOWN));
         true
     }
+}
+
+/// Fills in how much the counters have grown since the last row, and remembers them for the next one.
+fn since_last_row(tracked: &mut Tracked, row: &mut CgroupSample) {
+    let counters = Counters {
+        time: row.time,
+        cpu: row.cpu_time,
+        throttled: row.cpu_throttled_time,
+        read: row.io_read,
+        written: row.io_written,
+    };
+    if let Some(last) = tracked.counters.replace(counters) {
+        row.interval = counters.time.saturating_sub(last.time);
+        row.cpu_used = growth(last.cpu, counters.cpu);
+        row.throttled_for = growth(last.throttled, counters.throttled);
+        row.bytes_read = growth(last.read, counters.read);
+        row.bytes_written = growth(last.written, counters.written);
+    }
+}
+
+/// How much a counter has grown; unknown if it was or is, or if it was reset.
+fn growth(last: u64, now: u64) -> u64 {
+    if last == UNKNOWN || now == UNKNOWN { UNKNOWN } else { now.checked_sub(last).unwrap_or(UNKNOWN) }
 }
 
 impl CgroupLimits {

@@ -36,6 +36,17 @@ pub(super) struct CgroupLimits {
     pub(super) io: Vec<u8>,
 }
 
+/// Counters in a row, which the next row of the cgroup is compared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    /// When they were read, boot ns.
+    pub(super) time: u64,
+    pub(super) cpu: u64,
+    pub(super) throttled: u64,
+    pub(super) read: u64,
+    pub(super) written: u64,
+}
+
 /// A cgroup in the tree.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -55,6 +66,8 @@ pub(super) struct Tracked {
     /// When absent files were last looked for, boot ns.
     pub(super) searched: u64,
     pub(super) fds: Counts,
+    /// Those of its last row.
+    pub(super) counters: Option<Counters>,
     parent: Option<usize>,
     own: Tally,
     total: Tally,
@@ -97,6 +110,7 @@ impl CgroupTree {
             limits_at: 0,
             searched: 0,
             fds: Counts::default(),
+            counters: None,
             parent,
             own: [0; 4],
             total: [0; 4],

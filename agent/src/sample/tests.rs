@@ -89,6 +89,11 @@ fn row_of(root: &Path, names: &[&str], identity: &str, max_open: usize) -> Cgrou
     let Reading::Row(first) = reader.read_row(&mut tree, 1, 1, false) else { panic!("no row") };
     let Reading::Row(mut second) = reader.read_row(&mut tree, 1, 2, true) else { panic!("no row") };
     assert!(matches!(reader.read_row(&mut tree, 1, 3, false), Reading::Quiet));
+    assert_eq!((first.interval, first.cpu_used), (UNKNOWN, UNKNOWN));
+    let growth = [second.cpu_used, second.throttled_for, second.bytes_read, second.bytes_written];
+    assert_eq!((second.interval, growth), (1, [0; 4]));
+    second.interval = UNKNOWN;
+    [second.cpu_used, second.throttled_for, second.bytes_read, second.bytes_written] = [UNKNOWN; 4];
     second.time = first.time;
     assert_eq!(first, second, "a file that is open is read again from its beginning");
     let Reading::Row(above) = reader.read_row(&mut tree, 0, 4, false) else { panic!("no row") };
@@ -99,6 +104,39 @@ fn row_of(root: &Path, names: &[&str], identity: &str, max_open: usize) -> Cgrou
     );
     fs::remove_dir_all(point.join("a")).unwrap();
     *first
+}
+
+#[test]
+fn a_row_has_the_growth_since_the_last_one() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let cgroup = dir.path().join("v2/a");
+    let write = |usage: u64, throttled: u64, read: u64| {
+        let stat = format!("usage_usec {usage}\nnr_periods 1\nnr_throttled 0\nthrottled_usec {throttled}\n");
+        let io = format!("254:0 rbytes={read} wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+        files(
+            &cgroup,
+            &[("cpu.stat", &stat), ("io.stat", &io), ("cgroup.procs", ""), ("cgroup.threads", "")],
+        );
+    };
+    write(1_000, 10, 4096);
+    let root = dir.path().join("v2");
+    let mounted = |name: &str| (name == "v2").then(|| (root.clone(), b"/".to_vec()));
+    let mut reader = CgroupReader::new(CgroupFiles::new(("v2", &root, b"/"), mounted).unwrap(), 0);
+    let mut tree = CgroupTree::default();
+    tree.add(fs::metadata(&cgroup).unwrap().ino(), b"/a".to_vec());
+    let mut row = |time: u64| match reader.read_row(&mut tree, 0, time, true) {
+        Reading::Row(row) => row,
+        other => panic!("{other:?}"),
+    };
+    row(5);
+    write(1_750, 10, 12_288);
+    let second = row(1_000_005);
+    let growth = [second.cpu_used, second.throttled_for, second.bytes_read, second.bytes_written];
+    assert_eq!((second.interval, growth), (1_000_000, [750_000, 0, 8192, 0]));
+    // A counter that was reset, as for a cgroup of the same path, has no growth.
+    write(3, 10, 12_288);
+    assert_eq!((row(2_000_005).cpu_used, row(3_000_005).cpu_used), (UNKNOWN, 0));
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub enum Getter {
     Event(for<'a> fn(&Event<'a>) -> Value<'a>),
     /// From what all events have, as text that has to be put together.
     EventText(for<'a> fn(&Event<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// From several columns of a sample of a cgroup; missing in other events.
+    Sample(for<'a> fn(&Event<'a>) -> Value<'a>),
     /// Whether the event has this bit of [`events::flags`].
     Flag(u32),
     /// From a syscall with its arguments and result; missing in other events.
@@ -73,6 +75,7 @@ impl Getter {
     pub fn kind(&self) -> Option<Kind> {
         match self {
             Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument => Some(Kind::Syscall),
+            Self::Sample(_) => Some(Kind::Sample),
             Self::Column(kind, _)
             | Self::Stored(kind, _)
             | Self::SockAddr(kind, _)

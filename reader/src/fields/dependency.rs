@@ -29,6 +29,7 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Call(_) | Getter::EventType => Dependency::Call,
         Getter::Event(_)
         | Getter::EventText(_)
+        | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
         | Getter::Files

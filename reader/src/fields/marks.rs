@@ -94,6 +94,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::EventType
         | Getter::Event(_)
         | Getter::EventText(_)
+        | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
         | Getter::Column(..)

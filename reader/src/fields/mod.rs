@@ -14,6 +14,7 @@ mod lookup;
 pub mod marks;
 mod narrow;
 mod part;
+mod sample;
 mod table;
 mod task;
 mod value;

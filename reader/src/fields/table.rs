@@ -5,7 +5,7 @@ use events::flags;
 
 use super::FieldType::{self, Any, Bool, Duration, Number, OneOf, Size, Text, Time, Unsigned};
 use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
-use super::{call, cgroup, event, marks, task, words};
+use super::{call, cgroup, event, marks, sample, task, words};
 use crate::model::attribute_names as names;
 
 const fn field(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
@@ -314,4 +314,28 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "the path or socket address among the arguments of a syscall; of two, as in rename and link, the first is shown and each is compared",
     )
     .json(66),
+    field(
+        "sample.cpu_percent",
+        Unsigned,
+        Getter::Sample(sample::cpu_percent),
+        "CPU time used since the last sample, in percent of one CPU",
+    ),
+    field(
+        "sample.cpu_limit_percent",
+        Unsigned,
+        Getter::Sample(sample::cpu_limit_percent),
+        "CPU time used since the last sample, in percent of the quota",
+    ),
+    field(
+        "sample.mem_percent",
+        Unsigned,
+        Getter::Sample(sample::mem_percent),
+        "memory usage, in percent of the limit",
+    ),
+    field(
+        "sample.pids_percent",
+        Unsigned,
+        Getter::Sample(sample::pids_percent),
+        "tasks counted by the pids controller, in percent of the limit",
+    ),
 ];

@@ -34,6 +34,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         },
         Getter::Event(get) => get(&event),
         Getter::EventText(get) => get(&event, scratch),
+        Getter::Sample(get) if event.kind() == Some(Kind::Sample) => get(&event),
         Getter::Flag(bit) => number(event.flags() & bit != 0),
         Getter::EventType if event.kind() != Some(Kind::Syscall) => of_event::kind(event.rows),
         Getter::Call(_) | Getter::EventType => match event.kind() {
@@ -57,7 +58,11 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Part(kind, own, part) if event.kind() == Some(*kind) => {
             part_value(event, *own, part, scratch)
         }
-        Getter::Column(..) | Getter::Stored(..) | Getter::SockAddr(..) | Getter::Part(..) => Value::Missing,
+        Getter::Sample(_)
+        | Getter::Column(..)
+        | Getter::Stored(..)
+        | Getter::SockAddr(..)
+        | Getter::Part(..) => Value::Missing,
     }
 }
 

@@ -106,8 +106,12 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
     for column in &event.rows.event.columns {
         let used =
             Some(column.index) == event.rows.event.time || Some(column.index) == event.rows.event.duration;
-        let shown = event.kind() == Some(Kind::Sample) && column.ty == Some(Ty::Cgroup);
-        if column.common || used && event.kind().is_none() || shown {
+        if column.common || used && event.kind().is_none() {
+            continue;
+        }
+        if event.kind() == Some(Kind::Sample) && column.ty == Some(Ty::Cgroup) {
+            // Its container is a column of its own.
+            sampled_cgroup(event, column.index, out);
             continue;
         }
         if event.kind().is_some() && column.ty.is_none() {
@@ -304,6 +308,15 @@ fn exit(event: Event<'_>, out: &mut Vec<u8>) {
 fn marked_cgroup(event: Event<'_>, own: u16, out: &mut Vec<u8>) {
     let mark: &[u8] = if marks::of_column(&event, own) == Mark::Cut { CUT } else { b"" };
     cgroup_path(event.view, event.column_ref(own), mark, out);
+}
+
+/// The cgroup of a sample.
+fn sampled_cgroup(event: Event<'_>, index: u16, out: &mut Vec<u8>) {
+    let Ok(ColumnView::Ref(_, refs)) = event.rows.table.column(index) else { return };
+    let Some(cgroup) = refs.get(event.row).map(|row| event.view.cgroup(*row)) else { return };
+    if !cgroup.is_hidden() && !cgroup.path.is_empty() {
+        pair("cgroup", Value::Bytes(cgroup.path), out);
+    }
 }
 
 /// A cgroup; its path is followed by `mark`.
