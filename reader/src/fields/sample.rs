@@ -11,15 +11,23 @@ macro_rules! own {
     };
 }
 
+/// The shortest interval with a share of CPU time, ns: the last round can follow the one before at once, and the kernel
+/// counts some CPU time in ticks of several ms.
+const INTERVAL_MIN: u128 = 50_000_000;
+
 /// CPU time used, of that of one CPU.
 pub(super) fn cpu_percent<'a>(event: &Event<'a>) -> Value<'a> {
-    percent(known(event, own!("cpu_used")), known(event, own!("interval")))
+    percent(known(event, own!("cpu_used")), interval(event))
+}
+
+fn interval(event: &Event<'_>) -> Option<u128> {
+    known(event, own!("interval")).filter(|ns| *ns >= INTERVAL_MIN)
 }
 
 /// CPU time used, of what the quota allows.
 pub(super) fn cpu_limit_percent<'a>(event: &Event<'a>) -> Value<'a> {
     let (quota, period) = (known(event, own!("cpu_quota")), known(event, own!("cpu_period")));
-    let allowed = || Some(known(event, own!("interval"))? * quota? / period.filter(|ns| *ns > 0)?);
+    let allowed = || Some(interval(event)? * quota? / period.filter(|ns| *ns > 0)?);
     percent(known(event, own!("cpu_used")), allowed())
 }
 
