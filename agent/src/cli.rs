@@ -73,7 +73,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// Wrong usage, or help or the version was asked for.
+    /// Wrong usage, or a request for help or the version.
     pub fn from_args(args: Vec<OsString>) -> Result<Self, clap::Error> {
         // To clap, `--` without a command after it is as if it were not there. It is what is left of
         // `capture -- $COMMAND` with an empty variable, which must not record the whole host.

@@ -93,7 +93,7 @@ fn restarted_container_has_no_exit_code() {
     capture.stop();
 }
 
-/// CRI alone, as CRI-O speaks it: it is asked when the container is gone.
+/// CRI alone, as with CRI-O: it is queried when the container is gone.
 #[test]
 #[ignore = "needs root, runc and container engines"]
 fn cri_exit_code_is_recorded() {

@@ -78,7 +78,7 @@ fn equal_cgroup_ids_of_two_hosts_keep_their_names() {
     let args = ["/bin/ktape-workload", "getppid", "500"];
     let options = Options { cgroup: &format!("/docker/{ID}"), args: &args, seccomp: false };
     let container = runtime.start("hosts", &options);
-    until("the container to end", ktape_tests::wait::PATIENCE, || container.has_ended().then_some(()));
+    until("the container to end", ktape_tests::wait::TIMEOUT, || container.has_ended().then_some(()));
     drop(container);
     capture.stop();
 

@@ -308,7 +308,7 @@ fn recorder_in_a_container_records_the_host() {
     assert_eq!(size, Some(numbers.iter().product()), "{}", recorder.output());
 }
 
-/// Whoever cannot see the cgroups of the host is told, since what runs in containers is taken for the host's then.
+/// A warning is printed if the host's cgroups are not visible, because containers are then taken for the host.
 #[test]
 #[ignore = "needs root, runc and container engines"]
 fn partial_cgroup_view_is_refused() {

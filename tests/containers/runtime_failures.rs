@@ -15,7 +15,7 @@ use ktape_tests::{wait, workload};
 enum Manner {
     /// Answers as Docker does, after three seconds.
     Slow,
-    /// Takes connections, and says nothing.
+    /// Accepts connections, and never answers.
     Silent,
     /// Answers with no protocol at all.
     Garbage,
@@ -123,7 +123,7 @@ fn failing_runtimes_cost_only_names() {
     assert!(start < without * 3 + Duration::from_millis(500), "{start:?}, without runtimes {without:?}");
 }
 
-/// Without anyone who tells names nothing is guessed: what may have been meant is left out, and that is said.
+/// Without a runtime that resolves names nothing is guessed: events of containers that could match are dropped, and counted.
 #[test]
 #[ignore = "needs root, runc and container engines"]
 fn unnamed_containers_are_dropped_and_counted() {

@@ -307,7 +307,7 @@ fn short_lives(kind: Kind, count: usize) {
     all_are_named(kind, capture, count);
 }
 
-/// Each of so many containers has its `true`, with its name and labels.
+/// Each of many containers has its `true`, with its name and labels.
 fn all_are_named(kind: Kind, capture: Capture, count: usize) {
     let ended = capture.stop();
     ended.expect_little_loss();
@@ -320,7 +320,7 @@ fn all_are_named(kind: Kind, capture: Capture, count: usize) {
     assert_eq!((all, named, labelled), (count, count, count), "{kind:?}: {}", ended.stderr);
 }
 
-/// Those of a pod, of which only CRI tells.
+/// Those of a pod, which only CRI reports.
 #[test]
 #[ignore = "needs root, runc and container engines"]
 fn short_lived_pod_containers_are_named() {

@@ -194,7 +194,7 @@ fn arguments_of_up_to_32_kib_are_whole() {
         let quoted: Vec<String> = list.iter().map(|arg| format!(r#""{arg}""#)).collect();
         let whole = format!(r#"["/bin/true", {}]"#, quoted.join(", "));
         let cut = list[0].len() > 32 << 10;
-        // The event and the call say the same.
+        // The event and the call agree.
         for kind in ["exec", "execve"] {
             let line = of(kind);
             assert_eq!(line.contains(&whole), !cut, "{kind}: {} bytes", line.len());

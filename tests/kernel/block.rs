@@ -16,7 +16,7 @@ use ktape_tests::workload::Workload;
 
 const MIB: u64 = 1 << 20;
 
-/// What a device was asked for while a capture ran: all requests, and the kernel's own counts.
+/// The requests of a device during a capture, and the kernel's own counts.
 struct Recorded {
     requests: Vec<Value>,
     stat: [u64; 17],
@@ -62,7 +62,7 @@ fn requests(file: &Path, device: &Loop) -> Vec<Value> {
 /// Waits until the device has nothing to do, and gives its counts.
 fn settled(device: &Loop) -> Stat {
     let in_flight = format!("/sys/block/{}/inflight", device.name());
-    wait::until("the device to be idle", wait::PATIENCE, || {
+    wait::until("the device to be idle", wait::TIMEOUT, || {
         let text = std::fs::read_to_string(&in_flight).unwrap();
         text.split_whitespace().all(|word| word == "0").then_some(())
     });
@@ -142,7 +142,7 @@ fn direct_io_is_recorded_to_the_byte() {
             assert_eq!(int(event, "block.issues"), Some(1), "{event}");
             assert_eq!(text(event, "block.error"), None, "{event}");
             assert_eq!(text(event, "block.via"), None, "{event}");
-            // The workload pays for what it asks for itself, whether the kernel says so (a v2 controller) or not.
+            // The workload is charged for its own requests, whether the kernel reports it (a v2 controller) or not.
             let kind = text(event, "block.owner_kind").unwrap();
             assert!(kind == "bio" || kind == "submitter", "{event}");
             assert_eq!(text(event, "block.owner"), text(event, "cgroup.path"), "{event}");
@@ -155,7 +155,7 @@ fn direct_io_is_recorded_to_the_byte() {
     }
 }
 
-/// Sectors of a file's data, as the file system tells: first and last.
+/// Sectors of a file's data, as the file system reports it: first and last.
 fn extents(file: &Path) -> Vec<(i64, i64)> {
     let text = run(&["filefrag", "-b512", "-e", &file.to_string_lossy()]);
     // `ext: logical_offset: physical_offset: length: expected: flags`
@@ -226,7 +226,7 @@ fn merged_split_flush_and_discard_requests_are_recorded() {
     }
     assert_eq!(next, 8 * MIB as i64 / 512);
 
-    // A flush is asked for by a write of nothing, which is never issued; the device gets one of nobody's.
+    // A flush is requested by an empty write, which is never issued; the flush that the device gets has no owner.
     let recorded = record(&device, &["flush", device.path()]);
     recorded.assert_counts();
     let [asked] = recorded.of("write")[..] else { panic!("{:#?}", recorded.requests) };
@@ -289,7 +289,7 @@ fn partition_requests_name_partition_and_disk() {
     let device = Loop::make(16 * MIB, true);
     run(&["addpart", device.path(), "1", "2048", "8192"]);
     let partition = format!("{}p1", device.path());
-    wait::until("the partition's device", wait::PATIENCE, || Path::new(&partition).exists().then_some(()));
+    wait::until("the partition's device", wait::TIMEOUT, || Path::new(&partition).exists().then_some(()));
     let recorded = record(&device, &["direct", &partition, "write", "65536", "65536", "4096"]);
     recorded.assert_counts();
     let mine: Vec<&Value> = recorded
@@ -322,7 +322,7 @@ fn requests_in_flight_at_start_and_end_are_recorded() {
     let frozen = mount.freeze();
     slow.go();
     let in_flight = format!("/sys/block/{}/inflight", device.name());
-    wait::until("the device to take no more", wait::PATIENCE, || {
+    wait::until("the device to take no more", wait::TIMEOUT, || {
         let text = std::fs::read_to_string(&in_flight).unwrap();
         let writes: i64 = text.split_whitespace().nth(1).unwrap().parse().unwrap();
         (writes >= depth).then_some(())

@@ -10,7 +10,7 @@ use ktape_tests::{ktape, workload, workload::Workload};
 
 const MADE: u64 = 3_000_000;
 
-/// A capture into a pipe that nobody reads, and [`MADE`] calls.
+/// A capture into a pipe without a reader, and [`MADE`] calls.
 fn stalled() -> (Child, u32) {
     let mut capture = Command::new(ktape::binary())
         .args(["capture", "-o", "-"])
@@ -89,7 +89,7 @@ fn closed_reader_is_not_an_error() {
     let mut first = [0; 10];
     capture.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     drop(capture.stdout.take());
-    let status = ktape_tests::wait::until("the capture to end", ktape_tests::wait::PATIENCE, || {
+    let status = ktape_tests::wait::until("the capture to end", ktape_tests::wait::TIMEOUT, || {
         Workload::start(workload!(), &["getppid", "1000"]).finish();
         capture.try_wait().unwrap()
     });

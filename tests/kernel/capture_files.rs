@@ -117,7 +117,7 @@ fn some_chunks(dir: &Path) -> (Vec<u8>, u64, u64) {
     (fs::read(&file).unwrap(), events.len() as u64, fullest as u64)
 }
 
-/// What is left of a damaged file; `None` if it cannot be read at all, with an error that says why.
+/// What is readable of a damaged file; `None` if nothing is, with an error that gives the reason.
 fn survivors(file: &Path) -> Option<u64> {
     let out = ktape::run(&["replay", file.to_str().unwrap(), "--count"]);
     let stderr = String::from_utf8_lossy(&out.stderr);

@@ -142,7 +142,7 @@ fn watch_prints_events_but_not_its_own() {
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
     let line = std::thread::spawn(move || lines.next().unwrap().unwrap());
-    ktape_tests::wait::until("a line of watch", ktape_tests::wait::PATIENCE, || {
+    ktape_tests::wait::until("a line of watch", ktape_tests::wait::TIMEOUT, || {
         workload::run(workload!(), &["getppid", "5"]);
         line.is_finished().then_some(())
     });

@@ -7,7 +7,7 @@ use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, int};
 use ktape_tests::workload;
 
-/// A command's exit code, and what it said on stderr and stdout.
+/// A command's exit code, stderr and stdout.
 fn said(args: &[&str]) -> (Option<i32>, String, String) {
     let out = ktape::run(args);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -30,7 +30,7 @@ fn damage_is_reported_once_and_intact_chunks_are_read() {
     let file = capture(dir.path());
     let whole = fs::read(&file).unwrap();
     let all = ktape::replay_json(&file, &[]);
-    // In the bodies of the second and third chunk: where they are, the headers of the blocks say.
+    // In the bodies of the second and third chunk, found by the headers of the blocks.
     let chunks = blocks(&whole).into_iter().filter(|(kind, ..)| *kind == 2).collect::<Vec<_>>();
     assert!(chunks.len() >= 4, "{chunks:?}");
     let mut bytes = whole.clone();
@@ -69,7 +69,7 @@ fn damage_is_reported_once_and_intact_chunks_are_read() {
     let count: usize = count.trim().parse().unwrap();
     assert_eq!(said(&["replay", &at("damaged"), "--count", "--strict"]).0, Some(3));
 
-    // Without its index it says the same.
+    // Without its index, the output is the same.
     let (_, index, _) = blocks(&whole).into_iter().find(|(kind, ..)| *kind == 4).unwrap();
     fs::write(at("unindexed"), &bytes[..index]).unwrap();
     assert_eq!(said(&["replay", &at("unindexed"), "--count"]).2.trim(), count.to_string());
@@ -97,7 +97,7 @@ fn damage_is_reported_once_and_intact_chunks_are_read() {
     assert!(stderr.contains("ends in the middle of a chunk") && !stderr.contains("DAMAGE"), "{stderr}");
 }
 
-/// The blocks of a file: kind, place, length, as `docs/format.md` says.
+/// The blocks of a file: kind, offset, length, as `docs/format.md` defines them.
 fn blocks(bytes: &[u8]) -> Vec<(u16, usize, usize)> {
     let mut all = Vec::new();
     let mut at = 0;

@@ -92,7 +92,7 @@ fn recorded_names_are_escaped_for_terminals() {
     assert!(text.contains("e\\e[2J"), "nothing evil was recorded");
     try_all(&file);
 
-    // What only a forged header can say; the chunks stay as they are.
+    // Text that only a forged header can have; the chunks stay as they are.
     let bytes = fs::read(&file).unwrap();
     let whole = CaptureFile::open(&file).unwrap();
     let own = &whole.segments()[0].header;

@@ -106,7 +106,7 @@ fn hanging_device_bounds_memory_of_rotation() {
     let check = ktape::run(&["check", mount.path().to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
 
-    // Told to end while it waits, it gives up in time, and is gone when the disk answers: a thread in the kernel's hands
+    // Stopped while it waits, it gives up in time, and is gone when the disk answers: a thread in the kernel's hands
     // cannot be killed.
     let capture = Capture::start(Path::new(&series), &["--rotate", "1s"]);
     let pid = capture.pid();

@@ -37,9 +37,9 @@ impl Following {
         Self { child, lines, seen: Vec::new() }
     }
 
-    /// Waits until so many lines have come.
+    /// Waits until this many lines were printed.
     fn until(&mut self, count: usize) {
-        wait::until(&format!("{count} lines"), wait::PATIENCE, || {
+        wait::until(&format!("{count} lines"), wait::TIMEOUT, || {
             self.seen.extend(self.lines.try_iter());
             (self.seen.len() >= count).then_some(())
         });
@@ -87,7 +87,7 @@ fn follow_prints_each_event_once_as_it_is_written() {
         ]);
         assert!(lines == whole.lines().collect::<Vec<_>>(), "not what is in the file");
     }
-    // A file that nobody writes is read to its end.
+    // A file without a writer is read to its end.
     let (lines, code) = Following::start(&file, &["-e", "getppid"]).end();
     assert_eq!((lines.len(), code), (800, Some(0)));
     for refused in ["--count", "-wx", "--speed=1x"] {

@@ -19,7 +19,7 @@ fn blocked(what: &str, number: i64) -> (Workload, i64) {
     (load, argument)
 }
 
-/// What is told as lost of others, if anything was, is not asked for.
+/// The only event apart from losses, which can be other processes'.
 fn only(mut events: Vec<Value>) -> Value {
     events.retain(|event| text(event, "evt.type") != Some("loss"));
     assert_eq!(events.len(), 1, "{events:#?}");

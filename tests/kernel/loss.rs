@@ -54,13 +54,13 @@ fn slow_full_rate_on_all_cpus_loses_nothing() {
     assert_eq!(strict.status.code(), Some(0));
 }
 
-/// The time as `date` tells it, in the form that ktape prints.
+/// The time from `date`, in the form that ktape prints.
 fn wall_clock() -> String {
     let out = std::process::Command::new("date").args(["-u", "+%FT%T.%NZ"]).output().expect("date starts");
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
-/// Each load has its own cgroup and its own CPU, and enters its cgroup while it waits to be told to go. So the calls
+/// Each load has its own cgroup and its own CPU, and enters its cgroup while it waits for the start. So the calls
 /// that return there are known to the last one: the wait, the marker, the work, the marker, the write of `done`.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]

@@ -5,7 +5,7 @@ use std::fs;
 use ktape_tests::cgroup::{self, Cgroup};
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::wait::{PATIENCE, until};
+use ktape_tests::wait::{TIMEOUT, until};
 use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
@@ -38,7 +38,7 @@ fn cgroup_oom_kill_names_victim_and_limit() {
     fs::write(format!("/proc/{pid}/oom_score_adj"), "7").unwrap();
     let capture = Capture::start(&file, &["-e", "oom,signal,exit"]);
     load.go();
-    until("the process to be killed", PATIENCE, || {
+    until("the process to be killed", TIMEOUT, || {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])).then_some(())
     });
@@ -75,7 +75,7 @@ fn cgroup_oom_kill_names_victim_and_limit() {
     assert_eq!(int(oom, "oom.swap"), Some(0), "{oom}");
     assert_eq!(int(oom, "oom.score_adj"), Some(7), "{oom}");
 
-    // The kernel's own message says the same, where it can be read: it is told in KiB.
+    // The kernel's own message, where it can be read, has the same numbers, in KiB.
     let log = std::process::Command::new("dmesg").output().map(|out| out.stdout).unwrap_or_default();
     let log = String::from_utf8_lossy(&log).into_owned();
     let line = log.lines().rfind(|line| line.contains(&format!("Killed process {pid} ")));

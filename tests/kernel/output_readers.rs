@@ -1,4 +1,4 @@
-//! Whoever reads the output is not recorded, whenever it starts: it would add to what it reads.
+//! Processes that read the output are not recorded, whenever they start: they would add to what they read.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -56,9 +56,9 @@ fn about_itself(pipeline: &str) -> (usize, usize) {
         Command::new("true").status().unwrap();
         size(&out)
     };
-    wait::until("the first output", wait::PATIENCE, || (made() > 0).then_some(()));
+    wait::until("the first output", wait::TIMEOUT, || (made() > 0).then_some(()));
     let begin = size(&out);
-    wait::until("more output", wait::PATIENCE, || (made() > begin + 100_000).then_some(()));
+    wait::until("more output", wait::TIMEOUT, || (made() > begin + 100_000).then_some(()));
     let members = session(shell.id());
     let group = i32::try_from(shell.id()).unwrap();
     // SAFETY: the shell has not been waited for, so that the group is still its own.

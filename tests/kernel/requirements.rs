@@ -11,7 +11,7 @@ use ktape_tests::ktape::{self, Capture};
 use ktape_tests::workload::Workload;
 use ktape_tests::{wait, workload};
 
-/// Where the kernel tells its types.
+/// The file with the kernel's types.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The only line of stderr.
@@ -54,7 +54,7 @@ fn three_capabilities_suffice() {
     let file = dir.path().join("x.ktape");
     let mut load = Workload::start(workload!(), &["getppid", "1000", "--gate"]);
     assert_eq!(load.line(), "ready");
-    // Arguments are read beside the recording, and nobody waits for them: of one that goes on making calls.
+    // Arguments are read in parallel to the recording, which does not wait for them: of one that goes on making calls.
     let other = Workload::start(workload!(), &["rate", "1000", "15"]);
     let words = ["-o", "x.ktape", "-d", "20s"];
     let capture =
@@ -239,7 +239,7 @@ fn second_interrupt_ends_immediately() {
     let mut said = [0; 9];
     let mut stderr = capture.stderr.take().unwrap();
     std::io::Read::read_exact(&mut stderr, &mut said).unwrap();
-    // More than the pipe, which nobody reads, can take.
+    // More than the pipe, which has no reader, can take.
     let mut load = Workload::start(workload!(), &["getppid", "1000000", "--gate"]);
     assert_eq!(load.line(), "ready");
     load.go();
@@ -248,7 +248,7 @@ fn second_interrupt_ends_immediately() {
     load.finish();
     // One that comes before the last was looked at is the same; without a second one it would try for three seconds.
     let start = Instant::now();
-    let status = wait::until("the capture to end", wait::PATIENCE, || {
+    let status = wait::until("the capture to end", wait::TIMEOUT, || {
         // SAFETY: integers only; the child has not been waited for.
         assert_eq!(unsafe { libc::kill(capture.id() as i32, libc::SIGINT) }, 0);
         capture.try_wait().unwrap()
@@ -277,7 +277,7 @@ fn concurrent_captures_are_independent() {
         assert_eq!(ktape::count(file, &format!("proc.pid={pid} and evt.type=getppid")), 20000);
         assert_eq!(ktape::info(file)["lost"], 0);
     }
-    // Nobody writes into a file that another one still writes, not even by force.
+    // A file that another recorder still writes is refused, even with --force.
     let capture = Capture::start(&dir.path().join("third"), &[]);
     let out = ktape::run(&["capture", "-d", "1s", "--force", "-o", capture.file().to_str().unwrap()]);
     assert_eq!(out.status.code(), Some(1), "{out:?}");

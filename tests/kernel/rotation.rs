@@ -57,7 +57,7 @@ fn start(dir: &Path, args: &[&str]) -> Capture {
     Capture::start(Path::new(&format!("{}/", dir.display())), args)
 }
 
-/// As many calls as are asked for; the process that made them.
+/// Makes this many calls; returns the process that made them.
 fn flood(calls: u64) -> u32 {
     let load = Workload::start(workload!(), &["getppid", &calls.to_string()]);
     let pid = load.pid();
@@ -159,7 +159,7 @@ fn rotation_continues_and_leaves_foreign_files_alone() {
     let args = ["--rotate", "1h", "--keep", "2"];
     let capture = start(dir.path(), &args);
     let first = files(dir.path()).remove(0);
-    // Nobody else writes the same series.
+    // No other recorder writes the same series.
     let text = format!("{}/", dir.path().display());
     let out = ktape::run(&["capture", "-d", "1s", "-o", &text, "--rotate", "1h"]);
     assert_eq!(out.status.code(), Some(1));
@@ -202,7 +202,7 @@ fn sighup_starts_the_next_file() {
     let dir = tempfile::tempdir().unwrap();
     let capture = start(dir.path(), &["--rotate", "1h"]);
     for wanted in 2..=3 {
-        wait::until("a chunk in the file", wait::PATIENCE, || {
+        wait::until("a chunk in the file", wait::TIMEOUT, || {
             (fs::metadata(files(dir.path()).last()?).ok()?.len() > 100_000 || {
                 flood(1000);
                 ktape::info(files(dir.path()).last()?)["chunks"].as_u64()? > 0
@@ -210,7 +210,7 @@ fn sighup_starts_the_next_file() {
             .then_some(())
         });
         capture.signal(libc::SIGHUP);
-        wait::until("the next file", wait::PATIENCE, || {
+        wait::until("the next file", wait::TIMEOUT, || {
             flood(10);
             (files(dir.path()).len() == wanted).then_some(())
         });
@@ -235,7 +235,7 @@ fn max_size_ends_a_single_file() {
     assert_eq!(ktape::run(&["check", file.to_str().unwrap()]).status.code(), Some(0));
     let written = ktape::count(&file, &format!("evt.type=getppid and proc.pid={pid}"));
     assert!(written > 0 && written < 3_000_000);
-    // What came between the limit and the end is told.
+    // Events between the limit and the end are counted as lost.
     assert!(ktape::info(&file)["lost"].as_u64().unwrap() > 0);
 }
 
@@ -343,7 +343,7 @@ fn service_manager_is_notified() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
-    socket.set_read_timeout(Some(wait::PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(wait::TIMEOUT)).unwrap();
     let file = dir.path().join("x.ktape");
     let mut command = Command::new(ktape::binary());
     command
@@ -365,7 +365,7 @@ fn service_manager_is_notified() {
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     capture.signal(libc::SIGTERM);
-    let last = wait::until("the end to be told", wait::PATIENCE, || {
+    let last = wait::until("the end to be told", wait::TIMEOUT, || {
         let word = next();
         (word != "WATCHDOG=1").then_some(word)
     });

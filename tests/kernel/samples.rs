@@ -12,7 +12,7 @@ use ktape_tests::container::{Options, Runtime};
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::readings::{absent, bracketed, last, number, read, total, value};
-use ktape_tests::wait::{PATIENCE, until};
+use ktape_tests::wait::{TIMEOUT, until};
 
 const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const MIB: i64 = 1 << 20;
@@ -25,7 +25,7 @@ fn v1(controller: &str) -> PathBuf {
     dir
 }
 
-/// What the cgroup files say of the container.
+/// The numbers in the container's cgroup files.
 fn cgroup_files() -> BTreeMap<&'static str, i64> {
     let v2 = cgroup::v2_root().join("docker").join(A);
     let cpu2 = read(v2.join("cpu.stat"));
@@ -130,12 +130,12 @@ fn container_sample_equals_cgroup_files() {
     write("blkio", "blkio.throttle.write_iops_device", &format!("{disk} 100000"));
     let first = cgroup_files();
     fs::write(inside.join("go"), "").unwrap();
-    until("the container to have done it all", PATIENCE, || {
+    until("the container to have done it all", TIMEOUT, || {
         let pids = number(&read(v1("pids").join("pids.current")));
         (container.output().contains("full") && pids == 19).then_some(())
     });
     // Quiet: the same twice.
-    let before = until("the container to be quiet", PATIENCE, || {
+    let before = until("the container to be quiet", TIMEOUT, || {
         let one = cgroup_files();
         std::thread::sleep(Duration::from_millis(30));
         (one == cgroup_files()).then_some(one)
@@ -179,7 +179,7 @@ fn container_sample_equals_cgroup_files() {
     least("sample.cpu_throttled_time", 1);
     assert!(int(&row, "sample.mem_peak").unwrap() > 31 * MIB, "{row}");
 
-    // It was told while it went on, and counters only grow.
+    // There are rows from while it ran, and counters only grow.
     assert!(events.len() >= 3, "{} rows", events.len());
     for pair in events.windows(2) {
         for field in ["sample.cpu_time", "sample.io_read", "sample.cpu_periods", "sample.mem_failures"] {
@@ -284,7 +284,7 @@ impl Drop for Crowd {
         let start = Instant::now();
         for dir in self.dirs.iter().rev() {
             // A sleep of a child may be in it for a moment still.
-            while fs::remove_dir(dir).is_err() && start.elapsed() < PATIENCE {
+            while fs::remove_dir(dir).is_err() && start.elapsed() < TIMEOUT {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
@@ -300,7 +300,7 @@ fn sampling_three_hundred_cgroups_is_cheap() {
     let file = dir.path().join("x.ktape");
     let capture = Capture::start(&file, &["-e", ALL]);
     let tasks = PathBuf::from(format!("/proc/{}/task", capture.pid()));
-    let thread = until("the thread that samples", PATIENCE, || {
+    let thread = until("the thread that samples", TIMEOUT, || {
         let tasks = fs::read_dir(&tasks).ok()?.flatten();
         let mut tasks = tasks.map(|task| task.path());
         tasks.find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "ktape-sample\n"))

@@ -11,11 +11,11 @@ use ktape_tests::device::{self, Loop, Undo};
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::readings::{absent, bracketed, last, number, read, total, value};
-use ktape_tests::wait::{PATIENCE, until};
+use ktape_tests::wait::{TIMEOUT, until};
 
 const MIB: i64 = 1 << 20;
 
-/// What `/proc` says of the host: what only grows, and what does not.
+/// The host's numbers in `/proc`: counters, and values that can fall.
 fn host_files() -> (BTreeMap<&'static str, i64>, BTreeMap<&'static str, i64>) {
     let stat = read("/proc/stat");
     let cpu: Vec<i64> = stat.lines().next().unwrap().split_whitespace().skip(1).map(number).collect();
@@ -48,7 +48,7 @@ fn host_files() -> (BTreeMap<&'static str, i64>, BTreeMap<&'static str, i64>) {
         ("sample_host.io_pressure_full", total(&io, "full")),
     ]);
     let other = BTreeMap::from([
-        // May go back a little: idle time of a CPU is counted by whoever asks.
+        // Can fall a little: the kernel computes the idle time of a CPU when it is read.
         ("sample_host.cpu_iowait", cpu[4] * tick),
         ("sample_host.load1", number(&words[0].replace('.', ""))),
         ("sample_host.running", value(&stat, "procs_running")),
@@ -99,7 +99,7 @@ fn host_sample_equals_proc() {
     }
 }
 
-/// What `/sys` says of a disk.
+/// The numbers of a disk in `/sys`.
 fn disk_files(disk: &Loop) -> BTreeMap<&'static str, i64> {
     let stat = read(format!("/sys/block/{}/stat", disk.name()));
     let stat: Vec<i64> = stat.split_whitespace().map(number).collect();
@@ -144,7 +144,7 @@ fn disk_sample_equals_its_stat_file() {
     let start = disk_files(&disk);
     let capture = Capture::start(&file, &["-e", "sample_disk", "--sample", "100ms"]);
     direct_io(disk.path());
-    let before = until("the disk to be quiet", PATIENCE, || {
+    let before = until("the disk to be quiet", TIMEOUT, || {
         let one = disk_files(&disk);
         std::thread::sleep(Duration::from_millis(120));
         (one == disk_files(&disk)).then_some(one)

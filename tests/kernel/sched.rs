@@ -206,7 +206,7 @@ fn switch_counts_equal_those_of_perf() {
 fn preemption_by_a_realtime_thread_is_recorded() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
-    // On a busy machine A may take the CPU from somebody else than B.
+    // On a busy machine, A may take the CPU from another thread than B.
     let (file, a, b, all, taken) = (0..8)
         .find_map(|attempt| {
             let file = dir.path().join(format!("{attempt}.ktape"));
@@ -264,13 +264,13 @@ fn preemption_by_a_realtime_thread_is_recorded() {
     let first = find("B's first switch", &|event| get(event, "switch.next.tid") == b);
     assert_eq!(get(&first, "switch.off_cpu"), end(&first) - end(&forks[0]), "{first} {}", forks[0]);
     assert!(get(&first, "switch.runnable") <= get(&first, "switch.off_cpu"), "{first}");
-    // The last one: it is dead, and nobody waits for a thread.
+    // The last one: it is dead, and no one waits for a thread.
     let last = all.iter().rev().find(|event| get(event, "thread.tid") == b).unwrap();
     assert_eq!(text(last, "switch.state"), Some("X"), "{last}");
     // Its process is waited for.
     let last = all.iter().rev().find(|event| get(event, "thread.tid") == a).unwrap();
     assert_eq!(text(last, "switch.state"), Some("Z"), "{last}");
-    // All of B's time is told: 80 ms of work.
+    // All of B's time is recorded: 80 ms of work.
     let ran: i64 =
         all.iter().filter(|event| get(event, "thread.tid") == b).map(|e| get(e, "switch.ran")).sum();
     assert!(between(ran, 79, 95), "{ran}");
@@ -309,7 +309,7 @@ fn idle_switches_and_filtered_switches() {
     // One side is the command's, always.
     let tree = |event: &Value, field: &str| int(event, field).is_some_and(|other| other >= pid);
     assert!(all.iter().all(|event| tree(event, "proc.pid") || tree(event, "switch.next.pid")), "{all:#?}");
-    // The command is a shell that waits: nobody else here wants its CPU each time.
+    // The command is a shell that waits: its CPU is idle meanwhile.
     let idle: Vec<&Value> = all.iter().filter(|event| int(event, "switch.next.tid") == Some(0)).collect();
     assert!(!idle.is_empty(), "no CPU went idle: {all:#?}");
     for event in &idle {

@@ -12,7 +12,7 @@ use ktape_tests::cgroup::Cgroup;
 use ktape_tests::device::Undo;
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
-use ktape_tests::wait::{PATIENCE, until};
+use ktape_tests::wait::{TIMEOUT, until};
 use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
@@ -31,7 +31,7 @@ fn tids(events: &[&Value]) -> BTreeSet<i64> {
     events.iter().map(|event| int(event, "thread.tid").unwrap()).collect()
 }
 
-/// Threads of the workload that sleep, and what its output tells of them.
+/// Threads of the workload that sleep, as its output lists them.
 fn sleepers(n: usize) -> (Workload, BTreeSet<i64>) {
     let mut load = Workload::start(workload!(), &["vforks", &n.to_string()]);
     let mut all = BTreeSet::new();
@@ -51,7 +51,7 @@ fn is_asleep(pid: u32, tid: i64) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('D'))
 }
 
-/// The functions of a thread's kernel stack, as the kernel tells.
+/// The functions of a thread's kernel stack, from `/proc`.
 fn kernel_stack(tid: i64) -> Vec<String> {
     let stack = fs::read_to_string(format!("/proc/{tid}/stack")).expect("the kernel tells");
     let name = |line: &str| Some(line.split_once("] ")?.1.split_once('+')?.0.to_owned());
@@ -75,13 +75,13 @@ fn thirty_two_stalled_threads_are_reported() {
     let (mut load, threads) = sleepers(32);
     let pid = load.pid();
     let of_load = format!("proc.pid={pid}");
-    let asleep = until("32 threads in the file", PATIENCE, || {
+    let asleep = until("32 threads in the file", TIMEOUT, || {
         let events = stalls(&file, &of_load);
         (tids(&in_phase(&events, "asleep")) == threads).then_some(events)
     });
     // They are in the file while they sleep.
     assert!(threads.iter().all(|tid| is_asleep(pid, *tid)));
-    let doubled = until("all of them again, twice", PATIENCE, || {
+    let doubled = until("all of them again, twice", TIMEOUT, || {
         let events = stalls(&file, &of_load);
         (in_phase(&events, "still").len() >= 64).then_some(events)
     });
@@ -140,16 +140,16 @@ fn stall_ended_by_exit_is_reported() {
     let capture = Capture::start(&file, &["-e", "stall", "--stall", "200ms"]);
     let (load, threads) = sleepers(2);
     let of_load = format!("proc.pid={}", load.pid());
-    until("both in the file", PATIENCE, || (stalls(&file, &of_load).len() >= 2).then_some(()));
+    until("both in the file", TIMEOUT, || (stalls(&file, &of_load).len() >= 2).then_some(()));
     load.kill();
     let of_phase = format!("{of_load} and stall.phase=exited");
-    until("their end in the file", PATIENCE, || (stalls(&file, &of_phase).len() == 2).then_some(()));
+    until("their end in the file", TIMEOUT, || (stalls(&file, &of_phase).len() == 2).then_some(()));
     capture.stop();
     let events = stalls(&file, &of_load);
     let exited = in_phase(&events, "exited");
     assert_eq!(tids(&exited), threads);
     for end in exited {
-        // By whoever killed them.
+        // By the process that killed them.
         assert_eq!(int(end, "stall.waker.pid"), Some(i64::from(std::process::id())), "{end}");
         assert!(int(end, "stall.dur").unwrap() >= 200 * MS, "{end}");
     }
@@ -167,7 +167,7 @@ fn stalls_are_filtered() {
     let (outside, _) = sleepers(1);
     let (mut inside, threads) = sleepers(1);
     cgroup.attach(inside.pid());
-    let events = until("the container's thread", PATIENCE, || {
+    let events = until("the container's thread", TIMEOUT, || {
         let events = stalls(&file, "");
         (!events.is_empty()).then_some(events)
     });
@@ -265,7 +265,7 @@ fn stall_on_a_throttled_device_names_the_device() {
     let mut direct = Workload::start(workload!(), &["direct-write", &slow.lower, "131072"]);
     let tid: i64 = direct.line().parse().unwrap();
     direct.go();
-    let asleep = until("the writer in the file", PATIENCE, || {
+    let asleep = until("the writer in the file", TIMEOUT, || {
         stalls(&file, &format!("thread.tid={tid}")).into_iter().next()
     });
     // It is there before the write returns.
@@ -288,7 +288,7 @@ fn stall_on_a_throttled_device_names_the_device() {
         .unwrap();
     assert!(status.success());
     let expression = "stall.workqueue startswith loop_ and stall.phase=woken";
-    until("the worker's end in the file", PATIENCE, || (!stalls(&file, expression).is_empty()).then_some(()));
+    until("the worker's end in the file", TIMEOUT, || (!stalls(&file, expression).is_empty()).then_some(()));
     capture.stop();
 
     let worker = &stalls(&file, "stall.workqueue startswith loop_ and stall.phase=asleep")[0];

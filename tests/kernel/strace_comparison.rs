@@ -114,7 +114,7 @@ fn same_as_strace(args: &[&str]) -> Threads {
 }
 
 /// Run a command under strace under ktape, and compare what both saw of it, thread by thread and in order. Where the
-/// kernel skipped a run of a program, which some do now and then and ktape tells, once more.
+/// kernel skipped a run of a program, which some do now and then and ktape reports, again.
 fn compare(dir: &Path, file: &Path, command: &[&str]) -> Threads {
     let log = dir.join("strace.log");
     let traced = strace::command(&log, command);
@@ -125,7 +125,7 @@ fn compare(dir: &Path, file: &Path, command: &[&str]) -> Threads {
         assert!(lost.iter().all(|loss| text(loss, "loss.stage") == Some("recursion")), "{lost:#?}");
         if lost.is_empty() {
             let expected = strace::read(&log);
-            // For whoever has to explain a difference.
+            // To explain a difference.
             let text = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
             let ends: Vec<&str> =
                 text.lines().filter(|line| line.contains("exit_group") || line.contains("+++")).collect();
@@ -165,7 +165,7 @@ fn recorded(file: &Path) -> Threads {
     threads
 }
 
-/// Equal up to what DESIGN section 7 says.
+/// Equal, but for the known differences.
 fn same_calls(tid: u32, expected: &[Call], recorded: &[Call]) {
     for (i, call) in expected.iter().enumerate() {
         let Some(found) = recorded.get(i) else {
@@ -179,7 +179,7 @@ fn same_calls(tid: u32, expected: &[Call], recorded: &[Call]) {
                 && match (&call.outcome, &found.outcome) {
                     // Its result register belongs to the interrupted call.
                     (_, Outcome::Never) => call.name == "rt_sigreturn",
-                    // What the kernel answers to a thread that is being killed is seen by nobody but the tracepoint.
+                    // The result of a call of a thread that is being killed is visible to the tracepoint alone.
                     (Outcome::Never, _) => expected.get(i + 1).is_none_or(|next| next.name == "execve"),
                     // Nor is what strace reads of such a thread always the result: the last call of one whose group
                     // ended was once shown with 231, the number of exit_group (Linux 6.1, emulated).

@@ -12,7 +12,7 @@ use ktape_tests::device::Loop;
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::v1;
-use ktape_tests::wait::{PATIENCE, until, until_blocked, until_uninterruptible};
+use ktape_tests::wait::{TIMEOUT, until, until_blocked, until_uninterruptible};
 use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
@@ -110,7 +110,7 @@ fn shutdown_with_hanging_disk_ends_in_time() {
     Workload::start(workload!(), &["getppid", "300000"]).finish();
     // A file can be read while it is written.
     let calls = "evt.type = getppid and proc.name = ktape-workload";
-    until("the calls to be in the file", PATIENCE, || {
+    until("the calls to be in the file", TIMEOUT, || {
         std::thread::sleep(Duration::from_millis(200));
         (ktape::count(&file, calls) == 300_000).then_some(())
     });
@@ -150,7 +150,7 @@ fn shutdown_with_hanging_disk_ends_in_time() {
     eprintln!("{took:?}, left {left:?}, {still} of {attached} hooks");
     assert!(took < Duration::from_millis(5_200), "{took:?}");
     assert!(left.iter().filter(|state| *state == "D").count() <= 1, "{left:?}");
-    // Nobody pays for a recorder that does not record any more.
+    // A recorder that has stopped recording costs nothing.
     assert_eq!(still, 0, "hooks are still attached");
     drop(frozen);
     let ended = capture.wait();
@@ -179,7 +179,7 @@ fn locked_memory_map_does_not_block_recording() {
     let pid = load.pid();
     let frozen = mount.freeze();
     load.go();
-    let fault = until("the thread that faults", PATIENCE, || {
+    let fault = until("the thread that faults", TIMEOUT, || {
         let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
         let is_fault = |task: &fs::DirEntry| {
             fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == "fault")
@@ -203,12 +203,12 @@ fn locked_memory_map_does_not_block_recording() {
     let startup = capture.startup;
     Workload::start(workload!(), &["getppid", "1000"]).finish();
     let recorded = Instant::now();
-    until("some samples", PATIENCE, || (recorded.elapsed() > Duration::from_secs(1)).then_some(()));
+    until("some samples", TIMEOUT, || (recorded.elapsed() > Duration::from_secs(1)).then_some(()));
     let stopping = Instant::now();
     let ended = capture.stop();
     let stop = stopping.elapsed();
     drop(frozen);
-    assert!(until("the reader to end", PATIENCE, || reader.try_wait().unwrap()).success());
+    assert!(until("the reader to end", TIMEOUT, || reader.try_wait().unwrap()).success());
     assert_eq!(load.line(), "done");
     load.finish();
     eprintln!("start {startup:?}, end {stop:?}\n{}", ended.stderr);
@@ -243,7 +243,7 @@ fn twenty_thousand_processes_are_recorded() {
     let ended = capture.stop();
     let stop = stopping.elapsed();
     load.kill();
-    until("the processes to be gone", PATIENCE, || (room_for_processes() > wanted).then_some(()));
+    until("the processes to be gone", TIMEOUT, || (room_for_processes() > wanted).then_some(()));
     eprintln!("start {startup:?}, end {stop:?}, RssAnon {anon} KiB\n{}", ended.stderr);
     assert_eq!(ktape::count(&file, "evt.type = getppid and proc.name = ktape-workload"), 100_000);
     let asleep = format!("evt.type = ppoll and evt.unfinished = true and proc.ppid = {parent}");

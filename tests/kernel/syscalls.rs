@@ -189,7 +189,7 @@ fn seccomp_results_are_recorded() {
     );
     assert_eq!(text(&answered[0], "evt.arg.pathname"), Some("/none/denied"), "{}", answered[0]);
     assert_eq!(int(&answered[0], "evt.arg.mode"), Some(0o700), "{}", answered[0]);
-    // Killed by its answer: if the kernel tells of the call at all, it did not succeed.
+    // Killed by seccomp: if the kernel reports the call at all, it did not succeed.
     for event in of(&file, "getsid") {
         assert!(truth(&event, "evt.unfinished") || truth(&event, "evt.seccomp"), "{event}");
     }

@@ -160,7 +160,7 @@ impl Capture {
     /// Starts `ktape capture -o FILE ARGS` and waits until it records.
     ///
     /// # Panics
-    /// If it exits before that, or does not record within [`wait::PATIENCE`].
+    /// If it exits before that, or does not record within [`wait::TIMEOUT`].
     pub fn start(file: &Path, args: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.arg("capture").arg("-o").arg(file).args(args);
@@ -196,7 +196,7 @@ impl Capture {
         };
         let mut capture =
             Self { child, file: file.to_path_buf(), stderr, reader: Some(reader), startup: Duration::ZERO };
-        capture.startup = wait::until("the capture to begin", wait::PATIENCE, || {
+        capture.startup = wait::until("the capture to begin", wait::TIMEOUT, || {
             if recording.get().is_none()
                 && let Some(status) = capture.child.try_wait().expect("the capture can be waited for")
             {

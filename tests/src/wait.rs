@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Timeout for anything that takes milliseconds on an idle machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Calls `probe` every 2 ms until it returns a value, and returns that.
 ///
@@ -24,9 +24,9 @@ pub fn until<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Optio
 /// Waits until a thread is blocked in the call with this number (of the native ABI).
 ///
 /// # Panics
-/// If that does not happen within [`PATIENCE`].
+/// If that does not happen within [`TIMEOUT`].
 pub fn until_blocked(pid: u32, tid: u32, number: i64) {
-    until(&format!("thread {tid} to block in call {number}"), PATIENCE, || {
+    until(&format!("thread {tid} to block in call {number}"), TIMEOUT, || {
         let line = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
         (line.split(' ').next()? == number.to_string()).then_some(())
     });
@@ -35,9 +35,9 @@ pub fn until_blocked(pid: u32, tid: u32, number: i64) {
 /// Waits until a thread is in uninterruptible sleep (D state).
 ///
 /// # Panics
-/// If that does not happen within [`PATIENCE`].
+/// If that does not happen within [`TIMEOUT`].
 pub fn until_uninterruptible(pid: u32, tid: u32) {
-    until(&format!("thread {tid} to be in uninterruptible sleep"), PATIENCE, || {
+    until(&format!("thread {tid} to be in uninterruptible sleep"), TIMEOUT, || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/stat")).ok()?;
         stat.rsplit_once(") ")?.1.starts_with('D').then_some(())
     });

@@ -88,11 +88,11 @@ fn a_throttled_container() {
         assert_eq!(text(stall, "stall.dev"), Some(device.name()), "{stall}");
     }
     assert_eq!(waiting, BTreeSet::from(["direct-0", "direct-1", "fsync-0"]));
-    // Told while it lasted, and again at its end.
+    // Reported while it lasted, and again at its end.
     let phases: BTreeSet<_> = stalls.iter().filter_map(|stall| text(stall, "stall.phase")).collect();
     assert!(phases.contains("asleep") && phases.contains("woken"), "{phases:?}");
 
-    // Was the disk slow? Its slowest request says no, and all that was written went through it.
+    // Was the disk slow? Its slowest request shows that it was not, and all that was written went through it.
     let (stalled, served, bytes) = longest(&file, &device);
     eprintln!("longest stall {stalled} ns, slowest write {served} ns");
     // 2.25 MiB at 512 KiB/s.

@@ -25,7 +25,7 @@ fn is_loss(event: &Value) -> bool {
     text(event, "evt.type") == Some("loss")
 }
 
-/// How many changes of TCP sockets a row of loss tells of.
+/// How many changes of TCP sockets a loss row counts.
 fn lost_sockets(event: &Value) -> u64 {
     if text(event, "loss.kind") == Some("net") {
         int(event, "loss.count").expect("a loss has a number").unsigned_abs()
@@ -93,12 +93,12 @@ fn b_connections_and_datagrams() {
     // In all, the ones before and after included.
     assert_eq!(count(&file, &[&datagrams]), 40_000 + 300 + 11 + 17);
 
-    // The same from the sockets' side: which containers, without knowing whom to ask for.
+    // The same from the sockets' side: which containers, without knowing which to look for.
     let opened = format!("net.role = client and net.new = ESTABLISHED and net.remote = {tcp_to:?}");
     let mut args = between.to_vec();
     args.push(&opened);
     let mut by_container: BTreeMap<String, u64> = BTreeMap::new();
-    // A busy CPU may have skipped the program that watches sockets; the file then says how often, in a row that
+    // A busy CPU may have skipped the program that watches sockets; the file then counts them, in a row that
     // passes every filter.
     let events = ktape::replay_json(&file, &[&opened]);
     let lost: u64 = events.iter().filter(|event| is_loss(event)).map(lost_sockets).sum();

@@ -11,7 +11,7 @@ use ktape_tests::wait::until;
 use ktape_tests::{v1, workload};
 use serde_json::{Value, json};
 
-use super::{PATIENCE, cgroup, id, printed};
+use super::{TIMEOUT, cgroup, id, printed};
 
 const MIB: i64 = 1 << 20;
 
@@ -64,7 +64,7 @@ fn d_usage_against_limits() {
     let began = Instant::now();
     let containers: Vec<_> = SIZES.iter().map(|size| start(&runtime, size)).collect();
     let enough = Duration::from_secs(5);
-    until("samples", PATIENCE, || (began.elapsed() > enough).then_some(()));
+    until("samples", TIMEOUT, || (began.elapsed() > enough).then_some(()));
     let peaks: Vec<_> =
         SIZES.iter().map(|size| kernel(size, "memory", "memory.max_usage_in_bytes")).collect();
     let cpu: Vec<_> = SIZES.iter().map(|size| kernel(size, "cpuacct", "cpuacct.usage")).collect();

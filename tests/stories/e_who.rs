@@ -64,7 +64,7 @@ fn e_who_killed_it() {
     assert_eq!(text(&exits(pid)[0], "exit.signal"), Some("SIGKILL"));
     assert!(int(&exits(pid)[0], "evt.rawtime") > int(first, "evt.rawtime"));
 
-    // The other one died of the same signal, and nobody sent it.
+    // The other one died of the same signal, without a sender.
     assert_eq!(text(&exits(hungry_pid)[0], "exit.signal"), Some("SIGKILL"));
     let sent =
         format!("signal.signal = SIGKILL and signal.target_pid = {hungry_pid} and signal.cause = user");
@@ -116,7 +116,7 @@ fn e_who_filled_the_disk_and_who_holds_the_descriptors() {
     printed(&holder, "ready");
     // Two samples later it has been seen.
     let seen = std::time::Instant::now();
-    ktape_tests::wait::until("two samples", super::PATIENCE, || {
+    ktape_tests::wait::until("two samples", super::TIMEOUT, || {
         (seen.elapsed() > std::time::Duration::from_millis(600)).then_some(())
     });
     capture.stop();

@@ -56,7 +56,7 @@ fn f_last_second_before_death() {
     let everything = ktape::replay_json(&file, &last);
     assert!(everything.iter().all(|event| int(event, "evt.rawtime").unwrap() <= died));
     let mut programs = last.to_vec();
-    // busybox is all of its programs: their first argument says which.
+    // busybox is all of its programs: their first argument selects one.
     programs.push("exec.args contains /etc/app");
     assert!((5..=12).contains(&count(&file, &programs)));
 }

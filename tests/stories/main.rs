@@ -18,7 +18,7 @@ use ktape_tests::wait::until;
 use serde_json::Value;
 
 /// How long a part of a story may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The id of a container, from a digit that is its own.
 fn id(digit: char) -> String {
@@ -36,19 +36,19 @@ fn short(digit: char) -> String {
 }
 
 fn ended(container: &Container) {
-    until("the container to end", PATIENCE, || container.has_ended().then_some(()));
+    until("the container to end", TIMEOUT, || container.has_ended().then_some(()));
 }
 
 /// Wait until a container has printed this line.
 fn printed(container: &Container, line: &str) {
-    until(&format!("the container to print {line}"), PATIENCE, || {
+    until(&format!("the container to print {line}"), TIMEOUT, || {
         container.output().lines().any(|printed| printed == line).then_some(())
     });
 }
 
 /// Wait for the end of a program that must not outlive the test.
 fn finished(mut child: Child) -> ExitStatus {
-    let status = until("a program to end", PATIENCE, || child.try_wait().expect("our own child"));
+    let status = until("a program to end", TIMEOUT, || child.try_wait().expect("our own child"));
     let _ = child.wait();
     status
 }

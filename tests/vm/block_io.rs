@@ -179,7 +179,7 @@ fn slow_disk_and_io_limit_are_distinguished() {
     // So does a device above, which they name.
     assert!(delayed.service < SECOND / 2, "{delayed:?}");
     assert_eq!(delayed.via, ["dm-0"]);
-    // All three are told of as stalls, each no longer than its call.
+    // All three are recorded as stalls, each no longer than its call.
     let stalls = ktape::replay_json(&file, &["evt.type=stall and proc.name=dd"]);
     for (name, case, device) in
         [("limited", &limited, "vdb"), ("delayed", &delayed, "dm-0"), ("slow", &slow, "vdd")]

@@ -74,7 +74,7 @@ fn clock_changes_cpu_hotplug_and_suspend_are_survived() {
     assert_sound(&ran, "clock.ktape");
     let all = calls(&ran, "clock.ktape");
     assert_eq!(all.len(), 600);
-    // What is told of the time is what the clock on the wall said, and so is the order.
+    // Recorded times are those of the wall clock, and in its order.
     let base = time(&all[0]);
     let later = all.iter().filter(|event| (time(event) - base - DAY).abs() < 60 * SECOND).count();
     let same_day = all.iter().filter(|event| time(event) - base < 60 * SECOND).count();

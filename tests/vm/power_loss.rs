@@ -25,7 +25,7 @@ fn slow_power_loss_costs_at_most_two_seconds() {
         recorder=$!
         until_true grep -q '^ktape: recording to ' /mnt/said
         echo begun $(ktape-workload now)";
-    // A second disk tells how long the emulator's disks have not answered: what was recorded then is nowhere.
+    // A second disk shows how long the emulator's disks did not answer: events of that time are lost.
     let control = "while :; do
             dd if=/dev/zero of=/dev/disk-control bs=4096 count=1 conv=fsync 2>/dev/null
             echo answered $(ktape-workload now)

@@ -132,7 +132,7 @@ fn a_capture_is_read_here(kernel: &str) {
     let pid: i64 = pid.parse().expect("a number");
 
     let file = ran.file("x.ktape");
-    // Whatever the machine, a file says the same.
+    // The output of a file is the same on every machine.
     let path = file.to_str().unwrap();
     assert!(
         ktape::stdout(&["replay", path, "--format", "json", "--utc"]) == ran.text("there.json"),

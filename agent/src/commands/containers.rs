@@ -90,7 +90,7 @@ struct Row {
 }
 
 impl Row {
-    /// What the runtime reported; that it is of another type than its cgroup's path seemed to say, too.
+    /// What the runtime reported, also that its type is not what its cgroup's path suggests.
     fn set_attributes(&mut self, attributes: BTreeMap<String, String>) {
         self.attributes = attributes;
         let reported = self.attributes.get(names::TYPE).map(String::as_bytes);

@@ -82,7 +82,7 @@ impl Hierarchy {
     ///
     /// v2 also works if both are mounted: systemd and runc (1.0 and later) create their cgroups in all hierarchies. Older
     /// runtimes know v1 alone: if v2 lacks containers, a v1 hierarchy that has all of them is chosen, and if there is
-    /// none, a warning says which are not identified.
+    /// none, a warning names those that are not identified.
     ///
     /// # Errors
     /// `/proc` cannot be read, or no cgroup file system is mounted.

@@ -39,7 +39,7 @@ pub struct ProgramReport {
 pub struct LoadedPrograms {
     pub(super) ebpf: Ebpf,
     pub(super) allowed: HashMap<MapData, u64, u8>,
-    /// Until somebody follows the readers of the output.
+    /// Until the readers of the output are watched.
     pub(super) readers: Option<ReaderSet>,
     pub(super) losses: LossCounters,
     pub(super) net_runs: PerCpuArray<MapData, [u64; net::RUNS]>,

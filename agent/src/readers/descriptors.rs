@@ -71,7 +71,7 @@ impl Pipe {
 ///
 /// # Errors
 ///
-/// The process is gone, or belongs to somebody else.
+/// The process is gone, or belongs to another user.
 pub fn pipe_ends(pid: u32, output: &Pipe, depth: Depth) -> io::Result<Vec<PipeEnd>> {
     let dir = format!("/proc/{pid}/fd");
     if depth == Depth::Standard {
@@ -89,7 +89,7 @@ fn end(dir: &str, name: &OsStr, output: &Pipe) -> Option<PipeEnd> {
     if !pipe.is_anonymous() && pipe != *output {
         return None;
     }
-    // The mode of the link, not of its target, says how the descriptor was opened.
+    // The mode of the link, not of its target, is that of the descriptor.
     let mode = fs::symlink_metadata(&path).ok()?.permissions().mode();
     Some(PipeEnd { fd, pipe, reads: mode & 0o400 != 0, writes: mode & 0o200 != 0 })
 }

@@ -1,4 +1,4 @@
-//! Whoever reads the recorder's output through pipes is not recorded: it would add to what it reads, without end.
+//! Processes that read the recorder's output through pipes are not recorded: they would add to what they read, without end.
 //!
 //! A reader may begin at any time: a shell starts the stages of a pipeline one after the other. It gets its end of the pipe from
 //! the process that forked it, so that after a first look at all processes, only those have to be watched that have the pipe
@@ -66,7 +66,7 @@ impl ReaderNews {
 pub struct Reader {
     /// The process.
     pub pid: u32,
-    /// How it reads the output; `None` if it does not any more.
+    /// How it reads the output; `None` if it no longer does.
     pub role: Option<Role>,
 }
 

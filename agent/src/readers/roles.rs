@@ -1,4 +1,4 @@
-//! Who reads the output: from the pipes that processes have open, pipe after pipe.
+//! Finds the processes that read the output, from the pipes that processes have open, pipe after pipe.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -16,15 +16,15 @@ use crate::kernel::ReaderSet;
 const SETTLED: Duration = Duration::from_secs(1);
 /// How often a process that has not settled is looked at.
 const UNSETTLED_PAUSE: Duration = Duration::from_millis(5);
-/// How often the others are.
+/// How often a settled one is.
 const SETTLED_PAUSE: Duration = Duration::from_secs(1);
-/// How long the thread waits for news at most.
+/// How long the thread waits for forks and execs, at most.
 const IDLE: Duration = Duration::from_millis(100);
-/// How often all processes are looked at, at least this long after the last time.
+/// Time between two looks at all processes, at least.
 const SCAN_PAUSE: Duration = Duration::from_secs(5);
 /// How much longer than such a look the pause after it is: it costs a hundredth of a CPU.
 const SCAN_SHARE: u32 = 100;
-/// Processes that are watched at most.
+/// Maximum number of watched processes.
 const WATCHED_MAX: usize = 512;
 
 /// A process that is watched.
@@ -162,7 +162,7 @@ impl Watch {
         });
     }
 
-    /// Looks at all processes, and watches those that read the output, and whoever has started this one.
+    /// Looks at all processes, and watches those that read the output, and the parent of this one.
     fn scan(&mut self, depth: Depth) {
         let own = std::process::id();
         let all: BTreeMap<u32, Vec<PipeEnd>> = processes()
@@ -179,7 +179,7 @@ impl Watch {
         self.scanned |= depth == Depth::All;
     }
 
-    /// Excludes who reads the output now, and records again who does not any more.
+    /// Excludes processes that read the output now, and includes again those that no longer do.
     fn apply(&mut self) {
         let ends = self.watched.iter().map(|(pid, watched)| (*pid, watched.ends.clone())).collect();
         let mut found = roles(&self.output, &ends);
@@ -199,7 +199,7 @@ impl Watch {
         }
         self.readers = found;
         let (readers, parent) = (&self.readers, std::os::unix::process::parent_id());
-        // Whoever has settled and reads nothing of it never will.
+        // A process that has settled and does not read the output never will.
         self.watched
             .retain(|pid, watched| readers.contains_key(pid) || *pid == parent || !watched.is_settled());
     }

@@ -24,7 +24,7 @@ fn read<T: Plain>(bytes: &[u8], at: usize) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// When the record ended, ns of the boot clock; 0 if it is too short to tell.
+/// When the record ended, ns of the boot clock; 0 if the record is too short.
 #[inline]
 pub fn time(bytes: &[u8]) -> u64 {
     bytes.first_chunk::<8>().map_or(0, |bytes| u64::from_ne_bytes(*bytes))
@@ -88,7 +88,7 @@ pub struct ExecRecord<'a> {
     pub args: &'a [u8],
 }
 
-/// The part of a record that says something: without the room that an exec's arguments have not used.
+/// The used part of a record: without the unused room for an exec's arguments.
 pub fn used(bytes: &[u8]) -> &[u8] {
     if kind(bytes) != Some(Kind::Exec) {
         return bytes;

@@ -96,7 +96,7 @@ pub struct ExecPath {
     pub bits: u32,
 }
 
-/// Bits of an event that say what is known of its two strings.
+/// Bits of an event for what is known of its two strings.
 pub const STRING_BITS: u32 = flags::STR0_UNREAD | flags::STR0_CUT | flags::STR1_UNREAD | flags::STR1_CUT;
 
 /// All known processes and threads.

@@ -203,7 +203,7 @@ pub fn describe(status: &std::io::Result<ExitStatus>) -> String {
     }
 }
 
-/// The exit code that tells the caller how the command ended: its own, 128 and the number of the signal that killed it, or
+/// The exit code that shows the caller how the command ended: its own, 128 and the number of the signal that killed it, or
 /// 126 or 127 if it could not be executed.
 pub fn exit_code(status: &std::io::Result<ExitStatus>) -> ExitCode {
     ExitCode::from(match status {

@@ -41,7 +41,7 @@ pub fn report_unidentified(progress: &Progress) {
     }
 }
 
-/// Reports that nothing could be recorded because no container is one of those that were asked for.
+/// Reports that nothing was recorded because no container matched `--container`.
 pub fn report_unmatched(outcome: &Outcome, containers: &[String]) {
     if !outcome.matched {
         let options: Vec<String> =
@@ -73,12 +73,12 @@ pub fn report_lost(lost: &LossTally) {
     message(format_args!("lost {} events that could match: {}", count_text(lost.total), by.join(", ")));
 }
 
-/// Whether to say what helps.
+/// Whether to print advice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// Yes, since options of the recording can still be changed.
+    /// Printed: the recording can be repeated with other options.
     Given,
-    /// No, since the recording is over.
+    /// Omitted: the recording cannot be repeated.
     Omitted,
 }
 

@@ -1,4 +1,4 @@
-//! What events other than syscalls say, as words and `key=value`.
+//! Descriptions of events other than syscalls, as words and `key=value`.
 
 use capture_format::ColumnView;
 use events::flags;
@@ -21,13 +21,13 @@ macro_rules! own {
     };
 }
 
-/// Appends the name of the kind and what it says.
+/// Appends the name of the kind and the description.
 pub(super) fn write_event(event: Event<'_>, out: &mut Vec<u8>) {
     escape::escape(event.rows.event.name.as_bytes(), escape::Place::Word, out);
     write_event_text(event, out);
 }
 
-/// Appends what an event says, each part after a space.
+/// Appends the description of an event, each part after a space.
 pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
     let phrase = event.kind().and_then(|kind| PHRASES.iter().find(|(of, _)| *of == kind));
     match phrase {

@@ -85,7 +85,7 @@ pub struct Inputs {
     pub containers: Receiver<ContainerInfo>,
     /// Events of the agent's own threads.
     pub agent_events: EventReceiver,
-    /// Who reads the output, if that is a pipe.
+    /// Readers of the output, if that is a pipe.
     pub readers: Option<Receiver<Reader>>,
 }
 

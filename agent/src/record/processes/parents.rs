@@ -1,4 +1,4 @@
-//! Who the parent of a process is: it changes when the parent ends, and has another name when it takes one.
+//! The parents of processes: a process gets another parent when the last one ends, and a parent can change its name.
 
 use std::sync::Arc;
 

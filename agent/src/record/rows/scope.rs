@@ -11,7 +11,7 @@ pub struct Scope {
     kinds: KindSet,
     /// The process tree that is recorded, if there is one; grows by forks.
     tree: Option<FxHashSet<u32>>,
-    /// Processes that are not recorded: the recorder itself, and whoever reads its output.
+    /// Processes that are not recorded: the recorder itself, and the readers of its output.
     excluded: FxHashMap<u32, Excluded>,
 }
 
