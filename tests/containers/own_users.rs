@@ -93,7 +93,7 @@ fn containers_that_come_later_and_are_in_v1_alone_are_reported() {
 
 #[test]
 #[ignore = "needs root, runc and container engines"]
-fn a_capture_that_no_container_matched_says_so() {
+fn unmatched_containers_are_reported() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let ended = Capture::start(&dir.path().join("x.ktape"), &["--container", "nosuch"]).stop();

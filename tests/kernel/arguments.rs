@@ -76,7 +76,7 @@ fn an_address_is_what_the_kernel_has_filled_in() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn how_much_room_a_call_had_that_waited_already_is_unknown() {
+fn room_of_calls_in_flight_at_start_is_unknown() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

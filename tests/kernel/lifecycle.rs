@@ -171,7 +171,7 @@ fn an_orphan_that_makes_no_recorded_call_ends_with_its_new_parent() {
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn a_parent_has_the_name_that_it_has_at_the_time() {
+fn parents_have_their_name_at_the_time_of_the_event() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_has_no_containers() {
+    fn unreadable_hierarchies_have_no_containers() {
         let (v2, pids) = (hierarchy("v2"), hierarchy("pids"));
         assert_eq!(choose([&v2, &pids].into_iter()), (Some(&v2), None));
         assert_eq!(missing(&v2, [&pids].into_iter()), None);

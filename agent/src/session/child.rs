@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_run_is_told_apart_as_by_a_shell() {
+    fn exit_codes_126_and_127_are_those_of_a_shell() {
         let error = |program: &str| {
             let error = find(OsStr::new(program)).unwrap_err();
             (error.exit_code(), error.to_string())

@@ -249,7 +249,7 @@ mod tests {
     use super::is_helper;
 
     #[test]
-    fn helpers_of_runtimes_are_told_from_programs_of_containers() {
+    fn helpers_of_runtimes_are_not_programs_of_containers() {
         assert!(
             ["runc:[0:PARENT]", "runc:[1:CHILD]", "runc:[2:INIT]", "lxc-attach"]
                 .iter()

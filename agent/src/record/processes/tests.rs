@@ -79,7 +79,7 @@ fn parent_of(processes: &mut Processes, tid: u32) -> (u32, Arc<[u8]>) {
 }
 
 #[test]
-fn a_parent_is_who_it_is_now_by_the_name_that_it_has_now() {
+fn parents_follow_reparenting_and_renames() {
     let mut processes = Processes::new(false);
     exec(&mut processes, 1, 1, "init");
     exec(&mut processes, 10, 10, "shell");
@@ -92,8 +92,11 @@ fn a_parent_is_who_it_is_now_by_the_name_that_it_has_now() {
     let version = process_of(&processes, 20).version;
     processes.set_parent(&head(20, 21), 10);
     assert_eq!(process_of(&processes, 20).version, version);
+    assert_eq!(process_of(&processes, 20).parent_cgroup, Some(0));
     processes.set_parent(&head(20, 21), 1);
     assert_eq!(parent_of(&mut processes, 20), (1, Arc::from(&b"init"[..])));
+    // The new parent can be in any container, so that --container hides it.
+    assert_eq!(process_of(&processes, 20).parent_cgroup, None);
     // One that is not known has no name, but the one that the kernel side gives.
     processes.set_parent(&head(20, 20), 99);
     assert_eq!(parent_of(&mut processes, 21), (99, Arc::from(&b""[..])));

@@ -110,7 +110,7 @@ fn a_failed_exec_has_its_own_arguments_with_secrets_masked() {
 }
 
 #[test]
-fn a_changed_parent_is_no_event_and_counts_from_then_on() {
+fn a_changed_parent_is_not_an_event() {
     let mut writer = Writer::open();
     writer.add(&fork(1, 1, 10));
     writer.add(&fork(2, 10, 20));

@@ -363,7 +363,7 @@ fn parents_are_shown_if_they_are_selected_or_on_the_host() {
 }
 
 #[test]
-fn who_was_selected_is_shown_in_later_chunks() {
+fn selected_parties_are_shown_in_later_chunks() {
     let chunk = |subject: fn(&Parties) -> Who, other: fn(&Parties) -> Who| {
         let mut chunk = TestChunk::new(&header(1));
         let parties = parties_of(&mut chunk);
