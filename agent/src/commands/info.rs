@@ -229,7 +229,8 @@ fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
     line("start", &time::date_time(info.start, &zone));
     let length = info.end.saturating_sub(info.start).max(0) as u64;
     line("end", &format!("{} (after {})", time::date_time(info.end, &zone), duration_text(length)));
-    line("size", &format!("{} in {} chunks", size_text(info.bytes), count_text(info.chunks)));
+    let chunks = if info.chunks == 1 { "chunk" } else { "chunks" };
+    line("size", &format!("{} in {} {chunks}", size_text(info.bytes), count_text(info.chunks)));
     line("events", &count_text(info.events));
     for (kind, count) in &info.kinds {
         line("", &format!("{:>15} {}", count_text(*count), text(kind.as_bytes())));
