@@ -1,5 +1,7 @@
 //! From a filled chunk to the bytes of its block.
 
+use std::collections::HashMap;
+
 use crate::{
     block::{self, BlockKind},
     builder::{ChunkBuilder, ColumnBuilder, wrong_builder},
@@ -76,6 +78,21 @@ impl EncodedBlock {
 /// and cannot refer to repeated bytes of its neighbours.
 const INLINE_MAX: usize = 1024;
 
+/// Columns of fewer rows are not grouped.
+const MIN_GROUPED_ROWS: usize = 64;
+/// What was smaller is remembered of columns with at least this many rows; fewer are cheap to try, and are no measure.
+const MIN_CHOICE_ROWS: usize = 4096;
+/// For how many chunks it is remembered.
+const CHOICE_CHUNKS: u8 = 15;
+
+/// Whether a column was smaller in groups when both ways were last tried.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    grouped: bool,
+    /// For how many more chunks this is used.
+    chunks: u8,
+}
+
 /// Encodes chunks and keeps its scratch memory between them. Use one for each thread that encodes.
 pub struct Encoder {
     options: EncodeOptions,
@@ -84,6 +101,7 @@ pub struct Encoder {
     distinct: Distinct,
     /// The rows of the current table, grouped by this key column.
     groups: Option<(u16, Groups)>,
+    choices: HashMap<(TableId, u16), Choice>,
     /// The current column, encoded.
     column: Vec<u8>,
     /// The same column in the grouped encoding, for comparison.
@@ -115,6 +133,7 @@ impl Encoder {
             streams: StreamEncoder::default(),
             distinct: Distinct::default(),
             groups: None,
+            choices: HashMap::new(),
             column: Vec::new(),
             grouped: Vec::new(),
             wide: Vec::new(),
@@ -178,10 +197,10 @@ impl Encoder {
         };
         match (&columns[c], schema.columns[c].ty) {
             (ColumnBuilder::U64(values), ColumnType::U64 | ColumnType::I64) => {
-                self.streams.encode(values, &mut self.column);
                 let other = |key: &u16| *key as usize != c && schema.time != Some(c as u16);
-                if let Some(key) = schema.key().filter(other) {
-                    self.try_grouped(key, keys(key), values);
+                match schema.key().filter(other) {
+                    Some(key) => self.plain_or_grouped((schema.id, c as u16), key, keys(key), values),
+                    None => self.streams.encode(values, &mut self.column),
                 }
             }
             (ColumnBuilder::U32(values), ColumnType::Bytes | ColumnType::Ref(_)) => {
@@ -207,14 +226,49 @@ impl Encoder {
         }
     }
 
-    /// Encodes a column group by group, and uses this encoding unless it is larger. At equal size it compresses better, since
-    /// similar values are next to each other.
-    fn try_grouped(&mut self, key: u16, keys: &[u64], values: &[u64]) {
-        // Of one byte per value groups save nothing, and they would break runs of equal values.
-        let wide = self.column.len() > values.len() + values.len() / 2;
-        if self.options.layout == ColumnLayout::Plain || !wide || values.len() < 64 {
-            return;
+    /// Encodes a column in one piece or group by group, whichever was smaller when both were last tried: columns of one
+    /// kind are alike from chunk to chunk.
+    fn plain_or_grouped(&mut self, column: (TableId, u16), key: u16, keys: &[u64], values: &[u64]) {
+        if self.options.layout == ColumnLayout::Plain || values.len() < MIN_GROUPED_ROWS {
+            return self.streams.encode(values, &mut self.column);
         }
+        match self.choices.get_mut(&column) {
+            Some(choice) if choice.chunks > 0 => {
+                choice.chunks -= 1;
+                if choice.grouped {
+                    self.grouped(key, keys, values);
+                    std::mem::swap(&mut self.grouped, &mut self.column);
+                } else {
+                    self.streams.encode(values, &mut self.column);
+                }
+            }
+            _ => {
+                let grouped = self.try_both(key, keys, values);
+                if values.len() >= MIN_CHOICE_ROWS {
+                    self.choices.insert(column, Choice { grouped, chunks: CHOICE_CHUNKS });
+                }
+            }
+        }
+    }
+
+    /// Encodes a column in both ways and keeps the grouped encoding unless it is larger; returns whether it did. At equal
+    /// size it compresses better, since similar values are next to each other.
+    fn try_both(&mut self, key: u16, keys: &[u64], values: &[u64]) -> bool {
+        self.streams.encode(values, &mut self.column);
+        // Of one byte per value groups save nothing, and they would break runs of equal values.
+        if self.column.len() <= values.len() + values.len() / 2 {
+            return false;
+        }
+        self.grouped(key, keys, values);
+        let smaller = self.grouped.len() <= self.column.len() + self.column.len() / 64;
+        if smaller {
+            std::mem::swap(&mut self.grouped, &mut self.column);
+        }
+        smaller
+    }
+
+    /// Encodes a column group by group into `self.grouped`.
+    fn grouped(&mut self, key: u16, keys: &[u64], values: &[u64]) {
         let groups = self.take_groups(key, keys);
         self.grouped.clear();
         self.grouped.push(stream::GROUPED);
@@ -224,9 +278,6 @@ impl Encoder {
             self.streams.encode(&self.wide, &mut self.grouped);
         }
         self.groups = Some((key, groups));
-        if self.grouped.len() <= self.column.len() + self.column.len() / 64 {
-            std::mem::swap(&mut self.grouped, &mut self.column);
-        }
     }
 
     fn list(&mut self, key: u16, keys: &[u64], ends: &[u32], value: impl Fn(usize) -> u64) {

@@ -139,6 +139,7 @@ mod stream;
 mod summarize;
 mod summary;
 mod varint;
+mod vector;
 mod verify;
 mod writer;
 

@@ -7,6 +7,7 @@ use crate::{
     error::FormatError,
     group::Distinct,
     varint::{Cursor, put, unzigzag, zigzag},
+    vector::{self, Extremes},
 };
 
 /// All values are `base`.
@@ -32,8 +33,8 @@ const SAMPLE: usize = 512;
 pub(crate) struct StreamEncoder {
     distinct: Distinct,
     numbers: Vec<u32>,
-    /// The numbers to store as planes.
-    residuals: Vec<u64>,
+    /// The ranks of the values in a dictionary.
+    ranked: Vec<u64>,
 }
 
 /// The bytes needed for a number, 0 for 0.
@@ -48,52 +49,27 @@ struct Range {
 }
 
 impl Range {
-    fn unsigned(min: u64, max: u64) -> Self {
-        Self { base: min, width: width(max.wrapping_sub(min)) }
+    fn unsigned(extremes: Extremes<u64>) -> Self {
+        Self { base: extremes.min, width: width(extremes.max.wrapping_sub(extremes.min)) }
     }
 
-    fn signed(min: i64, max: i64) -> Self {
-        Self { base: min as u64, width: width((max as u64).wrapping_sub(min as u64)) }
+    fn signed(extremes: Extremes<i64>) -> Self {
+        Self::unsigned(Extremes { min: extremes.min as u64, max: extremes.max as u64 })
     }
 }
 
 /// The ranges of the values (the narrower of the unsigned and the signed reading) and of the differences between them.
 fn ranges(values: &[u64]) -> (Range, Range) {
-    let (mut min, mut max) = (u64::MAX, 0);
-    let (mut delta_min, mut delta_max) = (i64::MAX, i64::MIN);
-    let mut previous = values[0];
-    for &v in &values[1..] {
-        min = min.min(v);
-        max = max.max(v);
-        let delta = v.wrapping_sub(previous) as i64;
-        delta_min = delta_min.min(delta);
-        delta_max = delta_max.max(delta);
-        previous = v;
+    let delta = match values {
+        [] | [_] => Range { base: 0, width: 0 },
+        _ => Range::signed(vector::extremes_of_deltas(values)),
+    };
+    let unsigned = vector::extremes(values);
+    if unsigned.max >> 63 == 0 {
+        return (Range::unsigned(unsigned), delta);
     }
-    let unsigned = Range::unsigned(min.min(values[0]), max.max(values[0]));
-    let delta =
-        if values.len() > 1 { Range::signed(delta_min, delta_max) } else { Range { base: 0, width: 0 } };
-    if max.max(values[0]) >> 63 == 0 {
-        return (unsigned, delta);
-    }
-    let signed =
-        values.iter().fold((i64::MAX, i64::MIN), |(min, max), &v| (min.min(v as i64), max.max(v as i64)));
-    let signed = Range::signed(signed.0, signed.1);
+    let (unsigned, signed) = (Range::unsigned(unsigned), Range::signed(vector::extremes_signed(values)));
     (if signed.width < unsigned.width { signed } else { unsigned }, delta)
-}
-
-/// Appends the planes of the numbers.
-fn planes(out: &mut Vec<u8>, width: u8, numbers: &[u64]) {
-    if numbers.is_empty() || width == 0 {
-        return;
-    }
-    let start = out.len();
-    out.resize(start + width as usize * numbers.len(), 0);
-    for (plane, bytes) in out[start..].chunks_exact_mut(numbers.len()).enumerate() {
-        for (byte, number) in bytes.iter_mut().zip(numbers) {
-            *byte = (number >> (8 * plane)) as u8;
-        }
-    }
 }
 
 fn bits(v: u64) -> f64 {
@@ -142,9 +118,7 @@ impl StreamEncoder {
         } else {
             out.push(OFFSET | offset.width << 4);
             put(out, zigzag(offset.base));
-            self.residuals.clear();
-            self.residuals.extend(values.iter().map(|v| v.wrapping_sub(offset.base)));
-            planes(out, offset.width, &self.residuals);
+            vector::planes(out, offset.width, values, offset.base);
         }
     }
 
@@ -152,9 +126,7 @@ impl StreamEncoder {
         out.push(DELTA | delta.width << 4);
         put(out, zigzag(values[0]));
         put(out, zigzag(delta.base));
-        self.residuals.clear();
-        self.residuals.extend(values.windows(2).map(|w| w[1].wrapping_sub(w[0]).wrapping_sub(delta.base)));
-        planes(out, delta.width, &self.residuals);
+        vector::planes_of_deltas(out, delta.width, values, delta.base);
     }
 
     /// Numbers the distinct values; returns the estimated bits per value, `None` if there are too many.
@@ -187,9 +159,9 @@ impl StreamEncoder {
             out.push(CONSTANT);
             put(out, zigzag(values[0]));
         }
-        self.residuals.clear();
-        self.residuals.extend(self.numbers.iter().map(|&n| u64::from(ranks[n as usize])));
-        planes(out, width, &self.residuals);
+        self.ranked.clear();
+        self.ranked.extend(self.numbers.iter().map(|&n| u64::from(ranks[n as usize])));
+        vector::planes(out, width, &self.ranked, 0);
     }
 }
 
