@@ -21,6 +21,7 @@ use events::flags;
 
 use self::bio::{find, forget_all, is_open, note};
 use self::layout::{device_of_request, disk_of_bio, subject};
+use crate::cast::untrusted;
 use crate::maps::{self, EVENTS, config};
 use crate::preempt_guard::without_preemption;
 use crate::task::{load, now};
@@ -61,7 +62,7 @@ fn rq_issued(ctx: &BtfTracePointContext) -> i32 {
         }
     }
     let cmd_flags: u32 = load(rq, config!(offsets.rq_cmd_flags));
-    let bio: *mut u8 = load(rq, config!(offsets.rq_bio));
+    let bio: *mut u8 = load(untrusted!(rq, REQUEST), config!(offsets.rq_bio));
     let mut request = Request {
         origin: Origin {
             first: time,
@@ -169,7 +170,7 @@ fn rq_completed(ctx: &BtfTracePointContext) -> i32 {
 /// could see it.
 #[inline(always)]
 fn never_issued(rq: *mut u8, error: i32, bytes: u32, time: u64) {
-    let bio: *mut u8 = load(rq, config!(offsets.rq_bio));
+    let bio: *mut u8 = load(untrusted!(rq, REQUEST), config!(offsets.rq_bio));
     let cmd_flags: u32 = load(rq, config!(offsets.rq_cmd_flags));
     let mut bits = 0;
     let mut request = Request {

@@ -109,6 +109,7 @@ fn fill(task: Task, scratch: &mut IterScratch) {
 #[cfg(not(feature = "legacy"))]
 #[inline(always)]
 fn executable(task: Task, to: &mut [u8; 4096]) -> u32 {
+    // `bpf_d_path` takes only what the verifier trusts.
     let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
     if mm.is_null() || !crate::task::has(config!(offsets.mm_exe_file)) {
         return 0;

@@ -14,6 +14,7 @@ use aya_log_ebpf::{debug, warn};
 use events::Kind;
 use events::flags;
 
+use crate::cast::untrusted;
 use crate::fallback;
 use crate::maps::{self, LIFECYCLE, config};
 use crate::preempt_guard::without_preemption;
@@ -140,7 +141,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
             unsafe { (*state).flags |= task_flags::TREE };
         }
     }
-    let mm: *mut u8 = load(task.0, config!(offsets.task_mm));
+    let mm: *mut u8 = task.pointer(config!(offsets.task_mm));
     let start: u64 = load(mm, config!(offsets.mm_arg_start));
     let end: u64 = load(mm, config!(offsets.mm_arg_end));
     let image = Image { task, old_tid, bprm, time, cgroup, args: start, args_len: end.wrapping_sub(start) };
@@ -262,7 +263,7 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
             end_call(task, unsafe { &mut *state }, time, cgroup);
         }
     }
-    let signal: *mut u8 = load(task.0, config!(offsets.task_signal));
+    let signal: *mut u8 = task.pointer(config!(offsets.task_signal));
     let process = if config!(exit_has_group_dead) != 0 {
         ctx.arg::<u64>(1) & 0xff != 0
     } else {
@@ -371,7 +372,7 @@ fn renamed(ctx: &BtfTracePointContext) -> i32 {
 /// `cgroup:cgroup_mkdir` (cgroup, path).
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
-    let cgroup: *mut u8 = ctx.arg(0);
+    let cgroup = untrusted!(ctx.arg(0), CGROUP);
     if task::hierarchy(cgroup) != config!(hierarchy) {
         return 0;
     }
@@ -387,7 +388,7 @@ pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
 /// `cgroup:cgroup_rmdir` (cgroup, path).
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
-    let cgroup: *mut u8 = ctx.arg(0);
+    let cgroup = untrusted!(ctx.arg(0), CGROUP);
     if task::hierarchy(cgroup) != config!(hierarchy) {
         return 0;
     }
@@ -397,7 +398,7 @@ pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
 /// `cgroup:cgroup_attach_task` (destination, path, task, threadgroup).
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
-    let cgroup: *mut u8 = ctx.arg(0);
+    let cgroup = untrusted!(ctx.arg(0), CGROUP);
     if task::hierarchy(cgroup) != config!(hierarchy) {
         return 0;
     }

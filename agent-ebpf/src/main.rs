@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod block;
+mod cast;
 mod fallback;
 mod iter;
 mod lifecycle;

@@ -10,6 +10,7 @@ use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
+use crate::cast::untrusted;
 use crate::maps::{self, EVENTS, SOCKETS, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
@@ -204,7 +205,7 @@ fn cgroup_of(sk: *mut u8) -> u64 {
         return 0;
     }
     if has(config!(offsets.sk_cgroup)) {
-        let cgroup: *mut u8 = load(sk, config!(offsets.sk_cgroup));
+        let cgroup: *mut u8 = load(untrusted!(sk, SOCK), config!(offsets.sk_cgroup));
         return if cgroup.is_null() { 0 } else { cgroup_id(cgroup) };
     }
     if has(config!(offsets.sk_cgroup_val)) {
@@ -250,7 +251,7 @@ fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
         };
         address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8
     };
-    let net: *mut u8 = load(sk, config!(offsets.sk_net));
+    let net: *mut u8 = load(untrusted!(sk, SOCK), config!(offsets.sk_net));
     let family: u16 = load(sk, config!(offsets.sk_family));
     let (mut local, mut remote) = ([0u32; 4], [0u32; 4]);
     if family == AF_INET6 && has(config!(offsets.sk_v6_saddr)) {

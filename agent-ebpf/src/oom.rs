@@ -76,9 +76,9 @@ pub fn mark_victim(ctx: BtfTracePointContext) -> i32 {
 /// The victim's memory, as in the kernel's own message.
 #[inline(always)]
 fn measure(victim: Task, oom: &mut Oom) {
-    let signal: *mut u8 = load(victim.0, config!(offsets.task_signal));
+    let signal: *mut u8 = victim.pointer(config!(offsets.task_signal));
     oom.score_adj = i32::from(load::<i16>(signal, config!(offsets.signal_score_adj)));
-    let mm: *mut u8 = load(victim.0, config!(offsets.task_mm));
+    let mm: *mut u8 = victim.pointer(config!(offsets.task_mm));
     let rss = config!(offsets.mm_rss);
     if mm.is_null() || !has(rss) || config!(rss_stride) == 0 {
         return;
@@ -120,7 +120,7 @@ fn find_limit(task: Task) -> Limit {
     if subsys == 0 || !has(config!(offsets.memcg_usage)) || !has(config!(offsets.memcg_max)) {
         return found;
     }
-    let set: *mut u8 = load(task.0, config!(offsets.task_cgroups));
+    let set: *mut u8 = task.pointer(config!(offsets.task_cgroups));
     let mut css: *mut u8 = probe(set, config!(offsets.css_set_subsys) + (subsys - 1) * 8);
     found.searched = !css.is_null();
     // Bits and masks instead of conditions: the verifier walks through what follows a condition once for each outcome, and
@@ -170,7 +170,7 @@ fn id_of(memcg: *mut u8, task: Task) -> u64 {
     if !has(config!(offsets.cgroup_level)) || !has(config!(offsets.cgroup_self)) {
         return 0;
     }
-    let set: *mut u8 = load(task.0, config!(offsets.task_cgroups));
+    let set: *mut u8 = task.pointer(config!(offsets.task_cgroups));
     let mut other: *mut u8 = if config!(cgroup_subsys) == 0 {
         probe(set, config!(offsets.css_set_dfl))
     } else {

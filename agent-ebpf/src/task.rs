@@ -6,6 +6,7 @@ use agent_ebpf::config::{ABSENT, reader};
 use agent_ebpf::records::{COMM_LEN, Header};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 
+use crate::cast::untrusted;
 use crate::maps::{self, config};
 
 /// All threads of the process are about to die (`SIGNAL_GROUP_EXIT`).
@@ -48,6 +49,12 @@ impl Task {
         return Self(unsafe { aya_ebpf::helpers::generated::bpf_get_current_task() } as *mut u8);
     }
 
+    /// What one of its members points to.
+    #[inline(always)]
+    pub fn pointer(self, offset: u32) -> *mut u8 {
+        load(untrusted!(self.0, TASK), offset)
+    }
+
     /// The registers with which it entered the kernel, valid while it is in a call. Null if it has none.
     #[inline(always)]
     pub fn registers(self) -> *mut u8 {
@@ -77,7 +84,7 @@ impl Task {
     /// Effective user id in the initial namespace.
     #[inline(always)]
     pub fn uid(self) -> u32 {
-        let cred: *mut u8 = load(self.0, config!(offsets.task_cred));
+        let cred: *mut u8 = self.pointer(config!(offsets.task_cred));
         load(cred, config!(offsets.cred_euid))
     }
 
@@ -90,13 +97,13 @@ impl Task {
     /// The leader of its process.
     #[inline(always)]
     pub fn leader(self) -> Self {
-        Self(load(self.0, config!(offsets.task_leader)))
+        Self(self.pointer(config!(offsets.task_leader)))
     }
 
     /// The parent that `getppid` names.
     #[inline(always)]
     pub fn parent(self) -> Self {
-        Self(load(self.0, config!(offsets.task_parent)))
+        Self(self.pointer(config!(offsets.task_parent)))
     }
 
     /// Whether it is a kernel thread.
@@ -112,7 +119,7 @@ impl Task {
         if load::<u64>(self.0, config!(offsets.task_pending)) & SIGKILL_BIT != 0 {
             return true;
         }
-        let signal: *mut u8 = load(self.0, config!(offsets.task_signal));
+        let signal: *mut u8 = self.pointer(config!(offsets.task_signal));
         load::<u32>(signal, config!(offsets.signal_flags)) & SIGNAL_GROUP_EXIT != 0
     }
 
@@ -141,7 +148,7 @@ impl Task {
     /// The id of its cgroup in the chosen hierarchy.
     #[inline(always)]
     pub fn cgroup(self) -> u64 {
-        let set: *mut u8 = load(self.0, config!(offsets.task_cgroups));
+        let set: *mut u8 = self.pointer(config!(offsets.task_cgroups));
         let subsys = config!(cgroup_subsys);
         let cgroup: *mut u8 = if subsys == 0 {
             load(set, config!(offsets.css_set_dfl))

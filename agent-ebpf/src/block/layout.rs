@@ -4,6 +4,7 @@ use agent_ebpf::records::block::NO_DEVICE;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::BtfTracePointContext;
 
+use crate::cast::untrusted;
 use crate::maps::config;
 use crate::task::{self, has, load};
 
@@ -49,7 +50,7 @@ pub fn number_of(disk: *mut u8) -> u32 {
 #[inline(always)]
 pub fn disk_of_bio(bio: *mut u8) -> *mut u8 {
     if has(config!(offsets.bio_bdev)) {
-        let device: *mut u8 = load(bio, config!(offsets.bio_bdev));
+        let device: *mut u8 = load(untrusted!(bio, BIO), config!(offsets.bio_bdev));
         return load(device, config!(offsets.bdev_disk));
     }
     load(bio, config!(offsets.bio_disk))
@@ -59,7 +60,7 @@ pub fn disk_of_bio(bio: *mut u8) -> *mut u8 {
 #[inline(always)]
 pub fn device_of_request(rq: *mut u8) -> u32 {
     if has(config!(offsets.queue_disk)) {
-        let queue: *mut u8 = load(rq, config!(offsets.rq_queue));
+        let queue: *mut u8 = load(untrusted!(rq, REQUEST), config!(offsets.rq_queue));
         return number_of(load(queue, config!(offsets.queue_disk)));
     }
     number_of(load(rq, config!(offsets.rq_disk)))
@@ -71,7 +72,7 @@ pub fn payer(bio: *mut u8) -> Option<u64> {
     if !has(config!(offsets.bio_blkg)) {
         return None;
     }
-    let group: *mut u8 = load(bio, config!(offsets.bio_blkg));
+    let group: *mut u8 = load(untrusted!(bio, BIO), config!(offsets.bio_blkg));
     if group.is_null() {
         return None;
     }

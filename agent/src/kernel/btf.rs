@@ -265,6 +265,11 @@ impl Btf {
         self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes())).copied()
     }
 
+    /// The type id of a struct.
+    pub fn structure(&self, name: &str) -> Option<u32> {
+        self.named.get(&(kind::STRUCT, name.as_bytes().to_vec())).copied()
+    }
+
     /// The type id of a function.
     pub fn function(&self, name: &str) -> Option<u32> {
         self.named.get(&(kind::FUNC, name.as_bytes().to_vec())).copied()

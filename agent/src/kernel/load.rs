@@ -16,7 +16,7 @@ use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
-use super::preemption;
+use super::{casts, preemption};
 use super::programs::LoadedPrograms;
 use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
@@ -85,11 +85,12 @@ impl LoadedPrograms {
     }
 }
 
-/// The object for this kernel, with the numbers of the kernel's functions filled in.
+/// The object for this kernel, with the numbers of the kernel's functions and types filled in.
 fn object(kernel: &Btf, variant: Kernels) -> Vec<u8> {
     let mut object = (if variant == Kernels::Legacy { LEGACY_OBJECT } else { OBJECT }).to_vec();
     let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
     preemption::set_functions(&mut object, functions.as_ref());
+    casts::set(&mut object, kernel);
     object
 }
 

@@ -2,6 +2,7 @@
 
 mod block;
 pub mod btf;
+mod casts;
 mod config;
 mod error;
 pub mod hooks;
@@ -18,6 +19,7 @@ mod specs;
 pub mod stalls;
 pub mod symbols;
 mod tasks;
+mod trial;
 mod verify;
 
 pub use block::RequestNames;

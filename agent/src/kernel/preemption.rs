@@ -6,45 +6,7 @@
 use agent_ebpf::kfunc;
 
 use super::btf::Btf;
-
-/// `BPF_PROG_LOAD` of bpf(2).
-const PROG_LOAD: libc::c_int = 5;
-/// `BPF_PROG_TYPE_TRACING`.
-const TYPE_TRACING: u32 = 26;
-/// `BPF_TRACE_RAW_TP`.
-const ATTACH_RAW_TP: u32 = 23;
-/// `BPF_F_SLEEPABLE`.
-const SLEEPABLE: u32 = 1 << 4;
-/// `r0 = 0; exit`.
-const RETURN: [u64; 2] = [0xb7, 0x95];
-
-/// The part of `union bpf_attr` that loads a program, up to where 5.10 ends.
-#[repr(C)]
-#[derive(Default)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-    prog_btf_fd: u32,
-    func_info_rec_size: u32,
-    func_info: u64,
-    func_info_cnt: u32,
-    line_info_rec_size: u32,
-    line_info: u64,
-    line_info_cnt: u32,
-    attach_btf_id: u32,
-    attach_prog_fd: u32,
-    reserved: u32,
-}
+use super::trial::{self, RETURN, SLEEPABLE, loads};
 
 /// Whether this kernel can preempt the programs of the syscall tracepoints.
 ///
@@ -58,11 +20,11 @@ pub fn preempts_programs(btf: &Btf) -> bool {
     may_sleep("sys_enter") && !may_sleep("sched_switch")
 }
 
-/// The numbers of the functions with which a program disables preemption, in the order of [`kfunc::ALL`]; `None` if the
+/// The numbers of the functions with which a program disables preemption, in the order of [`kfunc::PREEMPTION`]; `None` if the
 /// kernel lacks one, or does not allow a program to call them as ktape's programs do.
-pub fn functions(btf: &Btf) -> Option<[u32; kfunc::ALL.len()]> {
-    let mut numbers = [0; kfunc::ALL.len()];
-    for (number, (_, name)) in numbers.iter_mut().zip(kfunc::ALL) {
+pub fn functions(btf: &Btf) -> Option<[u32; kfunc::PREEMPTION.len()]> {
+    let mut numbers = [0; kfunc::PREEMPTION.len()];
+    for (number, (_, name)) in numbers.iter_mut().zip(kfunc::PREEMPTION) {
         *number = btf.function(name)?;
     }
     let [disable, enable, save, restore] = numbers.map(kfunc::call);
@@ -73,39 +35,11 @@ pub fn functions(btf: &Btf) -> Option<[u32; kfunc::ALL.len()]> {
 }
 
 /// Fills the numbers of the kernel's functions into an object, or removes the calls if there are none.
-pub fn set_functions(object: &mut [u8], functions: Option<&[u32; kfunc::ALL.len()]>) {
-    for (index, (placeholder, _)) in kfunc::ALL.into_iter().enumerate() {
-        let from = kfunc::call(placeholder).to_le_bytes();
-        let to = functions.map_or(kfunc::NOTHING, |numbers| kfunc::call(numbers[index])).to_le_bytes();
-        // Instructions are aligned, as sections are.
-        for instruction in object.chunks_exact_mut(from.len()).filter(|bytes| **bytes == from) {
-            instruction.copy_from_slice(&to);
-        }
+pub fn set_functions(object: &mut [u8], functions: Option<&[u32; kfunc::PREEMPTION.len()]>) {
+    for (index, (placeholder, _)) in kfunc::PREEMPTION.into_iter().enumerate() {
+        let to = functions.map_or(kfunc::NOTHING, |numbers| kfunc::call(numbers[index]));
+        trial::replace(object, kfunc::call(placeholder), to);
     }
-}
-
-/// Whether the kernel accepts this program for a tracepoint.
-fn loads(btf: &Btf, tracepoint: &str, flags: u32, instructions: &[u64]) -> bool {
-    let Some(attach_btf_id) = btf.tracepoint_type(tracepoint) else { return false };
-    let mut attr = LoadAttr {
-        prog_type: TYPE_TRACING,
-        insn_cnt: instructions.len() as u32,
-        insns: instructions.as_ptr() as u64,
-        license: c"GPL".as_ptr() as u64,
-        prog_flags: flags,
-        expected_attach_type: ATTACH_RAW_TP,
-        attach_btf_id,
-        ..LoadAttr::default()
-    };
-    // SAFETY: the kernel reads the attributes, and the instructions and the license that they point to.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw mut attr, size_of::<LoadAttr>()) };
-    let Ok(fd) = libc::c_int::try_from(fd) else { return false };
-    if fd < 0 {
-        return false;
-    }
-    // SAFETY: a new descriptor that nothing else owns.
-    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
-    true
 }
 
 #[cfg(test)]
@@ -119,7 +53,7 @@ mod tests {
 
     #[test]
     fn calls_get_their_numbers_or_are_removed() {
-        let [disable, enable, save, restore] = kfunc::ALL.map(|(number, _)| kfunc::call(number));
+        let [disable, enable, save, restore] = kfunc::PREEMPTION.map(|(number, _)| kfunc::call(number));
         let object = bytes(&[1, disable, 2, save, enable, restore, disable, 3]);
         let mut with = object.clone();
         set_functions(&mut with, Some(&[11, 12, 13, 14]));
