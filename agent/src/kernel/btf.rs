@@ -3,9 +3,11 @@
 //!
 //! The format is described in `Documentation/bpf/btf.rst`; only what the queries here need is kept.
 
-use std::collections::HashMap;
+use std::hash::Hasher;
 use std::path::Path;
+use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHasher};
 use thiserror::Error;
 
 #[cfg(test)]
@@ -13,6 +15,8 @@ mod tests;
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_LEN: usize = 24;
+/// Bytes of a kernel's type, approximately.
+const TYPE_LEN_MEAN: usize = 40;
 
 mod kind {
     pub const INT: u32 = 1;
@@ -55,25 +59,37 @@ pub enum BtfError {
 
 /// The kernel's types.
 pub struct Btf {
-    data: Vec<u8>,
+    data: Arc<Vec<u8>>,
     strings: usize,
     strings_end: usize,
     /// Where each type starts in `data`; type ids start at 1.
     types: Vec<u32>,
-    named: HashMap<(u32, Vec<u8>), u32>,
+    /// The first type of each kind and name, by the hash of both.
+    named: FxHashMap<u64, u32>,
+}
+
+/// The bytes of `/sys/kernel/btf/vmlinux`.
+pub fn read() -> Result<Arc<Vec<u8>>, BtfError> {
+    let path = Path::new("/sys/kernel/btf/vmlinux");
+    let read = std::fs::read(path);
+    read.map(Arc::new).map_err(|source| BtfError::Read { path: path.display().to_string(), source })
+}
+
+fn hash_of(kind: u32, name: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write_u32(kind);
+    hasher.write(name);
+    hasher.finish()
 }
 
 impl Btf {
     /// Reads and indexes `/sys/kernel/btf/vmlinux`.
     pub fn of_kernel() -> Result<Self, BtfError> {
-        let path = Path::new("/sys/kernel/btf/vmlinux");
-        let data = std::fs::read(path)
-            .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
-        Self::parse(data)
+        Self::parse(read()?)
     }
 
     /// Indexes BTF bytes of this machine's endianness.
-    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+    pub fn parse(data: Arc<Vec<u8>>) -> Result<Self, BtfError> {
         if data.len() < HEADER_LEN || u16::from_ne_bytes([data[0], data[1]]) != MAGIC {
             return Err(BtfError::Malformed("wrong magic or too short"));
         }
@@ -87,7 +103,7 @@ impl Btf {
             return Err(BtfError::Malformed("a section ends behind the end of the file"));
         }
         let mut types = vec![0u32];
-        let mut named = HashMap::new();
+        let mut named = FxHashMap::with_capacity_and_hasher(type_len / TYPE_LEN_MEAN, <_>::default());
         let (mut at, end) = (type_off, type_off + type_len);
         while at < end {
             let (Some(name), Some(info)) = (word(at), word(at + 4)) else {
@@ -111,12 +127,12 @@ impl Btf {
                 kind::ENUM | kind::FUNC_PROTO => vlen * 8,
                 _ => return Err(BtfError::Malformed("unknown kind of type")),
             };
-            if matches!(kind, kind::STRUCT | kind::ENUM | kind::ENUM64 | kind::TYPEDEF | kind::FUNC) {
+            if matches!(kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::TYPEDEF | kind::FUNC) {
                 let bytes = &data[str_off..str_off + str_len];
                 let bytes = bytes.get(name as usize..).unwrap_or_default();
                 let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
                 if len > 0 {
-                    named.entry((kind, bytes[..len].to_vec())).or_insert(types.len() as u32);
+                    named.entry(hash_of(kind, &bytes[..len])).or_insert(types.len() as u32);
                 }
             }
             types.push(at as u32);
@@ -127,6 +143,21 @@ impl Btf {
 
     fn word(&self, at: usize) -> Option<u32> {
         Some(u32::from_ne_bytes(self.data.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    /// The first type of a kind with this name.
+    fn named(&self, kind: u32, name: &str) -> Option<u32> {
+        let is_it = |id: u32| {
+            let at = self.types[id as usize] as usize;
+            self.type_at(id).is_some_and(|(found, ..)| found == kind)
+                && self.word(at).is_some_and(|offset| self.string(offset) == name.as_bytes())
+        };
+        match self.named.get(&hash_of(kind, name.as_bytes())) {
+            Some(&id) if is_it(id) => Some(id),
+            // Another name with the same hash came first.
+            Some(_) => (1..self.types.len() as u32).find(|&id| is_it(id)),
+            None => None,
+        }
     }
 
     fn string(&self, offset: u32) -> &[u8] {
@@ -171,7 +202,7 @@ impl Btf {
     pub fn bit_offset(&self, path: &str) -> Option<u32> {
         let mut parts = path.split('.');
         let name = parts.next()?;
-        let mut id = *self.named.get(&(kind::STRUCT, name.as_bytes().to_vec()))?;
+        let mut id = self.named(kind::STRUCT, name)?;
         let mut bits = 0;
         for part in parts {
             let (offset, member) = self.member(self.resolve(id), part.as_bytes(), 0)?;
@@ -209,14 +240,13 @@ impl Btf {
 
     /// The size of a struct or union, bytes.
     pub fn size(&self, name: &str) -> Option<u32> {
-        let named = |kind| self.named.get(&(kind, name.as_bytes().to_vec()));
-        let id = *named(kind::STRUCT).or_else(|| named(kind::UNION))?;
+        let id = self.named(kind::STRUCT, name).or_else(|| self.named(kind::UNION, name))?;
         self.type_at(id).map(|(_, _, size, _)| size)
     }
 
     /// The value of an enumerator.
     pub fn enum_value(&self, enum_name: &str, enumerator: &str) -> Option<u32> {
-        let id = *self.named.get(&(kind::ENUM, enum_name.as_bytes().to_vec()))?;
+        let id = self.named(kind::ENUM, enum_name)?;
         let (_, vlen, _, at) = self.type_at(id)?;
         (0..vlen).find_map(|i| {
             let entry = at + i * 8;
@@ -226,7 +256,7 @@ impl Btf {
 
     /// The names and values of an enum, in its order.
     pub fn enumerators(&self, enum_name: &str) -> Option<Vec<(String, u32)>> {
-        let id = *self.named.get(&(kind::ENUM, enum_name.as_bytes().to_vec()))?;
+        let id = self.named(kind::ENUM, enum_name)?;
         let (_, vlen, _, at) = self.type_at(id)?;
         (0..vlen)
             .map(|i| {
@@ -262,17 +292,17 @@ impl Btf {
 
     /// The type id of a tracepoint's prototype, which programs are loaded for.
     pub fn tracepoint_type(&self, name: &str) -> Option<u32> {
-        self.named.get(&(kind::TYPEDEF, format!("btf_trace_{name}").into_bytes())).copied()
+        self.named(kind::TYPEDEF, &format!("btf_trace_{name}"))
     }
 
     /// The type id of a struct.
     pub fn structure(&self, name: &str) -> Option<u32> {
-        self.named.get(&(kind::STRUCT, name.as_bytes().to_vec())).copied()
+        self.named(kind::STRUCT, name)
     }
 
     /// The type id of a function.
     pub fn function(&self, name: &str) -> Option<u32> {
-        self.named.get(&(kind::FUNC, name.as_bytes().to_vec())).copied()
+        self.named(kind::FUNC, name)
     }
 
     /// Whether the kernel has a function of this name in its BTF.

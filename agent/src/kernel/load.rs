@@ -5,23 +5,23 @@ use std::time::Duration;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, Endianness};
 use aya_log::EbpfLogger;
 use events::Kind;
 
 use super::block::{self, RequestNames};
-use super::btf::Btf;
+use super::btf::{self, Btf};
 use super::config::{self, Globals};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
-use super::{casts, preemption};
 use super::programs::LoadedPrograms;
 use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
 use super::settings::{Settings, SyscallSelection};
 use super::verify::{self, ProgramToLoad};
+use super::{casts, preemption};
 
 /// Open TCP sockets whose owner is kept, at most: 4 MiB of kernel memory.
 const SOCKETS_MAX: u32 = 32768;
@@ -46,14 +46,22 @@ impl LoadedPrograms {
     ///
     /// The kernel lacks a required feature, or refuses to load a program.
     pub fn load(settings: &Settings) -> Result<(Self, RingBuffers), LoadError> {
-        let kernel = Btf::of_kernel()?;
+        let bytes = btf::read()?;
+        // aya reads them too, which takes longer. Where no thread can be started, it does so later.
+        let parsing = std::thread::Builder::new().name("ktape-load".to_owned()).spawn({
+            let bytes = bytes.clone();
+            move || aya::Btf::parse(&bytes, Endianness::default())
+        });
+        let kernel = Btf::parse(bytes.clone())?;
         let variant = kernel_variant(&kernel);
         let cpus = online_cpus();
         let globals = config::globals(settings, &kernel, variant, cpus)?;
         let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, variant))?;
-        let btf = aya::Btf::from_sys_fs()?;
-
         let object = object(&kernel, variant);
+        let btf = match parsing {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
+            Err(_) => aya::Btf::parse(&bytes, Endianness::default())?,
+        };
         let mut ebpf = create_maps(&object, &btf, settings, &globals, variant)?;
         let (events, events_map) = create_ring_buffers(&mut ebpf, "EVENTS", cpus, settings.ring_bytes)?;
         let (lifecycle, lifecycle_map) =

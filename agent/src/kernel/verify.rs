@@ -60,7 +60,8 @@ pub(super) fn load(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(work);
+            // With fewer threads it takes longer.
+            let _ = std::thread::Builder::new().name("ktape-load".to_owned()).spawn_scoped(scope, work);
         }
         work();
     });

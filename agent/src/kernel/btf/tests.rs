@@ -21,17 +21,20 @@ fn running_kernel_has_what_the_probes_read() {
     assert_eq!(btf.tracepoint_args("sys_enter"), Some(2));
     assert_eq!(btf.tracepoint_args("sched_process_exec"), Some(3));
     assert_eq!(btf.tracepoint_args("no_such_tracepoint"), None);
+    assert_eq!(btf.size("list_head"), Some(16));
+    assert_eq!(btf.size("sockaddr_union"), None);
+    assert_eq!(btf.enum_value("hrtimer_restart", "HRTIMER_RESTART"), Some(1));
     assert_eq!(btf.offset("task_struct.no_such_member"), None);
     assert_eq!(btf.offset("no_such_struct.pid"), None);
 }
 
 #[test]
 fn garbage_is_an_error() {
-    assert!(Btf::parse(vec![]).is_err());
-    assert!(Btf::parse(vec![0xff; 64]).is_err());
+    assert!(Btf::parse(Arc::default()).is_err());
+    assert!(Btf::parse(Arc::new(vec![0xff; 64])).is_err());
     let mut header = vec![0u8; 24];
     header[..2].copy_from_slice(&MAGIC.to_ne_bytes());
     header[4..8].copy_from_slice(&24u32.to_ne_bytes());
     header[12..16].copy_from_slice(&1000u32.to_ne_bytes());
-    assert!(Btf::parse(header).is_err());
+    assert!(Btf::parse(Arc::new(header)).is_err());
 }
