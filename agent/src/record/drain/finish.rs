@@ -50,6 +50,8 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         for thread in &mut self.background {
             thread.stop();
         }
+        // While completions are seen: what completes between the end and a later look at the device was in flight at the end.
+        self.rows.note_idle_devices(self.clock.boot_ns());
         let in_flight = self.detach();
         let complete = self.read_rest(deadline);
         self.end_threads();

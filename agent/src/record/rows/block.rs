@@ -48,6 +48,8 @@ pub struct BlockNames {
     /// Operation and flags of the `cmd_flags` seen so far.
     texts: FxHashMap<u32, (&'static str, Box<str>)>,
     devices: FxHashMap<u32, (Instant, Box<str>)>,
+    /// Devices that were idle shortly before the end, and when (boot clock, ns).
+    idle: FxHashMap<u32, u64>,
 }
 
 impl BlockNames {
@@ -67,6 +69,11 @@ impl BlockNames {
             flags: FLAGS.iter().filter_map(|(theirs, ours)| flag((ours, theirs))).collect(),
             ..Self::default()
         }
+    }
+
+    /// Nothing was in flight to this device at `now`.
+    pub(super) fn note_idle(&mut self, devno: u32, now: u64) {
+        self.idle.insert(devno, now);
     }
 
     fn text(&mut self, cmd_flags: u32) -> &(&'static str, Box<str>) {
@@ -102,6 +109,20 @@ impl BlockNames {
         let names = via.iter().filter(|devno| **devno != 0).map(|devno| self.device(*devno).to_owned());
         Cow::Owned(names.collect::<Vec<String>>().join(">"))
     }
+}
+
+/// The numbers of the whole disks that have nothing to do.
+fn idle_devices() -> impl Iterator<Item = u32> {
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    disks.filter_map(|disk| {
+        let in_flight = std::fs::read_to_string(disk.path().join("inflight")).ok()?;
+        if in_flight.split_whitespace().any(|count| count != "0") {
+            return None;
+        }
+        let number = std::fs::read_to_string(disk.path().join("dev")).ok()?;
+        let (major, minor) = number.trim().split_once(':')?;
+        Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
+    })
 }
 
 fn read_name(devno: u32) -> Box<str> {
@@ -174,14 +195,20 @@ impl RowWriter {
         Some(())
     }
 
-    /// The loss to report if this request is not in flight any more: its device is idle, so its completion was missed.
-    pub fn block_missed(&mut self, block: &Block) -> Option<EventLoss> {
-        if block.request.issues == 0 || !self.wants_cgroup(Kind::Block, block.head.cgroup) {
-            return None;
+    /// Notes which devices are idle at `now` (boot clock, ns), while completions are still seen.
+    pub fn note_idle_devices(&mut self, now: u64) {
+        for devno in idle_devices() {
+            self.block.note_idle(devno, now);
         }
-        let device = self.block.device(block.request.devno);
-        let in_flight = std::fs::read_to_string(format!("/sys/block/{device}/inflight")).ok()?;
-        in_flight.split_whitespace().all(|count| count == "0").then_some(EventLoss {
+    }
+
+    /// The loss to report if this request, which is in flight as far as was seen, was not any more when its device was
+    /// idle: its completion was missed.
+    pub fn block_missed(&mut self, block: &Block) -> Option<EventLoss> {
+        let request = &block.request;
+        let was_idle = self.block.idle.get(&request.devno).is_some_and(|at| request.last_issue < *at);
+        let missed = request.issues != 0 && was_idle && self.wants_cgroup(Kind::Block, block.head.cgroup);
+        missed.then_some(EventLoss {
             cpu: None,
             kind: Some(Kind::Block),
             cgroup: Some(block.head.cgroup),

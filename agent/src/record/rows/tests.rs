@@ -238,8 +238,6 @@ fn a_block_request_is_written_with_its_owner_and_times() {
     writer.add(&Block { head: head(Kind::Block, 1000, 10), request });
     let end = Block { head: Header { time: 2000, ..head(Kind::Block, 0, 10) }, request };
     writer.rows.block_unfinished(&mut writer.builder, &end);
-    let missed = writer.rows.block_missed(&end);
-    assert_eq!(missed, None, "a device without a name cannot be asked");
     let seen = writer.close();
     assert_eq!(seen.numbers(Kind::Block, "dur"), [900, 1900]);
     assert_eq!(seen.numbers(Kind::Block, "queued"), [200, 200]);
@@ -250,6 +248,20 @@ fn a_block_request_is_written_with_its_owner_and_times() {
     let view = seen.view();
     let (rows, _) = rows_of(&view, Kind::Block).nth(1).unwrap();
     assert_ne!(rows.flags(1) & flags::UNFINISHED, 0);
+}
+
+#[test]
+fn only_a_device_that_was_idle_after_the_issue_shows_that_a_completion_was_missed() {
+    let mut writer = Writer::open();
+    let mut block = Block { head: head(Kind::Block, 2000, 10), request: Request::default() };
+    (block.request.devno, block.request.issues, block.request.last_issue) = (4000 << 20 | 1, 1, 400);
+    assert_eq!(writer.rows.block_missed(&block), None, "the device was busy");
+    let mut missed = |idle_at: u64| {
+        writer.rows.block.note_idle(block.request.devno, idle_at);
+        writer.rows.block_missed(&block).map(|lost| lost.count)
+    };
+    assert_eq!(missed(400), None, "issued since");
+    assert_eq!(missed(401), Some(1));
 }
 
 #[test]
