@@ -12,7 +12,7 @@ use agent_ebpf::config::block_hook;
 use agent_ebpf::records::block::{Block, Origin, Request, VIA, origin};
 use agent_ebpf::records::stage;
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::btf_maps::HashMap;
+use aya_ebpf::btf_maps::{HashMap, PerCpuArray};
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
@@ -33,6 +33,10 @@ const OP_FLUSH: u32 = 2;
 /// Requests that their device has not finished.
 #[btf_map]
 static BLOCK_REQUESTS: HashMap<u64, Request, 16384> = HashMap::new();
+
+/// Of each CPU: 1 while the first program of the completion hook is at work there.
+#[btf_map]
+static BLOCK_COMPLETING: PerCpuArray<u64, 1> = PerCpuArray::new();
 
 /// `block:block_rq_issue` ([queue,] request): the driver gets it.
 #[btf_tracepoint(function = "block_rq_issue")]
@@ -127,7 +131,49 @@ fn rq_requeued(ctx: &BtfTracePointContext) -> i32 {
 /// `block:block_rq_complete` (request, error, bytes): this many bytes are done, perhaps not all.
 #[btf_tracepoint(function = "block_rq_complete")]
 pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| rq_completed(&ctx))
+    without_preemption(|| {
+        let Some(active) = BLOCK_COMPLETING.get_ptr_mut(0) else {
+            return 0;
+        };
+        // SAFETY: a live map value of this CPU.
+        unsafe { active.write_volatile(1) };
+        rq_completed(&ctx);
+        // SAFETY: as above.
+        unsafe { active.write_volatile(0) };
+        0
+    })
+}
+
+/// The same hook once more. A driver that completes requests in its interrupt interrupts one that completes them in a
+/// thread or a softirq, and the kernel does not run a program that it interrupted on that CPU: it skips it, but not this
+/// one, which does the work then. It has to be attached after the first one, so that a completion that was not skipped is
+/// over when it looks.
+#[btf_tracepoint(function = "block_rq_complete")]
+pub fn block_rq_complete_nested(ctx: BtfTracePointContext) -> i32 {
+    without_preemption(|| {
+        let Some(active) = BLOCK_COMPLETING.get_ptr(0) else {
+            return 0;
+        };
+        // SAFETY: a live map value of this CPU.
+        if unsafe { active.read_volatile() } != 0 || is_left(&ctx) { rq_completed(&ctx) } else { 0 }
+    })
+}
+
+/// Whether a request that completes here as a whole is still kept: then the first program was skipped, though it was not
+/// yet, or no longer, at work.
+#[inline(always)]
+fn is_left(ctx: &BtfTracePointContext) -> bool {
+    let rq: *mut u8 = ctx.arg(0);
+    !is_part(rq, ctx.arg::<u64>(2) as u32) && BLOCK_REQUESTS.get_ptr(rq as u64).is_some()
+}
+
+/// Whether more completions of this request follow: bytes are left, or its data are to be flushed as well.
+#[inline(always)]
+fn is_part(rq: *mut u8, bytes: u32) -> bool {
+    let left: u32 = load(rq, config!(offsets.rq_data_len));
+    let cmd_flags: u32 = load(rq, config!(offsets.rq_cmd_flags));
+    let flushes = load::<u32>(rq, config!(offsets.rq_flags)) & config!(block_flush_seq) != 0;
+    bytes < left || flushes && cmd_flags & OP_MASK != OP_FLUSH
 }
 
 #[inline(always)]
@@ -136,11 +182,7 @@ fn rq_completed(ctx: &BtfTracePointContext) -> i32 {
     let rq: *mut u8 = ctx.arg(0);
     let error = ctx.arg::<u64>(1) as i32;
     let bytes = ctx.arg::<u64>(2) as u32;
-    let left: u32 = load(rq, config!(offsets.rq_data_len));
-    let cmd_flags: u32 = load(rq, config!(offsets.rq_cmd_flags));
-    // The data of a request that is to be flushed as well: it completes once more when all is done.
-    let step = load::<u32>(rq, config!(offsets.rq_flags)) & config!(block_flush_seq) != 0
-        && cmd_flags & OP_MASK != OP_FLUSH;
+    let is_part = is_part(rq, bytes);
     let key = rq as u64;
     if let Some(known) = BLOCK_REQUESTS.get_ptr_mut(key) {
         // SAFETY: a map value; a request is with one CPU at a time.
@@ -149,7 +191,7 @@ fn rq_completed(ctx: &BtfTracePointContext) -> i32 {
         if known.error == 0 {
             known.error = error;
         }
-        if bytes < left || step {
+        if is_part {
             return 0;
         }
         if known.origin.bits & origin::EXCLUDED == 0 {
@@ -159,7 +201,7 @@ fn rq_completed(ctx: &BtfTracePointContext) -> i32 {
         let _ = BLOCK_REQUESTS.remove(key);
         return 0;
     }
-    if bytes < left || step {
+    if is_part {
         return 0;
     }
     never_issued(rq, error, bytes, time);
@@ -220,6 +262,9 @@ fn write(request: &Request, time: u64, bits: u32) {
     // those begin with their issue.
     let op = request.origin.opf & OP_MASK;
     if request.origin.bits & origin::UNKNOWN != 0 && op != OP_FLUSH && op < config!(block_op_driver) {
+        bits |= flags::START_UNKNOWN;
+    }
+    if request.origin.bits & origin::RELEASED != 0 {
         bits |= flags::START_UNKNOWN;
     }
     let cgroup = request.origin.cgroup;

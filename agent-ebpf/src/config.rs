@@ -199,6 +199,12 @@ offsets! {
     worker_func = "worker.current_func";
     /// The work that a worker runs.
     worker_work = "worker.current_work";
+    /// Where the work that a worker runs was queued.
+    worker_pool_queue = "worker.current_pwq";
+    /// The workqueue of that.
+    pool_queue_wq = "pool_workqueue.wq";
+    /// A workqueue's name.
+    wq_name = "workqueue_struct.name";
     /// The work item of a device's writeback.
     wb_work = "bdi_writeback.dwork.work";
     /// Its device.
@@ -302,6 +308,9 @@ pub mod block_hook {
     pub const RQ_REQUEUE: u32 = 1 << 4;
 }
 
+/// No hierarchy: not a number that the kernel gives out.
+pub const NO_HIERARCHY: u32 = u32::MAX;
+
 /// What is fixed for one capture.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -316,6 +325,9 @@ pub struct Config {
     pub cgroup_subsys: u32,
     /// The number of the chosen hierarchy (column 2 of `/proc/cgroups`; 0 is v2).
     pub hierarchy: u32,
+    /// The number of the hierarchy in which block I/O is charged, if it is not the chosen one and block requests are
+    /// recorded, else [`NO_HIERARCHY`].
+    pub io_hierarchy: u32,
     /// 1: only cgroups in the allow-set.
     pub filter_cgroups: u32,
     /// The process whose tree is recorded, or 0 for all.
@@ -379,6 +391,7 @@ impl Config {
         readers: 0,
         cgroup_subsys: 0,
         hierarchy: 0,
+        io_hierarchy: NO_HIERARCHY,
         filter_cgroups: 0,
         tree_pid: 0,
         rings: 1,

@@ -1,10 +1,10 @@
 //! Processes and cgroups coming, changing and going. Rare, and sent whatever the filter: they
 //! name what other events point to.
 
-use agent_ebpf::config::reader;
+use agent_ebpf::config::{NO_HIERARCHY, reader};
 use agent_ebpf::records::{
     self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Rename,
-    fallback as of, stage, task_flags,
+    cgroup_class, fallback as of, stage, task_flags,
 };
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
@@ -373,26 +373,45 @@ fn renamed(ctx: &BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     let cgroup = untrusted!(ctx.arg(0), CGROUP);
-    if task::hierarchy(cgroup) != config!(hierarchy) {
+    let Some(class) = class_of(cgroup) else {
         return 0;
-    }
+    };
     let id = task::cgroup_id(cgroup);
-    if config!(filter_cgroups) != 0 && !maps::allow(id) {
-        maps::count_loss(Kind::Syscall as u8, stage::MAP, id);
-        warn!(&ctx, "the allow-set has no room for cgroup {}", id);
+    if config!(filter_cgroups) != 0 {
+        let (allowed, kind) = match class {
+            cgroup_class::IO => (maps::allow_io(id), Kind::Block),
+            _ => (maps::allow(id), Kind::Syscall),
+        };
+        if !allowed {
+            maps::count_loss(kind as u8, stage::MAP, id);
+            warn!(&ctx, "the allow-set has no room for cgroup {}", id);
+        }
     }
     debug!(&ctx, "cgroup {} created", id);
-    cgroup_event(Kind::CgroupMkdir, id, ctx.arg(1), None)
+    cgroup_event(Kind::CgroupMkdir, class, id, ctx.arg(1), None)
 }
 
 /// `cgroup:cgroup_rmdir` (cgroup, path).
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     let cgroup = untrusted!(ctx.arg(0), CGROUP);
-    if task::hierarchy(cgroup) != config!(hierarchy) {
+    let Some(class) = class_of(cgroup) else {
         return 0;
+    };
+    cgroup_event(Kind::CgroupRmdir, class, task::cgroup_id(cgroup), ctx.arg(1), None)
+}
+
+/// The class of a cgroup's records; `None` if its hierarchy is of no interest.
+#[inline(always)]
+fn class_of(cgroup: *mut u8) -> Option<u8> {
+    let hierarchy = task::hierarchy(cgroup);
+    if hierarchy == config!(hierarchy) {
+        Some(cgroup_class::IDENTIFYING)
+    } else if config!(io_hierarchy) != NO_HIERARCHY && hierarchy == config!(io_hierarchy) {
+        Some(cgroup_class::IO)
+    } else {
+        None
     }
-    cgroup_event(Kind::CgroupRmdir, task::cgroup_id(cgroup), ctx.arg(1), None)
 }
 
 /// `cgroup:cgroup_attach_task` (destination, path, task, threadgroup).
@@ -417,6 +436,7 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     }
     cgroup_event(
         Kind::CgroupAttach,
+        cgroup_class::IDENTIFYING,
         task::cgroup_id(cgroup),
         ctx.arg(1),
         Some((moved, ctx.arg::<u64>(3) & 0xff != 0)),
@@ -434,7 +454,7 @@ fn mark_moved(task: Task, state: &mut records::TaskState) {
 }
 
 #[inline(always)]
-fn cgroup_event(kind: Kind, id: u64, path: *const u8, moved: Option<(Task, bool)>) -> i32 {
+fn cgroup_event(kind: Kind, class: u8, id: u64, path: *const u8, moved: Option<(Task, bool)>) -> i32 {
     let time = now();
     let task = Task::current();
     let Some(slot) = maps::reserve::<Cgroup>(&LIFECYCLE, kind as u8, id) else {
@@ -466,7 +486,7 @@ fn cgroup_event(kind: Kind, id: u64, path: *const u8, moved: Option<(Task, bool)
         (&raw mut (*record).uid).write(task.uid());
         (&raw mut (*record).ppid).write(task.parent().pid());
         (&raw mut (*record).path_len).write(path_len);
-        (&raw mut (*record).head).write(task.header(kind as u8, 0, bits, time, task.cgroup()));
+        (&raw mut (*record).head).write(task.header(kind as u8, class, bits, time, task.cgroup()));
     }
     slot.submit();
     0

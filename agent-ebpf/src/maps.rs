@@ -40,6 +40,11 @@ static SPECS: Array<Spec, { (ABIS * NUMBERS) as usize }> = Array::new();
 #[btf_map]
 static ALLOWED: HashMap<u64, u8, 65536> = HashMap::new();
 
+/// The same for cgroups of the hierarchy in which block I/O is charged, where that is not the one that identifies cgroups:
+/// ids of different hierarchies can be equal.
+#[btf_map]
+static ALLOWED_IO: HashMap<u64, u8, 65536> = HashMap::new();
+
 /// Bits of [`agent_ebpf::config::reader`] by process: those that read the recorder's output, directly or through further
 /// pipes. The agent keeps them up to date.
 #[btf_map]
@@ -177,13 +182,18 @@ pub fn count_loss(kind: u8, stage: u8, cgroup: u64) -> i32 {
     0
 }
 
-/// Adds one to a counter of this CPU. Not atomic: the key names the kind, and a kind's program
-/// does not interrupt itself (the kernel refuses that as a recursion, and counts it); nor does it give the
-/// CPU to its fallback program meanwhile.
+/// Adds one to a counter of this CPU. Atomic: a second program on the same hook may interrupt the first one.
 #[inline(always)]
 fn add(count: *mut u64) {
-    // SAFETY: the pointer is a live map value of this CPU.
-    unsafe { *count += 1 };
+    // SAFETY: one instruction that changes nothing but the counter, a live, aligned map value of this CPU.
+    unsafe {
+        core::arch::asm!(
+            "lock *(u64 *)({count} + 0) += {one}",
+            count = in(reg) count,
+            one = in(reg) 1u64,
+            options(nostack),
+        );
+    }
 }
 
 /// What to read of the call with this key.
@@ -207,6 +217,18 @@ pub fn allowed(cgroup: u64) -> bool {
 #[inline(always)]
 pub fn allow(cgroup: u64) -> bool {
     ALLOWED.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
+}
+
+/// Whether block I/O that is charged to this cgroup of the I/O hierarchy is recorded.
+#[inline(always)]
+pub fn allowed_io(cgroup: u64) -> bool {
+    ALLOWED_IO.get_ptr(cgroup).is_some()
+}
+
+/// Lets a cgroup of the I/O hierarchy in until the agent has decided.
+#[inline(always)]
+pub fn allow_io(cgroup: u64) -> bool {
+    ALLOWED_IO.insert(cgroup, 2, u64::from(BPF_ANY)).is_ok()
 }
 
 /// Bits of [`agent_ebpf::config::reader`] for a process; 0 if it does not read the output.

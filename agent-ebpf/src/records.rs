@@ -220,7 +220,15 @@ pub struct Rename {
 /// Bytes kept of a cgroup's path.
 pub const CGROUP_PATH: usize = 3960;
 
-/// A cgroup event (mkdir, rmdir, attach). The header's subject is whoever did it.
+/// Classes of records of cgroups.
+pub mod cgroup_class {
+    /// In the hierarchy that identifies cgroups.
+    pub const IDENTIFYING: u8 = 0;
+    /// In the hierarchy of the I/O controller, where that is another one: no event.
+    pub const IO: u8 = 1;
+}
+
+/// A cgroup event (mkdir, rmdir, attach). The header's subject is whoever did it, its class one of [`cgroup_class`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Cgroup {

@@ -160,6 +160,7 @@ kinds! {
         issues: U64, "how often the request was issued: more than once after a requeue";
         owner: Cgroup, "the cgroup whose memory is transferred, or that is charged";
         owner_kind: Text, "the source of owner: bio, submitter or unknown";
+        throttled: Bool, "whether an I/O limit (io.max, blkio.throttle) held the request; with evt.start_unknown for an unknown time, before it was first seen, otherwise queued includes it";
     }
     /// a state change of a TCP connection: both ends, role, bytes and retransmissions at its end; its thread is the socket's user, if known
     Net = 13, "net", Event, "sock:inet_sock_set_state" {

@@ -9,7 +9,7 @@ use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
-use super::layout::{disk_of_bio, has_queue, number_of, payer, subject, third};
+use super::layout::{Payer, disk_of_bio, has_queue, is_throttle, number_of, payer, subject, third};
 use crate::maps::{self, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
@@ -71,18 +71,29 @@ fn origin_of(bio: *mut u8) -> Option<Origin> {
         }
     }
     who.cgroup = task.cgroup();
-    if let Some(owner) = payer(bio) {
-        who.owner = owner;
-        who.bits = origin::OWNER_BIO;
-    } else if !task.is_kthread() {
+    if !task.is_kthread() {
         who.owner = who.cgroup;
         who.bits = origin::OWNER_SUBMITTER;
     }
-    if config!(filter_cgroups) != 0
-        && !maps::allowed(who.cgroup)
-        && (who.bits & origin::OWNER_BIO == 0 || !maps::allowed(who.owner))
-    {
+    let mut allowed = config!(filter_cgroups) == 0 || maps::allowed(who.cgroup);
+    match payer(bio) {
+        Some(Payer::Identified(owner)) => {
+            who.owner = owner;
+            who.bits = origin::OWNER_BIO;
+            allowed = allowed || maps::allowed(owner);
+        }
+        Some(Payer::Io(owner)) => {
+            who.owner = owner;
+            who.bits |= origin::OWNER_IO;
+            allowed = allowed || maps::allowed_io(owner);
+        }
+        None => {}
+    }
+    if !allowed {
         return None;
+    }
+    if is_throttle(task) {
+        who.bits |= origin::THROTTLED | origin::RELEASED;
     }
     Some(who)
 }
@@ -124,8 +135,12 @@ fn bio_queued(ctx: &BtfTracePointContext) -> i32 {
         let known = unsafe { &mut *known };
         if known.queued == 0 {
             // A remap has recorded the submitter: the thread that queues it here may be a worker by now.
+            // Its time includes what an I/O limit has held it for.
             known.queued = 1;
             known.devno = number_of(disk);
+            if is_throttle(Task::current()) {
+                known.origin.bits |= origin::THROTTLED;
+            }
             via = known.origin.via;
         } else {
             // A reused address: the completion of its former bio was missed.

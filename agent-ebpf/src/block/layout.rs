@@ -1,12 +1,18 @@
 //! What the block tracepoints pass, and what bios and requests look like, in this kernel.
 
+use agent_ebpf::config::NO_HIERARCHY;
 use agent_ebpf::records::block::NO_DEVICE;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::cast::untrusted;
 use crate::maps::config;
-use crate::task::{self, has, load};
+use crate::task::{self, Task, has, load, probe};
+
+/// A worker of a workqueue (`PF_WQ_WORKER`).
+const PF_WQ_WORKER: u32 = 0x20;
+/// The name of the throttle's workqueue, the same in all kernels.
+const THROTTLE: [u8; 8] = *b"kthrotld";
 
 /// The bio or request that a tracepoint is about.
 #[inline(always)]
@@ -66,9 +72,18 @@ pub fn device_of_request(rq: *mut u8) -> u32 {
     number_of(load(rq, config!(offsets.rq_disk)))
 }
 
-/// The cgroup that a bio is charged to, if it is one of the hierarchy that identifies cgroups here.
+/// The cgroup that a bio is charged to.
+pub enum Payer {
+    /// By its id in the hierarchy that identifies cgroups.
+    Identified(u64),
+    /// By its id in the hierarchy of the I/O controller.
+    Io(u64),
+}
+
+/// The cgroup that a bio is charged to, if that says anything: what the root of a hierarchy of its own pays for was
+/// submitted by threads outside of all cgroups there, or is written back for cgroups that the kernel does not know.
 #[inline(always)]
-pub fn payer(bio: *mut u8) -> Option<u64> {
+pub fn payer(bio: *mut u8) -> Option<Payer> {
     if !has(config!(offsets.bio_blkg)) {
         return None;
     }
@@ -78,8 +93,36 @@ pub fn payer(bio: *mut u8) -> Option<u64> {
     }
     let css: *mut u8 = load(group, config!(offsets.blkg_blkcg));
     let cgroup: *mut u8 = load(css, config!(offsets.blkcg_cgroup));
-    if cgroup.is_null() || task::hierarchy(cgroup) != config!(hierarchy) {
+    if cgroup.is_null() {
         return None;
     }
-    Some(task::cgroup_id(cgroup))
+    let hierarchy = task::hierarchy(cgroup);
+    if hierarchy == config!(hierarchy) {
+        return Some(Payer::Identified(task::cgroup_id(cgroup)));
+    }
+    if config!(io_hierarchy) != NO_HIERARCHY
+        && hierarchy == config!(io_hierarchy)
+        && load::<u32>(cgroup, config!(offsets.cgroup_level)) != 0
+    {
+        return Some(Payer::Io(task::cgroup_id(cgroup)));
+    }
+    None
+}
+
+/// Whether the current thread dispatches bios that an I/O limit has held: a worker of the throttle's workqueue.
+#[inline(always)]
+pub fn is_throttle(task: Task) -> bool {
+    if load::<u32>(task.0, config!(offsets.task_flags)) & PF_WQ_WORKER == 0 || !has(config!(offsets.wq_name))
+    {
+        return false;
+    }
+    let kthread: *mut u8 = if has(config!(offsets.task_worker_private)) {
+        probe(task.0, config!(offsets.task_worker_private))
+    } else {
+        probe(task.0, config!(offsets.task_set_child_tid))
+    };
+    let worker: *mut u8 = probe(kthread, config!(offsets.kthread_data));
+    let queue: *mut u8 = probe(worker, config!(offsets.worker_pool_queue));
+    let wq: *mut u8 = probe(queue, config!(offsets.pool_queue_wq));
+    probe::<u64>(wq, config!(offsets.wq_name)) == u64::from_ne_bytes(THROTTLE)
 }

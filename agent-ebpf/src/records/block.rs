@@ -17,6 +17,14 @@ pub mod origin {
     pub const OWNER_SUBMITTER: u32 = 1 << 2;
     /// Nothing is known: the submission was not seen.
     pub const UNKNOWN: u32 = 1 << 3;
+    /// `owner` is the cgroup that the bio is charged to, by its id in the hierarchy of the I/O controller, which is not
+    /// the one that identifies cgroups. [`OWNER_SUBMITTER`] may be set as well: for the case that there is no such cgroup
+    /// in the other hierarchy.
+    pub const OWNER_IO: u32 = 1 << 4;
+    /// An I/O limit (blk-throttle) has held the bio.
+    pub const THROTTLED: u32 = 1 << 5;
+    /// `first` is when the limit released the bio: no tracepoint had seen it before.
+    pub const RELEASED: u32 = 1 << 6;
 }
 
 /// The submitter, and the time; taken at the first tracepoint that sees the bio. 64 bytes.

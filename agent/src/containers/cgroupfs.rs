@@ -114,6 +114,13 @@ impl Hierarchy {
         choice::missing(self, others.iter())
     }
 
+    /// The hierarchy in which block I/O is charged, if that is another one: v1's `blkio` where it is mounted, otherwise v2.
+    pub fn of_block_io(&self) -> Option<Self> {
+        let machine = Machine::read().ok()?;
+        let found = ["blkio", "v2"].into_iter().find_map(|name| machine.hierarchy(name))?;
+        (found.number != self.number).then_some(found)
+    }
+
     /// Whether the programs in the kernel can find a task's cgroup in it.
     fn identifies(&self) -> bool {
         self.number == 0 || self.subsys.is_some()

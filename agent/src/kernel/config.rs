@@ -1,7 +1,7 @@
 //! The read-only globals of the kernel side: struct offsets of this kernel, registers of this architecture, and which
 //! events are recorded.
 
-use agent_ebpf::config::{ABSENT, Config, Offsets};
+use agent_ebpf::config::{ABSENT, Config, NO_HIERARCHY, Offsets};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use events::Kind;
 
@@ -56,6 +56,7 @@ fn set_recorded(config: &mut Config, settings: &Settings) {
     config.own_pid = std::process::id();
     config.readers = u32::from(settings.readers);
     config.hierarchy = settings.hierarchy.number;
+    config.io_hierarchy = settings.io_hierarchy.unwrap_or(NO_HIERARCHY);
     config.filter_cgroups = u32::from(settings.cgroups.is_some());
     config.tree_pid = settings.tree_pid.unwrap_or(0);
     config.narrow = u32::from(matches!(settings.selection, SyscallSelection::Named(_)));

@@ -94,8 +94,9 @@ const SYS_EXIT: Hook =
 
 /// A hook of block requests. They are attached in the order of the table, so that the completion of every request whose
 /// issue was seen is seen, too. At the end, the issue hook is detached first, then the completion hook: the set of known
-/// requests in flight then no longer changes. A completion that the kernel skips is noticed, with its cgroup, at the next
-/// issue of a request at the same address, or at the end.
+/// requests in flight then no longer changes. A completion that no program has seen is noticed, with its cgroup, at the next
+/// issue of a request at the same address, or at the end, if the device was idle shortly before; whether the kernel skipped
+/// a run of the completion's programs says nothing, as one takes over from the other.
 const fn block(name: &'static str, without: &'static str) -> Hook {
     event(name, None, &[Kind::Block], without)
 }
@@ -145,6 +146,11 @@ pub const HOOKS: &[Hook] = &[
     block("block_bio_remap", "the devices that a block request passed through"),
     block("block_split", "submitters of the first parts of large block requests"),
     block("block_rq_complete", "block requests"),
+    // Does the work of the hook before it if the kernel skips that one.
+    Hook {
+        tracepoint: "block_rq_complete",
+        ..block("block_rq_complete_nested", "block requests that complete at the same time")
+    },
     block("block_rq_requeue", "how often block requests were issued"),
     block("block_rq_issue", "waiting and device times of block requests"),
     event("inet_sock_set_state", Some(Kind::Net), &[Kind::Net], "TCP connections"),

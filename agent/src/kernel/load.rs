@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_ebpf::config::NO_HIERARCHY;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
@@ -67,7 +68,8 @@ impl LoadedPrograms {
         let (lifecycle, lifecycle_map) =
             create_ring_buffers(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
         fill_specs(&mut ebpf, &settings.selection)?;
-        let allowed = fill_allowed(&mut ebpf, settings.cgroups.as_deref().unwrap_or_default())?;
+        let allowed = fill_allowed(&mut ebpf, "ALLOWED", settings.cgroups.as_deref().unwrap_or_default())?;
+        let allowed_io = fill_allowed(&mut ebpf, "ALLOWED_IO", &settings.io_cgroups)?;
         let losses = preallocate_losses(&mut ebpf)?;
         let load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings.stalls()))?;
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
@@ -75,6 +77,7 @@ impl LoadedPrograms {
         let readers = Some(ReaderSet::new(take(&mut ebpf, "READERS")?));
         let programs = Self {
             allowed,
+            allowed_io,
             readers,
             losses: LossCounters::new(losses),
             net_runs: take(&mut ebpf, "NET_RUNS")?,
@@ -116,6 +119,9 @@ fn create_maps(
     let block_entries = block::entries(settings.kinds.contains(&Kind::Block), config.rings);
     let sockets = if config.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
     let mut loader = EbpfLoader::new();
+    if config.filter_cgroups == 0 || config.io_hierarchy == NO_HIERARCHY {
+        loader.map_max_entries("ALLOWED_IO", UNUSED_MAP);
+    }
     if variant == Kernels::Legacy {
         let tasks = config::tasks_max();
         let sched = if config.sched == 0 { UNUSED_MAP } else { tasks };
@@ -148,11 +154,15 @@ fn fill_specs(ebpf: &mut Ebpf, selection: &SyscallSelection) -> Result<(), LoadE
     Ok(())
 }
 
-/// The allow-set, with these cgroups in it.
-fn fill_allowed(ebpf: &mut Ebpf, cgroups: &[u64]) -> Result<HashMap<MapData, u64, u8>, LoadError> {
-    let mut allowed: HashMap<MapData, u64, u8> = take(ebpf, "ALLOWED")?;
+/// An allow-set, with these cgroups in it.
+fn fill_allowed(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    cgroups: &[u64],
+) -> Result<HashMap<MapData, u64, u8>, LoadError> {
+    let mut allowed: HashMap<MapData, u64, u8> = take(ebpf, name)?;
     for cgroup in cgroups {
-        allowed.insert(cgroup, 1, 0).map_err(map_error("ALLOWED"))?;
+        allowed.insert(cgroup, 1, 0).map_err(map_error(name))?;
     }
     Ok(allowed)
 }

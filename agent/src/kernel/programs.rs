@@ -39,6 +39,7 @@ pub struct ProgramReport {
 pub struct LoadedPrograms {
     pub(super) ebpf: Ebpf,
     pub(super) allowed: HashMap<MapData, u64, u8>,
+    pub(super) allowed_io: HashMap<MapData, u64, u8>,
     /// Until the readers of the output are watched.
     pub(super) readers: Option<ReaderSet>,
     pub(super) losses: LossCounters,
@@ -158,6 +159,21 @@ impl LoadedPrograms {
         } else {
             // It may be gone already.
             let _ = self.allowed.remove(&cgroup);
+            Ok(())
+        }
+    }
+
+    /// Adds a cgroup of the I/O hierarchy to its allow-set, or removes it.
+    ///
+    /// # Errors
+    ///
+    /// The set is full.
+    pub fn set_allowed_io(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
+        if allow {
+            self.allowed_io.insert(cgroup, 1, 0).map_err(map_error("ALLOWED_IO"))
+        } else {
+            // It may be gone already.
+            let _ = self.allowed_io.remove(&cgroup);
             Ok(())
         }
     }

@@ -36,6 +36,10 @@ pub struct Settings {
     pub lifecycle_bytes: u32,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
+    /// The number of the hierarchy in which block I/O is charged, if that is another one.
+    pub io_hierarchy: Option<u32>,
+    /// Cgroups of that one to record, by id, beside those that are created later; used only if `cgroups` is given.
+    pub io_cgroups: Vec<u64>,
     /// How long an uninterruptible sleep lasts before it is reported; used only if stalls are among the kinds.
     pub stall: Option<Duration>,
     /// Whether the programs log messages.

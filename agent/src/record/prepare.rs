@@ -7,7 +7,7 @@ use super::cgroups::Cgroups;
 use super::merge::Merge;
 use super::request::{RecordError, Request};
 use super::source::Sources;
-use crate::containers::ContainerFilter;
+use crate::containers::{ContainerFilter, Hierarchy};
 use crate::kernel::{LoadedPrograms, RingBuffer, Settings, online_cpus};
 use ktape_reader::containers;
 use ktape_reader::model::ContainerSelector;
@@ -17,6 +17,8 @@ pub struct Prepared {
     pub(super) kernel: LoadedPrograms,
     pub(super) merge: Merge<RingBuffer>,
     pub(super) request: Request,
+    /// The hierarchy in which block I/O is charged, if it is recorded and that is another one.
+    pub(super) io_hierarchy: Option<Hierarchy>,
     /// Bytes of each CPU's event ring buffer.
     pub(super) ring_bytes: u64,
 }
@@ -38,30 +40,42 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         request.kinds.retain(|kind| *kind != Kind::Stall);
     }
     let sizes = RingSizes::choose(request.ring_bytes, u64::from(online_cpus()))?;
+    let records_blocks = request.kinds.contains(&Kind::Block);
+    let io_hierarchy = if records_blocks { request.hierarchy.of_block_io() } else { None };
+    let (cgroups, io_cgroups) = wanted_cgroups(&request, io_hierarchy.as_ref())?;
     let settings = Settings {
         kinds: request.kinds.clone(),
         selection: request.selection.clone(),
-        cgroups: wanted_cgroups(&request)?,
+        cgroups,
         tree_pid: request.tree_pid,
         readers: request.output.is_some(),
         ring_bytes: sizes.events as u32,
         lifecycle_bytes: sizes.lifecycle as u32,
         hierarchy: request.hierarchy.clone(),
+        io_hierarchy: io_hierarchy.as_ref().map(|hierarchy| hierarchy.number),
+        io_cgroups,
         stall: request.stall,
         kernel_log: request.kernel_log,
     };
     let (kernel, rings) = LoadedPrograms::load(&settings)?;
-    Ok(Prepared { kernel, merge: Merge::new(Sources::from(rings)), request, ring_bytes: sizes.events })
+    let merge = Merge::new(Sources::from(rings));
+    Ok(Prepared { kernel, merge, request, io_hierarchy, ring_bytes: sizes.events })
 }
 
-/// The cgroups that are recorded; `None` for all.
-fn wanted_cgroups(request: &Request) -> Result<Option<Vec<u64>>, RecordError> {
+/// The cgroups that are recorded, `None` for all; and those of the I/O hierarchy.
+fn wanted_cgroups(
+    request: &Request,
+    io_hierarchy: Option<&Hierarchy>,
+) -> Result<(Option<Vec<u64>>, Vec<u64>), RecordError> {
     if request.containers.is_open() {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
-    let cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+    let mut cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
     check_prefixes(&request.containers, &cgroups.containers())?;
-    Ok(Some(cgroups.wanted_ids()))
+    if let Some(hierarchy) = io_hierarchy {
+        cgroups.charge_io_in(hierarchy.clone());
+    }
+    Ok((Some(cgroups.wanted_ids()), cgroups.wanted_io_ids()))
 }
 
 /// No prefix may match several containers, unless it is the whole id of one.

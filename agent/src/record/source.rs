@@ -45,6 +45,13 @@ pub trait Kernel {
     /// The set is full.
     fn set_allowed(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError>;
 
+    /// The same for cgroups of the hierarchy in which block I/O is charged.
+    ///
+    /// # Errors
+    ///
+    /// The set is full.
+    fn set_allowed_io(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError>;
+
     /// Lists every thread of the machine, with the call that it is in.
     ///
     /// # Errors
@@ -109,6 +116,10 @@ impl From<kernel::RingBuffers> for Sources<kernel::RingBuffer> {
 impl Kernel for LoadedPrograms {
     fn set_allowed(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
         LoadedPrograms::set_allowed(self, cgroup, allow)
+    }
+
+    fn set_allowed_io(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
+        LoadedPrograms::set_allowed_io(self, cgroup, allow)
     }
 
     fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {

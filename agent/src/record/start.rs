@@ -24,6 +24,7 @@ use super::stall;
 use crate::agent_events::{self, EventSender};
 use crate::background::Background;
 use crate::clock::{self, SystemClock};
+use crate::containers::Hierarchy;
 use crate::kernel::{LoadError, LoadedPrograms, RingBuffer};
 use crate::readers::{OutputReaders, Reader};
 use crate::runtimes::{self, ContainerInfo, Sockets};
@@ -65,12 +66,12 @@ impl Prepared {
         sink: ChunkSender,
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
-        let Self { mut kernel, merge, request, ring_bytes } = self;
+        let Self { mut kernel, merge, request, io_hierarchy, ring_bytes } = self;
         let readers = request.output.clone().zip(kernel.take_readers());
         let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
         let attached = clock::boot_ns();
         kernel.attach()?;
-        let cgroups = scan_cgroups(&mut kernel, &request)?;
+        let cgroups = scan_cgroups(&mut kernel, &request, io_hierarchy)?;
         let tasks = kernel.scan_tasks()?;
         let mut processes = Processes::new(request.keep_secrets);
         processes.add_scan(&tasks);
@@ -134,11 +135,21 @@ fn spawn(
 
 /// Lists the cgroups. One that was created between the first scan and the attachment is in no event, so that it has to be
 /// put into the kernel's set here.
-fn scan_cgroups(kernel: &mut LoadedPrograms, request: &Request) -> Result<Cgroups, LoadError> {
-    let cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+fn scan_cgroups(
+    kernel: &mut LoadedPrograms,
+    request: &Request,
+    io_hierarchy: Option<Hierarchy>,
+) -> Result<Cgroups, LoadError> {
+    let mut cgroups = Cgroups::scan(request.hierarchy.clone(), request.containers.clone());
+    if let Some(hierarchy) = io_hierarchy {
+        cgroups.charge_io_in(hierarchy);
+    }
     if !request.containers.is_open() {
         for id in cgroups.wanted_ids() {
             kernel.set_allowed(id, true)?;
+        }
+        for id in cgroups.wanted_io_ids() {
+            kernel.set_allowed_io(id, true)?;
         }
     }
     Ok(cgroups)

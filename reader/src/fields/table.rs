@@ -137,7 +137,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.start_unknown",
         Bool,
         Getter::Flag(flags::START_UNKNOWN),
-        "whether the event started before recording, so that its start is unknown",
+        "whether the start of the event is unknown: it was before the recording, or an I/O limit held the request",
     ),
     field("evt.killed", Bool, Getter::Flag(flags::KILLED), "whether the thread was killed inside the call"),
     field("evt.at_end", Bool, Getter::Flag(flags::AT_END), "whether the capture ended before the event did"),

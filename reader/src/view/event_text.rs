@@ -40,7 +40,7 @@ pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
 type Phrase = fn(Event<'_>, &mut Vec<u8>);
 
 /// The kinds that are described in words of their own; the others are described by all their columns.
-const PHRASES: [(Kind, Phrase); 8] = [
+const PHRASES: [(Kind, Phrase); 9] = [
     (Kind::Fork, fork),
     (Kind::Exec, exec),
     (Kind::Exit, exit),
@@ -49,6 +49,7 @@ const PHRASES: [(Kind, Phrase); 8] = [
     (Kind::CgroupAttach, cgroup_attach),
     (Kind::Loss, loss),
     (Kind::Stall, stall),
+    (Kind::Block, block),
 ];
 
 /// Appends `name=value` for the columns whose meaning this version does not know.
@@ -115,6 +116,12 @@ fn columns(event: Event<'_>, out: &mut Vec<u8>) {
             continue;
         }
         if event.kind().is_some() && column.ty.is_none() {
+            continue;
+        }
+        if event.kind() == Some(Kind::Block)
+            && event.rows.event.known(own!(Block, "throttled")) == Some(column.index)
+        {
+            // In words.
             continue;
         }
         let value = values::stored_value(event, column.index, column.ty, &mut scratch);
@@ -235,6 +242,19 @@ fn stall(event: Event<'_>, out: &mut Vec<u8>) {
             }
             escape::escape(line, escape::Place::Word, out);
         }
+    }
+}
+
+/// A disk request. Whether an I/O limit held it comes last, in words: the time for which it did may not be known.
+fn block(event: Event<'_>, out: &mut Vec<u8>) {
+    columns(event, out);
+    if event.column_u64(own!(Block, "throttled")) == Some(1) {
+        let unknown = event.flags() & flags::START_UNKNOWN != 0;
+        out.extend_from_slice(if unknown {
+            b" <held by an I/O limit before, for an unknown time>"
+        } else {
+            b" <held by an I/O limit, queued includes it>"
+        });
     }
 }
 

@@ -20,6 +20,8 @@ fn settings() -> Settings {
             initial_namespace: true,
             hybrid: false,
         },
+        io_hierarchy: None,
+        io_cgroups: Vec::new(),
         stall: Some(Duration::from_secs(1)),
         kernel_log: false,
     }
@@ -32,6 +34,7 @@ fn settings_become_globals() {
     assert_eq!(config.own_pid, std::process::id());
     assert_eq!(config.readers, 1);
     assert_eq!((config.filter_cgroups, config.tree_pid, config.narrow), (0, 0, 0));
+    assert_eq!(config.io_hierarchy, NO_HIERARCHY);
     // Stalls are not among the kinds.
     assert_eq!((config.stall_ms, config.switches, config.sched), (0, 0, 0));
 
@@ -40,10 +43,12 @@ fn settings_become_globals() {
         selection: SyscallSelection::Named(vec!["openat".to_owned()]),
         cgroups: Some(vec![1]),
         tree_pid: Some(42),
+        io_hierarchy: Some(7),
         ..settings()
     };
     set_recorded(&mut config, &narrow);
     assert_eq!((config.filter_cgroups, config.tree_pid, config.narrow), (1, 42, 1));
+    assert_eq!(config.io_hierarchy, 7);
     assert_eq!((config.stall_ms, config.switches, config.sched), (1000, 0, 1));
 
     let shortest = Settings {

@@ -225,6 +225,7 @@ impl Cgroups {
                 }
             }
         }
+        self.check_io();
         if let Some(runtimes) = &mut self.runtimes {
             runtimes.retry();
         }

@@ -1,5 +1,6 @@
 //! Cgroups by id, and the containers that they belong to.
 
+mod charged;
 mod decisions;
 mod retired;
 mod row;
@@ -14,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 pub use self::retired::Busy;
 
+use self::charged::IoCgroups;
 use self::decisions::Decisions;
 use self::retired::Retired;
 use self::runtime_queue::RuntimeQueue;
@@ -52,6 +54,8 @@ pub struct Cgroups {
     decisions: Decisions,
     /// Updates since the last chunk.
     updates: ContainerUpdates,
+    /// The cgroups that block I/O is charged to, if they are of another hierarchy.
+    io: Option<IoCgroups>,
     /// Resolves names of containers.
     runtimes: Option<RuntimeQueue>,
     /// Samples cgroups.
@@ -74,6 +78,7 @@ impl Cgroups {
             retired: Retired::default(),
             decisions: Decisions::default(),
             updates: ContainerUpdates::default(),
+            io: None,
             runtimes: None,
             sampler: None,
             names: FxHashMap::default(),

@@ -4,7 +4,7 @@
 use rustc_hash::FxHashMap;
 
 use crate::record::dictionary_rows::CachedRow;
-use ktape_reader::containers::Chain;
+use ktape_reader::containers::{self, Chain};
 
 /// Whether the events of a cgroup are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(super) struct CgroupTable {
     known: FxHashMap<u64, Cgroup>,
     /// The cgroup of each container that runs now.
     instances: FxHashMap<String, u64>,
+    /// How many cgroups were inserted.
+    version: u64,
 }
 
 impl CgroupTable {
@@ -84,7 +86,28 @@ impl CgroupTable {
     }
 
     pub fn insert(&mut self, id: u64, cgroup: Cgroup) {
+        self.version += 1;
         self.known.insert(id, cgroup);
+    }
+
+    /// Changes with every cgroup that becomes known.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The counterpart of a cgroup of another hierarchy: of those with the same path, else of those of the same innermost
+    /// container nearest to its root, the one that was created at about the same time. A runtime creates the cgroups of a
+    /// container in all hierarchies at once, and may later use its path again.
+    pub fn find(&self, path: &[u8], birth: u64) -> Option<u64> {
+        let age = |cgroup: &Cgroup| cgroup.birth.abs_diff(birth);
+        let same = self.iter().filter(|(_, cgroup)| cgroup.path == path);
+        if let Some((id, _)) = same.min_by_key(|(_, cgroup)| age(cgroup)) {
+            return Some(id);
+        }
+        let container = containers::identify(path).innermost()?.id.clone();
+        let inside =
+            self.iter().filter(|(_, c)| c.chain.innermost().is_some_and(|inner| inner.id == container));
+        inside.min_by_key(|(_, cgroup)| (age(cgroup), cgroup.path.len())).map(|(id, _)| id)
     }
 
     pub fn remove(&mut self, id: u64) -> Option<Cgroup> {

@@ -213,3 +213,63 @@ fn of_too_many_gone_containers_the_busiest_are_remembered() {
 fn busy(container: Option<String>, events: u64) -> Busy {
     Busy { container, name: String::new(), events }
 }
+
+#[test]
+fn block_io_belongs_to_the_cgroup_with_the_same_path() {
+    let (_, path) = docker('a');
+    let mut cgroups = Cgroups::none(no_hierarchy(), ContainerFilter::default());
+    assert_eq!(cgroups.charged(1), None, "charged in the same hierarchy");
+    // Ids of the two hierarchies may be equal, and mean other cgroups.
+    cgroups.insert(5, 0, b"/other".to_vec());
+    cgroups.insert(6, 0, path.clone());
+    cgroups.add_io(no_hierarchy(), vec![(5, path), (6, b"/other".to_vec()), (7, b"/only-there".to_vec())]);
+    assert_eq!([5, 6, 7, 8].map(|io| cgroups.charged(io)), [Some(6), Some(5), None, None]);
+    cgroups.insert(9, 0, b"/only-there".to_vec());
+    assert_eq!(cgroups.charged(7), Some(9), "created since");
+}
+
+#[test]
+fn block_io_belongs_to_the_same_container_if_the_paths_differ() {
+    let (id, path) = docker('a');
+    let mut cgroups = Cgroups::none(no_hierarchy(), ContainerFilter::default());
+    let own = format!("/system.slice/docker-{id}.scope");
+    cgroups.insert(3, 0, format!("{own}/init").into_bytes());
+    cgroups.insert(2, 0, own.into_bytes());
+    cgroups.add_io(no_hierarchy(), vec![(5, path), (6, b"/host/only".to_vec())]);
+    assert_eq!(cgroups.charged(5), Some(2));
+    assert_eq!(cgroups.charged(6), None, "of no container");
+}
+
+#[test]
+fn block_io_of_a_container_whose_path_is_used_again_belongs_to_the_one_of_its_time() {
+    let (_, path) = docker('a');
+    let mut cgroups = Cgroups::none(no_hierarchy(), ContainerFilter::default());
+    cgroups.add_io(no_hierarchy(), Vec::new());
+    cgroups.mkdir(1, 100, &path);
+    cgroups.io_mkdir(11, 101, &path);
+    cgroups.rmdir(1);
+    cgroups.io_rmdir(11);
+    cgroups.io_mkdir(12, 900, &path);
+    cgroups.mkdir(2, 901, &path);
+    assert_eq!([12, 11].map(|io| cgroups.charged(io)), [Some(2), Some(1)]);
+}
+
+#[test]
+fn cgroups_of_unwanted_containers_leave_the_set_of_the_io_hierarchy() {
+    let mut cgroups = by_label();
+    let ((chosen, other), host) = ((docker('a'), docker('b')), b"/system.slice".to_vec());
+    cgroups.add_io(no_hierarchy(), vec![(11, chosen.1.clone()), (13, host.clone())]);
+    assert_eq!(cgroups.wanted_io_ids(), [11], "the host is not wanted");
+    cgroups.io_mkdir(12, 0, &other.1);
+    cgroups.io_mkdir(14, 0, &host);
+    assert_eq!(cgroups.take_unwanted_io(), [14]);
+    cgroups.insert(1, 0, chosen.1);
+    cgroups.insert(2, 0, other.1);
+    cgroups.learn(info(1, &chosen.0, "chosen"));
+    cgroups.learn(info(2, &other.0, "other"));
+    cgroups.check_timeouts();
+    assert_eq!(cgroups.take_unwanted_io(), [12]);
+    cgroups.io_rmdir(11);
+    assert_eq!(cgroups.take_unwanted_io(), [11]);
+    assert_eq!(cgroups.wanted_io_ids(), [0; 0]);
+}

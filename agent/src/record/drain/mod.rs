@@ -270,6 +270,11 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
                 tracing::warn!(%error, cgroup, "cannot remove a cgroup from the filter");
             }
         }
+        for cgroup in self.rows.take_disallowed_io() {
+            if let Err(error) = self.kernel.set_allowed_io(cgroup, false) {
+                tracing::warn!(%error, cgroup, "cannot remove a cgroup from the filter of block I/O");
+            }
+        }
     }
 
     fn keep_house(&mut self) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use agent_ebpf::records::Header;
-use agent_ebpf::records::block::{Block, NO_DEVICE, VIA, origin};
+use agent_ebpf::records::block::{Block, NO_DEVICE, Origin, VIA, origin};
 use capture_format::{ChunkBuilder, StrId};
 use events::flags;
 use events::{Kind, UNKNOWN};
@@ -155,7 +155,8 @@ fn errno(raw: i32) -> u32 {
 }
 
 /// The times of a request in ns: since it was first seen, until its first issue, since its last. A request that was
-/// submitted and not issued is still in the queue.
+/// submitted and not issued is still in the queue. How long an I/O limit has held a request before it was first seen is
+/// not known.
 struct Times {
     dur: u64,
     queued: u64,
@@ -173,7 +174,7 @@ impl Times {
         };
         let issued = request.first_issue != 0;
         let dur = span(request.origin.first, now);
-        let queued = if request.origin.bits & origin::UNKNOWN != 0 {
+        let queued = if request.origin.bits & (origin::UNKNOWN | origin::RELEASED) != 0 {
             UNKNOWN
         } else if issued {
             span(request.origin.first, request.first_issue)
@@ -220,21 +221,29 @@ impl RowWriter {
     /// Writes a request that has not completed.
     pub fn block_unfinished(&mut self, builder: &mut ChunkBuilder, block: &Block) {
         let bits = flags::UNFINISHED | flags::AT_END;
-        let unknown = block.request.origin.bits & origin::UNKNOWN != 0;
+        let unknown = block.request.origin.bits & (origin::UNKNOWN | origin::RELEASED) != 0;
         let bits = if unknown { bits | flags::START_UNKNOWN } else { bits };
         let head = Header { flags: block.head.flags | bits, kind: Kind::Block as u8, ..block.head };
         self.block_row(builder, &Block { head, request: block.request });
     }
 
+    /// The cgroup that a request belongs to, 0 if that is not known, and how that is known.
+    fn owner(&mut self, who: &Origin) -> (u64, &'static str) {
+        if who.bits & origin::OWNER_BIO != 0 {
+            return (who.owner, "bio");
+        }
+        if who.bits & origin::OWNER_IO != 0
+            && let Some(owner) = self.cgroups.charged(who.owner)
+        {
+            return (owner, "bio");
+        }
+        if who.bits & origin::OWNER_SUBMITTER != 0 { (who.cgroup, "submitter") } else { (0, "unknown") }
+    }
+
     fn block_row(&mut self, builder: &mut ChunkBuilder, block: &Block) {
         let (head, request) = (&block.head, &block.request);
         let who = &request.origin;
-        let owner_kind = match who.bits {
-            bits if bits & origin::OWNER_BIO != 0 => "bio",
-            bits if bits & origin::OWNER_SUBMITTER != 0 => "submitter",
-            _ => "unknown",
-        };
-        let owner = if owner_kind == "unknown" { 0 } else { who.owner };
+        let (owner, owner_kind) = self.owner(who);
         let is_wanted = self.wants_cgroup(Kind::Block, head.cgroup)
             || owner_kind == "bio" && self.wants_cgroup(Kind::Block, owner);
         if !is_wanted {
@@ -276,6 +285,7 @@ impl RowWriter {
         table.push_u64(col!(Block, "issues"), u64::from(request.issues));
         table.push_ref(col!(Block, "owner"), owner);
         table.push_bytes(col!(Block, "owner_kind"), owner_kind);
+        table.push_u64(col!(Block, "throttled"), u64::from(who.bits & origin::THROTTLED != 0));
         table.end_row();
     }
 }
@@ -362,6 +372,10 @@ mod tests {
         block.request.last_issue = 1001;
         assert_eq!(times(&block), (900, 200, 0, true));
         block.request.origin.bits = origin::UNKNOWN;
+        assert_eq!(times(&block).1, UNKNOWN);
+        block.request.origin.bits = origin::THROTTLED;
+        assert_eq!(times(&block).1, 200, "seen before the limit held it");
+        block.request.origin.bits |= origin::RELEASED;
         assert_eq!(times(&block).1, UNKNOWN);
     }
 }

@@ -1,6 +1,6 @@
 //! Forks, execs, exits and renames of threads; creation, removal and members of cgroups.
 
-use agent_ebpf::records::{Exit, Fork, Parent, Rename};
+use agent_ebpf::records::{Exit, Fork, Parent, Rename, cgroup_class};
 use capture_format::ChunkBuilder;
 use events::Kind;
 
@@ -113,6 +113,13 @@ impl RowWriter {
     pub(super) fn cgroup(&mut self, builder: &mut ChunkBuilder, kind: Kind, bytes: &[u8]) -> Option<()> {
         let record = decode::cgroup(bytes)?;
         self.processes.set_parent(&record.head, record.ppid);
+        if record.head.class == cgroup_class::IO {
+            match kind {
+                Kind::CgroupMkdir => self.cgroups.io_mkdir(record.id, record.head.time, record.path),
+                _ => self.cgroups.io_rmdir(record.id),
+            }
+            return Some(());
+        }
         if kind == Kind::CgroupMkdir && !self.cgroups.mkdir(record.id, record.head.time, record.path) {
             self.disallowed.push(record.id);
         }

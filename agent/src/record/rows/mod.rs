@@ -154,6 +154,11 @@ impl RowWriter {
         std::mem::take(&mut self.disallowed)
     }
 
+    /// The same of the hierarchy in which block I/O is charged.
+    pub fn take_disallowed_io(&mut self) -> Vec<u64> {
+        self.cgroups.take_unwanted_io()
+    }
+
     /// What happens from here on, happens at this time (ns of the boot clock).
     pub fn set_time(&mut self, now: u64) {
         self.cgroups.set_time(now);

@@ -251,6 +251,24 @@ fn a_block_request_is_written_with_its_owner_and_times() {
 }
 
 #[test]
+fn a_block_request_belongs_to_the_counterpart_of_the_charged_cgroup_or_to_its_submitter() {
+    let mut writer = Writer::open();
+    writer.rows.cgroups_mut().mkdir(9, 0, b"/docker/a");
+    writer.rows.cgroups_mut().add_io(no_hierarchy(), vec![(70, b"/docker/a".to_vec()), (71, b"/x".to_vec())]);
+    let (io, both) = (origin::OWNER_IO, origin::OWNER_IO | origin::OWNER_SUBMITTER);
+    for (owner, bits) in [(70, io), (70, both), (71, both), (71, io)] {
+        let mut request = Request::default();
+        (request.origin.owner, request.origin.bits, request.origin.cgroup) = (owner, bits, 7);
+        writer.add(&Block { head: Header { cgroup: 7, ..head(Kind::Block, 1000, 10) }, request });
+    }
+    let seen = writer.close();
+    assert_eq!(seen.texts(Kind::Block, "owner_kind"), ["bio", "bio", "submitter", "unknown"]);
+    let (view, owner) = (seen.view(), column(Kind::Block, "owner"));
+    let rows = rows_of(&view, Kind::Block).map(|(rows, row)| rows.reference(owner, row).unwrap());
+    assert_eq!(rows.map(|row| view.cgroup(row).id).collect::<Vec<_>>(), [9, 9, 7, 0]);
+}
+
+#[test]
 fn only_a_device_that_was_idle_after_the_issue_shows_that_a_completion_was_missed() {
     let mut writer = Writer::open();
     let mut block = Block { head: head(Kind::Block, 2000, 10), request: Request::default() };

@@ -66,6 +66,11 @@ impl Kernel for TestKernel {
         Ok(())
     }
 
+    fn set_allowed_io(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
+        self.log(format!("allow io {cgroup}: {allow}"));
+        Ok(())
+    }
+
     fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {
         self.log("scan");
         let state = self.0.borrow();
