@@ -5,6 +5,7 @@ mod arguments;
 mod block;
 mod blocked_output;
 mod capture_files;
+mod charged_io;
 mod clean_clone;
 mod clock;
 mod command_line;

@@ -100,6 +100,12 @@ fn a_throttled_container() {
     assert!(served * 4 < stalled, "the disk took {served} ns");
     assert!(bytes >= (3 * KIB) << 10, "{bytes}");
 
+    // Was it the container's limit? Kernel workers submitted what it had held, and it belongs to the container all the same.
+    let held =
+        ktape::replay_json(&file, &["-e", "block", "--container", &id('a')[..6], "block.throttled = true"]);
+    assert!(held.iter().any(|block| text(block, "block.dev") == Some(device.name())), "{held:#?}");
+    assert!(held.iter().all(|block| text(block, "block.owner") == Some(&*cgroup('a'))), "{held:#?}");
+
     // So who held them back?
     let samples = ktape::replay_json(&file, &["-e", "sample", "--container", &id('a')[..6]]);
     let limits: BTreeSet<_> = samples.iter().filter_map(|sample| text(sample, "sample.io_limits")).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ktape_tests::container::Options;
 use ktape_tests::guard::Guard;
-use ktape_tests::ktape::{self, int, text};
+use ktape_tests::ktape::{self, int, text, truth};
 use ktape_tests::vm::{Disk, Guest, Ran, kernel};
 use ktape_tests::workload;
 use serde_json::{Value, json};
@@ -102,6 +102,62 @@ fn written_back_pages_belong_to_the_container_that_dirtied_them() {
             assert_eq!(text(event, "block.owner_kind"), Some("bio"), "{event}");
             let thread = text(event, "thread.name").unwrap_or_default();
             assert!(thread.starts_with("kworker/"), "written by {thread}: {event}");
+        }
+    }
+}
+
+/// What a limit holds is dispatched by a worker of the kernel; the container that it belongs to is the one that is charged.
+#[test]
+#[ignore = "needs root and virtual machines: cargo xtask guest"]
+fn throttled_requests_belong_to_the_container_that_is_charged() {
+    let _guard = Guard::shared();
+    let path = format!("/docker/{}", "d".repeat(64));
+    let ran = Guest::new(&kernel(), workload!()).disk(Disk::new("limited", 64 << 20)).run(&format!(
+        "mkdir -p /sys/fs/cgroup/docker && echo +io >/sys/fs/cgroup/docker/cgroup.subtree_control || exit 1
+        echo device $(device limited)
+        echo \"$(cat /sys/fs/cgroup/cgroup.controllers)\"
+        load() {{
+            echo 0 >/sys/fs/cgroup{path}/cgroup.procs
+            exec dd if=/dev/zero of=/dev/disk-limited bs=256k count=6 oflag=direct
+        }}
+        limited() {{
+            mkdir /sys/fs/cgroup{path}
+            echo \"$(device limited) wbps=1048576\" >/sys/fs/cgroup{path}/io.max || exit 2
+            (load) || exit 3
+            echo stat-$1 $(grep \"^$(device limited) \" /sys/fs/cgroup{path}/io.stat)
+            until_true rmdir /sys/fs/cgroup{path}
+        }}
+        record all.ktape -e block
+        limited all
+        recorded
+        record own.ktape -e block --container dddddddddddd
+        limited own
+        recorded",
+    ));
+    ran.expect_success();
+    for (name, args) in
+        [("all", &["-e", "block", "--container", "dddddddddddd"][..]), ("own", &["-e", "block"])]
+    {
+        let file = ran.file(&format!("{name}.ktape"));
+        let mut events = ktape::replay_json(&file, args);
+        events.retain(|event| text(event, "block.devno") == Some(said(&ran, "device")));
+        let written = events.iter().filter(|event| text(event, "block.op") == Some("write"));
+        assert_eq!(
+            sum(written, "block.bytes"),
+            accounted(said(&ran, &format!("stat-{name}")), "wbytes"),
+            "{name}"
+        );
+        assert!(events.iter().all(|event| text(event, "block.owner") == Some(&*path)), "{name}: {events:#?}");
+        assert!(
+            events.iter().all(|event| text(event, "block.owner_kind") == Some("bio")),
+            "{name}: {events:#?}"
+        );
+        let held: Vec<_> = events.iter().filter(|event| truth(event, "block.throttled")).collect();
+        assert!(!held.is_empty(), "{name}: {events:#?}");
+        for event in held {
+            let thread = text(event, "thread.name").unwrap_or_default();
+            assert!(thread.starts_with("kworker/"), "{name}: submitted by {thread}: {event}");
+            assert_eq!(int(event, "block.queued"), None, "{name}: {event}");
         }
     }
 }
