@@ -6,6 +6,7 @@ mod casts;
 mod config;
 mod error;
 pub mod hooks;
+mod iterator;
 mod load;
 mod loss;
 mod maps;

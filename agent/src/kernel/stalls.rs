@@ -1,36 +1,13 @@
 //! The iterator that finds stalled threads. A thread of its own runs it periodically, so that neither the drain nor the
 //! stalled threads can block it.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use agent_ebpf::records::stall::{StallBody, StallHead, Wake, what};
 use aya::maps::{HashMap, MapData};
 
-/// `BPF_LINK_CREATE` of bpf(2).
-const LINK_CREATE: libc::c_int = 28;
-/// `BPF_ITER_CREATE` of bpf(2).
-const ITER_CREATE: libc::c_int = 33;
-/// `BPF_TRACE_ITER`.
-const TRACE_ITER: u32 = 28;
-
-#[repr(C)]
-struct LinkAttr {
-    program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
-    info: u64,
-    info_len: u32,
-    reserved: u32,
-}
-
-#[repr(C)]
-struct IterAttr {
-    link: u32,
-    flags: u32,
-}
+use super::iterator::ScanProgram;
 
 /// A value of the map `WAKES`.
 #[repr(transparent)]
@@ -51,7 +28,7 @@ pub struct StalledThread {
 
 /// Runs the iterator of stalled threads.
 pub struct StallScanner {
-    link: OwnedFd,
+    program: ScanProgram,
     wakes: HashMap<MapData, u32, PodWake>,
     bytes: Vec<u8>,
 }
@@ -59,18 +36,7 @@ pub struct StallScanner {
 impl StallScanner {
     /// A scanner for a loaded iterator program.
     pub(super) fn new(program: BorrowedFd<'_>, wakes: HashMap<MapData, u32, PodWake>) -> io::Result<Self> {
-        let mut attr = LinkAttr {
-            program: program.as_raw_fd() as u32,
-            target: 0,
-            attach_type: TRACE_ITER,
-            flags: 0,
-            info: 0,
-            info_len: 0,
-            reserved: 0,
-        };
-        // SAFETY: the attribute has the layout that the command expects, without pointers.
-        let link = unsafe { bpf(LINK_CREATE, &mut attr) }?;
-        Ok(Self { link, wakes, bytes: Vec::new() })
+        Ok(Self { program: ScanProgram::new(program)?, wakes, bytes: Vec::new() })
     }
 
     /// Scans all threads once.
@@ -78,19 +44,7 @@ impl StallScanner {
     /// # Errors
     /// The iterator could not be created or read.
     pub fn scan(&mut self) -> io::Result<Vec<StalledThread>> {
-        let mut attr = IterAttr { link: self.link.as_raw_fd() as u32, flags: 0 };
-        // SAFETY: as above.
-        let mut file = File::from(unsafe { bpf(ITER_CREATE, &mut attr) }?);
-        self.bytes.clear();
-        let mut buffer = [0; 8192];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.program.run(&mut self.bytes)?;
         let stalled = parse(&self.bytes);
         // Many stalled threads are rare: their memory is freed.
         self.bytes.shrink_to(1 << 16);
@@ -104,21 +58,6 @@ impl StallScanner {
         let _ = self.wakes.remove(&tid);
         (wake.start == start).then_some(wake)
     }
-}
-
-/// Runs a command of bpf(2) that returns a file descriptor.
-///
-/// # Safety
-///
-/// `attr` is what the command expects.
-unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: by contract; the kernel reads `size_of::<T>()` bytes.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new descriptor that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
 fn parse(mut bytes: &[u8]) -> Vec<StalledThread> {
