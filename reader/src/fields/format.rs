@@ -85,7 +85,7 @@ impl ColumnFormat {
             Ty::Kind => row(FieldType::Kind, U64(kind), Plain),
             Ty::Path => row(Text, Bytes(bytes), Plain),
             Ty::Args => row(Text, Bytes(args), Plain),
-            Ty::Text => row(Text, Bytes(bytes), Word),
+            Ty::Text => row(Text, Bytes(word), Word),
             Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
             Ty::Cgroup => row(Text, Row(cgroup), Plain),
             Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
@@ -132,6 +132,11 @@ pub(super) fn signed<'a>(_event: &Event<'a>, value: i64) -> Value<'a> {
 
 pub(super) fn bytes<'a>(bytes: &'a [u8], _scratch: &'a mut Vec<u8>) -> Value<'a> {
     Value::Bytes(bytes)
+}
+
+/// Text, which a column of a kind has only if it is not empty.
+fn word<'a>(bytes: &'a [u8], _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    text(bytes)
 }
 
 pub(super) fn dictionary_row<'a>(_event: &Event<'a>, row: u32, _scratch: &'a mut Vec<u8>) -> Value<'a> {
