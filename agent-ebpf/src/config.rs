@@ -119,6 +119,10 @@ offsets! {
     sk_protocol = "sock.sk_protocol";
     /// Which directions are shut down.
     sk_shutdown = "sock.sk_shutdown";
+    /// `SOCK_STREAM` and others.
+    sk_type = "sock.sk_type";
+    /// The error that ended it, or that the next call on it will return.
+    sk_err = "sock.sk_err";
     /// The user that the socket belongs to.
     sk_uid = "sock.sk_uid";
     /// The v2 cgroup it was made in.
@@ -127,6 +131,8 @@ offsets! {
     sk_cgroup_val = "sock.sk_cgrp_data.val";
     /// `SOCK_*` bits.
     sk_flags = "sock.__sk_common.skc_flags";
+    /// One of `records::net::tcp`.
+    sk_state = "sock.__sk_common.skc_state";
     /// `AF_*`.
     sk_family = "sock.__sk_common.skc_family";
     /// IPv4 address of the other side.
@@ -163,6 +169,10 @@ offsets! {
     tcp_snd_una = "tcp_sock.snd_una";
     /// The number after the last one written.
     tcp_write_seq = "tcp_sock.write_seq";
+    /// The next number to send.
+    tcp_snd_nxt = "tcp_sock.snd_nxt";
+    /// The list of segments in flight; its first member points to the first one, or to itself.
+    tcp_sent_queue = "tcp_sock.tsorted_sent_queue";
     /// Where a signal comes from.
     siginfo_code = "kernel_siginfo.si_code";
     /// `oom_score_adj`.

@@ -17,6 +17,7 @@ mod oom;
 mod preempt_guard;
 mod sched;
 mod signals;
+mod sockets;
 mod stall;
 mod storage;
 mod syscall;

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use agent_ebpf::config::Config;
-use agent_ebpf::records::net::SockInfo;
+use agent_ebpf::records::net::{Net, SockInfo};
 use agent_ebpf::records::sched::SchedState;
 use agent_ebpf::records::stall::{StallBody, StallHead, Wake};
 use agent_ebpf::records::{LossKey, TaskInfo};
@@ -71,6 +71,10 @@ pub struct IterScratch {
 /// Only the task iterator uses it, and only the agent reads that, one at a time.
 #[btf_map]
 pub static ITER_SCRATCH: PerCpuArray<IterScratch, 1> = PerCpuArray::new();
+
+/// Only the socket iterator uses it, and only one thread of the agent at a time reads that.
+#[btf_map]
+pub static NET_SCRATCH: PerCpuArray<Net, 1> = PerCpuArray::new();
 
 /// What the scheduler's hooks know of the CPUs' idle tasks, which no iterator shows.
 #[btf_map]

@@ -1,7 +1,9 @@
 //! TCP sockets. Most changes of state happen in an interrupt, on whatever was running: whose socket it is
-//! follows from those that a process makes itself, and is kept by the socket's address until its end.
+//! follows from those that a process makes itself, and is kept by the socket's address until its end. A connection that
+//! is made for a listener belongs to whoever listens, until someone accepts it. `sockets.rs` finds the users of sockets
+//! that existed before the capture.
 
-use agent_ebpf::records::net::{self, Net, SockInfo, role, sock_flags, tcp};
+use agent_ebpf::records::net::{self, Net, SockInfo, ending, role, sock_flags, tcp};
 use agent_ebpf::records::{Header, task_flags};
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::btf_maps::PerCpuArray;
@@ -20,8 +22,6 @@ const IPPROTO_TCP: u16 = 6;
 const AF_INET6: u16 = 10;
 /// This side sends no more (`SEND_SHUTDOWN`).
 const SEND_SHUTDOWN: u8 = 2;
-/// The other side sends no more: its FIN was received (`SOCK_DONE`).
-const SOCK_DONE_BIT: u64 = 1 << 1;
 
 /// Of each CPU: whether the first program is at work there, and how many changes the second one took over from it.
 #[btf_map]
@@ -76,7 +76,9 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
     if old == tcp::LISTEN && new == tcp::SYN_RECV {
         // No socket has changed its state: a new one is being copied from the listener, and has neither its
         // addresses nor its number yet. The change that follows at once is the connection's first.
-        let info = SockInfo { birth: time, cgroup: cgroup_of(sk), role: role::SERVER, ..SockInfo::default() };
+        let mut info = inherited(sk);
+        info.birth = time;
+        info.role = role::SERVER;
         keep(key, &info);
         return 0;
     }
@@ -111,14 +113,37 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
     } else if by_process {
         keep(key, &info);
     }
-    if info.flags & sock_flags::EXCLUDED != 0
-        || config!(tree_pid) != 0 && info.flags & sock_flags::TREE == 0
-        || config!(filter_cgroups) != 0 && !maps::allowed(info.cgroup)
-    {
-        return 0;
+    if is_recorded(&info) {
+        emit(sk, &info, old, new, time);
     }
-    emit(sk, &info, old, new, time);
     0
+}
+
+/// Whether the events of a socket with this user are recorded.
+#[inline(always)]
+pub fn is_recorded(info: &SockInfo) -> bool {
+    info.flags & sock_flags::EXCLUDED == 0
+        && (config!(tree_pid) == 0 || info.flags & sock_flags::TREE != 0)
+        && (config!(filter_cgroups) == 0 || maps::allowed(info.cgroup))
+}
+
+/// What a connection has from its listener at the moment at which the kernel copies it: the listener's user.
+///
+/// The copy's list of segments in flight is still that of the listener byte for byte, which is empty and so points to
+/// itself: to the listener. Only an address that is known as that of a listener is believed.
+#[inline(always)]
+fn inherited(sk: *mut u8) -> SockInfo {
+    let list = config!(offsets.tcp_sent_queue);
+    let listener = probe::<u64>(sk, list).wrapping_sub(u64::from(list));
+    if let Some(known) = SOCKETS.get_ptr(listener) {
+        // SAFETY: a live value of the map.
+        let mut info = unsafe { *known };
+        if info.role == role::LISTENER && info.flags & sock_flags::OWNED != 0 {
+            info.flags |= sock_flags::INHERITED;
+            return info;
+        }
+    }
+    SockInfo { cgroup: cgroup_of(sk), ..SockInfo::default() }
 }
 
 #[inline(always)]
@@ -146,7 +171,7 @@ fn is_made_by_process(sk: *mut u8, old: u32, new: u32) -> bool {
 
 /// Notes a socket's user.
 #[inline(always)]
-fn own(info: &mut SockInfo, task: Task, cgroup: Option<u64>) {
+pub fn own(info: &mut SockInfo, task: Task, cgroup: Option<u64>) {
     // A kernel thread may close for a process that has passed it on.
     if info.flags & sock_flags::OWNED != 0 && task.is_kthread() {
         return;
@@ -187,15 +212,21 @@ pub fn accepted(task: Task, fd: i64, cgroup: u64) {
     let file: *mut u8 = probe(array.wrapping_add(fd as usize * size_of::<usize>()), 0);
     let socket: *mut u8 = probe(file, config!(offsets.file_private));
     let sk: u64 = probe(socket, config!(offsets.socket_sk));
-    // Only an address that is known as that of a TCP socket without a user is believed: another thread may
+    // Only an address that is known as that of a TCP socket without a user of its own is believed: another thread may
     // have closed the file meanwhile.
     if let Some(known) = SOCKETS.get_ptr_mut(sk) {
         // SAFETY: a live value of the map; a change of state at this moment has no user to note.
         let info = unsafe { &mut *known };
-        if info.flags & sock_flags::OWNED == 0 {
+        if lacks_user(info) {
             own(info, task, Some(cgroup));
         }
     }
+}
+
+/// Whether a socket's user is unknown, or only that of its listener.
+#[inline(always)]
+pub fn lacks_user(info: &SockInfo) -> bool {
+    info.flags & (sock_flags::OWNED | sock_flags::INHERITED) != sock_flags::OWNED
 }
 
 /// The cgroup that a socket was made in, 0 if it is not of the chosen hierarchy.
@@ -223,27 +254,62 @@ fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
     let Some(slot) = maps::reserve::<Net>(&EVENTS, Kind::Net as u8, info.cgroup) else {
         return;
     };
-    let record = slot.as_ptr();
     // SAFETY: the socket is an argument of the hook.
     let full: *mut u8 = unsafe { bpf_skc_to_tcp_sock(sk.cast()) }.cast();
+    fill(slot.as_ptr(), Socket { sk, full }, info, Change { old, new, time });
+    slot.submit();
+}
+
+/// A TCP socket.
+#[derive(Clone, Copy)]
+pub struct Socket {
+    /// As a `struct sock`.
+    pub sk: *mut u8,
+    /// As a `struct tcp_sock`; null if it is none.
+    pub full: *mut u8,
+}
+
+/// What is reported of it.
+#[derive(Clone, Copy)]
+pub struct Change {
+    /// The state before, or the present one.
+    pub old: u32,
+    /// The state after, or [`tcp::OPEN`].
+    pub new: u32,
+    /// When, ns of CLOCK_BOOTTIME.
+    pub time: u64,
+}
+
+/// Writes a record.
+#[inline(always)]
+pub fn fill(record: *mut Net, socket: Socket, info: &SockInfo, change: Change) {
+    let Socket { sk, full } = socket;
+    let Change { old, new, time } = change;
     let mut counters = Counters::default();
     let mut local_port: u16 = load(sk, config!(offsets.sk_num));
+    let (mut unacked, mut error, mut ending) = (0, 0, 0);
     if !full.is_null() {
         if local_port == 0 {
             // Given up already, but still written down.
             local_port = u16::from_be(load(full, config!(offsets.inet_sport)));
         }
-        if new == tcp::CLOSE && info.role != role::LISTENER {
+        if (new == tcp::CLOSE || new == tcp::OPEN) && info.role != role::LISTENER {
             counters = Counters::read(sk, full, info, old);
+        }
+        if new == tcp::CLOSE {
+            unacked = unacked_of(full);
+            error = load::<u32>(sk, config!(offsets.sk_err)) as u16;
+            ending =
+                load::<u64>(sk, config!(offsets.sk_flags)) as u16 & (ending::ORPHANED | ending::FIN_RECEIVED);
         }
     }
     let sock = if config!(socket_cookie) != 0 {
-        // SAFETY: the socket is an argument of the hook.
+        // SAFETY: a socket that the verifier knows.
         unsafe { bpf_get_socket_cookie(sk.cast()) }
     } else {
         // Not the address itself, which would reveal the kernel's layout. Through the record, since no verifier lets a pointer be
         // calculated with.
-        // SAFETY: a member of the reserved record.
+        // SAFETY: a member of the record.
         let address = unsafe {
             let word = &raw mut (*record).sock;
             word.write_volatile(sk as u64);
@@ -273,7 +339,7 @@ fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
         kind: Kind::Net as u8,
         class: 0,
     };
-    // SAFETY: reserved for this type.
+    // SAFETY: the caller passes room for this type.
     unsafe {
         record.write(Net {
             head,
@@ -294,9 +360,18 @@ fn emit(sk: *mut u8, info: &SockInfo, old: u32, new: u32, time: u64) {
             new: new as u8,
             role: info.role,
             counted: counters.counted,
+            unacked,
+            error,
+            ending,
         });
     }
-    slot.submit();
+}
+
+/// Sequence numbers that were written and not acknowledged.
+#[inline(always)]
+fn unacked_of(full: *mut u8) -> u32 {
+    load::<u32>(full, config!(offsets.tcp_write_seq))
+        .wrapping_sub(load::<u32>(full, config!(offsets.tcp_snd_una)))
 }
 
 #[inline(always)]
@@ -319,9 +394,7 @@ impl Counters {
         let mut sent: u64 = load(full, config!(offsets.tcp_bytes_acked));
         let mut received: u64 = load(full, config!(offsets.tcp_bytes_received));
         let fin_sent = matches!(old, tcp::FIN_WAIT1 | tcp::FIN_WAIT2 | tcp::CLOSING | tcp::LAST_ACK);
-        let all_acked = load::<u32>(full, config!(offsets.tcp_snd_una))
-            == load::<u32>(full, config!(offsets.tcp_write_seq));
-        if fin_sent && all_acked && sent > 0 {
+        if fin_sent && unacked_of(full) == 0 && sent > 0 {
             sent -= 1;
         }
         if info.role == role::CLIENT {
@@ -330,14 +403,17 @@ impl Counters {
             && has(config!(offsets.tcp_bytes_sent))
             && has(config!(offsets.tcp_bytes_retrans))
         {
-            // It may have been a client: more cannot have been acknowledged than was sent.
+            // It may have been a client: more cannot have been acknowledged than was sent and is not in flight.
+            let in_flight = load::<u32>(full, config!(offsets.tcp_snd_nxt))
+                .wrapping_sub(load::<u32>(full, config!(offsets.tcp_snd_una)));
             let most = load::<u64>(full, config!(offsets.tcp_bytes_sent))
-                .wrapping_sub(load::<u64>(full, config!(offsets.tcp_bytes_retrans)));
+                .wrapping_sub(load::<u64>(full, config!(offsets.tcp_bytes_retrans)))
+                .wrapping_sub(u64::from(in_flight));
             if sent == most.wrapping_add(1) {
                 sent = most;
             }
         }
-        if load::<u64>(sk, config!(offsets.sk_flags)) & SOCK_DONE_BIT != 0 && received > 0 {
+        if load::<u64>(sk, config!(offsets.sk_flags)) & u64::from(ending::FIN_RECEIVED) != 0 && received > 0 {
             received -= 1;
         }
         Self { sent, received, retrans: load(full, config!(offsets.tcp_total_retrans)), counted: 1 }

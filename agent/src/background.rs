@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long the end of a recording waits for such a thread.
-const END_TIMEOUT: Duration = Duration::from_millis(300);
+pub const END_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A thread that runs until it is stopped.
 #[derive(Debug)]
@@ -41,6 +41,11 @@ impl Background {
     /// Requests the end of the thread.
     pub fn stop(&mut self) {
         self.stop = None;
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Requests the end of the thread and waits for it, at most 300 ms. A blocked thread is not waited for any longer.

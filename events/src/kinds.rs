@@ -162,19 +162,21 @@ kinds! {
         owner_kind: Text, "the source of owner: bio, submitter or unknown";
         throttled: Bool, "whether an I/O limit (io.max, blkio.throttle) held the request; with evt.start_unknown for an unknown time, before it was first seen, otherwise queued includes it";
     }
-    /// a state change of a TCP connection: both ends, role, bytes and retransmissions at its end; its thread is the socket's user, if known
+    /// a state change of a TCP connection, or the counters of an open one: both ends, role, bytes and retransmissions, why it ended; its thread is the socket's user, if known
     Net = 13, "net", Event, "sock:inet_sock_set_state" {
         dur: MaybeDuration, "the age of the connection";
         old: Text, "the state before, such as SYN_SENT";
-        new: Text, "the state after; CLOSE is the end";
+        new: Text, "the state after; CLOSE is the end; OPEN: no change, the connection's counters so far";
         role: Text, "client, server, listener or unknown";
         local: SockAddr, "the local address";
         remote: SockAddr, "the remote address";
         sock: U64, "a number that all events of one socket share";
         netns: MaybeU64, "the inode number of the network namespace";
-        sent: Size, "at the end: bytes acknowledged by the peer";
-        received: Size, "at the end: bytes received";
-        retrans: MaybeU64, "at the end: retransmitted segments";
+        sent: Size, "at the end, and with OPEN: bytes acknowledged by the peer";
+        received: Size, "at the end, and with OPEN: bytes received";
+        retrans: MaybeU64, "at the end, and with OPEN: retransmitted segments";
+        error: Errno, "at the end: the socket's error, if it has one";
+        reason: Text, "at the end, why: closed (orderly), refused, reset (by the peer), aborted (by this side), timed_out, unreachable, given_up (before it was established), error (another one)";
     }
     /// a signal: sender, target, result; its thread is the sender
     Signal = 14, "signal", Lifecycle, "signal:signal_generate" {

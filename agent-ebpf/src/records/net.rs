@@ -24,6 +24,8 @@ pub mod tcp {
     pub const LISTEN: u32 = 10;
     /// Both sides have announced it at the same time.
     pub const CLOSING: u32 = 11;
+    /// Not a state of the kernel: the connection is open, and its counters are reported ([`super::Net::new`]).
+    pub const OPEN: u32 = 255;
 }
 
 /// Which part a socket plays ([`Net::role`]).
@@ -38,7 +40,8 @@ pub mod role {
     pub const LISTENER: u32 = 3;
 }
 
-/// A TCP socket's change of state. The header's subject is the socket's user, 0 if unknown. 136 bytes.
+/// A TCP socket's change of state, or the counters of an open connection. The header's subject is the socket's user, 0 if
+/// unknown. 144 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Net {
@@ -48,9 +51,9 @@ pub struct Net {
     pub sock: u64,
     /// When it began to connect, to listen, or came from a listener, ns of CLOCK_BOOTTIME; 0: not known.
     pub birth: u64,
-    /// At its end: what the other side has acknowledged, in bytes.
+    /// At its end or while it is open: what the other side has acknowledged, in bytes.
     pub sent: u64,
-    /// At its end: bytes received.
+    /// Likewise: bytes received.
     pub received: u64,
     /// The address of this side; IPv4 in the first word.
     pub local: [u32; 4],
@@ -60,7 +63,7 @@ pub struct Net {
     pub netns: u32,
     /// The socket's user id.
     pub uid: u32,
-    /// At its end: segments sent again.
+    /// Likewise: segments sent again.
     pub retrans: u32,
     /// The interface that link-local addresses belong to.
     pub scope: u32,
@@ -78,6 +81,20 @@ pub struct Net {
     pub role: u32,
     /// 1 if the counters are known.
     pub counted: u32,
+    /// At its end: bytes and FIN that the other side has not acknowledged.
+    pub unacked: u32,
+    /// At its end: `sk_err`, 0 if there is none.
+    pub error: u16,
+    /// At its end: bits of [`ending`].
+    pub ending: u16,
+}
+
+/// Bits of a socket at its end ([`Net::ending`]), as the kernel numbers them (`enum sock_flags`).
+pub mod ending {
+    /// No process has the socket any more (`SOCK_DEAD`).
+    pub const ORPHANED: u16 = 1 << 0;
+    /// The other side has sent its FIN (`SOCK_DONE`).
+    pub const FIN_RECEIVED: u16 = 1 << 1;
 }
 
 /// What is kept of a socket while it lives. 40 bytes.
@@ -90,7 +107,7 @@ pub struct SockInfo {
     pub cgroup: u64,
     /// Its user's process.
     pub pid: u32,
-    /// The thread that connected, listened, accepted or closed.
+    /// The thread that connected, listened, accepted or closed, or was found with the socket.
     pub tid: u32,
     /// The user id.
     pub uid: u32,
@@ -110,6 +127,8 @@ pub mod sock_flags {
     pub const EXCLUDED: u32 = 1 << 1;
     /// Its user belongs to the recorded command.
     pub const TREE: u32 = 1 << 2;
+    /// Its user is the listener's: nobody has accepted it yet, as far as is known.
+    pub const INHERITED: u32 = 1 << 3;
 }
 
 /// Words of what is known of each CPU's runs of the hook.
@@ -120,6 +139,6 @@ pub const ACTIVE: usize = 0;
 pub const NESTED: usize = 1;
 
 plain! {
-    Net = 32 + 32 + 32 + 16 + 8 + 8;
+    Net = 32 + 32 + 32 + 16 + 8 + 8 + 8;
     SockInfo = 40;
 }

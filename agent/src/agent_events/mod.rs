@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use agent_ebpf::records::net::Net;
 use events::{Kind, KindMap};
 
 use crate::kernel::EventLoss;
@@ -31,6 +32,8 @@ pub enum AgentEvent {
     SampleFs(Box<FsSample>),
     /// A long uninterruptible sleep.
     Stall(Box<Stall>),
+    /// Connections that are open, with their counters so far.
+    Open(Box<[Net]>),
 }
 
 impl AgentEvent {
@@ -42,7 +45,13 @@ impl AgentEvent {
             Self::SampleDisk(_) => Kind::SampleDisk,
             Self::SampleFs(_) => Kind::SampleFs,
             Self::Stall(_) => Kind::Stall,
+            Self::Open(_) => Kind::Net,
         }
+    }
+
+    /// How many events it is.
+    fn count(&self) -> u64 {
+        if let Self::Open(connections) = self { connections.len() as u64 } else { 1 }
     }
 }
 
@@ -73,10 +82,10 @@ pub fn channel() -> (EventSender, EventReceiver) {
 impl EventSender {
     /// Queues an event. If the queue is full, the event is counted as lost and the result is false.
     pub fn send(&self, event: AgentEvent) -> bool {
-        let kind = event.kind();
+        let (kind, count) = (event.kind(), event.count());
         let taken = self.queue.try_send(event).is_ok();
         if !taken {
-            self.dropped[kind].fetch_add(1, Ordering::Relaxed);
+            self.dropped[kind].fetch_add(count, Ordering::Relaxed);
         }
         taken
     }
@@ -86,6 +95,13 @@ impl EventReceiver {
     /// The next event, if there is one.
     pub fn next(&self) -> Option<AgentEvent> {
         self.queue.try_recv().ok()
+    }
+
+    /// Drops the events in the queue and counts them as lost.
+    pub fn drop_rest(&self) {
+        while let Some(event) = self.next() {
+            self.dropped[event.kind()].fetch_add(event.count(), Ordering::Relaxed);
+        }
     }
 
     /// Events that were dropped since the last call, as losses at stage `queue`.

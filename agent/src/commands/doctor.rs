@@ -185,6 +185,7 @@ fn load() -> Result<record::Prepared> {
         ring_bytes: Some(record::RING_MIN),
         hierarchy: Hierarchy::detect()?,
         stall: Some(Duration::from_secs(1)),
+        net_interval: None,
         sample: None,
         tree_pid: None,
         output: None,

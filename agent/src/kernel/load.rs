@@ -1,11 +1,12 @@
 //! Loads the programs into the kernel, step by step: read-only globals, object, maps, verification.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_ebpf::config::NO_HIERARCHY;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
+use aya::programs::Iter;
 use aya::{Ebpf, EbpfLoader, Endianness};
 use aya_log::EbpfLogger;
 use events::Kind;
@@ -17,7 +18,7 @@ use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
-use super::programs::LoadedPrograms;
+use super::programs::{LoadedPrograms, SOCKET_ITERATOR, program};
 use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
 use super::settings::{Settings, SyscallSelection};
@@ -71,7 +72,10 @@ impl LoadedPrograms {
         let allowed = fill_allowed(&mut ebpf, "ALLOWED", settings.cgroups.as_deref().unwrap_or_default())?;
         let allowed_io = fill_allowed(&mut ebpf, "ALLOWED_IO", &settings.io_cgroups)?;
         let losses = preallocate_losses(&mut ebpf)?;
-        let load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings.stalls()))?;
+        let mut load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings.stalls()))?;
+        if globals.config().net != 0 {
+            load_times.push(load_socket_iterator(&mut ebpf, &btf)?);
+        }
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
 
         let readers = Some(ReaderSet::new(take(&mut ebpf, "READERS")?));
@@ -190,6 +194,15 @@ fn programs_to_load(hooks: &[&'static Hook], stall: Option<Duration>) -> Vec<Pro
         programs.push(ProgramToLoad::TaskIterator("stall_iter"));
     }
     programs
+}
+
+/// Loads the iterator over sockets, which works on files, not on tasks as the others do. Returns how long it took.
+fn load_socket_iterator(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<(&'static str, Duration), LoadError> {
+    let name = SOCKET_ITERATOR;
+    let started = Instant::now();
+    let iter: &mut Iter = program(ebpf, name)?;
+    iter.load("task_file", btf).map_err(|source| LoadError::Program { name, source })?;
+    Ok((name, started.elapsed()))
 }
 
 /// Which programs this kernel needs beside those for all kernels.

@@ -4,6 +4,7 @@ mod block;
 pub mod btf;
 mod casts;
 mod config;
+mod connections;
 mod error;
 pub mod hooks;
 mod iterator;
@@ -25,6 +26,7 @@ mod verify;
 
 pub use block::RequestNames;
 pub use config::offsets;
+pub use connections::ConnectionScanner;
 pub use error::LoadError;
 pub use load::kernel_variant;
 pub use loss::{EventLoss, LossCounters};

@@ -14,6 +14,7 @@ use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::block::{self, RequestNames};
+use super::connections::ConnectionScanner;
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
 use super::loss::{self, EventLoss, LossCounters};
@@ -21,6 +22,9 @@ use super::maps::take;
 use super::reader_set::ReaderSet;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
+
+/// The program that iterates over the sockets of all processes.
+pub(super) const SOCKET_ITERATOR: &str = "socket_iter";
 
 /// What the kernel reports of a loaded program.
 #[derive(Clone, Debug)]
@@ -136,6 +140,19 @@ impl LoadedPrograms {
         let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
         StallScanner::new(fd.as_fd(), wakes)
             .map_err(|source| LoadError::Io { what: "start the iterator of stalled threads", source })
+    }
+
+    /// The iterator over TCP sockets, if those are recorded.
+    ///
+    /// # Errors
+    ///
+    /// The iterator could not be created.
+    pub fn connection_scanner(&mut self) -> Result<ConnectionScanner, LoadError> {
+        let name = SOCKET_ITERATOR;
+        let iter: &mut Iter = program(&mut self.ebpf, name)?;
+        let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
+        ConnectionScanner::new(fd.as_fd())
+            .map_err(|source| LoadError::Io { what: "start the iterator over sockets", source })
     }
 
     /// This kernel's names of block operations and flags.
@@ -256,7 +273,7 @@ fn sum<const N: usize>(counts: &PerCpuArray<MapData, [u64; N]>, index: usize) ->
     counts.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|counts| counts[index]).sum())
 }
 
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
 {

@@ -9,6 +9,7 @@ mod cgroups;
 mod chunk;
 mod cmdline;
 mod columns;
+mod connections;
 mod decode;
 mod dictionary_rows;
 mod drain;

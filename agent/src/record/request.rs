@@ -34,6 +34,8 @@ pub struct Request {
     pub sockets: Sockets,
     /// How long an uninterruptible sleep lasts before it is reported.
     pub stall: Option<Duration>,
+    /// How often the counters of open connections are recorded; `None`: only at the end.
+    pub net_interval: Option<Duration>,
     /// How often resources are sampled.
     pub sample: Option<Duration>,
     /// Only this process and its descendants, from its exec on.

@@ -13,6 +13,7 @@ use events::{Kind, SAMPLES};
 
 use super::cgroups::Cgroups;
 use super::cmdline;
+use super::connections;
 use super::drain::{Drain, DrainTiming, Inputs, Outcome, Parts, Stop};
 use super::prepare::Prepared;
 use super::processes::Processes;
@@ -25,7 +26,7 @@ use crate::agent_events::{self, EventSender};
 use crate::background::Background;
 use crate::clock::{self, SystemClock};
 use crate::containers::Hierarchy;
-use crate::kernel::{LoadError, LoadedPrograms, RingBuffer};
+use crate::kernel::{ConnectionScanner, LoadError, LoadedPrograms, RingBuffer};
 use crate::readers::{OutputReaders, Reader};
 use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
@@ -71,6 +72,7 @@ impl Prepared {
         let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
         let attached = clock::boot_ns();
         kernel.attach()?;
+        let scanner = scan_connections(&mut kernel, &request)?;
         let cgroups = scan_cgroups(&mut kernel, &request, io_hierarchy)?;
         let tasks = kernel.scan_tasks()?;
         let mut processes = Processes::new(request.keep_secrets);
@@ -84,6 +86,7 @@ impl Prepared {
         let mut background = Vec::new();
         let containers = start_runtimes(&request, rows.cgroups_mut(), header.boot_id, &mut background);
         background.extend(start_sampler(&request, rows.cgroups_mut(), &sender));
+        let connections = start_connections(&request, scanner, &sender)?;
         background.extend(start_stalls(&request, &mut kernel, sender)?);
         let readers =
             readers.map(|readers| follow_readers(readers, &mut rows, &mut background)).transpose()?;
@@ -94,6 +97,7 @@ impl Prepared {
             sink,
             inputs: Inputs { arguments, containers, agent_events, readers },
             background,
+            connections,
             progress: progress.clone(),
             clock: SystemClock,
         };
@@ -153,6 +157,33 @@ fn scan_cgroups(
         }
     }
     Ok(cgroups)
+}
+
+/// Finds the users of TCP sockets that existed before the hooks were attached, if those are recorded.
+fn scan_connections(
+    kernel: &mut LoadedPrograms,
+    request: &Request,
+) -> Result<Option<ConnectionScanner>, LoadError> {
+    if !request.kinds.contains(&Kind::Net) {
+        return Ok(None);
+    }
+    let mut scanner = kernel.connection_scanner()?;
+    if let Err(error) = scanner.scan() {
+        tracing::warn!(%error, "cannot list sockets: the users of those that exist already are unknown");
+    }
+    Ok(Some(scanner))
+}
+
+/// Starts the thread that lists open connections.
+fn start_connections(
+    request: &Request,
+    scanner: Option<ConnectionScanner>,
+    events: &EventSender,
+) -> Result<Option<Background>, LoadError> {
+    let Some(scanner) = scanner else { return Ok(None) };
+    let thread = connections::start(scanner, request.net_interval, events.clone())
+        .map_err(|source| LoadError::Io { what: "start the thread that lists open connections", source })?;
+    Ok(Some(thread))
 }
 
 /// Starts the thread that queries the container runtimes. Without it, recording continues without names.

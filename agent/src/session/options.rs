@@ -54,6 +54,9 @@ pub struct RecordOptions {
     /// Report threads blocked in uninterruptible sleep (D state) for longer than DURATION, or `off`
     #[arg(long, value_name = "DURATION", default_value = "1s", help_heading = WHAT, display_order = 4)]
     pub stall: String,
+    /// Record the counters of open TCP connections at this interval, and at the end; 0: only at the end
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = WHAT, display_order = 4)]
+    pub net_interval: String,
     /// Sample the resource usage of cgroups, host, disks and file systems at this interval, or `off`
     #[arg(long, value_name = "DURATION", default_value = "1s", help_heading = WHAT, display_order = 5)]
     pub sample: String,
@@ -122,6 +125,7 @@ impl RecordOptions {
             ring_bytes,
             hierarchy,
             stall: interval("--stall", &self.stall)?,
+            net_interval: net_interval(&self.net_interval)?,
             sample: interval("--sample", &self.sample)?,
             tree_pid: None,
             output: None,
@@ -154,8 +158,20 @@ pub fn sockets(texts: &[String], host: &HostRoot) -> Result<Sockets, String> {
     }
 }
 
-/// The shortest interval of `--stall` and `--sample`, ns: a shorter one costs more than it is worth.
+/// The shortest interval of `--stall`, `--net-interval` and `--sample`, ns: a shorter one costs more than it is worth.
 const INTERVAL_MIN: u64 = 50_000_000;
+
+/// Parses the value of `--net-interval`; `None` for 0.
+fn net_interval(text: &str) -> Result<Option<Duration>> {
+    if text == "0" {
+        return Ok(None);
+    }
+    let ns = units::duration(text).map_err(usage)?;
+    if (1..INTERVAL_MIN).contains(&ns) {
+        return Err(usage(format!("--net-interval must be at least 50 ms or 0, not `{text}`")));
+    }
+    Ok((ns > 0).then(|| Duration::from_nanos(ns)))
+}
 
 /// Parses a duration, or `off`.
 fn interval(option: &str, text: &str) -> Result<Option<Duration>> {

@@ -53,28 +53,17 @@ pub static BLOCK_FLAGS: Words = words(
 );
 /// `block.owner_kind`.
 pub static BLOCK_OWNERS: Words = words("a source of an owner", &["bio", "submitter", "unknown"]);
-/// `net.old` and `net.new`.
-pub static TCP_STATES: Words = words(
-    "a state of a connection",
-    &[
-        "SYN_SENT",
-        "SYN_RECV",
-        "NEW_SYN_RECV",
-        "ESTABLISHED",
-        "FIN_WAIT1",
-        "FIN_WAIT2",
-        "TIME_WAIT",
-        "CLOSE_WAIT",
-        "LAST_ACK",
-        "CLOSING",
-        "CLOSE",
-        "LISTEN",
-        "BOUND_INACTIVE",
-        "unknown",
-    ],
-);
+/// `net.old`.
+pub static TCP_STATES: Words = words("a state of a connection", &TCP_STATE_NAMES);
+/// `net.new`.
+pub static NET_CHANGES: Words = words("a state of a connection", &NET_CHANGE_NAMES);
 /// `net.role`.
 pub static NET_ROLES: Words = words("a role", &["client", "server", "listener", "unknown"]);
+/// `net.reason`.
+pub static NET_REASONS: Words = words(
+    "a reason for the end of a connection",
+    &["closed", "refused", "reset", "aborted", "timed_out", "unreachable", "given_up", "error"],
+);
 /// `signal.cause`.
 pub static SIGNAL_CAUSES: Words =
     words("a cause of a signal", &["user", "tkill", "kernel", "timer", "child", "fault", "other"]);
@@ -87,6 +76,33 @@ pub static OOM_SCOPES: Words = words("a scope of an OOM kill", &["cgroup", "host
 pub static STALL_PHASES: Words = words("a phase of a stall", &["asleep", "still", "woken", "exited"]);
 /// `stall.dev_from`.
 pub static STALL_DEVICES: Words = words("a source of a device", &["fd", "writeback"]);
+
+const TCP_STATE_NAMES: [&str; 14] = [
+    "SYN_SENT",
+    "SYN_RECV",
+    "NEW_SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT1",
+    "FIN_WAIT2",
+    "TIME_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "CLOSING",
+    "CLOSE",
+    "LISTEN",
+    "BOUND_INACTIVE",
+    "unknown",
+];
+/// The states, and `OPEN` for connections whose counters are reported.
+static NET_CHANGE_NAMES: [&str; TCP_STATE_NAMES.len() + 1] = {
+    let mut names = ["OPEN"; TCP_STATE_NAMES.len() + 1];
+    let mut i = 0;
+    while i < TCP_STATE_NAMES.len() {
+        names[i] = TCP_STATE_NAMES[i];
+        i += 1;
+    }
+    names
+};
 
 const RUNTIMES: usize = Runtime::ALL.len();
 static CONTAINER_TYPE_NAMES: [&str; RUNTIMES + 1] = {

@@ -40,7 +40,7 @@ pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
 type Phrase = fn(Event<'_>, &mut Vec<u8>);
 
 /// The kinds that are described in words of their own; the others are described by all their columns.
-const PHRASES: [(Kind, Phrase); 9] = [
+const PHRASES: [(Kind, Phrase); 10] = [
     (Kind::Fork, fork),
     (Kind::Exec, exec),
     (Kind::Exit, exit),
@@ -48,6 +48,7 @@ const PHRASES: [(Kind, Phrase); 9] = [
     (Kind::CgroupRmdir, |event, out| marked_cgroup(event, own!(CgroupRmdir, "cgroup"), out)),
     (Kind::CgroupAttach, cgroup_attach),
     (Kind::Loss, loss),
+    (Kind::Net, net),
     (Kind::Stall, stall),
     (Kind::Block, block),
 ];
@@ -103,8 +104,16 @@ fn hundredths(value: i128, out: &mut Vec<u8>) {
 /// All columns of the kind except those that every kind has, each as its type's [`TextStyle`] says. What is
 /// unknown or empty is left out.
 fn columns(event: Event<'_>, out: &mut Vec<u8>) {
+    columns_without(event, &[], out);
+}
+
+/// The same without some columns.
+fn columns_without(event: Event<'_>, without: &[u16], out: &mut Vec<u8>) {
     let mut scratch = Vec::new();
     for column in &event.rows.event.columns {
+        if without.iter().any(|own| event.rows.event.known(*own) == Some(column.index)) {
+            continue;
+        }
         let used =
             Some(column.index) == event.rows.event.time || Some(column.index) == event.rows.event.duration;
         if column.common || used && event.kind().is_none() {
@@ -256,6 +265,49 @@ fn block(event: Event<'_>, out: &mut Vec<u8>) {
             b" <held by an I/O limit, queued includes it>"
         });
     }
+}
+
+/// A connection: both ends, the change of its state, and why it ended.
+fn net(event: Event<'_>, out: &mut Vec<u8>) {
+    const LOCAL: u16 = column(Kind::Net, "local");
+    const REMOTE: u16 = column(Kind::Net, "remote");
+    const OLD: u16 = column(Kind::Net, "old");
+    const NEW: u16 = column(Kind::Net, "new");
+    const ERROR: u16 = column(Kind::Net, "error");
+    const REASON: u16 = column(Kind::Net, "reason");
+    let word = |own: u16, out: &mut Vec<u8>| {
+        escape::escape(event.column_bytes(own).unwrap_or_default(), escape::Place::Word, out);
+    };
+    let mut scratch = Vec::new();
+    let mut typed = |own: u16, ty: Ty, before: &[u8], out: &mut Vec<u8>| {
+        let index = event.rows.event.known(own);
+        let value = index.map_or(Value::Missing, |i| values::stored_value(event, i, Some(ty), &mut scratch));
+        if let Value::Bytes(text @ [_, ..]) = value {
+            out.extend_from_slice(before);
+            escape::escape(text, escape::Place::Word, out);
+        }
+    };
+    typed(LOCAL, Ty::SockAddr, b" ", out);
+    typed(REMOTE, Ty::SockAddr, b" -> ", out);
+    out.push(b' ');
+    word(OLD, out);
+    if event.column_bytes(NEW) == Some(b"OPEN") {
+        out.extend_from_slice(b", open");
+    } else {
+        out.extend_from_slice(b" -> ");
+        word(NEW, out);
+    }
+    let reason = event.column_bytes(REASON).unwrap_or_default();
+    if !reason.is_empty() {
+        out.extend_from_slice(b", ");
+        let words: Vec<u8> = reason.iter().map(|b| if *b == b'_' { b' ' } else { *b }).collect();
+        escape::escape(&words, escape::Place::Free, out);
+        // The others follow from one error alone.
+        if reason == b"unreachable" || reason == b"error" {
+            typed(ERROR, Ty::Errno, b" ", out);
+        }
+    }
+    columns_without(event, &[LOCAL, REMOTE, OLD, NEW, ERROR, REASON], out);
 }
 
 fn fork(event: Event<'_>, out: &mut Vec<u8>) {

@@ -16,9 +16,8 @@ fn hooks(kernels: Kernels) -> BTreeSet<String> {
 /// The programs of an object that are attached to tracepoints.
 fn programs(object: &[u8]) -> BTreeSet<String> {
     let object = aya_obj::Object::parse(object).unwrap();
-    let names =
-        object.programs.into_keys().filter(|name| !["task_iter", "stall_iter"].contains(&name.as_str()));
-    names.collect()
+    let iterators = ["task_iter", "stall_iter", "socket_iter"];
+    object.programs.into_keys().filter(|name| !iterators.contains(&name.as_str())).collect()
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Drain, MARGIN, Outcome, RETRY};
+use crate::background::END_TIMEOUT;
 use crate::clock::Clock;
 use crate::kernel::{EventLoss, ScannedTask};
 use crate::record::chunk::FilledChunk;
@@ -50,11 +51,12 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         for thread in &mut self.background {
             thread.stop();
         }
+        self.end_connections();
         // While completions are seen: what completes between the end and a later look at the device was in flight at the end.
         self.rows.note_idle_devices(self.clock.boot_ns());
         let in_flight = self.detach();
         let complete = self.read_rest(deadline);
-        self.end_threads();
+        self.end_threads(deadline);
         if complete {
             self.write_calls(&in_flight, deadline);
             self.write_blocks(in_flight.end, deadline);
@@ -70,6 +72,18 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         }
         self.kernel.flush_log();
         self.end(flushed)
+    }
+
+    /// Takes the last list of open connections while the hooks still record how others end.
+    fn end_connections(&mut self) {
+        let Some(mut thread) = self.connections.take() else { return };
+        thread.stop();
+        let deadline = self.clock.now() + END_TIMEOUT;
+        while !thread.is_finished() && self.has_time(deadline) {
+            self.round();
+            self.clock.sleep(RETRY);
+        }
+        self.background.push(thread);
     }
 
     /// Detaches the programs, and looks in between which calls are in flight.
@@ -105,12 +119,17 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
     }
 
     /// Ends the other threads, and takes what they have left.
-    fn end_threads(&mut self) {
+    fn end_threads(&mut self, deadline: Instant) {
         self.rows.stop_resolving();
         for thread in std::mem::take(&mut self.background) {
             thread.finish();
         }
         self.take_agent_events();
+        while self.chunk.is_full(&self.rows) && self.has_time(deadline) {
+            self.make_room(deadline);
+            self.take_agent_events();
+        }
+        self.inputs.agent_events.drop_rest();
         self.take_container_infos();
     }
 

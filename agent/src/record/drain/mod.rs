@@ -103,6 +103,8 @@ pub struct Parts<K, S, C> {
     pub inputs: Inputs,
     /// Threads that end with the drain.
     pub background: Vec<Background>,
+    /// The thread that lists open connections; its last pass belongs before the end of the hooks.
+    pub connections: Option<Background>,
     /// Counters that the session reads.
     pub progress: Arc<Progress>,
     /// The time.
@@ -138,6 +140,7 @@ pub struct Drain<K, S, C> {
     losses: LossLedger,
     inputs: Inputs,
     background: Vec<Background>,
+    connections: Option<Background>,
     timing: DrainTiming,
     clock: C,
     /// When losses and clocks were last read.
@@ -147,7 +150,7 @@ pub struct Drain<K, S, C> {
 impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
     /// A drain that has not begun.
     pub fn new(parts: Parts<K, S, C>, timing: DrainTiming) -> Self {
-        let Parts { kernel, merge, rows, mut sink, inputs, background, progress, clock } = parts;
+        let Parts { kernel, merge, rows, mut sink, inputs, background, connections, progress, clock } = parts;
         let chunk = CurrentChunk::new(sink.builder(), clock.wall_offset(), clock.now());
         Self {
             kernel,
@@ -158,6 +161,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             losses: LossLedger::new(timing.attached),
             inputs,
             background,
+            connections,
             timing,
             housekeeping: clock.now(),
             clock,

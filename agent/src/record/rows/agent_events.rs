@@ -15,6 +15,7 @@ impl RowWriter {
                 AgentEvent::SampleDisk(row) => self.sample_disk(builder, row),
                 AgentEvent::SampleFs(row) => self.sample_fs(builder, row),
                 AgentEvent::Stall(stall) => self.stall(builder, stall),
+                AgentEvent::Open(connections) => self.open_connections(builder, connections),
             }
         }
     }

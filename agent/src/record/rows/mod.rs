@@ -289,17 +289,23 @@ impl RowWriter {
     /// The columns that all kinds share, with this row of the task dictionary. Returns the table's index.
     #[inline]
     fn common_of(&mut self, builder: &mut ChunkBuilder, kind: Kind, head: &Header, task: u32) -> usize {
-        let mut bits = head.flags;
         // An event that the agent makes has the time of its making, ahead of the ring buffers.
         if kind.decl().ring != Ring::Agent && self.written.is_late(head.time) {
-            bits |= flags::LATE;
+            let late = Header { flags: head.flags | flags::LATE, ..*head };
+            return self.common_columns(builder, kind, &late, task);
         }
+        self.common_columns(builder, kind, head, task)
+    }
+
+    /// The same for an event that is not late, whatever its time.
+    #[inline]
+    fn common_columns(&mut self, builder: &mut ChunkBuilder, kind: Kind, head: &Header, task: u32) -> usize {
         let index = self.chunk.index.event(kind);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "time"), head.time);
         table.push_u64(col!(Syscall, "cpu"), u64::from(head.cpu));
         table.push_ref(col!(Syscall, "task"), task);
-        table.push_u64(col!(Syscall, "flags"), u64::from(bits));
+        table.push_u64(col!(Syscall, "flags"), u64::from(head.flags));
         index
     }
 

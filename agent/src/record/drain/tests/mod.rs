@@ -194,6 +194,7 @@ impl Bench {
                 readers: None,
             },
             background: Vec::new(),
+            connections: None,
             progress: progress.clone(),
             clock: clock.clone(),
         };
