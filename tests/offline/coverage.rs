@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
 use events::{Column, KINDS, Storage};
 
@@ -32,10 +33,17 @@ fn columns() -> BTreeSet<String> {
 /// All sources of the tests on the real kernel.
 fn sources() -> String {
     let tests = tool::repository().join("tests");
-    let dirs = ["kernel", "containers", "vm", "stories"].map(|dir| tests.join(dir));
-    let files = dirs.iter().flat_map(|dir| fs::read_dir(dir).expect("a directory of tests").flatten());
-    let sources = files.map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|e| e == "rs"));
-    sources.map(|file| fs::read_to_string(file).expect("a source")).collect()
+    let mut left: Vec<PathBuf> = ["kernel", "containers", "vm", "stories"].map(|dir| tests.join(dir)).into();
+    let mut sources = String::new();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(path).expect("a directory of tests").flatten();
+            left.extend(entries.map(|entry| entry.path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            sources.push_str(&fs::read_to_string(path).expect("a source"));
+        }
+    }
+    sources
 }
 
 #[test]

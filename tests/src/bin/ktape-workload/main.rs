@@ -47,6 +47,9 @@ const USAGE: &str = "ktape-workload:
   tcp-many N                     make N connections in a new network namespace
   tcp-retransmit                 lose data on a connection in a new network namespace
   tcp-refused ADDRESS            make a connection that is refused
+  tcp-unreachable                make connections to hosts that do not answer in a new network namespace
+  tcp-hold ADDRESS               connect after a line on stdin, and wait until the server closes
+  tcp-prefork IP                 serve one connection in a child of the process that listens
   signal-origins                 receive signals of every origin
   eat-memory BYTES               allocate memory after a line on stdin
   rename NAME                    change its process name
@@ -117,6 +120,9 @@ fn main() -> ExitCode {
         },
         ["tcp-retransmit"] => net::retransmit(),
         ["tcp-refused", address] => net::refused(address),
+        ["tcp-unreachable"] => net::unreachable(),
+        ["tcp-hold", address] => net::hold(address),
+        ["tcp-prefork", address] => net::prefork(address),
         ["signal-origins"] => killing::signal_origins(),
         ["eat-memory", bytes] => match number(bytes) {
             Some(bytes) => killing::eat(bytes),

@@ -92,3 +92,41 @@ pub fn refused(address: &str) {
     let address: SocketAddr = address.parse().expect("an address");
     TcpStream::connect(address).expect_err("nobody is there");
 }
+
+/// In a new network namespace, connects to neighbours that do not exist, by IPv4 and IPv6. Prints the namespace.
+pub fn unreachable() {
+    enter();
+    tool("ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up");
+    tool("ip addr add 10.9.8.1/24 dev v0 && ip -6 addr add fd09::1/64 dev v0 nodad");
+    for address in ["10.9.8.7:9", "[fd09::7]:9"] {
+        let address: SocketAddr = address.parse().expect("an address");
+        let error = TcpStream::connect(address).expect_err("nobody is there");
+        assert_eq!(error.raw_os_error(), Some(libc::EHOSTUNREACH), "{error}");
+    }
+}
+
+/// After a line on stdin, connects and waits until the server closes the connection.
+pub fn hold(address: &str) {
+    let address: SocketAddr = address.parse().expect("an address");
+    std::io::stdin().read_line(&mut String::new()).expect("a line");
+    let mut stream = TcpStream::connect(address).expect("a server");
+    stream.read_to_end(&mut Vec::new()).expect("the server closes");
+}
+
+/// Listens on this IP address and prints the port. A child prints its process id, accepts one connection, reads a byte and
+/// waits for the end of the connection.
+pub fn prefork(address: &str) {
+    let ip: IpAddr = address.parse().expect("an address");
+    let listener = TcpListener::bind((ip, 0)).expect("a port");
+    println!("{}", listener.local_addr().expect("bound").port());
+    // SAFETY: this process has one thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        println!("{}", std::process::id());
+        let (mut stream, _) = listener.accept().expect("a client");
+        stream.read_to_end(&mut Vec::new()).expect("the client closes");
+        drop(stream);
+        std::process::exit(0);
+    }
+    assert_eq!(crate::sys::wait(i64::from(child)), 0);
+}
