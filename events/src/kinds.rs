@@ -11,13 +11,16 @@ use super::{Column, KindDecl, Ring, Ty};
 /// }
 /// ```
 ///
+/// A kind that reports the same thing at another time has `as OTHER;` instead of columns: the columns of `OTHER`, whose
+/// fields show both.
+///
 /// Numbers and names are stored in files: never reuse a number, never rename a column, add columns at the end.
 macro_rules! kinds {
     ($(
         $(#[doc = $doc:literal])+
-        $kind:ident = $number:literal, $name:literal, $ring:ident, $source:literal {
-            $($column:ident: $ty:ident, $help:literal;)*
-        }
+        $kind:ident = $number:literal, $name:literal, $ring:ident, $source:literal
+            $({ $($column:ident: $ty:ident, $help:literal;)* })?
+            $(as $other:ident;)?
     )*) => {
         /// What an event is. The numbers are stored in files: never reuse one.
         #[repr(u8)]
@@ -37,6 +40,17 @@ macro_rules! kinds {
             $($kind,)*
         }
 
+        struct OwnColumns;
+
+        #[allow(non_upper_case_globals)]
+        impl OwnColumns {
+            $(
+                const $kind: &[Column] =
+                    $(&[$(Column { name: stringify!($column), ty: Ty::$ty, doc: $help },)*])?
+                    $(Self::$other)?;
+            )*
+        }
+
         impl Kind {
             /// The row of the table.
             pub const fn decl(self) -> KindDecl {
@@ -45,12 +59,18 @@ macro_rules! kinds {
                         kind: self,
                         name: $name,
                         ring: Ring::$ring,
-                        columns: const {
-                            &[$(Column { name: stringify!($column), ty: Ty::$ty, doc: $help },)*]
-                        },
+                        columns: OwnColumns::$kind,
                         doc: concat!($($doc),+).trim_ascii(),
                         source: $source,
                     },)*
+                }
+            }
+
+            /// The kind whose name is in the names of its fields: itself, unless it has the columns of another kind.
+            pub const fn field_owner(self) -> Self {
+                match self {
+                    $($(Kind::$kind => Kind::$other,)?)*
+                    own => own,
                 }
             }
 
@@ -202,10 +222,10 @@ kinds! {
         page_tables: Size, "the victim's page tables";
         score_adj: MaybeI64, "the victim's oom_score_adj";
     }
-    /// a thread in uninterruptible sleep for longer than `--stall`: while it sleeps, and when it wakes
+    /// a hang: an uninterruptible sleep of a thread for longer than `--stall`, reported once, when it ends or the capture does
     Stall = 16, "stall", Agent, "task iterator" {
-        dur: Duration, "how long the thread has slept";
-        phase: Text, "asleep, still (reported again each time the duration doubles), woken, exited";
+        dur: Duration, "how long the thread slept, or has slept so far";
+        phase: Text, "how a hang ended: woken, exited, or unfinished if the capture ended first; in stall_ongoing asleep (first report) or still (each time the duration doubles)";
         nr: Syscall, "the system call that the thread is in";
         args: SyscallArgs, "the call's arguments";
         wait: Text, "the kernel function that the thread waits in";
@@ -312,6 +332,8 @@ kinds! {
         inodes: MaybeU64, "total inodes";
         inodes_free: MaybeU64, "free inodes";
     }
+    /// a hang that lasts: reported at once, and again each time its duration doubles
+    StallOngoing = 21, "stall_ongoing", Agent, "task iterator" as Stall;
 }
 
 /// The highest number of a kind.

@@ -106,6 +106,8 @@ pub const COMMON: &[Column] = &[
 
 /// The kinds that one sampler makes; `-e sample` means all of them.
 pub const SAMPLES: [Kind; 4] = [Kind::Sample, Kind::SampleHost, Kind::SampleDisk, Kind::SampleFs];
+/// The kinds that the thread that looks for stalled threads makes; to record, `-e stall` means both.
+pub const STALLS: [Kind; 2] = [Kind::Stall, Kind::StallOngoing];
 
 impl Kind {
     /// Whether it tells of the recording, not of what was recorded: such events are never filtered.

@@ -44,6 +44,19 @@ fn every_sampled_kind_is_in_samples() {
 }
 
 #[test]
+fn kinds_that_share_fields_have_the_same_columns() {
+    let shared: Vec<Kind> = KINDS.into_iter().filter(|kind| kind.field_owner() != *kind).collect();
+    assert_eq!(shared, [Kind::StallOngoing]);
+    for kind in KINDS {
+        let (own, owner) = (kind.decl().columns, kind.field_owner());
+        assert_eq!(owner.field_owner(), owner);
+        let names = |columns: &'static [Column]| columns.iter().map(|column| (column.name, column.ty));
+        assert!(names(own).eq(names(owner.decl().columns)), "{kind:?}");
+    }
+    assert_eq!(STALLS.map(Kind::field_owner), [Kind::Stall; 2]);
+}
+
+#[test]
 fn a_map_has_a_value_for_each_kind() {
     let mut map = KindMap::new(|kind| kind as u32);
     for kind in KINDS {

@@ -1,4 +1,5 @@
-//! Threads in uninterruptible sleep: reported while they sleep, again each time it has doubled, and when they wake.
+//! Threads in uninterruptible sleep: reported while they sleep, again each time it has doubled, and each hang once, when
+//! it ends or the capture does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,8 +19,18 @@ use ktape_tests::workload::Workload;
 
 const MS: i64 = 1_000_000;
 
+/// Hangs, one event each.
 fn stalls(file: &Path, expression: &str) -> Vec<Value> {
-    let args = ["-e", "stall", expression];
+    of_kind("stall", file, expression)
+}
+
+/// Reports of hangs that last.
+fn ongoing(file: &Path, expression: &str) -> Vec<Value> {
+    of_kind("stall_ongoing", file, expression)
+}
+
+fn of_kind(kind: &str, file: &Path, expression: &str) -> Vec<Value> {
+    let args = ["-e", kind, expression];
     ktape::replay_json(file, if expression.is_empty() { &args[..2] } else { &args })
 }
 
@@ -76,13 +87,13 @@ fn thirty_two_stalled_threads_are_reported() {
     let pid = load.pid();
     let of_load = format!("proc.pid={pid}");
     let asleep = until("32 threads in the file", TIMEOUT, || {
-        let events = stalls(&file, &of_load);
+        let events = ongoing(&file, &of_load);
         (tids(&in_phase(&events, "asleep")) == threads).then_some(events)
     });
     // They are in the file while they sleep.
     assert!(threads.iter().all(|tid| is_asleep(pid, *tid)));
     let doubled = until("all of them again, twice", TIMEOUT, || {
-        let events = stalls(&file, &of_load);
+        let events = ongoing(&file, &of_load);
         (in_phase(&events, "still").len() >= 64).then_some(events)
     });
     assert!(threads.iter().all(|tid| is_asleep(pid, *tid)));
@@ -110,13 +121,18 @@ fn thirty_two_stalled_threads_are_reported() {
     load.finish();
     capture.stop();
 
-    let events = stalls(&file, &of_load);
-    let ends: Vec<&Value> =
-        events.iter().filter(|e| ["woken", "exited"].contains(&text(e, "stall.phase").unwrap())).collect();
-    assert_eq!(tids(&ends), threads);
-    assert_eq!(ends.len(), 32);
+    // However often it was reported, each hang is one event.
+    let ends = stalls(&file, &of_load);
+    assert_eq!(tids(&ends.iter().collect::<Vec<_>>()), threads);
+    assert_eq!(ktape::count(&file, &format!("evt.type = stall and {of_load}")), 32);
+    assert_eq!(ktape::count(&file, &format!("stall.dur >= 0s and evt.type != stall and {of_load}")), {
+        ongoing(&file, &of_load).len() as u64
+    });
+    let kinds = &ktape::info(&file)["kinds"];
+    assert!(kinds["stall"].as_u64() >= Some(32) && kinds["stall_ongoing"].as_u64() >= Some(96), "{kinds}");
     let forks = ktape::replay_json(&file, &["-e", "fork", &of_load]);
-    for end in ends {
+    for end in &ends {
+        assert!(["woken", "exited"].contains(&text(end, "stall.phase").unwrap()), "{end}");
         // A vfork is ended by the child: it gives its memory up as it exits.
         let tid = int(end, "thread.tid");
         let child =
@@ -140,7 +156,7 @@ fn stall_ended_by_exit_is_reported() {
     let capture = Capture::start(&file, &["-e", "stall", "--stall", "200ms"]);
     let (load, threads) = sleepers(2);
     let of_load = format!("proc.pid={}", load.pid());
-    until("both in the file", TIMEOUT, || (stalls(&file, &of_load).len() >= 2).then_some(()));
+    until("both in the file", TIMEOUT, || (ongoing(&file, &of_load).len() >= 2).then_some(()));
     load.kill();
     let of_phase = format!("{of_load} and stall.phase=exited");
     until("their end in the file", TIMEOUT, || (stalls(&file, &of_phase).len() == 2).then_some(()));
@@ -168,7 +184,7 @@ fn stalls_are_filtered() {
     let (mut inside, threads) = sleepers(1);
     cgroup.attach(inside.pid());
     let events = until("the container's thread", TIMEOUT, || {
-        let events = stalls(&file, "");
+        let events = ongoing(&file, "");
         (!events.is_empty()).then_some(events)
     });
     assert_eq!(text(&events[0], "container.id"), Some(&id[..12]), "{}", events[0]);
@@ -176,9 +192,61 @@ fn stalls_are_filtered() {
     inside.finish();
     outside.kill();
     capture.stop();
-    let events = stalls(&file, "");
+    let events = [stalls(&file, ""), ongoing(&file, "")].concat();
     assert!(events.iter().all(|event| threads.contains(&int(event, "thread.tid").unwrap())), "{events:#?}");
     assert_eq!(in_phase(&events, "woken").len() + in_phase(&events, "exited").len(), 1, "{events:#?}");
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn hangs_that_outlast_the_capture_are_unfinished() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let [ended, killed] = ["ended", "killed"].map(|name| dir.path().join(name));
+    let args = ["-e", "stall", "--stall", "200ms"];
+    let (one, other) = (Capture::start(&ended, &args), Capture::start(&killed, &args));
+    let (load, threads) = sleepers(2);
+    let of_load = format!("proc.pid={}", load.pid());
+    let reported = |file: &Path| tids(&in_phase(&ongoing(file, &of_load), "still")) == threads;
+    until("all of them twice", TIMEOUT, || (reported(&ended) && reported(&killed)).then_some(()));
+    other.kill();
+    one.stop();
+    let hangs = stalls(&ended, &of_load);
+    assert_eq!((hangs.len(), tids(&hangs.iter().collect::<Vec<_>>())), (2, threads));
+    for hang in &hangs {
+        let of_thread = format!("thread.tid={}", int(hang, "thread.tid").unwrap());
+        let reports = ongoing(&ended, &of_thread);
+        let last = reports.iter().filter_map(|report| int(report, "stall.dur")).max().unwrap();
+        assert!(int(hang, "stall.dur").unwrap() >= last, "{hang} {reports:#?}");
+        assert_eq!(text(hang, "stall.phase"), Some("unfinished"), "{hang}");
+        assert!(ktape::truth(hang, "evt.unfinished") && ktape::truth(hang, "evt.at_end"), "{hang}");
+        assert_eq!((text(hang, "stall.nr"), text(hang, "stall.waker")), (Some("clone"), None), "{hang}");
+        assert_eq!(text(hang, "stall.stack"), text(&reports[0], "stall.stack"), "{hang}");
+    }
+    // A capture that was killed has what was reported until then.
+    assert!(stalls(&killed, "").is_empty());
+    assert_eq!(in_phase(&ongoing(&killed, &of_load), "asleep").len(), 2);
+    load.kill();
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn a_hang_is_one_event_of_all_rotated_files() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let output = format!("{}/", dir.path().display());
+    let capture = Capture::start(Path::new(&output), &["-e", "stall", "--stall", "200ms", "--rotate", "1s"]);
+    let (mut load, threads) = sleepers(1);
+    let of_load = format!("proc.pid={}", load.pid());
+    let files = || fs::read_dir(dir.path()).unwrap().count();
+    until("three files", TIMEOUT, || (files() >= 3).then_some(()));
+    load.go();
+    load.finish();
+    capture.stop();
+    let hangs = stalls(dir.path(), &of_load);
+    assert_eq!((hangs.len(), tids(&hangs.iter().collect::<Vec<_>>())), (1, threads));
+    assert!(int(&hangs[0], "stall.dur").unwrap() > 1000 * MS, "{}", hangs[0]);
+    assert!(ongoing(dir.path(), &of_load).len() > 1);
 }
 
 /// Descriptors of links to programs in the kernel that a process has.
@@ -266,7 +334,7 @@ fn stall_on_a_throttled_device_names_the_device() {
     let tid: i64 = direct.line().parse().unwrap();
     direct.go();
     let asleep = until("the writer in the file", TIMEOUT, || {
-        stalls(&file, &format!("thread.tid={tid}")).into_iter().next()
+        ongoing(&file, &format!("thread.tid={tid}")).into_iter().next()
     });
     // It is there before the write returns.
     assert!(is_asleep(direct.pid(), tid));
@@ -291,7 +359,7 @@ fn stall_on_a_throttled_device_names_the_device() {
     until("the worker's end in the file", TIMEOUT, || (!stalls(&file, expression).is_empty()).then_some(()));
     capture.stop();
 
-    let worker = &stalls(&file, "stall.workqueue startswith loop_ and stall.phase=asleep")[0];
+    let worker = &ongoing(&file, "stall.workqueue startswith loop_ and stall.phase=asleep")[0];
     assert!(text(worker, "thread.name").unwrap().starts_with("kworker/"), "{worker}");
     assert_eq!(worker.get("stall.nr"), None, "{worker}");
     assert!(told_stack(worker).iter().any(|name| name == "worker_thread"), "{worker}");

@@ -13,7 +13,8 @@ use crate::tool;
 
 /// The fields that show the columns of the table of kinds, [`events::COMMON`] ones excepted.
 fn columns() -> BTreeSet<String> {
-    let columns = KINDS.into_iter().flat_map(|kind| {
+    let owners = KINDS.into_iter().filter(|kind| kind.field_owner() == *kind);
+    let columns = owners.flat_map(|kind| {
         let decl = kind.decl();
         // Lists have a field for each argument of a call: `evt.arg.NAME`.
         let values = |column: &&Column| !matches!(column.ty.storage(), Storage::U64List | Storage::BytesList);

@@ -242,7 +242,7 @@ fn slow_disk_and_io_limit_are_distinguished() {
     {
         let cgroup = format!("/{name}");
         let own: Vec<_> = stalls.iter().filter(|e| text(e, "cgroup.path") == Some(cgroup.as_str())).collect();
-        assert!(own.iter().any(|e| text(e, "stall.phase") == Some("asleep")), "{name}: {own:?}");
+        assert!(own.iter().any(|e| text(e, "stall.phase") == Some("woken")), "{name}: {own:?}");
         for event in own {
             assert_eq!(text(event, "stall.nr"), Some("write"), "{event}");
             assert_eq!(text(event, "stall.dev"), Some(device), "{event}");

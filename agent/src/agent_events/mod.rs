@@ -14,7 +14,7 @@ mod samples;
 mod stall;
 
 pub use samples::{CgroupSample, DiskSample, FsSample, HostSample};
-pub use stall::{SleepPlace, Stall, Waker};
+pub use stall::{Phase, SleepPlace, Stall, Waker};
 
 /// Events in the queue to the drain, at most.
 const CAPACITY: usize = 8192;
@@ -30,7 +30,7 @@ pub enum AgentEvent {
     SampleDisk(Box<DiskSample>),
     /// The free space of a file system.
     SampleFs(Box<FsSample>),
-    /// A long uninterruptible sleep.
+    /// A hang, at its end or while it lasts.
     Stall(Box<Stall>),
     /// Connections that are open, with their counters so far.
     Open(Box<[Net]>),
@@ -44,7 +44,7 @@ impl AgentEvent {
             Self::SampleHost(_) => Kind::SampleHost,
             Self::SampleDisk(_) => Kind::SampleDisk,
             Self::SampleFs(_) => Kind::SampleFs,
-            Self::Stall(_) => Kind::Stall,
+            Self::Stall(stall) => stall.phase.kind(),
             Self::Open(_) => Kind::Net,
         }
     }

@@ -2,17 +2,53 @@
 
 use std::sync::Arc;
 
-use events::NO_CALL;
+use events::{Kind, NO_CALL};
 
-/// A report of a long sleep.
+/// What a report says of a hang.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It lasts: the first report.
+    Asleep,
+    /// It lasts, and its duration has doubled since the last report.
+    Still,
+    /// The thread was woken.
+    Woken,
+    /// The thread was killed, or is gone.
+    Exited,
+    /// The capture ended first.
+    Unfinished,
+}
+
+impl Phase {
+    /// The kind of event that a report in this phase is: a hang is one [`Kind::Stall`].
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Asleep | Self::Still => Kind::StallOngoing,
+            Self::Woken | Self::Exited | Self::Unfinished => Kind::Stall,
+        }
+    }
+
+    /// Its name in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asleep => "asleep",
+            Self::Still => "still",
+            Self::Woken => "woken",
+            Self::Exited => "exited",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
+
+/// A report of a hang.
 #[derive(Clone, Debug)]
 pub struct Stall {
     /// When it was reported, ns of the boot clock.
     pub time: u64,
     /// How long the sleep had lasted, ns.
     pub dur: u64,
-    /// `asleep` (first report), `still`, `woken` or `exited`.
-    pub phase: &'static str,
+    /// What it says of the hang.
+    pub phase: Phase,
     /// Process id.
     pub pid: u32,
     /// Thread id.

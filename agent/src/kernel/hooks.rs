@@ -1,7 +1,7 @@
 //! The table of hooks: every tracing program of the object, what it is needed for, and what is missing without it.
 
 use agent_ebpf::records::fallback as of;
-use events::Kind;
+use events::{Kind, STALLS};
 
 use super::settings::SyscallSelection;
 
@@ -169,7 +169,7 @@ pub const HOOKS: &[Hook] = &[
     event("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
     event("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
     event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "context switches"),
-    event("sched_waking", None, &[Kind::Stall], "wakers of stalled threads"),
+    event("sched_waking", None, &STALLS, "wakers of stalled threads"),
     SYS_ENTER,
     fallback("sys_enter_nested", SYS_ENTER),
     SYS_EXIT,

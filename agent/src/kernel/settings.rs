@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use events::Kind;
+use events::{Kind, STALLS};
 
 use crate::containers::Hierarchy;
 
@@ -49,6 +49,6 @@ pub struct Settings {
 impl Settings {
     /// How long an uninterruptible sleep lasts before it is reported; `None` if stalls are not recorded.
     pub(super) fn stalls(&self) -> Option<Duration> {
-        self.stall.filter(|_| self.kinds.contains(&Kind::Stall))
+        self.stall.filter(|_| STALLS.iter().any(|kind| self.kinds.contains(kind)))
     }
 }

@@ -1,6 +1,6 @@
 //! Loads the programs that a request needs.
 
-use events::Kind;
+use events::STALLS;
 
 use super::budget::RingSizes;
 use super::cgroups::Cgroups;
@@ -37,7 +37,7 @@ impl Prepared {
 /// The kernel refuses, there is not enough memory, or a container prefix matches several containers.
 pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
     if request.stall.is_none() {
-        request.kinds.retain(|kind| *kind != Kind::Stall);
+        request.kinds.retain(|kind| !STALLS.contains(kind));
     }
     let sizes = RingSizes::choose(request.ring_bytes, u64::from(online_cpus()))?;
     let records_blocks = request.kinds.contains(&Kind::Block);

@@ -1,4 +1,8 @@
-//! The thread that looks for stalled threads. It never waits for another thread: the kernel side reads the state of
+//! The thread that looks for stalled threads. A hang becomes one event of the kind `stall` at its end, or when the recording
+//! ends. What is reported while it lasts has the kind `stall_ongoing`. The thread keeps what it knows of each hang until
+//! then, so that the event is complete even if the reports were dropped.
+//!
+//! It never waits for another thread: the kernel side reads the state of
 //! stalled threads instead of `/proc`, and events that the drain does not take are dropped and counted.
 
 use std::io::Write;
@@ -8,7 +12,7 @@ use std::time::{Duration, Instant};
 use agent_ebpf::records::stall::{StallBody, StallHead, WAKER_STACK, Wake, what};
 use rustc_hash::FxHashMap;
 
-use crate::agent_events::{AgentEvent, EventSender, SleepPlace, Stall, Waker};
+use crate::agent_events::{AgentEvent, EventSender, Phase, SleepPlace, Stall, Waker};
 use crate::background::{Background, Beat};
 use crate::clock::boot_ns;
 use crate::kernel::stalls::{StallScanner, StalledThread};
@@ -21,8 +25,10 @@ const SCANS: u32 = 4;
 const SCAN_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// The shortest time between two scans.
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(50);
-/// Reported sleeps that are kept until the threads wake, at most.
-const REPORTED_MAX: usize = 4096;
+/// Hangs that are kept until they end, at most: about 8 MiB.
+const HANGS_MAX: usize = 1 << 16;
+/// Hangs that are kept with their places, at most: stacks are large.
+const PLACES_MAX: usize = 4096;
 /// Functions that run interrupt handlers, which do not act for the current thread.
 const INTERRUPTS: [&[u8]; 12] = [
     b"asm_sysvec_",
@@ -68,45 +74,86 @@ impl ThreadKey {
     }
 }
 
-/// A sleep that was reported.
-struct Reported {
+/// A hang that lasts.
+struct Hang {
     head: StallHead,
     place: Arc<SleepPlace>,
     /// The number of the scan that last found it.
     scan: u64,
 }
 
-/// A report of a sleep, without the thread.
+/// A report of a hang, without the thread.
 struct Report {
     /// Boot clock, ns.
     time: u64,
     place: Arc<SleepPlace>,
-    phase: &'static str,
+    phase: Phase,
     waker: Option<Waker>,
 }
 
-struct Watch {
-    scanner: StallScanner,
+/// Finds stalled threads.
+trait Scanner {
+    /// Threads in, or out of, a sleep longer than the limit, each with where it sleeps if that is to be reported.
+    fn scan(&mut self) -> std::io::Result<Vec<StalledThread>>;
+    /// Who woke a thread, once.
+    fn take_wake(&mut self, tid: u32, start: u64) -> Option<Wake>;
+}
+
+impl Scanner for StallScanner {
+    fn scan(&mut self) -> std::io::Result<Vec<StalledThread>> {
+        self.scan()
+    }
+
+    fn take_wake(&mut self, tid: u32, start: u64) -> Option<Wake> {
+        self.take_wake(tid, start)
+    }
+}
+
+struct Watch<S> {
+    scanner: S,
     events: EventSender,
     symbols: Option<Symbols>,
-    reported: FxHashMap<ThreadKey, Reported>,
+    hangs: FxHashMap<ThreadKey, Hang>,
+    /// The place of hangs beyond [`PLACES_MAX`], and of those whose reports were missed.
+    unknown: Arc<SleepPlace>,
     scans: u64,
     failed: bool,
 }
 
-impl Watch {
-    fn new(scanner: StallScanner, events: EventSender) -> Self {
-        Self { scanner, events, symbols: None, reported: FxHashMap::default(), scans: 0, failed: false }
+impl<S: Scanner> Watch<S> {
+    fn new(scanner: S, events: EventSender) -> Self {
+        Self {
+            scanner,
+            events,
+            symbols: None,
+            hangs: FxHashMap::default(),
+            unknown: Arc::new(SleepPlace::UNKNOWN),
+            scans: 0,
+            failed: false,
+        }
     }
 
     fn run(mut self, beat: &Beat, limit: Duration) {
+        let began = Instant::now();
         let pause = (limit / SCANS).clamp(SCAN_INTERVAL_MIN, SCAN_INTERVAL_MAX);
         while beat.wait_until(Instant::now() + pause) {
             self.scan();
         }
-        // Reports the sleeps that have ended since the last scan.
-        if !self.reported.is_empty() {
+        // Finds the hangs that have begun or ended since the last scan. None can have lasted longer than the recording.
+        if began.elapsed() >= limit {
             self.scan();
+        }
+        self.end_hangs();
+    }
+
+    /// The recording ends: what lasts is reported as unfinished.
+    fn end_hangs(&mut self) {
+        let time = boot_ns();
+        for hang in std::mem::take(&mut self.hangs).into_values() {
+            self.report(
+                &hang.head,
+                Report { time, place: hang.place, phase: Phase::Unfinished, waker: None },
+            );
         }
     }
 
@@ -126,46 +173,61 @@ impl Watch {
         for StalledThread { head, body } in seen {
             match (head.what, body) {
                 (what::REPORT, Some(body)) => self.sleeps_long(head, body),
-                (what::SLEEPS, _) => {
-                    if let Some(reported) = self.reported.get_mut(&ThreadKey::of(head)) {
-                        reported.scan = self.scans;
-                    }
-                }
+                (what::SLEEPS, _) => match self.hangs.get_mut(&ThreadKey::of(head)) {
+                    Some(hang) => hang.scan = self.scans,
+                    None => self.keep(head, None),
+                },
                 (what::WOKEN, _) => {
-                    let place = self.reported.remove(&ThreadKey::of(head)).map(|reported| reported.place);
-                    self.ended(head, place.unwrap_or_else(|| Arc::new(SleepPlace::UNKNOWN)), "woken");
+                    let place = self.hangs.remove(&ThreadKey::of(head)).map(|hang| hang.place);
+                    self.ended(head, place.unwrap_or_else(|| self.unknown.clone()), Phase::Woken);
                 }
                 _ => {}
             }
         }
         let scan = self.scans;
-        let gone = self.reported.iter().filter(|(_, reported)| reported.scan != scan);
+        let gone = self.hangs.iter().filter(|(_, hang)| hang.scan != scan);
         for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
-            if let Some(reported) = self.reported.remove(&key) {
-                let head = StallHead { time: boot_ns(), ..reported.head };
-                self.ended(&head, reported.place, "exited");
+            if let Some(hang) = self.hangs.remove(&key) {
+                let head = StallHead { time: boot_ns(), ..hang.head };
+                self.ended(&head, hang.place, Phase::Exited);
             }
         }
-        if self.reported.is_empty() {
-            self.reported.shrink_to(64);
+        if self.hangs.is_empty() {
+            self.hangs.shrink_to(64);
         }
     }
 
     fn sleeps_long(&mut self, head: &StallHead, body: &StallBody) {
         let place = Arc::new(self.place(body));
-        let phase = if body.reports == 1 { "asleep" } else { "still" };
+        let phase = if body.reports == 1 { Phase::Asleep } else { Phase::Still };
         self.report(head, Report { time: head.time, place: place.clone(), phase, waker: None });
+        self.keep(head, Some(place));
+    }
+
+    /// Keeps a hang until it ends. The end of one for which there is no room is reported if the thread is woken.
+    fn keep(&mut self, head: &StallHead, place: Option<Arc<SleepPlace>>) {
         let key = ThreadKey::of(head);
-        if self.reported.len() < REPORTED_MAX || self.reported.contains_key(&key) {
-            self.reported.insert(key, Reported { head: *head, place, scan: self.scans });
+        let (kept, scan) = (self.hangs.len(), self.scans);
+        let place = place.filter(|_| kept < PLACES_MAX);
+        match self.hangs.get_mut(&key) {
+            Some(hang) => {
+                let place = place.unwrap_or_else(|| hang.place.clone());
+                *hang = Hang { head: *head, place, scan };
+            }
+            None if kept < HANGS_MAX => {
+                let place = place.unwrap_or_else(|| self.unknown.clone());
+                self.hangs.insert(key, Hang { head: *head, place, scan });
+            }
+            None => {}
         }
     }
 
-    fn ended(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: &'static str) {
+    fn ended(&mut self, head: &StallHead, place: Arc<SleepPlace>, phase: Phase) {
         let wake = self.scanner.take_wake(head.tid, head.start);
         let time = wake.as_ref().map_or(head.time, |wake| wake.time);
         // A killed thread is woken, too, and a thread that is gone may have been woken and have run before it exited.
-        let phase = wake.as_ref().map_or(phase, |wake| if wake.dying == 0 { "woken" } else { "exited" });
+        let phase =
+            wake.as_ref().map_or(phase, |wake| if wake.dying == 0 { Phase::Woken } else { Phase::Exited });
         let waker = wake.and_then(|wake| self.waker(&wake));
         self.report(head, Report { time, place, phase, waker });
     }
@@ -276,7 +338,91 @@ fn device_of_bdi(name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent_events::{EventReceiver, FsSample, channel};
     use ktape_reader::syscalls::table;
+
+    /// A scanner that finds nothing by itself.
+    struct NoScanner;
+
+    impl Scanner for NoScanner {
+        fn scan(&mut self) -> std::io::Result<Vec<StalledThread>> {
+            Ok(Vec::new())
+        }
+
+        fn take_wake(&mut self, _tid: u32, _start: u64) -> Option<Wake> {
+            None
+        }
+    }
+
+    fn seen(what: u32, tid: u32, time: u64) -> StalledThread {
+        let head = StallHead { what, tid, pid: tid, start: 1, since: 100, time, ..StallHead::default() };
+        let body = (what == what::REPORT).then(|| {
+            // SAFETY: a struct of integers, for which all zeroes are valid.
+            let mut body: Box<StallBody> = Box::new(unsafe { std::mem::zeroed() });
+            (body.call, body.reports) = (7, 1);
+            body
+        });
+        StalledThread { head, body }
+    }
+
+    fn reports(events: &EventReceiver) -> Vec<Stall> {
+        let stalls = std::iter::from_fn(|| events.next()).filter_map(|event| match event {
+            AgentEvent::Stall(stall) => Some(*stall),
+            _ => None,
+        });
+        stalls.collect()
+    }
+
+    /// A hang that ended, with its whole duration and where the thread slept.
+    fn is_complete(stall: &Stall) -> bool {
+        stall.phase == Phase::Woken && stall.dur == 200 && stall.place.call == 7
+    }
+
+    #[test]
+    fn a_hang_is_reported_once_at_its_end() {
+        let (sender, events) = channel();
+        let mut watch = Watch::new(NoScanner, sender);
+        watch.take(&[seen(what::REPORT, 1, 200), seen(what::REPORT, 2, 200), seen(what::REPORT, 3, 200)]);
+        watch.take(&[seen(what::WOKEN, 1, 300), seen(what::SLEEPS, 2, 320), seen(what::SLEEPS, 3, 320)]);
+        watch.take(&[seen(what::SLEEPS, 3, 400)]);
+        watch.end_hangs();
+        watch.end_hangs();
+        let reports = reports(&events);
+        let of = |tid| reports.iter().filter(move |report| report.tid == tid).map(|report| report.phase);
+        assert!(of(1).eq([Phase::Asleep, Phase::Woken]), "{reports:?}");
+        assert!(of(2).eq([Phase::Asleep, Phase::Exited]), "{reports:?}");
+        assert!(of(3).eq([Phase::Asleep, Phase::Unfinished]), "{reports:?}");
+        assert!(is_complete(&reports[3]), "{:?}", reports[3]);
+    }
+
+    #[test]
+    fn a_hang_whose_first_report_was_dropped_is_complete_at_its_end() {
+        let (sender, events) = channel();
+        while sender.send(AgentEvent::SampleFs(Box::new(FsSample::unknown(0)))) {}
+        let mut watch = Watch::new(NoScanner, sender);
+        watch.take(&[seen(what::REPORT, 1, 200)]);
+        assert!(reports(&events).is_empty());
+        let dropped = events.take_dropped();
+        assert!(dropped.iter().any(|lost| lost.kind == Some(Phase::Asleep.kind()) && lost.count == 1));
+        watch.take(&[seen(what::WOKEN, 1, 300)]);
+        let reports = reports(&events);
+        assert!(reports.len() == 1 && is_complete(&reports[0]), "{reports:?}");
+    }
+
+    #[test]
+    fn hangs_beyond_the_kept_places_are_counted_without_them() {
+        let (sender, events) = channel();
+        let mut watch = Watch::new(NoScanner, sender);
+        let all = PLACES_MAX as u32 + 2;
+        let scan = |what| (0..all).map(|tid| seen(what, tid, 200)).collect::<Vec<_>>();
+        watch.take(&scan(what::REPORT));
+        assert_eq!(reports(&events).len(), all as usize);
+        watch.take(&scan(what::SLEEPS));
+        watch.end_hangs();
+        let reports = reports(&events);
+        assert_eq!(reports.len(), all as usize);
+        assert_eq!(reports.iter().filter(|report| report.place.call == 7).count(), PLACES_MAX);
+    }
 
     #[test]
     fn an_interrupt_is_not_a_waker() {

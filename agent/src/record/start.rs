@@ -9,7 +9,7 @@ use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 
 use capture_format::Header;
-use events::{Kind, SAMPLES};
+use events::{Kind, SAMPLES, STALLS};
 
 use super::cgroups::Cgroups;
 use super::cmdline;
@@ -238,7 +238,9 @@ fn start_stalls(
     kernel: &mut LoadedPrograms,
     events: EventSender,
 ) -> Result<Option<Background>, LoadError> {
-    let Some(limit) = request.stall.filter(|_| request.kinds.contains(&Kind::Stall)) else { return Ok(None) };
+    let Some(limit) = request.stall.filter(|_| STALLS.iter().any(|kind| request.kinds.contains(kind))) else {
+        return Ok(None);
+    };
     let scanner = kernel.stall_scanner()?;
     let thread = stall::start(scanner, limit, events)
         .map_err(|source| LoadError::Io { what: "start the thread that looks for stalls", source })?;

@@ -1,7 +1,7 @@
 //! `-e LIST`: event kinds and names of syscalls.
 
 use anyhow::{Result, bail};
-use events::{KINDS, Kind, SAMPLES};
+use events::{KINDS, Kind, SAMPLES, STALLS};
 
 use crate::kernel::SyscallSelection;
 use ktape_reader::syscalls;
@@ -32,6 +32,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
         match kind {
             Some(Kind::Syscall) => every_call = true,
             Some(Kind::Sample) => kinds.extend(SAMPLES),
+            Some(Kind::Stall) => kinds.extend(STALLS),
             Some(kind) => kinds.push(kind),
             None if !is_call => {
                 let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();

@@ -71,7 +71,8 @@ pub enum Getter {
 }
 
 impl Getter {
-    /// The only kind of event that has the field; `None` if several kinds can have it.
+    /// The only kind of event that has the field, with the kinds that share its fields ([`Kind::field_owner`]); `None` if
+    /// other kinds can have it, too.
     pub fn kind(&self) -> Option<Kind> {
         match self {
             Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument => Some(Kind::Syscall),

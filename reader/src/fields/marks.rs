@@ -56,7 +56,7 @@ pub fn of_column(event: &Event<'_>, own: u16) -> Mark {
     if bits & ANY == 0 {
         return Mark::Whole;
     }
-    let marked = COLUMNS.iter().find(|column| event.kind() == Some(column.kind) && column.own == own);
+    let marked = COLUMNS.iter().find(|column| event.field_owner() == Some(column.kind) && column.own == own);
     marked.map_or(Mark::Whole, |column| of_slot(bits, column.slot))
 }
 
@@ -81,7 +81,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
             Key::Position(position) => argument(event, |at, _, _| at == usize::from(*position)),
             Key::None => Mark::Whole,
         },
-        Getter::Column(kind, own) if event.kind() == Some(*kind) => of_column(event, *own),
+        Getter::Column(kind, own) if event.field_owner() == Some(*kind) => of_column(event, *own),
         Getter::Files => file(event),
         Getter::Header(_)
         | Getter::HeaderByKey(_)
@@ -154,7 +154,7 @@ fn each(event: &Event<'_>, mut found: impl FnMut(&[&str], Mark)) {
         return;
     }
     for MarkedColumn { kind, name, slot, .. } in COLUMNS {
-        if event.kind() == Some(kind) {
+        if event.field_owner() == Some(kind) {
             match of_slot(bits, slot) {
                 Mark::Whole => {}
                 mark => found(&[kind.decl().name, ".", name], mark),

@@ -57,7 +57,7 @@ pub(crate) fn placed(place: impl Fn(&FieldDecl) -> Option<u8>) -> Vec<Field> {
 /// `KIND.COLUMN` for each column, and `KIND.COLUMN.PART` for each part of its values.
 fn of_kinds() -> Vec<FieldDecl> {
     let mut all = Vec::new();
-    for kind in KINDS.iter().copied() {
+    for kind in KINDS.into_iter().filter(|kind| kind.field_owner() == *kind) {
         let kind_decl = kind.decl();
         for c in kind_decl.columns {
             let format = format::ColumnFormat::of(c.ty);

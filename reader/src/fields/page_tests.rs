@@ -22,7 +22,14 @@ fn tables() -> String {
         let decl = kind.decl();
         let intro = format!("An event is {}.\n\n", decl.doc);
         page.push('\n');
-        page.push_str(&section(&format!("`{}`", decl.name), &intro, &of_kinds[&Some(kind)]));
+        let title = format!("`{}`", decl.name);
+        match kind.field_owner() {
+            owner if owner != kind => {
+                let owner = owner.decl().name;
+                page.push_str(&format!("## {title}\n\n{intro}It has the fields of [`{owner}`](#{owner}).\n"));
+            }
+            _ => page.push_str(&section(&title, &intro, &of_kinds[&Some(kind)])),
+        }
     }
     page
 }

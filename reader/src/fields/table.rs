@@ -131,7 +131,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.unfinished",
         Bool,
         Getter::Flag(flags::UNFINISHED),
-        "whether the event had not ended: a call that had not returned, a request in flight",
+        "whether the event had not ended: a call that had not returned, a request in flight, a hang that lasted",
     ),
     field(
         "evt.start_unknown",

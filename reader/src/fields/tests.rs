@@ -14,7 +14,7 @@ fn names_are_unique_and_cover_every_column() {
     assert_eq!(names.len(), count);
     for kind in KINDS {
         for c in kind.decl().columns {
-            let name = format!("{}.{}", kind.decl().name, c.name);
+            let name = format!("{}.{}", kind.field_owner().decl().name, c.name);
             let listed = names.contains(&name.as_str());
             let list = matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings);
             assert_eq!(listed, !list, "{name}: list columns are read through evt.arg");

@@ -48,14 +48,14 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         }
         Getter::Files if event.kind() == Some(Kind::Syscall) => call::file(&event.call(), scratch),
         Getter::Syscall(_) | Getter::Files | Getter::Argument => Value::Missing,
-        Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.kind() == Some(*kind) => {
+        Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.field_owner() == Some(*kind) => {
             column_value(event, *own, scratch)
         }
-        Getter::Stored(kind, own) if event.kind() == Some(*kind) => match event.column_u64(*own) {
+        Getter::Stored(kind, own) if event.field_owner() == Some(*kind) => match event.column_u64(*own) {
             None | Some(0) => Value::Missing,
             Some(stored) => number(stored),
         },
-        Getter::Part(kind, own, part) if event.kind() == Some(*kind) => {
+        Getter::Part(kind, own, part) if event.field_owner() == Some(*kind) => {
             part_value(event, *own, part, scratch)
         }
         Getter::Sample(_)
@@ -163,7 +163,7 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         };
     }
     let Getter::Column(kind, own) = field.getter() else { return None };
-    if event.kind() != Some(*kind) {
+    if event.field_owner() != Some(*kind) {
         return None;
     }
     let column = event.rows.event.columns.get(usize::from(event.rows.event.known(*own)?))?;

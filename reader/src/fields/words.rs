@@ -73,7 +73,8 @@ pub static SIGNAL_RESULTS: Words =
 /// `oom.scope`.
 pub static OOM_SCOPES: Words = words("a scope of an OOM kill", &["cgroup", "host", "unknown"]);
 /// `stall.phase`.
-pub static STALL_PHASES: Words = words("a phase of a stall", &["asleep", "still", "woken", "exited"]);
+pub static STALL_PHASES: Words =
+    words("a phase of a stall", &["woken", "exited", "unfinished", "asleep", "still"]);
 /// `stall.dev_from`.
 pub static STALL_DEVICES: Words = words("a source of a device", &["fd", "writeback"]);
 

@@ -79,7 +79,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
 
     fn compare(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         if let Some(kind) = test.compared.getter().kind()
-            && rows.event.kind != Some(kind)
+            && rows.event.field_owner() != Some(kind)
         {
             return all_or_none(test.accepts(Value::Missing), selected);
         }

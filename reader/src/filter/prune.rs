@@ -76,7 +76,9 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
             let (low, high) = (wall(summary.start_min), wall(summary.end_max));
             range_may_pass(test, low, high)
         }
-        Summarized::No => decl.getter.kind().is_none_or(has),
+        Summarized::No => decl.getter.kind().is_none_or(|owner| {
+            binding.events.iter().any(|t| t.field_owner() == Some(owner) && summary.rows(t.id) > 0)
+        }),
     }
 }
 
@@ -121,7 +123,8 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
     let table = view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind);
     let syscall = table.is_some_and(|t| t.kind == Some(Kind::Syscall));
     // Events of another kind do not have this field.
-    let of_kind = |kind: Kind| table.is_none_or(|t| t.kind == Some(kind)) || test.accepts(Value::Missing);
+    let of_kind =
+        |owner: Kind| table.is_none_or(|t| t.field_owner() == Some(owner)) || test.accepts(Value::Missing);
     let has_kind_name = || table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes())));
     let has_call_name = || view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())));
     let decl = test.compared.decl();

@@ -77,6 +77,12 @@ impl EventTable {
         }
     }
 
+    /// The kind with whose name the fields of its columns begin ([`Kind::field_owner`]).
+    #[inline]
+    pub fn field_owner(&self) -> Option<Kind> {
+        self.kind.map(Kind::field_owner)
+    }
+
     /// The file's index of the column that this version has at `own` ([`schema::column`]).
     pub fn known(&self, own: u16) -> Option<u16> {
         *self.known.get(usize::from(own))?

@@ -41,6 +41,12 @@ impl<'a> Event<'a> {
         self.rows.event.kind
     }
 
+    /// The kind with whose name the fields of its columns begin ([`Kind::field_owner`]).
+    #[inline]
+    pub fn field_owner(&self) -> Option<Kind> {
+        self.rows.event.field_owner()
+    }
+
     /// The name of its kind, as the file gives it.
     #[inline]
     pub fn kind_name(&self) -> &'a str {

@@ -62,7 +62,7 @@ impl<'c> CallColumns<'c> {
         ];
         const STALL: [u16; 2] = [column(Kind::Stall, "nr"), column(Kind::Stall, "args")];
         let (event, table) = (rows.event, &rows.table);
-        if event.kind == Some(Kind::Stall) {
+        if event.field_owner() == Some(Kind::Stall) {
             return Self {
                 nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
                 ret: &[],

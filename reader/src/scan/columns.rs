@@ -104,7 +104,7 @@ impl<'a> TableMatches<'a> {
     }
 
     fn ids(&self, field: &Field) -> Ids<'a> {
-        if field.getter().kind().is_some_and(|kind| self.kind() != Some(kind)) {
+        if field.getter().kind().is_some_and(|kind| self.rows.event.field_owner() != Some(kind)) {
             return Ids::Constant;
         }
         match dependency(field) {
@@ -183,7 +183,7 @@ impl<'a> FieldColumn<'a> {
     /// Durations of events with unknown start are not valid values; [`Self::value`] returns them as missing.
     pub fn stored_numbers(&self) -> Option<&'a [u64]> {
         match self.field.getter() {
-            Getter::Column(kind, own) if self.rows.event.kind == Some(*kind) => {
+            Getter::Column(kind, own) if self.rows.event.field_owner() == Some(*kind) => {
                 match self.rows.table.column(self.rows.event.known(*own)?) {
                     Ok(ColumnView::U64(numbers)) => Some(numbers),
                     _ => None,

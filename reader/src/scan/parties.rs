@@ -46,7 +46,7 @@ pub(super) fn parties<'c>(rows: &Rows<'c>) -> impl Iterator<Item = Party<'c>> + 
 /// Whether `--container` finds events of this kind by their other parties too, as the recorder does. Not a stall by its
 /// waker, who ends the sleep but does not cause it, and not losses, which belong to the cgroup that lost them.
 pub(super) fn concerns_others(kind: Option<Kind>) -> bool {
-    !matches!(kind, Some(Kind::Loss | Kind::Stall))
+    !matches!(kind, Some(Kind::Loss | Kind::Stall | Kind::StallOngoing))
 }
 
 /// A column with an id of another party, and the column that refers to the party.

@@ -166,7 +166,7 @@ impl Privacy {
 
     fn is_named(&self, rows: &Rows<'_>, party: &Party<'_>) -> bool {
         let is_it = |own: u16| rows.event.known(own) == Some(party.column);
-        self.named.iter().any(|(kind, own)| rows.event.kind == Some(*kind) && is_it(*own))
+        self.named.iter().any(|(kind, own)| rows.event.field_owner() == Some(*kind) && is_it(*own))
     }
 
     fn levels(&self, view: &ChunkView<'_>, inside: Option<&[bool]>) -> Levels {

@@ -40,7 +40,7 @@ pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
 type Phrase = fn(Event<'_>, &mut Vec<u8>);
 
 /// The kinds that are described in words of their own; the others are described by all their columns.
-const PHRASES: [(Kind, Phrase); 10] = [
+const PHRASES: [(Kind, Phrase); 11] = [
     (Kind::Fork, fork),
     (Kind::Exec, exec),
     (Kind::Exit, exit),
@@ -51,6 +51,7 @@ const PHRASES: [(Kind, Phrase); 10] = [
     (Kind::Net, net),
     (Kind::Stall, stall),
     (Kind::Block, block),
+    (Kind::StallOngoing, stall),
 ];
 
 /// Appends `name=value` for the columns whose meaning this version does not know.

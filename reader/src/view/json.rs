@@ -144,7 +144,7 @@ impl JsonView {
 
     /// The columns that only this kind has.
     fn columns(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
-        if event.kind() == Some(Kind::Stall) {
+        if event.field_owner() == Some(Kind::Stall) {
             let call = event.call();
             let key = call.key();
             if key != u64::from(NO_CALL) {
@@ -273,7 +273,10 @@ fn key_field(
 /// The name of a column, up to where a part of it may follow. The file gave it: it may be anything.
 fn column_key(rows: &Rows<'_>, column: &BoundColumn, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"");
-    json_text(rows.event.name.as_bytes(), out);
+    match rows.event.field_owner() {
+        Some(owner) => out.extend_from_slice(owner.decl().name.as_bytes()),
+        None => json_text(rows.event.name.as_bytes(), out),
+    }
     out.push(b'.');
     json_text(column.name.as_bytes(), out);
 }

@@ -260,6 +260,7 @@ impl RowWriter {
                 Kind::Loss
                 | Kind::Clock
                 | Kind::Stall
+                | Kind::StallOngoing
                 | Kind::Sample
                 | Kind::SampleHost
                 | Kind::SampleDisk

@@ -2,29 +2,32 @@
 
 use agent_ebpf::records::Header;
 use capture_format::ChunkBuilder;
-use events::{Kind, NO_CALL};
+use events::{NO_CALL, flags};
 
 use super::{RowWriter, col};
-use crate::agent_events::{Stall, Waker};
+use crate::agent_events::{Phase, Stall, Waker};
 use crate::record::processes::Subject;
 
 impl RowWriter {
-    /// Writes a report of a long sleep.
+    /// Writes a hang, or a report of one that lasts.
     pub(super) fn stall(&mut self, builder: &mut ChunkBuilder, stall: &Stall) {
+        let kind = stall.phase.kind();
+        let at_end = stall.phase == Phase::Unfinished;
         let head = Header {
             time: stall.time,
             cgroup: stall.cgroup,
             pid: stall.pid,
             tid: stall.tid,
             cpu: u16::MAX,
-            kind: Kind::Stall as u8,
+            kind: kind as u8,
+            flags: if at_end { flags::UNFINISHED | flags::AT_END } else { 0 },
             ..Header::default()
         };
-        if !self.wants(Kind::Stall, &head) {
+        if !self.wants(kind, &head) {
             return;
         }
         self.count(head.cgroup);
-        let index = self.common(builder, Kind::Stall, &head, stall.uid);
+        let index = self.common(builder, kind, &head, stall.uid);
         let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();
         let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
         let place = &stall.place;
@@ -33,8 +36,9 @@ impl RowWriter {
         let args = if place.call == NO_CALL { &[] } else { stored.list(&args) };
         let [wait, stack, dev, workqueue] =
             [&place.wait, &place.stack, &place.dev, &place.workqueue].map(|text| builder.intern(text));
-        let phase = builder.intern(stall.phase.as_bytes());
+        let phase = builder.intern(stall.phase.name().as_bytes());
         let dev_from = builder.intern(place.dev_from.as_bytes());
+        // Both kinds have the same columns.
         let table = builder.table_at(index);
         table.push_u64(col!(Stall, "dur"), stall.dur);
         table.push_bytes(col!(Stall, "phase"), phase);

@@ -9,7 +9,7 @@ use ktape_reader::model::column;
 use super::loss::LossSpan;
 use super::*;
 use crate::agent_events::{
-    AgentEvent, CgroupSample, DiskSample, FsSample, HostSample, SleepPlace, Stall, Waker,
+    AgentEvent, CgroupSample, DiskSample, FsSample, HostSample, Phase, SleepPlace, Stall, Waker,
 };
 use crate::containers::ContainerFilter;
 use crate::kernel::EventLoss;
@@ -409,7 +409,7 @@ fn events_of_the_agent_are_written_if_wanted() {
         let stall = Stall {
             time: 5,
             dur: 3,
-            phase: "asleep",
+            phase: Phase::Unfinished,
             pid: 10,
             tid: 11,
             uid: 0,
@@ -427,6 +427,7 @@ fn events_of_the_agent_are_written_if_wanted() {
             AgentEvent::SampleHost(Box::new(HostSample { cpus: 2, ..HostSample::unknown(2) })),
             AgentEvent::SampleDisk(Box::new(DiskSample { dev: b"vda".to_vec(), ..DiskSample::unknown(3) })),
             AgentEvent::SampleFs(Box::new(FsSample { mount: b"/".to_vec(), ..FsSample::unknown(4) })),
+            AgentEvent::Stall(Box::new(Stall { phase: Phase::Still, ..stall.clone() })),
             AgentEvent::Stall(Box::new(stall)),
         ]
     };
@@ -440,10 +441,16 @@ fn events_of_the_agent_are_written_if_wanted() {
     assert_eq!(seen.texts(Kind::SampleFs, "mount"), ["/"]);
     assert_eq!(seen.texts(Kind::Stall, "wait"), ["io_schedule"]);
     assert_eq!(seen.numbers(Kind::Stall, "nr"), [u64::from(key("close"))]);
+    assert_eq!(seen.texts(Kind::Stall, "phase"), ["unfinished"]);
+    assert_eq!(seen.texts(Kind::StallOngoing, "phase"), ["still"]);
+    assert_eq!(seen.texts(Kind::StallOngoing, "wait"), ["io_schedule"]);
     let view = seen.view();
+    let (ongoing, _) = rows_of(&view, Kind::StallOngoing).next().unwrap();
+    assert_eq!(ongoing.flags(0), 0);
     let (rows, _) = rows_of(&view, Kind::Stall).next().unwrap();
     let args = rows.table.list_u64(rows.event.known(column(Kind::Stall, "args")).unwrap()).unwrap();
     assert_eq!(args.get(0), [4]);
+    assert_eq!(rows.flags(0), flags::UNFINISHED | flags::AT_END);
     let waker = rows.reference(column(Kind::Stall, "waker"), 0).unwrap();
     assert_eq!(view.task(waker).tid, 20);
     drop(view);
