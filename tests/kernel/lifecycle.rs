@@ -10,6 +10,7 @@ use serde_json::Value;
 use ktape_tests::cgroup::Cgroup;
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, list, text, truth};
+use ktape_tests::wait::{TIMEOUT, until};
 use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
@@ -167,6 +168,41 @@ fn an_orphan_that_makes_no_recorded_call_ends_with_its_new_parent() {
     // Its thread's fork and end, and its own.
     assert_eq!((own("fork").len(), own("exit").len()), (1, 2), "{events:#?}");
     assert!(events.iter().all(|event| int(event, "proc.ppid") == Some(parent)), "{parent}: {events:#?}");
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn hangs_and_switches_of_an_orphan_have_its_new_parent() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &["-e", "stall,switch", "--stall", "200ms"]);
+    let mut load = Workload::start(workload!(), &["orphan-hang"]);
+    let line = load.line();
+    let (pid, first) = line.split_once(' ').unwrap();
+    let reported = |parent: &str| {
+        let expression = format!("evt.type=stall_ongoing and proc.pid={pid} and proc.ppid={parent}");
+        until("a report with this parent", TIMEOUT, || (ktape::count(&file, &expression) > 0).then_some(()));
+    };
+    reported(first);
+    load.go();
+    assert_eq!(load.line(), "orphaned");
+    let parent = load.pid().to_string();
+    reported(&parent);
+    load.go();
+    load.finish();
+    capture.stop();
+    let hang = format!("evt.type=stall and proc.pid={pid}");
+    assert_eq!(ktape::count(&file, &hang), 1);
+    let adopted = format!("{hang} and proc.ppid={parent} and proc.pname=ktape-workload");
+    assert_eq!(ktape::count(&file, &adopted), 1, "{adopted}");
+    // It went to sleep before the end of its parent, and once more after that.
+    for (state, parent) in [("D", first), ("S", &parent)] {
+        let switch = format!("evt.type=switch and proc.pid={pid} and switch.state={state}");
+        let switches = ktape::replay_json(&file, &[&switch]);
+        let last = switches.last().unwrap_or_else(|| panic!("{switch}"));
+        assert_eq!(int(last, "proc.ppid"), parent.parse().ok(), "{last}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Filled from the scan at start, kept up to date by lifecycle events in time order. Threads that have exited stay
 //! known for a while, since events may come late.
 
+mod orphans;
 mod parents;
 mod rows;
 
@@ -13,6 +14,7 @@ use agent_ebpf::records::{COMM_LEN, TaskInfo};
 use events::flags;
 use rustc_hash::FxHashMap;
 
+use self::orphans::{Identity, Orphans};
 use super::dictionary_rows::CachedRow;
 use super::users::Users;
 use crate::kernel::ScannedTask;
@@ -39,6 +41,12 @@ struct Process {
     name: Arc<[u8]>,
     exe: Arc<[u8]>,
     args: Arc<[u8]>,
+    /// Whether its last thread has exited.
+    has_ended: bool,
+    /// Known processes that are its children and have not ended.
+    children: u32,
+    /// The parent that has ended, while it is in doubt whether the process has another one yet.
+    left_by: Option<Identity>,
     /// Counts changes, so that rows written before one are not used after it.
     version: u32,
     row: CachedRow,
@@ -113,6 +121,7 @@ pub struct Processes {
     /// Counts changes of processes' names.
     names: u64,
     users: Users,
+    orphans: Orphans,
     empty: Arc<[u8]>,
     /// The row that stands for all hidden threads.
     hidden: CachedRow,
@@ -137,6 +146,7 @@ impl Processes {
             incarnations: 0,
             names: 0,
             users: Users::default(),
+            orphans: Orphans::new(),
             empty: Arc::from(&b""[..]),
             hidden: CachedRow::default(),
             keep_secrets,
@@ -181,6 +191,7 @@ impl Processes {
             let ppid = self.processes[index as usize].ppid;
             let start = self.process_of(ppid).map_or(0, |parent| parent.start);
             self.processes[index as usize].parent_start = start;
+            self.count_child_of(index, 1);
         }
     }
 
@@ -290,7 +301,9 @@ impl Processes {
                 args: from.args.clone(),
                 ..Process::default()
             };
-            self.add_process(child)
+            let child = self.add_process(child);
+            self.count_child_of(child, 1);
+            child
         };
         self.add_thread(fork.child_tid, process, name);
         if let Some(thread) = self.threads.get_mut(&fork.child_tid) {

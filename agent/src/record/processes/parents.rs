@@ -15,19 +15,27 @@ impl Processes {
 
     /// The parent of a thread's process, as of now: another one if the last one has ended.
     pub fn set_parent(&mut self, head: &Header, ppid: u32) {
-        let index = self.thread_index(head.pid, head.tid) as usize;
-        if self.processes[index].ppid == ppid {
-            return;
+        let index = self.thread_index(head.pid, head.tid);
+        if self.processes[index as usize].ppid != ppid {
+            self.give_parent(index, ppid);
+            self.processes[index as usize].left_by = None;
+            self.doubt(index, ppid, head.time);
         }
+    }
+
+    /// Another parent from here on; 0 if it is unknown.
+    pub(super) fn give_parent(&mut self, index: u32, ppid: u32) {
+        self.count_child_of(index, -1);
         let (start, name) = match self.process_of(ppid) {
             Some(parent) => (parent.start, parent.name.clone()),
             None => (0, self.empty.clone()),
         };
-        let process = &mut self.processes[index];
+        let process = &mut self.processes[index as usize];
         (process.ppid, process.parent_start, process.pname) = (ppid, start, name);
         process.parent_cgroup = None;
         process.pname_as_of = self.names;
         process.version += 1;
+        self.count_child_of(index, 1);
     }
 
     /// The name of the parent of a thread's process, where the parent itself is not known.

@@ -87,6 +87,7 @@ impl RowWriter {
             table.end_row();
         }
         if exit.process != 0 {
+            self.processes.end(&exit.head);
             self.scope.remove_process(exit.head.pid);
         }
         self.processes.retire(exit.head.tid);

@@ -162,6 +162,7 @@ impl RowWriter {
     /// What happens from here on, happens at this time (ns of the boot clock).
     pub fn set_time(&mut self, now: u64) {
         self.cgroups.set_time(now);
+        self.processes.ask_again(now);
     }
 
     /// A runtime reported a container.
@@ -241,6 +242,9 @@ impl RowWriter {
     /// Writes the row of a record, if it is wanted, and follows the changes of processes and cgroups that it reports.
     #[inline]
     pub fn add(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) {
+        if self.processes.has_orphans() {
+            self.processes.adopt_orphans(decode::time(bytes));
+        }
         let done = match decode::kind(bytes) {
             Some(Kind::Syscall) => self.syscall(builder, bytes),
             Some(Kind::Fork) => self.fork(builder, bytes),
@@ -282,6 +286,9 @@ impl RowWriter {
         head: &Header,
         uid: impl Into<Option<u32>>,
     ) -> usize {
+        if self.processes.has_orphans() {
+            self.processes.settle_parent(kind, head);
+        }
         let subject = Subject { pid: head.pid, tid: head.tid, cgroup: head.cgroup, uid: uid.into() };
         let task = self.task(builder, subject);
         self.common_of(builder, kind, head, task)

@@ -26,6 +26,7 @@ impl RowWriter {
         if !self.wants(kind, &head) {
             return;
         }
+        self.processes.adopt_orphans(head.time);
         self.count(head.cgroup);
         let index = self.common(builder, kind, &head, stall.uid);
         let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();

@@ -201,6 +201,7 @@ impl RowWriter {
             ..Header::default()
         };
         self.count(info.cgroup);
+        self.processes.set_parent(&head, info.ppid);
         let index = self.common(builder, Kind::Syscall, &head, info.uid);
         let args = stored.apply(info.args);
         let empty = [StrId::default(); 2];

@@ -41,6 +41,7 @@ const USAGE: &str = "ktape-workload:
   receive                        wait for a datagram with room for a part of the sender's address
   failed-execs DIR               call execve and execveat on programs that cannot be executed
   orphan [subreaper]             end the parent of a process; with `subreaper`, become its new parent
+  orphan-hang                    end the parent of a process that waits uninterruptibly, after bytes on stdin
   new-name                       rename the parent of a process
   die                            kill itself with SIGSEGV
   tcp-serve IP N M               serve one connection: receive N bytes, send M bytes
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         ["failed-execs", dir] => procs::failed_execs(dir),
         ["orphan"] => procs::orphan(false),
         ["orphan", "subreaper"] => procs::orphan(true),
+        ["orphan-hang"] => procs::orphan_hang(),
         ["new-name"] => procs::new_name(),
         ["die"] => signals::die(),
         ["tcp-serve", address, bytes, answer] => match (number(bytes), number(answer)) {

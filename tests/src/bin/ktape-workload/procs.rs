@@ -194,6 +194,44 @@ pub fn orphan(subreaper: bool) {
     }
 }
 
+/// Prints `PID PARENT` of a process that waits uninterruptibly for its vfork child. After a byte on stdin, its parent ends and this
+/// process, a subreaper, becomes its parent: prints `orphaned`. After another byte, the wait ends, which lasts at most 30 s, and
+/// the process sleeps for 20 ms.
+pub fn orphan_hang() {
+    sys!(SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1).expect("a subreaper");
+    let (parent_waits, end_parent) = sys::pipe();
+    let (child_waits, end_child) = sys::pipe();
+    let mut byte = [0u8];
+    let first = sys!(SYS_fork).expect("fork");
+    if first == 0 {
+        if sys!(SYS_fork).expect("fork") == 0 {
+            println!("{} {}", std::process::id(), sys!(SYS_getppid).expect("it always succeeds"));
+            std::io::stdout().flush().expect("stdout is there");
+            let child = sys!(SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0).expect("a child");
+            if child == 0 {
+                let ready = libc::pollfd { fd: child_waits as i32, events: libc::POLLIN, revents: 0 };
+                let limit = libc::timespec { tv_sec: 30, tv_nsec: 0 };
+                let _ = sys!(SYS_ppoll, &raw const ready, 1, &raw const limit, 0, 0);
+                exit(0);
+            }
+            wait(child);
+            let pause = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            let _ = sys!(SYS_nanosleep, &raw const pause, 0);
+            exit(0);
+        }
+        let _ = sys!(SYS_read, parent_waits, byte.as_mut_ptr(), 1);
+        exit(0);
+    }
+    let _ = sys!(SYS_read, 0, byte.as_mut_ptr(), 1);
+    sys!(SYS_write, end_parent, byte.as_ptr(), 1).expect("a write");
+    wait(first);
+    println!("orphaned");
+    std::io::stdout().flush().expect("stdout is there");
+    let _ = sys!(SYS_read, 0, byte.as_mut_ptr(), 1);
+    sys!(SYS_write, end_child, byte.as_ptr(), 1).expect("a write");
+    let _ = sys!(SYS_wait4, -1i64, 0, 0, 0);
+}
+
 /// A child calls before and after its parent takes another name. Prints the child's id.
 pub fn new_name() {
     let (read, write) = sys::pipe();
