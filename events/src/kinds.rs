@@ -284,7 +284,7 @@ kinds! {
         cpu_iowait: MaybeDuration, "idle time while some task waited for I/O";
         cpu_irq: MaybeDuration, "time in hard and soft interrupts";
         cpu_steal: MaybeDuration, "time stolen by the hypervisor";
-        load1: MaybeU64, "load average over one minute, in hundredths";
+        load1: MaybeHundredths, "load average over one minute";
         running: MaybeU64, "runnable threads, running ones included";
         blocked: MaybeU64, "threads waiting for I/O";
         processes: MaybeU64, "processes";

@@ -120,6 +120,8 @@ types! {
     Device: U64, "device?";
     /// A raw `struct sockaddr`; empty if there is none.
     SockAddr: Bytes, "sockaddr";
+    /// A number in hundredths, such as a load average, that may be [`crate::UNKNOWN`].
+    MaybeHundredths: U64, "hundredths?";
     /// Lines of a kernel backtrace, innermost first, each with its NUL.
     Stack: Bytes, "stack";
 }

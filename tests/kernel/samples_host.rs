@@ -50,7 +50,6 @@ fn host_files() -> (BTreeMap<&'static str, i64>, BTreeMap<&'static str, i64>) {
     let other = BTreeMap::from([
         // Can fall a little: the kernel computes the idle time of a CPU when it is read.
         ("sample_host.cpu_iowait", cpu[4] * tick),
-        ("sample_host.load1", number(&words[0].replace('.', ""))),
         ("sample_host.running", value(&stat, "procs_running")),
         ("sample_host.blocked", value(&stat, "procs_blocked")),
         ("sample_host.processes", processes as i64),
@@ -70,7 +69,6 @@ fn host_files() -> (BTreeMap<&'static str, i64>, BTreeMap<&'static str, i64>) {
 fn slack(field: &str) -> i64 {
     match field {
         "sample_host.cpu_iowait" => 1_000_000_000,
-        "sample_host.load1" => 100,
         "sample_host.fds" => 1000,
         field if field.starts_with("sample_host.mem") => 1 << 30,
         "sample_host.swap_used" => 64 * MIB,
@@ -87,6 +85,7 @@ fn host_sample_equals_proc() {
     let (grows, other) = host_files();
     ktape::record(&file, &["-e", "sample_host", "--sample", "100ms"], &["sleep", "0.5"]);
     let (grown, others) = host_files();
+    let load: f64 = read("/proc/loadavg").split(' ').next().unwrap().parse().unwrap();
     let rows = ktape::replay_json(&file, &["-e", "sample_host"]);
     assert!(rows.len() >= 3, "{} rows", rows.len());
     for row in &rows {
@@ -96,7 +95,18 @@ fn host_sample_equals_proc() {
             other.iter().map(|(field, &one)| (*field, one.max(others[field]) + slack(field))).collect();
         bracketed(row, &low, &high);
         absent(row, &["evt.cpu", "container.id"]);
+        let sampled = row["sample_host.load1"].as_f64().unwrap();
+        assert!((sampled - load).abs() <= 1.0, "{load}: {row}");
     }
+    let file_name = file.to_str().unwrap();
+    let args = ["replay", file_name, "-e", "sample_host", "--format", "csv", "--fields", "sample_host.load1"];
+    let csv: Vec<f64> = ktape::stdout(&args).lines().skip(1).map(|line| line.parse().unwrap()).collect();
+    let json: Vec<f64> = rows.iter().map(|row| row["sample_host.load1"].as_f64().unwrap()).collect();
+    assert_eq!(csv, json);
+    let selected = |range: &str| ktape::count(&file, &format!("sample_host.load1 {range}"));
+    let all = rows.len() as u64;
+    assert_eq!(selected(&format!("<= {:.2}", load + 1.0)), all);
+    assert_eq!(selected(&format!("> {:.2}", load + 1.0)), 0);
 }
 
 /// The numbers of a disk in `/sys`.

@@ -11,6 +11,8 @@ pub enum FieldType {
     Unsigned,
     /// A number of bytes; literals may carry a unit.
     Size,
+    /// A number with up to two decimals, in hundredths.
+    Hundredths,
     /// A port, 0 to 65535.
     Port,
     /// Nanoseconds; literals carry a unit.
@@ -52,6 +54,8 @@ pub enum FieldType {
 pub enum Shape {
     /// A number without a unit.
     Number,
+    /// Hundredths of such a number.
+    Hundredths,
     /// Nanoseconds.
     Duration,
     /// Nanoseconds since 1970.
@@ -72,7 +76,7 @@ impl FieldType {
     /// The name that `ktape fields` prints.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Number | Self::Unsigned => "number",
+            Self::Number | Self::Unsigned | Self::Hundredths => "number",
             Self::Size => "size",
             Self::Port => "port",
             Self::Duration => "duration",
@@ -93,6 +97,7 @@ impl FieldType {
     pub const fn shape(self) -> Shape {
         match self {
             Self::Number | Self::Unsigned | Self::Size | Self::Port => Shape::Number,
+            Self::Hundredths => Shape::Hundredths,
             Self::Duration => Shape::Duration,
             Self::Time => Shape::Time,
             Self::Bool => Shape::Bool,
@@ -112,7 +117,7 @@ impl FieldType {
     /// Whether values are numbers, so that `<` and `>` apply.
     pub const fn is_ordered(self) -> bool {
         match self.shape() {
-            Shape::Number | Shape::Duration | Shape::Time | Shape::Any => true,
+            Shape::Number | Shape::Hundredths | Shape::Duration | Shape::Time | Shape::Any => true,
             Shape::Bool | Shape::Code | Shape::Address | Shape::Text => false,
         }
     }
@@ -120,7 +125,7 @@ impl FieldType {
     /// Whether values are shown as text, so that `contains` and its like apply.
     pub const fn is_text(self) -> bool {
         match self.shape() {
-            Shape::Number | Shape::Duration | Shape::Time | Shape::Bool => false,
+            Shape::Number | Shape::Hundredths | Shape::Duration | Shape::Time | Shape::Bool => false,
             Shape::Code | Shape::Address | Shape::Text | Shape::Any => true,
         }
     }
@@ -131,6 +136,7 @@ impl FieldType {
             Self::OneOf(words) | Self::Flags(words) => Some(words),
             Self::Number
             | Self::Unsigned
+            | Self::Hundredths
             | Self::Size
             | Self::Port
             | Self::Duration

@@ -26,6 +26,8 @@ pub enum TextStyle {
     Word,
     /// `name=1.5ms`.
     Duration,
+    /// `name=1.77`: a number that is stored in hundredths.
+    Hundredths,
     /// `name=1.5MiB`.
     Size,
     /// The name alone, if the value is not 0.
@@ -96,6 +98,7 @@ impl ColumnFormat {
             Ty::Errno => row(FieldType::Errno, U64(errno), Word),
             Ty::Device => row(Text, U64(device), Word),
             Ty::SockAddr => row(FieldType::SockAddr, Bytes(address), Word).parts(part::ADDRESS),
+            Ty::MaybeHundredths => row(FieldType::Hundredths, U64(maybe), TextStyle::Hundredths),
             Ty::Stack => row(Text, Bytes(stack), Word),
         }
     }

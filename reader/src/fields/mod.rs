@@ -86,9 +86,13 @@ fn of_stored(ty: FieldType, kind: Kind, own: u16) -> Compared {
     match ty.shape() {
         Shape::Code => Compared::As(Getter::Stored(kind, own)),
         Shape::Address => Compared::As(Getter::SockAddr(kind, own)),
-        Shape::Number | Shape::Duration | Shape::Time | Shape::Bool | Shape::Text | Shape::Any => {
-            Compared::Whole
-        }
+        Shape::Number
+        | Shape::Hundredths
+        | Shape::Duration
+        | Shape::Time
+        | Shape::Bool
+        | Shape::Text
+        | Shape::Any => Compared::Whole,
     }
 }
 

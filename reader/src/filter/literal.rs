@@ -80,6 +80,11 @@ impl Literal {
                     return Err(format!("`{text}` is not a port: a port is a number from 0 to 65535"));
                 }
             }
+            FieldType::Hundredths => {
+                let value = number::parse_hundredths(&text);
+                literal.number =
+                    Some(value.ok_or_else(|| format!("`{text}` is not a number with at most two decimals"))?);
+            }
             FieldType::Size => {
                 if literal.number.is_none() {
                     literal.number = Some(units::size(&text).map_err(|e| e.to_string())?.into());

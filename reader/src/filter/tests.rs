@@ -74,6 +74,39 @@ fn incomplete_text_is_found_as_such() {
 }
 
 #[test]
+fn fields_of_hangs_select_reports_of_them_too() {
+    fn hangs(header: &Header) -> TestChunk {
+        let mut chunk = TestChunk::new(header);
+        let cgroup = chunk.cgroup(1, "/", &[]);
+        let task = chunk.task(4242, 4242, "nginx", cgroup);
+        chunk.hang(Kind::StallOngoing, (2_000_000_000, 1_000_000_000), task, "asleep");
+        chunk.hang(Kind::Stall, (3_000_000_000, 2_000_000_000), task, "woken");
+        chunk
+    }
+    fn ongoing(header: &Header) -> TestChunk {
+        let mut chunk = TestChunk::new(header);
+        let cgroup = chunk.cgroup(1, "/", &[]);
+        let task = chunk.task(4242, 4242, "nginx", cgroup);
+        chunk.hang(Kind::StallOngoing, (2_000_000_000, 1_000_000_000), task, "asleep");
+        chunk
+    }
+    for (text, expected) in [
+        ("evt.type=stall", "stall:0"),
+        ("evt.type=stall_ongoing", "stall_ongoing:0"),
+        ("stall.dur>=1s", "stall:0 stall_ongoing:0"),
+        ("stall.dur>1s", "stall:0"),
+        ("stall.phase=asleep", "stall_ongoing:0"),
+        ("stall.nr=close and stall.waker.pid=4242", "stall:0 stall_ongoing:0"),
+        ("stall.waker=nginx and evt.latency=1s", "stall_ongoing:0"),
+        ("not stall.phase exists", ""),
+    ] {
+        assert_eq!(matching_of(hangs, text), expected, "{text}");
+    }
+    // A chunk without a hang that has ended is not ruled out.
+    assert_eq!(matching_of(ongoing, "stall.dur>=1s"), "stall_ongoing:0");
+}
+
+#[test]
 fn each_field_selects_its_events() {
     for (text, expected) in [
         ("proc.name=dd and evt.type=read", "syscall:3 syscall:4"),

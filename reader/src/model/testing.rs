@@ -241,6 +241,20 @@ impl TestChunk {
         table.end_row();
     }
 
+    /// A hang in a `close`, of [`Kind::Stall`] or [`Kind::StallOngoing`].
+    pub fn hang(&mut self, kind: Kind, (time, dur): (u64, u64), task: u32, phase: &str) {
+        let [phase, empty] = [phase.as_bytes(), b""].map(|text| self.builder.intern(text));
+        let (abi, nr) = syscalls::table().by_name("close")[0];
+        let table = self.common(kind, time, task, 0);
+        table.push_u64(4, dur);
+        table.push_bytes(5, phase);
+        table.push_u64(6, u64::from(syscall_key(abi, nr)));
+        table.push_list_u64(7, &[3]);
+        (8..13).for_each(|column| table.push_bytes(column, empty));
+        table.push_ref(13, task);
+        table.end_row();
+    }
+
     /// Lost events.
     pub fn loss(&mut self, (from, to): (u64, u64), kind: u64, cgroup: u32, task: u32, count: u64) {
         let stage = self.builder.intern(b"ring");

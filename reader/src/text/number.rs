@@ -35,6 +35,33 @@ pub fn signed(value: i64, out: &mut Vec<u8>) {
     decimal(value.unsigned_abs(), out);
 }
 
+/// Appends a number of hundredths with two decimals, as `uptime` prints a load average: `1.77`.
+pub fn hundredths(value: i128, out: &mut Vec<u8>) {
+    if value < 0 {
+        out.push(b'-');
+    }
+    let value = u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX);
+    decimal(value / 100, out);
+    let rest = (value % 100) as u8;
+    out.extend_from_slice(&[b'.', b'0' + rest / 10, b'0' + rest % 10]);
+}
+
+/// Reads a number with at most two decimals as hundredths: `1.5` is 150.
+pub fn parse_hundredths(text: &str) -> Option<i128> {
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_decimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_decimal(whole) || !is_decimal(decimals) || decimals.len() > 2 {
+        return None;
+    }
+    let hundredths = format!("{decimals:0<2}").parse::<i128>().ok()?;
+    let value = i128::from(whole.parse::<u64>().ok()?) * 100 + hundredths;
+    Some(if is_negative { -value } else { value })
+}
+
 /// Appends `value` as `0x...` in lower case.
 pub fn hex(value: u64, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -8,7 +8,7 @@ use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup, 
 use crate::model::Event;
 use crate::text::escape::{self, Place};
 use crate::text::time::ClockWriter;
-use crate::text::units;
+use crate::text::{number, units};
 
 use super::event_text::{self, CUT};
 
@@ -168,6 +168,7 @@ fn write_int(
         Shape::Bool if style != CellStyle::Csv => {
             out.extend_from_slice(if value != 0 { b"true" } else { b"false" });
         }
+        Shape::Hundredths => number::hundredths(value, out),
         Shape::Time
         | Shape::Duration
         | Shape::Bool

@@ -34,7 +34,7 @@ impl ColumnsView {
 /// How wide a column is at least, and whether its values stand on its right. Fixed, so that equal values are equal lines.
 const fn width(ty: FieldType) -> (usize, bool) {
     match ty.shape() {
-        Shape::Number => (6, true),
+        Shape::Number | Shape::Hundredths => (6, true),
         Shape::Duration => (8, true),
         Shape::Time => (18, false),
         Shape::Bool => (5, false),

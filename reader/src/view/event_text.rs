@@ -90,18 +90,6 @@ pub(super) fn write_int(value: i128, out: &mut Vec<u8>) {
     number::decimal(u64::try_from(value.unsigned_abs()).unwrap_or(u64::MAX), out);
 }
 
-/// Whether a column holds a load average, which is stored in hundredths.
-fn is_load_average(kind: Option<Kind>, column: &str) -> bool {
-    kind == Some(Kind::SampleHost) && column == "load1"
-}
-
-/// Appends a number of hundredths, as `uptime` prints it: `1.77`.
-fn hundredths(value: i128, out: &mut Vec<u8>) {
-    write_int(value / 100, out);
-    let rest = (value % 100).unsigned_abs() as u8;
-    out.extend_from_slice(&[b'.', b'0' + rest / 10, b'0' + rest % 10]);
-}
-
 /// All columns of the kind except those that every kind has, each as its type's [`TextStyle`] says. What is
 /// unknown or empty is left out.
 fn columns(event: Event<'_>, out: &mut Vec<u8>) {
@@ -143,13 +131,13 @@ fn columns_without(event: Event<'_>, without: &[u16], out: &mut Vec<u8>) {
             continue;
         }
         match ColumnFormat::of(ty).text {
-            TextStyle::Plain => match value {
-                Value::Int(load) if is_load_average(event.kind(), &column.name) => {
+            TextStyle::Plain => pair(&column.name, value, out),
+            TextStyle::Hundredths => {
+                if let Value::Int(value) = value {
                     name(&column.name, out);
-                    hundredths(load, out);
+                    number::hundredths(value, out);
                 }
-                value => pair(&column.name, value, out),
-            },
+            }
             TextStyle::Word => {
                 if let Value::Bytes(text) = value {
                     name(&column.name, out);

@@ -306,8 +306,10 @@ pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWrit
             clock.write(ns as i64, out);
             out.push(b'"');
         }
+        (Shape::Hundredths, Value::Int(value)) => number::hundredths(value, out),
         (
             Shape::Number
+            | Shape::Hundredths
             | Shape::Duration
             | Shape::Time
             | Shape::Bool

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use capture_format::{MetadataIndex, MetadataKey, MetadataRecord};
-use events::flags;
+use events::{Kind, flags};
 
 use super::*;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, header, id, incomplete, openat, sample};
@@ -39,6 +39,39 @@ fn one(test: &TestCall) -> String {
     chunk.call(1_000_000_000, task, test);
     let line = lines(chunk, &ContainerNames::default(), Format::Text).remove(0);
     line.strip_prefix("13:00:00.999987600 1 - nginx(4242) ").unwrap_or(&line).to_owned()
+}
+
+#[test]
+fn a_hang_and_its_reports_have_the_same_fields() {
+    let chunk = || {
+        let mut chunk = TestChunk::new(&header(1));
+        let cgroup = chunk.cgroup(1, "/", &[]);
+        let task = chunk.task(4242, 4242, "nginx", cgroup);
+        chunk.hang(Kind::StallOngoing, (2_000_000_000, 1_000_000_000), task, "asleep");
+        chunk.hang(Kind::Stall, (3_000_000_000, 2_000_000_000), task, "woken");
+        chunk
+    };
+    let text = lines(chunk(), &ContainerNames::default(), Format::Text);
+    assert_eq!(
+        text,
+        [
+            "13:00:01.000000000 1 - nginx(4242) stall_ongoing asleep 1.0s in close(3) waker=nginx(4242)",
+            "13:00:01.000000000 1 - nginx(4242) stall woken 2.0s in close(3) waker=nginx(4242)",
+        ]
+    );
+    let json = lines(chunk(), &ContainerNames::default(), Format::Json);
+    for (line, kind, phase) in [(&json[0], "stall_ongoing", "asleep"), (&json[1], "stall", "woken")] {
+        for part in [
+            format!(r#""evt.type":"{kind}""#),
+            format!(r#""stall.phase":"{phase}""#),
+            r#""stall.args":"3""#.to_owned(),
+            r#""stall.nr":"close""#.to_owned(),
+            r#""stall.waker.pid":4242"#.to_owned(),
+        ] {
+            assert!(line.contains(&part), "{part}: {line}");
+        }
+        assert!(!line.contains("stall_ongoing."), "{line}");
+    }
 }
 
 #[test]

@@ -45,6 +45,9 @@ fn number_operators_and_units() {
     assert!(!int("evt.reltime", "<", "-1ms", -1_000_000));
     assert!(int("container.memory.limit", ">=", "1GiB", 1 << 30));
     assert!(int("evt.failed", "!=", "true", 0));
+    assert!(int("sample_host.load1", ">", "1.5", 177));
+    assert!(!int("sample_host.load1", ">", "2", 177));
+    assert!(int("sample_host.load1", "=", "1.77", 177));
 }
 
 #[test]
@@ -188,6 +191,8 @@ fn a_value_that_cannot_exist_is_refused() {
         ("proc.pid", "-5", "never negative"),
         ("evt.time", "5", "not a time"),
         ("net.sent", "1XB", "not a size"),
+        ("sample_host.load1", "1.775", "not a number with at most two decimals"),
+        ("sample_host.load1", "high", "not a number with at most two decimals"),
     ] {
         let error = test(field, "=", &[literal]).unwrap_err();
         assert!(error.contains(part), "{field} = {literal}: {error}");

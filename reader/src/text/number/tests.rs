@@ -32,3 +32,15 @@ fn numbers_are_read_in_both_bases() {
         assert_eq!(parse(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn hundredths_have_two_decimals() {
+    for (value, expected) in [(0, "0.00"), (7, "0.07"), (177, "1.77"), (150, "1.50"), (-205, "-2.05")] {
+        assert_eq!(text(|out| hundredths(value, out)), expected);
+        assert_eq!(parse_hundredths(expected), Some(value));
+    }
+    assert_eq!([parse_hundredths("3"), parse_hundredths("1.5")], [Some(300), Some(150)]);
+    for text in ["", ".", "1.", ".5", "1.775", "1e3", "+1", "0x1", "1.-5", "99999999999999999999"] {
+        assert_eq!(parse_hundredths(text), None, "{text}");
+    }
+}
