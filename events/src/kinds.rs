@@ -269,7 +269,7 @@ kinds! {
         cpu_pressure: MaybeDuration, "time in which some task waited for a CPU";
         mem_pressure: MaybeDuration, "time in which some task waited for memory";
         io_pressure: MaybeDuration, "time in which some task waited for I/O";
-        interval: MaybeDuration, "time since the last sample of the cgroup; unknown in the first one";
+        interval: MaybeDuration, "time since the last sample of the cgroup; in the first one since its creation, unknown if that was not recorded";
         cpu_used: MaybeDuration, "CPU time used in the interval";
         throttled_for: MaybeDuration, "time throttled in the interval";
         bytes_read: Size, "bytes read from disks in the interval";

@@ -113,7 +113,7 @@ fn container_sample_equals_cgroup_files() {
         echo full
         exec sleep 100";
     let path = format!("/docker/{A}");
-    let capture = Capture::start(&file, &["-e", ALL, "--sample", "200ms"]);
+    let capture = Capture::start(&file, &["-e", &format!("{ALL},cgroup_mkdir"), "--sample", "200ms"]);
     let container = runtime
         .start("sampled", &Options { cgroup: &path, args: &["/bin/sh", "-c", script], seccomp: false });
     let inside = PathBuf::from(format!("/proc/{}/root/tmp", container.pid));
@@ -193,7 +193,18 @@ fn container_sample_equals_cgroup_files() {
         ("sample.bytes_read", "sample.io_read"),
         ("sample.bytes_written", "sample.io_written"),
     ];
-    absent(&events[0], &["sample.interval", "sample.cpu_used", "sample.bytes_read"]);
+    // Of a new cgroup, the first row counts since its creation.
+    let created =
+        ktape::replay_json(&file, &["-e", "cgroup_mkdir", &format!("cgroup_mkdir.cgroup = {path}")]);
+    let since = int(&events[0], "evt.rawtime").unwrap() - int(&created[0], "evt.rawtime").unwrap();
+    assert_eq!(int(&events[0], "sample.interval"), Some(since), "{}", events[0]);
+    assert!(int(&events[0], "sample.cpu_used") > Some(0), "{}", events[0]);
+    for (used, counter) in growth {
+        assert_eq!(int(&events[0], used), int(&events[0], counter), "{used}: {}", events[0]);
+    }
+    // Others existed before.
+    let host = ktape::replay_json(&file, &["-e", "sample", "cgroup.path = /"]);
+    absent(&host[0], &["sample.interval", "sample.cpu_used", "sample.bytes_read", "sample.throttled_for"]);
     for pair in events.windows(2) {
         let difference = |field: &str| Some(int(&pair[1], field)? - int(&pair[0], field)?);
         assert_eq!(int(&pair[1], "sample.interval"), difference("evt.rawtime"), "{}", pair[1]);

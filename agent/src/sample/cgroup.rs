@@ -324,13 +324,25 @@ fn since_last_row(tracked: &mut Tracked, row: &mut CgroupSample) {
         read: row.io_read,
         written: row.io_written,
     };
-    if let Some(last) = tracked.counters.replace(counters) {
+    let last = tracked.counters.replace(counters).filter(|last| is_possible(last, &counters));
+    if let Some(last) = last {
         row.interval = counters.time.saturating_sub(last.time);
         row.cpu_used = growth(last.cpu, counters.cpu);
         row.throttled_for = growth(last.throttled, counters.throttled);
         row.bytes_read = growth(last.read, counters.read);
         row.bytes_written = growth(last.written, counters.written);
     }
+}
+
+/// Whether a cgroup can have used the CPU time of its first row since its creation. If not, its counters, in another
+/// hierarchy, are those of an older cgroup of the same path.
+fn is_possible(last: &Counters, now: &Counters) -> bool {
+    /// CPU time is counted late, and for each CPU.
+    const SLACK: u64 = 100_000_000;
+    // SAFETY: no pointers.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) }.max(1) as u64;
+    let most = now.time.saturating_sub(last.time).saturating_add(SLACK).saturating_mul(cpus);
+    last.cpu != 0 || now.cpu == UNKNOWN || now.cpu <= most
 }
 
 /// How much a counter has grown; unknown if it was or is, or if it was reset.

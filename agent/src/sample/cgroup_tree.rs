@@ -36,7 +36,7 @@ pub(super) struct CgroupLimits {
     pub(super) io: Vec<u8>,
 }
 
-/// Counters in a row, which the next row of the cgroup is compared with.
+/// Counters in a row, or at the creation of the cgroup, which the next row is compared with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counters {
     /// When they were read, boot ns.
@@ -45,6 +45,13 @@ pub(super) struct Counters {
     pub(super) throttled: u64,
     pub(super) read: u64,
     pub(super) written: u64,
+}
+
+impl Counters {
+    /// Those of a cgroup at its creation.
+    fn at_creation(time: u64) -> Self {
+        Self { time, cpu: 0, throttled: 0, read: 0, written: 0 }
+    }
 }
 
 /// A cgroup in the tree.
@@ -66,7 +73,7 @@ pub(super) struct Tracked {
     /// When absent files were last looked for, boot ns.
     pub(super) searched: u64,
     pub(super) fds: Counts,
-    /// Those of its last row.
+    /// Those of its last row, or at its creation; `None` if that was not recorded.
     pub(super) counters: Option<Counters>,
     parent: Option<usize>,
     own: Tally,
@@ -91,9 +98,18 @@ impl CgroupTree {
         &mut self.all[index]
     }
 
-    /// Adds a cgroup. An older one with the same path is gone; it is removed when it is read next.
-    pub(super) fn add(&mut self, id: u64, path: Vec<u8>) {
-        if self.by_path.get(&path).is_some_and(|&known| self.all[known].id == id) {
+    /// Adds a cgroup; `created`: when it was created, boot ns, if that was recorded. An older one with the same path is gone;
+    /// it is removed when it is read next.
+    pub(super) fn add(&mut self, id: u64, path: Vec<u8>, created: Option<u64>) {
+        let counters = created.map(Counters::at_creation);
+        if let Some(&known) = self.by_path.get(&path)
+            && self.all[known].id == id
+        {
+            // It was listed before its creation was reported.
+            let tracked = &mut self.all[known];
+            if tracked.reported == 0 {
+                tracked.counters = tracked.counters.or(counters);
+            }
             return;
         }
         let parent = self.parent_of(&path);
@@ -110,7 +126,7 @@ impl CgroupTree {
             limits_at: 0,
             searched: 0,
             fds: Counts::default(),
-            counters: None,
+            counters,
             parent,
             own: [0; 4],
             total: [0; 4],

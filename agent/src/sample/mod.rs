@@ -65,17 +65,28 @@ pub struct SamplerConfig {
     pub host: HostRoot,
 }
 
+/// A cgroup that was created during the recording.
+#[derive(Clone, Debug)]
+pub struct NewCgroup {
+    /// Its id.
+    pub id: u64,
+    /// When it was created, boot ns.
+    pub time: u64,
+    /// Its path as in kernel events.
+    pub path: Vec<u8>,
+}
+
 /// Notifies the sampler of new cgroups.
 #[derive(Clone, Debug)]
 pub struct CgroupNotifier {
-    created: SyncSender<(u64, Vec<u8>)>,
+    created: SyncSender<NewCgroup>,
     missed: Arc<AtomicBool>,
 }
 
 impl CgroupNotifier {
-    /// A cgroup was created: its id, and its path as in kernel events.
-    pub fn created(&self, id: u64, path: &[u8]) {
-        if self.created.try_send((id, path.to_vec())).is_err() {
+    /// A cgroup was created.
+    pub fn created(&self, cgroup: NewCgroup) {
+        if self.created.try_send(cgroup).is_err() {
             self.missed();
         }
     }
@@ -89,7 +100,7 @@ impl CgroupNotifier {
 /// The sampler's end of a [`CgroupNotifier`].
 #[derive(Debug)]
 struct CgroupNotifications {
-    created: Receiver<(u64, Vec<u8>)>,
+    created: Receiver<NewCgroup>,
     missed: Arc<AtomicBool>,
 }
 
@@ -234,12 +245,12 @@ impl Sampler {
     /// Adds new cgroups.
     fn add_new(&mut self, round: Round) {
         let whole = self.config.hierarchy.is_whole();
-        while let Ok((id, path)) = self.notifications.created.try_recv() {
+        while let Ok(NewCgroup { id, time, path }) = self.notifications.created.try_recv() {
             if whole {
-                self.add(id, path);
+                self.add(id, path, Some(time));
             } else if let Ok(path) = self.config.hierarchy.path_of(id) {
                 // Paths in kernel events start at another root.
-                self.add(id, path);
+                self.add(id, path, Some(time));
             }
         }
         let now = boot_ns();
@@ -247,7 +258,7 @@ impl Sampler {
         if round != Round::Last && (missed || now - self.scanned >= RESCAN_INTERVAL) {
             self.scanned = now;
             match self.config.hierarchy.scan() {
-                Ok(found) => found.into_iter().for_each(|(id, path)| self.add(id, path)),
+                Ok(found) => found.into_iter().for_each(|(id, path)| self.add(id, path, None)),
                 Err(error) => tracing::debug!(%error, "cannot list the cgroups to sample"),
             }
             if let Some(host) = &mut self.host {
@@ -259,9 +270,9 @@ impl Sampler {
         }
     }
 
-    fn add(&mut self, id: u64, path: Vec<u8>) {
+    fn add(&mut self, id: u64, path: Vec<u8>, created: Option<u64>) {
         if self.config.filter.may_want(&containers::identify(&path)) {
-            self.tree.add(id, path);
+            self.tree.add(id, path, created);
         }
     }
 

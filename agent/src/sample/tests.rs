@@ -84,8 +84,8 @@ fn row_of(root: &Path, names: &[&str], identity: &str, max_open: usize) -> Cgrou
     let files = CgroupFiles::new((identity, &point, b"/"), mounted).unwrap();
     let mut reader = CgroupReader::new(files, max_open);
     let mut tree = CgroupTree::default();
-    tree.add(fs::metadata(&point).unwrap().ino(), b"/".to_vec());
-    tree.add(fs::metadata(point.join("a")).unwrap().ino(), b"/a".to_vec());
+    tree.add(fs::metadata(&point).unwrap().ino(), b"/".to_vec(), None);
+    tree.add(fs::metadata(point.join("a")).unwrap().ino(), b"/a".to_vec(), None);
     let Reading::Row(first) = reader.read_row(&mut tree, 1, 1, false) else { panic!("no row") };
     let Reading::Row(mut second) = reader.read_row(&mut tree, 1, 2, true) else { panic!("no row") };
     assert!(matches!(reader.read_row(&mut tree, 1, 3, false), Reading::Quiet));
@@ -124,7 +124,7 @@ fn a_row_has_the_growth_since_the_last_one() {
     let mounted = |name: &str| (name == "v2").then(|| (root.clone(), b"/".to_vec()));
     let mut reader = CgroupReader::new(CgroupFiles::new(("v2", &root, b"/"), mounted).unwrap(), 0);
     let mut tree = CgroupTree::default();
-    tree.add(fs::metadata(&cgroup).unwrap().ino(), b"/a".to_vec());
+    tree.add(fs::metadata(&cgroup).unwrap().ino(), b"/a".to_vec(), None);
     let mut row = |time: u64| match reader.read_row(&mut tree, 0, time, true) {
         Reading::Row(row) => row,
         other => panic!("{other:?}"),
@@ -137,6 +137,40 @@ fn a_row_has_the_growth_since_the_last_one() {
     // A counter that was reset, as for a cgroup of the same path, has no growth.
     write(3, 10, 12_288);
     assert_eq!((row(2_000_005).cpu_used, row(3_000_005).cpu_used), (UNKNOWN, 0));
+}
+
+#[test]
+fn the_first_row_of_a_cgroup_counts_since_its_creation_if_that_was_recorded() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("v2");
+    let stat = "usage_usec 1750\nnr_periods 1\nnr_throttled 1\nthrottled_usec 20\n";
+    let io = "254:0 rbytes=4096 wbytes=512 rios=1 wios=0 dbytes=0 dios=0\n";
+    files(
+        &root.join("a"),
+        &[("cpu.stat", stat), ("io.stat", io), ("cgroup.procs", ""), ("cgroup.threads", "")],
+    );
+    let mounted = |name: &str| (name == "v2").then(|| (root.clone(), b"/".to_vec()));
+    let id = fs::metadata(root.join("a")).unwrap().ino();
+    let first = |added: &[Option<u64>]| {
+        let mut reader = CgroupReader::new(CgroupFiles::new(("v2", &root, b"/"), mounted).unwrap(), 0);
+        let mut tree = CgroupTree::default();
+        added.iter().for_each(|created| tree.add(id, b"/a".to_vec(), *created));
+        let Reading::Row(row) = reader.read_row(&mut tree, 0, 5_000_000, true) else { panic!("no row") };
+        (row.interval, [row.cpu_used, row.throttled_for, row.bytes_read, row.bytes_written])
+    };
+    let since_creation = (4_000_000, [1_750_000, 20_000, 4096, 512]);
+    assert_eq!(first(&[Some(1_000_000)]), since_creation);
+    assert_eq!(
+        first(&[None, Some(1_000_000)]),
+        since_creation,
+        "it was listed before its creation was reported"
+    );
+    assert_eq!(first(&[None]), (UNKNOWN, [UNKNOWN; 4]));
+    // More CPU time than there was: the counters are those of another cgroup.
+    let stat = "usage_usec 999000000000\nnr_periods 1\nnr_throttled 1\nthrottled_usec 20\n";
+    files(&root.join("a"), &[("cpu.stat", stat)]);
+    assert_eq!(first(&[Some(1_000_000)]), (UNKNOWN, [UNKNOWN; 4]));
 }
 
 #[test]

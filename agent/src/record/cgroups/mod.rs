@@ -26,7 +26,7 @@ use super::dictionary_rows::CachedRow;
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::runtimes::{NewContainer, RuntimeHandle};
-use crate::sample::CgroupNotifier;
+use crate::sample::{CgroupNotifier, NewCgroup};
 use ktape_reader::containers;
 use ktape_reader::model::dictionaries::{PARENT_ON_HOST, Shown};
 
@@ -207,7 +207,7 @@ impl Cgroups {
         if let Some(sampler) = &self.sampler
             && wanted
         {
-            sampler.created(id, path);
+            sampler.created(NewCgroup { id, time, path: path.to_vec() });
         }
         wanted
     }
