@@ -1,12 +1,9 @@
 //! Loads the programs into the kernel, step by step: read-only globals, object, maps, verification.
 
-use std::time::{Duration, Instant};
-
 use agent_ebpf::config::NO_HIERARCHY;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
-use aya::programs::Iter;
 use aya::{Ebpf, EbpfLoader, Endianness};
 use aya_log::EbpfLogger;
 use events::Kind;
@@ -18,7 +15,7 @@ use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
-use super::programs::{LoadedPrograms, SOCKET_ITERATOR, program};
+use super::programs::{LoadedPrograms, SOCKET_ITERATOR};
 use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
 use super::settings::{Settings, SyscallSelection};
@@ -72,10 +69,7 @@ impl LoadedPrograms {
         let allowed = fill_allowed(&mut ebpf, "ALLOWED", settings.cgroups.as_deref().unwrap_or_default())?;
         let allowed_io = fill_allowed(&mut ebpf, "ALLOWED_IO", &settings.io_cgroups)?;
         let losses = preallocate_losses(&mut ebpf)?;
-        let mut load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings.stalls()))?;
-        if globals.config().net != 0 {
-            load_times.push(load_socket_iterator(&mut ebpf, &btf)?);
-        }
+        let load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings))?;
         let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
 
         let readers = Some(ReaderSet::new(take(&mut ebpf, "READERS")?));
@@ -187,22 +181,16 @@ fn preallocate_losses(ebpf: &mut Ebpf) -> Result<PerCpuHashMap<MapData, PodLossK
 }
 
 /// The hooks' programs, then the iterators.
-fn programs_to_load(hooks: &[&'static Hook], stall: Option<Duration>) -> Vec<ProgramToLoad> {
+fn programs_to_load(hooks: &[&'static Hook], settings: &Settings) -> Vec<ProgramToLoad> {
     let mut programs: Vec<ProgramToLoad> = hooks.iter().map(|hook| ProgramToLoad::Hook(hook)).collect();
-    programs.push(ProgramToLoad::TaskIterator("task_iter"));
-    if stall.is_some() {
-        programs.push(ProgramToLoad::TaskIterator("stall_iter"));
+    programs.push(ProgramToLoad::Iterator { name: "task_iter", over: "task" });
+    if settings.stalls().is_some() {
+        programs.push(ProgramToLoad::Iterator { name: "stall_iter", over: "task" });
+    }
+    if settings.kinds.contains(&Kind::Net) {
+        programs.push(ProgramToLoad::Iterator { name: SOCKET_ITERATOR, over: "task_file" });
     }
     programs
-}
-
-/// Loads the iterator over sockets, which works on files, not on tasks as the others do. Returns how long it took.
-fn load_socket_iterator(ebpf: &mut Ebpf, btf: &aya::Btf) -> Result<(&'static str, Duration), LoadError> {
-    let name = SOCKET_ITERATOR;
-    let started = Instant::now();
-    let iter: &mut Iter = program(ebpf, name)?;
-    iter.load("task_file", btf).map_err(|source| LoadError::Program { name, source })?;
-    Ok((name, started.elapsed()))
 }
 
 /// Which programs this kernel needs beside those for all kernels.

@@ -14,15 +14,19 @@ use super::hooks::Hook;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProgramToLoad {
     Hook(&'static Hook),
-    /// An iterator over tasks, by its name.
-    TaskIterator(&'static str),
+    /// An iterator.
+    Iterator {
+        name: &'static str,
+        /// What the kernel calls what it iterates over.
+        over: &'static str,
+    },
 }
 
 impl ProgramToLoad {
     fn name(self) -> &'static str {
         match self {
             Self::Hook(hook) => hook.name,
-            Self::TaskIterator(name) => name,
+            Self::Iterator { name, .. } => name,
         }
     }
 }
@@ -79,7 +83,7 @@ pub(super) fn load(
 fn load_one(wanted: ProgramToLoad, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
     match (wanted, program) {
         (ProgramToLoad::Hook(hook), Program::BtfTracePoint(program)) => program.load(hook.tracepoint, btf),
-        (ProgramToLoad::TaskIterator(_), Program::Iter(program)) => program.load("task", btf),
+        (ProgramToLoad::Iterator { over, .. }, Program::Iter(program)) => program.load(over, btf),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }

@@ -1,6 +1,6 @@
 //! Loads the programs that a request needs.
 
-use events::STALLS;
+use events::{Kind, STALLS};
 
 use super::budget::RingSizes;
 use super::cgroups::Cgroups;
