@@ -10,6 +10,8 @@ macro_rules! untrusted {
     ($pointer:expr, $type:ident) => {{
         let pointer: *mut u8 = $pointer;
         #[cfg(not(feature = "legacy"))]
+        // It is passed through, and nothing is read through it here.
+        #[allow(clippy::pointers_in_nomem_asm_block)]
         let pointer = {
             let same: *mut u8;
             // SAFETY: one call of a function of the kernel that returns its first argument, or a move that does so. What
