@@ -151,7 +151,6 @@ fn exchange_once(ip: &str, all_kinds: bool) -> bool {
     }
     let end = client.last().unwrap();
     assert_eq!((int(end, "net.sent"), int(end, "net.received")), (Some(1000), Some(70000)), "{end}");
-    assert_eq!(int(end, "net.retrans"), Some(0), "{end}");
 
     assert_eq!(
         states(server),

@@ -82,6 +82,10 @@ struct Actor {
     attributes: Option<HashMap<String, String>>,
 }
 
+/// Attributes of the event of a creation that are not labels: Docker's, and those that Podman adds.
+const OF_ENGINE: [&str; 7] =
+    ["image", "name", "containerExitCode", "exitCode", "podId", "health_status", "error"];
+
 /// Follows a runtime until `lookups` is closed.
 pub async fn follow(socket: Socket, registry: Rc<RefCell<ContainerRegistry>>, mut lookups: Receiver<Lookup>) {
     let mut backoff = Backoff::new();
@@ -110,19 +114,19 @@ async fn session(
     list(socket, &queue);
     let pending = queue.registry.borrow().pending(socket.protocol);
     for lookup in pending {
-        inspect(socket, &queue, lookup.id);
+        inspect(socket, &queue, lookup.id, None);
     }
     loop {
         tokio::select! {
             lookup = lookups.recv() => match lookup {
-                Some(lookup) => inspect(socket, &queue, lookup.id),
+                Some(lookup) => inspect(socket, &queue, lookup.id, None),
                 None => return Ok(()),
             },
             event = events.next::<Event>() => match event? {
                 Some(event) => {
                     // Its labels, before it may be gone.
                     if event.action == "create" && !event.actor.id.is_empty() {
-                        inspect(socket, &queue, event.actor.id.clone());
+                        inspect(socket, &queue, event.actor.id.clone(), of_created(&event, socket.protocol));
                     }
                     if let Some((id, attributes)) = of_event(&event) {
                         queue.registry.borrow_mut().update(&id, &attributes, false, RequestTime::UNKNOWN);
@@ -150,8 +154,8 @@ fn list(socket: &Socket, queue: &LookupQueue) {
     });
 }
 
-/// Inspects one container, in a task of its own.
-fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
+/// Inspects one container, in a task of its own. If it is gone, `otherwise` is all that will ever be known of it.
+fn inspect(socket: &Socket, queue: &LookupQueue, id: String, otherwise: Option<Attributes>) {
     // Docker has no such ids, and a name is not safe to put into a path.
     if is_name(id.as_bytes()) {
         return;
@@ -160,7 +164,8 @@ fn inspect(socket: &Socket, queue: &LookupQueue, id: String) {
     queue.resolve(id, async move |id| {
         match http::get::<Inspected>(&path, &format!("/containers/{id}/json")).await {
             Ok(answer) => {
-                answer.filter(|inspected| inspected.id == id).map(|inspected| of_inspected(&inspected, kind))
+                let inspected = answer.filter(|inspected| inspected.id == id);
+                inspected.map(|inspected| of_inspected(&inspected, kind)).or_else(|| otherwise.clone())
             }
             Err(error) => {
                 tracing::debug!(id, %error, "container runtime does not answer an inspect request");
@@ -210,8 +215,7 @@ fn of_inspected(inspected: &Inspected, kind: Protocol) -> Attributes {
 
 /// The attributes in an event: name and image when a container is created, started or renamed, the exit code when it ends.
 ///
-/// Labels are taken from answers alone: an event mixes them with what it reports itself (`oldName`, `execID`, `comment`, ...), and
-/// new versions of an engine report more.
+/// Labels are not taken from it: an event mixes them with what it reports itself (`oldName`, `execID`, `comment`, ...).
 fn of_event(event: &Event) -> Option<(String, Attributes)> {
     let reported = event.actor.attributes.as_ref()?;
     let mut attributes = Attributes::default();
@@ -228,6 +232,18 @@ fn of_event(event: &Event) -> Option<(String, Attributes)> {
         _ => return None,
     }
     (!event.actor.id.is_empty() && !attributes.is_empty()).then(|| (event.actor.id.clone(), attributes))
+}
+
+/// What an event reports of a container that was created, for one that is gone before it is inspected. Its attributes are the
+/// labels and [`OF_ENGINE`].
+fn of_created(event: &Event, kind: Protocol) -> Option<Attributes> {
+    let reported = event.actor.attributes.as_ref()?;
+    let (_, mut attributes) = of_event(event)?;
+    attributes.merge(&of_kind(kind));
+    let of_container = reported.iter().filter(|(key, _)| !OF_ENGINE.contains(&key.as_str()));
+    let found = of_container.map(|(key, value)| (key.clone(), value.clone())).collect();
+    labels(&mut attributes, Some(&found));
+    Some(attributes)
 }
 
 /// The name without Docker's leading slash.
@@ -265,6 +281,21 @@ mod tests {
             ("container.pid", "42"),
             ("container.type", "docker"),
             ("k8s.pod.name", "web-0"),
+        ];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_container_that_is_gone_has_the_labels_of_its_creation() {
+        let created = r#"{"Action":"create","Actor":{"ID":"ab","Attributes":
+            {"image":"bb:1","name":"web","app":"x","containerExitCode":"0","podId":"cd"}}}"#;
+        let attributes = of_created(&serde_json::from_str(created).unwrap(), Protocol::Podman).unwrap();
+        let all: Vec<_> = attributes.iter().collect();
+        let expected = [
+            ("container.image", "bb:1"),
+            ("container.label[app]", "x"),
+            ("container.name", "web"),
+            ("container.type", "podman"),
         ];
         assert_eq!(all, expected);
     }
