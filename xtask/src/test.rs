@@ -25,7 +25,7 @@ const FUZZ_LIMIT: Duration = Duration::from_secs(8 * 60);
 /// Running time of each fuzz target, seconds.
 const FUZZ_SECONDS: u64 = 60;
 /// Limit for the tests on other kernels: four guests, two at a time.
-const KERNELS_LIMIT: Duration = Duration::from_secs(16 * 60);
+const KERNELS_LIMIT: Duration = Duration::from_secs(21 * 60);
 
 /// Runs all steps, each with a time limit. Stops at the first failure, except that fuzzing and other kernels also run after
 /// failed tests.

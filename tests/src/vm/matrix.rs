@@ -23,7 +23,7 @@ use anyhow::{Context, Result, bail};
 const SUITE_MARK: &str = "ktape-suite ";
 
 /// Time after which a guest is killed.
-const GUEST_LIMIT: Duration = Duration::from_secs(450);
+const GUEST_LIMIT: Duration = Duration::from_secs(600);
 /// Memory of a guest, MiB.
 const MEMORY: u32 = 2048;
 const DISK_BYTES: u64 = 2 << 30;
