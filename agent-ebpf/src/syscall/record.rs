@@ -190,11 +190,24 @@ fn emit_failed_exec(call: &TaskState, fixed: &Fixed, spec: &Spec) -> i32 {
         ..*fixed
     };
     let fixed = &fixed;
-    if try_exec::<{ STR_SIZES[1] }, { STR_SECOND[1] as u64 / 2 }, 16>(call, fixed, spec, class::STR_MEDIUM)
-        && try_exec::<{ STR_SIZES[4] }, { EXEC_ARGS as u64 }, ARGV_MAX>(call, fixed, spec, class::STR_ARGV)
+    // A search along PATH fails several times before each program: the largest class alone would fill a ring buffer.
+    if try_exec::<{ STR_SIZES[1] }, { STR_SECOND[1] as u64 / 2 }, 16>(
+        call,
+        fixed,
+        spec,
+        class::STR_MEDIUM,
+        Cut::Discard,
+    ) && try_exec::<{ STR_SIZES[3] }, 2048, 64>(call, fixed, spec, class::STR_LARGE_TWO, Cut::Discard)
+        && try_exec::<{ STR_SIZES[4] }, { EXEC_ARGS as u64 }, ARGV_MAX>(
+            call,
+            fixed,
+            spec,
+            class::STR_ARGV,
+            Cut::Keep,
+        )
     {
         // Without the room for that in the ring, the record is shorter.
-        try_exec::<{ STR_SIZES[3] }, 2048, 16>(call, fixed, spec, class::STR_LARGE_TWO);
+        try_exec::<{ STR_SIZES[3] }, 2048, 16>(call, fixed, spec, class::STR_LARGE_TWO, Cut::Last);
     }
     0
 }
@@ -210,6 +223,17 @@ fn blurred(mut value: u64, by: u64) -> u64 {
     value
 }
 
+/// What to do with a record in which path or arguments are cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// A larger class follows.
+    Discard,
+    /// There is no larger one.
+    Keep,
+    /// As [`Cut::Keep`]; and without room in the ring buffer, the event is lost.
+    Last,
+}
+
 /// Whether another class is needed. Of the strings' N bytes, twice HALF are for the arguments.
 #[inline(always)]
 fn try_exec<const N: usize, const HALF: u64, const MAX: u64>(
@@ -217,9 +241,9 @@ fn try_exec<const N: usize, const HALF: u64, const MAX: u64>(
     fixed: &Fixed,
     spec: &Spec,
     class: u8,
+    cut: Cut,
 ) -> bool {
-    let last = class == class::STR_LARGE_TWO;
-    let slot = if last {
+    let slot = if cut == Cut::Last {
         maps::reserve::<SyscallStrs<N>>(&EVENTS, Kind::Syscall as u8, fixed.cgroup)
     } else {
         maps::try_reserve::<SyscallStrs<N>>(&EVENTS)
@@ -235,7 +259,7 @@ fn try_exec<const N: usize, const HALF: u64, const MAX: u64>(
         let argv = read_argv::<HALF, MAX>(bytes.add(second), spec.read1, argument(call, spec.arg1));
         (argv, read_path(bytes, second as u32, argument(call, spec.arg0)))
     };
-    if (path.bits | argv.bits) & Got::CUT != 0 && class == class::STR_MEDIUM {
+    if (path.bits | argv.bits) & Got::CUT != 0 && cut == Cut::Discard {
         slot.discard();
         return true;
     }
