@@ -72,7 +72,7 @@ pub struct IterScratch {
 #[btf_map]
 pub static ITER_SCRATCH: PerCpuArray<IterScratch, 1> = PerCpuArray::new();
 
-/// Only the socket iterator uses it, and only one thread of the agent at a time reads that.
+/// Room for what the socket iterator writes. One for each CPU is enough: one thread of the agent at a time reads it.
 #[btf_map]
 pub static NET_SCRATCH: PerCpuArray<Net, 1> = PerCpuArray::new();
 

@@ -1,7 +1,7 @@
 //! Arguments that the kernel side reads in the caller's memory: addresses that the kernel fills in, and arguments of
 //! programs.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
@@ -204,4 +204,29 @@ fn arguments_of_up_to_32_kib_are_whole() {
         let event: Value = ktape::replay_json(&file, &[&filter]).remove(0);
         assert_eq!(text(&event, "exec.path"), Some("/bin/true"));
     }
+}
+
+/// A search along PATH fails several times before each program, so the records must be small: these fit into the ring buffer
+/// even if it is not read meanwhile.
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn failed_execs_with_many_arguments_fit_into_the_ring_buffer() {
+    const CALLS: u64 = 100;
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let argument = CString::new("x".repeat(24)).unwrap();
+    // With the terminating null pointer.
+    let argv: Vec<*const libc::c_char> =
+        (0..20).map(|_| argument.as_ptr()).chain([std::ptr::null()]).collect();
+    let capture = Capture::start(&file, &["-e", "execve", "--buffer", "1MiB"]);
+    for _ in 0..CALLS {
+        // SAFETY: strings with a NUL, in an array that a null pointer ends. There is no such file, so it returns.
+        assert_eq!(unsafe { libc::execv(c"/none/program".as_ptr(), argv.as_ptr()) }, -1);
+    }
+    capture.stop();
+    assert_eq!(int(&ktape::info(&file), "lost"), Some(0));
+    let calls = format!("evt.type=execve and proc.pid={}", std::process::id());
+    assert_eq!(ktape::count(&file, &calls), CALLS);
+    assert_eq!(ktape::count(&file, &format!("{calls} and evt.cut=true")), 0);
 }

@@ -365,7 +365,7 @@ fn service_manager_is_notified() {
     }
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     capture.signal(libc::SIGTERM);
-    let last = wait::until("the end to be told", wait::TIMEOUT, || {
+    let last = wait::until("the notification of the end", wait::TIMEOUT, || {
         let word = next();
         (word != "WATCHDOG=1").then_some(word)
     });

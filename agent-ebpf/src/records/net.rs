@@ -127,7 +127,7 @@ pub mod sock_flags {
     pub const EXCLUDED: u32 = 1 << 1;
     /// Its user belongs to the recorded command.
     pub const TREE: u32 = 1 << 2;
-    /// Its user is the listener's: nobody has accepted it yet, as far as is known.
+    /// Its user is that of its listener, as no `accept` has returned it yet.
     pub const INHERITED: u32 = 1 << 3;
 }
 

@@ -224,7 +224,7 @@ fn not_established(ip: IpAddr, ends: &mut Vec<End>) {
     set(&socket, libc::IPPROTO_TCP, libc::TCP_SYNCNT, &1i32);
     set(&socket, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, &300u32);
     assert_eq!(connect(&socket, full), Some(libc::ETIMEDOUT));
-    ends.push(end("nobody answers", port, "client", "timed_out", Some("ETIMEDOUT")));
+    ends.push(end("no answer", port, "client", "timed_out", Some("ETIMEDOUT")));
 }
 
 fn check(file: &Path, wanted: &End) {

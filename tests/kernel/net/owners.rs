@@ -1,7 +1,7 @@
-//! Whose connections of servers are.
+//! Owners of the connections of servers.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,6 +13,16 @@ use ktape_tests::workload;
 use ktape_tests::workload::Workload;
 
 use super::{closed, states};
+
+/// Makes a request of one byte and reads the answer; returns the client's address.
+fn request(server: SocketAddr) -> SocketAddr {
+    let mut client = TcpStream::connect(server).unwrap();
+    let own = client.local_addr().unwrap();
+    client.write_all(b"q").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    client.read_to_end(&mut Vec::new()).unwrap();
+    own
+}
 
 /// The events of the server's end of a client's connection.
 fn of_server(file: &Path, client: SocketAddr) -> Vec<Value> {
@@ -36,12 +46,7 @@ fn connections_belong_to_a_listener_that_existed_before_the_capture() {
         let port: u16 = server.line().parse().unwrap();
         let pid = i64::from(server.pid());
         let capture = Capture::start(&file, &["-e", "net"]);
-        let mut client = TcpStream::connect(SocketAddr::new(ip.parse().unwrap(), port)).unwrap();
-        let own = client.local_addr().unwrap();
-        client.write_all(b"q").unwrap();
-        client.shutdown(std::net::Shutdown::Write).unwrap();
-        std::io::Read::read_to_end(&mut client, &mut Vec::new()).unwrap();
-        drop(client);
+        let own = request(SocketAddr::new(ip.parse().unwrap(), port));
         server.finish();
         closed(port);
         capture.stop();
@@ -110,12 +115,7 @@ fn connections_of_a_container_are_recorded_from_the_first_state_on() {
     let (server_pid, holder_pid) = (i64::from(server.pid()), i64::from(holder.pid()));
 
     let capture = Capture::start(&file, &["-e", "net", "--container", &id]);
-    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let own = client.local_addr().unwrap();
-    client.write_all(b"q").unwrap();
-    client.shutdown(std::net::Shutdown::Write).unwrap();
-    std::io::Read::read_to_end(&mut client, &mut Vec::new()).unwrap();
-    drop(client);
+    let own = request(SocketAddr::from(([127, 0, 0, 1], port)));
     server.finish();
     closed(port);
     capture.stop();

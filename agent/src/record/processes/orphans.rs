@@ -26,7 +26,8 @@ const CHILDREN_READ_MAX: usize = 8;
 const ANCESTORS_MAX: usize = 32;
 /// Processes at their end whose children are in doubt at a time, at most.
 const ENDING_MAX: usize = 64;
-/// The first pause before that, ns; each one is twice as long as the last, up to a second.
+/// The pause before the kernel is asked again for the children of one of them, ns; each pause is twice as long as the last,
+/// up to a second.
 const FIRST_PAUSE: u64 = 5_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in the unit of start times in `/proc` (`USER_HZ` is 100).

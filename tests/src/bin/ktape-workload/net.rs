@@ -90,7 +90,7 @@ pub fn retransmit() {
 /// Connects to an address on which nothing listens.
 pub fn refused(address: &str) {
     let address: SocketAddr = address.parse().expect("an address");
-    TcpStream::connect(address).expect_err("nobody is there");
+    TcpStream::connect(address).expect_err("a refusal");
 }
 
 /// In a new network namespace, connects to neighbours that do not exist, by IPv4 and IPv6. Prints the namespace.
@@ -100,7 +100,7 @@ pub fn unreachable() {
     tool("ip addr add 10.9.8.1/24 dev v0 && ip -6 addr add fd09::1/64 dev v0 nodad");
     for address in ["10.9.8.7:9", "[fd09::7]:9"] {
         let address: SocketAddr = address.parse().expect("an address");
-        let error = TcpStream::connect(address).expect_err("nobody is there");
+        let error = TcpStream::connect(address).expect_err("no route to the neighbour");
         assert_eq!(error.raw_os_error(), Some(libc::EHOSTUNREACH), "{error}");
     }
 }

@@ -37,7 +37,7 @@ pub fn sockets(dir: &str) {
     UnixDatagram::unbound()
         .expect("a socket")
         .send_to(b"x", dir.join("no socket"))
-        .expect_err("nobody is there");
+        .expect_err("no such socket");
 }
 
 fn connect(name: &str, listener: &TcpListener) {
