@@ -2,8 +2,8 @@
 //!
 //! Since 6.2 the verifier looks up in lists whether what a trusted object points to can be trusted too. It searches all of
 //! the kernel's types by name for each list, at each load of a pointer and on each path to it: on 6.18 that was more than
-//! half of the time that a start took. No program here needs what it would find out. An untrusted pointer is read like any
-//! other that comes from memory: a bad address gives zeroes.
+//! half of the time that a start took. No program here needs that trust. An untrusted pointer is read like any other that
+//! comes from memory: a bad address gives zeroes.
 
 /// The same pointer, untrusted; `$type` is one of [`agent_ebpf::kfunc::types`].
 macro_rules! untrusted {

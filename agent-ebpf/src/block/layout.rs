@@ -80,8 +80,8 @@ pub enum Payer {
     Io(u64),
 }
 
-/// The cgroup that a bio is charged to, if that says anything: what the root of a hierarchy of its own pays for was
-/// submitted by threads outside of all cgroups there, or is written back for cgroups that the kernel does not know.
+/// The cgroup that a bio is charged to. `None` for the root of a hierarchy of its own: what is charged there was submitted
+/// by threads outside of all cgroups of it, or is written back for cgroups that the kernel does not know.
 #[inline(always)]
 pub fn payer(bio: *mut u8) -> Option<Payer> {
     if !has(config!(offsets.bio_blkg)) {

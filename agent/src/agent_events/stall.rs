@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use events::{Kind, NO_CALL};
 
-/// What a report says of a hang.
+/// The state of a hang that a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It lasts: the first report.
@@ -47,7 +47,7 @@ pub struct Stall {
     pub time: u64,
     /// How long the sleep had lasted, ns.
     pub dur: u64,
-    /// What it says of the hang.
+    /// The state of the hang.
     pub phase: Phase,
     /// Process id.
     pub pid: u32,

@@ -95,8 +95,8 @@ const SYS_EXIT: Hook =
 /// A hook of block requests. They are attached in the order of the table, so that the completion of every request whose
 /// issue was seen is seen, too. At the end, the issue hook is detached first, then the completion hook: the set of known
 /// requests in flight then no longer changes. A completion that no program has seen is noticed, with its cgroup, at the next
-/// issue of a request at the same address, or at the end, if the device was idle shortly before; whether the kernel skipped
-/// a run of the completion's programs says nothing, as one takes over from the other.
+/// issue of a request at the same address, or at the end, if the device was idle shortly before. The kernel's count of
+/// skipped runs is no measure, as one program of the completion takes over from the other.
 const fn block(name: &'static str, without: &'static str) -> Hook {
     event(name, None, &[Kind::Block], without)
 }

@@ -1,13 +1,13 @@
 //! Children of processes that have ended: the kernel gives them another parent, the nearest ancestor that is a subreaper, or
-//! the init process of their pid namespace. No event reports that, so the kernel is asked when the end is drained.
+//! the init process of their pid namespace. No event reports that, so `/proc` is read when the end is drained.
 //!
 //! All children of a process get the same parent, so one of them is read. What is read is the parent as of now. It was so
 //! ever since the old one was left, unless another one was in between and has ended, too. That can only be a nearer ancestor,
 //! so if one of these has ended, the parent is unknown until a record of the child reports it.
 //!
-//! A process is left some time after its end is reported. Between that and the reading, its children may have either parent, so
-//! theirs is in doubt and not shown, except with system calls: the kernel side reports another parent before the call that
-//! returns with it.
+//! The kernel moves the children some time after the end is reported. Between that and the reading, they may have either
+//! parent, so theirs is in doubt and not shown, except with system calls: the kernel side reports another parent before the
+//! call that returns with it.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ use events::Kind;
 use super::{Process, Processes};
 use crate::clock::boot_ns;
 
-/// Ends of processes with children for which the kernel is asked in one second, at most. The others' children have an
+/// Ends of processes with children for which `/proc` is read in one second, at most. The others' children have an
 /// unknown parent until a record of theirs reports it.
 const ENDS_PER_SECOND: u32 = 500;
 /// Children that are read to find one that still exists.
@@ -26,8 +26,8 @@ const CHILDREN_READ_MAX: usize = 8;
 const ANCESTORS_MAX: usize = 32;
 /// Processes at their end whose children are in doubt at a time, at most.
 const ENDING_MAX: usize = 64;
-/// The pause before the kernel is asked again for the children of one of them, ns; each pause is twice as long as the last,
-/// up to a second.
+/// The pause before `/proc` is read again for the children of one of them, ns; each pause is twice as long as the last, up
+/// to a second.
 const FIRST_PAUSE: u64 = 5_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// Nanoseconds in the unit of start times in `/proc` (`USER_HZ` is 100).
@@ -85,10 +85,10 @@ impl Ended {
     }
 }
 
-/// What the kernel says of the children of a process that has ended.
+/// The parent that `/proc` shows for the children of a process that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NewParent {
-    /// They still have the old one: it is not through with its end.
+    /// They still have the old one, which has not finished exiting.
     Same,
     /// They have this one.
     Other(u32),
@@ -105,9 +105,9 @@ struct Ending {
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// They had still the old one: the kernel is asked again at a time (ns of the boot clock), after twice the pause next time.
+    /// They still had the old one. `/proc` is read again at `next` (ns of the boot clock), and then after twice the pause.
     Same { next: u64, pause: u64 },
-    /// They have had this one, or an unknown one if it is 0, since a time, at the latest.
+    /// They have had this one, or an unknown one if it is 0, since this time at the latest.
     Other { parent: u32, since: u64 },
 }
 
@@ -117,24 +117,24 @@ pub(super) struct Orphans {
     pub(super) read: ReadStat,
     pub(super) now: fn() -> u64,
     endings: Vec<Ending>,
-    /// The second in which `asked` counts.
+    /// The second in which `lookups` counts.
     second: u64,
-    asked: u32,
+    lookups: u32,
 }
 
 impl Orphans {
     pub(super) fn new() -> Self {
-        Self { read: read_stat, now: boot_ns, endings: Vec::new(), second: 0, asked: 0 }
+        Self { read: read_stat, now: boot_ns, endings: Vec::new(), second: 0, lookups: 0 }
     }
 
-    /// Whether the kernel may be asked once more.
-    fn may_ask(&mut self, time: u64) -> bool {
+    /// Whether one more lookup is within the limit.
+    fn may_look_up(&mut self, time: u64) -> bool {
         let second = time / SECOND;
         if self.second != second {
-            (self.second, self.asked) = (second, 0);
+            (self.second, self.lookups) = (second, 0);
         }
-        self.asked += 1;
-        self.asked <= ENDS_PER_SECOND
+        self.lookups += 1;
+        self.lookups <= ENDS_PER_SECOND
     }
 }
 
@@ -165,14 +165,14 @@ impl Processes {
             self.give_parent(orphan, 0);
             self.processes[orphan as usize].left_by = Some(ended.process);
         }
-        if self.orphans.may_ask(head.time) {
-            self.ask(ended, head.time, FIRST_PAUSE);
+        if self.orphans.may_look_up(head.time) {
+            self.look_up(ended, head.time, FIRST_PAUSE);
         } else {
             self.set_new_parent(ended, 0);
         }
     }
 
-    /// A record of this child has a parent whose end is drained already: that one was not through with it.
+    /// A record of this child has a parent whose end is drained already: that one had not finished exiting.
     pub(super) fn doubt(&mut self, child: u32, parent: u32, time: u64) {
         let Some(process) = self.process_of(parent).filter(|process| process.has_ended) else { return };
         let ended = Ended::of(process);
@@ -182,15 +182,15 @@ impl Processes {
         }
     }
 
-    /// Asks again for processes that were not through with their ends.
-    pub fn ask_again(&mut self, now: u64) {
+    /// Looks up the parents again for processes that had not finished exiting.
+    pub fn retry_lookups(&mut self, now: u64) {
         for at in (0..self.orphans.endings.len()).rev() {
             let Ending { ended, state } = self.orphans.endings[at];
             if let State::Same { next, pause } = state
                 && next <= now
             {
                 self.orphans.endings.swap_remove(at);
-                self.ask(ended, now, pause);
+                self.look_up(ended, now, pause);
             }
         }
     }
@@ -254,7 +254,7 @@ impl Processes {
         (0..self.processes.len() as u32).filter(is_orphan).collect()
     }
 
-    fn ask(&mut self, ended: Ended, time: u64, pause: u64) {
+    fn look_up(&mut self, ended: Ended, time: u64, pause: u64) {
         match self.new_parent(&ended) {
             NewParent::Other(parent) => self.set_new_parent(ended, parent),
             NewParent::Same => self.wait(ended, time, pause),

@@ -162,7 +162,7 @@ impl RowWriter {
     /// What happens from here on, happens at this time (ns of the boot clock).
     pub fn set_time(&mut self, now: u64) {
         self.cgroups.set_time(now);
-        self.processes.ask_again(now);
+        self.processes.retry_lookups(now);
     }
 
     /// A runtime reported a container.

@@ -5,7 +5,7 @@ use agent_ebpf::records::{COMM_LEN, Fork};
 
 use super::*;
 
-/// When the kernel is asked, ns of the boot clock.
+/// When `/proc` is read, ns of the boot clock.
 const READ: u64 = 2 * SECOND;
 
 thread_local! {
@@ -122,10 +122,10 @@ fn a_process_that_is_not_through_with_its_end_is_read_again() {
     let mut processes = chain(30);
     processes.end(&head(20));
     see(30, 1);
-    processes.ask_again(SECOND + FIRST_PAUSE - 1);
+    processes.retry_lookups(SECOND + FIRST_PAUSE - 1);
     processes.adopt_orphans(READ);
     assert_eq!(ppid(&processes, 30), 0, "it is not time yet");
-    processes.ask_again(SECOND + FIRST_PAUSE);
+    processes.retry_lookups(SECOND + FIRST_PAUSE);
     processes.adopt_orphans(READ);
     assert_eq!(ppid(&processes, 30), 1);
     assert!(!processes.has_orphans());
@@ -160,7 +160,7 @@ fn children_that_have_ended_or_moved_are_no_orphans() {
 }
 
 #[test]
-fn the_kernel_is_asked_for_a_limited_number_of_ends_in_a_second() {
+fn lookups_are_limited_to_a_number_of_ends_in_a_second() {
     let mut processes = chain(10);
     let ends = ENDS_PER_SECOND + 1;
     for pid in 100..100 + ends {
