@@ -116,12 +116,6 @@ fn columns_without(event: Event<'_>, without: &[u16], out: &mut Vec<u8>) {
         if event.kind().is_some() && column.ty.is_none() {
             continue;
         }
-        if event.kind() == Some(Kind::Block)
-            && event.rows.event.known(own!(Block, "throttled")) == Some(column.index)
-        {
-            // In words.
-            continue;
-        }
         let value = values::stored_value(event, column.index, column.ty, &mut scratch);
         let Some(ty) = column.ty else {
             pair(&column.name, value, out);
@@ -245,8 +239,9 @@ fn stall(event: Event<'_>, out: &mut Vec<u8>) {
 
 /// A disk request. Whether an I/O limit held it comes last, in words: the time for which it did may not be known.
 fn block(event: Event<'_>, out: &mut Vec<u8>) {
-    columns(event, out);
-    if event.column_u64(own!(Block, "throttled")) == Some(1) {
+    const THROTTLED: u16 = column(Kind::Block, "throttled");
+    columns_without(event, &[THROTTLED], out);
+    if event.column_u64(THROTTLED) == Some(1) {
         let unknown = event.flags() & flags::START_UNKNOWN != 0;
         out.extend_from_slice(if unknown {
             b" <held by an I/O limit before, for an unknown time>"
