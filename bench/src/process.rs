@@ -185,14 +185,20 @@ pub fn stat(pid: u32) -> Option<Vec<String>> {
     Some(text.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
 }
 
-/// CPU time of all threads of a process, from their `schedstat`: more precise than the ticks in `stat`.
+/// CPU time of all threads of a process, including those that have exited; more precise than the ticks in `stat`. Zero if the
+/// process is gone.
 fn threads_cpu(pid: u32) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let of = |entry: fs::DirEntry| {
-        let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
+    let mut clock: libc::clockid_t = 0;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: both pointers are valid for the calls.
+    let read = unsafe {
+        libc::clock_getcpuclockid(pid.cast_signed(), &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
     };
-    Duration::from_nanos(tasks.filter_map(of).sum())
+    if !read {
+        return Duration::ZERO;
+    }
+    Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_nanos(time.tv_nsec.unsigned_abs())
 }
 
 /// CPU time of reaped children: `cutime` and `cstime`, fields 16 and 17 in proc(5). They are in ticks, 100 per second in
@@ -224,7 +230,10 @@ impl GatedProgram {
     }
 
     /// Reads lines up to the first that starts with `prefix`, and returns the rest of that line.
-    fn line(&mut self, prefix: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// If the workload exits before.
+    pub fn line(&mut self, prefix: &str) -> Result<String> {
         let mut line = String::new();
         loop {
             line.clear();
@@ -257,5 +266,27 @@ impl GatedProgram {
             bail!("the workload failed: {status}");
         }
         Ok(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_of_threads_that_have_exited_counts() {
+        let pid = std::process::id();
+        let before = threads_cpu(pid);
+        let used = thread::spawn(|| {
+            let (start, own) =
+                (Instant::now(), || fs::read_to_string("/proc/thread-self/schedstat").unwrap());
+            let ns = || own().split(' ').next().unwrap().parse::<u64>().unwrap();
+            while ns() < 20_000_000 {
+                assert!(start.elapsed() < Duration::from_secs(60), "this thread gets no CPU time");
+            }
+            Duration::from_nanos(ns())
+        });
+        let used = used.join().unwrap();
+        assert!(threads_cpu(pid) - before >= used, "{before:?} + {used:?}");
     }
 }
