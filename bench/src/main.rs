@@ -57,10 +57,19 @@ fn ktape(root: &Path, given: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// Builds the workload program and returns its path.
+/// Builds `ktape-workload`, the program of the tests, and returns its path.
 fn build_workload(root: &Path) -> Result<PathBuf> {
+    build_program(root, "ktape-tests", "ktape-workload")
+}
+
+/// Builds the programs that the rows of the comparison run, and returns their paths: `ktape-workload` and `bench-load`.
+fn build_workloads(root: &Path) -> Result<(PathBuf, PathBuf)> {
+    Ok((build_workload(root)?, build_program(root, "ktape-bench", "bench-load")?))
+}
+
+fn build_program(root: &Path, package: &str, program: &str) -> Result<PathBuf> {
     let mut build = run::cargo(root);
-    build.args(["build", "--release", "--locked", "-p", "ktape-tests", "--bin", "ktape-workload"]);
+    build.args(["build", "--release", "--locked", "-p", package, "--bin", program]);
     run::run(&mut build)?;
-    Ok(run::target_dir(root).join("release/ktape-workload"))
+    Ok(run::target_dir(root).join("release").join(program))
 }

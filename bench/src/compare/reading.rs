@@ -89,8 +89,8 @@ impl CaptureReader {
             command
         };
         let mut command = match &self.recorder {
-            Some(Recorder::Ktape(_, binary)) => {
-                let mut command = words(binary, &["replay"]);
+            Some(Recorder::Ktape(ktape)) => {
+                let mut command = words(&ktape.binary, &["replay"]);
                 command.arg(&self.file);
                 match query {
                     ReadQuery::All => {}

@@ -29,11 +29,6 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    /// For ratios: whether all values are greater than 1, or all are less.
-    pub fn is_clear(&self) -> bool {
-        self.min > 1.0 || self.max < 1.0
-    }
-
     /// Object for `--json`.
     pub fn json(&self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
@@ -73,15 +68,6 @@ mod tests {
         assert_eq!(spread, Spread { median: 2.0, min: 1.0, max: 3.0 });
         assert_eq!(Spread::of([1.0, 4.0, 2.0, 3.0]).unwrap().median, 2.5);
         assert_eq!(Spread::of([]), None);
-    }
-
-    #[test]
-    fn a_difference_is_clear_if_all_ratios_are_on_one_side_of_1() {
-        let clear = |min, max| Spread { median: 1.0, min, max }.is_clear();
-        assert!(clear(1.01, 1.2));
-        assert!(clear(0.8, 0.99));
-        assert!(!clear(0.99, 1.2));
-        assert!(!clear(1.0, 1.2));
     }
 
     #[test]
