@@ -32,6 +32,8 @@ pub struct Probe {
     pub rate: f64,
     /// Lost events.
     pub lost: u64,
+    /// Whether other processes disturbed the run, although it was repeated.
+    pub disturbed: bool,
 }
 
 /// The highest rate without loss, in calls per second on all busy CPUs together.
@@ -149,9 +151,10 @@ fn run(recorder: &Recorder, busy: usize, rate: Option<f64>, setup: &RateSetup<'_
         let lost = stop(running, made.0)?;
         let foreign = before.foreign();
         std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        let disturbed = foreign > FOREIGN_MAX;
         let is_clean = lost == 0 && rate.is_some();
-        if is_clean || foreign <= FOREIGN_MAX || attempt == setup.retries {
-            return Ok(Probe { rate: made.1, lost });
+        if is_clean || !disturbed || attempt == setup.retries {
+            return Ok(Probe { rate: made.1, lost, disturbed });
         }
         eprintln!("  repeating the run: other processes used {:.0}% of a CPU", foreign * 100.0);
     }
@@ -175,7 +178,7 @@ mod tests {
     fn searched(limit: f64, fastest: f64) -> (f64, Option<f64>, usize) {
         let run = |rate: Option<f64>| {
             let rate = rate.unwrap_or(f64::INFINITY).min(fastest);
-            Ok(Probe { rate, lost: u64::from(rate > limit) })
+            Ok(Probe { rate, lost: u64::from(rate > limit), disturbed: false })
         };
         let (lossless, lossy, probes) = search(run).unwrap();
         (lossless, lossy, probes.len())
@@ -214,7 +217,7 @@ mod tests {
                 }
                 _ => 0,
             };
-            Ok(Probe { rate, lost })
+            Ok(Probe { rate, lost, disturbed: false })
         };
         let (lossless, lossy, probes) = search(&mut run).unwrap();
         assert!(lossless <= 1.9e6, "{lossless} {lossy:?}: {probes:?}");

@@ -36,10 +36,10 @@ use self::regression::Comparison;
 use self::report::BenchReport;
 use self::workload::WorkloadSetup;
 
-/// Share of one CPU that other processes may use during a run, on top of [`WorkloadResult::usual_foreign`]: programs that
+/// Share of one CPU that other processes may use during a run, on top of [`result::WorkloadResult::usual_foreign`]: programs that
 /// list all processes have more to do beside 20,000 of them.
 const FOREIGN_MAX: f64 = 0.05;
-/// Upper limit of [`WorkloadResult::usual_foreign`].
+/// Upper limit of [`result::WorkloadResult::usual_foreign`].
 const USUAL_FOREIGN_MAX: f64 = 0.15;
 /// Number of times that a disturbed run is repeated: normally, and with `--quick`.
 const RETRIES: [usize; 2] = [3, 1];

@@ -98,7 +98,7 @@ fn read_json(read: &ReadResult) -> Value {
 
 /// A search for the highest rate without loss.
 pub fn rate_json(rate: &MaxRate) -> Value {
-    let probe = |probe: &Probe| json!({ "calls_per_s": probe.rate, "lost": probe.lost });
+    let probe = |probe: &Probe| json!({ "calls_per_s": probe.rate, "lost": probe.lost, "disturbed": probe.disturbed });
     json!({
         "recorder": rate.recorder,
         "busy_cpus": rate.busy,

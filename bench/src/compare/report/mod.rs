@@ -37,8 +37,11 @@ pub struct BenchReport {
 impl BenchReport {
     /// An empty report, with the version of each recorder.
     pub fn new(machine: Value, recorders: &[Recorder], slow: &[Recorder], rounds: usize, seed: u64) -> Self {
-        let all = recorders.iter().chain(slow).filter(|recorder| !recorder.version().is_empty());
-        let versions = all.map(|recorder| (recorder.name(), recorder.version())).collect();
+        // A binary of ktape is several recorders.
+        let each = recorders.iter().chain(slow);
+        let programs = each.filter(|one| one.is_whole_ktape() || !matches!(one, Recorder::Ktape(_)));
+        let versions = programs.map(|recorder| (recorder.name(), recorder.version()));
+        let versions = versions.filter(|(_, version)| !version.is_empty()).collect();
         Self {
             machine,
             versions,

@@ -152,7 +152,8 @@ fn stage_rows(result: &WorkloadResult) -> Vec<Vec<String>> {
 
 /// The highest rates without loss.
 pub fn rate_table(rates: &[MaxRate]) -> String {
-    let heading = ["recorder", "busy CPUs", "calls/s without loss", "per CPU", "lossy from", "runs"];
+    let heading =
+        ["recorder", "busy CPUs", "calls/s without loss", "per CPU", "lossy from", "runs", "disturbed"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for rate in rates {
         rows.push(vec![
@@ -162,6 +163,7 @@ pub fn rate_table(rates: &[MaxRate]) -> String {
             events(rate.lossless / rate.busy as f64),
             rate.lossy.map_or_else(|| "never".to_owned(), events),
             rate.probes.len().to_string(),
+            rate.probes.iter().filter(|probe| probe.disturbed).count().to_string(),
         ]);
     }
     format!("\n{}: the highest rate of getppid without lost events\n{}", max_rate::NAME, columns(&rows))

@@ -34,7 +34,7 @@ pub fn connections(setup: &WorkloadSetup) -> BenchWorkload {
 /// which share a connection.
 pub fn web_server(setup: &WorkloadSetup) -> Result<BenchWorkload> {
     let own = "proc.name = bench-load";
-    let n = setup.units(8 * 60 * 100, 8 * 60 * 40);
+    let n = setup.units(8 * 60 * 200, 8 * 60 * 80);
     let connections = n / 60 * 11;
     let (file, log) = (setup.file("served"), setup.file("access.log"));
     fs::write(&file, [b'x'; 8 << 10]).context("cannot write the file to serve")?;
