@@ -369,6 +369,9 @@ pub struct Config {
     pub net: u32,
     /// 1 if programs can read the cookie of a socket (5.12 and later).
     pub socket_cookie: u32,
+    /// Whether there is a helper that calls a function in a loop (`bpf_loop`, 5.17 and later): the verifier walks through
+    /// that once.
+    pub loops: u32,
     /// 1 + the memory controller's index in `css_set.subsys`, 0 if there is none.
     pub memory_subsys: u32,
     /// Bytes from one count of resident pages to the next.
@@ -417,6 +420,7 @@ impl Config {
         exit_has_group_dead: 0,
         net: 0,
         socket_cookie: 0,
+        loops: 0,
         memory_subsys: 0,
         rss_stride: 0,
         rss_count: 0,

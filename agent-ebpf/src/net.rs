@@ -27,6 +27,11 @@ const SEND_SHUTDOWN: u8 = 2;
 #[btf_map]
 static NET_RUNS: PerCpuArray<[u64; net::RUNS], 1> = PerCpuArray::new();
 
+/// Room for a socket's user, for each of the two programs. What was in a map is unknown to the verifier: it walks only once
+/// through what follows, however the user was found.
+#[btf_map]
+static NET_USER: PerCpuArray<SockInfo, 2> = PerCpuArray::new();
+
 /// `sock:inet_sock_set_state` (sk, oldstate, newstate).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
@@ -36,7 +41,7 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         };
         // SAFETY: a live map value of this CPU.
         unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(1) };
-        changed(&ctx);
+        changed(&ctx, 0);
         // SAFETY: as above.
         unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(0) };
         0
@@ -59,12 +64,15 @@ pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
             }
             (*runs)[net::NESTED] += 1;
         }
-        changed(&ctx)
+        changed(&ctx, 1)
     })
 }
 
 #[inline(always)]
-fn changed(ctx: &BtfTracePointContext) -> i32 {
+fn changed(ctx: &BtfTracePointContext, program: u32) -> i32 {
+    let Some(room) = NET_USER.get_ptr_mut(program) else {
+        return 0;
+    };
     let time = now();
     let sk: *mut u8 = ctx.arg(0);
     if load::<u16>(sk, config!(offsets.sk_protocol)) != IPPROTO_TCP {
@@ -91,6 +99,7 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
         // SAFETY: a live value of the map.
         info = unsafe { *known };
     }
+    pass_through(&mut info, room);
     if info.role == role::UNKNOWN {
         // It existed before the capture; some state changes identify the owner all the same.
         info.role = match old {
@@ -107,6 +116,7 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
         info.cgroup = cgroup_of(sk);
         info.uid = load(sk, config!(offsets.sk_uid));
     }
+    pass_through(&mut info, room);
     if new == tcp::CLOSE {
         // It may be gone already.
         let _ = SOCKETS.remove(key);
@@ -117,6 +127,19 @@ fn changed(ctx: &BtfTracePointContext) -> i32 {
         emit(sk, &info, old, new, time);
     }
     0
+}
+
+/// Writes a socket's user to a map and reads it again, see [`NET_USER`].
+#[inline(always)]
+fn pass_through(info: &mut SockInfo, room: *mut SockInfo) {
+    let (info, room) = (core::ptr::from_mut(info).cast::<u64>(), room.cast::<u64>());
+    for i in 0..size_of::<SockInfo>() / 8 {
+        // SAFETY: both are a whole, aligned `SockInfo`.
+        unsafe {
+            room.add(i).write_volatile(info.add(i).read());
+            info.add(i).write(room.add(i).read_volatile());
+        }
+    }
 }
 
 /// Whether the events of a socket with this user are recorded.

@@ -1,10 +1,15 @@
 //! Bios, and who submitted them: noted when a bio enters the block layer, until it is part of a request or done.
 
+#[cfg(not(feature = "legacy"))]
+use core::ffi::c_void;
+
 use agent_ebpf::config::block_hook;
 use agent_ebpf::records::block::{Bio, Origin, VIA, origin};
 use agent_ebpf::records::{stage, task_flags};
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::btf_maps::{HashMap, LruHashMap};
+#[cfg(not(feature = "legacy"))]
+use aya_ebpf::helpers::generated::bpf_loop;
 use aya_ebpf::macros::{btf_map, btf_tracepoint};
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
@@ -284,13 +289,44 @@ const _: () = assert!(core::mem::offset_of!(Bio, origin) == 0);
 /// Removes the bios of a request from those under way, and counts them.
 #[inline(always)]
 pub fn forget_all(first: *mut u8) -> u32 {
-    let mut bio = first;
-    let mut bios = 0;
-    while !bio.is_null() && bios < MAX_BIOS {
-        // It may not be there.
-        let _ = BLOCK_BIOS.remove(bio as u64);
-        bio = load(bio, config!(offsets.bio_next));
-        bios += 1;
+    let mut walk = Walk { bio: first, bios: 0 };
+    #[cfg(not(feature = "legacy"))]
+    if config!(loops) != 0 {
+        let step: extern "C" fn(u32, *mut Walk) -> u64 = forget_next;
+        // SAFETY: the function and its argument; the verifier checks what it does with it.
+        unsafe { bpf_loop(MAX_BIOS, step as *mut c_void, (&raw mut walk).cast(), 0) };
+        return walk.bios;
     }
-    bios
+    while walk.bios < MAX_BIOS && walk.forget() {}
+    walk.bios
+}
+
+/// A walk through the bios of a request.
+#[repr(C)]
+struct Walk {
+    bio: *mut u8,
+    bios: u32,
+}
+
+impl Walk {
+    /// Removes a bio and goes to the next one; false at the end.
+    #[inline(always)]
+    fn forget(&mut self) -> bool {
+        if self.bio.is_null() {
+            return false;
+        }
+        // It may not be there.
+        let _ = BLOCK_BIOS.remove(self.bio as u64);
+        self.bio = load(self.bio, config!(offsets.bio_next));
+        self.bios += 1;
+        true
+    }
+}
+
+/// A step of the loop; 1 ends it.
+#[cfg(not(feature = "legacy"))]
+#[inline(never)]
+extern "C" fn forget_next(_step: u32, walk: *mut Walk) -> u64 {
+    // SAFETY: what was passed to the loop.
+    u64::from(!unsafe { &mut *walk }.forget())
 }

@@ -48,6 +48,7 @@ pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -
         config.stack_registers = stack_registers(kernel);
     }
     config.fallbacks = u32::from(variant == Kernels::Preemptible);
+    config.loops = u32::from(kernel.has_function("bpf_loop"));
     Ok(Globals(config))
 }
 
