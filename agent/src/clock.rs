@@ -60,6 +60,18 @@ pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME) as u64
 }
 
+/// When this process was forked, ns of CLOCK_BOOTTIME, to a clock tick (mostly 10 ms); `None` without `/proc`.
+pub fn process_start_ns() -> Option<u64> {
+    const START: usize = 22;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, the name, may contain anything.
+    let after_name = stat.rsplit_once(')')?.1;
+    let ticks: u64 = after_name.split_ascii_whitespace().nth(START - 3)?.parse().ok()?;
+    // SAFETY: sysconf takes no pointers.
+    let per_second = u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|n| *n > 0)?;
+    Some(ticks * (1_000_000_000 / per_second))
+}
+
 /// Wall clock minus boot clock, in ns: the best of five readings, as the thread may be interrupted between the two
 /// clocks.
 pub fn wall_offset() -> i64 {

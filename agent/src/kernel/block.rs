@@ -4,10 +4,10 @@
 use agent_ebpf::config::{Config, block_hook};
 use agent_ebpf::records::Header;
 use agent_ebpf::records::block::{Bio, Block, Request, origin};
-use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 
 use super::btf::Btf;
+use super::object::Object;
 
 /// `RQF_FLUSH_SEQ` of kernels where it is a macro (before 6.11).
 const FLUSH_SEQ_BIT: u32 = 4;
@@ -84,7 +84,7 @@ unsafe impl aya::Pod for PodRequest {}
 
 /// Requests that began at `now` or before and have not completed, as records with the time `now`. Bios that wait for a
 /// request are included, without an issue time. Exact only once the hooks are detached.
-pub(super) fn in_flight(ebpf: &Ebpf, now: u64) -> Vec<Block> {
+pub(super) fn in_flight(object: &Object, now: u64) -> Vec<Block> {
     let mut found = Vec::new();
     let mut add = |request: Request| {
         let who = &request.origin;
@@ -94,10 +94,10 @@ pub(super) fn in_flight(ebpf: &Ebpf, now: u64) -> Vec<Block> {
             found.push(Block { head, request });
         }
     };
-    if let Some(requests) = map::<PodRequest>(ebpf, "BLOCK_REQUESTS") {
+    if let Some(requests) = map::<PodRequest>(object, "BLOCK_REQUESTS") {
         requests.iter().flatten().for_each(|(_, request)| add(request.0));
     }
-    if let Some(bios) = map::<PodBio>(ebpf, "BLOCK_BIOS") {
+    if let Some(bios) = map::<PodBio>(object, "BLOCK_BIOS") {
         for (_, PodBio(bio)) in bios.iter().flatten() {
             add(Request {
                 origin: bio.origin,
@@ -113,7 +113,7 @@ pub(super) fn in_flight(ebpf: &Ebpf, now: u64) -> Vec<Block> {
     found
 }
 
-fn map<'a, V: aya::Pod>(ebpf: &'a Ebpf, name: &str) -> Option<HashMap<&'a MapData, u64, V>> {
-    let map: &Map = ebpf.map(name)?;
+fn map<'a, V: aya::Pod>(object: &'a Object, name: &str) -> Option<HashMap<&'a MapData, u64, V>> {
+    let map: &Map = object.map(name)?;
     map.try_into().ok()
 }

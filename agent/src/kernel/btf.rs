@@ -4,17 +4,19 @@
 //! The format is described in `Documentation/bpf/btf.rst`; only what the queries here need is kept.
 
 use std::hash::Hasher;
-use std::path::Path;
-use std::sync::Arc;
+use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHasher};
 use thiserror::Error;
 
+use self::raw::{Sections, word};
+
+mod raw;
 #[cfg(test)]
 mod tests;
 
-const MAGIC: u16 = 0xeb9f;
-const HEADER_LEN: usize = 24;
+pub use self::raw::RawTypes;
+
 /// Bytes of a kernel's type, approximately.
 const TYPE_LEN_MEAN: usize = 40;
 
@@ -59,20 +61,12 @@ pub enum BtfError {
 
 /// The kernel's types.
 pub struct Btf {
-    data: Arc<Vec<u8>>,
-    strings: usize,
-    strings_end: usize,
+    data: RawTypes,
+    strings: Range<usize>,
     /// Where each type starts in `data`; type ids start at 1.
     types: Vec<u32>,
     /// The first type of each kind and name, by the hash of both.
     named: FxHashMap<u64, u32>,
-}
-
-/// The bytes of `/sys/kernel/btf/vmlinux`.
-pub fn read() -> Result<Arc<Vec<u8>>, BtfError> {
-    let path = Path::new("/sys/kernel/btf/vmlinux");
-    let read = std::fs::read(path);
-    read.map(Arc::new).map_err(|source| BtfError::Read { path: path.display().to_string(), source })
 }
 
 fn hash_of(kind: u32, name: &[u8]) -> u64 {
@@ -85,28 +79,19 @@ fn hash_of(kind: u32, name: &[u8]) -> u64 {
 impl Btf {
     /// Reads and indexes `/sys/kernel/btf/vmlinux`.
     pub fn of_kernel() -> Result<Self, BtfError> {
-        Self::parse(read()?)
+        Self::parse(RawTypes::of_kernel()?)
     }
 
     /// Indexes BTF bytes of this machine's endianness.
-    pub fn parse(data: Arc<Vec<u8>>) -> Result<Self, BtfError> {
-        if data.len() < HEADER_LEN || u16::from_ne_bytes([data[0], data[1]]) != MAGIC {
-            return Err(BtfError::Malformed("wrong magic or too short"));
-        }
-        let word =
-            |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?)) };
-        let header = word(4).unwrap_or(0) as usize;
-        let field = |at: usize| word(at).unwrap_or(0) as usize;
-        let (type_off, type_len) = (header + field(8), field(12));
-        let (str_off, str_len) = (header + field(16), field(20));
-        if type_off + type_len > data.len() || str_off + str_len > data.len() {
-            return Err(BtfError::Malformed("a section ends behind the end of the file"));
-        }
+    pub fn parse(data: RawTypes) -> Result<Self, BtfError> {
+        let sections = Sections::of(&data)?;
+        let type_len = sections.types.len();
         let mut types = vec![0u32];
         let mut named = FxHashMap::with_capacity_and_hasher(type_len / TYPE_LEN_MEAN, <_>::default());
-        let (mut at, end) = (type_off, type_off + type_len);
+        let (mut at, end) = (sections.types.start, sections.types.end);
+        let strings = &data[sections.strings.clone()];
         while at < end {
-            let (Some(name), Some(info)) = (word(at), word(at + 4)) else {
+            let (Some(name), Some(info)) = (word(&data, at), word(&data, at + 4)) else {
                 return Err(BtfError::Malformed("truncated type"));
             };
             let kind = (info >> 24) & 0x1f;
@@ -128,9 +113,8 @@ impl Btf {
                 _ => return Err(BtfError::Malformed("unknown kind of type")),
             };
             if matches!(kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::TYPEDEF | kind::FUNC) {
-                let bytes = &data[str_off..str_off + str_len];
-                let bytes = bytes.get(name as usize..).unwrap_or_default();
-                let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+                let bytes = strings.get(name as usize..).unwrap_or_default();
+                let len = memchr::memchr(0, bytes).unwrap_or(bytes.len());
                 if len > 0 {
                     named.entry(hash_of(kind, &bytes[..len])).or_insert(types.len() as u32);
                 }
@@ -138,11 +122,16 @@ impl Btf {
             types.push(at as u32);
             at += 12 + extra;
         }
-        Ok(Self { strings: str_off, strings_end: str_off + str_len, types, named, data })
+        Ok(Self { strings: sections.strings, types, named, data })
+    }
+
+    /// The bytes that this is an index of.
+    pub fn raw(&self) -> &RawTypes {
+        &self.data
     }
 
     fn word(&self, at: usize) -> Option<u32> {
-        Some(u32::from_ne_bytes(self.data.get(at..at + 4)?.try_into().ok()?))
+        word(&self.data, at)
     }
 
     /// The first type of a kind with this name.
@@ -161,8 +150,8 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> &[u8] {
-        let bytes = self.data.get(self.strings + offset as usize..self.strings_end).unwrap_or_default();
-        let len = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        let bytes = self.data.get(self.strings.start + offset as usize..self.strings.end).unwrap_or_default();
+        let len = memchr::memchr(0, bytes).unwrap_or(bytes.len());
         &bytes[..len]
     }
 

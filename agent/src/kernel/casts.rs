@@ -16,8 +16,28 @@ struct Numbers {
     types: [u32; types::ALL.len()],
 }
 
+/// How casts are made on a kernel.
+pub struct Casts(Option<Numbers>);
+
+impl Casts {
+    /// Plain moves, if the kernel lacks the function (before 6.2), or does not allow a program to call it as ktape's do.
+    pub fn of(btf: &Btf) -> Self {
+        Self(Numbers::of(btf))
+    }
+
+    /// Fills the numbers of the running kernel into a program, or makes the casts plain moves.
+    pub fn fill(&self, instructions: &mut [u8]) {
+        let numbers = self.0.as_ref();
+        let call = numbers.map_or(kfunc::RETURN_ARGUMENT, |numbers| kfunc::call(numbers.function));
+        trial::replace(instructions, kfunc::call(kfunc::CAST), call);
+        for (index, (placeholder, _)) in types::ALL.into_iter().enumerate() {
+            let number = numbers.map_or(0, |numbers| numbers.types[index]);
+            trial::replace(instructions, kfunc::pass_type(placeholder), kfunc::pass_type(number));
+        }
+    }
+}
+
 impl Numbers {
-    /// `None` if the kernel lacks one (before 6.2), or does not allow a program to call the function as ktape's do.
     fn of(btf: &Btf) -> Option<Self> {
         let function = btf.function("bpf_rdonly_cast")?;
         let mut numbers = [0; types::ALL.len()];
@@ -31,20 +51,6 @@ impl Numbers {
     }
 }
 
-/// Fills the numbers of the running kernel into an object, or makes the casts plain moves.
-pub fn set(object: &mut [u8], btf: &Btf) {
-    fill(object, Numbers::of(btf).as_ref());
-}
-
-fn fill(object: &mut [u8], numbers: Option<&Numbers>) {
-    let call = numbers.map_or(kfunc::RETURN_ARGUMENT, |numbers| kfunc::call(numbers.function));
-    trial::replace(object, kfunc::call(kfunc::CAST), call);
-    for (index, (placeholder, _)) in types::ALL.into_iter().enumerate() {
-        let number = numbers.map_or(0, |numbers| numbers.types[index]);
-        trial::replace(object, kfunc::pass_type(placeholder), kfunc::pass_type(number));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,11 +61,11 @@ mod tests {
         let cast = |ty| [kfunc::pass_type(ty), kfunc::call(kfunc::CAST)];
         let object = bytes(&[&cast(types::TASK)[..], &[7], &cast(types::CGROUP)].concat());
         let mut with = object.clone();
-        fill(&mut with, Some(&Numbers { function: 99, types: [1, 2, 3, 4, 5] }));
+        Casts(Some(Numbers { function: 99, types: [1, 2, 3, 4, 5] })).fill(&mut with);
         let called = |ty| [kfunc::pass_type(ty), kfunc::call(99)];
         assert_eq!(with, bytes(&[&called(1)[..], &[7], &called(5)].concat()));
         let mut without = object;
-        fill(&mut without, None);
+        Casts(None).fill(&mut without);
         let moved = [kfunc::pass_type(0), kfunc::RETURN_ARGUMENT];
         assert_eq!(without, bytes(&[&moved[..], &[7], &moved].concat()));
     }

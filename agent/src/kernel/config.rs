@@ -17,17 +17,14 @@ use ktape_reader::syscalls;
 /// Bytes of a kernel stack (`THREAD_SIZE`).
 const THREAD_SIZE: u32 = 16 << 10;
 
-/// The read-only globals, as bytes that aya may copy.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
+/// The read-only globals.
 pub struct Globals(Config);
 
-// SAFETY: `Config` is repr(C) and made of u32 alone.
-unsafe impl aya::Pod for Globals {}
-
 impl Globals {
-    pub fn config(&self) -> &Config {
-        &self.0
+    /// As the kernel side sees them.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `Config` is repr(C) and made of u32 alone.
+        unsafe { std::slice::from_raw_parts((&raw const self.0).cast(), size_of::<Config>()) }
     }
 }
 
@@ -65,7 +62,7 @@ fn set_recorded(config: &mut Config, settings: &Settings) {
     let switches = settings.kinds.contains(&Kind::Switch);
     config.stall_ms = stall.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));
     config.switches = u32::from(switches);
-    config.sched = u32::from(stall.is_some() || switches);
+    config.sched = u32::from(settings.needs_sched());
 }
 
 /// The kernel's number of a v1 controller plus one; 0 for a hierarchy without a controller.

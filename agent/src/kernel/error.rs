@@ -11,22 +11,29 @@ pub enum LoadError {
     /// The kernel's types cannot be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
-    /// aya could not read the kernel's types.
-    #[error("cannot read the kernel's types: {0}")]
-    AyaBtf(#[from] aya::BtfError),
-    /// The object could not be loaded.
+    /// The object could not be read, or its maps not be created.
     #[error("cannot load the eBPF object: {0}")]
-    Object(#[from] aya::EbpfError),
+    Object(Box<dyn std::error::Error + Send + Sync>),
     /// The programs' log cannot be opened.
     #[error("cannot receive the programs' messages: {0}")]
     Log(#[from] aya_log::Error),
-    /// The kernel refused to load or attach a program.
-    #[error("the kernel refuses the program {name}: {source}")]
+    /// The kernel refused to load a program.
+    #[error("the kernel refuses the program {name}: {source}{}{log}", if log.is_empty() { "" } else { "\n" })]
     Program {
         /// The program.
         name: &'static str,
-        /// The cause, with the verifier's log.
-        source: aya::programs::ProgramError,
+        /// The cause.
+        source: std::io::Error,
+        /// What the verifier says.
+        log: String,
+    },
+    /// The kernel refused to attach a program.
+    #[error("the kernel refuses to attach the program {name}: {source}")]
+    Attach {
+        /// The program.
+        name: &'static str,
+        /// The cause.
+        source: std::io::Error,
     },
     /// A map could not be created or filled.
     #[error("cannot set up the map {name}: {source}")]
@@ -57,6 +64,12 @@ pub enum LoadError {
         /// What it is needed for.
         without: &'static str,
     },
+    /// The kernel lacks what a program is for.
+    #[error("this kernel has nothing to attach the program {name} to")]
+    NoTarget {
+        /// The program.
+        name: &'static str,
+    },
     /// A ring buffer could not be mapped, or an iterator could not be read.
     #[error("cannot {what}: {source}")]
     Io {
@@ -65,6 +78,13 @@ pub enum LoadError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl LoadError {
+    /// An error while the object was loaded.
+    pub(super) fn object(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Object(error.into())
+    }
 }
 
 /// Turns an error of the map of this name into a [`LoadError`].

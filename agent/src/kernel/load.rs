@@ -1,26 +1,30 @@
 //! Loads the programs into the kernel, step by step: read-only globals, object, maps, verification.
 
-use agent_ebpf::config::NO_HIERARCHY;
+use std::os::fd::AsFd;
+use std::thread::{Scope, ScopedJoinHandle};
+
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
-use aya::maps::{Array, HashMap, MapData, PerCpuHashMap, PerCpuValues};
-use aya::{Ebpf, EbpfLoader, Endianness};
+use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuHashMap, PerCpuValues};
 use aya_log::EbpfLogger;
 use events::Kind;
 
 use super::block::{self, RequestNames};
-use super::btf::{self, Btf};
-use super::config::{self, Globals};
+use super::bpf;
+use super::btf::{Btf, RawTypes};
+use super::casts::Casts;
+use super::config;
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
 use super::maps::take;
+use super::object::Object;
+use super::preemption;
 use super::programs::{LoadedPrograms, SOCKET_ITERATOR};
 use super::reader_set::ReaderSet;
 use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
 use super::settings::{Settings, SyscallSelection};
-use super::verify::{self, ProgramToLoad};
-use super::{casts, preemption};
+use super::verify::{self, LoadedProgram, ProgramToLoad};
 
 /// Open TCP sockets whose owner is kept, at most: 4 MiB of kernel memory.
 const SOCKETS_MAX: u32 = 32768;
@@ -45,104 +49,133 @@ impl LoadedPrograms {
     ///
     /// The kernel lacks a required feature, or refuses to load a program.
     pub fn load(settings: &Settings) -> Result<(Self, RingBuffers), LoadError> {
-        let bytes = btf::read()?;
-        // aya reads them too, which takes longer. Where no thread can be started, it does so later.
-        let parsing = std::thread::Builder::new().name("ktape-load".to_owned()).spawn({
-            let bytes = bytes.clone();
-            move || aya::Btf::parse(&bytes, Endianness::default())
-        });
-        let kernel = Btf::parse(bytes.clone())?;
-        let variant = kernel_variant(&kernel);
+        let types = RawTypes::of_kernel()?;
+        let legacy = is_legacy(&types);
         let cpus = online_cpus();
-        let globals = config::globals(settings, &kernel, variant, cpus)?;
-        let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, variant))?;
-        let object = object(&kernel, variant);
-        let btf = match parsing {
-            Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?,
-            Err(_) => aya::Btf::parse(&bytes, Endianness::default())?,
-        };
-        let mut ebpf = create_maps(&object, &btf, settings, &globals, variant)?;
-        let (events, events_map) = create_ring_buffers(&mut ebpf, "EVENTS", cpus, settings.ring_bytes)?;
-        let (lifecycle, lifecycle_map) =
-            create_ring_buffers(&mut ebpf, "LIFECYCLE", cpus, settings.lifecycle_bytes)?;
-        fill_specs(&mut ebpf, &settings.selection)?;
-        let allowed = fill_allowed(&mut ebpf, "ALLOWED", settings.cgroups.as_deref().unwrap_or_default())?;
-        let allowed_io = fill_allowed(&mut ebpf, "ALLOWED_IO", &settings.io_cgroups)?;
-        let losses = preallocate_losses(&mut ebpf)?;
-        let load_times = verify::load(&mut ebpf, &btf, &programs_to_load(&hooks, settings))?;
-        let log = if settings.kernel_log { Some(EbpfLogger::init(&mut ebpf)?) } else { None };
-
-        let readers = Some(ReaderSet::new(take(&mut ebpf, "READERS")?));
-        let programs = Self {
-            allowed,
-            allowed_io,
-            readers,
-            losses: LossCounters::new(losses),
-            net_runs: take(&mut ebpf, "NET_RUNS")?,
-            fallback_runs: take(&mut ebpf, "FALLBACK_RUNS")?,
-            not_lost: rustc_hash::FxHashMap::default(),
-            ebpf,
-            hooks,
-            request_names: RequestNames::of(&kernel),
-            legacy: variant == Kernels::Legacy,
-            links: Vec::new(),
-            log,
-            load_times,
-            _outer: vec![events_map, lifecycle_map],
-        };
-        Ok((programs, RingBuffers { events, lifecycle }))
+        std::thread::scope(|scope| {
+            // What takes long is done at the same time: indexing the kernel's types, creating the object's maps, then the
+            // ring buffers and verifying the programs.
+            let kernel = spawn(scope, || Btf::parse(types))?;
+            let file = if legacy { LEGACY_OBJECT } else { OBJECT };
+            let (mut object, unfinished) = Object::create(file, &entries(settings, legacy, cpus))?;
+            let outer = [take(&mut object, "EVENTS")?, take(&mut object, "LIFECYCLE")?];
+            let rings = spawn(scope, || create_rings(outer, settings, cpus))?;
+            fill_specs(&mut object, &settings.selection)?;
+            let kernel = join(kernel)?;
+            let variant = kernel_variant(&kernel);
+            let globals = config::globals(settings, &kernel, variant, cpus)?;
+            // 0 is off, 5 logs everything; the verifier removes disabled code.
+            let log_level = if settings.kernel_log { 5u8 } else { 0 };
+            object.finish(unfinished, &[("AYA_LOG_LEVEL", &[log_level]), ("CONFIG", globals.bytes())])?;
+            fill_in_numbers(&mut object, &kernel, variant);
+            let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, variant))?;
+            let programs = verify::load(&object, &kernel, &programs_to_load(&hooks, settings))?;
+            object.drop_programs();
+            let (rings, outer) = join(rings)?;
+            let log = if settings.kernel_log { Some(kernel_log(&programs)?) } else { None };
+            let cgroups = settings.cgroups.as_deref().unwrap_or_default();
+            let programs = Self {
+                allowed: fill_allowed(&mut object, "ALLOWED", cgroups)?,
+                allowed_io: fill_allowed(&mut object, "ALLOWED_IO", &settings.io_cgroups)?,
+                readers: Some(ReaderSet::new(take(&mut object, "READERS")?)),
+                losses: LossCounters::new(preallocate_losses(&mut object)?),
+                net_runs: take(&mut object, "NET_RUNS")?,
+                fallback_runs: take(&mut object, "FALLBACK_RUNS")?,
+                not_lost: rustc_hash::FxHashMap::default(),
+                object,
+                programs,
+                hooks,
+                request_names: RequestNames::of(&kernel),
+                legacy: variant == Kernels::Legacy,
+                links: Vec::new(),
+                log,
+                _outer: outer,
+            };
+            Ok((programs, rings))
+        })
     }
 }
 
-/// The object for this kernel, with the numbers of the kernel's functions and types filled in.
-fn object(kernel: &Btf, variant: Kernels) -> Vec<u8> {
-    let mut object = (if variant == Kernels::Legacy { LEGACY_OBJECT } else { OBJECT }).to_vec();
-    let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
-    preemption::set_functions(&mut object, functions.as_ref());
-    casts::set(&mut object, kernel);
-    object
+/// Starts a thread of the start.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, LoadError> {
+    let thread = std::thread::Builder::new().name("ktape-load".to_owned()).spawn_scoped(scope, work);
+    thread.map_err(|source| LoadError::Io { what: "start a thread", source })
 }
 
-/// Creates the maps, as large as these settings need them, and sets the read-only globals.
-fn create_maps(
-    object: &[u8],
-    btf: &aya::Btf,
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+type OuterMap = ArrayOfMaps<MapData, MapData>;
+
+/// Creates the ring buffers and puts them into the arrays for events and lifecycle events.
+fn create_rings(
+    [mut events, mut lifecycle]: [OuterMap; 2],
     settings: &Settings,
-    globals: &Globals,
-    variant: Kernels,
-) -> Result<Ebpf, LoadError> {
-    let config = globals.config();
-    // 0 is off, 5 logs everything; the verifier removes disabled code.
-    let log_level = if settings.kernel_log { 5u8 } else { 0 };
-    let block_entries = block::entries(settings.kinds.contains(&Kind::Block), config.rings);
-    let sockets = if config.net == 0 { UNUSED_MAP } else { SOCKETS_MAX };
-    let mut loader = EbpfLoader::new();
-    if config.filter_cgroups == 0 || config.io_hierarchy == NO_HIERARCHY {
-        loader.map_max_entries("ALLOWED_IO", UNUSED_MAP);
+    cpus: u32,
+) -> Result<(RingBuffers, [OuterMap; 2]), LoadError> {
+    let rings = RingBuffers {
+        events: create_ring_buffers(&mut events, "EVENTS", cpus, settings.ring_bytes)?,
+        lifecycle: create_ring_buffers(&mut lifecycle, "LIFECYCLE", cpus, settings.lifecycle_bytes)?,
+    };
+    Ok((rings, [events, lifecycle]))
+}
+
+/// The numbers of entries that differ from the object's own.
+fn entries(settings: &Settings, legacy: bool, cpus: u32) -> Vec<(&'static str, u32)> {
+    let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
+    let sockets = if settings.kinds.contains(&Kind::Net) { SOCKETS_MAX } else { UNUSED_MAP };
+    let mut entries = vec![
+        ("EVENTS", cpus),
+        ("LIFECYCLE", cpus),
+        ("BLOCK_BIOS", block_entries),
+        ("BLOCK_REQUESTS", block_entries),
+        ("SOCKETS", sockets),
+    ];
+    if settings.cgroups.is_none() {
+        entries.push(("ALLOWED", UNUSED_MAP));
     }
-    if variant == Kernels::Legacy {
+    if settings.cgroups.is_none() || settings.io_hierarchy.is_none() {
+        entries.push(("ALLOWED_IO", UNUSED_MAP));
+    }
+    if legacy {
         let tasks = config::tasks_max();
-        let sched = if config.sched == 0 { UNUSED_MAP } else { tasks };
-        loader.map_max_entries("TASKS", tasks).map_max_entries("SCHED", sched);
+        entries
+            .extend([("TASKS", tasks), ("SCHED", if settings.needs_sched() { tasks } else { UNUSED_MAP })]);
     }
-    let ebpf = loader
-        .btf(Some(btf))
-        .override_global("AYA_LOG_LEVEL", &log_level, true)
-        .allow_unsupported_maps()
-        .override_global("CONFIG", globals, true)
-        .map_max_entries("EVENTS", config.rings)
-        .map_max_entries("LIFECYCLE", config.rings)
-        .map_max_entries("BLOCK_BIOS", block_entries)
-        .map_max_entries("BLOCK_REQUESTS", block_entries)
-        .map_max_entries("SOCKETS", sockets)
-        .load(object)?;
-    Ok(ebpf)
+    entries
+}
+
+/// Fills the numbers of the kernel's functions and types into the programs.
+fn fill_in_numbers(object: &mut Object, kernel: &Btf, variant: Kernels) {
+    let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
+    let casts = Casts::of(kernel);
+    for instructions in object.instructions_mut() {
+        preemption::set_functions(instructions, functions.as_ref());
+        casts.fill(instructions);
+    }
+}
+
+/// Opens the programs' log: one map, which all programs that log have.
+fn kernel_log(programs: &[LoadedProgram]) -> Result<EbpfLogger<&'static dyn log::Log>, LoadError> {
+    let ids = programs.iter().filter_map(|program| Some(bpf::program_info(program.fd.as_fd()).ok()?.id));
+    let mut result = Err(aya_log::Error::MapNotFound);
+    for id in ids {
+        result = EbpfLogger::init_from_id(id);
+        if !matches!(result, Err(aya_log::Error::MapNotFound)) {
+            break;
+        }
+    }
+    Ok(result?)
 }
 
 /// Fills the map of what to read of each system call.
-fn fill_specs(ebpf: &mut Ebpf, selection: &SyscallSelection) -> Result<(), LoadError> {
+fn fill_specs(object: &mut Object, selection: &SyscallSelection) -> Result<(), LoadError> {
     // Not taken out: programs are loaded with the descriptors of maps, which have to be open then.
-    let map = ebpf.map_mut("SPECS").ok_or(LoadError::Missing("SPECS"))?;
+    let map = object.map_mut("SPECS").ok_or(LoadError::Missing("SPECS"))?;
     let mut specs: Array<&mut MapData, PodSpec> = map.try_into().map_err(map_error("SPECS"))?;
     for (index, spec) in config::specs(selection).into_iter().enumerate() {
         if spec != Spec::default() {
@@ -154,11 +187,11 @@ fn fill_specs(ebpf: &mut Ebpf, selection: &SyscallSelection) -> Result<(), LoadE
 
 /// An allow-set, with these cgroups in it.
 fn fill_allowed(
-    ebpf: &mut Ebpf,
+    object: &mut Object,
     name: &'static str,
     cgroups: &[u64],
 ) -> Result<HashMap<MapData, u64, u8>, LoadError> {
-    let mut allowed: HashMap<MapData, u64, u8> = take(ebpf, name)?;
+    let mut allowed: HashMap<MapData, u64, u8> = take(object, name)?;
     for cgroup in cgroups {
         allowed.insert(cgroup, 1, 0).map_err(map_error(name))?;
     }
@@ -166,9 +199,9 @@ fn fill_allowed(
 }
 
 /// The loss map, with an entry for each kind and stage: counting must not fail for lack of an entry.
-fn preallocate_losses(ebpf: &mut Ebpf) -> Result<PerCpuHashMap<MapData, PodLossKey, u64>, LoadError> {
+fn preallocate_losses(object: &mut Object) -> Result<PerCpuHashMap<MapData, PodLossKey, u64>, LoadError> {
     let count_cpus = |source| LoadError::Io { what: "count CPUs", source };
-    let mut losses: PerCpuHashMap<MapData, PodLossKey, u64> = take(ebpf, "LOSSES")?;
+    let mut losses: PerCpuHashMap<MapData, PodLossKey, u64> = take(object, "LOSSES")?;
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| count_cpus(source))?;
     for kind in events::KINDS {
         for stage in [stage::RING, stage::STORAGE, stage::MAP, stage::SKIPPED] {
@@ -195,7 +228,7 @@ fn programs_to_load(hooks: &[&'static Hook], settings: &Settings) -> Vec<Program
 
 /// Which programs this kernel needs beside those for all kernels.
 pub fn kernel_variant(kernel: &Btf) -> Kernels {
-    if is_legacy(kernel) {
+    if is_legacy(kernel.raw()) {
         Kernels::Legacy
     } else if preemption::preempts_programs(kernel) {
         Kernels::Preemptible
@@ -207,8 +240,8 @@ pub fn kernel_variant(kernel: &Btf) -> Kernels {
 /// Whether this kernel needs the legacy object. The helper came with 5.15. The other features that the legacy object
 /// does without are older (the current task's type 5.11, task storage for tracing programs 5.13) and cannot be found in
 /// the kernel's types.
-fn is_legacy(kernel: &Btf) -> bool {
-    !kernel.has_function("bpf_task_pt_regs")
+fn is_legacy(types: &RawTypes) -> bool {
+    !types.mention("bpf_task_pt_regs")
 }
 
 /// The hooks whose tracepoints this kernel has. Lifecycle and syscall hooks are required; if others are missing, a

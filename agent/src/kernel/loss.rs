@@ -103,25 +103,3 @@ impl LossCounters {
         }
     }
 }
-
-/// `BPF_OBJ_GET_INFO_BY_FD` of bpf(2).
-const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-
-#[repr(C)]
-struct InfoAttr {
-    fd: u32,
-    len: u32,
-    info: u64,
-}
-
-/// The number of runs of a program that the kernel has skipped as recursions (`bpf_prog_info.recursion_misses`, 5.12 and
-/// later).
-pub(super) fn recursion_misses(fd: i32) -> Option<u64> {
-    // SAFETY: a C struct of integers, for which all zeroes are valid.
-    let mut info: aya_obj::generated::bpf_prog_info = unsafe { std::mem::zeroed() };
-    let mut attr = InfoAttr { fd: fd as u32, len: size_of_val(&info) as u32, info: (&raw mut info) as u64 };
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which is that large.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<InfoAttr>()) };
-    (result == 0).then_some(info.recursion_misses)
-}

@@ -1,6 +1,7 @@
 //! Everything that touches the running kernel: its types, ktape's programs in it, their ring buffers and maps.
 
 mod block;
+mod bpf;
 pub mod btf;
 mod casts;
 mod config;
@@ -11,6 +12,7 @@ mod iterator;
 mod load;
 mod loss;
 mod maps;
+mod object;
 pub mod preemption;
 mod programs;
 mod reader_set;

@@ -1,27 +1,28 @@
 //! The loaded programs: attaching, detaching, iterators and lost events.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::{fallback, net};
-use aya::Ebpf;
 use aya::maps::{ArrayOfMaps, HashMap, MapData, PerCpuArray};
-use aya::programs::tp_btf::BtfTracePointLinkId;
-use aya::programs::{BtfTracePoint, Iter, Program};
 use aya_log::EbpfLogger;
 use events::Kind;
 use rustc_hash::FxHashMap;
 
 use super::block::{self, RequestNames};
+use super::bpf;
 use super::connections::ConnectionScanner;
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
-use super::loss::{self, EventLoss, LossCounters};
+use super::iterator::ScanProgram;
+use super::loss::{EventLoss, LossCounters};
 use super::maps::take;
+use super::object::Object;
 use super::reader_set::ReaderSet;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
+use super::verify::LoadedProgram;
 
 /// The program that iterates over the sockets of all processes.
 pub(super) const SOCKET_ITERATOR: &str = "socket_iter";
@@ -41,7 +42,8 @@ pub struct ProgramReport {
 
 /// The programs in the kernel. Dropping this detaches and unloads them.
 pub struct LoadedPrograms {
-    pub(super) ebpf: Ebpf,
+    pub(super) object: Object,
+    pub(super) programs: Vec<LoadedProgram>,
     pub(super) allowed: HashMap<MapData, u64, u8>,
     pub(super) allowed_io: HashMap<MapData, u64, u8>,
     /// Until the readers of the output are watched.
@@ -54,11 +56,10 @@ pub struct LoadedPrograms {
     pub(super) hooks: Vec<&'static Hook>,
     pub(super) request_names: RequestNames,
     pub(super) legacy: bool,
-    pub(super) links: Vec<(&'static str, BtfTracePointLinkId)>,
+    pub(super) links: Vec<(&'static str, OwnedFd)>,
     pub(super) log: Option<EbpfLogger<&'static dyn log::Log>>,
-    pub(super) load_times: Vec<(&'static str, Duration)>,
     // The outer maps hold references to the ring buffers and are closed last.
-    pub(super) _outer: Vec<ArrayOfMaps<MapData, MapData>>,
+    pub(super) _outer: [ArrayOfMaps<MapData, MapData>; 2],
 }
 
 impl LoadedPrograms {
@@ -70,8 +71,8 @@ impl LoadedPrograms {
     pub fn attach(&mut self) -> Result<(), LoadError> {
         for hook in &self.hooks {
             let name = hook.name;
-            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
-            let link = program.attach().map_err(|source| LoadError::Program { name, source })?;
+            let link = bpf::attach_tracepoint(self.program(name)?)
+                .map_err(|source| LoadError::Attach { name, source })?;
             self.links.push((name, link));
         }
         Ok(())
@@ -95,15 +96,18 @@ impl LoadedPrograms {
     /// Detaches these hooks, last attached first. The programs stay loaded, for their counters.
     fn detach(&mut self, which: impl Fn(&str) -> bool) {
         self.update_not_lost();
-        let (gone, kept) = std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
+        let (mut gone, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.links).into_iter().partition(|(name, _)| which(name));
         self.links = kept;
-        let gone: Vec<(&'static str, BtfTracePointLinkId)> = gone;
-        for (name, link) in gone.into_iter().rev() {
-            if let Some(Program::BtfTracePoint(program)) = self.ebpf.program_mut(name) {
-                // It can only fail for a link that is gone already.
-                let _ = program.detach(link);
-            }
+        while let Some(last) = gone.pop() {
+            drop(last);
         }
+    }
+
+    /// The descriptor of a loaded program.
+    fn program(&self, name: &'static str) -> Result<BorrowedFd<'_>, LoadError> {
+        let program = self.programs.iter().find(|program| program.name == name);
+        program.map(|program| program.fd.as_fd()).ok_or(LoadError::Missing(name))
     }
 
     /// Lists all threads of the host, each with the system call that it is in.
@@ -112,16 +116,9 @@ impl LoadedPrograms {
     ///
     /// The iterator could not be created or read.
     pub fn scan_tasks(&mut self) -> Result<Vec<ScannedTask>, LoadError> {
-        let name = "task_iter";
-        let iter: &mut Iter = program(&mut self.ebpf, name)?;
-        let link = iter.attach().map_err(|source| LoadError::Program { name, source })?;
-        let link = iter.take_link(link).map_err(|source| LoadError::Program { name, source })?;
-        let file = link.into_file().map_err(|error| LoadError::Io {
-            what: "start the task iterator",
-            source: std::io::Error::other(error),
-        })?;
-        let mut tasks =
-            tasks::read(file).map_err(|source| LoadError::Io { what: "read the task iterator", source })?;
+        let program = self.program("task_iter")?;
+        let run = || tasks::read(ScanProgram::new(program)?.start()?);
+        let mut tasks = run().map_err(|source| LoadError::Io { what: "run the task iterator", source })?;
         if self.legacy {
             tasks::find_executables(&mut tasks);
         }
@@ -134,11 +131,8 @@ impl LoadedPrograms {
     ///
     /// The iterator could not be created.
     pub fn stall_scanner(&mut self) -> Result<StallScanner, LoadError> {
-        let wakes = take(&mut self.ebpf, "WAKES")?;
-        let name = "stall_iter";
-        let iter: &mut Iter = program(&mut self.ebpf, name)?;
-        let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
-        StallScanner::new(fd.as_fd(), wakes)
+        let wakes = take(&mut self.object, "WAKES")?;
+        StallScanner::new(self.program("stall_iter")?, wakes)
             .map_err(|source| LoadError::Io { what: "start the iterator of stalled threads", source })
     }
 
@@ -148,10 +142,7 @@ impl LoadedPrograms {
     ///
     /// The iterator could not be created.
     pub fn connection_scanner(&mut self) -> Result<ConnectionScanner, LoadError> {
-        let name = SOCKET_ITERATOR;
-        let iter: &mut Iter = program(&mut self.ebpf, name)?;
-        let fd = iter.fd().map_err(|source| LoadError::Program { name, source })?;
-        ConnectionScanner::new(fd.as_fd())
+        ConnectionScanner::new(self.program(SOCKET_ITERATOR)?)
             .map_err(|source| LoadError::Io { what: "start the iterator over sockets", source })
     }
 
@@ -162,7 +153,7 @@ impl LoadedPrograms {
 
     /// Block requests in flight at `now` (boot clock, ns); exact once the hooks are detached.
     pub fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
-        block::in_flight(&self.ebpf, now)
+        block::in_flight(&self.object, now)
     }
 
     /// Adds a cgroup to the allow-set, or removes it.
@@ -210,9 +201,8 @@ impl LoadedPrograms {
     }
 
     /// How many runs of a program the kernel has skipped as recursions; `None` if it does not report that.
-    fn skipped(&self, name: &str) -> Option<u64> {
-        let Some(Program::BtfTracePoint(program)) = self.ebpf.program(name) else { return None };
-        loss::recursion_misses(program.fd().ok()?.as_fd().as_raw_fd())
+    fn skipped(&self, name: &'static str) -> Option<u64> {
+        Some(bpf::program_info(self.program(name).ok()?).ok()?.recursion_misses)
     }
 
     /// How often this hook's fallback program did its work.
@@ -249,19 +239,16 @@ impl LoadedPrograms {
 
     /// Size and load time of each program.
     pub fn reports(&self) -> Vec<ProgramReport> {
-        self.load_times
+        let known = |number: u32| (number != 0).then_some(number);
+        self.programs
             .iter()
-            .map(|&(name, load)| {
-                let info = match self.ebpf.program(name) {
-                    Some(Program::BtfTracePoint(program)) => program.info().ok(),
-                    Some(Program::Iter(program)) => program.info().ok(),
-                    _ => None,
-                };
+            .map(|program| {
+                let info = bpf::program_info(program.fd.as_fd()).ok();
                 ProgramReport {
-                    name: name.to_owned(),
-                    verified: info.as_ref().and_then(aya::programs::ProgramInfo::verified_instruction_count),
-                    bytes: info.as_ref().and_then(aya::programs::ProgramInfo::size_translated),
-                    load,
+                    name: program.name.to_owned(),
+                    verified: info.and_then(|info| known(info.verified_insns)),
+                    bytes: info.and_then(|info| known(info.xlated_prog_len)),
+                    load: program.took,
                 }
             })
             .collect()
@@ -271,14 +258,4 @@ impl LoadedPrograms {
 /// The sum over all CPUs of the counter at `index`.
 fn sum<const N: usize>(counts: &PerCpuArray<MapData, [u64; N]>, index: usize) -> u64 {
     counts.get(&0, 0).map_or(0, |cpus| cpus.iter().map(|counts| counts[index]).sum())
-}
-
-pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, LoadError>
-where
-    &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
-{
-    ebpf.program_mut(name)
-        .ok_or(LoadError::Missing(name))?
-        .try_into()
-        .map_err(|source| LoadError::Program { name, source })
 }

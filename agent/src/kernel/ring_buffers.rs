@@ -2,11 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use aya::Ebpf;
 use aya::maps::{ArrayOfMaps, MapData, MapError};
 
 use super::error::{LoadError, map_error};
-use super::maps::take;
 use super::ring_buffer::{RingBuffer, page_size};
 
 /// `BPF_MAP_TYPE_RINGBUF`.
@@ -20,14 +18,13 @@ pub struct RingBuffers {
     pub lifecycle: Vec<RingBuffer>,
 }
 
-/// Creates `count` ring buffers of at least `bytes` each, and puts them into the array of this name.
+/// Creates `count` ring buffers of at least `bytes` each, and puts them into this array, which has this name.
 pub(super) fn create_ring_buffers(
-    ebpf: &mut Ebpf,
+    outer: &mut ArrayOfMaps<MapData, MapData>,
     name: &'static str,
     count: u32,
     bytes: u32,
-) -> Result<(Vec<RingBuffer>, ArrayOfMaps<MapData, MapData>), LoadError> {
-    let mut outer: ArrayOfMaps<MapData, MapData> = take(ebpf, name)?;
+) -> Result<Vec<RingBuffer>, LoadError> {
     let size = bytes.next_power_of_two().max(page_size());
     let mut rings = Vec::new();
     for index in 0..count {
@@ -43,7 +40,7 @@ pub(super) fn create_ring_buffers(
             .map_err(|source| LoadError::Io { what: "map a ring buffer", source })?;
         rings.push(ring);
     }
-    Ok((rings, outer))
+    Ok(rings)
 }
 
 /// One more than the highest CPU that is online now. A CPU that comes online later shares the last ring buffer.

@@ -51,4 +51,9 @@ impl Settings {
     pub(super) fn stalls(&self) -> Option<Duration> {
         self.stall.filter(|_| STALLS.iter().any(|kind| self.kinds.contains(kind)))
     }
+
+    /// Whether the state of threads as the scheduler sees it is kept.
+    pub(super) fn needs_sched(&self) -> bool {
+        self.stalls().is_some() || self.kinds.contains(&Kind::Switch)
+    }
 }

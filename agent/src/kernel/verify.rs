@@ -1,14 +1,16 @@
 //! Loads the programs in parallel: the verifier takes most of the time of a start, and can verify several programs at
 //! once.
 
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use aya::programs::{Program, ProgramError};
-use aya::{Btf, Ebpf};
-
+use super::bpf::{self, Program};
+use super::btf::Btf;
 use super::error::LoadError;
 use super::hooks::Hook;
+use super::object::{Code, Object};
 
 /// A program of the object and how it is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,35 +33,34 @@ impl ProgramToLoad {
     }
 }
 
-/// Loads these programs, on one thread per CPU, at most 8. Returns how long each took.
+/// A program in the kernel.
+pub(super) struct LoadedProgram {
+    pub name: &'static str,
+    pub fd: OwnedFd,
+    /// How long the load took.
+    pub took: Duration,
+}
+
+/// Loads these programs, on one thread per CPU, at most 8. Returns them in the same order.
 pub(super) fn load(
-    ebpf: &mut Ebpf,
-    btf: &Btf,
+    object: &Object,
+    kernel: &Btf,
     wanted: &[ProgramToLoad],
-) -> Result<Vec<(&'static str, Duration)>, LoadError> {
-    for program in wanted {
-        if ebpf.program(program.name()).is_none() {
-            return Err(LoadError::Missing(program.name()));
-        }
+) -> Result<Vec<LoadedProgram>, LoadError> {
+    let mut programs = Vec::new();
+    for (index, program) in wanted.iter().enumerate() {
+        let code = object.program(program.name()).ok_or(LoadError::Missing(program.name()))?;
+        programs.push((index, *program, code));
     }
-    let programs = ebpf.programs_mut().filter_map(|(name, program)| {
-        wanted.iter().find(|wanted| wanted.name() == name).map(|wanted| (*wanted, program))
-    });
-    let mut programs: Vec<(ProgramToLoad, &mut Program)> = programs.collect();
-    // Threads take programs from the end of the list: the lifecycle hooks, which are verified fast, come last, so that
-    // the threads end at about the same time.
-    programs.sort_by_key(|(program, _)| wanted.iter().position(|other| other == program));
-    let queue = Mutex::new(programs);
+    // The longest first, so that the threads end at about the same time.
+    programs.sort_by_key(|(.., code)| std::cmp::Reverse(code.instructions.len()));
+    let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let work = || {
-        loop {
-            let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-            let Some((wanted, program)) = next else { break };
-            let started = Instant::now();
-            let result = load_one(wanted, program, btf);
-            let mut results = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            results.push((wanted, result, started.elapsed()));
+        while let Some((index, program, code)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = load_one(*program, code, object, kernel);
+            results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((*index, result));
         }
     };
     std::thread::scope(|scope| {
@@ -70,20 +71,32 @@ pub(super) fn load(
         work();
     });
     let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    results.sort_by_key(|(program, ..)| wanted.iter().position(|other| other == program));
-    let mut times = Vec::new();
-    for (wanted, result, took) in results {
-        let name = wanted.name();
-        result.map_err(|source| LoadError::Program { name, source })?;
-        times.push((name, took));
-    }
-    Ok(times)
+    results.sort_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn load_one(wanted: ProgramToLoad, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {
-    match (wanted, program) {
-        (ProgramToLoad::Hook(hook), Program::BtfTracePoint(program)) => program.load(hook.tracepoint, btf),
-        (ProgramToLoad::Iterator { over, .. }, Program::Iter(program)) => program.load(over, btf),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
+fn load_one(
+    wanted: ProgramToLoad,
+    code: &Code,
+    object: &Object,
+    kernel: &Btf,
+) -> Result<LoadedProgram, LoadError> {
+    let name = wanted.name();
+    let (attach_type, target) = match wanted {
+        ProgramToLoad::Hook(hook) => (bpf::TRACEPOINT, kernel.tracepoint_type(hook.tracepoint)),
+        ProgramToLoad::Iterator { over, .. } => (bpf::ITERATOR, kernel.function(&format!("bpf_iter_{over}"))),
+    };
+    let program = Program {
+        name,
+        instructions: &code.instructions,
+        license: &code.license,
+        attach_type,
+        attach_btf_id: target.ok_or(LoadError::NoTarget { name })?,
+        flags: 0,
+        functions: Some((object.types(), &code.functions)),
+        lines: &code.lines,
+    };
+    let started = Instant::now();
+    let fd = program.load().map_err(|source| LoadError::Program { name, source, log: program.log() })?;
+    Ok(LoadedProgram { name, fd, took: started.elapsed() })
 }

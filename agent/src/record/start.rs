@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use capture_format::Header;
 use events::{Kind, SAMPLES, STALLS};
@@ -67,11 +68,12 @@ impl Prepared {
         sink: ChunkSender,
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
-        let Self { mut kernel, merge, request, io_hierarchy, ring_bytes } = self;
+        let Self { mut kernel, merge, request, io_hierarchy, ring_bytes, .. } = self;
         let readers = request.output.clone().zip(kernel.take_readers());
         let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
         let attached = clock::boot_ns();
         kernel.attach()?;
+        trace_start();
         let scanner = scan_connections(&mut kernel, &request)?;
         let cgroups = scan_cgroups(&mut kernel, &request, io_hierarchy)?;
         let tasks = kernel.scan_tasks()?;
@@ -102,6 +104,14 @@ impl Prepared {
             clock: SystemClock,
         };
         spawn(Drain::new(parts, DrainTiming::new(attached, ring_bytes, request.live)), progress.clone())
+    }
+}
+
+/// Logs how long the start took, for `-v`: from here on everything is recorded.
+fn trace_start() {
+    if let Some(started) = clock::process_start_ns() {
+        let took = Duration::from_nanos(clock::boot_ns().saturating_sub(started));
+        tracing::info!("recording: all hooks attached {} ms after the process started", took.as_millis());
     }
 }
 
