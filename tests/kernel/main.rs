@@ -30,6 +30,7 @@ mod samples_host;
 mod sched;
 mod signal;
 mod stall;
+mod start;
 mod strace_comparison;
 mod stress;
 mod syscalls;

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use capture_format::Header;
 
 use super::expression;
+use super::info::RING_BUFFERS;
 use crate::containers::Hierarchy;
 use crate::readers::Pipe;
 use crate::record::{self, End, Progress};
@@ -124,7 +125,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let limits = limits(args).map_err(usage)?;
     let mut request = args.record.request()?;
     let to_stdout = args.output.as_deref().is_some_and(output::is_stdout);
-    let options = described(args, &request.hierarchy);
+    let mut options = described(args, &request.hierarchy);
     let hierarchy = request.hierarchy.clone();
     let identified_by = hierarchy.clone();
     let child = if args.command.is_empty() { None } else { Some(child::fork(&args.command, to_stdout)?) };
@@ -136,6 +137,7 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     };
     let by_names = request.containers.needs_names();
     let prepared = record::prepare(request)?;
+    options.push((RING_BUFFERS.to_owned(), prepared.ring_buffers().to_string()));
     let schema = Arc::new(model::schema());
     let mut header =
         header::new(&schema, labels, options, !args.record.keep_secrets, &args.record.host_root())?;

@@ -13,9 +13,10 @@ use crate::host_root::HostRoot;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{HOOKS, Hook, Kernels};
 use crate::kernel::{self, SyscallSelection, preemption};
-use crate::record::{self, Request};
+use crate::record::{self, MemoryNeed, Request};
 use crate::runtimes::Sockets;
 use crate::session::privileges;
+use ktape_reader::text::units::size_text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -125,6 +126,18 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
             ),
         ),
         Err(error) => line(false, format!("cgroups: {error}")),
+    }
+    match MemoryNeed::by_default() {
+        Ok(need) => line(
+            true,
+            format!(
+                "memory: {} for the ring buffers of {} CPUs, and at most {} for the rest of a recording",
+                size_text(need.ring_buffers),
+                need.cpus,
+                size_text(need.rest),
+            ),
+        ),
+        Err(error) => line(false, format!("memory: {error}")),
     }
     if privileges::suffice(privileges::effective()) {
         match load() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use capture_format::{SummaryValue, SummaryValues};
+use capture_format::{Header, SummaryValue, SummaryValues};
 use events::Kind;
 use serde_json::{Map, json};
 
@@ -19,6 +19,9 @@ use ktape_reader::text::units::{count_text, duration_text, size_text};
 
 /// Containers that the text lists, at most.
 const LISTED_MAX: usize = 20;
+
+/// The option in a capture's header that is the size of all ring buffers, bytes.
+pub const RING_BUFFERS: &str = "ring_buffer_bytes";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -192,11 +195,17 @@ fn to_json(captures: &[Capture], info: &CaptureInfo) -> serde_json::Value {
         "containers_incomplete": info.containers_incomplete,
         "bytes": info.bytes,
         "files": captures.len(),
+        "ring_buffer_bytes": first.and_then(|header| ring_buffers(header)),
         "segments": headers.len(),
         "unfinished": info.unfinished,
         "chunks": info.chunks,
         "damage": info.damage.iter().map(|d| text(d.as_bytes())).collect::<Vec<_>>(),
     })
+}
+
+/// Bytes of the ring buffers that a capture was recorded with, if it says so.
+fn ring_buffers(header: &Header) -> Option<u64> {
+    header.options.iter().find(|(name, _)| name == RING_BUFFERS)?.1.parse().ok()
 }
 
 /// The text form of a UUID, in lower case with hyphens.
@@ -211,7 +220,7 @@ fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
     let zone = ktape_reader::scan::input::span(captures, None).zone;
     for (i, segment) in captures.iter().flat_map(|c| c.file.segments()).enumerate() {
         let h = &segment.header;
-        let same = |f: fn(&capture_format::Header) -> &str| {
+        let same = |f: fn(&Header) -> &str| {
             i > 0 && captures.iter().flat_map(|c| c.file.segments()).take(i).any(|s| f(&s.header) == f(h))
         };
         if same(|h| &h.host) && same(|h| &h.kernel) {
@@ -222,6 +231,9 @@ fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
         let arguments: Vec<String> = h.command_line.iter().map(|a| text(a)).collect();
         line("capture", &uuid(h.capture_uuid));
         line("recorded by", &format!("ktape {}: {}", text(h.agent_version.as_bytes()), arguments.join(" ")));
+        if let Some(bytes) = ring_buffers(h) {
+            line("memory", &format!("{} of ring buffers", size_text(bytes)));
+        }
         for (key, value) in &h.labels {
             line("label", &format!("{}={}", text(key.as_bytes()), text(value.as_bytes())));
         }

@@ -2,6 +2,7 @@
 
 use super::memory::{self, BESIDE_RINGS, Room};
 use super::request::RecordError;
+use crate::kernel::online_cpus;
 
 /// Largest event ring buffer of a CPU by default, in bytes.
 const RING_MAX: u64 = 8 << 20;
@@ -27,14 +28,42 @@ impl RingSizes {
         Self::within(requested, cpus, memory::room())
     }
 
+    /// Bytes of the ring buffers of this many CPUs.
+    pub fn total(self, cpus: u64) -> u64 {
+        cpus * (self.events + self.lifecycle)
+    }
+
     fn within(requested: Option<u64>, cpus: u64, room: Room) -> Result<Self, RecordError> {
         let events = ring_size(requested, room.limit, cpus);
         let sizes = Self { events, lifecycle: (events / 8).max(LIFECYCLE_MIN) };
-        let rings = cpus * (sizes.events + sizes.lifecycle);
+        let rings = sizes.total(cpus);
         if rings + BESIDE_RINGS > room.left {
             return Err(RecordError::Memory { rings, left: room.left, cgroup: room.cgroup });
         }
         Ok(sizes)
+    }
+}
+
+/// How much memory a recording with the default options takes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Bytes of all ring buffers.
+    pub ring_buffers: u64,
+    /// CPUs that have ring buffers.
+    pub cpus: u64,
+    /// Bytes of the recorder and of the other maps of its programs.
+    pub rest: u64,
+}
+
+impl MemoryNeed {
+    /// On this machine.
+    ///
+    /// # Errors
+    /// There is not enough memory left.
+    pub fn by_default() -> Result<Self, RecordError> {
+        let cpus = u64::from(online_cpus());
+        let sizes = RingSizes::choose(None, cpus)?;
+        Ok(Self { ring_buffers: sizes.total(cpus), cpus, rest: BESIDE_RINGS })
     }
 }
 

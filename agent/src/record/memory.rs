@@ -10,6 +10,20 @@ use crate::containers::Hierarchy;
 /// What the recorder needs beside its ring buffers, in bytes: its own memory, and the programs' other maps.
 pub(super) const BESIDE_RINGS: u64 = 48 << 20;
 
+/// From this size on, a block of the allocator is a mapping of its own, which is gone when it is freed. The allocator's own
+/// threshold grows with what is freed; after an overload it would keep the recorder's largest buffers.
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING: libc::c_int = 256 << 10;
+
+/// Makes the allocator return large buffers to the system once they are freed.
+pub(super) fn return_large_buffers() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes integers.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
+    }
+}
+
 /// Memory that may still be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {

@@ -33,7 +33,7 @@ pub mod testing;
 mod unwritten;
 mod users;
 
-pub use budget::{RING_LARGEST, RING_MIN};
+pub use budget::{MemoryNeed, RING_LARGEST, RING_MIN};
 pub use cgroups::Busy;
 pub use chunk::{ContainerUpdates, FilledChunk};
 pub use drain::{Outcome, Stop};

@@ -4,6 +4,7 @@ use events::{Kind, STALLS};
 
 use super::budget::RingSizes;
 use super::cgroups::Cgroups;
+use super::memory;
 use super::merge::Merge;
 use super::request::{RecordError, Request};
 use super::source::Sources;
@@ -21,12 +22,19 @@ pub struct Prepared {
     pub(super) io_hierarchy: Option<Hierarchy>,
     /// Bytes of each CPU's event ring buffer.
     pub(super) ring_bytes: u64,
+    /// Bytes of all ring buffers.
+    ring_buffers: u64,
 }
 
 impl Prepared {
     /// The programs as the kernel sees them.
     pub fn kernel(&self) -> &LoadedPrograms {
         &self.kernel
+    }
+
+    /// Bytes of all ring buffers.
+    pub fn ring_buffers(&self) -> u64 {
+        self.ring_buffers
     }
 }
 
@@ -39,7 +47,9 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
     if request.stall.is_none() {
         request.kinds.retain(|kind| !STALLS.contains(kind));
     }
-    let sizes = RingSizes::choose(request.ring_bytes, u64::from(online_cpus()))?;
+    memory::return_large_buffers();
+    let cpus = u64::from(online_cpus());
+    let sizes = RingSizes::choose(request.ring_bytes, cpus)?;
     let records_blocks = request.kinds.contains(&Kind::Block);
     let io_hierarchy = if records_blocks { request.hierarchy.of_block_io() } else { None };
     let (cgroups, io_cgroups) = wanted_cgroups(&request, io_hierarchy.as_ref())?;
@@ -59,7 +69,8 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
     };
     let (kernel, rings) = LoadedPrograms::load(&settings)?;
     let merge = Merge::new(Sources::from(rings));
-    Ok(Prepared { kernel, merge, request, io_hierarchy, ring_bytes: sizes.events })
+    let (ring_bytes, ring_buffers) = (sizes.events, sizes.total(cpus));
+    Ok(Prepared { kernel, merge, request, io_hierarchy, ring_bytes, ring_buffers })
 }
 
 /// The cgroups that are recorded, `None` for all; and those of the I/O hierarchy.

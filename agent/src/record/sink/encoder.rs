@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
 
 use capture_format::{ChunkBuilder, EncodeOptions, Encoder, FormatError};
 use events::KINDS;
@@ -26,7 +26,7 @@ pub(super) struct EncoderStage {
     encoder: Encoder,
     pending: PendingChunks,
     output: SyncSender<WriterInput>,
-    recycle: Sender<ChunkBuilder>,
+    recycle: SyncSender<ChunkBuilder>,
     progress: Arc<Progress>,
 }
 
@@ -39,7 +39,7 @@ impl EncoderStage {
         level: i32,
         pending: PendingChunks,
         output: SyncSender<WriterInput>,
-        recycle: Sender<ChunkBuilder>,
+        recycle: SyncSender<ChunkBuilder>,
         progress: Arc<Progress>,
     ) -> Result<Self, FormatError> {
         let encoder = Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?;
@@ -81,8 +81,8 @@ impl EncoderStage {
             let block = self.encoder.encode(&builder)?;
             self.progress.encoded.fetch_add(recorded_rows(&builder), Ordering::Relaxed);
             builder.clear();
-            // The drain may have ended.
-            let _ = self.recycle.send(builder);
+            // There may be enough of them, and the drain may have ended.
+            let _ = self.recycle.try_send(builder);
             if self.output.send(WriterInput::Chunk { block, lost }).is_err() {
                 return Ok(Demand::Ended);
             }

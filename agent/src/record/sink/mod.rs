@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use capture_format::{ChunkBuilder, FormatError, Schema};
@@ -29,6 +29,8 @@ use writer::WriterStage;
 
 /// Chunks that may wait to be encoded.
 pub(super) const QUEUE: usize = 4;
+/// Emptied builders that are kept for later chunks; each takes up to 16 MiB.
+const SPARE: usize = 1;
 /// Blocks that may wait to be written.
 const WRITE_QUEUE: usize = 4;
 
@@ -54,8 +56,8 @@ pub struct ChunkSender {
 pub(super) struct ChunkReceiver {
     /// Chunks in the order in which they were sent.
     pub chunks: Receiver<FilledChunk>,
-    /// Takes builders back, emptied.
-    pub recycle: Sender<ChunkBuilder>,
+    /// Takes builders back, emptied, while there is room: what was needed when the stage fell behind is not kept.
+    pub recycle: SyncSender<ChunkBuilder>,
 }
 
 /// What became of a chunk that was sent.
@@ -74,7 +76,7 @@ pub enum Sent {
 impl ChunkSender {
     fn new(schema: Arc<Schema>, overrun: Overrun) -> (Self, ChunkReceiver) {
         let (sender, chunks) = sync_channel(QUEUE);
-        let (recycle, recycled) = channel();
+        let (recycle, recycled) = sync_channel(SPARE);
         (Self { sender, recycled, schema, spare: None, overrun }, ChunkReceiver { chunks, recycle })
     }
 

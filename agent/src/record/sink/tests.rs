@@ -111,7 +111,7 @@ fn encoder(
     progress: &Arc<Progress>,
 ) -> (EncoderStage, Receiver<WriterInput>, Receiver<ChunkBuilder>) {
     let (output, items) = sync_channel(64);
-    let (recycle, recycled) = channel();
+    let (recycle, recycled) = sync_channel(64);
     let pending = PendingChunks::new(filter, progress.clone());
     (EncoderStage::new(1, pending, output, recycle, progress.clone()).unwrap(), items, recycled)
 }
