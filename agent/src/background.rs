@@ -61,13 +61,30 @@ impl Background {
     }
 }
 
+/// The best priority that a thread can have.
+const NICE: i32 = -20;
+
 /// Raises the priority of the calling thread above the workload that it records: when a machine is full of runnable
 /// threads, the recorder must still run in time, and what it uses is bounded by what the workload produces. Without the
 /// right to do so the priority stays.
 pub(crate) fn prefer_this_thread() {
-    const NICE: i32 = -20;
+    set_nice(NICE);
+}
+
+/// Does `work` with that priority, so that a recording starts in time on a busy machine. Threads that `work` starts have it,
+/// too.
+pub(crate) fn preferred<T>(work: impl FnOnce() -> T) -> T {
     // SAFETY: integers only; thread 0 is the calling one.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    let before = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    set_nice(NICE);
+    let result = work();
+    set_nice(before);
+    result
+}
+
+fn set_nice(nice: i32) {
+    // SAFETY: integers only; thread 0 is the calling one.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
 }
 
 #[cfg(test)]

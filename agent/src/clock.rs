@@ -98,6 +98,12 @@ mod tests {
     }
 
     #[test]
+    fn this_process_has_started_before() {
+        let started = process_start_ns().unwrap();
+        assert!(started > 0 && started <= boot_ns(), "{started}");
+    }
+
+    #[test]
     fn the_boot_clock_never_goes_back() {
         let before = SystemClock.boot_ns();
         assert!(SystemClock.boot_ns() >= before);

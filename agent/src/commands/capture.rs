@@ -155,11 +155,13 @@ pub fn run(args: &CaptureArgs) -> Result<ExitCode> {
     let progress = Arc::new(Progress::default());
     let rotated = limits.is_rotated();
     let begun = || -> Result<_> {
+        // The ring buffers bridge the time until the header is written.
+        let attached = prepared.attach()?;
         let settings = StoreSettings::new(limits, hierarchy, LEVEL);
         let store = Store::begin(output, settings, header.clone(), &progress)
             .with_context(|| format!("cannot write {name}"))?;
         let (sink, stages) = record::to_destination(Box::new(store), &schema, LEVEL, filter, &progress)?;
-        Ok((prepared.start(&header, sink, &progress)?, stages))
+        Ok((attached.start(&header, sink, &progress)?, stages))
     };
     let (recording, stages) = match begun() {
         Ok(begun) => begun,

@@ -91,7 +91,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
     let (sink, stages) =
         record::to_viewer(schema, Printer { live, sink: printer }, pending_filter, &progress);
     let signals = Signals::catch()?;
-    let recording = prepared.start(&header, sink, &progress)?;
+    let recording = prepared.attach()?.start(&header, sink, &progress)?;
     let (began, name) = (Instant::now(), "standard output".to_owned());
     let counters = progress.clone();
     let SessionEnd { outcome, .. } =

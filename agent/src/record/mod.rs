@@ -1,7 +1,7 @@
 //! Recording: from the ring buffers to full chunks. See `ARCHITECTURE.md` for the flow.
 //!
-//! [`prepare()`] loads the programs, [`Prepared::start`] attaches them and starts the drain. Below the drain are two
-//! traits (`source.rs`), so that everything above runs without a kernel: in unit tests, and in
+//! [`prepare()`] loads the programs, [`Prepared::attach`] attaches them, and [`Attached::start`] starts the drain. Below the
+//! drain are two traits (`source.rs`), so that everything above runs without a kernel: in unit tests, and in
 //! `benches/record_path.rs` by [`testing`].
 
 mod budget;
@@ -41,5 +41,5 @@ pub use prepare::{Prepared, prepare};
 pub use progress::{End, Progress};
 pub use request::{RecordError, Request};
 pub use sink::{ChunkSender, Destination, Stages, Viewer, to_destination, to_viewer};
-pub use start::Recording;
+pub use start::{Attached, Recording};
 pub use unwritten::unwritten_rows;

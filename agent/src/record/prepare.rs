@@ -8,12 +8,13 @@ use super::memory;
 use super::merge::Merge;
 use super::request::{RecordError, Request};
 use super::source::Sources;
+use crate::background::preferred;
 use crate::containers::{ContainerFilter, Hierarchy};
 use crate::kernel::{LoadedPrograms, RingBuffer, Settings, online_cpus};
 use ktape_reader::containers;
 use ktape_reader::model::ContainerSelector;
 
-/// The programs, loaded but not attached: until [`Prepared::start`] nothing costs anything.
+/// The programs, loaded but not attached: until [`Prepared::attach`] nothing costs anything.
 pub struct Prepared {
     pub(super) kernel: LoadedPrograms,
     pub(super) merge: Merge<RingBuffer>,
@@ -67,7 +68,7 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         stall: request.stall,
         kernel_log: request.kernel_log,
     };
-    let (kernel, rings) = LoadedPrograms::load(&settings)?;
+    let (kernel, rings) = preferred(|| LoadedPrograms::load(&settings))?;
     let merge = Merge::new(Sources::from(rings));
     let (ring_bytes, ring_buffers) = (sizes.events, sizes.total(cpus));
     Ok(Prepared { kernel, merge, request, io_hierarchy, ring_bytes, ring_buffers })

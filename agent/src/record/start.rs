@@ -24,7 +24,7 @@ use super::rows::{RowWriter, Scope};
 use super::sink::ChunkSender;
 use super::stall;
 use crate::agent_events::{self, EventSender};
-use crate::background::Background;
+use crate::background::{Background, preferred};
 use crate::clock::{self, SystemClock};
 use crate::containers::Hierarchy;
 use crate::kernel::{ConnectionScanner, LoadError, LoadedPrograms, RingBuffer};
@@ -56,8 +56,32 @@ impl Recording {
     }
 }
 
+/// Attached hooks: everything is recorded from here on, into the ring buffers. Dropping this detaches them.
+pub struct Attached {
+    prepared: Prepared,
+    /// When, ns of the boot clock.
+    since: u64,
+    readers: Option<OutputReaders>,
+}
+
 impl Prepared {
-    /// Attaches the hooks, scans what there is, and starts the drain.
+    /// Attaches the hooks.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn attach(mut self) -> Result<Attached, RecordError> {
+        let readers = self.request.output.clone().zip(self.kernel.take_readers());
+        let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
+        let since = clock::boot_ns();
+        preferred(|| self.kernel.attach())?;
+        trace_start();
+        Ok(Attached { prepared: self, since, readers })
+    }
+}
+
+impl Attached {
+    /// Scans what there is, and starts the drain.
     ///
     /// # Errors
     ///
@@ -68,12 +92,8 @@ impl Prepared {
         sink: ChunkSender,
         progress: &Arc<Progress>,
     ) -> Result<Recording, RecordError> {
-        let Self { mut kernel, merge, request, io_hierarchy, ring_bytes, .. } = self;
-        let readers = request.output.clone().zip(kernel.take_readers());
-        let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
-        let attached = clock::boot_ns();
-        kernel.attach()?;
-        trace_start();
+        let Self { prepared, since, readers } = self;
+        let Prepared { mut kernel, merge, request, io_hierarchy, ring_bytes, .. } = prepared;
         let scanner = scan_connections(&mut kernel, &request)?;
         let cgroups = scan_cgroups(&mut kernel, &request, io_hierarchy)?;
         let tasks = kernel.scan_tasks()?;
@@ -103,7 +123,7 @@ impl Prepared {
             progress: progress.clone(),
             clock: SystemClock,
         };
-        spawn(Drain::new(parts, DrainTiming::new(attached, ring_bytes, request.live)), progress.clone())
+        spawn(Drain::new(parts, DrainTiming::new(since, ring_bytes, request.live)), progress.clone())
     }
 }
 
