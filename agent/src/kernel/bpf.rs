@@ -14,6 +14,7 @@ const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_int = 17;
 const BTF_LOAD: libc::c_int = 18;
 const MAP_FREEZE: libc::c_int = 22;
+const MAP_UPDATE_BATCH: libc::c_int = 26;
 const LINK_CREATE: libc::c_int = 28;
 const ITER_CREATE: libc::c_int = 33;
 
@@ -181,8 +182,51 @@ pub(super) fn create_array_of_maps(
     unsafe { descriptor(MAP_CREATE, &mut attr) }
 }
 
-/// Sets the only element of an array.
-pub(super) fn set_only_element(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+/// Puts maps into an array of maps, from its start.
+///
+/// The kernel then waits until no running program uses what was there before, some 10 ms: once for all where it takes them
+/// together, otherwise for each.
+pub(super) fn set_maps(array: BorrowedFd<'_>, maps: &[BorrowedFd<'_>]) -> io::Result<()> {
+    #[repr(C)]
+    struct Attr {
+        from: u64,
+        to: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        array: u32,
+        element_flags: u64,
+        flags: u64,
+    }
+    let values: Vec<u32> = maps.iter().map(|map| map.as_raw_fd() as u32).collect();
+    let keys: Vec<u32> = (0..values.len() as u32).collect();
+    let mut attr = Attr {
+        from: 0,
+        to: 0,
+        keys: keys.as_ptr() as u64,
+        values: values.as_ptr() as u64,
+        count: values.len() as u32,
+        array: array.as_raw_fd() as u32,
+        element_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads as many keys and values as there are.
+    if unsafe { command(MAP_UPDATE_BATCH, &mut attr) }.is_ok() {
+        return Ok(());
+    }
+    for (key, value) in keys.iter().zip(&values) {
+        // SAFETY: a value is a descriptor.
+        unsafe { set_element(array, *key, std::ptr::from_ref(value).cast()) }?;
+    }
+    Ok(())
+}
+
+/// Sets an element of an array.
+///
+/// # Safety
+///
+/// `value` points to a whole value of the map.
+pub(super) unsafe fn set_element(map: BorrowedFd<'_>, key: u32, value: *const u8) -> io::Result<()> {
     #[repr(C)]
     struct Attr {
         map: u32,
@@ -191,15 +235,9 @@ pub(super) fn set_only_element(map: BorrowedFd<'_>, value: &[u8]) -> io::Result<
         value: u64,
         flags: u64,
     }
-    let key = 0u32;
-    let mut attr = Attr {
-        map: map.as_raw_fd() as u32,
-        reserved: 0,
-        key: (&raw const key) as u64,
-        value: value.as_ptr() as u64,
-        flags: 0,
-    };
-    // SAFETY: the kernel reads a key and a value of the map; the caller passes a whole value.
+    let map = map.as_raw_fd() as u32;
+    let mut attr = Attr { map, reserved: 0, key: (&raw const key) as u64, value: value as u64, flags: 0 };
+    // SAFETY: the kernel reads a key and, by contract, a value.
     unsafe { command(MAP_UPDATE_ELEM, &mut attr) }.map(drop)
 }
 

@@ -5,7 +5,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
-use aya::maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuHashMap, PerCpuValues};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
 use aya_log::EbpfLogger;
 use events::Kind;
 
@@ -58,7 +58,7 @@ impl LoadedPrograms {
             let kernel = spawn(scope, || Btf::parse(types))?;
             let file = if legacy { LEGACY_OBJECT } else { OBJECT };
             let (mut object, unfinished) = Object::create(file, &entries(settings, legacy, cpus))?;
-            let outer = [take(&mut object, "EVENTS")?, take(&mut object, "LIFECYCLE")?];
+            let outer = [take_outer(&mut object, "EVENTS")?, take_outer(&mut object, "LIFECYCLE")?];
             let rings = spawn(scope, || create_rings(outer, settings, cpus))?;
             fill_specs(&mut object, &settings.selection)?;
             let kernel = join(kernel)?;
@@ -109,18 +109,27 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-type OuterMap = ArrayOfMaps<MapData, MapData>;
+/// Takes an array of ring buffers out of the object.
+fn take_outer(object: &mut Object, name: &'static str) -> Result<MapData, LoadError> {
+    match object.take_map(name) {
+        Some(Map::ArrayOfMaps(map)) => Ok(map),
+        _ => Err(LoadError::Missing(name)),
+    }
+}
 
-/// Creates the ring buffers and puts them into the arrays for events and lifecycle events.
+/// Creates the ring buffers and puts them into the arrays for events and lifecycle events, at the same time: both wait for
+/// the kernel.
 fn create_rings(
-    [mut events, mut lifecycle]: [OuterMap; 2],
+    [events, lifecycle]: [MapData; 2],
     settings: &Settings,
     cpus: u32,
-) -> Result<(RingBuffers, [OuterMap; 2]), LoadError> {
-    let rings = RingBuffers {
-        events: create_ring_buffers(&mut events, "EVENTS", cpus, settings.ring_bytes)?,
-        lifecycle: create_ring_buffers(&mut lifecycle, "LIFECYCLE", cpus, settings.lifecycle_bytes)?,
-    };
+) -> Result<(RingBuffers, [MapData; 2]), LoadError> {
+    let rings = std::thread::scope(|scope| {
+        let other =
+            spawn(scope, || create_ring_buffers(&lifecycle, "LIFECYCLE", cpus, settings.lifecycle_bytes))?;
+        let events = create_ring_buffers(&events, "EVENTS", cpus, settings.ring_bytes)?;
+        Ok::<_, LoadError>(RingBuffers { events, lifecycle: join(other)? })
+    })?;
     Ok((rings, [events, lifecycle]))
 }
 

@@ -87,7 +87,8 @@ impl Object {
             let map = create_map(&name, &definition, self.types.as_fd()).map_err(LoadError::object)?;
             let fd = map.fd().as_fd();
             if !definition.data().is_empty() {
-                bpf::set_only_element(fd, definition.data()).map_err(LoadError::object)?;
+                // SAFETY: the value is the section, and has its size.
+                unsafe { bpf::set_element(fd, 0, definition.data().as_ptr()) }.map_err(LoadError::object)?;
             }
             if definition.section_kind() == EbpfSectionKind::Rodata {
                 bpf::freeze(fd).map_err(LoadError::object)?;

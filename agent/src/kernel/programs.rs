@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_ebpf::records::block::Block;
 use agent_ebpf::records::{fallback, net};
-use aya::maps::{ArrayOfMaps, HashMap, MapData, PerCpuArray};
+use aya::maps::{HashMap, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
 use events::Kind;
 use rustc_hash::FxHashMap;
@@ -59,7 +59,7 @@ pub struct LoadedPrograms {
     pub(super) links: Vec<(&'static str, OwnedFd)>,
     pub(super) log: Option<EbpfLogger<&'static dyn log::Log>>,
     // The outer maps hold references to the ring buffers and are closed last.
-    pub(super) _outer: [ArrayOfMaps<MapData, MapData>; 2],
+    pub(super) _outer: [MapData; 2],
 }
 
 impl LoadedPrograms {

@@ -1,9 +1,10 @@
 //! Creates the ring buffers: an event ring buffer and a lifecycle ring buffer per CPU.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::maps::{ArrayOfMaps, MapData, MapError};
+use aya::maps::{MapData, MapError};
 
+use super::bpf;
 use super::error::{LoadError, map_error};
 use super::ring_buffer::{RingBuffer, page_size};
 
@@ -20,27 +21,27 @@ pub struct RingBuffers {
 
 /// Creates `count` ring buffers of at least `bytes` each, and puts them into this array, which has this name.
 pub(super) fn create_ring_buffers(
-    outer: &mut ArrayOfMaps<MapData, MapData>,
+    outer: &MapData,
     name: &'static str,
     count: u32,
     bytes: u32,
 ) -> Result<Vec<RingBuffer>, LoadError> {
     let size = bytes.next_power_of_two().max(page_size());
-    let mut rings = Vec::new();
-    for index in 0..count {
+    let create = || {
         let definition = aya_obj::Map::new_from_params(MAP_TYPE_RINGBUF, 0, 0, size, 0);
-        let map = MapData::create(definition, "ktape_ring", None).map_err(|error| match &error {
+        MapData::create(definition, "ktape_ring", None).map_err(|error| match &error {
             MapError::CreateError { io_error, .. } if io_error.raw_os_error() == Some(libc::ENOMEM) => {
                 LoadError::RingMemory { bytes: size, cpus: count }
             }
             _ => map_error(name)(error),
-        })?;
-        outer.set(index, &map, 0).map_err(map_error(name))?;
-        let ring = RingBuffer::new(map.fd().as_fd(), size)
-            .map_err(|source| LoadError::Io { what: "map a ring buffer", source })?;
-        rings.push(ring);
-    }
-    Ok(rings)
+        })
+    };
+    let maps = (0..count).map(|_| create()).collect::<Result<Vec<MapData>, _>>()?;
+    let fds: Vec<BorrowedFd<'_>> = maps.iter().map(|map| map.fd().as_fd()).collect();
+    let io = |what| move |source| LoadError::Io { what, source };
+    bpf::set_maps(outer.fd().as_fd(), &fds).map_err(io("put ring buffers into their array"))?;
+    let rings = fds.iter().map(|fd| RingBuffer::new(*fd, size));
+    rings.collect::<Result<_, _>>().map_err(io("map a ring buffer"))
 }
 
 /// One more than the highest CPU that is online now. A CPU that comes online later shares the last ring buffer.
