@@ -342,8 +342,16 @@ pub struct Config {
     pub filter_cgroups: u32,
     /// The process whose tree is recorded, or 0 for all.
     pub tree_pid: u32,
-    /// Rings in use; a CPU with a higher number uses the last one.
+    /// Ring buffers of each sort; a CPU with a higher number uses the last one.
     pub rings: u32,
+    /// Rings that CPUs take for themselves.
+    pub cpu_rings: u32,
+    /// Segments of each of those, a power of two.
+    pub ring_segments: u32,
+    /// 1 if processors may show stores to others in another order than they are made in.
+    pub weak_order: u32,
+    /// 1 if the kernel lets programs take a number for a pointer (`bpf_rdonly_cast`, 6.2 and later).
+    pub casts: u32,
     /// 1: some syscalls are not wanted, so that the number is looked at before anything else.
     pub narrow: u32,
     /// Byte offsets in `struct pt_regs` of the six arguments of a native call.
@@ -384,7 +392,11 @@ pub struct Config {
     pub switch_has_state: u32,
     /// 1: the times of threads are kept, for switches or stalls.
     pub sched: u32,
-    /// 1: `sched_switch` is attached, so that the times of the last switch are true.
+    /// 1: system calls are recorded.
+    pub calls: u32,
+    /// 1: their returns alone are, so that nothing is known of a call before it.
+    pub returns_only: u32,
+    /// 1: switches are recorded, so that the times of the last switch are true.
     pub switches: u32,
     /// A sleep of this many milliseconds is a stall; 0 for none.
     pub stall_ms: u32,
@@ -408,6 +420,10 @@ impl Config {
         filter_cgroups: 0,
         tree_pid: 0,
         rings: 1,
+        cpu_rings: 1,
+        ring_segments: 1,
+        weak_order: 0,
+        casts: 0,
         narrow: 0,
         regs_args: [0; 6],
         regs_compat_args: [0; 6],
@@ -427,6 +443,8 @@ impl Config {
         oom_has_task: 0,
         switch_has_state: 0,
         sched: 0,
+        calls: 0,
+        returns_only: 0,
         switches: 0,
         stall_ms: 0,
         block_has_queue: 0,

@@ -50,9 +50,18 @@ pub mod types {
     /// `struct cgroup`.
     pub const CGROUP: u32 = 0x6b74_7105;
 
+    /// `struct cgroup_subsys_state`.
+    pub const CSS: u32 = 0x6b74_7106;
+
     /// All of them, with the kernel's names.
-    pub const ALL: [(u32, &str); 5] =
-        [(TASK, "task_struct"), (SOCK, "sock"), (REQUEST, "request"), (BIO, "bio"), (CGROUP, "cgroup")];
+    pub const ALL: [(u32, &str); 6] = [
+        (TASK, "task_struct"),
+        (SOCK, "sock"),
+        (REQUEST, "request"),
+        (BIO, "bio"),
+        (CGROUP, "cgroup"),
+        (CSS, "cgroup_subsys_state"),
+    ];
 }
 
 /// An instruction that does nothing, and that the kernel removes: a jump to the next one.

@@ -6,7 +6,6 @@ use agent_ebpf::records::{
     self, CGROUP_PATH, COMM_LEN, Cgroup, EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Rename,
     cgroup_class, fallback as of, stage, task_flags,
 };
-use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -15,6 +14,7 @@ use events::Kind;
 use events::flags;
 
 use crate::cast::untrusted;
+use crate::cpu_ring::ThisCpu;
 use crate::fallback;
 use crate::maps::{self, LIFECYCLE, config};
 use crate::preempt_guard::without_preemption;
@@ -128,6 +128,10 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     }
     debug!(ctx, "exec by task {}, before {}", task.tid(), old_tid);
     let cgroup = task.cgroup();
+    if let Some(cpu) = ThisCpu::get() {
+        // Its user may be another one, and a thread that was not the leader has another id.
+        syscall::leave(cpu, task);
+    }
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
         sched::note_tree(task);
@@ -255,12 +259,15 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
         return 0;
     }
     let cgroup = task.cgroup();
-    if config!(filter_cgroups) == 0 || maps::allowed(cgroup) {
-        // SAFETY: an argument of the hook.
-        let state = unsafe { storage::state(task.0, false) };
-        if !state.is_null() {
-            // SAFETY: not null; the task is the current one.
-            end_call(task, unsafe { &mut *state }, time, cgroup);
+    if let Some(cpu) = ThisCpu::get() {
+        syscall::settle(cpu, task);
+        if config!(filter_cgroups) == 0 || maps::allowed(cgroup) {
+            // SAFETY: an argument of the hook.
+            let state = unsafe { storage::state(task.0, false) };
+            if !state.is_null() {
+                // SAFETY: not null; the task is the current one.
+                syscall::end_call(cpu, task, unsafe { &mut *state }, time, cgroup);
+            }
         }
     }
     let signal: *mut u8 = task.pointer(config!(offsets.task_signal));
@@ -299,29 +306,6 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
 pub fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
     storage::forget(ctx.arg::<*mut u8>(0));
     0
-}
-
-/// The call that a task ends in: `exit` itself, or one that it was killed in.
-#[inline(always)]
-fn end_call(task: Task, state: &mut records::TaskState, time: u64, cgroup: u64) {
-    let known = state.flags;
-    if known & task_flags::EXCLUDED != 0 || known & (task_flags::LIVE | task_flags::START_UNKNOWN) == 0 {
-        return;
-    }
-    let mut bits = 0;
-    if known & task_flags::START_UNKNOWN != 0 {
-        state.start = time;
-        bits = flags::START_UNKNOWN;
-    }
-    let returns = match maps::spec(state.key) {
-        Some(spec) => spec.flags & spec_flags::NO_RESULT == 0,
-        None => true,
-    };
-    if returns {
-        bits |= flags::UNFINISHED | flags::KILLED;
-    }
-    state.flags = 0;
-    syscall::emit_plain(task, state, 0, time, bits, cgroup);
 }
 
 /// `task:task_rename` (task, comm).

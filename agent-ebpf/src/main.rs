@@ -8,6 +8,7 @@
 
 mod block;
 mod cast;
+mod cpu_ring;
 mod fallback;
 mod iter;
 mod lifecycle;

@@ -2,6 +2,7 @@
 //! padding (checked below), so that the agent may read it from any bytes of that length.
 
 pub mod block;
+pub mod cpu;
 pub mod net;
 pub mod oom;
 pub mod sched;
@@ -26,11 +27,11 @@ pub struct Header {
     pub cpu: u16,
     /// A [`events::Kind`] as its number.
     pub kind: u8,
-    /// Which struct follows, see [`class`].
+    /// Which of several structs follows, where a kind has several.
     pub class: u8,
 }
 
-/// Size classes of syscall records ([`Header::class`]): a ring reservation needs a constant size.
+/// What a call's record has ([`crate::spec::Spec::class`]).
 pub mod class {
     /// No arguments.
     pub const ARGS0: u8 = 0;
@@ -38,64 +39,28 @@ pub mod class {
     pub const ARGS3: u8 = 1;
     /// All six arguments.
     pub const ARGS6: u8 = 2;
-    /// All six arguments and one or two string slots of 128 bytes in all.
-    pub const STR_SMALL: u8 = 3;
-    /// The same with 1,024 bytes.
-    pub const STR_MEDIUM: u8 = 4;
-    /// The same with 4,104 bytes, for calls with one string: a path of `PATH_MAX` and room to tell
-    /// that it was not longer.
-    pub const STR_LARGE: u8 = 5;
-    /// The same with 8,208 bytes, for calls with two.
-    pub const STR_LARGE_TWO: u8 = 6;
-    /// The same with a path and the arguments of a program, for an exec that failed.
-    pub const STR_ARGV: u8 = 7;
+    /// All six arguments, and one or two strings.
+    pub const STRINGS: u8 = 3;
 }
 
-/// The fixed part of a syscall record. 56 bytes.
+/// Path and arguments that a call of `execve` was given at its entry, in `N` bytes: the path, then the arguments, each with
+/// its NUL, in the last [`GIVEN_ARGS`]. No event, and a system call by its kind. `head.time` is the entry, `head.flags` are
+/// about the two strings, and `head.class` is an index of [`GIVEN_SIZES`].
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Syscall {
-    /// Common part; `time` is the return.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecGiven<const N: usize> {
+    /// Common part.
     pub head: Header,
-    /// From entry to return, ns.
-    pub dur: u64,
-    /// The result.
-    pub ret: i64,
-    /// [`events::syscall_key`].
-    pub key: u32,
-    /// The effective user id in the initial namespace.
-    pub uid: u32,
-}
-
-/// A syscall with `N` arguments and nothing else.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct SyscallArgs<const N: usize> {
-    /// Fixed part.
-    pub call: Syscall,
-    /// The first `N` argument registers.
-    pub args: [u64; N],
-}
-
-/// A syscall with arguments and one or two strings in `N` bytes. If the call has two (see
-/// [`crate::spec::Spec`]), the second one starts at [`STR_SECOND`].
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct SyscallStrs<const N: usize> {
-    /// Fixed part.
-    pub call: Syscall,
-    /// The argument registers.
-    pub args: [u64; 6],
-    /// How many bytes of each string follow, without a terminating NUL.
+    /// How many bytes there are of the path, without its NUL, and of the arguments.
     pub len: [u32; 2],
     /// The bytes.
     pub bytes: [u8; N],
 }
 
-/// Bytes of string space in the string classes, from [`class::STR_SMALL`] on.
-pub const STR_SIZES: [usize; 5] = [128, 1024, 4104, 8208, 4104 + 2 * EXEC_ARGS];
-/// Where the second string starts in it.
-pub const STR_SECOND: [usize; 5] = [64, 512, 2052, 4104, 4104];
+/// Sizes of [`ExecGiven`].
+pub const GIVEN_SIZES: [usize; 3] = [1024, 4104 + 4104, 4104 + 2 * EXEC_ARGS];
+/// Bytes for arguments in each of them.
+pub const GIVEN_ARGS: [usize; 3] = [512, 4104, 2 * EXEC_ARGS];
 
 /// `TASK_COMM_LEN` of the kernel.
 pub const COMM_LEN: usize = 16;
@@ -306,11 +271,15 @@ pub mod task_flags {
     pub const ENTRY_SEEN: u32 = 1 << 6;
     /// `sys_exit` has handled its last return; read by its fallback program only.
     pub const RETURN_SEEN: u32 = 1 << 7;
+    /// With [`LIVE`]: the strings of its call are in a record of the entry.
+    pub const SENT: u32 = 1 << 8;
     /// From this bit on: the process id of the parent that was reported last, 0 for none. No process id is longer
     /// (`PID_MAX_LIMIT` is 2^22).
     pub const PARENT_SHIFT: u32 = 10;
     /// The bits of that.
     pub const PARENT: u32 = u32::MAX << PARENT_SHIFT;
+    /// What is true of a task whatever call it is in.
+    pub const KEPT: u32 = EXCLUDED | TREE | PARENT;
 }
 
 /// The value of the task storage: the call that a task is in. 64 bytes.
@@ -379,11 +348,7 @@ pub struct LossKey {
 /// `repr(C)`, made of integers alone, without implicit padding.
 pub unsafe trait Plain: Copy {}
 
-// SAFETY: arrays of integers.
-unsafe impl Plain for [u64; 6] {}
-// SAFETY: as above.
-unsafe impl Plain for [u64; 3] {}
-// SAFETY: as above.
+// SAFETY: an array of integers.
 unsafe impl Plain for [u32; 2] {}
 
 /// Declares structs that cross a ring buffer or a map, each with its size: the sum of its fields, so that an implicit
@@ -401,10 +366,7 @@ pub(crate) use plain;
 
 plain! {
     Header = 32;
-    Syscall = 56;
-    SyscallArgs<3> = 56 + 24;
-    SyscallArgs<6> = 56 + 48;
-    SyscallStrs<128> = 56 + 48 + 8 + 128;
+    ExecGiven<{ GIVEN_SIZES[0] }> = 32 + 8 + GIVEN_SIZES[0];
     Fork = 32 + 16 + 24 + 16;
     Parent = 40 + 16;
     Exec = 32 + 24 + 16 + EXEC_PATH;

@@ -5,17 +5,19 @@
 //! thread is woken on belongs to its sleep. All these hooks run under the lock of the run queue that the thread is
 //! on, so its times are written by one CPU at a time.
 
-use agent_ebpf::records::sched::{SchedState, Switch};
-use agent_ebpf::records::task_flags;
+use agent_ebpf::records::cpu::{SWITCH_WORDS, SwitchWords, shape, sort, word};
+use agent_ebpf::records::sched::{SchedState, class};
+use agent_ebpf::records::{stage, task_flags};
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use events::flags;
 use events::{Kind, UNKNOWN, task_state};
 
-use crate::maps::{self, EVENTS, config};
+use crate::cpu_ring::ThisCpu;
+use crate::maps::{self, config};
 use crate::storage;
-use crate::syscall::is_in;
+use crate::syscall::{is_in, leave};
 use crate::task::{Task, has, is_left_out, load, now};
 
 /// Bits of `task_struct.__state` (include/linux/sched.h), as they are since 4.14.
@@ -160,11 +162,24 @@ fn yields(task: Task) -> bool {
     task.is_kthread() || is_in(task, spec_flags::YIELD)
 }
 
+/// `sched:sched_switch` where switches are not recorded: only the call of the thread that leaves the CPU is kept.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch_call(ctx: BtfTracePointContext) -> i32 {
+    if let Some(cpu) = ThisCpu::get() {
+        leave(cpu, Task(ctx.arg::<*mut u8>(1)));
+    }
+    0
+}
+
 /// `sched:sched_switch` (preempt, previous, next[, state of the previous]).
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
-    let time = now();
+    let Some(cpu) = ThisCpu::get() else { return 0 };
+    let time = cpu.now();
     let prev = Task(ctx.arg::<*mut u8>(1));
+    if config!(calls) != 0 {
+        leave(cpu, prev);
+    }
     let next = Task(ctx.arg::<*mut u8>(2));
     let from = Party::of(prev);
     let to = Party::of(next);
@@ -204,24 +219,28 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if state == task_state::RUNNABLE && !preempted && !from.idle {
         preempted = !yields(prev);
     }
-    let cgroup = if from.wanted { from.cgroup } else { to.cgroup };
-    let Some(slot) = maps::reserve::<Switch>(&EVENTS, Kind::Switch as u8, cgroup) else {
+    let Some(draft) = cpu.first_room() else {
+        let cgroup = if from.wanted { from.cgroup } else { to.cgroup };
+        maps::count_loss(Kind::Switch as u8, stage::RING, cgroup);
         return 0;
     };
-    let class = Switch::class(state, preempted);
-    // SAFETY: reserved for this type.
+    // SAFETY: a draft has room for these words, and nobody else sees them.
     unsafe {
-        slot.as_ptr().write(Switch {
-            head: prev.header(Kind::Switch as u8, class, bits, time, from.cgroup),
+        draft.set(word::TIME, time);
+        draft.set(word::SHAPE, u64::from(shape::of(sort::SWITCH, 0, SWITCH_WORDS)) << 32);
+        draft.at(2).cast::<SwitchWords>().write(SwitchWords {
+            ids: [prev.pid(), prev.tid()],
+            cgroup: from.cgroup,
             ran,
             off_cpu,
             runnable,
             next_cgroup: to.cgroup,
-            next_pid: next.pid(),
-            next_tid: next.tid(),
+            next_ids: [next.pid(), next.tid()],
+            flags: bits,
+            class: class(state, preempted),
         });
     }
-    slot.submit();
+    cpu.publish(SWITCH_WORDS);
     0
 }
 

@@ -70,7 +70,7 @@ pub mod spec_flags {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
-    /// One of [`crate::records::class`]: `ARGS0`, `ARGS3`, `ARGS6` or `STR_SMALL`.
+    /// One of [`crate::records::class`]: `ARGS0`, `ARGS3`, `ARGS6` or `STRINGS`.
     pub class: u8,
     /// Bits of [`spec_flags`].
     pub flags: u8,

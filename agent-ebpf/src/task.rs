@@ -150,26 +150,26 @@ impl Task {
     pub fn cgroup(self) -> u64 {
         let set: *mut u8 = self.pointer(config!(offsets.task_cgroups));
         let subsys = config!(cgroup_subsys);
-        let cgroup: *mut u8 = if subsys == 0 {
-            load(set, config!(offsets.css_set_dfl))
-        } else {
-            let mut css: *mut u8 = core::ptr::null_mut();
-            let mut cgroup: *mut u8 = core::ptr::null_mut();
-            let slot = config!(offsets.css_set_subsys) as usize + (subsys as usize - 1) * size_of::<usize>();
-            // SAFETY: both targets are pointers; the helper checks the sources. It is used
-            // because the verifier does not follow arrays of pointers.
-            unsafe {
-                bpf_probe_read_kernel(
-                    (&raw mut css).cast(),
-                    size_of::<usize>() as u32,
-                    set.wrapping_add(slot).cast(),
-                );
-                let from = css.wrapping_add(config!(offsets.css_cgroup) as usize);
-                bpf_probe_read_kernel((&raw mut cgroup).cast(), size_of::<usize>() as u32, from.cast());
-            }
-            return probe_cgroup_id(cgroup);
-        };
-        cgroup_id(cgroup)
+        if subsys == 0 {
+            return cgroup_id(load(set, config!(offsets.css_set_dfl)));
+        }
+        let slot = config!(offsets.css_set_subsys) as usize + (subsys as usize - 1) * size_of::<usize>();
+        let slot = set.wrapping_add(slot);
+        if config!(casts) != 0 && !cfg!(feature = "legacy") {
+            // Verifiers do not follow arrays of pointers. To them, this is an untrusted pointer to a state, which begins
+            // with a pointer; what that points to is cast to what it is.
+            let css: *mut u8 = load(untrusted!(slot, CSS), 0);
+            return cgroup_id(load(untrusted!(css, CSS), config!(offsets.css_cgroup)));
+        }
+        let mut css: *mut u8 = core::ptr::null_mut();
+        let mut cgroup: *mut u8 = core::ptr::null_mut();
+        // SAFETY: both targets are pointers; the helper checks the sources.
+        unsafe {
+            bpf_probe_read_kernel((&raw mut css).cast(), size_of::<usize>() as u32, slot.cast());
+            let from = css.wrapping_add(config!(offsets.css_cgroup) as usize);
+            bpf_probe_read_kernel((&raw mut cgroup).cast(), size_of::<usize>() as u32, from.cast());
+        }
+        probe_cgroup_id(cgroup)
     }
 
     /// The start of a record about this task.

@@ -135,19 +135,39 @@ fn read_user<T: Copy>(from: u64) -> Option<T> {
     }
 }
 
+/// Room for a socket address that a call fills in, as its caller gives it.
+pub struct Room {
+    /// Bytes, or [`ROOM_UNKNOWN`].
+    pub bytes: u64,
+    /// Whether there is any, even of no byte.
+    pub exists: bool,
+}
+
 /// At the entry of a call that fills in a socket address: the room that the caller has for it.
 #[inline(always)]
-pub fn read_room(how: u8, at: u64, next: u64) -> u64 {
+pub fn read_room(how: u8, at: u64, next: u64) -> Room {
+    const NONE: Room = Room { bytes: 0, exists: false };
+    const UNKNOWN: Room = Room { bytes: ROOM_UNKNOWN, exists: true };
     if at == 0 {
-        return 0;
+        return NONE;
     }
-    // The second member of struct msghdr, after a pointer.
-    let from = match how {
-        read::SOCKADDR_OUT => next,
-        read::MSGHDR_OUT => at + 8,
-        _ => at + 4,
-    };
-    read_user::<u32>(from).map_or(ROOM_UNKNOWN, u64::from)
+    match how {
+        read::SOCKADDR_OUT => match read_user::<u32>(next) {
+            Some(len) => Room { bytes: u64::from(len), exists: true },
+            None => UNKNOWN,
+        },
+        // struct msghdr starts with the address of the name and its length.
+        read::MSGHDR_OUT => match read_user::<[u64; 2]>(at) {
+            Some([0, _]) => NONE,
+            Some([_, len]) => Room { bytes: len & 0xffff_ffff, exists: true },
+            None => UNKNOWN,
+        },
+        _ => match read_user::<u64>(at) {
+            Some(name) if name as u32 == 0 => NONE,
+            Some(name) => Room { bytes: name >> 32, exists: true },
+            None => UNKNOWN,
+        },
+    }
 }
 
 /// Reads a string or a socket address.

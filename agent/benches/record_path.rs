@@ -15,16 +15,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_ebpf::records::block::{Block, Request, origin};
+use agent_ebpf::records::cpu::{SwitchWords, sort};
 use agent_ebpf::records::net::{Net, tcp};
-use agent_ebpf::records::sched::Switch;
+use agent_ebpf::records::sched::class;
 use agent_ebpf::records::signals::Signal;
-use agent_ebpf::records::{
-    EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Header, Rename, Syscall, SyscallArgs,
-    SyscallStrs, class,
-};
+use agent_ebpf::records::{EXEC_ARGS_SIZES, EXEC_PATH, Exec, ExecArgs, Exit, Fork, Header, Rename};
 use capture_format::{Header as FileHeader, SegmentWriter};
 use events::{Kind, syscall_key};
-use ktape::record::testing::{RecordPath, RingSort, bytes_of};
+use ktape::record::testing::{CallWords, RecordPath, RingSort, bytes_of, identity_record, switch_record};
 use ktape_reader::syscalls::table;
 
 /// Events of a workload: fewer than a chunk may have.
@@ -42,6 +40,8 @@ const RING_BYTES: usize = 512 << 20;
 /// A record and where it goes.
 struct Record {
     sort: RingSort,
+    /// What says whose it is, if that has to be said.
+    identity: Option<Vec<u8>>,
     bytes: Vec<u8>,
 }
 
@@ -133,9 +133,11 @@ fn measure(workload: &Workload, rounds: usize) -> Figures {
 fn filled(workload: &Workload, level: i32) -> RecordPath {
     let mut path = RecordPath::new(CPUS as usize, RING_BYTES, level).unwrap();
     for i in 0..workload.events {
-        let Record { sort, bytes } = (workload.record)(i);
-        // Runs of one CPU, as a pass of the drain finds them.
-        assert!(path.push((i / 64 % CPUS) as usize, sort, &bytes), "the ring buffer is large enough");
+        let Record { sort, identity, bytes } = (workload.record)(i);
+        for record in identity.iter().chain([&bytes]) {
+            // Runs of one CPU, as a pass of the drain finds them.
+            assert!(path.push((i / 64 % CPUS) as usize, sort, record), "the ring buffer is large enough");
+        }
     }
     path
 }
@@ -177,28 +179,32 @@ fn head(kind: Kind, i: u64) -> Header {
     }
 }
 
-fn call(i: u64, name: &str, class: u8, ret: i64) -> Syscall {
-    let (abi, nr) = table().by_name(name)[0];
-    let head = Header { class, ..head(Kind::Syscall, i) };
-    Syscall { head, dur: 200 + noise(i + 1, 3000), ret, key: syscall_key(abi, nr), uid: 1000 }
+fn event(bytes: &[u8]) -> Record {
+    Record { sort: RingSort::Events, identity: None, bytes: bytes.to_vec() }
 }
 
-fn event(bytes: &[u8]) -> Record {
-    Record { sort: RingSort::Events, bytes: bytes.to_vec() }
+/// A call of a thread that makes 16 of them before another one gets the CPU.
+fn call(i: u64, name: &str, ret: i64, args: &[u64], strings: Option<[&[u8]; 2]>) -> Record {
+    let (abi, nr) = table().by_name(name)[0];
+    let Header { time, cgroup, pid, tid, .. } = head(Kind::Syscall, i);
+    let sort = if strings.is_some() { sort::STRINGS } else { sort::CALL };
+    let (dur, key) = (200 + noise(i + 1, 3000), syscall_key(abi, nr));
+    let call = CallWords { sort, time, dur, ret, key, args, strings, flags: 0 };
+    let identity = i.is_multiple_of(16).then(|| identity_record(time, cgroup, [pid, tid], 1000));
+    Record { sort: RingSort::Cpu, identity, bytes: call.record() }
 }
 
 fn getppid(i: u64) -> Record {
-    event(bytes_of(&call(i, "getppid", class::ARGS0, 99)))
+    call(i, "getppid", 99, &[], None)
 }
 
 fn read(i: u64) -> Record {
     let args = [i % 9 + 3, 0x7f00_0000_0000 + i % 5 * 4096, 4096];
-    event(bytes_of(&SyscallArgs { call: call(i, "read", class::ARGS3, noise(i, 4096) as i64), args }))
+    call(i, "read", noise(i, 4096) as i64, &args, None)
 }
 
 fn futex(i: u64) -> Record {
-    let args = [0x7f00_0000_0000 + i % 40 * 64, 0x80 + i % 2, i % 3, 0, 0, 0];
-    event(bytes_of(&SyscallArgs { call: call(i, "futex", class::ARGS6, 0), args }))
+    call(i, "futex", 0, &[0x7f00_0000_0000 + i % 40 * 64, 0x80 + i % 2, i % 3, 0, 0, 0], None)
 }
 
 /// A path of 200 different ones.
@@ -207,45 +213,31 @@ fn path(i: u64) -> String {
 }
 
 fn openat(i: u64) -> Record {
-    let text = path(i);
-    let mut bytes = [0; 128];
-    bytes[..text.len()].copy_from_slice(text.as_bytes());
     let args = [-100i64 as u64, 0x7f00_0000_0000, 0x8_0000, 0, 0, 0];
-    event(bytes_of(&SyscallStrs {
-        call: call(i, "openat", class::STR_SMALL, (i % 50) as i64),
-        args,
-        len: [text.len() as u32, 0],
-        bytes,
-    }))
+    call(i, "openat", (i % 50) as i64, &args, Some([path(i).as_bytes(), b""]))
 }
 
 fn rename_call(i: u64) -> Record {
-    let (from, to) = (path(i), path(i + 1));
-    let mut bytes = [0; 128];
-    bytes[..from.len()].copy_from_slice(from.as_bytes());
-    bytes[64..64 + to.len()].copy_from_slice(to.as_bytes());
     let args = [0x7f00_0000_0000, 0x7f00_0000_1000, 0, 0, 0, 0];
-    event(bytes_of(&SyscallStrs {
-        call: call(i, "rename", class::STR_SMALL, 0),
-        args,
-        len: [from.len() as u32, to.len() as u32],
-        bytes,
-    }))
+    call(i, "rename", 0, &args, Some([path(i).as_bytes(), path(i + 1).as_bytes()]))
 }
 
 fn switch(i: u64) -> Record {
-    let mut head = head(Kind::Switch, i);
-    head.class = Switch::class((i % 2) as u8, i.is_multiple_of(7));
+    let Header { time, cgroup, pid, tid, .. } = head(Kind::Switch, i);
     let next = (i / 16 + 1) % 20;
-    event(bytes_of(&Switch {
-        head,
+    let next_id = 100 + next as u32;
+    let switch = SwitchWords {
+        ids: [pid, tid],
+        cgroup,
         ran: 3000 + noise(i + 1, 90_000),
         off_cpu: noise(i + 2, 1_000_000),
         runnable: noise(i + 3, 5000),
         next_cgroup: 4000 + next % 4,
-        next_pid: 100 + next as u32,
-        next_tid: 100 + next as u32,
-    }))
+        next_ids: [next_id; 2],
+        flags: 0,
+        class: class((i % 2) as u8, i.is_multiple_of(7)),
+    };
+    Record { sort: RingSort::Cpu, identity: None, bytes: switch_record(time, &switch) }
 }
 
 fn block(i: u64) -> Record {
@@ -295,7 +287,7 @@ fn rename(i: u64) -> Record {
     let mut comm = [0; 16];
     comm[..8].copy_from_slice(format!("worker{:02}", i % 100).as_bytes());
     let record = Rename { head: head(Kind::Rename, i), comm, ..Rename::default() };
-    Record { sort: RingSort::Lifecycle, bytes: bytes_of(&record).to_vec() }
+    Record { sort: RingSort::Lifecycle, identity: None, bytes: bytes_of(&record).to_vec() }
 }
 
 /// A shell that starts one command after another: fork, exec and exit of each.
@@ -337,5 +329,5 @@ fn lifecycle(i: u64) -> Record {
         }
         _ => bytes_of(&Exit { head: own(Kind::Exit), process: 1, ..Exit::default() }).to_vec(),
     };
-    Record { sort: RingSort::Lifecycle, bytes }
+    Record { sort: RingSort::Lifecycle, identity: None, bytes }
 }

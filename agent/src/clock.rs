@@ -11,6 +11,9 @@ pub trait Clock {
     /// Wall clock minus boot clock, in ns.
     fn wall_offset(&self) -> i64;
 
+    /// Boot clock minus monotonic clock, in ns.
+    fn suspended_ns(&self) -> u64;
+
     /// The moment that ages and deadlines are measured with.
     fn now(&self) -> Instant;
 
@@ -32,6 +35,10 @@ impl Clock for SystemClock {
 
     fn wall_offset(&self) -> i64 {
         wall_offset()
+    }
+
+    fn suspended_ns(&self) -> u64 {
+        suspended_ns()
     }
 
     fn now(&self) -> Instant {
@@ -58,6 +65,22 @@ fn read(clock: libc::clockid_t) -> i64 {
 /// Nanoseconds since boot, suspend included: the clock of all events.
 pub fn boot_ns() -> u64 {
     read(libc::CLOCK_BOOTTIME) as u64
+}
+
+/// Boot clock minus monotonic clock, in ns: how long the machine was suspended. The best of eight readings between two of the
+/// other clock; what is shorter than a few readings is none.
+pub fn suspended_ns() -> u64 {
+    const READINGS: i64 = 2000;
+    let (_, offset) = (0..8)
+        .map(|_| {
+            let before = read(libc::CLOCK_MONOTONIC);
+            let boot = read(libc::CLOCK_BOOTTIME);
+            let after = read(libc::CLOCK_MONOTONIC);
+            (after - before, boot - (before + (after - before) / 2))
+        })
+        .min()
+        .unwrap_or_default();
+    if offset < READINGS { 0 } else { offset as u64 }
 }
 
 /// When this process was forked, ns of CLOCK_BOOTTIME, to a clock tick (mostly 10 ms); `None` without `/proc`.

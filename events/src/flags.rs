@@ -24,3 +24,5 @@ pub const LATE: u32 = 1 << 9;
 pub const AT_END: u32 = 1 << 10;
 /// A negative duration was clamped to 0 (the boot clock may step back between CPUs).
 pub const CLAMPED: u32 = 1 << 11;
+/// The strings were read when the call returned: at its entry they could not be read, or the entry was not seen.
+pub const STRINGS_LATE: u32 = 1 << 12;

@@ -228,6 +228,7 @@ kinds! {
         phase: Text, "how a hang ended: woken, exited, or unfinished if the capture ended first; in stall_ongoing asleep (first report) or still (each time the duration doubles)";
         nr: Syscall, "the system call that the thread is in";
         args: SyscallArgs, "the call's arguments";
+        strs: SyscallStrings, "its paths and socket addresses, as they were at its entry";
         wait: Text, "the kernel function that the thread waits in";
         stack: Stack, "the kernel stack, innermost function first";
         dev: Text, "the block device that the thread waits for, if known";

@@ -1,36 +1,13 @@
 //! What the scheduler's hooks send and keep.
 
-use super::{Header, plain};
+use super::plain;
 
-/// A CPU went from one thread to another. The header's subject is the previous thread; its `class` is made by
-/// [`Switch::class`]. 72 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Switch {
-    /// Common part.
-    pub head: Header,
-    /// How long the previous thread was on the CPU, ns, or [`events::UNKNOWN`].
-    pub ran: u64,
-    /// How long the next thread was off the CPU, ns, or unknown.
-    pub off_cpu: u64,
-    /// How long of that it was on a run queue, ns, or unknown.
-    pub runnable: u64,
-    /// The next thread's cgroup.
-    pub next_cgroup: u64,
-    /// The next thread's process id; 0 is the CPU's idle task.
-    pub next_pid: u32,
-    /// The next thread's thread id.
-    pub next_tid: u32,
-}
+/// In [`super::cpu::SwitchWords::class`]: the CPU was taken from the previous thread.
+pub const PREEMPTED: u32 = 1 << 7;
 
-impl Switch {
-    /// In [`Header::class`]: the CPU was taken from the previous thread.
-    pub const PREEMPTED: u8 = 1 << 7;
-
-    /// The header's `class`, from a [`events::task_state`].
-    pub const fn class(state: u8, preempted: bool) -> u8 {
-        if preempted { state | Self::PREEMPTED } else { state }
-    }
+/// The class of a switch, from the [`events::task_state`] in which the previous thread left the CPU.
+pub const fn class(state: u8, preempted: bool) -> u32 {
+    if preempted { state as u32 | PREEMPTED } else { state as u32 }
 }
 
 /// The value of the scheduler's task storage. 64 bytes. All times are ns of CLOCK_BOOTTIME, and 0 if not known.
@@ -61,6 +38,5 @@ pub struct SchedState {
 }
 
 plain! {
-    Switch = 32 + 40;
     SchedState = 64;
 }

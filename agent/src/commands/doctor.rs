@@ -202,6 +202,7 @@ fn load() -> Result<record::Prepared> {
         sample: None,
         tree_pid: None,
         output: None,
+        durations: true,
         keep_secrets: false,
         live: false,
         kernel_log: false,

@@ -28,15 +28,36 @@ impl Globals {
     }
 }
 
-/// The read-only globals for these settings on this kernel, with ring buffers for each of `cpus` CPUs.
+/// How many ring buffers there are.
+#[derive(Clone, Copy, Debug)]
+pub struct Rings {
+    /// Of each of the kernel's sorts.
+    pub shared: u32,
+    /// Of the CPUs' own.
+    pub of_cpus: u32,
+    /// Segments of each of those.
+    pub segments: u32,
+}
+
+/// The read-only globals for these settings on this kernel. `casts`: programs may take a number for a pointer.
 ///
 /// # Errors
 /// The kernel's types lack the cgroup controller that identifies containers.
-pub fn globals(settings: &Settings, kernel: &Btf, variant: Kernels, cpus: u32) -> Result<Globals, LoadError> {
+pub fn globals(
+    settings: &Settings,
+    kernel: &Btf,
+    variant: Kernels,
+    rings: Rings,
+    casts: bool,
+) -> Result<Globals, LoadError> {
     let mut config = Config { offsets: offsets(kernel), ..Config::EMPTY };
     set_registers(&mut config);
     set_recorded(&mut config, settings);
-    config.rings = cpus;
+    config.rings = rings.shared;
+    config.cpu_rings = rings.of_cpus;
+    config.ring_segments = rings.segments;
+    config.casts = u32::from(casts);
+    config.weak_order = u32::from(!cfg!(target_arch = "x86_64"));
     config.cgroup_subsys = cgroup_subsys(&settings.hierarchy, kernel)?;
     set_tracepoint_shapes(&mut config, kernel);
     block::set_config(&mut config, kernel);
@@ -58,6 +79,8 @@ fn set_recorded(config: &mut Config, settings: &Settings) {
     config.filter_cgroups = u32::from(settings.cgroups.is_some());
     config.tree_pid = settings.tree_pid.unwrap_or(0);
     config.narrow = u32::from(matches!(settings.selection, SyscallSelection::Named(_)));
+    config.calls = u32::from(settings.selection != SyscallSelection::None);
+    config.returns_only = u32::from(!settings.durations);
     let stall = settings.stalls();
     let switches = settings.kinds.contains(&Kind::Switch);
     config.stall_ms = stall.map_or(0, |limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1));

@@ -123,6 +123,9 @@ const fn syscall(name: &'static str, without: &'static str) -> Hook {
     Hook { group: Group::Syscall, ..event(name, Some(Kind::Syscall), &[Kind::Syscall], without) }
 }
 
+/// The program that keeps the call of a thread that leaves the CPU, where the one of context switches does not.
+const SWITCH_OF_CALLS: &str = "sched_switch_call";
+
 /// All hooks.
 pub const HOOKS: &[Hook] = &[
     FORK,
@@ -169,6 +172,11 @@ pub const HOOKS: &[Hook] = &[
     event("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
     event("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
     event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "context switches"),
+    // Where switches are not recorded: the call of the thread that leaves the CPU is kept.
+    Hook {
+        tracepoint: "sched_switch",
+        ..event(SWITCH_OF_CALLS, None, &[Kind::Syscall], "system calls that wait")
+    },
     event("sched_waking", None, &STALLS, "wakers of stalled threads"),
     SYS_ENTER,
     fallback("sys_enter_nested", SYS_ENTER),
@@ -184,7 +192,8 @@ pub fn needed(kinds: &[Kind], selection: &SyscallSelection, kernel: Kernels) -> 
     let mut hooks: Vec<&Hook> = HOOKS
         .iter()
         .filter(wanted)
-        .filter(|hook| syscalls || hook.group != Group::Syscall)
+        .filter(|hook| syscalls || hook.group != Group::Syscall && hook.name != SWITCH_OF_CALLS)
+        .filter(|hook| hook.name != SWITCH_OF_CALLS || !kinds.contains(&Kind::Switch))
         .filter(|hook| hook.kernels == Kernels::All || hook.kernels == kernel)
         .collect();
     hooks.sort_by_key(|hook| hook.group);

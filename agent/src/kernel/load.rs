@@ -13,7 +13,8 @@ use super::block::{self, RequestNames};
 use super::bpf;
 use super::btf::{Btf, RawTypes};
 use super::casts::Casts;
-use super::config;
+use super::config::{self, Rings};
+use super::cpu_rings::{self, segments};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
 use super::loss::{LossCounters, PodLossKey};
@@ -22,7 +23,8 @@ use super::object::Object;
 use super::preemption;
 use super::programs::{LoadedPrograms, SOCKET_ITERATOR};
 use super::reader_set::ReaderSet;
-use super::ring_buffers::{RingBuffers, create_ring_buffers, online_cpus};
+use super::ring_buffer::RingBuffer;
+use super::ring_buffers::{RingBuffers, cpu_rings, create_ring_buffers, online_cpus, possible_cpus};
 use super::settings::{Settings, SyscallSelection};
 use super::verify::{self, LoadedProgram, ProgramToLoad};
 
@@ -52,36 +54,45 @@ impl LoadedPrograms {
         let types = RawTypes::of_kernel()?;
         let legacy = is_legacy(&types);
         let cpus = online_cpus();
+        let segments = segments(settings.ring_bytes.into());
+        let counts = Rings { shared: cpus, of_cpus: cpu_rings(), segments };
         std::thread::scope(|scope| {
             // What takes long is done at the same time: indexing the kernel's types, creating the object's maps, then the
             // ring buffers and verifying the programs.
             let kernel = spawn(scope, || Btf::parse(types))?;
             let file = if legacy { LEGACY_OBJECT } else { OBJECT };
-            let (mut object, unfinished) = Object::create(file, &entries(settings, legacy, cpus))?;
+            let (mut object, unfinished) = Object::create(file, &entries(settings, legacy, counts))?;
             let outer = [take_outer(&mut object, "EVENTS")?, take_outer(&mut object, "LIFECYCLE")?];
+            let (states, cpu_rings) = cpu_rings::map(&object, possible_cpus(), counts)?;
             let rings = spawn(scope, || create_rings(outer, settings, cpus))?;
             fill_specs(&mut object, &settings.selection)?;
             let kernel = join(kernel)?;
             let variant = kernel_variant(&kernel);
-            let globals = config::globals(settings, &kernel, variant, cpus)?;
+            let casts = Casts::of(&kernel);
+            // The legacy programs read through a helper, whatever the pointer is.
+            let numbers = casts.are_made() || variant == Kernels::Legacy;
+            let globals = config::globals(settings, &kernel, variant, counts, numbers)?;
             // 0 is off, 5 logs everything; the verifier removes disabled code.
             let log_level = if settings.kernel_log { 5u8 } else { 0 };
             object.finish(unfinished, &[("AYA_LOG_LEVEL", &[log_level]), ("CONFIG", globals.bytes())])?;
-            fill_in_numbers(&mut object, &kernel, variant);
-            let hooks = available(&kernel, hooks::needed(&settings.kinds, &settings.selection, variant))?;
+            fill_in_numbers(&mut object, &kernel, variant, &casts);
+            let mut needed = hooks::needed(&settings.kinds, &settings.selection, variant);
+            needed.retain(|hook| settings.durations || hook.tracepoint != "sys_enter");
+            let hooks = available(&kernel, needed)?;
             let programs = verify::load(&object, &kernel, &programs_to_load(&hooks, settings))?;
             object.drop_programs();
-            let (rings, outer) = join(rings)?;
+            let ([events, lifecycle], outer) = join(rings)?;
             let log = if settings.kernel_log { Some(kernel_log(&programs)?) } else { None };
             let cgroups = settings.cgroups.as_deref().unwrap_or_default();
             let programs = Self {
                 allowed: fill_allowed(&mut object, "ALLOWED", cgroups)?,
                 allowed_io: fill_allowed(&mut object, "ALLOWED_IO", &settings.io_cgroups)?,
-                readers: Some(ReaderSet::new(take(&mut object, "READERS")?)),
+                readers: Some(ReaderSet::new(take(&mut object, "READERS")?, states.clone())),
                 losses: LossCounters::new(preallocate_losses(&mut object)?),
                 net_runs: take(&mut object, "NET_RUNS")?,
                 fallback_runs: take(&mut object, "FALLBACK_RUNS")?,
                 not_lost: rustc_hash::FxHashMap::default(),
+                cpus: states,
                 object,
                 programs,
                 hooks,
@@ -91,7 +102,7 @@ impl LoadedPrograms {
                 log,
                 _outer: outer,
             };
-            Ok((programs, rings))
+            Ok((programs, RingBuffers { cpus: cpu_rings, events, lifecycle }))
         })
     }
 }
@@ -123,21 +134,24 @@ fn create_rings(
     [events, lifecycle]: [MapData; 2],
     settings: &Settings,
     cpus: u32,
-) -> Result<(RingBuffers, [MapData; 2]), LoadError> {
+) -> Result<([Vec<RingBuffer>; 2], [MapData; 2]), LoadError> {
     let rings = std::thread::scope(|scope| {
         let other =
             spawn(scope, || create_ring_buffers(&lifecycle, "LIFECYCLE", cpus, settings.lifecycle_bytes))?;
-        let events = create_ring_buffers(&events, "EVENTS", cpus, settings.ring_bytes)?;
-        Ok::<_, LoadError>(RingBuffers { events, lifecycle: join(other)? })
+        let events = create_ring_buffers(&events, "EVENTS", cpus, settings.event_bytes)?;
+        Ok::<_, LoadError>([events, join(other)?])
     })?;
     Ok((rings, [events, lifecycle]))
 }
 
 /// The numbers of entries that differ from the object's own.
-fn entries(settings: &Settings, legacy: bool, cpus: u32) -> Vec<(&'static str, u32)> {
+fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static str, u32)> {
+    let cpus = counts.shared;
     let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
     let sockets = if settings.kinds.contains(&Kind::Net) { SOCKETS_MAX } else { UNUSED_MAP };
     let mut entries = vec![
+        ("CPUS", possible_cpus()),
+        ("SEGMENTS", counts.of_cpus * counts.segments),
         ("EVENTS", cpus),
         ("LIFECYCLE", cpus),
         ("BLOCK_BIOS", block_entries),
@@ -159,9 +173,8 @@ fn entries(settings: &Settings, legacy: bool, cpus: u32) -> Vec<(&'static str, u
 }
 
 /// Fills the numbers of the kernel's functions and types into the programs.
-fn fill_in_numbers(object: &mut Object, kernel: &Btf, variant: Kernels) {
+fn fill_in_numbers(object: &mut Object, kernel: &Btf, variant: Kernels, casts: &Casts) {
     let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
-    let casts = Casts::of(kernel);
     for instructions in object.instructions_mut() {
         preemption::set_functions(instructions, functions.as_ref());
         casts.fill(instructions);

@@ -13,6 +13,7 @@ use rustc_hash::FxHashMap;
 use super::block::{self, RequestNames};
 use super::bpf;
 use super::connections::ConnectionScanner;
+use super::cpu_rings::CpuStates;
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook};
 use super::iterator::ScanProgram;
@@ -42,6 +43,7 @@ pub struct ProgramReport {
 
 /// The programs in the kernel. Dropping this detaches and unloads them.
 pub struct LoadedPrograms {
+    pub(super) cpus: CpuStates,
     pub(super) object: Object,
     pub(super) programs: Vec<LoadedProgram>,
     pub(super) allowed: HashMap<MapData, u64, u8>,
@@ -76,6 +78,11 @@ impl LoadedPrograms {
             self.links.push((name, link));
         }
         Ok(())
+    }
+
+    /// The state of the CPUs, shared with the programs.
+    pub fn cpus(&self) -> &CpuStates {
+        &self.cpus
     }
 
     /// The processes that read the output; `None` once it is taken.
@@ -162,13 +169,15 @@ impl LoadedPrograms {
     ///
     /// The set is full.
     pub fn set_allowed(&mut self, cgroup: u64, allow: bool) -> Result<(), LoadError> {
-        if allow {
+        let result = if allow {
             self.allowed.insert(cgroup, 1, 0).map_err(map_error("ALLOWED"))
         } else {
             // It may be gone already.
             let _ = self.allowed.remove(&cgroup);
             Ok(())
-        }
+        };
+        self.cpus.recheck();
+        result
     }
 
     /// Adds a cgroup of the I/O hierarchy to its allow-set, or removes it.

@@ -3,7 +3,8 @@
 //! It can look at the first record without removing it, so that ring buffers are merged by time in place, without
 //! copying.
 //! Layout (`kernel/bpf/ringbuf.c`): a page with the consumer position, a page with the producer
-//! position, then the data, mapped twice in a row so that no record is split.
+//! position, then the data. It can be mapped twice in a row, so that no record is split, but then its memory is counted twice
+//! for the process; here the few records that are split are put together in a buffer.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -20,13 +21,14 @@ pub fn page_size() -> u32 {
 }
 
 /// A memory mapping; unmapped when dropped.
-struct Mapping {
+pub(super) struct Mapping {
     at: *mut u8,
     len: usize,
 }
 
 impl Mapping {
-    fn new(fd: BorrowedFd<'_>, len: usize, offset: usize, prot: i32) -> io::Result<Self> {
+    /// Maps `len` bytes from `offset` on, shared.
+    pub(super) fn new(fd: BorrowedFd<'_>, len: usize, offset: usize, prot: i32) -> io::Result<Self> {
         // SAFETY: a new mapping at an address that the kernel chooses; it aliases nothing.
         let at = unsafe {
             libc::mmap(
@@ -42,6 +44,13 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         Ok(Self { at: at.cast(), len })
+    }
+}
+
+impl Mapping {
+    /// Where it starts.
+    pub(super) fn start(&self) -> *mut u8 {
+        self.at
     }
 }
 
@@ -63,6 +72,8 @@ pub struct RingBuffer {
     seen: u64,
     /// The consumer position as the kernel knows it.
     released: u64,
+    /// The first record, if the end of the data splits it.
+    whole: Vec<u8>,
 }
 
 // SAFETY: the mappings belong to this value alone; the kernel's side is synchronized through atomics.
@@ -77,8 +88,10 @@ impl RingBuffer {
     pub fn new(fd: BorrowedFd<'_>, size: u32) -> io::Result<Self> {
         let page = page_size() as usize;
         let consumer = Mapping::new(fd, page, 0, libc::PROT_READ | libc::PROT_WRITE)?;
-        let producer = Mapping::new(fd, page + 2 * size as usize, page, libc::PROT_READ)?;
-        let mut ring = Self { consumer, producer, size: u64::from(size), position: 0, seen: 0, released: 0 };
+        let producer = Mapping::new(fd, page + size as usize, page, libc::PROT_READ)?;
+        let size = u64::from(size);
+        let mut ring =
+            Self { consumer, producer, size, position: 0, seen: 0, released: 0, whole: Vec::new() };
         ring.position = ring.consumer_position().load(Ordering::Relaxed);
         ring.seen = ring.position;
         ring.released = ring.position;
@@ -97,7 +110,7 @@ impl RingBuffer {
 
     fn data(&self) -> *const u8 {
         // SAFETY: data follows the producer page inside the same mapping.
-        unsafe { self.producer.at.add(self.producer.len - 2 * self.size as usize) }
+        unsafe { self.producer.at.add(self.producer.len - self.size as usize) }
     }
 
     /// The first record, if the kernel has finished it. It stays until [`Self::advance`].
@@ -111,9 +124,9 @@ impl RingBuffer {
                 }
             }
             // SAFETY: below the producer position, so there is a record header, aligned to 8 bytes.
-            let (header, start) = unsafe {
+            let header = unsafe {
                 let start = self.data().add((self.position & (self.size - 1)) as usize);
-                ((*start.cast::<AtomicU32>()).load(Ordering::Acquire), start)
+                (*start.cast::<AtomicU32>()).load(Ordering::Acquire)
             };
             if header & BUSY != 0 {
                 return None;
@@ -123,11 +136,26 @@ impl RingBuffer {
                 self.position += record_size(len);
                 continue;
             }
-            // SAFETY: the data is mapped twice in a row, so that a record of at most `size` bytes
-            // never wraps; the kernel does not write to it until the consumer position has passed it.
-            return Some(unsafe {
-                std::slice::from_raw_parts(start.add(RECORD_HEADER as usize), len as usize)
-            });
+            let len = len as usize;
+            let first = (self.position + RECORD_HEADER) & (self.size - 1);
+            // SAFETY: below the size. The kernel does not write to a record until the consumer position has passed it.
+            let first = unsafe { self.data().add(first as usize) };
+            // SAFETY: inside the mapping, or one byte after it.
+            let to_end = unsafe { self.data().add(self.size as usize).offset_from(first) } as usize;
+            if len <= to_end {
+                // SAFETY: a finished record that ends before the data does.
+                return Some(unsafe { std::slice::from_raw_parts(first, len) });
+            }
+            // SAFETY: the two parts of a finished record that is shorter than the data.
+            let parts = unsafe {
+                [
+                    std::slice::from_raw_parts(first, to_end),
+                    std::slice::from_raw_parts(self.data(), len - to_end),
+                ]
+            };
+            self.whole.clear();
+            parts.iter().for_each(|part| self.whole.extend_from_slice(part));
+            return Some(&self.whole);
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use aya::maps::{MapData, MapError};
 
 use super::bpf;
+use super::cpu_rings::CpuRing;
 use super::error::{LoadError, map_error};
 use super::ring_buffer::{RingBuffer, page_size};
 
@@ -13,7 +14,9 @@ const MAP_TYPE_RINGBUF: u32 = 27;
 
 /// The ring buffers of a capture, indexed by CPU.
 pub struct RingBuffers {
-    /// Event ring buffers: system calls and all other frequent events.
+    /// The CPUs' own ring buffers: system calls and context switches.
+    pub cpus: Vec<CpuRing>,
+    /// Event ring buffers: all other frequent events.
     pub events: Vec<RingBuffer>,
     /// Lifecycle ring buffers.
     pub lifecycle: Vec<RingBuffer>,
@@ -48,4 +51,15 @@ pub(super) fn create_ring_buffers(
 pub fn online_cpus() -> u32 {
     let highest = aya::util::online_cpus().ok().and_then(|cpus| cpus.into_iter().max()).unwrap_or(0);
     highest + 1
+}
+
+/// CPUs that can come online, by the highest number.
+pub fn possible_cpus() -> u32 {
+    aya::util::nr_cpus().ok().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(online_cpus())
+}
+
+/// Rings for the CPUs themselves: one for each that is online, and some for those that come online later.
+pub fn cpu_rings() -> u32 {
+    let (online, possible) = (online_cpus(), possible_cpus());
+    possible.min(online + (online / 2).max(2))
 }

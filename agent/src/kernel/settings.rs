@@ -30,8 +30,10 @@ pub struct Settings {
     pub tree_pid: Option<u32>,
     /// Whether processes that read the output are excluded.
     pub readers: bool,
-    /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
+    /// Bytes of each CPU's own ring buffer; rounded up to a power of two of at least a segment.
     pub ring_bytes: u32,
+    /// Bytes of each CPU's event ring buffer; rounded up to a power of two of at least a page.
+    pub event_bytes: u32,
     /// Bytes of each CPU's lifecycle ring buffer; rounded in the same way.
     pub lifecycle_bytes: u32,
     /// The hierarchy that identifies cgroups.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub io_cgroups: Vec<u64>,
     /// How long an uninterruptible sleep lasts before it is reported; used only if stalls are among the kinds.
     pub stall: Option<Duration>,
+    /// Whether the entries of system calls are recorded, and so their durations.
+    pub durations: bool,
     /// Whether the programs log messages.
     pub kernel_log: bool,
 }

@@ -43,10 +43,15 @@ pub fn is_filled_in(call: &Syscall) -> bool {
     spec(call).room != 0
 }
 
+/// Whether the call never gives a result.
+pub fn has_no_result(call: &Syscall) -> bool {
+    flags_of(call.name) & spec_flags::NO_RESULT != 0
+}
+
 /// The smallest class that has room for all recorded arguments.
 fn class_of(call: &Syscall) -> u8 {
     if call.args.iter().any(|arg| arg.ty.is_string()) {
-        return class::STR_SMALL;
+        return class::STRINGS;
     }
     match call.args.iter().rposition(|arg| kept(arg.ty)) {
         None => class::ARGS0,

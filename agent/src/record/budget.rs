@@ -1,20 +1,25 @@
 //! How large the ring buffers are, and whether there is memory for them.
 
+use agent_ebpf::records::cpu::{SEGMENT_DATA, Segment};
+
 use super::memory::{self, BESIDE_RINGS, Room};
 use super::request::RecordError;
-use crate::kernel::online_cpus;
+use crate::kernel::cpu_rings;
 
-/// Largest event ring buffer of a CPU by default, in bytes.
-const RING_MAX: u64 = 8 << 20;
-/// Smallest event ring buffer of a CPU, in bytes: the largest record must fit a few times.
+/// Largest ring buffer of a CPU for system calls and switches by default, in bytes.
+const RING_MAX: u64 = 4 << 20;
+/// Smallest one, in bytes: the largest record must fit a few times.
 pub const RING_MIN: u64 = 64 << 10;
-/// Largest event ring buffer of a CPU that can be requested, in bytes.
+/// Largest one that can be requested, in bytes.
 pub const RING_LARGEST: u64 = 1 << 30;
 /// Smallest lifecycle ring buffer of a CPU, in bytes.
 const LIFECYCLE_MIN: u64 = 256 << 10;
 /// Bytes of each CPU's ring buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RingSizes {
+    /// For system calls and switches.
+    pub calls: u64,
+    /// For other frequent events.
     pub events: u64,
     pub lifecycle: u64,
 }
@@ -30,18 +35,23 @@ impl RingSizes {
 
     /// Bytes of the ring buffers of this many CPUs.
     pub fn total(self, cpus: u64) -> u64 {
-        cpus * (self.events + self.lifecycle)
+        cpus * (segments_size(self.calls) + self.events + self.lifecycle)
     }
 
     fn within(requested: Option<u64>, cpus: u64, room: Room) -> Result<Self, RecordError> {
-        let events = ring_size(requested, room.limit, cpus);
-        let sizes = Self { events, lifecycle: (events / 8).max(LIFECYCLE_MIN) };
+        let calls = ring_size(requested, room.limit, cpus);
+        let sizes = Self { calls, events: calls, lifecycle: (calls / 8).max(LIFECYCLE_MIN) };
         let rings = sizes.total(cpus);
         if rings + BESIDE_RINGS > room.left {
             return Err(RecordError::Memory { rings, left: room.left, cgroup: room.cgroup });
         }
         Ok(sizes)
     }
+}
+
+/// Bytes of memory that a ring buffer of segments takes.
+fn segments_size(bytes: u64) -> u64 {
+    bytes / SEGMENT_DATA * size_of::<Segment>() as u64
 }
 
 /// How much memory a recording with the default options takes at most.
@@ -61,13 +71,13 @@ impl MemoryNeed {
     /// # Errors
     /// There is not enough memory left.
     pub fn by_default() -> Result<Self, RecordError> {
-        let cpus = u64::from(online_cpus());
+        let cpus = u64::from(cpu_rings());
         let sizes = RingSizes::choose(None, cpus)?;
         Ok(Self { ring_buffers: sizes.total(cpus), cpus, rest: BESIDE_RINGS })
     }
 }
 
-/// Bytes of each CPU's event ring buffer: a power of two.
+/// Bytes of each CPU's ring buffer for calls: a power of two.
 fn ring_size(requested: Option<u64>, memory: u64, cpus: u64) -> u64 {
     let size = requested.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
     // Rounding a default up would exceed the budget.
@@ -85,7 +95,7 @@ mod tests {
     fn rings_are_powers_of_two_within_the_budget() {
         let gib = 1 << 30;
         // 1 % of 24 GiB on two CPUs would be 128 MB each.
-        assert_eq!(ring_size(None, 24 * gib, 2), 8 << 20);
+        assert_eq!(ring_size(None, 24 * gib, 2), 4 << 20);
         // 1 % of 16 GiB on 128 CPUs is 1.3 MB each.
         assert_eq!(ring_size(None, 16 * gib, 128), 1 << 20);
         assert_eq!(ring_size(None, gib / 4, 64), RING_MIN);
@@ -98,8 +108,8 @@ mod tests {
     fn rings_that_exceed_what_is_left_are_refused() {
         let room = |left| Room { limit: 1 << 30, left, cgroup: Some("/c".into()) };
         let sizes = RingSizes::within(Some(1 << 20), 2, room(1 << 30)).unwrap();
-        assert_eq!(sizes, RingSizes { events: 1 << 20, lifecycle: LIFECYCLE_MIN });
-        let needed = 2 * (sizes.events + sizes.lifecycle) + BESIDE_RINGS;
+        assert_eq!(sizes, RingSizes { calls: 1 << 20, events: 1 << 20, lifecycle: LIFECYCLE_MIN });
+        let needed = 2 * (16 * (80 << 10) + sizes.events + sizes.lifecycle) + BESIDE_RINGS;
         assert!(RingSizes::within(Some(1 << 20), 2, room(needed)).is_ok());
         let error = RingSizes::within(Some(1 << 20), 2, room(needed - 1)).unwrap_err();
         let RecordError::Memory { rings, left, cgroup } = error else { panic!("{error}") };

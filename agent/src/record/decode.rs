@@ -2,7 +2,7 @@
 //! checked: a record that is too short is counted as damaged.
 
 pub use agent_ebpf::records::Plain;
-use agent_ebpf::records::{Cgroup, Exec, Header, Parent, STR_SECOND, STR_SIZES, Syscall, SyscallStrs, class};
+use agent_ebpf::records::{Cgroup, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header, Parent};
 use events::Kind;
 
 /// The bytes of a record, as they lie in a ring buffer.
@@ -36,41 +36,28 @@ pub fn kind(bytes: &[u8]) -> Option<Kind> {
     Kind::from_number(*bytes.get(std::mem::offset_of!(Header, kind))?)
 }
 
-/// A syscall record.
-pub struct SyscallRecord<'a> {
-    /// The fixed part.
-    pub call: Syscall,
-    /// Arguments; those that were not sent are 0.
-    pub args: [u64; 6],
-    /// First and second string.
+/// What a call of `execve` was given.
+pub struct GivenRecord<'a> {
+    /// Common part.
+    pub head: Header,
+    /// Path and arguments.
     pub strings: [&'a [u8]; 2],
 }
 
-/// Reads a syscall record.
-#[inline]
-pub fn syscall(bytes: &[u8]) -> Option<SyscallRecord<'_>> {
-    let call: Syscall = read(bytes, 0)?;
-    let after = size_of::<Syscall>();
-    let mut record = SyscallRecord { call, args: [0; 6], strings: [b"", b""] };
-    match call.head.class {
-        class::ARGS0 => {}
-        class::ARGS3 => {
-            let args: [u64; 3] = read(bytes, after)?;
-            record.args[..3].copy_from_slice(&args);
-        }
-        class::ARGS6 => record.args = read(bytes, after)?,
-        string_class => {
-            let class = string_class.checked_sub(class::STR_SMALL)? as usize;
-            let second = *STR_SECOND.get(class)?;
-            record.args = read(bytes, after)?;
-            let len: [u32; 2] = read(bytes, after + 48)?;
-            let start = std::mem::offset_of!(SyscallStrs<128>, bytes);
-            let strings = bytes.get(start..)?.get(..STR_SIZES[class])?;
-            record.strings[0] = strings.get(..len[0] as usize)?;
-            record.strings[1] = strings.get(second..)?.get(..len[1] as usize)?;
-        }
-    }
-    Some(record)
+/// Reads what an exec was given.
+pub fn given(bytes: &[u8]) -> Option<GivenRecord<'_>> {
+    let head: Header = read(bytes, 0)?;
+    let size = *GIVEN_SIZES.get(usize::from(head.class))?;
+    let args_at = size - GIVEN_ARGS[usize::from(head.class)];
+    let len: [u32; 2] = read(bytes, size_of::<Header>())?;
+    let strings = bytes.get(std::mem::offset_of!(ExecGiven<0>, bytes)..)?.get(..size)?;
+    let (path, args) = strings.split_at(args_at);
+    Some(GivenRecord { head, strings: [path.get(..len[0] as usize)?, args.get(..len[1] as usize)?] })
+}
+
+/// Whether a record is an event: a changed parent and what an exec was given are none.
+pub fn is_event(bytes: &[u8]) -> bool {
+    kind(bytes) != Some(Kind::Syscall) && !is_parent(bytes)
 }
 
 /// Whether a record is a [`Parent`], and so no event.

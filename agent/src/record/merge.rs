@@ -1,5 +1,5 @@
-//! Merges the ring buffers by time. Records of the event ring buffers are read where they lie; lifecycle records are
-//! few and are copied out at once, so that their ring buffers stay empty whatever happens downstream.
+//! Merges the ring buffers by time. Records of the CPUs' own and the event ring buffers are read where they lie; lifecycle
+//! records are few and are copied out at once, so that their ring buffers stay empty whatever happens downstream.
 
 use std::collections::VecDeque;
 
@@ -7,6 +7,7 @@ use agent_ebpf::records::Header;
 use events::Kind;
 use rustc_hash::FxHashMap;
 
+use super::cpu_stream::CpuStream;
 use super::decode;
 use super::source::{RecordSource, Sources};
 use crate::kernel::EventLoss;
@@ -55,14 +56,31 @@ impl Waiting {
 /// All ring buffers of a recording.
 #[derive(Debug)]
 pub struct Merge<S> {
+    cpus: Vec<CpuSource<S>>,
     events: Vec<S>,
     lifecycle: Vec<S>,
     waiting: Waiting,
-    /// The time of each source's first record, during a pass: event ring buffers first.
+    /// The time of each source's first record, during a pass: the CPUs' own ring buffers, event ring buffers, lifecycle.
     heads: Vec<u64>,
     dropped: DroppedRecords,
     /// Lifecycle records were dropped since the last call of [`Merge::take_stale`].
     stale: bool,
+}
+
+/// A CPU's own ring buffer, and what its records so far say about those that follow.
+#[derive(Debug)]
+struct CpuSource<S> {
+    ring: S,
+    stream: CpuStream,
+}
+
+/// A record that is handed over.
+#[derive(Debug)]
+pub enum Record<'a> {
+    /// Of a CPU's own ring buffer.
+    Cpu(&'a mut CpuStream, &'a [u8]),
+    /// Of another one.
+    Whole(&'a [u8]),
 }
 
 /// How a pass ended.
@@ -86,10 +104,12 @@ pub enum Flow {
 impl<S: RecordSource> Merge<S> {
     /// Takes over the ring buffers.
     pub fn new(sources: Sources<S>) -> Self {
-        let Sources { events, lifecycle } = sources;
+        let Sources { cpus, events, lifecycle } = sources;
         let records = lifecycle.iter().map(|_| VecDeque::new()).collect();
+        let of_cpu = |(cpu, ring)| CpuSource { ring, stream: CpuStream::new(cpu as u16) };
         Self {
-            heads: vec![0; events.len() + lifecycle.len()],
+            heads: vec![0; cpus.len() + events.len() + lifecycle.len()],
+            cpus: cpus.into_iter().enumerate().map(of_cpu).collect(),
             events,
             lifecycle,
             waiting: Waiting { records, bytes: 0 },
@@ -130,6 +150,16 @@ impl<S: RecordSource> Merge<S> {
 
     /// Drops everything that is left, counted.
     pub fn drop_rest(&mut self) {
+        for CpuSource { ring, stream } in &mut self.cpus {
+            while let Some(record) = ring.peek() {
+                let len = record.len();
+                if let Some((kind, cgroup)) = stream.dropped(record) {
+                    *self.dropped.0.entry(DroppedKey { cpu: stream.cpu(), kind, cgroup }).or_default() += 1;
+                }
+                ring.advance(len);
+            }
+            ring.release();
+        }
         for ring in self.events.iter_mut().chain(&mut self.lifecycle) {
             while let Some(record) = ring.peek() {
                 let len = record.len();
@@ -145,19 +175,23 @@ impl<S: RecordSource> Merge<S> {
 
     /// Whether a record is still being written by a program.
     pub fn is_busy(&self) -> bool {
-        self.events.iter().chain(&self.lifecycle).any(|ring| ring.backlog() > 0)
+        let cpus = self.cpus.iter().map(|cpu| &cpu.ring);
+        cpus.chain(&self.events).chain(&self.lifecycle).any(|ring| ring.backlog() > 0)
     }
 
-    /// How full the fullest event ring buffer is, in thousandths.
+    /// How full the fullest ring buffer of frequent events is, in thousandths.
     pub fn fill(&self) -> u64 {
-        self.events.iter().map(|ring| ring.backlog() * 1000 / ring.size()).max().unwrap_or(0)
+        let rings = self.cpus.iter().map(|cpu| &cpu.ring).chain(&self.events);
+        rings.map(|ring| ring.backlog() * 1000 / ring.size()).max().unwrap_or(0)
     }
 
     /// The time of a source's first record; `u64::MAX` if it has none up to the watermark.
     fn head(&mut self, source: usize, watermark: u64) -> u64 {
-        let rings = self.events.len();
-        let head = if source < rings {
-            self.events[source].peek().map(decode::time)
+        let (cpus, rings) = (self.cpus.len(), self.cpus.len() + self.events.len());
+        let head = if source < cpus {
+            self.cpus[source].ring.peek().map(decode::time)
+        } else if source < rings {
+            self.events[source - cpus].peek().map(decode::time)
         } else {
             self.waiting.front(source - rings).map(decode::time)
         };
@@ -167,7 +201,7 @@ impl<S: RecordSource> Merge<S> {
     /// Hands over all records up to the watermark (ns of the boot clock) in the order of their
     /// time; at the same time, syscalls before lifecycle events, since a thread's last call ends
     /// when it does.
-    pub fn pass(&mut self, watermark: u64, mut take: impl FnMut(&[u8]) -> Flow) -> Pass {
+    pub fn pass(&mut self, watermark: u64, mut take: impl FnMut(Record<'_>) -> Flow) -> Pass {
         // u64::MAX stands for an empty source.
         let watermark = watermark.min(u64::MAX - 1);
         let sources = self.heads.len();
@@ -188,10 +222,17 @@ impl<S: RecordSource> Merge<S> {
             if best == u64::MAX {
                 break;
             }
-            let flow = if first < self.events.len() {
-                self.run_events(first, bound.min(watermark), &mut take)
+            let (cpus, rings) = (self.cpus.len(), self.cpus.len() + self.events.len());
+            let bound = bound.min(watermark);
+            let flow = if first < cpus {
+                let CpuSource { ring, stream } = &mut self.cpus[first];
+                run(ring, bound, |record| {
+                    if stream.follow(record) { Flow::Go } else { take(Record::Cpu(stream, record)) }
+                })
+            } else if first < rings {
+                run(&mut self.events[first - cpus], bound, |record| take(Record::Whole(record)))
             } else {
-                self.waiting.pop(first - self.events.len()).map_or(Flow::Go, |record| take(&record))
+                self.waiting.pop(first - rings).map_or(Flow::Go, |record| take(Record::Whole(&record)))
             };
             if flow == Flow::Stop {
                 result = Pass::Stopped;
@@ -199,38 +240,47 @@ impl<S: RecordSource> Merge<S> {
             }
             self.heads[first] = self.head(first, watermark);
         }
-        for ring in &mut self.events {
+        for ring in self.cpus.iter_mut().map(|cpu| &mut cpu.ring).chain(&mut self.events) {
             ring.release();
         }
         result
     }
 
-    /// Takes from one event ring buffer as long as no other source has an older record.
-    #[inline]
-    fn run_events(&mut self, source: usize, bound: u64, take: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
-        let ring = &mut self.events[source];
-        let step = ring.size() / RELEASE_PART;
-        while let Some(record) = ring.peek() {
-            if decode::time(record) > bound {
-                break;
-            }
-            let len = record.len();
-            let flow = take(record);
-            ring.advance(len);
-            if ring.unreleased() > step {
-                ring.release();
-            }
-            if flow == Flow::Stop {
-                return Flow::Stop;
-            }
-        }
-        Flow::Go
+    /// Thread and row of a CPU's stream, for calls that are still open at the end.
+    pub fn stream_mut(&mut self, cpu: u32) -> Option<&mut CpuStream> {
+        self.cpus.get_mut(cpu as usize).map(|cpu| &mut cpu.stream)
     }
 
     /// The event and lifecycle ring buffers, by CPU.
     pub(super) fn sources_mut(&mut self) -> (&mut [S], &mut [S]) {
         (&mut self.events, &mut self.lifecycle)
     }
+
+    /// A CPU's own ring buffer.
+    pub(super) fn cpu_mut(&mut self, cpu: usize) -> &mut S {
+        &mut self.cpus[cpu].ring
+    }
+}
+
+/// Takes from one ring buffer as long as no other source has an older record.
+#[inline]
+fn run<S: RecordSource>(ring: &mut S, bound: u64, mut take: impl FnMut(&[u8]) -> Flow) -> Flow {
+    let step = ring.size() / RELEASE_PART;
+    while let Some(record) = ring.peek() {
+        if decode::time(record) > bound {
+            break;
+        }
+        let len = record.len();
+        let flow = take(record);
+        ring.advance(len);
+        if ring.unreleased() > step {
+            ring.release();
+        }
+        if flow == Flow::Stop {
+            return Flow::Stop;
+        }
+    }
+    Flow::Go
 }
 
 /// Counts dropped records by CPU, kind and cgroup.
@@ -257,8 +307,7 @@ impl DroppedKey {
 
 impl DroppedRecords {
     fn add(&mut self, record: &[u8]) {
-        // A changed parent is no event.
-        if !decode::is_parent(record)
+        if decode::is_event(record)
             && let Some(key) = DroppedKey::of(record)
         {
             *self.0.entry(key).or_default() += 1;

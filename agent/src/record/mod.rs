@@ -10,6 +10,7 @@ mod chunk;
 mod cmdline;
 mod columns;
 mod connections;
+mod cpu_stream;
 mod decode;
 mod dictionary_rows;
 mod drain;

@@ -7,21 +7,21 @@ use super::cgroups::Cgroups;
 use super::memory;
 use super::merge::Merge;
 use super::request::{RecordError, Request};
-use super::source::Sources;
+use super::source::{Ring, Sources};
 use crate::background::preferred;
 use crate::containers::{ContainerFilter, Hierarchy};
-use crate::kernel::{LoadedPrograms, RingBuffer, Settings, online_cpus};
+use crate::kernel::{LoadedPrograms, Settings, cpu_rings};
 use ktape_reader::containers;
 use ktape_reader::model::ContainerSelector;
 
 /// The programs, loaded but not attached: until [`Prepared::attach`] nothing costs anything.
 pub struct Prepared {
     pub(super) kernel: LoadedPrograms,
-    pub(super) merge: Merge<RingBuffer>,
+    pub(super) merge: Merge<Ring>,
     pub(super) request: Request,
     /// The hierarchy in which block I/O is charged, if it is recorded and that is another one.
     pub(super) io_hierarchy: Option<Hierarchy>,
-    /// Bytes of each CPU's event ring buffer.
+    /// Bytes of each CPU's own ring buffer.
     pub(super) ring_bytes: u64,
     /// Bytes of all ring buffers.
     ring_buffers: u64,
@@ -49,7 +49,7 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         request.kinds.retain(|kind| !STALLS.contains(kind));
     }
     memory::return_large_buffers();
-    let cpus = u64::from(online_cpus());
+    let cpus = u64::from(cpu_rings());
     let sizes = RingSizes::choose(request.ring_bytes, cpus)?;
     let records_blocks = request.kinds.contains(&Kind::Block);
     let io_hierarchy = if records_blocks { request.hierarchy.of_block_io() } else { None };
@@ -60,17 +60,19 @@ pub fn prepare(mut request: Request) -> Result<Prepared, RecordError> {
         cgroups,
         tree_pid: request.tree_pid,
         readers: request.output.is_some(),
-        ring_bytes: sizes.events as u32,
+        ring_bytes: sizes.calls as u32,
+        event_bytes: sizes.events as u32,
         lifecycle_bytes: sizes.lifecycle as u32,
         hierarchy: request.hierarchy.clone(),
         io_hierarchy: io_hierarchy.as_ref().map(|hierarchy| hierarchy.number),
         io_cgroups,
         stall: request.stall,
+        durations: request.durations,
         kernel_log: request.kernel_log,
     };
     let (kernel, rings) = preferred(|| LoadedPrograms::load(&settings))?;
     let merge = Merge::new(Sources::from(rings));
-    let (ring_bytes, ring_buffers) = (sizes.events, sizes.total(cpus));
+    let (ring_bytes, ring_buffers) = (sizes.calls, sizes.total(cpus));
     Ok(Prepared { kernel, merge, request, io_hierarchy, ring_bytes, ring_buffers })
 }
 

@@ -120,6 +120,8 @@ pub struct Processes {
     incarnations: u32,
     /// Counts changes of processes' names.
     names: u64,
+    /// Counts changes of anything that a row of the task dictionary depends on.
+    changes: u64,
     users: Users,
     orphans: Orphans,
     empty: Arc<[u8]>,
@@ -145,12 +147,19 @@ impl Processes {
             retired: VecDeque::new(),
             incarnations: 0,
             names: 0,
+            changes: 1,
             users: Users::default(),
             orphans: Orphans::new(),
             empty: Arc::from(&b""[..]),
             hidden: CachedRow::default(),
             keep_secrets,
         }
+    }
+
+    /// Changes with anything that a row of the task dictionary depends on, but for its subject and the chunk.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Users have these names.
@@ -199,7 +208,8 @@ impl Processes {
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
         let fresh = Self::new(self.keep_secrets);
         let users = std::mem::take(&mut self.users);
-        *self = Self { incarnations: self.incarnations, names: self.names + 1, users, ..fresh };
+        let (names, changes) = (self.names + 1, self.changes + 1);
+        *self = Self { incarnations: self.incarnations, names, changes, users, ..fresh };
         self.add_scan(tasks);
     }
 
@@ -208,6 +218,7 @@ impl Processes {
         let Some(thread) = self.threads.get(&pid) else { return };
         let process = &mut self.processes[thread.process as usize];
         if process.start == start && process.args.is_empty() {
+            self.changes += 1;
             process.args = Arc::from(mask(args, self.keep_secrets));
             process.version += 1;
         }
@@ -226,6 +237,7 @@ impl Processes {
 
     fn add_thread(&mut self, tid: u32, process: u32, name: Arc<[u8]>) {
         self.incarnations = self.incarnations.wrapping_add(1);
+        self.changes += 1;
         self.thread_counts[process as usize] += 1;
         let thread = Thread {
             process,
@@ -332,6 +344,7 @@ impl Processes {
         let row = &mut self.processes[process as usize];
         row.name = name.clone();
         self.names += 1;
+        self.changes += 1;
         // The beginning of a path is another file's path: better none.
         row.exe = if exec.head.flags & flags::STR0_CUT == 0 { Arc::from(path) } else { self.empty.clone() };
         // A list that is cut has no NUL at its end: by this, readers know it.
@@ -369,6 +382,7 @@ impl Processes {
     /// A new name.
     pub fn rename(&mut self, pid: u32, tid: u32, comm_bytes: &[u8; COMM_LEN]) {
         let process = self.thread_index(pid, tid);
+        self.changes += 1;
         let name: Arc<[u8]> = Arc::from(comm(comm_bytes));
         if pid == tid {
             let row = &mut self.processes[process as usize];
@@ -391,6 +405,7 @@ impl Processes {
             && self.threads.get(&tid).is_some_and(|thread| thread.incarnation == incarnation)
             && let Some(thread) = self.threads.remove(&tid)
         {
+            self.changes += 1;
             self.release(thread.process);
         }
     }

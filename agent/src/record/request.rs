@@ -24,7 +24,7 @@ pub struct Request {
     pub selection: SyscallSelection,
     /// Only these containers.
     pub containers: ContainerFilter,
-    /// Bytes of each CPU's event ring buffer; by default 1 % of memory in all, at most 8 MiB each.
+    /// Bytes of each CPU's ring buffer for system calls; by default 1 % of memory in all, at most 4 MiB each.
     pub ring_bytes: Option<u64>,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,
@@ -42,6 +42,8 @@ pub struct Request {
     pub tree_pid: Option<u32>,
     /// The pipe that the recording is written to, if it is one: those who read it are excluded.
     pub output: Option<Pipe>,
+    /// Whether durations of system calls are recorded.
+    pub durations: bool,
     /// Whether values of secret flags are recorded.
     pub keep_secrets: bool,
     /// Whether chunks are handed over as soon as possible.

@@ -3,7 +3,7 @@
 
 use agent_ebpf::records::block::Block;
 
-use crate::kernel::{self, EventLoss, LoadError, LoadedPrograms, ScannedTask};
+use crate::kernel::{self, EventLoss, LoadError, LoadedPrograms, OpenCall, ScannedTask};
 
 /// One ring buffer of records, as the drain reads it. Used once per record: by static dispatch only.
 pub trait RecordSource {
@@ -30,7 +30,9 @@ pub trait RecordSource {
 /// The ring buffers of a recording, one of each kind per CPU.
 #[derive(Debug)]
 pub struct Sources<S> {
-    /// Event ring buffers: system calls and all other frequent events.
+    /// The CPUs' own ring buffers, by the CPU's number: system calls and context switches.
+    pub cpus: Vec<S>,
+    /// Event ring buffers: all other frequent events.
     pub events: Vec<S>,
     /// Lifecycle ring buffers.
     pub lifecycle: Vec<S>,
@@ -72,44 +74,72 @@ pub trait Kernel {
     /// detached.
     fn blocks_in_flight(&self, now: u64) -> Vec<Block>;
 
+    /// The calls of threads that have not left their CPU since the entry, once the hooks are detached.
+    fn open_calls(&self) -> Vec<OpenCall>;
+
+    /// Has the programs follow the boot clock, which has passed the monotonic clock by `offset` ns.
+    fn set_clock_offset(&mut self, offset: u64);
+
     /// Passes the messages of the programs on to the log.
     fn flush_log(&mut self);
 }
 
-impl RecordSource for kernel::RingBuffer {
+/// A ring buffer of either sort.
+pub enum Ring {
+    /// A CPU's own one.
+    Cpu(kernel::CpuRing),
+    /// One of the kernel's.
+    Kernel(kernel::RingBuffer),
+}
+
+/// The same method of whatever ring buffer it is.
+macro_rules! of_either {
+    ($ring:expr, $name:ident $($arg:expr)?) => {
+        match $ring {
+            Ring::Cpu(ring) => ring.$name($($arg)?),
+            Ring::Kernel(ring) => ring.$name($($arg)?),
+        }
+    };
+}
+
+impl RecordSource for Ring {
     #[inline]
     fn peek(&mut self) -> Option<&[u8]> {
-        kernel::RingBuffer::peek(self)
+        of_either!(self, peek)
     }
 
     #[inline]
     fn advance(&mut self, len: usize) {
-        kernel::RingBuffer::advance(self, len);
+        of_either!(self, advance len);
     }
 
     #[inline]
     fn release(&mut self) {
-        kernel::RingBuffer::release(self);
+        of_either!(self, release);
     }
 
     #[inline]
     fn unreleased(&self) -> u64 {
-        kernel::RingBuffer::unreleased(self)
+        of_either!(self, unreleased)
     }
 
     fn backlog(&self) -> u64 {
-        kernel::RingBuffer::backlog(self)
+        of_either!(self, backlog)
     }
 
     #[inline]
     fn size(&self) -> u64 {
-        kernel::RingBuffer::size(self)
+        of_either!(self, size)
     }
 }
 
-impl From<kernel::RingBuffers> for Sources<kernel::RingBuffer> {
+impl From<kernel::RingBuffers> for Sources<Ring> {
     fn from(rings: kernel::RingBuffers) -> Self {
-        Self { events: rings.events, lifecycle: rings.lifecycle }
+        Self {
+            cpus: rings.cpus.into_iter().map(Ring::Cpu).collect(),
+            events: rings.events.into_iter().map(Ring::Kernel).collect(),
+            lifecycle: rings.lifecycle.into_iter().map(Ring::Kernel).collect(),
+        }
     }
 }
 
@@ -140,6 +170,14 @@ impl Kernel for LoadedPrograms {
 
     fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
         LoadedPrograms::blocks_in_flight(self, now)
+    }
+
+    fn open_calls(&self) -> Vec<OpenCall> {
+        self.cpus().open_calls()
+    }
+
+    fn set_clock_offset(&mut self, offset: u64) {
+        self.cpus().set_offset(offset);
     }
 
     fn flush_log(&mut self) {

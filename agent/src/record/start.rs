@@ -22,12 +22,13 @@ use super::progress::Progress;
 use super::request::{RecordError, Request};
 use super::rows::{RowWriter, Scope};
 use super::sink::ChunkSender;
+use super::source::Ring;
 use super::stall;
 use crate::agent_events::{self, EventSender};
 use crate::background::{Background, preferred};
 use crate::clock::{self, SystemClock};
 use crate::containers::Hierarchy;
-use crate::kernel::{ConnectionScanner, LoadError, LoadedPrograms, RingBuffer};
+use crate::kernel::{ConnectionScanner, LoadError, LoadedPrograms};
 use crate::readers::{OutputReaders, Reader};
 use crate::runtimes::{self, ContainerInfo, Sockets};
 use crate::sample;
@@ -74,6 +75,7 @@ impl Prepared {
         let readers = self.request.output.clone().zip(self.kernel.take_readers());
         let readers = readers.map(|(output, set)| OutputReaders::find(output, set));
         let since = clock::boot_ns();
+        self.kernel.cpus().set_offset(clock::suspended_ns());
         preferred(|| self.kernel.attach())?;
         trace_start();
         Ok(Attached { prepared: self, since, readers })
@@ -104,6 +106,9 @@ impl Attached {
         let mut rows = RowWriter::new(&header.schema, processes, cgroups, scope);
         rows.name_users(&request.host);
         rows.name_requests(kernel.request_names());
+        if !request.durations {
+            rows.expect_returns_only();
+        }
         let (sender, agent_events) = agent_events::channel();
         let mut background = Vec::new();
         let containers = start_runtimes(&request, rows.cgroups_mut(), header.boot_id, &mut background);
@@ -151,7 +156,7 @@ fn follow_readers(
 }
 
 fn spawn(
-    drain: Drain<LoadedPrograms, RingBuffer, SystemClock>,
+    drain: Drain<LoadedPrograms, Ring, SystemClock>,
     progress: Arc<Progress>,
 ) -> Result<Recording, RecordError> {
     let stop = Arc::new(Stop::default());

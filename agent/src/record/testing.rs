@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use agent_ebpf::records::cpu::{IDENTITY_WORDS, SWITCH_WORDS, SwitchWords, shape, sort, word};
 use capture_format::{ChunkBuilder, EncodeOptions, EncodedBlock, Encoder, FormatError, Schema};
 use events::KINDS;
 
 use super::cgroups::Cgroups;
 pub use super::decode::{Plain, bytes_of};
-use super::merge::{Flow, Merge, Pass};
+use super::merge::{Flow, Merge, Pass, Record};
 use super::processes::Processes;
 use super::rows::{RowWriter, Scope};
 use super::source::{RecordSource, Sources};
@@ -97,6 +98,63 @@ impl RecordSource for MemoryRing {
     }
 }
 
+/// A call as a CPU's own ring buffer has it.
+#[derive(Clone, Debug, Default)]
+pub struct CallWords<'a> {
+    /// One of [`sort`](agent_ebpf::records::cpu::sort).
+    pub sort: u32,
+    /// When it returned, ns.
+    pub time: u64,
+    /// How long it took, ns.
+    pub dur: u64,
+    /// Its result.
+    pub ret: i64,
+    /// Its key.
+    pub key: u32,
+    /// Arguments: six if there are strings.
+    pub args: &'a [u64],
+    /// Strings, if the record has any.
+    pub strings: Option<[&'a [u8]; 2]>,
+    /// Bits of [`events::flags`], stored with strings only.
+    pub flags: u32,
+}
+
+impl CallWords<'_> {
+    /// The bytes of the record.
+    pub fn record(&self) -> Vec<u8> {
+        let mut words = vec![self.time, 0, self.ret as u64];
+        words.extend(self.args);
+        if let Some(strings) = self.strings {
+            words.resize(word::LENGTHS, 0);
+            let [first, second] = strings.map(|text| text.len() as u64);
+            words.push(first | second << 16 | u64::from(self.flags) << 32);
+            words.push(self.dur);
+            for text in strings {
+                let mut bytes = text.to_vec();
+                bytes.resize(bytes.len().next_multiple_of(8), 0xaa);
+                let (chunks, _) = bytes.as_chunks();
+                words.extend(chunks.iter().map(|chunk| u64::from_ne_bytes(*chunk)));
+            }
+        }
+        let shape = u64::from(shape::of(self.sort, self.key, words.len() as u32)) << 32;
+        words[word::SHAPE] = shape | self.dur & 0xffff_ffff;
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    }
+}
+
+/// The record of a thread whose calls follow.
+pub fn identity_record(time: u64, cgroup: u64, [pid, tid]: [u32; 2], uid: u32) -> Vec<u8> {
+    let shape = u64::from(shape::of(sort::IDENTITY, 0, IDENTITY_WORDS)) << 32 | u64::from(uid);
+    let ids = u64::from(pid) | u64::from(tid) << 32;
+    [time, shape, cgroup, ids].iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// The record of a context switch.
+pub fn switch_record(time: u64, switch: &SwitchWords) -> Vec<u8> {
+    let shape = u64::from(shape::of(sort::SWITCH, 0, SWITCH_WORDS)) << 32;
+    [&time.to_ne_bytes(), &shape.to_ne_bytes(), bytes_of(switch)].concat()
+}
+
 /// A hierarchy that is not mounted: all its cgroups come from records.
 pub fn no_hierarchy() -> Hierarchy {
     Hierarchy {
@@ -113,6 +171,8 @@ pub fn no_hierarchy() -> Hierarchy {
 /// Which ring buffers of a CPU a record is put into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RingSort {
+    /// Its own ring buffer.
+    Cpu,
     /// The event ring buffer.
     Events,
     /// The lifecycle ring buffer.
@@ -122,6 +182,7 @@ pub enum RingSort {
 /// The path from the bytes of ring buffers to encoded chunks, stage by stage.
 pub struct RecordPath {
     schema: Arc<Schema>,
+    cpus: usize,
     merge: Merge<MemoryRing>,
     rows: RowWriter,
     builder: ChunkBuilder,
@@ -136,18 +197,22 @@ impl RecordPath {
     pub fn new(cpus: usize, ring_bytes: usize, level: i32) -> Result<Self, FormatError> {
         let schema = Arc::new(ktape_reader::model::schema());
         let rings = || (0..cpus).map(|_| MemoryRing::new(ring_bytes)).collect();
-        let merge = Merge::new(Sources { events: rings(), lifecycle: rings() });
+        let merge = Merge::new(Sources { cpus: rings(), events: rings(), lifecycle: rings() });
         Ok(Self {
             rows: new_rows(&schema),
             builder: ChunkBuilder::new(schema.clone()),
             encoder: Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?,
             schema,
+            cpus,
             merge,
         })
     }
 
     /// Puts a record into a ring buffer. False if there is no room.
     pub fn push(&mut self, cpu: usize, sort: RingSort, record: &[u8]) -> bool {
+        if sort == RingSort::Cpu {
+            return self.merge.cpu_mut(cpu).push(record);
+        }
         let (events, lifecycle) = self.merge.sources_mut();
         let rings = if sort == RingSort::Events { events } else { lifecycle };
         rings[cpu].push(record)
@@ -155,6 +220,7 @@ impl RecordPath {
 
     /// Begins a new recording with the same records in its ring buffers.
     pub fn rewind(&mut self) {
+        (0..self.cpus).for_each(|cpu| self.merge.cpu_mut(cpu).rewind());
         let (events, lifecycle) = self.merge.sources_mut();
         events.iter_mut().chain(lifecycle).for_each(MemoryRing::rewind);
         self.rows = new_rows(&self.schema);
@@ -166,7 +232,10 @@ impl RecordPath {
         let Self { merge, rows, builder, .. } = self;
         merge.pull_lifecycle();
         let pass = merge.pass(u64::MAX, |record| {
-            rows.add(builder, record);
+            match record {
+                Record::Cpu(stream, record) => rows.add_of_cpu(builder, stream, record),
+                Record::Whole(record) => rows.add(builder, record),
+            }
             Flow::Go
         });
         debug_assert_eq!(pass, Pass::Done);

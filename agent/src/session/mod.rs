@@ -12,7 +12,7 @@ use crate::record;
 use crate::usage::usage;
 use ktape_reader::text::units;
 
-/// Parses `--buffer`: bytes of each CPU's event ring buffer.
+/// Parses `--buffer`: bytes of each CPU's own ring buffer.
 ///
 /// # Errors
 ///

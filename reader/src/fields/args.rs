@@ -45,8 +45,8 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
     match string {
         CallString::Null => out.extend_from_slice(b"NULL"),
         CallString::Unread => out.push(b'?'),
-        CallString::Read { bytes, cut } if ty == ArgType::Argv => write_list(bytes, cut, out),
-        CallString::Read { bytes, cut } => {
+        CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
+        CallString::Read { bytes, cut, late } => {
             if is_address(ty) {
                 write_address(bytes, cut, out);
             } else {
@@ -54,6 +54,9 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
             }
             if cut {
                 out.extend_from_slice(b"...");
+            }
+            if late {
+                out.push(b'~');
             }
         }
     }

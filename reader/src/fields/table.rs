@@ -154,6 +154,12 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "whether the event was written after later ones; readers put it in order",
     ),
     field(
+        "evt.args_late",
+        Bool,
+        Getter::Flag(flags::STRINGS_LATE),
+        "whether paths and addresses were read at the return of the call: at its entry they could not be read, or the entry was not recorded; in text they end with ~",
+    ),
+    field(
         "evt.clamped",
         Bool,
         Getter::Flag(flags::CLAMPED),

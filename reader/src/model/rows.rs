@@ -48,6 +48,8 @@ pub enum CallString<'c> {
         bytes: &'c [u8],
         /// There was more.
         cut: bool,
+        /// It was read when the call returned, and may have been changed until then.
+        late: bool,
     },
 }
 
@@ -60,14 +62,15 @@ impl<'c> CallColumns<'c> {
             column(Kind::Syscall, "args"),
             column(Kind::Syscall, "strs"),
         ];
-        const STALL: [u16; 2] = [column(Kind::Stall, "nr"), column(Kind::Stall, "args")];
+        const STALL: [u16; 3] =
+            [column(Kind::Stall, "nr"), column(Kind::Stall, "args"), column(Kind::Stall, "strs")];
         let (event, table) = (rows.event, &rows.table);
         if event.field_owner() == Some(Kind::Stall) {
             return Self {
                 nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
                 ret: &[],
                 args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
-                strs: None,
+                strs: event.known(STALL[2]).and_then(|c| table.list_bytes(c).ok()),
             };
         }
         if event.kind != Some(Kind::Syscall) {
@@ -106,7 +109,8 @@ impl<'c> CallColumns<'c> {
         let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
         match ids.get(usize::from(slot)) {
             Some(id) if bits & unread == 0 => {
-                CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0 }
+                let late = bits & flags::STRINGS_LATE != 0;
+                CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, late }
             }
             _ => CallString::Unread,
         }

@@ -250,8 +250,9 @@ impl TestChunk {
         table.push_bytes(5, phase);
         table.push_u64(6, u64::from(syscall_key(abi, nr)));
         table.push_list_u64(7, &[3]);
-        (8..13).for_each(|column| table.push_bytes(column, empty));
-        table.push_ref(13, task);
+        table.push_list_bytes(8, &[]);
+        (9..14).for_each(|column| table.push_bytes(column, empty));
+        table.push_ref(14, task);
         table.end_row();
     }
 

@@ -10,6 +10,8 @@ fn settings() -> Settings {
         tree_pid: None,
         readers: true,
         ring_bytes: 1 << 20,
+        event_bytes: 1 << 18,
+        durations: true,
         lifecycle_bytes: 1 << 18,
         hierarchy: Hierarchy {
             name: "v2".to_owned(),

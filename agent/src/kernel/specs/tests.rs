@@ -7,7 +7,7 @@ fn of(name: &str) -> Spec {
 }
 
 fn strings(read0: u8, arg0: u8, read1: u8, arg1: u8) -> Spec {
-    Spec { class: class::STR_SMALL, read0, arg0, read1, arg1, ..Spec::default() }
+    Spec { class: class::STRINGS, read0, arg0, read1, arg1, ..Spec::default() }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Drain, MARGIN, Outcome, RETRY};
 use crate::background::END_TIMEOUT;
 use crate::clock::Clock;
-use crate::kernel::{EventLoss, ScannedTask};
+use crate::kernel::{EventLoss, OpenCall, ScannedTask};
 use crate::record::chunk::FilledChunk;
 use crate::record::merge::Pass;
 use crate::record::sink::ChunkSender;
@@ -43,6 +43,8 @@ struct InFlight {
     end: u64,
     /// All threads, with their calls.
     tasks: Vec<ScannedTask>,
+    /// Calls of threads that have not left their CPU.
+    open: Vec<OpenCall>,
 }
 
 impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
@@ -97,7 +99,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.kernel.detach_all();
         // A program that was running when its hook was detached finishes within this.
         self.clock.sleep(MARGIN);
-        InFlight { end, tasks }
+        InFlight { end, tasks, open: self.kernel.open_calls() }
     }
 
     /// Whether the output may still be waited for.
@@ -136,6 +138,12 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
     fn write_calls(&mut self, in_flight: &InFlight, deadline: Instant) {
         for task in &in_flight.tasks {
             self.rows.unfinished(self.chunk.builder(), task, in_flight.end);
+            self.make_room(deadline);
+        }
+        for call in &in_flight.open {
+            if let Some(stream) = self.merge.stream_mut(call.cpu) {
+                self.rows.unfinished_on_cpu(self.chunk.builder(), stream, call, in_flight.end);
+            }
             self.make_room(deadline);
         }
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroups::Busy;
 use super::cmdline::{self, Arguments};
-use super::merge::{Flow, Merge, Pass};
+use super::merge::{Flow, Merge, Pass, Record};
 use super::progress::Progress;
 use super::rows::RowWriter;
 use super::sink::ChunkSender;
@@ -40,7 +40,9 @@ const CLOCK_STEP: i64 = 1_000_000;
 /// The longest pause between two passes with ring buffers of the default size; smaller ones fill sooner.
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Bytes of the ring buffers of the longest pause.
-const PAUSE_MAX_RING: u64 = 8 << 20;
+const PAUSE_MAX_RING: u64 = 4 << 20;
+/// A difference of boot and monotonic clock that no reading of them explains, ns.
+const SUSPENDED_LEAST: u64 = 1_000_000;
 /// How long the drain waits until it tries a full queue again.
 const RETRY: Duration = Duration::from_millis(1);
 
@@ -123,7 +125,7 @@ pub struct DrainTiming {
 }
 
 impl DrainTiming {
-    /// For event ring buffers of `ring_bytes` each. `live` hands chunks over as soon as possible.
+    /// For CPUs' own ring buffers of `ring_bytes` each. `live` hands chunks over as soon as possible.
     pub fn new(attached: u64, ring_bytes: u64, live: bool) -> Self {
         let part = (ring_bytes as f64 / PAUSE_MAX_RING as f64).clamp(0.05, 1.0);
         Self { attached, chunk_age: if live { PAUSE_MAX } else { CHUNK_AGE }, pause: PAUSE_MAX.mul_f64(part) }
@@ -143,6 +145,8 @@ pub struct Drain<K, S, C> {
     connections: Option<Background>,
     timing: DrainTiming,
     clock: C,
+    /// Boot clock minus monotonic clock as the programs know it, ns.
+    suspended: u64,
     /// When losses and clocks were last read.
     housekeeping: Instant,
 }
@@ -163,6 +167,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             background,
             connections,
             timing,
+            suspended: clock.suspended_ns(),
             housekeeping: clock.now(),
             clock,
         }
@@ -187,6 +192,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
     /// Takes everything that there is now.
     fn round(&mut self) -> Pass {
         self.output.beat();
+        self.follow_suspend();
         let now = self.clock.boot_ns();
         self.rows.set_time(now);
         let watermark = now.saturating_sub(MARGIN.as_nanos() as u64);
@@ -229,7 +235,10 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             return Pass::Stopped;
         }
         merge.pass(watermark, |record| {
-            rows.add(chunk.builder(), record);
+            match record {
+                Record::Cpu(stream, record) => rows.add_of_cpu(chunk.builder(), stream, record),
+                Record::Whole(record) => rows.add(chunk.builder(), record),
+            }
             if chunk.may_be_full(rows) && !chunk.hand_over(rows, output, clock) {
                 return Flow::Stop;
             }
@@ -301,6 +310,15 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             Err(error) => {
                 tracing::warn!(%error, "cannot scan processes: their names may be wrong from here on");
             }
+        }
+    }
+
+    /// After the machine was suspended: the programs read a clock that stood still meanwhile.
+    fn follow_suspend(&mut self) {
+        let suspended = self.clock.suspended_ns();
+        if suspended.abs_diff(self.suspended) >= SUSPENDED_LEAST {
+            self.suspended = suspended;
+            self.kernel.set_clock_offset(suspended);
         }
     }
 

@@ -1,8 +1,12 @@
 use agent_ebpf::records::{Exit, Rename};
 
+use agent_ebpf::records::cpu::{SwitchWords, sort};
+
 use super::*;
+use crate::record::cpu_stream::StreamThread;
 use crate::record::decode::bytes_of;
-use crate::record::testing::MemoryRing;
+use crate::record::test_records::{Call, call, openat};
+use crate::record::testing::{MemoryRing, switch_record};
 
 fn header(kind: Kind, cpu: u16, time: u64) -> Header {
     Header { time, cgroup: 70 + u64::from(cpu), cpu, kind: kind as u8, ..Header::default() }
@@ -11,7 +15,7 @@ fn header(kind: Kind, cpu: u16, time: u64) -> Header {
 /// Two CPUs with ring buffers of this size.
 fn merge(size: usize) -> Merge<MemoryRing> {
     let rings = || (0..2).map(|_| MemoryRing::new(size)).collect();
-    Merge::new(Sources { events: rings(), lifecycle: rings() })
+    Merge::new(Sources { cpus: rings(), events: rings(), lifecycle: rings() })
 }
 
 /// A switch in the event ring buffer of a CPU.
@@ -30,7 +34,10 @@ fn pass(merge: &mut Merge<MemoryRing>, watermark: u64) -> Vec<(Kind, u64)> {
     let mut seen = Vec::new();
     merge.pull_lifecycle();
     let result = merge.pass(watermark, |record| {
-        seen.push((decode::kind(record).unwrap(), decode::time(record)));
+        seen.push(match record {
+            Record::Cpu(_, record) => (Kind::Syscall, decode::time(record)),
+            Record::Whole(record) => (decode::kind(record).unwrap(), decode::time(record)),
+        });
         Flow::Go
     });
     assert_eq!(result, Pass::Done);
@@ -85,6 +92,7 @@ fn a_receiver_that_is_full_keeps_the_record_it_has_taken_and_no_other() {
     }
     let mut seen = Vec::new();
     let result = merge.pass(u64::MAX, |record| {
+        let Record::Whole(record) = record else { panic!("{record:?}") };
         seen.push(decode::time(record));
         if seen.len() == 2 { Flow::Stop } else { Flow::Go }
     });
@@ -160,6 +168,13 @@ fn what_is_left_at_the_end_is_counted_by_cpu_kind_and_cgroup() {
     merge.sources_mut().1[0].push(bytes_of(&rename));
     // Too short to have a kind: it cannot be attributed.
     merge.sources_mut().0[0].push(&[0; 16]);
+    // Of a CPU's own ring buffer, only what is an event counts.
+    let thread = StreamThread { cgroup: 71, ..StreamThread::default() };
+    let entered = Call { sort: sort::ENTERED, thread, ..openat(1, 10, "/x") };
+    for call in [Call { thread, ..call(1, 10, "getpid") }, entered] {
+        call.records().iter().for_each(|record| assert!(merge.cpu_mut(1).push(record)));
+    }
+    merge.cpu_mut(1).push(&switch_record(2, &SwitchWords { cgroup: 71, ..SwitchWords::default() }));
     merge.drop_rest();
     let lost = |cpu, kind, count| EventLoss {
         cpu: Some(cpu),
@@ -176,7 +191,8 @@ fn what_is_left_at_the_end_is_counted_by_cpu_kind_and_cgroup() {
             lost(0, Kind::Exit, 1),
             lost(0, Kind::Rename, 1),
             lost(0, Kind::Switch, 3),
-            lost(1, Kind::Switch, 1)
+            lost(1, Kind::Syscall, 1),
+            lost(1, Kind::Switch, 2)
         ]
     );
     assert_eq!(pass(&mut merge, u64::MAX), []);

@@ -40,7 +40,7 @@ use ktape_reader::model::dictionaries::Shown;
 pub use loss::LossSpan;
 use scope::Party;
 pub use scope::Scope;
-use syscall::StoredCalls;
+use syscall::{EnteredCalls, StoredCalls};
 use written::Written;
 
 /// The place of a column, found when this is compiled.
@@ -74,6 +74,12 @@ pub struct RowWriter {
     processes: Processes,
     cgroups: Cgroups,
     calls: StoredCalls,
+    /// Only returns of calls are recorded.
+    returns_only: bool,
+    /// Calls that have not returned, of which strings are known.
+    entered: EnteredCalls,
+    /// Those of threads whose hang was reported and has not ended.
+    hanging: EnteredCalls,
     block: BlockNames,
     chunk: CurrentChunk,
     written: Written,
@@ -91,6 +97,9 @@ impl RowWriter {
             processes,
             cgroups,
             calls: StoredCalls::new(),
+            returns_only: false,
+            entered: EnteredCalls::default(),
+            hanging: EnteredCalls::default(),
             block: BlockNames::default(),
             chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
             written: Written::default(),
@@ -112,6 +121,11 @@ impl RowWriter {
     /// Users have the names that they have on this host.
     pub fn name_users(&mut self, host: &HostRoot) {
         self.processes.name_users(Users::of_host(host));
+    }
+
+    /// The entries of calls are not recorded.
+    pub fn expect_returns_only(&mut self) {
+        self.returns_only = true;
     }
 
     /// Block operations and flags have the numbers that they have in this kernel.
@@ -211,6 +225,7 @@ impl RowWriter {
     /// Replaces what is known of processes by a scan.
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
         self.processes.resync(tasks);
+        self.entered.clear();
         self.scope.keep_excluded(&tasks.iter().map(|task| task.info.pid).collect());
     }
 
@@ -246,7 +261,7 @@ impl RowWriter {
             self.processes.adopt_orphans(decode::time(bytes));
         }
         let done = match decode::kind(bytes) {
-            Some(Kind::Syscall) => self.syscall(builder, bytes),
+            Some(Kind::Syscall) => self.exec_given(bytes),
             Some(Kind::Fork) => self.fork(builder, bytes),
             Some(Kind::Exec) => self.exec(builder, bytes),
             Some(Kind::Exit) => self.exit(builder, bytes),
@@ -254,14 +269,14 @@ impl RowWriter {
             Some(kind @ (Kind::CgroupMkdir | Kind::CgroupRmdir | Kind::CgroupAttach)) => {
                 self.cgroup(builder, kind, bytes)
             }
-            Some(Kind::Switch) => self.switch(builder, bytes),
             Some(Kind::Block) => self.block(builder, bytes),
             Some(Kind::Net) => self.net(builder, bytes),
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
-            // Made by the agent, never by the kernel side.
+            // In the CPUs' own ring buffers, or made by the agent.
             Some(
-                Kind::Loss
+                Kind::Switch
+                | Kind::Loss
                 | Kind::Clock
                 | Kind::Stall
                 | Kind::StallOngoing

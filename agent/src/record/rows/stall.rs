@@ -1,9 +1,12 @@
 //! Long uninterruptible sleeps (D state).
 
+use std::sync::Arc;
+
 use agent_ebpf::records::Header;
-use capture_format::ChunkBuilder;
+use capture_format::{ChunkBuilder, StrId};
 use events::{NO_CALL, flags};
 
+use super::syscall::EnteredCall;
 use super::{RowWriter, col};
 use crate::agent_events::{Phase, Stall, Waker};
 use crate::record::processes::Subject;
@@ -13,6 +16,10 @@ impl RowWriter {
     pub(super) fn stall(&mut self, builder: &mut ChunkBuilder, stall: &Stall) {
         let kind = stall.phase.kind();
         let at_end = stall.phase == Phase::Unfinished;
+        let place = &stall.place;
+        let given = self.given_to(stall);
+        let unread = if place.call == NO_CALL { 0 } else { self.calls.get(place.call).unread() };
+        let bits = given.as_ref().map_or(unread, |given| given.bits);
         let head = Header {
             time: stall.time,
             cgroup: stall.cgroup,
@@ -20,7 +27,7 @@ impl RowWriter {
             tid: stall.tid,
             cpu: u16::MAX,
             kind: kind as u8,
-            flags: if at_end { flags::UNFINISHED | flags::AT_END } else { 0 },
+            flags: bits | if at_end { flags::UNFINISHED | flags::AT_END } else { 0 },
             ..Header::default()
         };
         if !self.wants(kind, &head) {
@@ -31,8 +38,15 @@ impl RowWriter {
         let index = self.common(builder, kind, &head, stall.uid);
         let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();
         let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
-        let place = &stall.place;
         let stored = self.calls.get(place.call);
+        let mut ids = [StrId::default(); 2];
+        if let Some(given) = &given {
+            let strings = given.strings();
+            let masked = self.processes.masked(strings[1]);
+            let strings = if stored.exec { [strings[0], &masked] } else { strings };
+            ids = strings.map(|text| builder.intern(text));
+        }
+        let strings = if place.call == NO_CALL { &[] } else { stored.strings(&ids) };
         let args = stored.apply(place.args);
         let args = if place.call == NO_CALL { &[] } else { stored.list(&args) };
         let [wait, stack, dev, workqueue] =
@@ -45,6 +59,7 @@ impl RowWriter {
         table.push_bytes(col!(Stall, "phase"), phase);
         table.push_u64(col!(Stall, "nr"), u64::from(place.call));
         table.push_list_u64(col!(Stall, "args"), args);
+        table.push_list_bytes(col!(Stall, "strs"), strings);
         table.push_bytes(col!(Stall, "wait"), wait);
         table.push_bytes(col!(Stall, "stack"), stack);
         table.push_bytes(col!(Stall, "dev"), dev);
@@ -52,5 +67,25 @@ impl RowWriter {
         table.push_bytes(col!(Stall, "workqueue"), workqueue);
         table.push_ref(col!(Stall, "waker"), waker);
         table.end_row();
+    }
+
+    /// The strings of the call that a thread hangs in. They are kept from the first report of the hang until its end, when
+    /// the call may have returned.
+    fn given_to(&mut self, stall: &Stall) -> Option<Arc<EnteredCall>> {
+        let key = stall.place.call;
+        if stall.phase == Phase::Asleep {
+            // Of another hang, whose end was not reported.
+            self.hanging.remove(&stall.tid);
+        }
+        let given = match self.hanging.remove(&stall.tid) {
+            Some(given) => Some(given),
+            None => self.given_strings(stall.tid, key),
+        };
+        if let Some(given) = &given
+            && matches!(stall.phase, Phase::Asleep | Phase::Still)
+        {
+            self.hanging.insert(stall.tid, given.clone());
+        }
+        given
     }
 }

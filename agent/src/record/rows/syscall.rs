@@ -7,11 +7,14 @@ use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, StrId};
 use events::flags;
 use events::{Abi, Kind, NO_CALL, syscall_key};
+use rustc_hash::FxHashMap;
 
 use super::{RowWriter, col};
-use crate::kernel::{ScannedTask, is_filled_in};
+use crate::kernel::{OpenCall, ScannedTask, has_no_result, is_filled_in};
+use crate::record::cpu_stream::{CallRecord, CpuRecord, CpuStream, StreamThread};
 use crate::record::decode;
-use crate::record::processes::STRING_BITS;
+use crate::record::dictionary_rows::CachedRow;
+use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
 
 /// What of a call's record goes into the file.
@@ -24,15 +27,35 @@ pub(super) struct StoredCall {
     /// How many of them are strings.
     strings: u8,
     /// `execve` or `execveat`: a path and the program's arguments.
-    exec: bool,
+    pub exec: bool,
     /// Its string is an address that the kernel fills in, if it returns.
     filled_in: bool,
+    /// Bits of each of its events' flags.
+    flags: u32,
 }
 
 impl StoredCall {
     /// A call that is not in the table: all its registers.
     const UNKNOWN: Self =
-        Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false, filled_in: false };
+        Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false, filled_in: false, flags: 0 };
+
+    /// What is to be said of a call of which only the return was seen.
+    fn of_return(&self, call: &CallRecord<'_>) -> u32 {
+        let read = if self.filled_in {
+            if call.ret < 0 { 0 } else { flags::STR0_UNREAD }
+        } else if self.exec && call.ret == 0 || call.strings.iter().all(|text| text.is_empty()) {
+            0
+        } else {
+            flags::STRINGS_LATE
+        };
+        flags::START_UNKNOWN | read
+    }
+
+    /// The marks of its strings if none of them was read.
+    pub fn unread(&self) -> u32 {
+        let first = if self.strings > 0 && !self.filled_in { flags::STR0_UNREAD } else { 0 };
+        first | if self.strings > 1 { flags::STR1_UNREAD } else { 0 }
+    }
 
     /// The arguments as they are stored.
     #[inline]
@@ -51,7 +74,7 @@ impl StoredCall {
 
     /// The first ones of the record's strings, as many as the call has.
     #[inline]
-    fn strings<'a, T>(&self, strings: &'a [T; 2]) -> &'a [T] {
+    pub fn strings<'a, T>(&self, strings: &'a [T; 2]) -> &'a [T] {
         &strings[..usize::from(self.strings)]
     }
 }
@@ -75,6 +98,7 @@ impl StoredCalls {
                 strings: syscalls::string_positions(&call.args).len() as u8,
                 exec: matches!(call.name, "execve" | "execveat"),
                 filled_in: is_filled_in(call),
+                flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
             };
         }
         Self(stored)
@@ -129,88 +153,271 @@ impl Form {
     }
 }
 
+/// Strings of a call that has not returned, as it was given them.
+#[derive(Debug)]
+pub(super) struct EnteredCall {
+    key: u32,
+    /// `STR0_*` and `STR1_*`.
+    pub bits: u32,
+    /// Both strings, and where the second one starts.
+    bytes: Box<[u8]>,
+    second: usize,
+}
+
+impl EnteredCall {
+    fn new(key: u32, bits: u32, strings: [&[u8]; 2]) -> Self {
+        Self { key, bits: bits & STRING_BITS, bytes: strings.concat().into(), second: strings[0].len() }
+    }
+
+    pub fn strings(&self) -> [&[u8]; 2] {
+        let (first, second) = self.bytes.split_at(self.second);
+        [first, second]
+    }
+}
+
+/// By thread.
+pub(super) type EnteredCalls = FxHashMap<u32, Arc<EnteredCall>>;
+
 impl RowWriter {
+    /// Writes the row of a record of a CPU's own ring buffer, if it is wanted.
     #[inline]
-    pub(super) fn syscall(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        let mut record = decode::syscall(bytes)?;
-        let call = &mut record.call;
-        let stored = self.calls.get(call.key);
-        let exec_path =
-            if stored.exec && call.ret == 0 { self.processes.take_exec_path(call.head.tid) } else { None };
-        // From the time before the kernel side knew that it reads the output.
-        let is_reader = self.readers.is_some() && self.scope.is_excluded(call.head.pid);
-        if is_reader || !self.wants_cgroup(Kind::Syscall, call.head.cgroup) {
-            return Some(());
+    pub fn add_of_cpu(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, bytes: &[u8]) {
+        match CpuRecord::read(bytes) {
+            Some(CpuRecord::Call(call)) => {
+                if self.processes.has_orphans() {
+                    self.processes.adopt_orphans(call.time);
+                }
+                if call.was_entered || self.calls.get(call.key).exec {
+                    self.entered_call(builder, stream, call);
+                } else {
+                    self.call(builder, stream, &call);
+                }
+            }
+            Some(CpuRecord::Entered(call)) => {
+                let entered = EnteredCall::new(call.key, call.flags, call.strings);
+                self.entered.insert(stream.thread.tid, Arc::new(entered));
+            }
+            Some(CpuRecord::Switch(time, switch)) => {
+                if self.processes.has_orphans() {
+                    self.processes.adopt_orphans(time);
+                }
+                self.switch(builder, stream.cpu(), time, &switch);
+            }
+            None => self.written.add_damaged(),
         }
-        let mut strings = record.strings;
+    }
+
+    /// Keeps what a call of `execve` was given.
+    pub(super) fn exec_given(&mut self, bytes: &[u8]) -> Option<()> {
+        let given = decode::given(bytes)?;
+        let entered = EnteredCall::new(NO_CALL, given.head.flags, given.strings);
+        self.entered.insert(given.head.tid, Arc::new(entered));
+        Some(())
+    }
+
+    /// What the call that a thread is in was given. Of an exec, the number of the call is not known.
+    pub(super) fn given_strings(&self, tid: u32, key: u32) -> Option<Arc<EnteredCall>> {
+        let entered = self.entered.get(&tid)?;
+        let is_same = entered.key == key || entered.key == NO_CALL && self.calls.get(key).exec;
+        is_same.then(|| entered.clone())
+    }
+
+    /// The thread has ended, or executes another program.
+    pub(super) fn forget_entered(&mut self, tid: u32) {
+        self.entered.remove(&tid);
+    }
+
+    /// A call whose strings are not in its record.
+    #[cold]
+    fn entered_call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: CallRecord<'_>) {
+        let stored = self.calls.get(call.key);
+        let tid = stream.thread.tid;
+        let exec_path = if stored.exec && call.ret == 0 { self.processes.take_exec_path(tid) } else { None };
         let args: Arc<[u8]>;
+        let entered;
         let masked;
+        let (mut strings, mut bits) = (call.strings, call.flags);
         if let Some(exec_path) = &exec_path {
-            args = self.processes.args_of(call.head.tid);
+            self.entered.remove(&tid);
+            args = self.processes.args_of(tid);
             strings = [&exec_path.path, &args];
-            call.head.flags = call.head.flags & !STRING_BITS | exec_path.bits;
-        } else if stored.exec {
+            bits = bits & !STRING_BITS | exec_path.bits;
+        } else if call.was_entered {
+            entered = self.entered.remove(&tid).filter(|entered| entered.key == call.key || stored.exec);
+            bits &= !STRING_BITS;
+            match &entered {
+                Some(entered) => {
+                    strings = entered.strings();
+                    bits |= entered.bits;
+                }
+                None => bits |= stored.unread(),
+            }
+        }
+        if stored.exec && exec_path.is_none() {
             masked = self.processes.masked(strings[1]);
             strings[1] = &masked;
         }
-        self.count(call.head.cgroup);
-        let index = self.common(builder, Kind::Syscall, &call.head, call.uid);
+        // After an exec, the registers are those of the new program: what they held is known only to have been there.
+        let args = if self.returns_only && exec_path.is_some() { [1; 6] } else { call.args };
+        self.call(builder, stream, &CallRecord { strings, flags: bits, args, ..call });
+    }
+
+    #[inline]
+    fn call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: &CallRecord<'_>) {
+        let thread = stream.thread;
+        // From the time before the kernel side knew that it reads the output.
+        let is_reader = self.readers.is_some() && self.scope.is_excluded(thread.pid);
+        if is_reader || !self.wants_cgroup(Kind::Syscall, thread.cgroup) {
+            return;
+        }
+        self.count(thread.cgroup);
+        let stored = self.calls.get(call.key);
+        let task = self.task_of(builder, stream, call.time);
+        let mut bits = call.flags | stored.flags;
+        if self.returns_only {
+            bits |= stored.of_return(call);
+        }
+        if self.written.is_late(call.time) {
+            bits |= flags::LATE;
+        }
+        let index = self.chunk.index.event(Kind::Syscall);
         let mut ids = [StrId::default(); 2];
-        for (id, bytes) in ids.iter_mut().zip(stored.strings(&strings)) {
+        for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
             *id = builder.intern(bytes);
         }
-        let args = stored.apply(record.args);
+        let args = stored.apply(call.args);
         let table = builder.table_at(index);
+        table.push_u64(col!(Syscall, "time"), call.time);
+        table.push_u64(col!(Syscall, "cpu"), u64::from(stream.cpu()));
+        table.push_ref(col!(Syscall, "task"), task);
+        table.push_u64(col!(Syscall, "flags"), u64::from(bits));
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), call.ret);
         table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
         table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
         table.end_row();
-        Some(())
+    }
+
+    /// The row of the task dictionary for a stream's thread.
+    #[inline]
+    fn task_of(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, time: u64) -> u32 {
+        let thread = stream.thread;
+        let doubtful = self.processes.has_orphans();
+        let (row, changes) = stream.row;
+        if !doubtful
+            && changes == self.processes.changes()
+            && let Some(row) = row.of(self.chunk.number)
+        {
+            return row;
+        }
+        if doubtful {
+            let head =
+                Header { time, cgroup: thread.cgroup, pid: thread.pid, tid: thread.tid, ..Header::default() };
+            self.processes.settle_parent(Kind::Syscall, &head);
+        }
+        let subject =
+            Subject { pid: thread.pid, tid: thread.tid, cgroup: thread.cgroup, uid: Some(thread.uid) };
+        let row = self.task(builder, subject);
+        stream.row = (CachedRow { chunk: self.chunk.number, row }, self.processes.changes());
+        row
     }
 
     /// Writes the call that the scan at the end, at `now`, found a thread in.
     pub fn unfinished(&mut self, builder: &mut ChunkBuilder, task: &ScannedTask, now: u64) {
         let info = &task.info;
         // Calls may have begun while the hooks were detached.
-        if info.call == NO_CALL || info.call_start > now || !self.wants_cgroup(Kind::Syscall, info.cgroup) {
+        if info.call == NO_CALL || info.call_start > now {
             return;
         }
-        let mut bits = flags::UNFINISHED | flags::AT_END;
+        let thread = StreamThread { cgroup: info.cgroup, pid: info.pid, tid: info.tid, uid: info.uid };
+        let head =
+            Header { time: now, cgroup: info.cgroup, pid: info.pid, tid: info.tid, ..Header::default() };
+        self.processes.set_parent(&head, info.ppid);
+        let stored = self.calls.get(info.call);
+        let entered = self.entered.remove(&info.tid);
+        let entered = entered.filter(|entered| entered.key == info.call || stored.exec);
+        let (strings, mut bits) = match &entered {
+            Some(entered) => (entered.strings(), entered.bits),
+            None => ([&b""[..]; 2], stored.unread()),
+        };
         let mut dur = 0;
         if info.call_start == 0 {
             bits |= flags::START_UNKNOWN;
         } else {
             dur = now.saturating_sub(info.call_start);
         }
-        let stored = self.calls.get(info.call);
-        if stored.strings > 0 && !stored.filled_in {
-            bits |= flags::STR0_UNREAD;
+        let masked = self.processes.masked(strings[1]);
+        let strings = if stored.exec { [strings[0], &masked] } else { strings };
+        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings };
+        self.write_unfinished(builder, thread, now, &call);
+    }
+
+    /// Writes the call that a CPU's thread was in at the end, at `now`.
+    pub fn unfinished_on_cpu(
+        &mut self,
+        builder: &mut ChunkBuilder,
+        stream: &CpuStream,
+        open: &OpenCall,
+        now: u64,
+    ) {
+        let Some(CpuRecord::Call(call)) = CpuRecord::read(&open.draft) else { return };
+        if open.start > now {
+            return;
         }
-        if stored.strings > 1 {
-            bits |= flags::STR1_UNREAD;
+        let stored = self.calls.get(open.key);
+        let call = Unfinished {
+            key: open.key,
+            args: call.args,
+            bits: if stored.filled_in { 0 } else { call.flags },
+            dur: now - open.start,
+            strings: call.strings,
+        };
+        self.write_unfinished(builder, stream.thread, now, &call);
+    }
+
+    fn write_unfinished(
+        &mut self,
+        builder: &mut ChunkBuilder,
+        thread: StreamThread,
+        now: u64,
+        call: &Unfinished<'_>,
+    ) {
+        if !self.wants_cgroup(Kind::Syscall, thread.cgroup) {
+            return;
         }
+        let stored = self.calls.get(call.key);
         let head = Header {
             time: now,
-            cgroup: info.cgroup,
-            pid: info.pid,
-            tid: info.tid,
-            flags: bits,
+            cgroup: thread.cgroup,
+            pid: thread.pid,
+            tid: thread.tid,
+            flags: flags::UNFINISHED | flags::AT_END | call.bits,
             kind: Kind::Syscall as u8,
             ..Header::default()
         };
-        self.count(info.cgroup);
-        self.processes.set_parent(&head, info.ppid);
-        let index = self.common(builder, Kind::Syscall, &head, info.uid);
-        let args = stored.apply(info.args);
-        let empty = [StrId::default(); 2];
+        self.count(thread.cgroup);
+        let index = self.common(builder, Kind::Syscall, &head, thread.uid);
+        let args = stored.apply(call.args);
+        let mut ids = [StrId::default(); 2];
+        for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
+            *id = builder.intern(bytes);
+        }
         let table = builder.table_at(index);
-        table.push_u64(col!(Syscall, "dur"), dur);
-        table.push_u64(col!(Syscall, "nr"), u64::from(info.call));
+        table.push_u64(col!(Syscall, "dur"), call.dur);
+        table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), 0);
         table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
-        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&empty));
+        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
         table.end_row();
     }
+}
+
+/// A call that has not returned when the recording ends.
+struct Unfinished<'a> {
+    key: u32,
+    args: [u64; 6],
+    bits: u32,
+    dur: u64,
+    strings: [&'a [u8]; 2],
 }

@@ -1,6 +1,7 @@
+use agent_ebpf::records::cpu::{SwitchWords, sort};
 use agent_ebpf::records::net::{Net, tcp};
-use agent_ebpf::records::sched::Switch;
-use agent_ebpf::records::{Exit, Fork, Parent, Rename, STR_SECOND, Syscall, SyscallArgs, TaskInfo, class};
+use agent_ebpf::records::sched::class;
+use agent_ebpf::records::{Exit, Fork, Parent, Rename, TaskInfo};
 use agent_ebpf::records::{oom::Oom, signals::Signal};
 use events::{KINDS, NO_CALL, UNKNOWN};
 use ktape_reader::model::column;
@@ -12,16 +13,21 @@ use crate::agent_events::{
 };
 use crate::containers::ContainerFilter;
 use crate::kernel::EventLoss;
+use crate::record::cpu_stream::{CpuStream, StreamThread};
 use crate::record::decode::bytes_of;
-use crate::record::test_records::{call, cgroup, comm, exec, exit, fork, head, key, openat};
-use crate::record::testing::{SeenChunk, no_hierarchy, rows_of};
+use crate::record::test_records::{
+    Call, call, call_with, cgroup, comm, exec, exec_given, exit, fork, head, key, openat,
+};
+use crate::record::testing::{SeenChunk, no_hierarchy, rows_of, switch_record};
 
 mod block;
+mod entered;
 
 /// A writer and its chunk.
 struct Writer {
     rows: RowWriter,
     builder: ChunkBuilder,
+    stream: CpuStream,
 }
 
 impl Writer {
@@ -29,7 +35,7 @@ impl Writer {
         let schema = Arc::new(ktape_reader::model::schema());
         let cgroups = Cgroups::none(no_hierarchy(), filter);
         let rows = RowWriter::new(&schema, Processes::new(false), cgroups, Scope::new(kinds, tree_root));
-        Self { rows, builder: ChunkBuilder::new(schema) }
+        Self { rows, builder: ChunkBuilder::new(schema), stream: CpuStream::new(1) }
     }
 
     /// Everything is recorded.
@@ -41,6 +47,17 @@ impl Writer {
         self.rows.add(&mut self.builder, bytes_of(record));
     }
 
+    /// Adds a record of the CPU's own ring buffer.
+    fn add_of_cpu(&mut self, record: &[u8]) {
+        if !self.stream.follow(record) {
+            self.rows.add_of_cpu(&mut self.builder, &mut self.stream, record);
+        }
+    }
+
+    fn call(&mut self, call: &Call) {
+        call.records().iter().for_each(|record| self.add_of_cpu(record));
+    }
+
     fn close(self) -> SeenChunk {
         assert_eq!(self.rows.damaged(), 0);
         SeenChunk::new(self.builder)
@@ -50,10 +67,10 @@ impl Writer {
 #[test]
 fn a_call_is_written_with_the_arguments_and_strings_that_it_has() {
     let mut writer = Writer::open();
-    writer.add(&openat(5, 10, "/etc/hosts"));
-    writer.add(&SyscallArgs::<3> { call: call(6, 10, "close", class::ARGS3), args: [3, 88, 99] });
-    writer.add(&call(7, 10, "getpid", class::ARGS0));
-    writer.add(&SyscallArgs::<6> { call: call(8, 10, "pread64", class::ARGS6), args: [3, 4, 5, 6, 7, 8] });
+    writer.call(&openat(5, 10, "/etc/hosts"));
+    writer.call(&Call { args: vec![3, 88, 99], ..call(6, 10, "close") });
+    writer.call(&call(7, 10, "getpid"));
+    writer.call(&Call { args: vec![3, 4, 5, 6, 7, 8], ..call(8, 10, "pread64") });
     let seen = writer.close();
     assert_eq!(seen.times(Kind::Syscall), [5, 6, 7, 8]);
     let keys = ["openat", "close", "getpid", "pread64"].map(|name| u64::from(key(name)));
@@ -77,10 +94,8 @@ fn a_call_is_written_with_the_arguments_and_strings_that_it_has() {
 fn the_path_of_an_exec_goes_to_the_call_that_returns_from_it() {
     let mut writer = Writer::open();
     writer.add(&exec(5, 10, "ls"));
-    let mut execve = openat(6, 10, "");
-    execve.call = Syscall { ret: 0, ..call(6, 10, "execve", class::STR_SMALL) };
-    execve.call.head.flags = flags::STR0_UNREAD;
-    writer.add(&execve);
+    let unread = flags::STR0_UNREAD | flags::STR1_UNREAD;
+    writer.call(&Call { ret: 0, flags: unread, sort: sort::LONG, ..call_with(6, 10, "execve", ["", ""]) });
     let seen = writer.close();
     assert_eq!(seen.texts(Kind::Exec, "path"), ["/bin/ls"]);
     assert_eq!(seen.texts(Kind::Exec, "args"), ["ls\0-v\0"]);
@@ -96,12 +111,8 @@ fn the_path_of_an_exec_goes_to_the_call_that_returns_from_it() {
 fn a_failed_exec_has_its_own_arguments_with_secrets_masked() {
     let mut writer = Writer::open();
     writer.add(&exec(5, 10, "ls"));
-    let mut execve = openat(6, 10, "/bin/x");
-    execve.call = Syscall { ret: -2, ..call(6, 10, "execve", class::STR_SMALL) };
-    let args = b"x\0--password\0hunter2\0";
-    execve.bytes[STR_SECOND[0]..][..args.len()].copy_from_slice(args);
-    execve.len[1] = args.len() as u32;
-    writer.add(&execve);
+    writer.add(&exec_given(6, 10, "/bin/x", b"x\0--password\0hunter2\0"));
+    writer.call(&Call { ret: -2, sort: sort::LONG_ENTERED, ..call_with(7, 10, "execve", ["", ""]) });
     let seen = writer.close();
     let view = seen.view();
     let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
@@ -115,10 +126,10 @@ fn a_changed_parent_is_not_an_event() {
     let mut writer = Writer::open();
     writer.add(&fork(1, 1, 10));
     writer.add(&fork(2, 10, 20));
-    writer.add(&call(3, 20, "getpid", class::ARGS0));
+    writer.call(&call(3, 20, "getpid"));
     let head = Header { class: Parent::CLASS, ..head(Kind::Fork, 4, 20) };
     writer.add(&Parent { head, ppid: 1, ..Parent::default() });
-    writer.add(&call(5, 20, "getpid", class::ARGS0));
+    writer.call(&call(5, 20, "getpid"));
     writer.add(&Exit { ppid: 77, ..exit(6, 20, 0) });
     let seen = writer.close();
     let view = seen.view();
@@ -136,13 +147,13 @@ fn a_changed_parent_is_not_an_event() {
 fn an_event_is_about_the_process_as_it_was_then() {
     let mut writer = Writer::open();
     writer.add(&fork(1, 10, 20));
-    writer.add(&call(2, 20, "getpid", class::ARGS0));
+    writer.call(&call(2, 20, "getpid"));
     writer.add(&exec(3, 20, "ls"));
-    writer.add(&call(4, 20, "getpid", class::ARGS0));
+    writer.call(&call(4, 20, "getpid"));
     writer.add(&Rename { head: head(Kind::Rename, 5, 20), comm: comm("new"), ppid: 10, ..Rename::default() });
-    writer.add(&call(6, 20, "getpid", class::ARGS0));
+    writer.call(&call(6, 20, "getpid"));
     writer.add(&exit(7, 20, 9));
-    writer.add(&call(6, 20, "getpid", class::ARGS0));
+    writer.call(&call(6, 20, "getpid"));
     let seen = writer.close();
     let view = seen.view();
     let names: Vec<(&[u8], &[u8], u64)> = rows_of(&view, Kind::Syscall)
@@ -165,11 +176,11 @@ fn an_event_is_about_the_process_as_it_was_then() {
 fn an_event_before_the_latest_one_is_marked_late() {
     let mut writer = Writer::open();
     for time in [5, 9, 7, 9] {
-        writer.add(&call(time, 10, "getpid", class::ARGS0));
+        writer.call(&call(time, 10, "getpid"));
     }
     // Events that the agent makes are behind the ring buffers, and mark nothing.
     writer.rows.clock(&mut writer.builder, 4, 0, 0);
-    writer.add(&call(9, 10, "getpid", class::ARGS0));
+    writer.call(&call(9, 10, "getpid"));
     let late: Vec<bool> = writer.close().events().iter().map(|event| event.late).collect();
     assert_eq!(late, [false, false, true, false, false]);
 }
@@ -177,9 +188,8 @@ fn an_event_before_the_latest_one_is_marked_late() {
 #[test]
 fn records_that_are_too_short_or_of_no_kind_are_counted_as_damaged() {
     let mut writer = Writer::open();
-    let records: [Vec<u8>; 13] = [
-        bytes_of(&call(1, 10, "getpid", class::ARGS3)).to_vec(),
-        bytes_of(&call(1, 10, "getpid", class::STR_ARGV + 1)).to_vec(),
+    let records: [Vec<u8>; 12] = [
+        bytes_of(&head(Kind::Syscall, 1, 10)).to_vec(),
         bytes_of(&head(Kind::Fork, 1, 10)).to_vec(),
         bytes_of(&head(Kind::Exec, 1, 10)).to_vec(),
         bytes_of(&head(Kind::Exit, 1, 10)).to_vec(),
@@ -195,11 +205,20 @@ fn records_that_are_too_short_or_of_no_kind_are_counted_as_damaged() {
     for record in &records {
         writer.rows.add(&mut writer.builder, record);
     }
-    // A string that is longer than its slot.
-    let mut long = openat(1, 10, "/x");
-    long.len = [129, 0];
-    writer.add(&long);
-    assert_eq!(writer.rows.damaged(), records.len() as u64 + 1);
+    // Of a CPU's own ring buffer: too short, of no type, without its lengths, and with a string that ends after it.
+    let string = openat(1, 10, "/x").record();
+    let mut long = string.clone();
+    long[72] = 9;
+    let no_type = Call { sort: 7, ..call(1, 10, "getpid") }.record();
+    let of_cpu = [
+        string[..16].to_vec(),
+        no_type,
+        string[..72].to_vec(),
+        long,
+        switch_record(1, &SwitchWords::default())[..72].to_vec(),
+    ];
+    of_cpu.iter().for_each(|record| writer.add_of_cpu(record));
+    assert_eq!(writer.rows.damaged(), (records.len() + of_cpu.len()) as u64);
     assert!(writer.builder.is_empty());
     assert_eq!(writer.rows.events(), 0);
 }
@@ -207,11 +226,20 @@ fn records_that_are_too_short_or_of_no_kind_are_counted_as_damaged() {
 #[test]
 fn a_switch_refers_to_both_threads() {
     let mut writer = Writer::open();
-    let mut switch =
-        Switch { head: head(Kind::Switch, 5, 10), ran: 1, off_cpu: 2, runnable: 3, ..Switch::default() };
-    switch.head.class = Switch::class(2, true);
-    (switch.next_pid, switch.next_tid, switch.next_cgroup) = (20, 21, 8);
-    writer.add(&switch);
+    writer.add_of_cpu(&switch_record(
+        5,
+        &SwitchWords {
+            ids: [10, 10],
+            cgroup: 7,
+            ran: 1,
+            off_cpu: 2,
+            runnable: 3,
+            next_cgroup: 8,
+            next_ids: [20, 21],
+            flags: 0,
+            class: class(2, true),
+        },
+    ));
     let seen = writer.close();
     let number = |name| seen.numbers(Kind::Switch, name)[0];
     assert_eq!(["state", "preempted", "ran", "off_cpu", "runnable"].map(number), [2, 1, 1, 2, 3]);
@@ -294,7 +322,7 @@ fn kinds_that_are_not_wanted_still_name_processes() {
     let mut writer = Writer::new(&[Kind::Syscall], None, ContainerFilter::default());
     writer.add(&fork(1, 10, 20));
     writer.add(&exec(2, 20, "ls"));
-    writer.add(&call(3, 20, "getpid", class::ARGS0));
+    writer.call(&call(3, 20, "getpid"));
     let seen = writer.close();
     assert_eq!(seen.events().len(), 1);
     assert_eq!(seen.view().task(0).name, b"ls");
@@ -428,11 +456,10 @@ fn events_are_counted_for_their_containers() {
     let id = "a".repeat(64);
     writer.add(&cgroup(Kind::CgroupMkdir, 1, 7, &format!("/docker/{id}")));
     for time in 2..5 {
-        writer.add(&call(time, 10, "getpid", class::ARGS0));
+        writer.call(&call(time, 10, "getpid"));
     }
-    let mut host = call(6, 11, "getpid", class::ARGS0);
-    host.head.cgroup = 1;
-    writer.add(&host);
+    let thread = StreamThread { cgroup: 1, pid: 11, tid: 11, uid: 0 };
+    writer.call(&Call { thread, ..call(6, 11, "getpid") });
     assert_eq!(writer.rows.events(), 5);
     let busiest = writer.rows.busiest();
     assert_eq!(busiest, [busy(Some(id), 4), busy(None, 1)]);

@@ -52,7 +52,7 @@ fn the_end_detaches_scans_in_between_and_writes_what_is_in_flight() {
 fn the_end_waits_for_a_record_that_is_being_written() {
     let mut bench = Bench::new();
     bench.calls(0, START, 1);
-    bench.drain.merge.sources_mut().0[0].set_busy(true);
+    bench.drain.merge.cpu_mut(0).set_busy(true);
     let clock = bench.clock.clone();
     let Ending { outcome, .. } = bench.drain.finish();
     // It is never finished, so it is neither read nor counted.

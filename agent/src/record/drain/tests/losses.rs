@@ -126,7 +126,7 @@ fn lifecycle_records_beyond_16_mib_are_lost_and_processes_are_scanned_again() {
         bench.round_after(LATER);
     }
     let now = bench.clock.boot_ns();
-    bench.event(0, &call(now, 10));
+    bench.call(0, &call(now, 10));
     bench.round_after(HOUSEKEEPING);
     bench.round_after(HOUSEKEEPING);
     bench.drain.flush();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 
 use agent_ebpf::records::block::{Block, Request};
-use agent_ebpf::records::{Cgroup, Exit, Fork, Header, Syscall, TaskInfo};
+use agent_ebpf::records::{Cgroup, Exit, Fork, Header, TaskInfo};
 use capture_format::limits::CHUNK_EVENT_ROWS;
 use events::{KINDS, Kind};
 use ktape_reader::model::schema;
@@ -16,7 +16,7 @@ use super::finish::{Ending, OUTPUT_TIMEOUT};
 use super::*;
 use crate::agent_events::{AgentEvent, EventSender, HostSample};
 use crate::containers::ContainerFilter;
-use crate::kernel::{LoadError, ScannedTask};
+use crate::kernel::{LoadError, OpenCall, ScannedTask};
 use crate::record::cgroups::Cgroups;
 use crate::record::chunk::FilledChunk;
 use crate::record::decode::{Plain, bytes_of};
@@ -40,6 +40,7 @@ struct KernelState {
     losses: Vec<EventLoss>,
     tasks: Vec<ScannedTask>,
     blocks: Vec<Block>,
+    open: Vec<OpenCall>,
     scan_fails: bool,
 }
 
@@ -93,6 +94,14 @@ impl Kernel for TestKernel {
         self.0.borrow().blocks.clone()
     }
 
+    fn open_calls(&self) -> Vec<OpenCall> {
+        self.0.borrow().open.clone()
+    }
+
+    fn set_clock_offset(&mut self, offset: u64) {
+        self.log(format!("offset {offset}"));
+    }
+
     fn flush_log(&mut self) {}
 }
 
@@ -104,6 +113,7 @@ struct ClockState {
     base: Instant,
     passed: Cell<Duration>,
     wall: Cell<i64>,
+    suspended: Cell<u64>,
     /// Called for each wait.
     on_wait: RefCell<Option<Box<dyn FnMut()>>>,
 }
@@ -114,6 +124,7 @@ impl TestClock {
             base: Instant::now(),
             passed: Cell::new(Duration::ZERO),
             wall: Cell::new(WALL),
+            suspended: Cell::new(0),
             on_wait: RefCell::new(None),
         }))
     }
@@ -134,6 +145,10 @@ impl Clock for TestClock {
 
     fn wall_offset(&self) -> i64 {
         self.0.wall.get()
+    }
+
+    fn suspended_ns(&self) -> u64 {
+        self.0.suspended.get()
     }
 
     fn now(&self) -> Instant {
@@ -184,7 +199,7 @@ impl Bench {
         let (kernel, clock) = (TestKernel::default(), TestClock::new());
         let parts = Parts {
             kernel: kernel.clone(),
-            merge: Merge::new(Sources { events: rings(), lifecycle: rings() }),
+            merge: Merge::new(Sources { cpus: rings(), events: rings(), lifecycle: rings() }),
             rows: RowWriter::new(&schema, Processes::new(false), cgroups, Scope::new(&KINDS, None)),
             sink,
             inputs: Inputs {
@@ -203,9 +218,9 @@ impl Bench {
         Self { drain, kernel, clock, output, agent_events, containers, arguments, progress }
     }
 
-    /// Puts a record into the event ring buffer of a CPU. False if there is no room: the kernel would count it.
-    fn event<T: Plain>(&mut self, cpu: usize, record: &T) -> bool {
-        self.drain.merge.sources_mut().0[cpu].push(bytes_of(record))
+    /// Puts a call into the ring buffer of a CPU. False if there is no room: the kernel would count it.
+    fn call(&mut self, cpu: usize, call: &test_records::Call) -> bool {
+        call.records().iter().all(|record| self.drain.merge.cpu_mut(cpu).push(record))
     }
 
     fn lifecycle<T: Plain>(&mut self, cpu: usize, record: &T) -> bool {
@@ -215,7 +230,7 @@ impl Bench {
     /// `count` calls on a CPU, each 1 ns after the one before.
     fn calls(&mut self, cpu: usize, from: u64, count: u64) {
         for i in 0..count {
-            assert!(self.event(cpu, &call(from + i, 10)));
+            assert!(self.call(cpu, &call(from + i, 10)));
         }
     }
 
@@ -250,8 +265,8 @@ fn head(kind: Kind, time: u64, pid: u32) -> Header {
     Header { time, cgroup: 7, pid, tid: pid, kind: kind as u8, ..Header::default() }
 }
 
-fn call(time: u64, pid: u32) -> Syscall {
-    Syscall { head: head(Kind::Syscall, time, pid), key: 39, ..Syscall::default() }
+fn call(time: u64, pid: u32) -> test_records::Call {
+    test_records::Call { dur: 0, ..test_records::call(time, pid, "getpid") }
 }
 
 fn exit(time: u64, pid: u32) -> Exit {

@@ -1,0 +1,125 @@
+//! The entry of a call on the short way: everything that is known before its return goes to the head of the ring.
+
+use agent_ebpf::records::class;
+use agent_ebpf::records::cpu::{STRING_ROOM, live, shape, sort, word};
+use agent_ebpf::spec::{Spec, read, spec_flags};
+use events::flags;
+
+use super::args_of;
+use crate::cpu_ring::{Draft, ThisCpu};
+use crate::maps::config;
+use crate::user::{Got, Source, read_path, read_room, read_string};
+
+/// Writes arguments and strings of a call that is entered.
+#[inline(always)]
+pub fn write(cpu: ThisCpu, draft: Draft, regs: *mut u8, key: u32, spec: &Spec) {
+    let mut state = live::READY;
+    let mut shape = shape::of(sort::CALL, key, word::ARGS as u32);
+    if spec.class != class::ARGS0 {
+        let args = args_of(regs, key);
+        // SAFETY: indices of arguments.
+        unsafe {
+            draft.set(word::ARGS, args[0]);
+            draft.set(word::ARGS + 1, args[1]);
+            draft.set(word::ARGS + 2, args[2]);
+        }
+        shape = shape::of(sort::CALL, key, word::ARGS as u32 + 3);
+        if spec.class != class::ARGS3 {
+            // SAFETY: as above.
+            unsafe {
+                draft.set(word::ARGS + 3, args[3]);
+                draft.set(word::ARGS + 4, args[4]);
+                draft.set(word::ARGS + 5, args[5]);
+            }
+            shape = shape::of(sort::CALL, key, word::ARGS as u32 + 6);
+            if spec.class >= class::STRINGS {
+                let (words, complete) = strings(draft, spec);
+                shape = shape::of(sort::STRINGS, key, words);
+                if !complete {
+                    state = live::PARTIAL;
+                }
+            }
+        }
+    }
+    if config!(net) != 0 && spec.flags & spec_flags::ACCEPT != 0 {
+        state = live::PARTIAL;
+    }
+    cpu.set_key(key);
+    cpu.set_shape(shape);
+    cpu.set_live(state);
+    cpu.set_start(cpu.now());
+}
+
+/// Writes the strings of a call; its arguments are written. Returns the number of words of the record, and whether nothing is
+/// to be read at the return.
+#[inline(always)]
+fn strings(draft: Draft, spec: &Spec) -> (u32, bool) {
+    let at = argument(draft, spec.arg0);
+    if spec.room != 0 {
+        // The kernel fills the address in: until then, how much room there is for it.
+        let room = read_room(spec.read0, at, argument(draft, spec.arg0 + 1));
+        // SAFETY: indices of arguments, and of the lengths.
+        unsafe {
+            if spec.room == 1 {
+                draft.set(word::ARGS + 1, room.bytes);
+            } else {
+                draft.set(word::ARGS + 5, room.bytes);
+            }
+            draft.set(word::LENGTHS, 0);
+        }
+        return (word::STRINGS as u32, !room.exists);
+    }
+    let first = read_first(draft, spec, at);
+    let mut second = Got { len: 0, bits: 0 };
+    let mut complete = at == 0 || first.bits & flags::STR0_UNREAD == 0;
+    let mut len = padded(first.len);
+    if spec.read1 == read::STRING {
+        let at = argument(draft, spec.arg1);
+        second = read_second(draft, len, at);
+        complete &= at == 0 || second.bits & flags::STR0_UNREAD == 0;
+        len += padded(second.len);
+    } else if spec.read1 != read::NONE {
+        // The arguments of a program are not read here.
+        second.bits = flags::STR0_UNREAD;
+    }
+    let bits = u64::from(first.bits | second.bits << 2);
+    // SAFETY: the index of the lengths.
+    unsafe {
+        draft.set(word::LENGTHS, u64::from(first.len) | u64::from(second.len) << 16 | bits << 32);
+    }
+    (word::STRINGS as u32 + len / 8, complete)
+}
+
+/// Reads the first string of a call to where it belongs.
+#[inline(always)]
+pub fn read_first(draft: Draft, spec: &Spec, at: u64) -> Got {
+    let source = Source { how: spec.read0, at, next: argument(draft, spec.arg0 + 1), room: 0 };
+    // SAFETY: a draft has room for two strings of this size.
+    unsafe { read_string(draft.at(word::STRINGS), STRING_ROOM, &source) }
+}
+
+/// Reads the second string of a call to its place, after so many bytes of the first one.
+#[inline(always)]
+pub fn read_second(draft: Draft, after: u32, at: u64) -> Got {
+    let mut after = u64::from(after);
+    // SAFETY: the mask changes nothing: no first string is longer. It is for the verifier, as are its bounds: a draft has
+    // room for what it leaves and a string.
+    unsafe {
+        core::arch::asm!("{after} &= 8184", after = inout(reg) after);
+        read_path(draft.at(word::STRINGS).add(after as usize), STRING_ROOM, at)
+    }
+}
+
+/// So many bytes in whole words.
+#[inline(always)]
+pub fn padded(len: u32) -> u32 {
+    (len + 7) & !7
+}
+
+/// An argument by an index that the verifier cannot know.
+#[inline(always)]
+pub fn argument(draft: Draft, index: u8) -> u64 {
+    let index = usize::from(index) & 7;
+    // SAFETY: eight words from the first argument on are inside any record.
+    unsafe { draft.at(word::ARGS).cast::<u64>().add(index).read_volatile() }
+}
