@@ -2,6 +2,7 @@
 //! kernel's own files or strace count.
 
 mod arguments;
+mod as_given;
 mod block;
 mod blocked_output;
 mod capture_files;

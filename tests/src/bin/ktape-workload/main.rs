@@ -4,6 +4,7 @@ mod addresses;
 mod bench;
 mod block;
 mod calls;
+mod given;
 mod incidents;
 mod killing;
 mod neighbour;
@@ -59,6 +60,8 @@ const USAGE: &str = "ktape-workload:
   yields N                       run two threads that yield one CPU to each other N times
   vforks N                       put N threads into uninterruptible sleep until a byte on stdin
   direct-write PATH BYTES        write with O_DIRECT after a byte on stdin
+  given DIR                      paths and addresses that change during the call; the last one waits until a byte on stdin
+  change-user                    become another user, with calls before and after
   neighbour ACTION ARG           turns, signal, cgroup or start: act on another container, see neighbour.rs
   block ...                      send requests to block devices, see block.rs
   bench ...                      run a benchmark, see bench.rs";
@@ -106,6 +109,8 @@ fn main() -> ExitCode {
         }
         ["addresses"] => addresses::addresses(),
         ["receive"] => addresses::receive(),
+        ["given", dir] => given::given(dir),
+        ["change-user"] => procs::change_user(),
         ["failed-execs", dir] => procs::failed_execs(dir),
         ["orphan"] => procs::orphan(false),
         ["orphan", "subreaper"] => procs::orphan(true),

@@ -252,3 +252,17 @@ pub fn new_name() {
     wait(child);
     println!("{child}");
 }
+
+/// Becomes user 1234 on one CPU, with calls before and after.
+pub fn change_user() {
+    sys::pin(0);
+    for _ in 0..3 {
+        sys!(SYS_getuid).expect("a user");
+    }
+    sys!(SYS_setresuid, -1isize, 1234, -1isize).expect("root");
+    for _ in 0..3 {
+        sys!(SYS_getuid).expect("a user");
+    }
+    sys!(SYS_prctl, libc::PR_SET_NAME, c"renamed".as_ptr()).expect("a name");
+    sys!(SYS_getuid).expect("a user");
+}

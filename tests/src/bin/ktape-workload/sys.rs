@@ -53,8 +53,34 @@ pub fn wait(pid: i64) -> i32 {
     }
 }
 
+/// Whether a thread of this process sleeps in a call.
+pub fn is_blocked(tid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
+}
+
+/// An address of IPv4 as the kernel takes it.
+pub fn address(to: std::net::SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: to.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*to.ip()).to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
 /// Exits without the cleanup of Rust and the C library.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
     unsafe { libc::_exit(status) }
+}
+
+/// Keeps this thread on one CPU.
+pub fn pin(cpu: usize) {
+    // SAFETY: an empty set, in which one bit is set.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&set), &raw const set), 0);
+    }
 }
