@@ -127,9 +127,14 @@ async fn session(
                     // Its labels, before it may be gone.
                     if event.action == "create" && !event.actor.id.is_empty() {
                         inspect(socket, &queue, event.actor.id.clone(), of_created(&event, socket.protocol));
-                    }
-                    if let Some((id, attributes)) = of_event(&event) {
-                        queue.registry.borrow_mut().update(&id, &attributes, false, RequestTime::UNKNOWN);
+                    } else if let Some((id, attributes)) = of_event(&event) {
+                        let has_name = queue.registry.borrow().has_name(&id);
+                        // A name without labels would decide about a container that is selected by them.
+                        if attributes.get(names::NAME).is_none() || has_name {
+                            queue.registry.borrow_mut().update(&id, &attributes, false, RequestTime::UNKNOWN);
+                        } else {
+                            inspect(socket, &queue, id, of_created(&event, socket.protocol));
+                        }
                     }
                 }
                 None => return Err(HttpError::Body("the stream of events ended".into())),

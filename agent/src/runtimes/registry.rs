@@ -162,6 +162,11 @@ impl ContainerRegistry {
         }
     }
 
+    /// Whether a container's name is known, and with it what decides about it.
+    pub fn has_name(&self, id: &str) -> bool {
+        self.attributes.get(id).is_some_and(|attributes| attributes.get(names::NAME).is_some())
+    }
+
     /// Adds attributes that a runtime reports; `in_full` if it reports all attributes that it has.
     pub fn update(&mut self, id: &str, attributes: &Attributes, in_full: bool, requested: RequestTime) {
         if is_name(id.as_bytes()) {
