@@ -33,8 +33,8 @@ fn memory_of_ring_buffers_is_in_the_capture_and_in_doctor() {
     let file = dir.path().join("x.ktape");
     Capture::start(&file, &["--buffer", "1MiB"]).stop();
     let cpus = std::thread::available_parallelism().unwrap().get() as u64;
-    // For calls 16 segments of 64 KiB with 16 KiB of slack, for other events the same size, for lifecycle at least 256 KiB.
-    let each = 16 * (80 << 10) + (1 << 20) + (256 << 10);
+    // For calls 16 segments of 64 KiB with 16 KiB of slack, for other events half of it, for lifecycle at least 256 KiB.
+    let each = 16 * (80 << 10) + (512 << 10) + (256 << 10);
     assert_eq!(ktape::info(&file)["ring_buffer_bytes"], cpus * each);
     let text = ktape::stdout(&["info", file.to_str().unwrap()]);
     assert!(

@@ -7,7 +7,7 @@ use super::request::RecordError;
 use crate::kernel::cpu_rings;
 
 /// Largest ring buffer of a CPU for system calls and switches by default, in bytes.
-const RING_MAX: u64 = 4 << 20;
+const RING_MAX: u64 = 8 << 20;
 /// Smallest one, in bytes: the largest record must fit a few times.
 pub const RING_MIN: u64 = 64 << 10;
 /// Largest one that can be requested, in bytes.
@@ -25,7 +25,7 @@ pub(super) struct RingSizes {
 }
 
 impl RingSizes {
-    /// The requested size, or 1 % of the memory in all, for this many CPUs.
+    /// The requested size, or about 1 % of the memory in all, for this many CPUs.
     ///
     /// # Errors
     /// There is not enough memory left.
@@ -40,7 +40,8 @@ impl RingSizes {
 
     fn within(requested: Option<u64>, cpus: u64, room: Room) -> Result<Self, RecordError> {
         let calls = ring_size(requested, room.limit, cpus);
-        let sizes = Self { calls, events: calls, lifecycle: (calls / 8).max(LIFECYCLE_MIN) };
+        let events = (calls / 2).max(RING_MIN);
+        let sizes = Self { calls, events, lifecycle: (calls / 8).max(LIFECYCLE_MIN) };
         let rings = sizes.total(cpus);
         if rings + BESIDE_RINGS > room.left {
             return Err(RecordError::Memory { rings, left: room.left, cgroup: room.cgroup });
@@ -79,7 +80,8 @@ impl MemoryNeed {
 
 /// Bytes of each CPU's ring buffer for calls: a power of two.
 fn ring_size(requested: Option<u64>, memory: u64, cpus: u64) -> u64 {
-    let size = requested.unwrap_or(memory / 100 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
+    // The other ring buffers of a CPU take about as much again.
+    let size = requested.unwrap_or(memory / 200 / cpus.max(1)).clamp(RING_MIN, RING_LARGEST);
     // Rounding a default up would exceed the budget.
     match requested {
         Some(_) => size.next_power_of_two(),
@@ -94,10 +96,10 @@ mod tests {
     #[test]
     fn rings_are_powers_of_two_within_the_budget() {
         let gib = 1 << 30;
-        // 1 % of 24 GiB on two CPUs would be 128 MB each.
-        assert_eq!(ring_size(None, 24 * gib, 2), 4 << 20);
-        // 1 % of 16 GiB on 128 CPUs is 1.3 MB each.
-        assert_eq!(ring_size(None, 16 * gib, 128), 1 << 20);
+        // Half of 1 % of 24 GiB on two CPUs would be 64 MB each.
+        assert_eq!(ring_size(None, 24 * gib, 2), 8 << 20);
+        // The same of 16 GiB on 128 CPUs is 0.7 MB each.
+        assert_eq!(ring_size(None, 16 * gib, 128), 512 << 10);
         assert_eq!(ring_size(None, gib / 4, 64), RING_MIN);
         assert_eq!(ring_size(Some(1), gib, 2), RING_MIN);
         assert_eq!(ring_size(Some(5 << 20), gib, 2), 8 << 20);
@@ -108,7 +110,7 @@ mod tests {
     fn rings_that_exceed_what_is_left_are_refused() {
         let room = |left| Room { limit: 1 << 30, left, cgroup: Some("/c".into()) };
         let sizes = RingSizes::within(Some(1 << 20), 2, room(1 << 30)).unwrap();
-        assert_eq!(sizes, RingSizes { calls: 1 << 20, events: 1 << 20, lifecycle: LIFECYCLE_MIN });
+        assert_eq!(sizes, RingSizes { calls: 1 << 20, events: 1 << 19, lifecycle: LIFECYCLE_MIN });
         let needed = 2 * (16 * (80 << 10) + sizes.events + sizes.lifecycle) + BESIDE_RINGS;
         assert!(RingSizes::within(Some(1 << 20), 2, room(needed)).is_ok());
         let error = RingSizes::within(Some(1 << 20), 2, room(needed - 1)).unwrap_err();

@@ -24,7 +24,7 @@ pub struct Request {
     pub selection: SyscallSelection,
     /// Only these containers.
     pub containers: ContainerFilter,
-    /// Bytes of each CPU's ring buffer for system calls; by default 1 % of memory in all, at most 4 MiB each.
+    /// Bytes of each CPU's ring buffer for system calls; by default 0.5 % of memory in all, at most 8 MiB each.
     pub ring_bytes: Option<u64>,
     /// The hierarchy that identifies cgroups.
     pub hierarchy: Hierarchy,

@@ -79,7 +79,7 @@ pub struct RecordOptions {
     /// Do not record when system calls begin: costs about half, and no call has a duration
     #[arg(long, help_heading = ADVANCED)]
     pub no_duration: bool,
-    /// Size of each CPU's ring buffer for system calls and switches [default: 1% of memory for all together, at most 4MiB each]
+    /// Size of each CPU's ring buffer for system calls and switches [default: 0.5% of memory for all together, at most 8MiB each]
     #[arg(long, value_name = "SIZE", help_heading = ADVANCED)]
     pub buffer: Option<String>,
     /// Print log messages of the eBPF programs
