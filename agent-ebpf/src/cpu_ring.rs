@@ -2,7 +2,7 @@
 //!
 //! Its only writers are programs that run in the context of a thread with preemption disabled: those of system calls,
 //! of context switches, and of a thread's exec and end. The agent reads up to the head, which moves when a record is
-//! complete. Until then, what is at the head is a draft that nobody sees.
+//! complete. Until then, what is at the head is a draft that the agent does not read.
 
 use core::sync::atomic::{Ordering, compiler_fence};
 

@@ -224,7 +224,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         maps::count_loss(Kind::Switch as u8, stage::RING, cgroup);
         return 0;
     };
-    // SAFETY: a draft has room for these words, and nobody else sees them.
+    // SAFETY: a draft has room for these words, and the agent does not read them before they are published.
     unsafe {
         draft.set(word::TIME, time);
         draft.set(word::SHAPE, u64::from(shape::of(sort::SWITCH, 0, SWITCH_WORDS)) << 32);

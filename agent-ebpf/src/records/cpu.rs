@@ -28,7 +28,7 @@ pub struct Segment {
     pub bytes: [u8; (SEGMENT_DATA + SEGMENT_SLACK) as usize],
 }
 
-/// Where the record after this one begins, for a record of so many bytes at this position.
+/// Where the next record begins, after one of `bytes` bytes at `position`.
 #[inline(always)]
 pub const fn next(position: u64, bytes: u64) -> u64 {
     let end = position + bytes;
@@ -90,7 +90,7 @@ pub mod verdict {
     /// Its calls are not recorded.
     pub const UNWANTED: u32 = 2;
     /// Each of its calls has to be looked at.
-    pub const UNDECIDED: u32 = 3;
+    pub const PER_CALL: u32 = 3;
 }
 
 /// The state of a call ([`Cpu::live`]).

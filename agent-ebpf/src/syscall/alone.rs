@@ -23,7 +23,7 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
         identity::find(ctx, cpu, Task::current(), true);
     }
     if cpu.verdict() != verdict::WANTED {
-        if cpu.verdict() == verdict::UNDECIDED && config!(tree_pid) == 0 {
+        if cpu.verdict() == verdict::PER_CALL && config!(tree_pid) == 0 {
             maps::count_loss(Kind::Syscall as u8, stage::RING, cpu.cgroup());
         }
         return 0;

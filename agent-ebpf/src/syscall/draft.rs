@@ -98,7 +98,7 @@ pub fn read_first(draft: Draft, spec: &Spec, at: u64) -> Got {
     unsafe { read_string(draft.at(word::STRINGS), STRING_ROOM, &source) }
 }
 
-/// Reads the second string of a call to its place, after so many bytes of the first one.
+/// Reads the second string of a call to its place, `after` bytes behind the start of the first one.
 #[inline(always)]
 pub fn read_second(draft: Draft, after: u32, at: u64) -> Got {
     let mut after = u64::from(after);
@@ -110,7 +110,7 @@ pub fn read_second(draft: Draft, after: u32, at: u64) -> Got {
     }
 }
 
-/// So many bytes in whole words.
+/// A length, rounded up to whole words.
 #[inline(always)]
 pub fn padded(len: u32) -> u32 {
     (len + 7) & !7

@@ -1,4 +1,4 @@
-//! Whose calls this CPU makes, and whether they are recorded: found out once for each time that a thread gets the CPU, and
+//! Which thread this CPU runs, and whether its calls are recorded: found out once for each time that a thread gets the CPU, and
 //! again when something changes that it depends on.
 
 use agent_ebpf::records::cpu::verdict;
@@ -38,7 +38,7 @@ fn pointers(task: Task) -> [u64; 3] {
 #[inline(always)]
 pub fn is_due(cpu: ThisCpu) -> bool {
     let known = cpu.verdict();
-    if known == verdict::UNKNOWN || known == verdict::UNDECIDED || cpu.recheck() != 0 {
+    if known == verdict::UNKNOWN || known == verdict::PER_CALL || cpu.recheck() != 0 {
         return true;
     }
     let [cgroups, parent, cred] = pointers(task(cpu));
@@ -76,7 +76,7 @@ fn decide(ctx: &BtfTracePointContext, cpu: ThisCpu, task: Task, at_entry: bool) 
         // records the call without its start, or counts it as lost.
         if tree == 0 {
             warn!(ctx, "no storage for task {}", task.tid());
-            return verdict::UNDECIDED;
+            return verdict::PER_CALL;
         }
         return verdict::UNWANTED;
     }
@@ -88,7 +88,7 @@ fn decide(ctx: &BtfTracePointContext, cpu: ThisCpu, task: Task, at_entry: bool) 
     }
     if tree != 0 && known & task_flags::TREE == 0 {
         // The recorded command belongs to its tree from its exec on.
-        return if pid == tree { verdict::UNDECIDED } else { verdict::UNWANTED };
+        return if pid == tree { verdict::PER_CALL } else { verdict::UNWANTED };
     }
     if at_entry {
         state.flags = known & task_flags::KEPT;
@@ -105,7 +105,7 @@ fn decide(ctx: &BtfTracePointContext, cpu: ThisCpu, task: Task, at_entry: bool) 
     if cpu.write_identity(cgroup, ids, u64::from(task.uid()), || cpu.now()) {
         verdict::WANTED
     } else {
-        verdict::UNDECIDED
+        verdict::PER_CALL
     }
 }
 

@@ -239,7 +239,26 @@ fn map_array(object: &Object, name: &'static str, len: usize) -> Result<Mapping,
         .map_err(|source| LoadError::Io { what: "map a ring buffer", source })
 }
 
-/// Segments of a ring of at least so many bytes: a power of two.
+/// The number of segments of a ring that holds at least `bytes` bytes: a power of two.
 pub fn segments(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(SEGMENT_DATA)).unwrap_or(1 << 14).next_power_of_two()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_ends_in_the_slack_is_followed_by_the_next_segment() {
+        assert_eq!(next(0, 24), 24);
+        assert_eq!(next(SEGMENT_DATA - 24, 24), SEGMENT_DATA);
+        assert_eq!(next(SEGMENT_DATA - 8, RECORD_MAX), SEGMENT_DATA);
+        assert_eq!(next(7 * SEGMENT_DATA + 16, 48), 7 * SEGMENT_DATA + 64);
+    }
+
+    #[test]
+    fn a_ring_has_a_power_of_two_of_segments() {
+        assert_eq!([1, 64 << 10, (64 << 10) + 1, 8 << 20].map(segments), [1, 1, 2, 128]);
+        assert_eq!(segments(9 << 20), 256);
+    }
 }

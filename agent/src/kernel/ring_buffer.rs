@@ -195,3 +195,39 @@ impl RingBuffer {
 fn record_size(len: u32) -> u64 {
     (u64::from(len) + RECORD_HEADER).next_multiple_of(8)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::{AsFd, FromRawFd};
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_the_end_of_the_data_splits_is_put_together() {
+        // SAFETY: a name with its NUL; the descriptor is new.
+        let file = unsafe { File::from_raw_fd(libc::memfd_create(c"ring".as_ptr(), 0)) };
+        let page = u64::from(page_size());
+        // Consumer page, producer page, one page of data.
+        file.set_len(3 * page).unwrap();
+        let write = |at: u64, bytes: &[u8]| file.write_all_at(bytes, at).unwrap();
+        let mut ring = RingBuffer::new(file.as_fd(), page_size()).unwrap();
+        let first = page - 96;
+        write(2 * page, &(first as u32 - 8).to_ne_bytes());
+        write(page, &first.to_ne_bytes());
+        assert_eq!(ring.peek().unwrap().len() as u64, first - 8);
+        ring.advance(first as usize - 8);
+        ring.release();
+        // 88 bytes of the second one are before the end, 112 at the start.
+        let second: Vec<u8> = (0..200).collect();
+        write(2 * page + first, &200u32.to_ne_bytes());
+        write(2 * page + first + 8, &second[..88]);
+        write(2 * page, &second[88..]);
+        write(page, &(first + 208).to_ne_bytes());
+        assert_eq!(ring.peek(), Some(&second[..]));
+        ring.advance(200);
+        assert_eq!(ring.peek(), None);
+        assert_eq!(ring.backlog(), 0);
+    }
+}

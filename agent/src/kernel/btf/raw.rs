@@ -66,7 +66,7 @@ struct Mapping {
     len: usize,
 }
 
-// SAFETY: memory that nobody writes to.
+// SAFETY: memory that nothing writes to.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
