@@ -76,7 +76,7 @@ pub struct RecordOptions {
     /// If ktape itself runs in a container: where the host's root is mounted
     #[arg(long, value_name = "DIR", help_heading = CONTAINERS)]
     pub host_root: Option<PathBuf>,
-    /// Do not record when system calls begin: costs about half, and no call has a duration
+    /// Record system calls at their return only: costs less, but no call has a duration
     #[arg(long, help_heading = ADVANCED)]
     pub no_duration: bool,
     /// Size of each CPU's ring buffer for system calls and switches [default: 0.5% of memory for all together, at most 8MiB each]
