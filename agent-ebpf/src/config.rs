@@ -93,6 +93,8 @@ offsets! {
     signal_live = "signal_struct.live";
     /// Exit code of the whole process.
     signal_group_exit_code = "signal_struct.group_exit_code";
+    /// How many tasks use it.
+    mm_users = "mm_struct.mm_users.counter";
     /// Start of the arguments.
     mm_arg_start = "mm_struct.arg_start";
     /// End of the arguments.

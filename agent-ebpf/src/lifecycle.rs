@@ -130,7 +130,7 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     let cgroup = task.cgroup();
     if let Some(cpu) = ThisCpu::get() {
         // Its user may be another one, and a thread that was not the leader has another id.
-        syscall::leave(cpu, task);
+        syscall::leave(cpu, task, syscall::Why::Other);
     }
     let tree = config!(tree_pid);
     if tree != 0 && task.pid() == tree {
@@ -260,7 +260,7 @@ fn exited(ctx: &BtfTracePointContext) -> i32 {
     }
     let cgroup = task.cgroup();
     if let Some(cpu) = ThisCpu::get() {
-        syscall::settle(cpu, task);
+        syscall::settle(cpu, task, syscall::Why::Other);
         if config!(filter_cgroups) == 0 || maps::allowed(cgroup) {
             // SAFETY: an argument of the hook.
             let state = unsafe { storage::state(task.0, false) };

@@ -273,6 +273,8 @@ pub mod task_flags {
     pub const RETURN_SEEN: u32 = 1 << 7;
     /// With [`LIVE`]: the strings of its call are in a record of the entry.
     pub const SENT: u32 = 1 << 8;
+    /// With [`SENT`]: other threads may have changed them before the kernel took its copy. They are to be read again.
+    pub const SHARED: u32 = 1 << 9;
     /// From this bit on: the process id of the parent that was reported last, 0 for none. No process id is longer
     /// (`PID_MAX_LIMIT` is 2^22).
     pub const PARENT_SHIFT: u32 = 10;

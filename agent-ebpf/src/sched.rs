@@ -17,7 +17,7 @@ use events::{Kind, UNKNOWN, task_state};
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, config};
 use crate::storage;
-use crate::syscall::{is_in, leave};
+use crate::syscall::{Why, is_in, leave};
 use crate::task::{Task, has, is_left_out, load, now};
 
 /// Bits of `task_struct.__state` (include/linux/sched.h), as they are since 4.14.
@@ -162,11 +162,17 @@ fn yields(task: Task) -> bool {
     task.is_kthread() || is_in(task, spec_flags::YIELD)
 }
 
+/// Why the previous thread leaves the CPU.
+#[inline(always)]
+fn why(ctx: &BtfTracePointContext) -> Why {
+    if ctx.arg::<u64>(0) as u8 == 0 { Why::Waits } else { Why::Other }
+}
+
 /// `sched:sched_switch` where switches are not recorded: only the call of the thread that leaves the CPU is kept.
 #[btf_tracepoint(function = "sched_switch")]
 pub fn sched_switch_call(ctx: BtfTracePointContext) -> i32 {
     if let Some(cpu) = ThisCpu::get() {
-        leave(cpu, Task(ctx.arg::<*mut u8>(1)));
+        leave(cpu, Task(ctx.arg::<*mut u8>(1)), why(&ctx));
     }
     0
 }
@@ -178,7 +184,7 @@ pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let time = cpu.now();
     let prev = Task(ctx.arg::<*mut u8>(1));
     if config!(calls) != 0 {
-        leave(cpu, prev);
+        leave(cpu, prev, why(&ctx));
     }
     let next = Task(ctx.arg::<*mut u8>(2));
     let from = Party::of(prev);

@@ -5,6 +5,7 @@
 //! the CPU's ring buffer, and its return completes it. Nothing is looked up by task. If the thread leaves the CPU in
 //! between, [`leave`] puts the call into the task's storage, and its return goes the long way.
 
+mod again;
 mod alone;
 mod arguments;
 mod draft;
@@ -28,7 +29,7 @@ use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, load};
 pub use arguments::{args_of, copy_args};
-pub use parked::{end_call, leave, settle};
+pub use parked::{Why, end_call, leave, settle};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
 const X32_BIT: u32 = 0x4000_0000;
@@ -133,7 +134,7 @@ fn entered<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         && spec.flags & spec_flags::EXEC == 0
         && let Some(draft) = cpu.room()
     {
-        draft::write(cpu, draft, regs, key, spec);
+        draft::write(cpu, task, draft, regs, key, spec);
         return 0;
     }
     parked::enter(cpu, regs, key, spec)

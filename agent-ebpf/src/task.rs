@@ -106,6 +106,13 @@ impl Task {
         Self(self.pointer(config!(offsets.task_parent)))
     }
 
+    /// Whether other threads may write to its memory.
+    #[inline(always)]
+    pub fn shares_memory(self) -> bool {
+        let mm: *mut u8 = self.pointer(config!(offsets.task_mm));
+        load::<u32>(mm, config!(offsets.mm_users)) > 1
+    }
+
     /// Whether it is a kernel thread.
     #[inline(always)]
     pub fn is_kthread(self) -> bool {

@@ -86,8 +86,8 @@ fn wrong_type(column: usize) -> ! {
     panic!("column {column} has another type or does not exist")
 }
 
-/// The push methods panic if the column does not exist or has another type: then the caller and the schema disagree, and
-/// all that follows would be wrong.
+/// The methods that take a column panic if it does not exist or has another type: then the caller and the schema disagree,
+/// and all that follows would be wrong. So does [`Self::set_bits`] without such a row.
 impl TableBuilder {
     fn new(schema: &TableSchema) -> Self {
         Self { columns: schema.columns.iter().map(|c| ColumnBuilder::new(c.ty)).collect(), rows: 0 }
@@ -143,6 +143,14 @@ impl TableBuilder {
                 values.extend(list.iter().map(|s| s.0));
                 ends.push(values.len() as u32);
             }
+            _ => wrong_type(column),
+        }
+    }
+
+    /// Sets bits of a value of a U64 column, in a row that has ended.
+    pub fn set_bits(&mut self, column: usize, row: u32, bits: u64) {
+        match self.columns.get_mut(column) {
+            Some(ColumnBuilder::U64(v)) => v[row as usize] |= bits,
             _ => wrong_type(column),
         }
     }

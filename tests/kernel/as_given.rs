@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use ktape_tests::cgroup::Cgroup;
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text, truth};
 use ktape_tests::wait::until_blocked;
@@ -44,15 +45,15 @@ fn what_a_call_was_given_is_recorded_whatever_becomes_of_its_memory() {
         assert!(!events.is_empty(), "no {what}");
         for event in &events {
             assert_eq!(given(event), Some(&*expected), "{event}");
-            assert!(!truth(event, "evt.args_late"), "{event}");
+            assert!(!truth(event, "evt.args_uncertain"), "{event}");
         }
     }
     assert_eq!(of("fd.name contains decoy or fd.name contains 198.51.100.9").len(), 0);
 
     // It was not in memory when the call was entered.
     let cold = of("evt.type=access and fd.name=/none/cold");
-    assert!(cold.len() == 1 && truth(&cold[0], "evt.args_late"), "{cold:?}");
-    let expression = format!("proc.pid={pid} and evt.args_late=true");
+    assert!(cold.len() == 1 && truth(&cold[0], "evt.args_uncertain"), "{cold:?}");
+    let expression = format!("proc.pid={pid} and evt.args_uncertain=true");
     let line = ktape::stdout(&["replay", file.to_str().unwrap(), &expression]);
     assert!(line.contains("access(\"/none/cold\"~, 0x4) = -1 ENOENT"), "{line}");
 
@@ -126,4 +127,74 @@ fn without_durations_calls_and_results_are_the_same() {
 fn assert_same<T: PartialEq + std::fmt::Debug>(one: &[T], other: &[T]) {
     let differ = one.iter().zip(other).find(|(a, b)| a != b);
     assert!(differ.is_none() && one.len() == other.len(), "{differ:?}, {} and {}", one.len(), other.len());
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn strings_that_another_thread_changes_are_marked() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &[]);
+    let mut load = Workload::start(workload!(), &["flip", dir.path().to_str().unwrap()]);
+    let [accesses, connects] = [(); 2].map(|()| load.line().parse::<usize>().unwrap());
+    load.finish();
+    capture.stop();
+    let own =
+        |types: &str| ktape::replay_json(&file, &[&format!("proc.name=ktape-workload and evt.type {types}")]);
+
+    let all = own("= access");
+    let calls: Vec<_> =
+        all.iter().filter(|event| given(event).unwrap().starts_with(dir.path().to_str().unwrap())).collect();
+    assert_eq!(calls.len(), accesses);
+    let acted_on = |event: &Value| if int(event, "evt.rawres") == Some(0) { "a" } else { "b" };
+    let is_right = |event: &Value| given(event).unwrap().ends_with(acted_on(event));
+    let verdicts: Vec<_> =
+        calls.iter().map(|event| (is_right(event), truth(event, "evt.args_uncertain"))).collect();
+    assert_marked(&verdicts);
+
+    let calls = own("in (connect, getpeername)");
+    assert_eq!(calls.len(), 2 * connects);
+    let verdicts: Vec<_> = calls
+        .chunks(2)
+        .map(|pair| (given(&pair[0]) == given(&pair[1]), truth(&pair[0], "evt.args_uncertain")))
+        .collect();
+    assert_marked(&verdicts);
+}
+
+/// Of each call in turn: whether what is shown is what the kernel acted on, and whether it is marked.
+fn assert_marked(verdicts: &[(bool, bool)]) {
+    let count = |which: fn(&(bool, bool)) -> bool| verdicts.iter().filter(|verdict| which(verdict)).count();
+    assert!(count(|(right, marked)| !right && *marked) > 0, "no change was seen in {} calls", verdicts.len());
+    assert_eq!(count(|(right, marked)| !right && !marked), 0);
+}
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn calls_are_of_the_cgroup_that_a_thread_is_moved_to_between_them() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let cgroups = ["/ktape-test-from", "/ktape-test-to"].map(Cgroup::make);
+    let capture = Capture::start(&file, &[]);
+    let mut load = Workload::start(workload!(), &["spin"]);
+    let pid = load.pid();
+    for cgroup in [&cgroups[0], &cgroups[1], &cgroups[0]] {
+        cgroup.attach(pid);
+        load.go();
+        assert_eq!(load.line(), "spins");
+    }
+    load.finish();
+    capture.stop();
+    let spin = format!("proc.pid={pid} and evt.type=getppid");
+    let mut paths: Vec<_> = ktape::replay_json(&file, &[&spin])
+        .iter()
+        .map(|event| text(event, "cgroup.path").unwrap().to_owned())
+        .collect();
+    assert!(paths.len() >= 3000);
+    paths.dedup();
+    let moved: Vec<&str> =
+        paths.iter().map(|path| &**path).filter(|path| path.starts_with("/ktape-test")).collect();
+    assert_eq!(moved, ["/ktape-test-from", "/ktape-test-to", "/ktape-test-from"], "{paths:?}");
+    assert!(paths.len() <= 4, "{paths:?}");
 }

@@ -103,6 +103,8 @@ pub mod live {
     pub const PARTIAL: u32 = 2;
     /// It is not wanted.
     pub const SKIPPED: u32 = 3;
+    /// As [`READY`], but other threads may change its strings: they are read again once the kernel has its copy.
+    pub const SHARED: u32 = 4;
 }
 
 /// The words of a record in a ring.
@@ -139,6 +141,8 @@ pub mod sort {
     pub const SWITCH: u32 = 5;
     /// As [`LONG`], without strings: those are in the last [`ENTERED`] of the thread, or in its [`super::super::ExecGiven`].
     pub const LONG_ENTERED: u32 = 6;
+    /// The strings of the last [`ENTERED`] of the thread, read again: no event.
+    pub const AGAIN: u32 = 7;
 }
 
 /// A shape: from the lowest bit on the key of a call ([`events::syscall_key`]), one of [`sort`], and the number of words.

@@ -33,7 +33,8 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     if (nr as i64) < 0 {
         return 0;
     }
-    let key = key_of(identity::task(cpu), nr as u32);
+    let task = identity::task(cpu);
+    let key = key_of(task, nr as u32);
     let Some(spec) = maps::spec(key) else { return 0 };
     if config!(narrow) != 0 && is_skipped(Some(spec)) {
         return 0;
@@ -46,7 +47,7 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
         maps::count_loss(Kind::Syscall as u8, stage::RING, cpu.cgroup());
         return 0;
     };
-    draft::write(cpu, draft, regs, key, spec);
+    draft::write(cpu, task, draft, regs, key, spec);
     cpu.set_live(live::NONE);
     let own_shape = cpu.shape();
     // SAFETY: indices of every record.

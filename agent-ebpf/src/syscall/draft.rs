@@ -8,11 +8,12 @@ use events::flags;
 use super::args_of;
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::maps::config;
+use crate::task::Task;
 use crate::user::{Got, Source, read_path, read_room, read_string};
 
 /// Writes arguments and strings of a call that is entered.
 #[inline(always)]
-pub fn write(cpu: ThisCpu, draft: Draft, regs: *mut u8, key: u32, spec: &Spec) {
+pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, spec: &Spec) {
     let mut state = live::READY;
     let mut shape = shape::of(sort::CALL, key, word::ARGS as u32);
     if spec.class != class::ARGS0 {
@@ -37,6 +38,8 @@ pub fn write(cpu: ThisCpu, draft: Draft, regs: *mut u8, key: u32, spec: &Spec) {
                 shape = shape::of(sort::STRINGS, key, words);
                 if !complete {
                     state = live::PARTIAL;
+                } else if spec.room == 0 && task.shares_memory() {
+                    state = live::SHARED;
                 }
             }
         }

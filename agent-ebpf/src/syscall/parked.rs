@@ -10,7 +10,7 @@ use events::{Kind, flags};
 use super::arguments::argument;
 use super::record::{Return, emit};
 use super::{
-    ENOSYS, ERESTART_FIRST, ERESTART_LAST, args_of, ctx_regs, exec, identity, is_skipped, key_of,
+    ENOSYS, ERESTART_FIRST, ERESTART_LAST, again, args_of, ctx_regs, exec, identity, is_skipped, key_of,
     mark_return, spec_bits,
 };
 use crate::cpu_ring::ThisCpu;
@@ -72,19 +72,28 @@ fn note_room(state: &mut TaskState, spec: &Spec) {
     }
 }
 
-/// The current thread leaves the CPU.
+/// The current thread leaves the CPU, or its program.
 #[inline(always)]
-pub fn leave(cpu: ThisCpu, task: Task) {
+pub fn leave(cpu: ThisCpu, task: Task, why: Why) {
     if cpu.verdict() == verdict::UNKNOWN {
         return;
     }
     cpu.set_verdict(verdict::UNKNOWN);
-    settle(cpu, task);
+    settle(cpu, task, why);
+}
+
+/// Why a call is put into the storage of its task.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It waits: the kernel has its copy of the strings.
+    Waits,
+    /// It is interrupted, or over.
+    Other,
 }
 
 /// Puts what is known of the current thread's call into its storage.
 #[inline(always)]
-pub fn settle(cpu: ThisCpu, task: Task) {
+pub fn settle(cpu: ThisCpu, task: Task, why: Why) {
     let call = cpu.live();
     let marks = if config!(fallbacks) != 0 { cpu.marks() as u32 } else { 0 };
     if call == live::NONE && marks == 0 {
@@ -102,8 +111,11 @@ pub fn settle(cpu: ThisCpu, task: Task) {
         cpu.set_marks(0);
         state.flags = state.flags & !MARKS | marks;
     }
-    if call == live::READY || call == live::PARTIAL {
+    if call == live::READY || call == live::SHARED || call == live::PARTIAL {
         park(cpu, task, state, call);
+        if why == Why::Waits && state.flags & task_flags::SHARED != 0 && again::read(cpu, state) == 0 {
+            state.flags &= !task_flags::SHARED;
+        }
     }
 }
 
@@ -127,7 +139,7 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
         // SAFETY: indices of arguments.
         *arg = unsafe { draft.get(word::ARGS + i) };
     }
-    if call == live::READY {
+    if call != live::PARTIAL {
         let words = shape::words(call_shape);
         let entered = shape::of(sort::ENTERED, key, words);
         // SAFETY: indices of every record.
@@ -137,6 +149,9 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
         }
         cpu.publish(words);
         state.flags |= task_flags::SENT;
+        if call == live::SHARED {
+            state.flags |= task_flags::SHARED;
+        }
     }
 }
 
@@ -146,7 +161,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
     let time = cpu.now();
     let task = Task::current();
     if cpu.live() != live::NONE {
-        settle(cpu, task);
+        settle(cpu, task, Why::Other);
     }
     if identity::is_due(cpu) {
         identity::find(ctx, cpu, task, false);
@@ -220,7 +235,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
         state.key = key;
         state.args = args_of(regs, key);
         state.start = time;
-        known &= !task_flags::SENT;
+        known &= !(task_flags::SENT | task_flags::SHARED);
         // Seen before, in no call, and yet it returns: seccomp answered in its place, or it was killed while a tracer
         // looked at its entry, so that the kernel skipped the call.
         bits = match () {
@@ -238,7 +253,8 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
         crate::net::accepted(task, ret, cgroup);
     }
     let sent = known & task_flags::SENT != 0;
-    emit::<true>(cpu, task, state, &Return { ret, time, bits, sent });
+    let shared = known & task_flags::SHARED != 0;
+    emit::<true>(cpu, task, state, &Return { ret, time, bits, sent, shared });
     0
 }
 
@@ -263,7 +279,8 @@ pub fn end_call(cpu: ThisCpu, task: Task, state: &mut TaskState, time: u64, cgro
     }
     state.flags = 0;
     cpu.set_cgroup(cgroup);
-    emit::<false>(cpu, task, state, &Return { ret: 0, time, bits, sent: known & task_flags::SENT != 0 });
+    let end = Return { ret: 0, time, bits, sent: known & task_flags::SENT != 0, shared: false };
+    emit::<false>(cpu, task, state, &end);
 }
 
 /// Whether there was an entry to see, so that the kernel has skipped both programs: where it does that, and seccomp does not

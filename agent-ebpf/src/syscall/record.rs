@@ -5,6 +5,7 @@ use agent_ebpf::records::{TaskState, class, stage};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use events::{Kind, flags};
 
+use super::again;
 use super::arguments::argument;
 use super::draft::{padded, read_first, read_second};
 use crate::cpu_ring::{Draft, ThisCpu};
@@ -22,6 +23,8 @@ pub struct Return {
     pub bits: u32,
     /// Its strings are in a record of its entry.
     pub sent: bool,
+    /// They are to be read again.
+    pub shared: bool,
 }
 
 /// What is known of a call's strings at its end.
@@ -37,6 +40,9 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     let ids = u64::from(task.pid()) | u64::from(task.tid()) << 32;
     let named = cpu.verdict() == verdict::WANTED
         || cpu.write_identity(cpu.cgroup(), ids, u64::from(task.uid()), || end.time);
+    if RETURNED && named && end.shared {
+        again::read(cpu, call);
+    }
     let draft = if named { cpu.room() } else { None };
     let Some(draft) = draft else {
         maps::count_loss(Kind::Syscall as u8, stage::RING, cpu.cgroup());
@@ -121,7 +127,7 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
 /// The mark of strings that were read at the return.
 #[inline(always)]
 fn late(len: u32) -> u32 {
-    if len == 0 { 0 } else { flags::STRINGS_LATE }
+    if len == 0 { 0 } else { flags::STRINGS_UNCERTAIN }
 }
 
 /// How much room the caller had at the entry, and whether the call has filled it.

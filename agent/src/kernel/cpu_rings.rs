@@ -112,7 +112,7 @@ impl CpuStates {
     fn open_call(&self, cpu: u32) -> Option<OpenCall> {
         let first = self.0.first_segment(cpu)?;
         let state = self.0.half(cpu, offset_of!(Cpu, live)).load(Ordering::Relaxed);
-        if state != live::READY && state != live::PARTIAL {
+        if !matches!(state, live::READY | live::PARTIAL | live::SHARED) {
             return None;
         }
         let load = |offset| self.0.word(cpu, offset).load(Ordering::Relaxed);

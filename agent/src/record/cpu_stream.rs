@@ -67,7 +67,7 @@ impl CpuStream {
         }
         match CpuRecord::read(bytes)? {
             CpuRecord::Call(_) => Some((Kind::Syscall, self.thread.cgroup)),
-            CpuRecord::Entered(_) => None,
+            CpuRecord::Entered(_) | CpuRecord::Again(_) => None,
             CpuRecord::Switch(_, switch) => Some((Kind::Switch, switch.cgroup)),
         }
     }
@@ -80,6 +80,8 @@ pub enum CpuRecord<'a> {
     Call(CallRecord<'a>),
     /// Arguments and strings of one that has not.
     Entered(CallRecord<'a>),
+    /// The strings of that, read again.
+    Again(CallRecord<'a>),
     /// A context switch, and when.
     Switch(u64, SwitchWords),
 }
@@ -140,7 +142,7 @@ impl<'a> CpuRecord<'a> {
         }
         match record_sort {
             sort::CALL => return Some(Self::Call(call)),
-            sort::STRINGS | sort::ENTERED | sort::LONG | sort::LONG_ENTERED => {}
+            sort::STRINGS | sort::ENTERED | sort::LONG | sort::LONG_ENTERED | sort::AGAIN => {}
             _ => return None,
         }
         let more = bytes.get(8 * word::LENGTHS..)?.first_chunk::<16>()?;
@@ -155,6 +157,10 @@ impl<'a> CpuRecord<'a> {
         if matches!(record_sort, sort::LONG | sort::LONG_ENTERED) {
             call.dur = word_of(more, 1);
         }
-        Some(if record_sort == sort::ENTERED { Self::Entered(call) } else { Self::Call(call) })
+        Some(match record_sort {
+            sort::ENTERED => Self::Entered(call),
+            sort::AGAIN => Self::Again(call),
+            _ => Self::Call(call),
+        })
     }
 }

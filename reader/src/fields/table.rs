@@ -154,10 +154,10 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "whether the event was written after later ones; readers put it in order",
     ),
     field(
-        "evt.args_late",
+        "evt.args_uncertain",
         Bool,
-        Getter::Flag(flags::STRINGS_LATE),
-        "whether paths and addresses were read at the return of the call: at its entry they could not be read, or the entry was not recorded; in text they end with ~",
+        Getter::Flag(flags::STRINGS_UNCERTAIN),
+        "whether the kernel may have used other paths or addresses than these, as they were read at the return of the call or another thread changes them; in text they end with ~",
     ),
     field(
         "evt.clamped",

@@ -109,7 +109,7 @@ impl<'c> CallColumns<'c> {
         let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
         match ids.get(usize::from(slot)) {
             Some(id) if bits & unread == 0 => {
-                let late = bits & flags::STRINGS_LATE != 0;
+                let late = bits & flags::STRINGS_UNCERTAIN != 0;
                 CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, late }
             }
             _ => CallString::Unread,

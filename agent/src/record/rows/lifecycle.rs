@@ -53,7 +53,7 @@ impl RowWriter {
         let exec = record.fixed;
         let old_comm = self.processes.exec(&exec, record.path, record.args);
         if exec.old_tid != exec.head.tid {
-            self.forget_entered(exec.old_tid);
+            self.entered.forget(exec.old_tid);
         }
         if let Some(readers) = &self.readers {
             readers.executed(exec.head.pid);
@@ -78,7 +78,7 @@ impl RowWriter {
 
     pub(super) fn exit(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
         let exit: Exit = decode::record(bytes)?;
-        self.forget_entered(exit.head.tid);
+        self.entered.forget(exit.head.tid);
         self.processes.set_parent(&exit.head, exit.ppid);
         if self.wants(Kind::Exit, &exit.head) {
             self.count(exit.head.cgroup);

@@ -2,6 +2,7 @@
 
 mod agent_events;
 mod block;
+mod entered;
 mod lifecycle;
 mod loss;
 mod net;
@@ -36,11 +37,13 @@ use crate::kernel::{RequestNames, ScannedTask};
 use crate::readers::{Reader, ReaderNews};
 use crate::runtimes::ContainerInfo;
 use block::BlockNames;
+use entered::{EnteredCall, EnteredCalls};
 use ktape_reader::model::dictionaries::Shown;
 pub use loss::LossSpan;
+use rustc_hash::FxHashMap;
 use scope::Party;
 pub use scope::Scope;
-use syscall::{EnteredCalls, StoredCalls};
+use syscall::StoredCalls;
 use written::Written;
 
 /// The place of a column, found when this is compiled.
@@ -79,7 +82,7 @@ pub struct RowWriter {
     /// Calls that have not returned, of which strings are known.
     entered: EnteredCalls,
     /// Those of threads whose hang was reported and has not ended.
-    hanging: EnteredCalls,
+    hanging: FxHashMap<u32, Arc<EnteredCall>>,
     block: BlockNames,
     chunk: CurrentChunk,
     written: Written,
@@ -99,7 +102,7 @@ impl RowWriter {
             calls: StoredCalls::new(),
             returns_only: false,
             entered: EnteredCalls::default(),
-            hanging: EnteredCalls::default(),
+            hanging: FxHashMap::default(),
             block: BlockNames::default(),
             chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
             written: Written::default(),

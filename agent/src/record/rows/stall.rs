@@ -6,7 +6,7 @@ use agent_ebpf::records::Header;
 use capture_format::{ChunkBuilder, StrId};
 use events::{NO_CALL, flags};
 
-use super::syscall::EnteredCall;
+use super::entered::EnteredCall;
 use super::{RowWriter, col};
 use crate::agent_events::{Phase, Stall, Waker};
 use crate::record::processes::Subject;

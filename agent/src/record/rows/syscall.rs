@@ -7,12 +7,10 @@ use agent_ebpf::spec::{ABIS, NUMBERS};
 use capture_format::{ChunkBuilder, StrId};
 use events::flags;
 use events::{Abi, Kind, NO_CALL, syscall_key};
-use rustc_hash::FxHashMap;
 
 use super::{RowWriter, col};
 use crate::kernel::{OpenCall, ScannedTask, has_no_result, is_filled_in};
 use crate::record::cpu_stream::{CallRecord, CpuRecord, CpuStream, StreamThread};
-use crate::record::decode;
 use crate::record::dictionary_rows::CachedRow;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
@@ -26,6 +24,8 @@ pub(super) struct StoredCall {
     forms: [Form; 6],
     /// How many of them are strings.
     strings: u8,
+    /// Which ones.
+    places: [u8; 2],
     /// `execve` or `execveat`: a path and the program's arguments.
     pub exec: bool,
     /// Its string is an address that the kernel fills in, if it returns.
@@ -36,8 +36,15 @@ pub(super) struct StoredCall {
 
 impl StoredCall {
     /// A call that is not in the table: all its registers.
-    const UNKNOWN: Self =
-        Self { args: 6, forms: [Form::Whole; 6], strings: 0, exec: false, filled_in: false, flags: 0 };
+    const UNKNOWN: Self = Self {
+        args: 6,
+        forms: [Form::Whole; 6],
+        strings: 0,
+        places: [0; 2],
+        exec: false,
+        filled_in: false,
+        flags: 0,
+    };
 
     /// What is to be said of a call of which only the return was seen.
     fn of_return(&self, call: &CallRecord<'_>) -> u32 {
@@ -46,7 +53,7 @@ impl StoredCall {
         } else if self.exec && call.ret == 0 || call.strings.iter().all(|text| text.is_empty()) {
             0
         } else {
-            flags::STRINGS_LATE
+            flags::STRINGS_UNCERTAIN
         };
         flags::START_UNKNOWN | read
     }
@@ -72,6 +79,13 @@ impl StoredCall {
         &args[..usize::from(self.args)]
     }
 
+    /// Where the string of this number is in memory. `None` if the call writes its result there.
+    pub fn address(&self, args: &[u64; 6], string: usize) -> Option<u64> {
+        let address = args[usize::from(self.places[string]).min(5)];
+        let uses = self.list(args).iter().filter(|arg| **arg == address).count();
+        (uses == 1).then_some(address)
+    }
+
     /// The first ones of the record's strings, as many as the call has.
     #[inline]
     pub fn strings<'a, T>(&self, strings: &'a [T; 2]) -> &'a [T] {
@@ -92,10 +106,16 @@ impl StoredCalls {
             for (form, arg) in forms.iter_mut().zip(&call.args) {
                 *form = Form::of(arg.ty, call.abi);
             }
+            let positions = syscalls::string_positions(&call.args);
+            let mut places = [0; 2];
+            for (place, position) in places.iter_mut().zip(positions.iter()) {
+                *place = *position;
+            }
             stored[slot(syscall_key(call.abi, call.nr))] = StoredCall {
                 args: call.args.len().min(6) as u8,
                 forms,
-                strings: syscalls::string_positions(&call.args).len() as u8,
+                strings: positions.len() as u8,
+                places,
                 exec: matches!(call.name, "execve" | "execveat"),
                 filled_in: is_filled_in(call),
                 flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
@@ -153,31 +173,6 @@ impl Form {
     }
 }
 
-/// Strings of a call that has not returned, as it was given them.
-#[derive(Debug)]
-pub(super) struct EnteredCall {
-    key: u32,
-    /// `STR0_*` and `STR1_*`.
-    pub bits: u32,
-    /// Both strings, and where the second one starts.
-    bytes: Box<[u8]>,
-    second: usize,
-}
-
-impl EnteredCall {
-    fn new(key: u32, bits: u32, strings: [&[u8]; 2]) -> Self {
-        Self { key, bits: bits & STRING_BITS, bytes: strings.concat().into(), second: strings[0].len() }
-    }
-
-    pub fn strings(&self) -> [&[u8]; 2] {
-        let (first, second) = self.bytes.split_at(self.second);
-        [first, second]
-    }
-}
-
-/// By thread.
-pub(super) type EnteredCalls = FxHashMap<u32, Arc<EnteredCall>>;
-
 impl RowWriter {
     /// Writes the row of a record of a CPU's own ring buffer, if it is wanted.
     #[inline]
@@ -190,13 +185,11 @@ impl RowWriter {
                 if call.was_entered || self.calls.get(call.key).exec {
                     self.entered_call(builder, stream, call);
                 } else {
-                    self.call(builder, stream, &call);
+                    let _ = self.call(builder, stream, &call);
                 }
             }
-            Some(CpuRecord::Entered(call)) => {
-                let entered = EnteredCall::new(call.key, call.flags, call.strings);
-                self.entered.insert(stream.thread.tid, Arc::new(entered));
-            }
+            Some(CpuRecord::Entered(call)) => self.entered.enter(stream.thread.tid, &call),
+            Some(CpuRecord::Again(call)) => self.read_again(builder, stream.thread, &call),
             Some(CpuRecord::Switch(time, switch)) => {
                 if self.processes.has_orphans() {
                     self.processes.adopt_orphans(time);
@@ -207,26 +200,6 @@ impl RowWriter {
         }
     }
 
-    /// Keeps what a call of `execve` was given.
-    pub(super) fn exec_given(&mut self, bytes: &[u8]) -> Option<()> {
-        let given = decode::given(bytes)?;
-        let entered = EnteredCall::new(NO_CALL, given.head.flags, given.strings);
-        self.entered.insert(given.head.tid, Arc::new(entered));
-        Some(())
-    }
-
-    /// What the call that a thread is in was given. Of an exec, the number of the call is not known.
-    pub(super) fn given_strings(&self, tid: u32, key: u32) -> Option<Arc<EnteredCall>> {
-        let entered = self.entered.get(&tid)?;
-        let is_same = entered.key == key || entered.key == NO_CALL && self.calls.get(key).exec;
-        is_same.then(|| entered.clone())
-    }
-
-    /// The thread has ended, or executes another program.
-    pub(super) fn forget_entered(&mut self, tid: u32) {
-        self.entered.remove(&tid);
-    }
-
     /// A call whose strings are not in its record.
     #[cold]
     fn entered_call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: CallRecord<'_>) {
@@ -234,16 +207,16 @@ impl RowWriter {
         let tid = stream.thread.tid;
         let exec_path = if stored.exec && call.ret == 0 { self.processes.take_exec_path(tid) } else { None };
         let args: Arc<[u8]>;
-        let entered;
+        let mut entered = None;
         let masked;
         let (mut strings, mut bits) = (call.strings, call.flags);
         if let Some(exec_path) = &exec_path {
-            self.entered.remove(&tid);
+            self.entered.forget(tid);
             args = self.processes.args_of(tid);
             strings = [&exec_path.path, &args];
             bits = bits & !STRING_BITS | exec_path.bits;
         } else if call.was_entered {
-            entered = self.entered.remove(&tid).filter(|entered| entered.key == call.key || stored.exec);
+            entered = self.entered.remove(tid, call.key, stored.exec);
             bits &= !STRING_BITS;
             match &entered {
                 Some(entered) => {
@@ -259,16 +232,25 @@ impl RowWriter {
         }
         // After an exec, the registers are those of the new program: what they held is known only to have been there.
         let args = if self.returns_only && exec_path.is_some() { [1; 6] } else { call.args };
-        self.call(builder, stream, &CallRecord { strings, flags: bits, args, ..call });
+        let row = self.call(builder, stream, &CallRecord { strings, flags: bits, args, ..call });
+        if let (Some(row), Some(entered)) = (row, &entered) {
+            self.entered.wrote(entered, self.chunk.number, row);
+        }
     }
 
+    /// Returns its row, if it is wanted.
     #[inline]
-    fn call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: &CallRecord<'_>) {
+    fn call(
+        &mut self,
+        builder: &mut ChunkBuilder,
+        stream: &mut CpuStream,
+        call: &CallRecord<'_>,
+    ) -> Option<u32> {
         let thread = stream.thread;
         // From the time before the kernel side knew that it reads the output.
         let is_reader = self.readers.is_some() && self.scope.is_excluded(thread.pid);
         if is_reader || !self.wants_cgroup(Kind::Syscall, thread.cgroup) {
-            return;
+            return None;
         }
         self.count(thread.cgroup);
         let stored = self.calls.get(call.key);
@@ -296,7 +278,7 @@ impl RowWriter {
         table.push_i64(col!(Syscall, "ret"), call.ret);
         table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
         table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
-        table.end_row();
+        Some(table.end_row())
     }
 
     /// The row of the task dictionary for a stream's thread.
@@ -335,8 +317,7 @@ impl RowWriter {
             Header { time: now, cgroup: info.cgroup, pid: info.pid, tid: info.tid, ..Header::default() };
         self.processes.set_parent(&head, info.ppid);
         let stored = self.calls.get(info.call);
-        let entered = self.entered.remove(&info.tid);
-        let entered = entered.filter(|entered| entered.key == info.call || stored.exec);
+        let entered = self.entered.remove(info.tid, info.call, stored.exec);
         let (strings, mut bits) = match &entered {
             Some(entered) => (entered.strings(), entered.bits),
             None => ([&b""[..]; 2], stored.unread()),

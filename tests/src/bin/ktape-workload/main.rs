@@ -11,6 +11,7 @@ mod neighbour;
 mod net;
 mod paths;
 mod procs;
+mod races;
 mod sched;
 mod seccomp;
 mod signals;
@@ -61,6 +62,8 @@ const USAGE: &str = "ktape-workload:
   vforks N                       put N threads into uninterruptible sleep until a byte on stdin
   direct-write PATH BYTES        write with O_DIRECT after a byte on stdin
   given DIR                      paths and addresses that change during the call; the last one waits until a byte on stdin
+  flip DIR                       make calls with a path, and with an address, that another thread changes all the time
+  spin                           call getppid on CPU 0 until the end of stdin; a line after 1,000 more for each byte there
   change-user                    become another user, with calls before and after
   neighbour ACTION ARG           turns, signal, cgroup or start: act on another container, see neighbour.rs
   block ...                      send requests to block devices, see block.rs
@@ -110,6 +113,8 @@ fn main() -> ExitCode {
         ["addresses"] => addresses::addresses(),
         ["receive"] => addresses::receive(),
         ["given", dir] => given::given(dir),
+        ["flip", dir] => races::flip(dir),
+        ["spin"] => races::spin(),
         ["change-user"] => procs::change_user(),
         ["failed-execs", dir] => procs::failed_execs(dir),
         ["orphan"] => procs::orphan(false),

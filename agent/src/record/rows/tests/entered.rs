@@ -38,3 +38,45 @@ fn a_call_that_waits_has_the_strings_that_it_was_given() {
     let unfinished = flags::UNFINISHED | flags::AT_END;
     assert_eq!(bits, [0, flags::STR0_UNREAD, unfinished, unfinished]);
 }
+
+#[test]
+fn strings_that_change_during_a_call_are_marked() {
+    let mut writer = Writer::open();
+    let mut time = 0;
+    let mut call = |address: u64, entry: &str, again: &str| {
+        time += 3;
+        let args = vec![0xffff_ffff_ffff_ff9c, address, 0x8_0000, 0, 99, 99];
+        let of = |time, sort, path| Call { sort, args: args.clone(), ..openat(time, 10, path) };
+        writer.call(&of(time, sort::ENTERED, entry));
+        writer.call(&of(time + 1, sort::AGAIN, again));
+        writer.call(&of(time + 2, sort::LONG_ENTERED, ""));
+    };
+    call(0x1000, "/a", "/a");
+    call(0x2000, "/a", "/a");
+    // From here on, it is not known what is true of it, and was not of the calls before.
+    call(0x1000, "/b", "/a");
+    call(0x1000, "/a", "/a");
+    call(0x2000, "/a", "/a");
+    assert_eq!(bits_of(writer), [1, 0, 1, 1, 0].map(|late| late * flags::STRINGS_UNCERTAIN));
+}
+
+#[test]
+fn a_result_over_the_path_is_no_change() {
+    let mut writer = Writer::open();
+    let of = |time, sort, path| Call {
+        sort,
+        args: vec![0x1000, 0x1000, 4095, 0, 0, 0],
+        ..call_with(time, 10, "readlink", [path, ""])
+    };
+    writer.call(&of(1, sort::ENTERED, "/link"));
+    writer.call(&of(2, sort::AGAIN, "target"));
+    writer.call(&of(3, sort::LONG_ENTERED, ""));
+    assert_eq!(bits_of(writer), [0]);
+}
+
+fn bits_of(writer: Writer) -> Vec<u32> {
+    let seen = writer.close();
+    let view = seen.view();
+    let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
+    (0..rows.table.rows()).map(|row| rows.flags(row)).collect()
+}
