@@ -91,13 +91,15 @@ fn changed(ctx: &BtfTracePointContext, program: u32) -> i32 {
         return 0;
     }
     let mut info = SockInfo::default();
+    let mut kept: *mut SockInfo = core::ptr::null_mut();
     let begins = new == tcp::SYN_SENT || new == tcp::LISTEN;
     if begins {
         info.birth = time;
         info.role = if new == tcp::LISTEN { role::LISTENER } else { role::CLIENT };
-    } else if let Some(known) = SOCKETS.get_ptr(key) {
+    } else if let Some(known) = SOCKETS.get_ptr_mut(key) {
         // SAFETY: a live value of the map.
         info = unsafe { *known };
+        kept = known;
     }
     pass_through(&mut info, room);
     if info.role == role::UNKNOWN {
@@ -121,7 +123,13 @@ fn changed(ctx: &BtfTracePointContext, program: u32) -> i32 {
         // It may be gone already.
         let _ = SOCKETS.remove(key);
     } else if by_process {
-        keep(key, &info);
+        if kept.is_null() {
+            keep(key, &info);
+        } else {
+            // Cheaper than to insert it again.
+            // SAFETY: a live value of the map; the socket is locked, so that nothing else changes its state.
+            unsafe { kept.write(info) };
+        }
     }
     if is_recorded(&info) {
         emit(sk, &info, old, new, time);
