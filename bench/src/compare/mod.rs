@@ -243,6 +243,7 @@ fn recorders(root: &Path, options: &CompareOptions) -> Result<(Vec<Recorder>, Ve
     let ktape = crate::ktape(root, options.ktape.as_deref())?;
     let mut recorders = vec![Recorder::None];
     recorders.extend(Ktape::each(&ktape, ["ktape", "ktape-other-container", "ktape-other-call"]));
+    recorders.push(Ktape::without_durations(&ktape));
     if let Some(file) = &options.against {
         let other = fs::canonicalize(file).with_context(|| format!("cannot find {}", file.display()))?;
         let names = ["other-ktape", "other-ktape-other-container", "other-ktape-other-call"];

@@ -52,24 +52,46 @@ pub enum Recorder {
     Strace,
 }
 
-/// A ktape binary, and the events that it is to record.
+/// A ktape binary, and what it is to record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ktape {
     /// Name in the report.
     pub name: &'static str,
     /// The program.
     pub binary: PathBuf,
-    /// Arguments that select events; none: everything, as by default. With arguments, it takes part in `unwanted` only.
+    /// Arguments that select what is recorded; none: everything, as by default.
     pub select: &'static [&'static str],
+    /// The workloads that it runs beside; `None` for all but [`UNWANTED`].
+    pub workloads: Option<&'static [&'static str]>,
 }
+
+/// The workload whose calls no recorder there wants.
+const UNWANTED: &str = "unwanted";
 
 impl Ktape {
     /// The recorders of one binary: with default options; with a container that does not exist; with a call that the workload
     /// does not make. `names` are their names in the report.
     pub fn each(binary: &Path, names: [&'static str; 3]) -> [Recorder; 3] {
         let [all, container, call] = names;
-        let of = |name, select| Recorder::Ktape(Self { name, binary: binary.to_path_buf(), select });
-        [of(all, &[]), of(container, &["--container", "0123456789ab"]), of(call, &["-e", "openat"])]
+        let of = |name, select, workloads| {
+            Recorder::Ktape(Self { name, binary: binary.to_path_buf(), select, workloads })
+        };
+        let unwanted: Option<&[&str]> = Some(&[UNWANTED]);
+        [
+            of(all, &[], None),
+            of(container, &["--container", "0123456789ab"], unwanted),
+            of(call, &["-e", "openat"], unwanted),
+        ]
+    }
+
+    /// The recorder with one hook instead of two for system calls.
+    pub fn without_durations(binary: &Path) -> Recorder {
+        Recorder::Ktape(Self {
+            name: "ktape-no-duration",
+            binary: binary.to_path_buf(),
+            select: &["--no-duration"],
+            workloads: Some(&["getppid", "open-close"]),
+        })
     }
 }
 
@@ -105,10 +127,10 @@ impl Recorder {
         match self {
             Self::None => true,
             // They measure only the cost of a call.
-            Self::EmptyHooks => matches!(workload, "getppid" | "unwanted" | "open-close"),
-            Self::Ktape(ktape) => ktape.select.is_empty() != (workload == "unwanted"),
-            // They would record the call.
-            _ => workload != "unwanted",
+            Self::EmptyHooks => matches!(workload, "getppid" | UNWANTED | "open-close"),
+            Self::Ktape(Ktape { workloads: Some(workloads), .. }) => workloads.contains(&workload),
+            // The others would record the call.
+            _ => workload != UNWANTED,
         }
     }
 
