@@ -188,11 +188,13 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
     if config!(returns_only) != 0 {
         return alone::record::<FALLBACK>(ctx, cpu, ret);
     }
-    if cpu.live() == live::READY {
+    let call = cpu.live();
+    if call == live::READY || call == live::SHARED {
         let time = cpu.now();
         let dur = time.wrapping_sub(cpu.start());
         if dur >> 32 == 0
             && !(-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret)
+            && (call == live::READY || again::append(cpu) == 0)
             && let Some(draft) = cpu.draft()
         {
             mark_return::<FALLBACK>(cpu);

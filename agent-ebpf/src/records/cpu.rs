@@ -123,6 +123,8 @@ pub mod word {
     pub const DURATION: usize = 10;
     /// Strings, each padded with whatever was there to whole words.
     pub const STRINGS: usize = 11;
+    /// In place of a bit of [`events::flags`]: the second string is the first one, read again.
+    pub const AGAIN: u32 = 1 << 31;
 }
 
 /// The type of a record.

@@ -2,14 +2,45 @@
 //! agent can compare them with those of the entry.
 
 use agent_ebpf::records::TaskState;
-use agent_ebpf::records::cpu::{shape, sort, word};
+use agent_ebpf::records::cpu::{STRING_ROOM, shape, sort, word};
 use agent_ebpf::spec::read;
 
 use super::arguments::{argument, copy_args};
-use super::draft::{padded, read_first, read_second};
+use super::draft::{self, padded, read_first, read_second};
 use crate::cpu_ring::ThisCpu;
 use crate::maps;
-use crate::user::Got;
+use crate::user::{Got, Source, read_string};
+
+/// Appends the string of a call that returns to its record. 0 if it is there: two strings would have no room.
+#[inline(never)]
+pub fn append(cpu: ThisCpu) -> i32 {
+    let Some(spec) = maps::spec(cpu.key()) else { return 1 };
+    if spec.read1 != read::NONE {
+        return 1;
+    }
+    let Some(draft) = cpu.draft() else { return 1 };
+    let source = Source {
+        how: spec.read0,
+        at: draft::argument(draft, spec.arg0),
+        next: draft::argument(draft, spec.arg0 + 1),
+        room: 0,
+    };
+    // SAFETY: an index of every record with strings.
+    let lengths = unsafe { draft.get(word::LENGTHS) };
+    let first = lengths as u32 & 0xffff;
+    let mut after = u64::from(padded(first));
+    // SAFETY: as in `read_second`.
+    let again = unsafe {
+        core::arch::asm!("{after} &= 8184", after = inout(reg) after);
+        read_string(draft.at(word::STRINGS).add(after as usize), STRING_ROOM, &source)
+    };
+    let bits = (lengths >> 32) | u64::from(again.bits << 2 | word::AGAIN);
+    // SAFETY: as above.
+    unsafe { draft.set(word::LENGTHS, u64::from(first) | u64::from(again.len) << 16 | bits << 32) };
+    let words = word::STRINGS as u32 + (padded(first) + padded(again.len)) / 8;
+    cpu.set_shape(shape::of(sort::STRINGS, cpu.key(), words));
+    0
+}
 
 /// Writes a record of the strings as they are now. 0 if there is one. In a function of its own, since few calls need it.
 #[inline(never)]

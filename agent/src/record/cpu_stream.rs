@@ -105,6 +105,8 @@ pub struct CallRecord<'a> {
     pub strings: [&'a [u8]; 2],
     /// Its strings are in an earlier record, of its entry.
     pub was_entered: bool,
+    /// The second string is the first one, read again at the return.
+    pub again: bool,
 }
 
 #[inline]
@@ -133,6 +135,7 @@ impl<'a> CpuRecord<'a> {
             args: [0; 6],
             strings: [b"", b""],
             was_entered: record_sort == sort::LONG_ENTERED,
+            again: false,
         };
         let args = &bytes[8 * word::ARGS..];
         if let Some(all) = args.first_chunk::<48>() {
@@ -149,7 +152,8 @@ impl<'a> CpuRecord<'a> {
         let lengths = word_of(more, 0);
         let (first, second) = (lengths as u16 as usize, (lengths >> 16) as u16 as usize);
         let strings = bytes.get(8 * word::STRINGS..)?;
-        call.flags = (lengths >> 32) as u32;
+        call.flags = (lengths >> 32) as u32 & !word::AGAIN;
+        call.again = (lengths >> 32) as u32 & word::AGAIN != 0;
         call.strings = [
             strings.get(..first)?,
             strings.get(first.next_multiple_of(8)..).unwrap_or_default().get(..second)?,

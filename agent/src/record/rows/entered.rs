@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::syscall::StoredCall;
 use super::{RowWriter, col};
-use crate::record::cpu_stream::{CallRecord, StreamThread};
+use crate::record::cpu_stream::{CallRecord, CpuStream, StreamThread};
 use crate::record::decode;
 use crate::record::processes::STRING_BITS;
 
@@ -31,7 +31,7 @@ pub(super) struct EnteredCall {
     bytes: Box<[u8]>,
     second: usize,
     /// The buffers whose strings were read again.
-    compared: [Buffer; 2],
+    pub compared: [Buffer; 2],
 }
 
 impl EnteredCall {
@@ -57,6 +57,30 @@ impl EnteredCall {
     }
 }
 
+/// Whose strings are compared.
+struct StringsOf<'a> {
+    pid: u32,
+    args: &'a [u64; 6],
+    stored: &'a StoredCall,
+}
+
+/// What a comparison has found.
+#[derive(Debug, Default)]
+struct Compared {
+    /// What was compared.
+    buffers: [Buffer; 2],
+    /// Some of it changes.
+    changes: bool,
+    /// What was not known to change before.
+    new: Option<Buffer>,
+}
+
+impl Compared {
+    fn bits(&self) -> u32 {
+        if self.changes { flags::STRINGS_UNCERTAIN } else { 0 }
+    }
+}
+
 /// The calls that threads are in, as far as their entries were sent.
 #[derive(Debug, Default)]
 pub(super) struct EnteredCalls {
@@ -73,42 +97,32 @@ impl EnteredCalls {
         self.by_thread.insert(tid, Arc::new(EnteredCall::new(call.key, call.flags, call.strings)));
     }
 
-    /// The strings of a thread's call were read again, later than the kernel has copied them. If they differ, another
-    /// thread has changed them: before the kernel copied them, or after. A change back and forth is not seen, so what was
-    /// once seen to change is not trusted any more. Returns the first buffer of which that is new.
-    fn compare(
-        &mut self,
-        thread: StreamThread,
-        again: &CallRecord<'_>,
-        stored: &StoredCall,
-    ) -> Option<Buffer> {
-        let entered = self.by_thread.get_mut(&thread.tid).filter(|entered| entered.key == again.key)?;
-        let EnteredCall { bits, bytes, second, compared, .. } = Arc::make_mut(entered);
-        let (first, second) = bytes.split_at(*second);
-        let mut new = None;
-        for (i, (was, is)) in stored.strings(&[first, second]).iter().zip(again.strings).enumerate() {
-            let Some(address) = stored.address(&again.args, i) else { continue };
-            let buffer = (thread.pid, address);
-            compared[i] = buffer;
+    /// Compares the strings of a call with what was at the same place later than the kernel has copied them. If they differ,
+    /// another thread has changed them: before the kernel copied them, or after. A change back and forth is not seen, so
+    /// what was once seen to change is not trusted any more.
+    fn compare(&mut self, of: &StringsOf<'_>, was: [&[u8]; 2], is: [&[u8]; 2]) -> Compared {
+        let mut compared = Compared::default();
+        for (i, (was, is)) in of.stored.strings(&was).iter().zip(is).enumerate() {
+            let Some(address) = of.stored.address(of.args, i) else { continue };
+            let buffer = (of.pid, address);
+            compared.buffers[i] = buffer;
             if *was != is && self.unsteady.len() < UNSTEADY_MAX && self.unsteady.insert(buffer) {
-                new = new.or(Some(buffer));
+                compared.new = compared.new.or(Some(buffer));
             }
-            if *was != is || self.unsteady.contains(&buffer) {
-                *bits |= flags::STRINGS_UNCERTAIN;
-            }
+            compared.changes |= *was != is || self.unsteady.contains(&buffer);
         }
-        new
+        compared
     }
 
     /// A call was written to this row.
-    pub fn wrote(&mut self, entered: &EnteredCall, chunk: u64, row: u32) {
-        if entered.compared == [Buffer::default(); 2] || entered.bits & flags::STRINGS_UNCERTAIN != 0 {
+    pub fn wrote(&mut self, buffers: [Buffer; 2], chunk: u64, row: u32) {
+        if buffers == [Buffer::default(); 2] {
             return;
         }
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
-        self.recent.push_back((entered.compared, chunk, row));
+        self.recent.push_back((buffers, chunk, row));
     }
 
     /// Removes the call that a thread is in, if it is this one.
@@ -128,16 +142,51 @@ impl EnteredCalls {
 }
 
 impl RowWriter {
-    /// The strings of a thread's call were read again. If they have changed for the first time, its last calls are marked
-    /// too.
+    /// The strings of the call that a thread is in were read again.
     pub(super) fn read_again(
         &mut self,
         builder: &mut ChunkBuilder,
         thread: StreamThread,
         again: &CallRecord<'_>,
     ) {
+        let Some(entered) =
+            self.entered.by_thread.get(&thread.tid).filter(|entered| entered.key == again.key)
+        else {
+            return;
+        };
+        let mut entered = entered.clone();
         let stored = self.calls.get(again.key);
-        let Some(changes) = self.entered.compare(thread, again, &stored) else { return };
+        let of = StringsOf { pid: thread.pid, args: &again.args, stored: &stored };
+        let compared = self.entered.compare(&of, entered.strings(), again.strings);
+        self.mark_recent(builder, &compared);
+        let call = Arc::make_mut(&mut entered);
+        call.compared = compared.buffers;
+        call.bits |= compared.bits();
+        self.entered.by_thread.insert(thread.tid, entered);
+    }
+
+    /// A call that has returned, with its string as it is now in place of a second one.
+    pub(super) fn compared_call(
+        &mut self,
+        builder: &mut ChunkBuilder,
+        stream: &mut CpuStream,
+        call: CallRecord<'_>,
+    ) {
+        let [was, is] = call.strings;
+        let stored = self.calls.get(call.key);
+        let of = StringsOf { pid: stream.thread.pid, args: &call.args, stored: &stored };
+        let compared = self.entered.compare(&of, [was, b""], [is, b""]);
+        self.mark_recent(builder, &compared);
+        let bits = call.flags & !(flags::STR1_UNREAD | flags::STR1_CUT) | compared.bits();
+        let row = self.call(builder, stream, &CallRecord { strings: [was, b""], flags: bits, ..call });
+        if let Some(row) = row {
+            self.entered.wrote(compared.buffers, self.chunk.number, row);
+        }
+    }
+
+    /// If a buffer has changed for the first time, the last calls with it are marked too.
+    fn mark_recent(&self, builder: &mut ChunkBuilder, compared: &Compared) {
+        let Some(changes) = compared.new else { return };
         let table = builder.table_at(self.chunk.index.event(Kind::Syscall));
         for (buffers, chunk, row) in &self.entered.recent {
             if *chunk == self.chunk.number && buffers.contains(&changes) {

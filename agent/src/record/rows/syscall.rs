@@ -184,6 +184,8 @@ impl RowWriter {
                 }
                 if call.was_entered || self.calls.get(call.key).exec {
                     self.entered_call(builder, stream, call);
+                } else if call.again {
+                    self.compared_call(builder, stream, call);
                 } else {
                     let _ = self.call(builder, stream, &call);
                 }
@@ -234,13 +236,13 @@ impl RowWriter {
         let args = if self.returns_only && exec_path.is_some() { [1; 6] } else { call.args };
         let row = self.call(builder, stream, &CallRecord { strings, flags: bits, args, ..call });
         if let (Some(row), Some(entered)) = (row, &entered) {
-            self.entered.wrote(entered, self.chunk.number, row);
+            self.entered.wrote(entered.compared, self.chunk.number, row);
         }
     }
 
     /// Returns its row, if it is wanted.
     #[inline]
-    fn call(
+    pub(super) fn call(
         &mut self,
         builder: &mut ChunkBuilder,
         stream: &mut CpuStream,

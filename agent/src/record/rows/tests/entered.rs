@@ -1,5 +1,7 @@
 //! Calls that do not return at once.
 
+use agent_ebpf::records::cpu::word;
+
 use super::*;
 use crate::kernel::OpenCall;
 
@@ -58,6 +60,19 @@ fn strings_that_change_during_a_call_are_marked() {
     call(0x1000, "/a", "/a");
     call(0x2000, "/a", "/a");
     assert_eq!(bits_of(writer), [1, 0, 1, 1, 0].map(|late| late * flags::STRINGS_UNCERTAIN));
+}
+
+#[test]
+fn strings_that_a_call_brings_twice_are_compared() {
+    let mut writer = Writer::open();
+    let of = |time, again| Call {
+        flags: word::AGAIN | flags::STR1_UNREAD,
+        ..call_with(time, 10, "openat", ["/a", again])
+    };
+    writer.call(&of(1, "/a"));
+    writer.call(&of(2, "/b"));
+    writer.call(&openat(3, 11, "/a"));
+    assert_eq!(bits_of(writer), [1, 1, 0].map(|uncertain| uncertain * flags::STRINGS_UNCERTAIN));
 }
 
 #[test]
