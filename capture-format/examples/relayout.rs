@@ -7,8 +7,8 @@ mod support;
 use std::{collections::BTreeMap, hint::black_box, time::Instant};
 
 use capture_format::{
-    CaptureFile, ChunkBuilder, ColumnLayout, CopyCache, EncodeOptions, Encoder, FormatError, Header, Schema,
-    SegmentWriter, TableRole, copy_rows,
+    CaptureFile, ChunkBuilder, ColumnLayout, CopyCache, EncodeOptions, Encoder, FormatError, Header,
+    Pressure, Schema, SegmentWriter, TableRole, copy_rows,
 };
 
 fn load(paths: &[String]) -> Result<Vec<ChunkBuilder>, FormatError> {
@@ -79,14 +79,23 @@ fn main() -> Result<(), FormatError> {
     println!("{} chunks, {events} events", builders.len());
     for layout in [ColumnLayout::Plain, ColumnLayout::Grouped] {
         for level in [1, 3, 6] {
-            measure(&builders, events as f64, EncodeOptions { level, layout })?;
+            measure(&builders, events as f64, EncodeOptions { level, layout }, Pressure::NONE)?;
         }
     }
+    // As recorders do when they are short of time.
+    let options = EncodeOptions { level: 1, ..EncodeOptions::default() };
+    measure(&builders, events as f64, options, Pressure::QUEUE)?;
     Ok(())
 }
 
-fn measure(builders: &[ChunkBuilder], events: f64, options: EncodeOptions) -> Result<(), FormatError> {
+fn measure(
+    builders: &[ChunkBuilder],
+    events: f64,
+    options: EncodeOptions,
+    pressure: Pressure,
+) -> Result<(), FormatError> {
     let mut encoder = Encoder::new(options)?;
+    encoder.set_pressure(pressure)?;
     let mut bytes = 0;
     let mut columns: BTreeMap<(Option<u16>, u16), (u64, u64)> = BTreeMap::new();
     let mut ns = 0;
@@ -101,12 +110,13 @@ fn measure(builders: &[ChunkBuilder], events: f64, options: EncodeOptions) -> Re
         }
     }
     let ns = ns as f64 / events;
+    let less = if pressure.is_none() { "" } else { ", compressed less" };
     println!(
-        "\n{:?}, zstd {}: {:.2} bytes/event, encode {ns:.0} ns/event, decode all columns {:.0} ns/event",
+        "\n{:?}, zstd {}{less}: {:.2} bytes/event, encode {ns:.0} ns/event, decode all columns {:.0} ns/event",
         options.layout,
         options.level,
         bytes as f64 / events,
-        decode_cost(builders, options)? / events
+        decode_cost(builders, options, pressure)? / events
     );
     if options.level == 3 {
         let Some(first) = builders.first() else { return Ok(()) };
@@ -133,8 +143,13 @@ fn fastest<T>(mut run: impl FnMut() -> Result<T, FormatError>) -> Result<(u128, 
 }
 
 /// Nanoseconds to read all chunks and decode every column.
-fn decode_cost(builders: &[ChunkBuilder], options: EncodeOptions) -> Result<f64, FormatError> {
+fn decode_cost(
+    builders: &[ChunkBuilder],
+    options: EncodeOptions,
+    pressure: Pressure,
+) -> Result<f64, FormatError> {
     let mut encoder = Encoder::new(options)?;
+    encoder.set_pressure(pressure)?;
     let mut ns = 0;
     for builder in builders {
         let header = Header { schema: builder.schema().clone(), ..Header::default() };

@@ -23,8 +23,17 @@ pub(crate) fn encode<T: Encode>(what: &'static str, value: &T) -> Result<Vec<u8>
 
 /// Decodes a struct. Ignores bytes after it, since a later version may append fields.
 pub(crate) fn decode<T: Decode<()>>(offset: u64, what: &'static str, bytes: &[u8]) -> Result<T, FormatError> {
+    decode_front(offset, what, bytes).map(|(value, _)| value)
+}
+
+/// Decodes a struct and returns the bytes after it: fields that were appended later.
+pub(crate) fn decode_front<'a, T: Decode<()>>(
+    offset: u64,
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<(T, &'a [u8]), FormatError> {
     match bincode::decode_from_slice(bytes, config()) {
-        Ok((value, _)) => Ok(value),
+        Ok((value, len)) => Ok((value, bytes.get(len..).unwrap_or_default())),
         Err(error) => Err(refused(offset, what, bytes.len() as u64, error)),
     }
 }

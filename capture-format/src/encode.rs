@@ -10,6 +10,7 @@ use crate::{
     error::FormatError,
     group::{Distinct, Groups},
     limits::{MAX_BODY, MAX_FRAME, MAX_SUMMARY},
+    pressure::Pressure,
     schema::TableSchema,
     stream::{self, StreamEncoder},
     summarize,
@@ -41,6 +42,9 @@ impl Default for EncodeOptions {
         Self { level: 3, layout: ColumnLayout::Grouped }
     }
 }
+
+/// The zstd level of chunks that are compressed less.
+const REDUCED_LEVEL: i32 = -5;
 
 /// The size of a column in a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +100,8 @@ struct Choice {
 /// Encodes chunks and keeps its scratch memory between them. Use one for each thread that encodes.
 pub struct Encoder {
     options: EncodeOptions,
+    /// Why the chunk at hand is compressed less, if it is.
+    pressure: Pressure,
     zstd: zstd::bulk::Compressor<'static>,
     streams: StreamEncoder,
     distinct: Distinct,
@@ -129,6 +135,7 @@ impl Encoder {
     pub fn new(options: EncodeOptions) -> Result<Self, FormatError> {
         Ok(Self {
             options,
+            pressure: Pressure::NONE,
             zstd: zstd::bulk::Compressor::new(options.level).map_err(FormatError::io("start zstd"))?,
             streams: StreamEncoder::default(),
             distinct: Distinct::default(),
@@ -144,6 +151,26 @@ impl Encoder {
         })
     }
 
+    /// Sets whether the following chunks are compressed less, and why: without dictionaries, and with a low zstd level.
+    /// `docs/format.md` has the figures (section 13).
+    ///
+    /// # Errors
+    /// [`FormatError::Io`] if zstd does not accept the level.
+    pub fn set_pressure(&mut self, pressure: Pressure) -> Result<(), FormatError> {
+        if pressure.is_none() != self.pressure.is_none() {
+            let level = self.options.level;
+            let level = if pressure.is_none() { level } else { level.min(REDUCED_LEVEL) };
+            self.zstd.set_compression_level(level).map_err(FormatError::io("set the level of zstd"))?;
+            self.streams.dictionaries = pressure.is_none();
+            if pressure.is_none() {
+                // They were made without dictionaries.
+                self.choices.clear();
+            }
+        }
+        self.pressure = pressure;
+        Ok(())
+    }
+
     /// Encodes a chunk. The builder keeps its content; [`ChunkBuilder::clear`] prepares it for the next chunk.
     ///
     /// # Errors
@@ -151,7 +178,8 @@ impl Encoder {
     /// range; [`FormatError::Limit`] if the chunk is too large; [`FormatError::Io`] if zstd fails.
     pub fn encode(&mut self, builder: &ChunkBuilder) -> Result<EncodedBlock, FormatError> {
         summarize::check(builder)?;
-        let summary = summarize::summarize(builder);
+        let mut summary = summarize::summarize(builder);
+        summary.pressure = self.pressure;
         self.first.clear();
         self.frames.clear();
         self.sizes.clear();

@@ -6,6 +6,7 @@ use crate::{
     derive::{Decode, Encode},
     error::FormatError,
     limits::{MAX_COLUMNS, MAX_ROWS, MAX_SUMMARY_VALUES, MAX_TABLES},
+    pressure::Pressure,
     varint::Cursor,
 };
 
@@ -98,6 +99,8 @@ pub struct ChunkSummary {
     pub end_max: u64,
     /// Wall clock minus boot clock for this chunk, in ns.
     pub wall_offset: i64,
+    /// Why the chunk was compressed less than usual, if it was.
+    pub pressure: Pressure,
     /// Rows and values, packed as in the file, since an index keeps one summary for every second of a capture.
     detail: Box<[u8]>,
 }
@@ -110,7 +113,7 @@ pub(crate) struct EventTimes {
     pub(crate) end_max: u64,
 }
 
-/// The summary as it is stored. Fields are only ever appended.
+/// The summary as it is stored, without the field that was appended: the byte of [`Pressure`], which older files do not have.
 #[derive(Encode, Decode)]
 struct StoredSummary {
     start_min: u64,
@@ -123,7 +126,7 @@ struct StoredSummary {
 impl ChunkSummary {
     pub(crate) fn new(times: EventTimes, wall_offset: i64, detail: Vec<u8>) -> Self {
         let EventTimes { start_min, end_min, end_max } = times;
-        Self { start_min, end_min, end_max, wall_offset, detail: detail.into() }
+        Self { start_min, end_min, end_max, wall_offset, pressure: Pressure::NONE, detail: detail.into() }
     }
 
     /// Rows of a table in this chunk, 0 if there are none.
@@ -166,14 +169,18 @@ impl ChunkSummary {
             wall_offset: self.wall_offset,
             detail: self.detail.to_vec(),
         };
-        codec::encode("chunk summary", &stored)
+        let mut bytes = codec::encode("chunk summary", &stored)?;
+        bytes.push(self.pressure.to_byte());
+        Ok(bytes)
     }
 
     pub(crate) fn decode(offset: u64, bytes: &[u8]) -> Result<Self, FormatError> {
-        let stored: StoredSummary = codec::decode(offset, "chunk summary", bytes)?;
+        let (stored, appended): (StoredSummary, _) = codec::decode_front(offset, "chunk summary", bytes)?;
         walk(&stored.detail, offset, |_, _, _| {})?;
         let StoredSummary { start_min, end_min, end_max, wall_offset, detail } = stored;
-        Ok(Self::new(EventTimes { start_min, end_min, end_max }, wall_offset, detail))
+        let pressure = appended.first().map_or(Pressure::NONE, |byte| Pressure::from_byte(*byte));
+        let times = EventTimes { start_min, end_min, end_max };
+        Ok(Self { pressure, ..Self::new(times, wall_offset, detail) })
     }
 }
 

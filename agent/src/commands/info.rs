@@ -1,5 +1,7 @@
 //! `ktape info`: a summary of captures, from headers and summaries of chunks; of the events, only loss events are read.
 
+mod compression;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,6 +12,7 @@ use capture_format::{Header, SummaryValue, SummaryValues};
 use events::Kind;
 use serde_json::{Map, json};
 
+use compression::CompressedLess;
 use ktape_reader::filter::prune;
 use ktape_reader::model::metadata;
 use ktape_reader::scan::{Capture, Captures, Input, LossTally, Query};
@@ -50,6 +53,7 @@ struct CaptureInfo {
     end: i64,
     bytes: u64,
     chunks: u64,
+    compressed_less: CompressedLess,
     unfinished: u64,
     damage: Vec<String>,
     /// By full id: events and name.
@@ -91,6 +95,7 @@ fn gather(captures: &Captures) -> Result<CaptureInfo> {
         CaptureInfo { start: span.start, end: span.end.unwrap_or(span.start), ..CaptureInfo::default() };
     let losses = captures.query(Query::parse("evt.category = loss")?)?.count();
     info.loss = losses.lost;
+    let mut segments = 0;
     for capture in captures.files() {
         info.bytes += capture.file.bytes();
         let damage = |text: String| format!("{}: {text}", capture.path.display());
@@ -102,6 +107,8 @@ fn gather(captures: &Captures) -> Result<CaptureInfo> {
         }
         for entry in capture.file.chunks() {
             info.chunks += 1;
+            // No span reaches over the end of a segment.
+            info.compressed_less.add(info.chunks + segments + entry.segment as u64, entry);
             let binding = &capture.bindings[entry.segment];
             for table in binding.events.iter() {
                 let rows = u64::from(entry.summary.rows(table.id));
@@ -134,6 +141,7 @@ fn gather(captures: &Captures) -> Result<CaptureInfo> {
                 _ => info.containers_incomplete = true,
             }
         }
+        segments += capture.file.segments().len() as u64;
     }
     info.damage.extend(losses.damaged.of_chunks().map(str::to_owned));
     Ok(info)
@@ -174,7 +182,7 @@ fn to_json(captures: &[Capture], info: &CaptureInfo) -> serde_json::Value {
         .collect();
     let mut ids: Vec<String> = headers.iter().map(|header| uuid(header.capture_uuid)).collect();
     ids.dedup();
-    json!({
+    let mut json = json!({
         "uuid": ids.first(),
         "events": info.events,
         "kinds": info.kinds.iter().map(|(k, n)| (text(k.as_bytes()), *n)).collect::<BTreeMap<_, _>>(),
@@ -200,7 +208,11 @@ fn to_json(captures: &[Capture], info: &CaptureInfo) -> serde_json::Value {
         "unfinished": info.unfinished,
         "chunks": info.chunks,
         "damage": info.damage.iter().map(|d| text(d.as_bytes())).collect::<Vec<_>>(),
-    })
+    });
+    if !info.compressed_less.is_empty() {
+        json["compressed_less"] = info.compressed_less.to_json();
+    }
+    json
 }
 
 /// Bytes of the ring buffers that a capture was recorded with, if it says so.
@@ -243,6 +255,11 @@ fn to_text(captures: &[Capture], info: &CaptureInfo) -> String {
     line("end", &format!("{} (after {})", time::date_time(info.end, &zone), duration_text(length)));
     let chunks = if info.chunks == 1 { "chunk" } else { "chunks" };
     line("size", &format!("{} in {} {chunks}", size_text(info.bytes), count_text(info.chunks)));
+    if !info.compressed_less.is_empty() {
+        for (i, text) in info.compressed_less.to_text(&zone).iter().enumerate() {
+            line(if i == 0 { "pressure" } else { "" }, text);
+        }
+    }
     line("events", &count_text(info.events));
     for (kind, count) in &info.kinds {
         line("", &format!("{:>15} {}", count_text(*count), text(kind.as_bytes())));

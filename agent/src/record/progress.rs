@@ -1,6 +1,6 @@
 //! What the threads of a recording report while they run, for the session and for each other.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, PoisonError};
 
 /// Counters and requests shared by all threads of a recording.
@@ -10,6 +10,14 @@ pub struct Progress {
     pub events: AtomicU64,
     /// Events in chunks that are encoded.
     pub encoded: AtomicU64,
+    /// Chunks that wait for the encoder or the viewer.
+    pub waiting: AtomicUsize,
+    /// How full the fullest ring buffer of frequent events was when the drain began to read, in thousandths.
+    pub fill: AtomicU64,
+    /// Chunks that were compressed less.
+    pub less_chunks: AtomicU64,
+    /// Their bytes.
+    pub less_bytes: AtomicU64,
     /// Events lost, at any stage.
     pub lost: AtomicU64,
     /// Bytes written, in all files.

@@ -33,6 +33,7 @@ impl Summary<'_> {
         self.print_reason();
         report_unidentified(self.progress);
         self.print_totals();
+        self.print_compression();
         self.print_loss();
         if self.rotated {
             let count = |counter: &AtomicU64| count_text(counter.load(Ordering::Relaxed));
@@ -83,6 +84,17 @@ impl Summary<'_> {
             self.name,
             size_text(bytes),
         ));
+    }
+
+    /// Prints how much was compressed less, if anything was.
+    fn print_compression(&self) {
+        let chunks = self.progress.less_chunks.load(Ordering::Relaxed);
+        if chunks > 0 {
+            let bytes = size_text(self.progress.less_bytes.load(Ordering::Relaxed));
+            let chunks =
+                if chunks == 1 { "1 chunk".into() } else { format!("{} chunks", count_text(chunks)) };
+            message(format_args!("compressed less under pressure: {chunks}, {bytes}"));
+        }
     }
 
     fn print_loss(&self) {

@@ -30,6 +30,11 @@ impl DrainOutput {
         self.progress.beats.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Reports how full the fullest ring buffer is, in thousandths.
+    pub fn set_fill(&self, fill: u64) {
+        self.progress.fill.store(fill, Ordering::Relaxed);
+    }
+
     pub fn set_lost(&self, lost: u64) {
         self.progress.lost.store(lost, Ordering::Relaxed);
     }

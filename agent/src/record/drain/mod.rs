@@ -201,6 +201,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         }
         self.take_readers();
         self.merge.pull_lifecycle();
+        self.output.set_fill(self.merge.fill());
         let pass = self.pass(watermark);
         self.take_agent_events();
         self.take_container_infos();

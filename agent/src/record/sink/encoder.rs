@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Instant;
 
 use capture_format::{ChunkBuilder, EncodeOptions, Encoder, FormatError};
 use events::KINDS;
 
+use super::effort::{EffortControl, Load};
 use super::writer::WriterInput;
 use crate::record::chunk::FilledChunk;
 use crate::record::pending::{PendingChunks, ReadyChunk};
@@ -24,6 +26,9 @@ pub(super) enum Demand {
 /// Encodes chunks, in the order in which they are released.
 pub(super) struct EncoderStage {
     encoder: Encoder,
+    effort: EffortControl,
+    /// The writer had no room for the last block.
+    output_full: bool,
     pending: PendingChunks,
     output: SyncSender<WriterInput>,
     recycle: SyncSender<ChunkBuilder>,
@@ -43,7 +48,8 @@ impl EncoderStage {
         progress: Arc<Progress>,
     ) -> Result<Self, FormatError> {
         let encoder = Encoder::new(EncodeOptions { level, ..EncodeOptions::default() })?;
-        Ok(Self { encoder, pending, output, recycle, progress })
+        let effort = EffortControl::default();
+        Ok(Self { encoder, effort, output_full: false, pending, output, recycle, progress })
     }
 
     /// Encodes all chunks, until there are no more or the writer has ended.
@@ -78,16 +84,38 @@ impl EncoderStage {
             if builder.is_empty() {
                 continue;
             }
+            let load = Load::of(&self.progress, self.output_full);
+            let pressure = self.effort.next(load, Instant::now());
+            self.encoder.set_pressure(pressure)?;
             let block = self.encoder.encode(&builder)?;
+            if !pressure.is_none() {
+                self.progress.less_chunks.fetch_add(1, Ordering::Relaxed);
+                self.progress.less_bytes.fetch_add(block.size() as u64, Ordering::Relaxed);
+            }
             self.progress.encoded.fetch_add(recorded_rows(&builder), Ordering::Relaxed);
             builder.clear();
             // There may be enough of them, and the drain may have ended.
             let _ = self.recycle.try_send(builder);
-            if self.output.send(WriterInput::Chunk { block, lost }).is_err() {
+            if self.hand_over(WriterInput::Chunk { block, lost }) == Demand::Ended {
                 return Ok(Demand::Ended);
             }
         }
         Ok(Demand::More)
+    }
+
+    /// Hands a block to the writer, and notes whether it had to wait.
+    fn hand_over(&mut self, block: WriterInput) -> Demand {
+        let sent = match self.output.try_send(block) {
+            Err(TrySendError::Full(block)) => {
+                self.output_full = true;
+                self.output.send(block).is_ok()
+            }
+            sent => {
+                self.output_full = false;
+                sent.is_ok()
+            }
+        };
+        if sent { Demand::More } else { Demand::Ended }
     }
 }
 

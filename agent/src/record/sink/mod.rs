@@ -3,6 +3,7 @@
 //! All queues are short and bounded. When the first one is full the drain stops reading the event ring buffers, so
 //! that the kernel counts what is lost, by cgroup; lifecycle events are still read.
 
+mod effort;
 mod encoder;
 mod viewer;
 mod writer;
@@ -35,12 +36,12 @@ const SPARE: usize = 1;
 const WRITE_QUEUE: usize = 4;
 
 /// What to do when the queue is full.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Overrun {
     /// Give the chunk back: the drain waits.
     Wait,
     /// Drop its rows and count them in [`Progress::unshown`]: a live view is rather incomplete than late.
-    Drop(Arc<Progress>),
+    Drop,
 }
 
 /// The drain's end of the pipeline.
@@ -50,6 +51,7 @@ pub struct ChunkSender {
     schema: Arc<Schema>,
     spare: Option<ChunkBuilder>,
     overrun: Overrun,
+    progress: Arc<Progress>,
 }
 
 /// What the stage behind a [`ChunkSender`] works with: the other ends of its queues.
@@ -74,20 +76,20 @@ pub enum Sent {
 }
 
 impl ChunkSender {
-    fn new(schema: Arc<Schema>, overrun: Overrun) -> (Self, ChunkReceiver) {
+    fn new(schema: Arc<Schema>, overrun: Overrun, progress: Arc<Progress>) -> (Self, ChunkReceiver) {
         let (sender, chunks) = sync_channel(QUEUE);
         let (recycle, recycled) = sync_channel(SPARE);
-        (Self { sender, recycled, schema, spare: None, overrun }, ChunkReceiver { chunks, recycle })
+        (Self { sender, recycled, schema, spare: None, overrun, progress }, ChunkReceiver { chunks, recycle })
     }
 
     /// A sink whose other end the caller reads. The drain waits when it is full.
-    pub(super) fn waiting(schema: Arc<Schema>) -> (Self, ChunkReceiver) {
-        Self::new(schema, Overrun::Wait)
+    pub(super) fn waiting(schema: Arc<Schema>, progress: Arc<Progress>) -> (Self, ChunkReceiver) {
+        Self::new(schema, Overrun::Wait, progress)
     }
 
     /// The same, and what finds the queue full is dropped and counted.
     pub(super) fn dropping(schema: Arc<Schema>, progress: Arc<Progress>) -> (Self, ChunkReceiver) {
-        Self::new(schema, Overrun::Drop(progress))
+        Self::new(schema, Overrun::Drop, progress)
     }
 
     /// An empty builder: one that was used before, if there is one.
@@ -105,10 +107,16 @@ impl ChunkSender {
 
     /// Hands over a filled chunk without waiting, or gives it back.
     pub fn send(&self, chunk: FilledChunk) -> Sent {
-        match (self.sender.try_send(chunk), &self.overrun) {
+        // Before the chunk is sent: the stage behind may take it at once.
+        self.progress.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.sender.try_send(chunk);
+        if sent.is_err() {
+            self.progress.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        match (sent, self.overrun) {
             (Ok(()), _) => Sent::Taken,
-            (Err(TrySendError::Full(mut chunk)), Overrun::Drop(progress)) => {
-                progress.unshown.fetch_add(chunk.builder.event_rows() as u64, Ordering::Relaxed);
+            (Err(TrySendError::Full(mut chunk)), Overrun::Drop) => {
+                self.progress.unshown.fetch_add(chunk.builder.event_rows() as u64, Ordering::Relaxed);
                 chunk.builder.clear();
                 Sent::Dropped(Box::new(chunk))
             }
@@ -119,6 +127,7 @@ impl ChunkSender {
 
     /// Hands over the last chunk, however long that takes: the session ends the process in time.
     pub fn send_last(self, chunk: FilledChunk) {
+        self.progress.waiting.fetch_add(1, Ordering::Relaxed);
         // A stage that has ended has no use for it.
         let _ = self.sender.send(chunk);
     }
@@ -160,10 +169,11 @@ pub fn to_destination(
     filter: Option<Live>,
     progress: &Arc<Progress>,
 ) -> Result<(ChunkSender, Stages<()>), FormatError> {
-    let (sink, ChunkReceiver { chunks, recycle }) = ChunkSender::waiting(schema.clone());
+    let (sink, ChunkReceiver { chunks, recycle }) = ChunkSender::waiting(schema.clone(), progress.clone());
     let (output, items) = sync_channel(WRITE_QUEUE);
     let pending = PendingChunks::new(filter, progress.clone());
     let encoder = EncoderStage::new(level, pending, output, recycle, progress.clone())?;
+    let chunks = taken(chunks, progress.clone());
     let encoder = spawn("ktape-encode", progress, move || encoder.run(chunks));
     let writer = WriterStage::new(destination);
     let last = spawn("ktape-write", progress, move || writer.run(items));
@@ -180,8 +190,16 @@ pub fn to_viewer<V: Viewer>(
     // A shown chunk keeps its builder, so nothing ever comes back.
     let (sink, ChunkReceiver { chunks, .. }) = ChunkSender::dropping(schema, progress.clone());
     let stage = ViewerStage::new(viewer, PendingChunks::new(filter, progress.clone()), progress.clone());
+    let chunks = taken(chunks, progress.clone());
     let last = spawn("ktape-view", progress, move || stage.run(chunks));
     (sink, Stages { encoder: None, last })
+}
+
+/// The chunks of a queue; each one that is taken no longer counts as waiting.
+fn taken(chunks: Receiver<FilledChunk>, progress: Arc<Progress>) -> impl Iterator<Item = FilledChunk> {
+    chunks.into_iter().inspect(move |_| {
+        progress.waiting.fetch_sub(1, Ordering::Relaxed);
+    })
 }
 
 /// Runs a stage in a thread of its own. When it fails, so does the recording.

@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 
-use capture_format::{EncodedBlock, MetadataKey, MetadataRecord};
+use capture_format::{CaptureFile, EncodedBlock, MetadataKey, MetadataRecord, Pressure, SegmentWriter};
 use events::Kind;
 use ktape_reader::model::event_table;
 use ktape_reader::model::testing::{self, TestChunk, call, header, id};
@@ -192,12 +192,15 @@ fn stages_write_all_chunks_in_order_and_recycle_builders() {
 
 #[test]
 fn a_full_queue_gives_the_chunk_back() {
-    let (sink, output) = ChunkSender::waiting(header(1).schema);
+    let progress = Arc::new(Progress::default());
+    let (sink, output) = ChunkSender::waiting(header(1).schema, progress.clone());
     for _ in 0..QUEUE {
         assert!(matches!(sink.send(plain(1, 2)), Sent::Taken));
     }
+    assert_eq!(progress.waiting.load(Ordering::Relaxed), QUEUE);
     let Sent::Full(back) = sink.send(plain(9, 2)) else { panic!("the queue is full") };
     assert_eq!(times([back.builder]), [[9, 10]]);
+    assert_eq!(progress.waiting.load(Ordering::Relaxed), QUEUE, "what is given back does not wait");
     drop(output);
     let Sent::Gone(back) = sink.send(plain(9, 2)) else { panic!("the stage has ended") };
     assert_eq!(times([back.builder]), [[9, 10]]);
@@ -317,4 +320,59 @@ fn the_filter_of_the_command_line_applies_before_encoding() {
     let kept = Kept::default();
     WriterStage::new(Box::new(kept.clone())).run(items).unwrap();
     assert_eq!(kept.lines(), ["1 calls, 0 lost", "end"]);
+}
+
+#[test]
+fn chunks_behind_which_others_wait_are_compressed_less_and_marked() {
+    let progress = Arc::new(Progress::default());
+    let (sink, output) = ChunkSender::waiting(header(1).schema, progress.clone());
+    let (stage, items, _recycled) = encoder(None, &progress);
+    // The encoder does not run yet.
+    for i in 0..QUEUE as u64 {
+        assert!(matches!(sink.send(plain(1 + 10_000 * i, 10_000)), Sent::Taken));
+    }
+    drop(sink);
+    stage.run(taken(output.chunks, progress.clone())).unwrap();
+    assert_eq!(progress.waiting.load(Ordering::Relaxed), 0);
+
+    let mut writer = SegmentWriter::new(Vec::new(), &header(1)).unwrap();
+    let mut less = 0;
+    for item in items {
+        let WriterInput::Chunk { mut block, .. } = item else { panic!("no metadata was sent") };
+        if block.summary.pressure.has(Pressure::QUEUE) {
+            less += block.size() as u64;
+        }
+        writer.write_block(&mut block).unwrap();
+    }
+    assert_eq!(progress.less_bytes.load(Ordering::Relaxed), less);
+    let file = CaptureFile::from_reader(std::io::Cursor::new(writer.finish().unwrap())).unwrap();
+    let entries: Vec<_> = file.chunks().collect();
+    assert_eq!(entries.len(), QUEUE);
+    // Three and two chunks waited behind these. The last two follow within a second, unless this machine stalls.
+    assert_eq!(
+        entries[..2].iter().map(|entry| entry.summary.pressure).collect::<Vec<_>>(),
+        [Pressure::QUEUE; 2]
+    );
+    let marked = entries.iter().filter(|entry| !entry.summary.pressure.is_none()).count() as u64;
+    assert_eq!(progress.less_chunks.load(Ordering::Relaxed), marked);
+    for (i, entry) in entries.into_iter().enumerate() {
+        let chunk = file.read_chunk(entry).unwrap();
+        chunk.verify().unwrap();
+        assert_eq!(chunk.summary().rows(event_table(Kind::Syscall)), 10_000);
+        assert_eq!(chunk.summary().end_min, 1 + 10_000 * i as u64);
+    }
+}
+
+#[test]
+fn a_full_ring_buffer_is_pressure_and_an_empty_queue_is_not() {
+    for (fill, pressure) in [(900, Pressure::BUFFERS), (100, Pressure::NONE)] {
+        let progress = Arc::new(Progress::default());
+        progress.fill.store(fill, Ordering::Relaxed);
+        let (stage, items, _recycled) = encoder(None, &progress);
+        stage.run([plain(1, 100)]).unwrap();
+        let Ok(WriterInput::Chunk { block, .. }) = items.recv() else { panic!("a chunk") };
+        assert_eq!(block.summary.pressure, pressure);
+        let less = progress.less_chunks.load(Ordering::Relaxed);
+        assert_eq!(less, u64::from(!pressure.is_none()));
+    }
 }

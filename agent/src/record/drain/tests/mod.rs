@@ -189,7 +189,7 @@ impl Bench {
         let (sink, output) = if live {
             ChunkSender::dropping(schema.clone(), progress.clone())
         } else {
-            ChunkSender::waiting(schema.clone())
+            ChunkSender::waiting(schema.clone(), progress.clone())
         };
         let (agent_events, events) = crate::agent_events::channel();
         let (containers, infos) = channel();

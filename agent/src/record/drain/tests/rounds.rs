@@ -170,3 +170,15 @@ fn the_programs_clock_follows_the_time_that_the_machine_was_suspended() {
     bench.round_after(LATER);
     assert_eq!(bench.kernel.calls(), ["offset 5000000000"]);
 }
+
+#[test]
+fn each_round_reports_how_full_the_ring_buffers_were() {
+    let mut bench = Bench::new();
+    bench.calls(0, START, RING as u64 / 64 / 4);
+    let fill = bench.drain.merge.fill();
+    assert!(fill > 125, "{fill}");
+    bench.round_after(LATER);
+    assert_eq!(bench.progress.fill.load(Ordering::Relaxed), fill);
+    bench.round_after(LATER);
+    assert_eq!(bench.progress.fill.load(Ordering::Relaxed), 0);
+}
