@@ -123,7 +123,8 @@ pub mod word {
     pub const DURATION: usize = 10;
     /// Strings, each padded with whatever was there to whole words.
     pub const STRINGS: usize = 11;
-    /// In place of a bit of [`events::flags`]: the second string is the first one, read again.
+    /// In place of a bit of [`events::flags`]. With [`super::sort::STRINGS`]: the second string is the first one, read again.
+    /// With [`super::sort::LONG`]: the strings are those of the thread's last [`super::sort::ENTERED`], read again.
     pub const AGAIN: u32 = 1 << 31;
 }
 

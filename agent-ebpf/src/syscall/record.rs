@@ -5,7 +5,6 @@ use agent_ebpf::records::{TaskState, class, stage};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use events::{Kind, flags};
 
-use super::again;
 use super::arguments::argument;
 use super::draft::{padded, read_first, read_second};
 use crate::cpu_ring::{Draft, ThisCpu};
@@ -40,9 +39,6 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     let ids = u64::from(task.pid()) | u64::from(task.tid()) << 32;
     let named = cpu.verdict() == verdict::WANTED
         || cpu.write_identity(cpu.cgroup(), ids, u64::from(task.uid()), || end.time);
-    if RETURNED && named && end.shared {
-        again::read(cpu, call);
-    }
     let draft = if named { cpu.room() } else { None };
     let Some(draft) = draft else {
         maps::count_loss(Kind::Syscall as u8, stage::RING, cpu.cgroup());
@@ -64,10 +60,13 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         if spec.flags & spec_flags::NO_RESULT != 0 {
             bits |= flags::NO_RESULT;
         }
-        if end.sent {
+        if end.sent && !end.shared {
             record_sort = sort::LONG_ENTERED;
         } else if spec.class >= class::STRINGS {
             strings = if RETURNED { at_return(draft, call, end, spec) } else { unread(spec) };
+            if end.shared {
+                bits |= word::AGAIN;
+            }
         }
     }
     let words = word::STRINGS as u32 + (padded(strings.len[0]) + padded(strings.len[1])) / 8;

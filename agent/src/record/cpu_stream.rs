@@ -105,7 +105,8 @@ pub struct CallRecord<'a> {
     pub strings: [&'a [u8]; 2],
     /// Its strings are in an earlier record, of its entry.
     pub was_entered: bool,
-    /// The second string is the first one, read again at the return.
+    /// It has its strings once more as they were at the return: in their place if it was entered, else the first string in place
+    /// of the second one.
     pub again: bool,
 }
 
@@ -160,6 +161,7 @@ impl<'a> CpuRecord<'a> {
         ];
         if matches!(record_sort, sort::LONG | sort::LONG_ENTERED) {
             call.dur = word_of(more, 1);
+            call.was_entered |= call.again;
         }
         Some(match record_sort {
             sort::ENTERED => Self::Entered(call),

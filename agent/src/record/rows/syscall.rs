@@ -205,6 +205,9 @@ impl RowWriter {
     /// A call whose strings are not in its record.
     #[cold]
     fn entered_call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: CallRecord<'_>) {
+        if call.again {
+            self.read_again(builder, stream.thread, &call);
+        }
         let stored = self.calls.get(call.key);
         let tid = stream.thread.tid;
         let exec_path = if stored.exec && call.ret == 0 { self.processes.take_exec_path(tid) } else { None };
@@ -219,7 +222,7 @@ impl RowWriter {
             bits = bits & !STRING_BITS | exec_path.bits;
         } else if call.was_entered {
             entered = self.entered.remove(tid, call.key, stored.exec);
-            bits &= !STRING_BITS;
+            bits &= !(STRING_BITS | flags::STRINGS_UNCERTAIN);
             match &entered {
                 Some(entered) => {
                     strings = entered.strings();
