@@ -26,6 +26,9 @@ const WORDS: [&[u8]; 13] = [
 /// Shorter words, which must be the whole name, or its last part after a separator.
 const PARTS: [&[u8]; 4] = [b"pass", b"pwd", b"token", b"auth"];
 
+/// Longer names are none of flags.
+const NAME_MAX: usize = 64;
+
 /// The same arguments, each NUL-terminated, with secrets replaced: the values of `--password x`,
 /// `--password=x` and `PASSWORD=x`, and the password between user and host in a URL.
 pub fn mask(args: &[u8]) -> Cow<'_, [u8]> {
@@ -72,18 +75,29 @@ fn split(arg: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 fn is_secret(name: &[u8]) -> bool {
     let dashes = name.iter().take_while(|b| **b == b'-').count();
-    let name = name[dashes..].to_ascii_lowercase();
-    // A path or a sentence is no name of a flag.
-    if name.len() > 64 || name.iter().any(|b| !b.is_ascii_alphanumeric() && !b"-_.".contains(b)) {
+    let name = &name[dashes..];
+    // In lower case, and without separators. On the stack: this is done for each argument of each exec.
+    let (mut lower, mut bare, mut bare_len) = ([0; NAME_MAX], [0; NAME_MAX], 0);
+    if name.len() > NAME_MAX {
         return false;
     }
+    for (lower, byte) in lower.iter_mut().zip(name) {
+        *lower = byte.to_ascii_lowercase();
+        if byte.is_ascii_alphanumeric() {
+            bare[bare_len] = *lower;
+            bare_len += 1;
+        } else if !b"-_.".contains(byte) {
+            // A path or a sentence is no name of a flag.
+            return false;
+        }
+    }
+    let (name, bare) = (&lower[..name.len()], &bare[..bare_len]);
     let is_part = |part: &&[u8]| {
         name.strip_suffix(*part).is_some_and(|before| before.last().is_none_or(|b| b"-_.".contains(b)))
     };
     if PARTS.iter().any(is_part) {
         return true;
     }
-    let bare: Vec<u8> = name.iter().copied().filter(|b| !b"-_.".contains(b)).collect();
     WORDS.iter().any(|word| bare.ends_with(word))
 }
 

@@ -135,6 +135,21 @@ impl TableBuilder {
         }
     }
 
+    /// The same for values that are made one by one: cheaper for a few.
+    #[inline]
+    pub fn push_list_of(&mut self, column: usize, list: impl ExactSizeIterator<Item = u64>) {
+        match self.columns.get_mut(column) {
+            Some(ColumnBuilder::ListU64 { ends, values }) => {
+                values.reserve(list.len());
+                for value in list {
+                    values.push(value);
+                }
+                ends.push(values.len() as u32);
+            }
+            _ => wrong_type(column),
+        }
+    }
+
     /// Pushes a list (of at most [`crate::limits::MAX_LIST`] strings) to a BytesList column.
     #[inline]
     pub fn push_list_bytes(&mut self, column: usize, list: &[StrId]) {

@@ -272,7 +272,6 @@ impl RowWriter {
         for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
             *id = builder.intern(bytes);
         }
-        let args = stored.apply(call.args);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "time"), call.time);
         table.push_u64(col!(Syscall, "cpu"), u64::from(stream.cpu()));
@@ -281,7 +280,8 @@ impl RowWriter {
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), call.ret);
-        table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
+        let args = call.args.iter().zip(&stored.forms).take(usize::from(stored.args));
+        table.push_list_of(col!(Syscall, "args"), args.map(|(arg, form)| form.apply(*arg)));
         table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
         Some(table.end_row())
     }
