@@ -29,6 +29,38 @@ const PARTS: [&[u8]; 4] = [b"pass", b"pwd", b"token", b"auth"];
 /// Longer names are none of flags.
 const NAME_MAX: usize = 64;
 
+/// Masks the arguments of one exec after another.
+#[derive(Debug, Default)]
+pub struct Masker {
+    keep: bool,
+    /// The last ones without secrets: a search along `PATH` passes the same ones several times.
+    harmless: Vec<u8>,
+}
+
+impl Masker {
+    /// With `keep`, nothing is masked.
+    pub fn new(keep: bool) -> Self {
+        Self { keep, harmless: Vec::new() }
+    }
+
+    /// Whether nothing is masked.
+    pub fn keeps(&self) -> bool {
+        self.keep
+    }
+
+    /// The same as [`mask`].
+    pub fn mask<'a>(&mut self, args: &'a [u8]) -> Cow<'a, [u8]> {
+        if self.keep || args == self.harmless {
+            return Cow::Borrowed(args);
+        }
+        let masked = mask(args);
+        if matches!(masked, Cow::Borrowed(_)) {
+            args.clone_into(&mut self.harmless);
+        }
+        masked
+    }
+}
+
 /// The same arguments, each NUL-terminated, with secrets replaced: the values of `--password x`,
 /// `--password=x` and `PASSWORD=x`, and the password between user and host in a URL.
 pub fn mask(args: &[u8]) -> Cow<'_, [u8]> {
@@ -114,6 +146,16 @@ fn url_secret(arg: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_masker_masks_the_same_arguments_the_same_way() {
+        let mut masker = Masker::new(false);
+        for _ in 0..2 {
+            assert_eq!(&*masker.mask(b"ls\0-l\0"), b"ls\0-l\0");
+            assert_eq!(&*masker.mask(b"x\0--token\0y\0"), b"x\0--token\0******\0");
+        }
+        assert_eq!(&*Masker::new(true).mask(b"x\0--token\0y\0"), b"x\0--token\0y\0");
+    }
 
     #[test]
     fn masks_values_and_nothing_else() {

@@ -18,7 +18,7 @@ use self::orphans::{Identity, Orphans};
 use super::dictionary_rows::CachedRow;
 use super::users::Users;
 use crate::kernel::ScannedTask;
-use crate::secrets;
+use crate::secrets::Masker;
 
 /// The user of a thread of which no event was seen; no user has it (`INVALID_UID`).
 const UID_UNKNOWN: u32 = u32::MAX;
@@ -127,7 +127,7 @@ pub struct Processes {
     empty: Arc<[u8]>,
     /// The row that stands for all hidden threads.
     hidden: CachedRow,
-    keep_secrets: bool,
+    masker: Masker,
 }
 
 /// The bytes before the first NUL.
@@ -152,7 +152,7 @@ impl Processes {
             orphans: Orphans::new(),
             empty: Arc::from(&b""[..]),
             hidden: CachedRow::default(),
-            keep_secrets,
+            masker: Masker::new(keep_secrets),
         }
     }
 
@@ -206,7 +206,7 @@ impl Processes {
 
     /// Starts anew from a scan, after lifecycle events were lost.
     pub fn resync(&mut self, tasks: &[ScannedTask]) {
-        let fresh = Self::new(self.keep_secrets);
+        let fresh = Self::new(self.masker.keeps());
         let users = std::mem::take(&mut self.users);
         let (names, changes) = (self.names + 1, self.changes + 1);
         *self = Self { incarnations: self.incarnations, names, changes, users, ..fresh };
@@ -219,7 +219,7 @@ impl Processes {
         let process = &mut self.processes[thread.process as usize];
         if process.start == start && process.args.is_empty() {
             self.changes += 1;
-            process.args = Arc::from(mask(args, self.keep_secrets));
+            process.args = Arc::from(self.masker.mask(args));
             process.version += 1;
         }
     }
@@ -351,7 +351,7 @@ impl Processes {
         let is_cut = exec.head.flags & flags::STR1_CUT != 0;
         let end = args.iter().rposition(|byte| *byte != 0 || !is_cut).map_or(0, |last| last + 1);
         let args = &args[..end];
-        row.args = Arc::from(mask(args, self.keep_secrets));
+        row.args = Arc::from(self.masker.mask(args));
         row.version += 1;
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.name = name;
@@ -367,8 +367,8 @@ impl Processes {
     }
 
     /// Arguments as they are recorded: secrets masked.
-    pub fn masked<'a>(&self, args: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
-        mask(args, self.keep_secrets)
+    pub fn masked<'a>(&mut self, args: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
+        self.masker.mask(args)
     }
 
     /// The arguments of this thread's program, secrets masked.
@@ -413,7 +413,3 @@ impl Processes {
 
 #[cfg(test)]
 mod tests;
-
-fn mask(args: &[u8], keep: bool) -> std::borrow::Cow<'_, [u8]> {
-    if keep { args.into() } else { secrets::mask(args) }
-}

@@ -156,7 +156,7 @@ impl RowWriter {
         };
         let mut entered = entered.clone();
         let stored = self.calls.get(again.key);
-        let of = StringsOf { pid: thread.pid, args: &again.args, stored: &stored };
+        let of = StringsOf { pid: thread.pid, args: &again.args, stored };
         let compared = self.entered.compare(&of, entered.strings(), again.strings);
         self.mark_recent(builder, &compared);
         let call = Arc::make_mut(&mut entered);
@@ -174,7 +174,7 @@ impl RowWriter {
     ) {
         let [was, is] = call.strings;
         let stored = self.calls.get(call.key);
-        let of = StringsOf { pid: stream.thread.pid, args: &call.args, stored: &stored };
+        let of = StringsOf { pid: stream.thread.pid, args: &call.args, stored };
         let compared = self.entered.compare(&of, [was, b""], [is, b""]);
         self.mark_recent(builder, &compared);
         let bits = call.flags & !(flags::STR1_UNREAD | flags::STR1_CUT) | compared.bits();

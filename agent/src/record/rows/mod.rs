@@ -76,7 +76,7 @@ pub struct RowWriter {
     scope: Scope,
     processes: Processes,
     cgroups: Cgroups,
-    calls: StoredCalls,
+    calls: &'static StoredCalls,
     /// Only returns of calls are recorded.
     returns_only: bool,
     /// Calls that have not returned, of which strings are known.
@@ -99,7 +99,7 @@ impl RowWriter {
             scope,
             processes,
             cgroups,
-            calls: StoredCalls::new(),
+            calls: StoredCalls::all(),
             returns_only: false,
             entered: EnteredCalls::default(),
             hanging: FxHashMap::default(),

@@ -1,6 +1,6 @@
 //! System calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use agent_ebpf::records::Header;
 use agent_ebpf::spec::{ABIS, NUMBERS};
@@ -98,8 +98,13 @@ impl StoredCall {
 pub(super) struct StoredCalls(Vec<StoredCall>);
 
 impl StoredCalls {
-    /// From the table of syscalls.
-    pub fn new() -> Self {
+    /// All of the table of syscalls.
+    pub fn all() -> &'static Self {
+        static ALL: LazyLock<StoredCalls> = LazyLock::new(StoredCalls::new);
+        &ALL
+    }
+
+    fn new() -> Self {
         let mut stored = vec![StoredCall::UNKNOWN; (ABIS * NUMBERS) as usize];
         for call in syscalls::table().iter() {
             let mut forms = [Form::Nothing; 6];
@@ -125,8 +130,8 @@ impl StoredCalls {
     }
 
     #[inline]
-    pub fn get(&self, key: u32) -> StoredCall {
-        self.0.get(slot(key)).copied().unwrap_or(StoredCall::UNKNOWN)
+    pub fn get(&self, key: u32) -> &StoredCall {
+        self.0.get(slot(key)).unwrap_or(&StoredCall::UNKNOWN)
     }
 }
 
