@@ -18,7 +18,7 @@ const UNSTEADY_MAX: usize = 4096;
 /// Calls that are marked later if their buffer turns out to change.
 const RECENT_MAX: usize = 64;
 
-/// Where a string of a call was in memory: the process, and the address. 0 stands for no string of interest.
+/// Where a string of a call was in memory: the process id, and the address. Both are 0 if none was compared.
 type Buffer = (u32, u64);
 
 /// The strings of a call that has not returned.
@@ -130,9 +130,12 @@ impl EnteredCalls {
         self.by_thread.remove(&tid).filter(|entered| entered.is(key, exec))
     }
 
-    /// The thread has ended, or executes another program.
+    /// The thread has ended, or executes another program. So its process has other buffers, if it is the leader.
     pub fn forget(&mut self, tid: u32) {
         self.by_thread.remove(&tid);
+        if !self.unsteady.is_empty() {
+            self.unsteady.retain(|(pid, _)| *pid != tid);
+        }
     }
 
     /// Nothing is known of any call.
