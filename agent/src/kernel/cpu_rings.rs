@@ -145,10 +145,6 @@ pub struct CpuRing {
     released: u64,
 }
 
-/// How far ahead of a record memory is fetched, bytes.
-#[cfg(target_arch = "x86_64")]
-const PREFETCH: usize = 512;
-
 impl CpuRing {
     /// The CPU.
     pub fn cpu(&self) -> u32 {
@@ -176,7 +172,6 @@ impl CpuRing {
             }
         };
         let start = self.shared.at(first, self.position);
-        prefetch(start);
         // SAFETY: below the head, so a record starts here, which is complete and has at least two words.
         let words = unsafe { start.cast::<u64>().add(word::SHAPE).read() } >> 32;
         let len = (shape::words(words as u32) as usize * 8).clamp(8 * word::RESULT, RECORD_MAX as usize);
@@ -216,23 +211,6 @@ impl CpuRing {
     pub fn size(&self) -> u64 {
         u64::from(self.shared.ring_segments) << SEGMENT_SHIFT
     }
-}
-
-/// Has the processor fetch what is read a few records later: it is in the cache of another CPU, which wrote it.
-#[inline]
-fn prefetch(start: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let ahead = start.wrapping_add(PREFETCH).cast();
-        // SAFETY: a prefetch of whatever address has no effect but on caches.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(ahead);
-            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = start;
 }
 
 /// Maps the rings of `count` CPUs.
