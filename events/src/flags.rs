@@ -24,6 +24,6 @@ pub const LATE: u32 = 1 << 9;
 pub const AT_END: u32 = 1 << 10;
 /// A negative duration was clamped to 0 (the boot clock may step back between CPUs).
 pub const CLAMPED: u32 = 1 << 11;
-/// The strings may differ from those that the kernel has used: they were read when the call returned, since at its entry they
-/// could not be read or the entry was not seen, or another thread changes them.
+/// The kernel may have used other strings: these were read when the call returned, since at its entry they could not be read or
+/// the entry was not seen, or another thread changes them.
 pub const STRINGS_UNCERTAIN: u32 = 1 << 12;

@@ -137,21 +137,28 @@ fn strings_that_another_thread_changes_are_marked() {
     let file = dir.path().join("x.ktape");
     let capture = Capture::start(&file, &[]);
     let mut load = Workload::start(workload!(), &["flip", dir.path().to_str().unwrap()]);
-    let [accesses, connects] = [(); 2].map(|()| load.line().parse::<usize>().unwrap());
+    let [accesses, links, execs, connects] = [(); 4].map(|()| load.line().parse::<usize>().unwrap());
     load.finish();
     capture.stop();
     let own =
         |types: &str| ktape::replay_json(&file, &[&format!("proc.name=ktape-workload and evt.type {types}")]);
 
-    let all = own("= access");
-    let calls: Vec<_> =
-        all.iter().filter(|event| given(event).unwrap().starts_with(dir.path().to_str().unwrap())).collect();
-    assert_eq!(calls.len(), accesses);
-    let acted_on = |event: &Value| if int(event, "evt.rawres") == Some(0) { "a" } else { "b" };
-    let is_right = |event: &Value| given(event).unwrap().ends_with(acted_on(event));
-    let verdicts: Vec<_> =
-        calls.iter().map(|event| (is_right(event), truth(event, "evt.args_uncertain"))).collect();
-    assert_marked(&verdicts);
+    // The call, its path, and its result if the file exists.
+    for (call, path, exists, count) in [
+        ("access", "evt.arg.filename", 0, accesses),
+        ("link", "evt.arg.oldname", -libc::EEXIST, links),
+        ("execve", "evt.arg.filename", -libc::EACCES, execs),
+    ] {
+        let path_of = |event: &Value| text(event, path).unwrap().to_owned();
+        let mut calls = own(&format!("= {call}"));
+        calls.retain(|event| path_of(event).starts_with(dir.path().to_str().unwrap()));
+        assert_eq!(calls.len(), count, "{call}");
+        let verdict = |event: &Value| {
+            let acted_on = if int(event, "evt.rawres") == Some(exists.into()) { "a" } else { "b" };
+            (path_of(event).ends_with(acted_on), truth(event, "evt.args_uncertain"))
+        };
+        assert_marked(call, &calls.iter().map(verdict).collect::<Vec<_>>());
+    }
 
     let calls = own("in (connect, getpeername)");
     assert_eq!(calls.len(), 2 * connects);
@@ -159,14 +166,18 @@ fn strings_that_another_thread_changes_are_marked() {
         .chunks(2)
         .map(|pair| (given(&pair[0]) == given(&pair[1]), truth(&pair[0], "evt.args_uncertain")))
         .collect();
-    assert_marked(&verdicts);
+    assert_marked("connect", &verdicts);
 }
 
 /// Of each call in turn: whether what is shown is what the kernel acted on, and whether it is marked.
-fn assert_marked(verdicts: &[(bool, bool)]) {
+fn assert_marked(call: &str, verdicts: &[(bool, bool)]) {
     let count = |which: fn(&(bool, bool)) -> bool| verdicts.iter().filter(|verdict| which(verdict)).count();
-    assert!(count(|(right, marked)| !right && *marked) > 0, "no change was seen in {} calls", verdicts.len());
-    assert_eq!(count(|(right, marked)| !right && !marked), 0);
+    assert!(
+        count(|(right, marked)| !right && *marked) > 0,
+        "{call}: no change was seen in {} calls",
+        verdicts.len()
+    );
+    assert_eq!(count(|(right, marked)| !right && !marked), 0, "{call}");
 }
 
 #[test]

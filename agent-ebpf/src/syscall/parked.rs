@@ -54,6 +54,9 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
         && exec::write_given(task, state, spec, cpu.cgroup()) == 0
     {
         entered |= task_flags::SENT;
+        if task.shares_memory() {
+            entered |= task_flags::SHARED;
+        }
     }
     state.flags = kept | entered;
     0

@@ -105,7 +105,7 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
             return Strings { len: [0; 2], bits: 0 };
         }
         let path = read_first(draft, spec, at);
-        return Strings { len: [path.len, 0], bits: path.bits | late(path.len) | flags::STR1_UNREAD };
+        return Strings { len: [path.len, 0], bits: path.bits | uncertain(path.len) | flags::STR1_UNREAD };
     }
     if spec.room != 0 {
         let source =
@@ -119,13 +119,13 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
     if spec.read1 != read::NONE {
         second = read_second(draft, padded(first.len), argument(call, spec.arg1));
     }
-    let bits = first.bits | second.bits << 2 | late(first.len + second.len);
+    let bits = first.bits | second.bits << 2 | uncertain(first.len + second.len);
     Strings { len: [first.len, second.len], bits }
 }
 
 /// The mark of strings that were read at the return.
 #[inline(always)]
-fn late(len: u32) -> u32 {
+fn uncertain(len: u32) -> u32 {
     if len == 0 { 0 } else { flags::STRINGS_UNCERTAIN }
 }
 

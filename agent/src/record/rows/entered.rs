@@ -152,15 +152,15 @@ impl RowWriter {
         thread: StreamThread,
         again: &CallRecord<'_>,
     ) {
-        let Some(entered) =
-            self.entered.by_thread.get(&thread.tid).filter(|entered| entered.key == again.key)
-        else {
-            return;
-        };
-        let mut entered = entered.clone();
         let stored = self.calls.get(again.key);
+        let entered = self.entered.by_thread.get(&thread.tid);
+        let Some(entered) = entered.filter(|entered| entered.is(again.key, stored.exec)) else { return };
+        let mut entered = entered.clone();
         let of = StringsOf { pid: thread.pid, args: &again.args, stored };
-        let compared = self.entered.compare(&of, entered.strings(), again.strings);
+        let [first, second] = entered.strings();
+        // Of an exec, only the path is read again.
+        let second = if stored.exec { again.strings[1] } else { second };
+        let compared = self.entered.compare(&of, [first, second], again.strings);
         self.mark_recent(builder, &compared);
         let call = Arc::make_mut(&mut entered);
         call.compared = compared.buffers;

@@ -40,8 +40,8 @@ fn while_it_flips(at: &AtomicU8, values: [u8; 2], call: impl Fn()) {
     });
 }
 
-/// `access` of DIR/a, which exists, or DIR/b, which does not; then `connect` to one of two addresses, which `getpeername`
-/// tells apart.
+/// `access`, `link` and `execve` of DIR/a, which exists, or DIR/b, which does not: they fail in different ways. Then `connect`
+/// to one of two addresses, after which `getpeername` has the right one.
 pub fn flip(dir: &str) {
     let dir = Path::new(dir);
     std::fs::write(dir.join("a"), "").expect("a file");
@@ -52,6 +52,15 @@ pub fn flip(dir: &str) {
     let letter = unsafe { AtomicU8::from_ptr(path.add(last)) };
     while_it_flips(letter, *b"ab", || {
         let _ = sys!(SYS_access, path, libc::R_OK);
+    });
+    let existing = CString::new(dir.as_os_str().as_bytes()).expect("no NUL");
+    while_it_flips(letter, *b"ab", || {
+        let _ = sys!(SYS_link, path, existing.as_ptr());
+    });
+    // DIR/a cannot be executed.
+    let args = [path.cast_const(), std::ptr::null()];
+    while_it_flips(letter, *b"ab", || {
+        let _ = sys!(SYS_execve, path, args.as_ptr(), args[1..].as_ptr());
     });
     let mut to = sys::address(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0x0102));
     let peer = Cell::new(sys::address(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)));
@@ -67,8 +76,8 @@ pub fn flip(dir: &str) {
     });
 }
 
-/// Calls `getppid` on CPU 0, without leaving it of its own accord, until the end of stdin. For each byte there, it prints a
-/// line after a thousand calls more.
+/// Calls `getppid` on CPU 0 in a loop until the end of stdin. For each byte there, it prints a line after a thousand calls
+/// more.
 pub fn spin() {
     let calls = AtomicU64::new(0);
     let stop = AtomicBool::new(false);

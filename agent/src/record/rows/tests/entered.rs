@@ -82,6 +82,20 @@ fn strings_that_a_call_brings_twice_are_compared() {
 }
 
 #[test]
+fn the_path_of_a_failed_exec_is_compared_but_not_its_arguments() {
+    let mut writer = Writer::open();
+    let mut execve = |time, pid, again| {
+        writer.add(&exec_given(time, pid, "/bin/x", b"x\0"));
+        let failed = call_with(time + 1, pid, "execve", [again, ""]);
+        let flags = word::AGAIN | flags::STR1_UNREAD;
+        writer.call(&Call { ret: -2, sort: sort::LONG, flags, ..failed });
+    };
+    execve(1, 10, "/bin/x");
+    execve(3, 11, "/bin/y");
+    assert_eq!(bits_of(writer), [0, flags::STRINGS_UNCERTAIN]);
+}
+
+#[test]
 fn a_result_over_the_path_is_no_change() {
     let mut writer = Writer::open();
     let of = |time, sort, path| Call {
