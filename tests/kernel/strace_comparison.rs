@@ -138,7 +138,7 @@ fn compare(dir: &Path, file: &Path, command: &[&str]) -> Threads {
             Err(_) => eprintln!("once more, for what the kernel skipped: {lost:#?}"),
         }
     }
-    panic!("the kernel skipped calls each time");
+    panic!("the two differed each time, and each time the kernel had skipped calls");
 }
 
 fn as_strace_saw(expected: &Threads, mut recorded: Threads) {

@@ -46,7 +46,7 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
         CallString::Null => out.extend_from_slice(b"NULL"),
         CallString::Unread => out.push(b'?'),
         CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
-        CallString::Read { bytes, cut, late } => {
+        CallString::Read { bytes, cut, uncertain } => {
             if is_address(ty) {
                 write_address(bytes, cut, out);
             } else {
@@ -55,7 +55,7 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
             if cut {
                 out.extend_from_slice(b"...");
             }
-            if late {
+            if uncertain {
                 out.push(b'~');
             }
         }

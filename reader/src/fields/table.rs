@@ -157,7 +157,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.args_uncertain",
         Bool,
         Getter::Flag(flags::STRINGS_UNCERTAIN),
-        "whether the kernel may have used other paths or addresses than these, as they were read at the return of the call or another thread changes them; in text they end with ~",
+        "whether the kernel may have used other paths or addresses: these were read when the call returned, or another thread changes them; in text they end with ~",
     ),
     field(
         "evt.clamped",

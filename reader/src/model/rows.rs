@@ -48,8 +48,8 @@ pub enum CallString<'c> {
         bytes: &'c [u8],
         /// There was more.
         cut: bool,
-        /// It was read when the call returned, and may have been changed until then.
-        late: bool,
+        /// The kernel may have used another one.
+        uncertain: bool,
     },
 }
 
@@ -109,8 +109,8 @@ impl<'c> CallColumns<'c> {
         let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
         match ids.get(usize::from(slot)) {
             Some(id) if bits & unread == 0 => {
-                let late = bits & flags::STRINGS_UNCERTAIN != 0;
-                CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, late }
+                let uncertain = bits & flags::STRINGS_UNCERTAIN != 0;
+                CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, uncertain }
             }
             _ => CallString::Unread,
         }
