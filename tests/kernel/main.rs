@@ -18,6 +18,7 @@ mod failing_disks;
 mod follow;
 mod in_flight;
 mod lifecycle;
+mod limits;
 mod loss;
 mod net;
 mod oom;

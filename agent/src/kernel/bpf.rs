@@ -4,7 +4,9 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
 
+use aya::util::KernelVersion;
 use aya_obj::generated::bpf_prog_info;
 
 const MAP_CREATE: libc::c_int = 0;
@@ -325,7 +327,22 @@ unsafe fn descriptor<T>(number: libc::c_int, attr: &mut T) -> io::Result<OwnedFd
 ///
 /// `attr` is what the command expects, and what it points to is valid for what the command does with it.
 unsafe fn command<T>(number: libc::c_int, attr: &mut T) -> io::Result<libc::c_int> {
+    static LIMIT_RAISED: Once = Once::new();
+    LIMIT_RAISED.call_once(raise_memory_limit);
     // SAFETY: by contract; the kernel reads `size_of::<T>()` bytes.
     let result = unsafe { libc::syscall(libc::SYS_bpf, number, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
+}
+
+/// Before 5.11, the maps and programs of all processes of a user together count as locked memory, whose limit is often
+/// 64 KiB. Without the privilege to raise it, the kernel refuses what exceeds it.
+fn raise_memory_limit() {
+    if KernelVersion::current().is_ok_and(|running| running >= KernelVersion::new(5, 11, 0)) {
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a pointer to a limit.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } != 0 {
+        tracing::warn!(error = %io::Error::last_os_error(), "cannot raise the limit of locked memory");
+    }
 }

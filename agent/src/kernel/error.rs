@@ -13,7 +13,7 @@ pub enum LoadError {
     Btf(#[from] BtfError),
     /// The object could not be read, or its maps not be created.
     #[error("cannot load the eBPF object: {0}")]
-    Object(Box<dyn std::error::Error + Send + Sync>),
+    Object(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The programs' log cannot be opened.
     #[error("cannot receive the programs' messages: {0}")]
     Log(#[from] aya_log::Error),

@@ -80,7 +80,7 @@ pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<WaitingChild>
         child.stdout(stderr);
     }
     let (go_fd, pid_fd, our_end) = (go_read.as_raw_fd(), pid_write.as_raw_fd(), go_write.as_raw_fd());
-    // SAFETY: only close, read, write and getpid are called between fork and exec, which is allowed there.
+    // SAFETY: only close, read, write, getpid and _exit are called between fork and exec, which is allowed there.
     // Both descriptors stay open until spawn returns, because the thread below owns them.
     unsafe {
         child.pre_exec(move || {
@@ -94,8 +94,9 @@ pub fn fork(command: &[OsString], stdout_is_taken: bool) -> Result<WaitingChild>
             loop {
                 match libc::read(go_fd, (&raw mut byte).cast(), 1) {
                     1 => return Ok(()),
-                    // The recorder is gone.
-                    0 => return Err(std::io::Error::from_raw_os_error(libc::ECANCELED)),
+                    // The recorder cannot record, or is gone: the error of a command that was never executed is of no use to
+                    // anyone, and the standard library would abort with a message if it cannot be delivered.
+                    0 => libc::_exit(1),
                     _ if std::io::Error::last_os_error().kind() == std::io::ErrorKind::Interrupted => {}
                     _ => return Err(std::io::Error::last_os_error()),
                 }

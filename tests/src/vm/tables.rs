@@ -86,6 +86,7 @@ const fn everywhere(test: &'static str, reason: &'static str) -> Excluded {
 /// All suites, the quick ones first.
 pub const SUITES: &[Suite] = &[
     kernel_suite("clock"),
+    kernel_suite("limits"),
     kernel_suite("signal"),
     kernel_suite("oom"),
     kernel_suite("in_flight"),
