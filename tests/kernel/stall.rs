@@ -224,7 +224,7 @@ fn hangs_that_outlast_the_capture_are_unfinished() {
         assert_eq!(text(hang, "stall.stack"), text(&reports[0], "stall.stack"), "{hang}");
     }
     // A capture that was killed has what was reported until then.
-    assert!(stalls(&killed, "").is_empty());
+    assert!(stalls(&killed, &of_load).is_empty());
     assert_eq!(in_phase(&ongoing(&killed, &of_load), "asleep").len(), 2);
     load.kill();
 }

@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use ktape_tests::run;
 use ktape_tests::vm::tables::{Kernel, USUAL_KERNEL};
-use ktape_tests::vm::{matrix, prepare};
+use ktape_tests::vm::{matrix, matrix::Selection, prepare};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development tasks of ktape")]
@@ -72,6 +72,12 @@ enum Task {
     Vm {
         /// Kernels by name: 5.10, 6.1, 6.12, newest [default: all]
         kernels: Vec<Kernel>,
+        /// Run only this suite, a module of tests; may be repeated
+        #[arg(long = "suite", value_name = "MODULE")]
+        suites: Vec<String>,
+        /// Run each suite this many times, at most until it fails
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        times: u32,
     },
     /// Build and run the fuzz targets for capture files and filter expressions
     Fuzz(fuzz::FuzzOptions),
@@ -109,7 +115,9 @@ fn run_task() -> Result<()> {
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => write_syscall_tables(&root, &tracefs, &headers),
         Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
-        Task::Vm { kernels } => matrix::run(&root, &kernels),
+        Task::Vm { kernels, suites, times } => {
+            matrix::run(&root, &kernels, Selection { suites: &suites, times })
+        }
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use ktape_tests::packages::{self, INSTALL_LIMIT};
 use ktape_tests::vm::tables::KERNELS as ALL_KERNELS;
-use ktape_tests::vm::{matrix, prepare};
+use ktape_tests::vm::{matrix, matrix::Selection, prepare};
 use ktape_tests::{limit, run};
 
 use crate::{check, ebpf, fuzz, install, retried, stamp};
@@ -79,7 +79,7 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
         if quick { Ok(()) } else { steps.step("fuzz", FUZZ_LIMIT, || fuzz::quick(root, FUZZ_SECONDS)) };
     // Last, because it restores the default action of signals: they kill this process, and the emulators with it.
     let kernels = if has_guests && !quick {
-        steps.step("other kernels", KERNELS_LIMIT, || matrix::run(root, ALL_KERNELS))
+        steps.step("other kernels", KERNELS_LIMIT, || matrix::run(root, ALL_KERNELS, Selection::ALL))
     } else {
         Ok(())
     };

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::report::{KernelReport, SUITE_LIMIT, closing_line, parse_program, parse_suite, table};
-use super::tables::{Excluded, KERNELS, Kernel, PROGRAM_DIRS, PROGRAMS, SUITES};
+use super::tables::{Excluded, KERNELS, Kernel, PROGRAM_DIRS, PROGRAMS, SUITES, Suite};
 use super::{Disk, Guest, prepare};
 use crate::{limit, packages, run};
 use anyhow::{Context, Result, bail};
@@ -28,11 +28,40 @@ const GUEST_LIMIT: Duration = Duration::from_secs(600);
 const MEMORY: u32 = 2048;
 const DISK_BYTES: u64 = 2 << 30;
 
+/// Which suites run in the guests.
+#[derive(Clone, Copy, Debug)]
+pub struct Selection<'a> {
+    /// Modules of tests; all if the list is empty.
+    pub suites: &'a [String],
+    /// How many times each suite runs. It is not repeated after a failure.
+    pub times: u32,
+}
+
+impl Selection<'static> {
+    /// All suites, once.
+    pub const ALL: Self = Self { suites: &[], times: 1 };
+}
+
+impl Selection<'_> {
+    fn suites_on(self, kernel: Kernel) -> impl Iterator<Item = &'static Suite> {
+        let is_selected = move |suite: &Suite| {
+            self.suites.is_empty() || self.suites.iter().any(|name| name == suite.module)
+        };
+        SUITES.iter().filter(move |suite| suite.runs_on(kernel) && is_selected(suite))
+    }
+}
+
 /// Boots each of these kernels (all if the list is empty), runs the tests there, and prints a table.
 ///
 /// # Errors
-/// If something cannot be prepared or a test fails.
-pub fn run(root: &Path, kernels: &[Kernel]) -> Result<()> {
+/// If a suite does not exist, something cannot be prepared, or a test fails.
+pub fn run(root: &Path, kernels: &[Kernel], selection: Selection<'_>) -> Result<()> {
+    for name in selection.suites {
+        if !SUITES.iter().any(|suite| suite.module == name) {
+            let all: Vec<&str> = SUITES.iter().map(|suite| suite.module).collect();
+            bail!("no suite `{name}` runs in guests: use {}", all.join(", "));
+        }
+    }
     let kernels = if kernels.is_empty() { KERNELS } else { kernels };
     if !run::is_root() {
         bail!("the guests' disks and the machine-wide lock require root: run sudo -E cargo xtask vm");
@@ -51,7 +80,7 @@ pub fn run(root: &Path, kernels: &[Kernel]) -> Result<()> {
         loop {
             let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
             let Some(kernel) = next else { break };
-            let report = boot(root, kernel, &ktape, &binaries);
+            let report = boot(root, kernel, selection, &ktape, &binaries);
             eprintln!("{}", closing_line(&report));
             reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(report);
         }
@@ -102,10 +131,17 @@ fn executables(messages: &str) -> BTreeMap<String, PathBuf> {
     messages.lines().filter_map(artifact).collect()
 }
 
-fn boot(root: &Path, kernel: Kernel, ktape: &Path, binaries: &BTreeMap<String, PathBuf>) -> KernelReport {
+fn boot(
+    root: &Path,
+    kernel: Kernel,
+    selection: Selection<'_>,
+    ktape: &Path,
+    binaries: &BTreeMap<String, PathBuf>,
+) -> KernelReport {
     let start = Instant::now();
     let mut report = KernelReport {
         which: kernel,
+        suites: selection.suites_on(kernel).count(),
         kernel: kernel.name,
         release: String::new(),
         took: Duration::ZERO,
@@ -125,14 +161,13 @@ fn boot(root: &Path, kernel: Kernel, ktape: &Path, binaries: &BTreeMap<String, P
             let path = run::which(program).with_context(|| format!("{program} is not installed"))?;
             guest = guest.program_at(program, &path);
         }
-        let mut names: Vec<&str> =
-            SUITES.iter().filter(|suite| suite.runs_on(kernel)).map(|suite| suite.binary).collect();
+        let mut names: Vec<&str> = selection.suites_on(kernel).map(|suite| suite.binary).collect();
         names.dedup();
         for name in names {
             guest = guest.program_at(&format!("test-{name}"), &binaries[name]);
         }
         report.release = guest.release();
-        let ran = guest.run(&script(root, kernel, workload));
+        let ran = guest.run(&script(root, kernel, selection, workload));
         ran.expect_success();
         Ok(ran.output.clone())
     }));
@@ -175,7 +210,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
 
 /// The guest's script. Paths of the workload and of the target directory are compiled into the tests, so the guest has both at
 /// the same paths as this machine, and on a disk.
-fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
+fn script(root: &Path, kernel: Kernel, selection: Selection<'_>, workload: &Path) -> String {
     let mut script = String::new();
     let (target, programs) = (root.join("target"), workload.parent().unwrap_or(Path::new("/")));
     let _ = writeln!(
@@ -202,7 +237,7 @@ fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
     script.push_str(
         "ktape doctor --programs\nktape doctor | grep -v '^ok      tracepoint' | sed 's/^/doctor: /'\n",
     );
-    for suite in SUITES.iter().filter(|suite| suite.runs_on(kernel)) {
+    for suite in selection.suites_on(kernel) {
         let (binary, name) = (suite.binary, suite.module);
         let mut run =
             format!("timeout {SUITE_LIMIT} test-{binary} {name}:: --include-ignored --test-threads=1");
@@ -214,6 +249,9 @@ fn script(root: &Path, kernel: Kernel, workload: &Path) -> String {
         if kernel.skips_programs {
             // A test that expects every call to be recorded may fail because of skipped programs, but hardly twice.
             run = format!("{run} || {{ echo 'running {name} again'; {run}; }}");
+        }
+        if selection.times > 1 {
+            run = format!("n=0; while [ $n -lt {} ] && {{ {run}; }}; do n=$((n + 1)); done", selection.times);
         }
         // Prints each log immediately, so that a killed guest leaves the results that it has.
         let _ = writeln!(script, "{run}; echo '{SUITE_MARK}{name}'; cat /{name}.log");
