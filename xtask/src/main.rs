@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask --help`.
 
 mod check;
+mod constants;
 mod ebpf;
 mod fuzz;
 mod install;
@@ -59,6 +60,8 @@ enum Task {
         #[arg(long, default_value = "/usr/include/x86_64-linux-gnu/asm")]
         headers: PathBuf,
     },
+    /// Generate the names of the values of syscall arguments in reader/src/syscalls from the sources of linux-raw-sys
+    Constants,
     /// Download QEMU and kernels for the tests in virtual machines into a cache, and print the paths
     Guest {
         /// Kernels by name: 5.10, 6.1, 6.12, newest
@@ -114,6 +117,7 @@ fn run_task() -> Result<()> {
         Task::Check => check::check(&root),
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => write_syscall_tables(&root, &tracefs, &headers),
+        Task::Constants => write_constants(&root),
         Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
         Task::Vm { kernels, suites, times } => {
             matrix::run(&root, &kernels, Selection { suites: &suites, times })
@@ -121,6 +125,14 @@ fn run_task() -> Result<()> {
         Task::Fuzz(options) => fuzz::fuzz(&root, &options),
         Task::Test { quick, runner } => test::test(&root, quick, &runner),
     }
+}
+
+fn write_constants(root: &Path) -> Result<()> {
+    let text = constants::generate(root)?;
+    let file = root.join(constants::FILE);
+    fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("wrote {}: {} lines", constants::FILE, text.lines().count());
+    Ok(())
 }
 
 fn write_syscall_tables(root: &Path, tracefs: &Path, headers: &Path) -> Result<()> {
