@@ -55,7 +55,7 @@ fn what_a_call_was_given_is_recorded_whatever_becomes_of_its_memory() {
     assert!(cold.len() == 1 && truth(&cold[0], "evt.args_uncertain"), "{cold:?}");
     let expression = format!("proc.pid={pid} and evt.args_uncertain=true");
     let line = ktape::stdout(&["replay", file.to_str().unwrap(), &expression]);
-    assert!(line.contains("access(\"/none/cold\"~, 0x4) = -1 ENOENT"), "{line}");
+    assert!(line.contains("access(\"/none/cold\"~, R_OK) = -1 ENOENT"), "{line}");
 
     let unfinished = of("evt.unfinished=true and evt.type in (open, openat)");
     assert_eq!(unfinished.len(), 1, "{unfinished:?}");

@@ -1,12 +1,12 @@
 //! The arguments of a syscall as text, in the style of strace: strings in quotes, followed by `...` if truncated; `?` for a
-//! string that could not be read; `NULL`; descriptors in decimal, flags in hexadecimal, modes in octal. A pointer whose
-//! target is not recorded is `_`.
+//! string that could not be read; `NULL`; descriptors in decimal, flags and enumerations by name, modes in octal. Bits
+//! without a name are hexadecimal. A pointer whose target is not recorded is `_`.
 
 use super::task::arguments;
 use crate::model::{CallEvent, CallString};
 use crate::names;
-use crate::syscalls::ArgType;
 use crate::syscalls::sockaddr::SockAddr;
+use crate::syscalls::{ArgType, ValueSet};
 use crate::text::{escape, number};
 
 /// `AT_FDCWD`: paths are relative to the working directory.
@@ -22,13 +22,14 @@ pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
         }
         return;
     };
-    for (i, arg) in known.signature.args.iter().enumerate() {
+    let count = known.meanings().count(known.signature.args.len(), values);
+    for (i, arg) in known.signature.args.iter().enumerate().take(count) {
         separate(i, out);
         if let Some(Some(slot)) = known.strings.get(i) {
             write_string(arg.ty, call.string(*slot, i), out);
         } else {
             match values.get(i) {
-                Some(value) => write_value(arg.ty, *value, out),
+                Some(value) => write_value(arg.ty, known.meanings().set(i, values), *value, out),
                 None => out.push(b'_'),
             }
         }
@@ -95,7 +96,27 @@ fn write_address(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn write_value(ty: ArgType, value: u64, out: &mut Vec<u8>) {
+/// Appends the name of a value that has one, or the names of its bits; returns false, and appends nothing, if it has none.
+pub fn write_named(value: u64, ty: Option<ArgType>, set: Option<&ValueSet>, out: &mut Vec<u8>) -> bool {
+    match (ty, set) {
+        // A pointer or a number without names may be 0, too.
+        (Some(ArgType::Ulong), Some(_)) if value == 0 => false,
+        (_, Some(set)) => set.write(value, out),
+        (Some(ArgType::Signal), None) => match u32::try_from(value) {
+            Ok(signal @ 1..=64) => {
+                out.extend_from_slice(names::signal_name(signal).as_bytes());
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8>) {
+    if write_named(value, Some(ty), set, out) {
+        return;
+    }
     match ty {
         ArgType::Dirfd if value as i64 == AT_FDCWD => out.extend_from_slice(b"AT_FDCWD"),
         ArgType::Int
@@ -104,15 +125,12 @@ fn write_value(ty: ArgType, value: u64, out: &mut Vec<u8>) {
         | ArgType::Dirfd
         | ArgType::Offset
         | ArgType::Pid
+        | ArgType::Signal
         | ArgType::Const => number::signed(value as i64, out),
         ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
         ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
             number::decimal(value, out);
         }
-        ArgType::Signal => match u32::try_from(value) {
-            Ok(signal @ 1..=64) => out.extend_from_slice(names::signal_name(signal).as_bytes()),
-            _ => number::signed(value as i64, out),
-        },
         ArgType::Mode => number::octal(value, out),
         ArgType::Flags | ArgType::Command if value == 0 => out.push(b'0'),
         ArgType::Flags | ArgType::Command => number::hex(value, out),

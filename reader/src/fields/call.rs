@@ -3,10 +3,10 @@
 use super::args;
 use super::decl::Field;
 use super::format::join;
-use super::value::{Value, optional, text};
+use super::value::{Value, number, optional, text};
 use crate::model::{CallEvent, CallString, Calls, calls};
 use crate::names;
-use crate::syscalls::{self, Arg, ArgType, sockaddr};
+use crate::syscalls::{self, Arg, ArgType, ValueSet, sockaddr};
 use crate::text::number::signed;
 
 pub(super) fn name<'a>(calls: &'a Calls, key: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -40,6 +40,32 @@ pub(super) fn outcome<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Val
         },
         Some(_) => Value::Bytes(b"SUCCESS"),
     }
+}
+
+/// Whether a call that opens a file does it with one of these access modes (`O_RDONLY` 0, `O_WRONLY` 1, `O_RDWR` 2); missing
+/// if its flags are not recorded.
+fn opens(call: &CallEvent<'_>, modes: [u64; 2]) -> Value<'static> {
+    /// `O_PATH`: neither.
+    const PATH_ONLY: u64 = 0o10_000_000;
+    let Some(known) = call.call() else { return Value::Missing };
+    let flags = match known.name() {
+        "creat" => return number(modes.contains(&1)),
+        "open" | "openat" | "open_by_handle_at" => {
+            let at = known.signature.args.iter().position(|arg| arg.name == "flags");
+            at.and_then(|at| call.args().get(at))
+        }
+        "openat2" => return Value::Missing,
+        _ => return number(false),
+    };
+    optional(flags.map(|flags| flags & PATH_ONLY == 0 && modes.contains(&(flags & 3))))
+}
+
+pub(super) fn is_open_read<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    opens(call, [0, 2])
+}
+
+pub(super) fn is_open_write<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    opens(call, [1, 2])
 }
 
 /// The number of the error, 0 for success.
@@ -81,8 +107,15 @@ fn first<'a>(call: &CallEvent<'a>, wanted: impl Fn(&Arg) -> bool, scratch: &'a m
 pub enum Argument<'a> {
     /// It was not recorded, or the call has no such argument.
     Missing,
-    /// A number, and its type if a signature tells.
-    Number(i128, Option<ArgType>),
+    /// A number.
+    Number {
+        /// The number.
+        value: i128,
+        /// Its type, if a signature has it.
+        ty: Option<ArgType>,
+        /// The names of its values, if they have names.
+        set: Option<&'static ValueSet>,
+    },
     /// A string.
     Text(&'a [u8]),
     /// A `struct sockaddr`.
@@ -95,11 +128,16 @@ pub enum Argument<'a> {
 pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a> {
     let values = call.args();
     let Some(known) = call.call() else {
-        return values
-            .get(position)
-            .map_or(Argument::Missing, |value| Argument::Number((*value).into(), None));
+        return values.get(position).map_or(Argument::Missing, |value| Argument::Number {
+            value: (*value).into(),
+            ty: None,
+            set: None,
+        });
     };
     let Some(arg) = known.signature.args.get(position) else { return Argument::Missing };
+    if position >= known.meanings().count(known.signature.args.len(), values) {
+        return Argument::Missing;
+    }
     if let Some(Some(slot)) = known.strings.get(position) {
         return match call.string(*slot, position) {
             CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
@@ -108,20 +146,40 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
             CallString::Null | CallString::Unread => Argument::Missing,
         };
     }
-    match values.get(position) {
-        Some(value) if syscalls::kept(arg.ty) && arg.ty.is_signed() => {
-            Argument::Number(i128::from(*value as i64), Some(arg.ty))
-        }
-        Some(value) if syscalls::kept(arg.ty) => Argument::Number((*value).into(), Some(arg.ty)),
-        _ => Argument::Missing,
+    let (Some(value), true) = (values.get(position), syscalls::kept(arg.ty)) else {
+        return Argument::Missing;
+    };
+    Argument::Number {
+        value: if arg.ty.is_signed() { i128::from(*value as i64) } else { (*value).into() },
+        ty: Some(arg.ty),
+        set: known.meanings().set(position, values),
     }
 }
 
-/// One argument of a call, by its position from 0.
-pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
+/// One argument of a call, by its position from 0, as a number if it is one.
+pub fn raw_argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match stored_argument(call, position) {
+        Argument::Number { value, .. } => Value::Int(value),
+        other => argument_value(other, scratch),
+    }
+}
+
+/// One argument of a call, by its position from 0. A number whose bits or values have names is written with them.
+pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    argument_value(stored_argument(call, position), scratch)
+}
+
+fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    match argument {
         Argument::Missing => Value::Missing,
-        Argument::Number(value, _) => Value::Int(value),
+        Argument::Number { value, ty, set } => {
+            scratch.clear();
+            if args::write_named(value as u64, ty, set, scratch) {
+                Value::Bytes(scratch)
+            } else {
+                Value::Int(value)
+            }
+        }
         Argument::Text(bytes) => Value::Bytes(bytes),
         Argument::Address(bytes) => {
             scratch.clear();

@@ -60,6 +60,8 @@ pub enum Getter {
     Files,
     /// The argument of a syscall that the field's key names; missing in other events.
     Argument,
+    /// The same, as a number if it is one.
+    RawArgument,
     /// A column of a kind ([`crate::model::column`]).
     Column(Kind, u16),
     /// The number in such a column as it is stored, of which 0 stands for none.
@@ -75,7 +77,9 @@ impl Getter {
     /// other kinds can have it, too.
     pub fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument => Some(Kind::Syscall),
+            Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument | Self::RawArgument => {
+                Some(Kind::Syscall)
+            }
             Self::Sample(_) => Some(Kind::Sample),
             Self::Column(kind, _)
             | Self::Stored(kind, _)

@@ -34,6 +34,7 @@ pub fn dependency(field: &Field) -> Dependency {
         | Getter::Syscall(_)
         | Getter::Files
         | Getter::Argument
+        | Getter::RawArgument
         | Getter::Column(..)
         | Getter::Stored(..)
         | Getter::SockAddr(..)

@@ -76,7 +76,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         return mark(event);
     }
     match field.getter() {
-        Getter::Argument => match &field.key {
+        Getter::Argument | Getter::RawArgument => match &field.key {
             Key::Name(name) => argument(event, |_, arg, _| arg == &**name),
             Key::Position(position) => argument(event, |at, _, _| at == usize::from(*position)),
             Key::None => Mark::Whole,

@@ -105,7 +105,14 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.arg",
         Any,
         Getter::Argument,
-        "one argument of a syscall: evt.arg.filename or evt.arg[1]",
+        "one argument of a syscall: evt.arg.filename or evt.arg[1]; flags and enumerations by name (O_CREAT), in JSON as numbers",
+    )
+    .arg(FieldArg::IndexOrName),
+    field(
+        "evt.rawarg",
+        Any,
+        Getter::RawArgument,
+        "the same, but flags and enumerations are always numbers: evt.rawarg.flags or evt.rawarg[2]",
     )
     .arg(FieldArg::IndexOrName),
     field(
@@ -126,6 +133,18 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     .json(63)
     .csv(25),
     field("evt.failed", Bool, Getter::Syscall(call::failed), "whether a syscall returned an error").json(64),
+    field(
+        "evt.is_open_read",
+        Bool,
+        Getter::Syscall(call::is_open_read),
+        "whether a syscall opens a file for reading, also if it fails",
+    ),
+    field(
+        "evt.is_open_write",
+        Bool,
+        Getter::Syscall(call::is_open_write),
+        "whether a syscall opens a file for writing, also if it fails",
+    ),
     field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded the event").json(16),
     field(
         "evt.unfinished",

@@ -15,7 +15,8 @@ use super::task::ThreadRows;
 use super::value::{Value, number};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
-pub use super::call::{argument, argument_position, files, stored_argument};
+pub use super::args::write_named;
+pub use super::call::{argument, argument_position, files, raw_argument, stored_argument};
 pub use super::format::{IDLE, join};
 pub use super::task::arguments;
 
@@ -46,8 +47,12 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             let call = event.call();
             argument_position(&call, field).map_or(Value::Missing, |at| argument(&call, at, scratch))
         }
+        Getter::RawArgument if event.kind() == Some(Kind::Syscall) => {
+            let call = event.call();
+            argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch))
+        }
         Getter::Files if event.kind() == Some(Kind::Syscall) => call::file(&event.call(), scratch),
-        Getter::Syscall(_) | Getter::Files | Getter::Argument => Value::Missing,
+        Getter::Syscall(_) | Getter::Files | Getter::Argument | Getter::RawArgument => Value::Missing,
         Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.field_owner() == Some(*kind) => {
             column_value(event, *own, scratch)
         }
@@ -64,6 +69,17 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         | Getter::SockAddr(..)
         | Getter::Part(..) => Value::Missing,
     }
+}
+
+/// The value of a field where types matter, as in JSON: flags and enumerations are numbers.
+pub fn typed_value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    if let Getter::Argument = field.getter()
+        && event.kind() == Some(Kind::Syscall)
+    {
+        let call = event.call();
+        return argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch));
+    }
+    value(event, field, scratch)
 }
 
 /// The value of a field that depends on the segment or the table; [`Value::Missing`] for another field.
@@ -159,7 +175,7 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         let position = argument_position(&call, field)?;
         return match stored_argument(&call, position) {
             Argument::List(list) => Some(list),
-            Argument::Missing | Argument::Number(..) | Argument::Text(_) | Argument::Address(_) => None,
+            Argument::Missing | Argument::Number { .. } | Argument::Text(_) | Argument::Address(_) => None,
         };
     }
     let Getter::Column(kind, own) = field.getter() else { return None };

@@ -2,6 +2,7 @@
 
 use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup, values};
 use crate::syscalls::sockaddr::SockAddr;
+use crate::syscalls::{ArgType, ValueSet};
 use crate::text::time::{Span, TimeError};
 use crate::text::{glob, number};
 
@@ -57,6 +58,12 @@ impl Comparison {
                 ty.name()
             )));
         }
+        if op == Op::Has && !matches!(ty, FieldType::Any | FieldType::Flags(_)) {
+            return Err(refuse(format!(
+                "`has` needs flags, such as evt.arg.flags, but this field has type {}",
+                ty.name()
+            )));
+        }
         let read = |(at, value): (usize, &Written)| {
             if op.is_text() {
                 return Ok(Literal::text(&value.bytes));
@@ -105,7 +112,10 @@ impl Comparison {
         match argument {
             Argument::Missing => false,
             _ if self.op == Op::Exists => true,
-            Argument::Number(value, ty) => self.finds_number(value, |literal| literal.of(ty)),
+            Argument::Number { value, ty, set } => {
+                let set = set.filter(|_| matches!(self.compared.getter(), Getter::Argument));
+                self.finds_named((value, ty, set), scratch)
+            }
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
             Argument::List(list) => {
@@ -114,6 +124,24 @@ impl Comparison {
                 self.finds_bytes(scratch)
             }
         }
+    }
+
+    /// The same for a number whose values may have names.
+    fn finds_named(
+        &self,
+        (value, ty, set): (i128, Option<ArgType>, Option<&ValueSet>),
+        scratch: &mut Vec<u8>,
+    ) -> bool {
+        if self.op == Op::Has {
+            return self.literals.iter().any(|literal| literal.is_part_of(value as u64, set));
+        }
+        if self.op.is_text() {
+            scratch.clear();
+            if values::write_named(value as u64, ty, set, scratch) {
+                return self.finds_bytes(scratch);
+            }
+        }
+        self.finds_number(value, |literal| literal.of(ty, set))
     }
 
     /// The same for a `struct sockaddr`.
@@ -163,6 +191,9 @@ impl Comparison {
                 Op::StartsWith => value.starts_with(wanted),
                 Op::EndsWith => value.ends_with(wanted),
                 Op::Glob => glob::matches(wanted, value),
+                Op::Has => wanted
+                    .split(|b| *b == b'|')
+                    .all(|word| value.split(|b| *b == b'|').any(|has| has == word)),
                 Op::Exists | Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual => false,
             }
         })

@@ -157,7 +157,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
                 return;
             }
             Getter::Files => return self.by_files(test, rows, selected),
-            Getter::Argument => return self.by_argument(test, rows, selected),
+            Getter::Argument | Getter::RawArgument => return self.by_argument(test, rows, selected),
             _ => {}
         }
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);

@@ -6,12 +6,13 @@ use std::sync::LazyLock;
 use crate::fields::words::Words;
 use crate::fields::{Field, FieldType, Getter};
 use crate::names;
-use crate::syscalls::{self, ArgType};
+use crate::syscalls::{self, ArgType, ValueSet};
 use crate::text::address::{AddressError, Endpoint, Network};
 use crate::text::time::{Span, TimeError, TimeSpec};
 use crate::text::{number, suggest, units};
 
 use super::op::Op;
+use super::symbols::{self, Symbols};
 
 /// The largest number of an error.
 const MAX_ERRNO: i128 = 4095;
@@ -42,6 +43,8 @@ pub struct Literal {
     pub(super) address: Option<Endpoint>,
     /// Its number as an argument of a type that is written in a way of its own.
     argument: ArgumentNumbers,
+    /// Its number as an argument whose values have names.
+    symbols: Symbols,
 }
 
 /// The number that a literal is, by the type of the argument that it is compared with.
@@ -135,16 +138,22 @@ impl Literal {
             directory: if text == "AT_FDCWD" { Some(AT_FDCWD) } else { self.number },
         };
         self.address = maybe_address(text)?;
+        if matches!(field.getter(), Getter::Argument | Getter::RawArgument) {
+            self.symbols = Symbols::read(text, field.key_name());
+        }
         let types = match (field.getter(), field.key_name()) {
-            (Getter::Argument, Some(name)) => argument_types(name),
+            (Getter::Argument | Getter::RawArgument, Some(name)) => argument_types(name),
             _ => &[],
         };
         // Text for a string; an argument that this version does not know, or does not record, may be anything.
         let mut kept = types.iter().filter(|ty| syscalls::kept(**ty) || ty.is_string()).peekable();
         let is_possible =
-            kept.peek().is_none() || kept.any(|ty| ty.is_string() || self.of(Some(*ty)).is_some());
-        if is_possible {
+            kept.peek().is_none() || kept.any(|ty| ty.is_string() || self.of(Some(*ty), None).is_some());
+        if is_possible || !self.symbols.is_empty() {
             return Ok(());
+        }
+        if let Some(refusal) = field.key_name().and_then(|name| symbols::refusal(text, name)) {
+            return Err(refusal);
         }
         if types.contains(&ArgType::Signal) {
             return signal(text).map(|_| ());
@@ -153,7 +162,11 @@ impl Literal {
     }
 
     /// The number that it is for an argument of a type; `None` for the type of one that no signature names.
-    pub(super) fn of(&self, ty: Option<ArgType>) -> Option<i128> {
+    pub(super) fn of(&self, ty: Option<ArgType>, set: Option<&ValueSet>) -> Option<i128> {
+        if let Some(number) = set.and_then(|set| self.symbols.number(set)) {
+            let is_signed = ty.is_some_and(ArgType::is_signed);
+            return Some(if is_signed { i128::from(number as i64) } else { number.into() });
+        }
         match ty {
             Some(ArgType::Signal) => self.argument.signal,
             Some(ArgType::Mode) => self.argument.mode,
@@ -181,6 +194,18 @@ impl Literal {
                 | ArgType::String,
             )
             | None => self.number,
+        }
+    }
+
+    /// Whether a number has all bits of it.
+    pub(super) fn is_part_of(&self, value: u64, set: Option<&ValueSet>) -> bool {
+        if let Some(wanted) = set.and_then(|set| self.symbols.bits(set)) {
+            return wanted.accepts(value);
+        }
+        match self.number.map(|number| number as u64) {
+            None => false,
+            Some(0) => value == 0,
+            Some(bits) => value & bits == bits,
         }
     }
 

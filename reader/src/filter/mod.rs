@@ -10,6 +10,7 @@ pub mod literal;
 mod op;
 pub mod parse;
 pub mod prune;
+mod symbols;
 mod vocabulary;
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub enum Op {
     EndsWith,
     /// `glob`
     Glob,
+    /// `has`: all of these flags are set.
+    Has,
     /// `exists`
     Exists,
 }
@@ -43,6 +45,7 @@ impl Op {
             "startswith" => (Self::StartsWith, false),
             "endswith" => (Self::EndsWith, false),
             "glob" => (Self::Glob, false),
+            "has" => (Self::Has, false),
             "exists" => (Self::Exists, false),
             _ => return None,
         })

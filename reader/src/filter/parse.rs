@@ -166,7 +166,9 @@ impl<'a> Parser<'a> {
     /// Notes the names that this version does not know: of an argument that is compared, of events and syscalls that a field
     /// is compared with.
     fn doubt_names(&mut self, comparison: &Comparison, ty: FieldType, (values, at): (&[Written], usize)) {
-        if let (Getter::Argument, Some(name)) = (comparison.field.getter(), comparison.field.key_name()) {
+        if let (Getter::Argument | Getter::RawArgument, Some(name)) =
+            (comparison.field.getter(), comparison.field.key_name())
+        {
             let offset = comparison.field.decl().name.len() + 1;
             self.doubts.extend(Doubt::about(NameOf::Argument, name.as_bytes(), &self.text, at + offset));
         }

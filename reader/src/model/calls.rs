@@ -1,11 +1,13 @@
 //! Names and arguments of syscalls, from the vocabulary that a file carries.
 
+use std::sync::OnceLock;
+
 use capture_format::Header;
 use events::Abi;
 use rustc_hash::FxHashMap;
 
 use super::schema::CALLS;
-use crate::syscalls::{self, Signature};
+use crate::syscalls::{self, Arch, Meanings, Signature};
 use crate::text::number;
 
 /// Numbers below this are found without a hash, in each ABI.
@@ -18,15 +20,23 @@ pub struct Call {
     pub signature: Signature,
     /// For each argument, which of the stored strings is its value.
     pub strings: [Option<u8>; 6],
+    arch: Arch,
+    meanings: OnceLock<Meanings>,
 }
 
 impl Call {
-    fn new(signature: Signature) -> Self {
+    fn new(signature: Signature, arch: Arch) -> Self {
         let mut strings = [None; 6];
         for (slot, position) in signature.string_positions().iter().enumerate() {
             strings[usize::from(*position)] = Some(slot as u8);
         }
-        Self { signature, strings }
+        Self { signature, strings, arch, meanings: OnceLock::new() }
+    }
+
+    /// What its arguments mean together. Looked up on first use, since few of the calls of a file are shown.
+    #[inline]
+    pub fn meanings(&self) -> &Meanings {
+        self.meanings.get_or_init(|| Meanings::new(&self.signature, self.arch))
     }
 
     /// Its name.
@@ -48,10 +58,11 @@ impl Calls {
     /// Reads the vocabulary of a header. An entry that cannot be read is a call without a name.
     pub fn new(header: &Header) -> Self {
         let entries = header.vocabulary(CALLS).map_or(&[][..], |v| &v.entries);
+        let arch = Arch::of(&header.arch);
         let mut calls = Self { dense: vec![0; 3 * DENSE as usize], ..Self::default() };
         for (key, text) in entries.iter().take(usize::from(u16::MAX - 1)) {
             let Ok(signature) = Signature::parse(text) else { continue };
-            calls.calls.push((*key, Call::new(signature)));
+            calls.calls.push((*key, Call::new(signature, arch)));
             let position = calls.calls.len() as u16;
             match slot(*key) {
                 Some(slot) => calls.dense[slot] = position,

@@ -4,6 +4,8 @@
 //! determines what the recorder reads, what is stored ([`kept`], [`stored`]) and how it prints. Files carry the signatures,
 //! so reading a file does not need this table.
 
+mod meaning;
+mod sets;
 mod signature;
 pub mod sockaddr;
 mod types;
@@ -17,6 +19,8 @@ use std::sync::LazyLock;
 
 use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
 
+pub use meaning::Meanings;
+pub use sets::{Arch, BitTest, ValueSet};
 pub use signature::{Arg, Signature, SignatureError, StringPositions, string_positions};
 pub use types::{ArgType, kept, stored};
 

@@ -81,13 +81,13 @@ impl JsonView {
         }
     }
 
-    /// The syscall's arguments.
+    /// The syscall's arguments: each with its type, and all of them as text, which has the names of flags.
     fn args(&mut self, event: Event<'_>, out: &mut Vec<u8>) {
         let call = event.call();
         let known = call.call();
         let count = known.map_or(call.args().len(), |c| c.signature.args.len());
         for position in 0..count {
-            let value = values::argument(&call, position, &mut self.scratch);
+            let value = values::raw_argument(&call, position, &mut self.scratch);
             if value == Value::Missing {
                 continue;
             }
@@ -107,10 +107,16 @@ impl JsonView {
             match values::stored_argument(&call, position) {
                 Argument::List([]) => out.extend_from_slice(b"[]"),
                 Argument::List(list) => write_list(list, out),
-                Argument::Missing | Argument::Number(..) | Argument::Text(_) | Argument::Address(_) => {
+                Argument::Missing | Argument::Number { .. } | Argument::Text(_) | Argument::Address(_) => {
                     write_value(value, out);
                 }
             }
+        }
+        self.scratch.clear();
+        args::write_args(&call, &mut self.scratch);
+        if !self.scratch.is_empty() {
+            key("evt.args", out);
+            write_escaped(&self.scratch, out);
         }
     }
 

@@ -75,7 +75,7 @@ impl View for JsonFieldsView {
             } else if let Some(list) = values::list(event, field, &mut self.scratch) {
                 write_list(list, out);
             } else {
-                let value = values::value(event, field, &mut self.scratch);
+                let value = values::typed_value(event, field, &mut self.scratch);
                 write_typed(value, chosen.ty, &mut self.clock, out);
             }
         }

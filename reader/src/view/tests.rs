@@ -77,9 +77,9 @@ fn a_hang_and_its_reports_have_the_same_fields() {
 #[test]
 fn the_sample_as_text() {
     let expected = "\
-13:00:00.999987600 1 aaaaaaaaaaaa nginx(4242) openat(AT_FDCWD, \"/etc/hosts\", 0x80000, 0) = 3 <12.4us>
+13:00:00.999987600 1 aaaaaaaaaaaa nginx(4242) openat(AT_FDCWD, \"/etc/hosts\", O_RDONLY|O_CLOEXEC) = 3 <12.4us>
 13:00:01.000000500 1 - dd(100) cgroup_mkdir cgroup=\"/docker/a\" container=aaaaaaaaaaaa
-13:00:00.999988600 1 aaaaaaaaaaaa pool\\x201(4242/4244) openat(AT_FDCWD, \"/etc/\\\"x\\\"\\n\", 0x80000, 0) = -1 ENOENT <12.4us>
+13:00:00.999988600 1 aaaaaaaaaaaa pool\\x201(4242/4244) openat(AT_FDCWD, \"/etc/\\\"x\\\"\\n\", O_RDONLY|O_CLOEXEC) = -1 ENOENT <12.4us>
 13:00:00.999989600 1 cccccccccccc web(5000) close(3) = 0 <12.4us>
 13:00:01.000002500 1 aaaaaaaaaaaa nginx(4242) fork child=4300
 13:00:01.000002600 1 cccccccccccc web(5000) exec \"/bin/ls\" [\"ls\", \"-l\", \"a b\"] old_comm=\"sh\" old_tid=77
@@ -95,9 +95,9 @@ fn the_sample_as_text() {
 #[test]
 fn what_is_unusual_about_a_call_is_marked() {
     let open = |flags: u32| TestCall { flags, ..openat(b"/x", 3) };
-    let args = "openat(AT_FDCWD, \"/x\", 0x80000, 0)";
-    assert_eq!(one(&open(flags::STR0_CUT)), "openat(AT_FDCWD, \"/x\"..., 0x80000, 0) = 3 <12.4us>");
-    assert_eq!(one(&open(flags::STR0_UNREAD)), "openat(AT_FDCWD, ?, 0x80000, 0) = 3 <12.4us>");
+    let args = "openat(AT_FDCWD, \"/x\", O_RDONLY|O_CLOEXEC)";
+    assert_eq!(one(&open(flags::STR0_CUT)), "openat(AT_FDCWD, \"/x\"..., O_RDONLY|O_CLOEXEC) = 3 <12.4us>");
+    assert_eq!(one(&open(flags::STR0_UNREAD)), "openat(AT_FDCWD, ?, O_RDONLY|O_CLOEXEC) = 3 <12.4us>");
     assert_eq!(one(&open(flags::START_UNKNOWN)), format!("{args} = 3 <start unknown>"));
     assert_eq!(one(&open(flags::UNFINISHED)), format!("{args} = ? <unfinished 12.4us>"));
     assert_eq!(
@@ -119,7 +119,7 @@ fn what_is_unusual_about_a_call_is_marked() {
     );
     assert_eq!(
         one(&TestCall { args: vec![3, 0, 0, 0], strs: vec![vec![]], ..openat(b"", -14) }),
-        "openat(3, NULL, 0, 0) = -1 EFAULT <12.4us>"
+        "openat(3, NULL, O_RDONLY) = -1 EFAULT <12.4us>"
     );
 }
 
@@ -132,10 +132,10 @@ fn numbers_are_written_as_what_they_are() {
     };
     assert_eq!(
         one(&call("mmap", &[0, 4096, 3, 0x22, (-1i64) as u64, 0], 0x7f00_0000_1000)),
-        "mmap(NULL, 4096, 0x3, 0x22, -1, 0) = 0x7f0000001000 <12.4us>"
+        "mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000001000 <12.4us>"
     );
     assert_eq!(one(&call("kill", &[17, 15], 0)), "kill(17, SIGTERM) = 0 <12.4us>");
-    assert_eq!(one(&call("lseek", &[3, (-5i64) as u64, 1], 7)), "lseek(3, -5, 1) = 7 <12.4us>");
+    assert_eq!(one(&call("lseek", &[3, (-5i64) as u64, 1], 7)), "lseek(3, -5, SEEK_CUR) = 7 <12.4us>");
     assert_eq!(
         one(&TestCall { key: compat("close"), ..call("close", &[3], 0) }),
         "close(3) = 0 <12.4us> [i386]"
@@ -208,6 +208,7 @@ fn json_has_one_object_a_line() {
         ("evt.arg.dfd", (-100).into()),
         ("evt.arg.filename", "/etc/\"x\"\\n".into()),
         ("evt.arg.flags", 0x80000.into()),
+        ("evt.args", r#"AT_FDCWD, "/etc/\"x\"\n", O_RDONLY|O_CLOEXEC"#.into()),
         ("evt.hostname", "host1".into()),
         ("proc.pname", "bash".into()),
         ("proc.exe", "pool 1".into()),
@@ -239,9 +240,9 @@ fn incomplete_text_is_marked() {
     assert_eq!(
         text,
         [
-            r#"openat(AT_FDCWD, "/long, \"x\""..., 0x80000, 0) = 3 <12.4us>"#,
-            "openat(AT_FDCWD, ?, 0x80000, 0) = -1 EFAULT <12.4us>",
-            "openat(3, NULL, 0, 0) = -1 EFAULT <12.4us>",
+            r#"openat(AT_FDCWD, "/long, \"x\""..., O_RDONLY|O_CLOEXEC) = 3 <12.4us>"#,
+            "openat(AT_FDCWD, ?, O_RDONLY|O_CLOEXEC) = -1 EFAULT <12.4us>",
+            "openat(3, NULL, O_RDONLY) = -1 EFAULT <12.4us>",
             r#"exec "/usr/bin/jav"... ["java", "a b", "", "-X"...] old_comm="sh" old_tid=77"#,
             r#"exec ? [?] old_comm="sh" old_tid=77"#,
             r#"exec "/bin/true" ["true", "a", "", "b", ""] old_comm="sh" old_tid=77"#,
@@ -310,6 +311,10 @@ fn csv_has_a_header_and_quotes() {
         found[4],
         "4,2026-11-22T12:00:00.999989600Z,1795348800999989600,1,cccccccccccc,,web,5000,5000,web,1000,syscall,close,3,SUCCESS,0,12400"
     );
-    assert!(found[1].contains(",\"AT_FDCWD, \"\"/etc/hosts\"\", 0x80000, 0\",SUCCESS,3,"), "{}", found[1]);
+    assert!(
+        found[1].contains(",\"AT_FDCWD, \"\"/etc/hosts\"\", O_RDONLY|O_CLOEXEC\",SUCCESS,3,"),
+        "{}",
+        found[1]
+    );
     assert!(found[11].contains(",loss,loss,: 1234 syscall events"), "{}", found[11]);
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fields::lookup;
-use crate::syscalls::ArgType;
+use crate::syscalls::{self, Arch, ArgType, Meanings, Signature};
 
 fn test(field: &str, op: &str, values: &[&str]) -> Result<Comparison, String> {
     let written = |v: &&str| Written { bytes: v.as_bytes().to_vec(), is_quoted: false, at: 0 };
@@ -65,7 +65,7 @@ fn argument(field: &str, op: &str, literal: &str, value: Argument<'_>) -> bool {
 
 #[test]
 fn an_argument_compares_as_what_it_is() {
-    let number = |value, ty| Argument::Number(value, Some(ty));
+    let number = |value, ty| Argument::Number { value, ty: Some(ty), set: None };
     for (field, op, literal, value, expected) in [
         ("evt.arg.fd", "=", "3", number(3, ArgType::Fd), true),
         ("evt.arg.filename", "=", "3", Argument::Text(b"3"), true),
@@ -231,4 +231,50 @@ fn times_are_resolved_against_the_capture() {
     test.resolve(&span).unwrap();
     assert!(test.accepts(Value::Int(10_000_000_000)));
     assert!(!test.accepts(Value::Int(9_999_999_999)));
+}
+
+#[test]
+fn values_of_arguments_have_names() {
+    let flags = value_set("openat", 2);
+    let option = value_set("prctl", 0);
+    let number = |value, ty, set| Argument::Number { value, ty: Some(ty), set: Some(set) };
+    let open = |value| number(value, ArgType::Flags, flags);
+    let prctl = |value| number(value, ArgType::Command, option);
+    for (field, op, literal, value, expected) in [
+        ("evt.arg.flags", "has", "O_CREAT", open(0o101), true),
+        ("evt.arg.flags", "has", "O_CREAT|O_WRONLY", open(0o101), true),
+        ("evt.arg.flags", "has", "O_CREAT|O_EXCL", open(0o101), false),
+        ("evt.arg.flags", "has", "O_RDONLY", open(0o101), false),
+        ("evt.arg.flags", "has", "O_RDONLY", open(0o100), true),
+        ("evt.arg.flags", "has", "0x40", open(0o101), true),
+        ("evt.arg.flags", "=", "O_WRONLY|O_CREAT", open(0o101), true),
+        ("evt.arg.flags", "=", "O_CREAT", open(0o101), false),
+        ("evt.arg.flags", "=", "0x41", open(0o101), true),
+        ("evt.arg.flags", "contains", "O_CREAT", open(0o101), true),
+        ("evt.arg.option", "=", "PR_SET_NAME", prctl(15), true),
+        ("evt.arg.option", "=", "pr_set_name", prctl(15), true),
+        ("evt.arg.option", "=", "PR_SET_NAME", prctl(16), false),
+        ("evt.arg.option", "startswith", "PR_SET_", prctl(15), true),
+        ("evt.arg[0]", "=", "PR_SET_NAME", prctl(15), true),
+        ("evt.rawarg.flags", "<", "66", open(0o101), true),
+    ] {
+        assert_eq!(argument(field, op, literal, value), expected, "{field} {op} {literal}");
+    }
+    for (field, op, literal, message) in [
+        (
+            "evt.arg.option",
+            "=",
+            "PR_SET_NAMES",
+            "`PR_SET_NAMES` is not a value of `option` (did you mean PR_SET_NAME?)",
+        ),
+        ("evt.arg.flags", "has", "O_CREATE", "`O_CREATE` is not a value of `flags` (did you mean O_CREAT?)"),
+        ("proc.pid", "has", "1", "`has` needs flags, such as evt.arg.flags, but this field has type number"),
+    ] {
+        assert_eq!(test(field, op, &[literal]).unwrap_err(), message);
+    }
+}
+
+fn value_set(call: &str, position: usize) -> &'static ValueSet {
+    let call = syscalls::table().iter().find(|known| known.name == call).unwrap();
+    Meanings::new(&Signature::from(call), Arch::X86_64).all_sets(position).next().unwrap()
 }

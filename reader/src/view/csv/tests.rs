@@ -11,7 +11,7 @@ fn lines(chunk: TestChunk, names: &str) -> Vec<String> {
 fn cells_are_quoted_as_rfc_4180_has_it() {
     let found = lines(sample(&header(1)), "host.label[a,b],cgroup.path,proc.args,evt.failed,evt.args");
     assert_eq!(found[0], r#""host.label[a,b]",cgroup.path,proc.args,evt.failed,evt.args"#);
-    assert_eq!(found[1], r#",/docker/a,"-v ""x y""",0,"AT_FDCWD, ""/etc/hosts"", 0x80000, 0""#);
+    assert_eq!(found[1], r#",/docker/a,"-v ""x y""",0,"AT_FDCWD, ""/etc/hosts"", O_RDONLY|O_CLOEXEC""#);
     let found = lines(incomplete(&header(1)), "cgroup.path,exec.args");
     assert_eq!(found[6], r#""/a,b","true a """" b """"""#);
 }

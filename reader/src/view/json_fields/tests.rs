@@ -21,7 +21,7 @@ fn every_line_has_the_keys_that_were_chosen() {
             "evt.failed": false,
             "fd.name": "/etc/hosts",
             "proc.args": ["-v", "x y"],
-            "evt.args": "AT_FDCWD, \"/etc/hosts\", 0x80000, 0",
+            "evt.args": "AT_FDCWD, \"/etc/hosts\", O_RDONLY|O_CLOEXEC",
             "host.label[a,b]": null,
         })
     );

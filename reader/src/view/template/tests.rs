@@ -16,11 +16,11 @@ fn first(template: &str) -> String {
 fn the_templates_of_sysdig_work() {
     assert_eq!(
         first("*%evt.num %evt.outputtime %evt.cpu %proc.name (%thread.tid) %evt.dir %evt.type %evt.info"),
-        r#"1 13:00:00.999987600 1 nginx (4242) < openat AT_FDCWD, "/etc/hosts", 0x80000, 0"#
+        r#"1 13:00:00.999987600 1 nginx (4242) < openat AT_FDCWD, "/etc/hosts", O_RDONLY|O_CLOEXEC"#
     );
     assert_eq!(
         first("%evt.latency %evt.failed %evt.arg[2] %evt.arg.filename"),
-        "12400 false 524288 /etc/hosts"
+        "12400 false O_RDONLY|O_CLOEXEC /etc/hosts"
     );
     assert_eq!(
         first("The file is %fd.name."),

@@ -1,0 +1,162 @@
+//! What the arguments of a call mean together: names of values that depend on another argument, and arguments that a call
+//! with these values does not have.
+
+use super::sets::{Arch, BitTest, ValueSet, value_sets};
+use super::signature::Signature;
+
+#[cfg(test)]
+mod tests;
+
+/// Where the names of an argument's values are.
+#[derive(Clone, Debug, Default)]
+enum NamesOf {
+    #[default]
+    None,
+    Set(&'static ValueSet),
+    /// It depends on the argument at this position.
+    Other(u8, Vec<(BitTest, &'static ValueSet)>),
+}
+
+/// The meaning of the arguments of one call.
+#[derive(Clone, Debug, Default)]
+pub struct Meanings {
+    names: [NamesOf; 6],
+    length: Option<&'static LengthRule>,
+}
+
+impl Meanings {
+    /// The meaning of the arguments of a call on an architecture.
+    pub fn new(signature: &Signature, arch: Arch) -> Self {
+        let sets = value_sets(arch);
+        let call = &signature.name;
+        let set = |at: usize| {
+            let arg = signature.args.get(at)?;
+            sets.of(call, &arg.name, &arg.tag)
+        };
+        let mut meanings = Self::default();
+        for (at, arg) in signature.args.iter().enumerate().take(meanings.names.len()) {
+            meanings.names[at] = set(at).map_or(NamesOf::None, NamesOf::Set);
+            let others = sets.by_other(call, &arg.name, &arg.tag);
+            for other in (0..signature.args.len()).filter(|other| *other != at) {
+                let Some(deciding) = set(other) else { continue };
+                let of_value = |(name, set): (&str, _)| Some((deciding.bits(name)?, set));
+                let of_values: Vec<_> = others.clone().filter_map(of_value).collect();
+                if !of_values.is_empty() {
+                    meanings.names[at] = NamesOf::Other(other as u8, of_values);
+                    break;
+                }
+            }
+        }
+        meanings.length = LENGTHS.iter().find(|rule| rule.call == signature.name);
+        meanings
+    }
+
+    /// The names of the value of the argument at `position`, in a call with these arguments.
+    #[inline]
+    pub fn set(&self, position: usize, args: &[u64]) -> Option<&'static ValueSet> {
+        match self.names.get(position)? {
+            NamesOf::None => None,
+            NamesOf::Set(set) => Some(set),
+            NamesOf::Other(other, sets) => {
+                let deciding = args.get(usize::from(*other))?;
+                Some(sets.iter().find(|(wanted, _)| wanted.accepts(*deciding))?.1)
+            }
+        }
+    }
+
+    /// All sets that values of the argument at `position` can have names of.
+    pub fn all_sets(&self, position: usize) -> impl Iterator<Item = &'static ValueSet> {
+        let (one, several) = match self.names.get(position) {
+            None | Some(NamesOf::None) => (None, &[][..]),
+            Some(NamesOf::Set(set)) => (Some(*set), &[][..]),
+            Some(NamesOf::Other(_, sets)) => (None, sets.as_slice()),
+        };
+        one.into_iter().chain(several.iter().map(|(_, set)| *set))
+    }
+
+    /// How many of `count` arguments a call with these arguments has. Registers beyond it hold what was in them before.
+    #[inline]
+    pub fn count(&self, count: usize, args: &[u64]) -> usize {
+        match self.length {
+            None => count,
+            Some(rule) => rule.count(args).map_or(count, |used| used.min(count)),
+        }
+    }
+}
+
+/// How many arguments a call has, by the value of one of them.
+#[derive(Debug)]
+struct LengthRule {
+    call: &'static str,
+    /// The position of the deciding argument.
+    at: u8,
+    /// For the value of that argument: how many arguments there are, `None` if all.
+    used: fn(u64) -> Option<usize>,
+}
+
+impl LengthRule {
+    fn count(&self, args: &[u64]) -> Option<usize> {
+        (self.used)(*args.get(usize::from(self.at))?)
+    }
+}
+
+/// Calls with arguments that the kernel uses only with some values of another one (open(2), fcntl(2), mremap(2), futex(2),
+/// prctl(2)).
+const LENGTHS: &[LengthRule] = &[
+    LengthRule { call: "open", at: 1, used: |flags| without_mode(flags).then_some(2) },
+    LengthRule { call: "openat", at: 2, used: |flags| without_mode(flags).then_some(3) },
+    LengthRule { call: "fcntl", at: 1, used: fcntl },
+    LengthRule { call: "fcntl64", at: 1, used: fcntl },
+    LengthRule { call: "mremap", at: 3, used: |flags| (flags & MREMAP_FIXED_OR_DONTUNMAP == 0).then_some(4) },
+    LengthRule { call: "futex", at: 1, used: futex },
+    LengthRule { call: "prctl", at: 0, used: prctl },
+];
+
+const O_CREAT: u64 = 0o100;
+/// Without `O_DIRECTORY`, whose number depends on the architecture.
+const TMPFILE: u64 = 0o20_000_000;
+
+fn without_mode(flags: u64) -> bool {
+    flags & (O_CREAT | TMPFILE) == 0
+}
+
+/// `MREMAP_FIXED` and `MREMAP_DONTUNMAP`.
+const MREMAP_FIXED_OR_DONTUNMAP: u64 = 2 | 4;
+
+/// `F_GETFD`, `F_GETFL`, `F_GETOWN`, `F_GETSIG`, `F_GETLEASE`, `F_GETPIPE_SZ`, `F_GET_SEALS`.
+fn fcntl(command: u64) -> Option<usize> {
+    matches!(command, 1 | 3 | 9 | 11 | 1025 | 1032 | 1034).then_some(2)
+}
+
+fn futex(operation: u64) -> Option<usize> {
+    // Without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME.
+    match operation & 0x7f {
+        // FUTEX_WAIT: with a timeout.
+        0 => Some(4),
+        // FUTEX_WAKE, FUTEX_FD.
+        1 | 2 => Some(3),
+        // FUTEX_REQUEUE.
+        3 => Some(5),
+        // FUTEX_LOCK_PI: a timeout follows the value, which is not used.
+        6 | 13 => Some(4),
+        // FUTEX_UNLOCK_PI, FUTEX_TRYLOCK_PI.
+        7 | 8 => Some(2),
+        _ => None,
+    }
+}
+
+fn prctl(option: u64) -> Option<usize> {
+    match option {
+        // PR_GET_DUMPABLE, PR_GET_KEEPCAPS, PR_GET_TIMING, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_TIMERSLACK,
+        // PR_TASK_PERF_EVENTS_DISABLE and _ENABLE, PR_MCE_KILL_GET, PR_GET_NO_NEW_PRIVS, PR_GET_THP_DISABLE,
+        // PR_GET_IO_FLUSHER.
+        3 | 7 | 13 | 21 | 27 | 30 | 31 | 32 | 34 | 39 | 42 | 58 => Some(1),
+        // PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_TIMING, PR_SET_NAME, PR_GET_NAME,
+        // PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_TSC, PR_SET_TSC, PR_SET_SECUREBITS, PR_SET_TIMERSLACK,
+        // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS.
+        1 | 2 | 4 | 8 | 14 | 15 | 16 | 23 | 24 | 25 | 26 | 28 | 29 | 36 | 37 | 40 => Some(2),
+        // PR_SET_SECCOMP, PR_CAP_AMBIENT, PR_MCE_KILL.
+        22 | 47 | 33 => Some(3),
+        _ => None,
+    }
+}

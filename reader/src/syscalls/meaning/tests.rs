@@ -1,0 +1,62 @@
+use super::*;
+use crate::syscalls;
+
+fn meanings(call: &str) -> (Signature, Meanings) {
+    let call = syscalls::table().iter().find(|known| known.name == call).unwrap();
+    let signature = Signature::from(call);
+    let meanings = Meanings::new(&signature, Arch::X86_64);
+    (signature, meanings)
+}
+
+/// The arguments of a call that have names.
+fn named(call: &str, args: &[u64]) -> Vec<String> {
+    let (signature, meanings) = meanings(call);
+    let count = meanings.count(signature.args.len(), args);
+    let name = |at: usize| {
+        let mut out = Vec::new();
+        meanings.set(at, args)?.write(args[at], &mut out).then(|| String::from_utf8(out).unwrap())
+    };
+    (0..count).filter_map(name).collect()
+}
+
+#[test]
+fn names_depend_on_another_argument() {
+    for (call, args, expected) in [
+        ("setsockopt", &[3, 1, 2, 0, 4][..], &["SOL_SOCKET", "SO_REUSEADDR"][..]),
+        ("setsockopt", &[3, 6, 1, 0, 4], &["SOL_TCP", "TCP_NODELAY"]),
+        ("socket", &[2, 1, 6], &["AF_INET", "SOCK_STREAM", "IPPROTO_TCP"]),
+        ("socket", &[16, 3, 0], &["AF_NETLINK", "SOCK_RAW", "NETLINK_ROUTE"]),
+        ("fcntl", &[3, 4, 0o4000], &["F_SETFL", "O_NONBLOCK"]),
+        ("fcntl", &[3, 2, 1], &["F_SETFD", "FD_CLOEXEC"]),
+        ("fcntl", &[3, 0, 10], &["F_DUPFD"]),
+        (
+            "futex",
+            &[0x1000, 0x189, 0, 0, 0, 0xffff_ffff],
+            &["FUTEX_WAIT_BITSET_PRIVATE|FUTEX_CLOCK_REALTIME", "FUTEX_BITSET_MATCH_ANY"],
+        ),
+    ] {
+        assert_eq!(named(call, args), expected, "{call}{args:?}");
+    }
+}
+
+#[test]
+fn unused_arguments_are_left_away() {
+    for (call, args, expected) in [
+        ("openat", [0, 0, 0, 7, 0, 0], 3),
+        ("openat", [0, 0, 0o100, 7, 0, 0], 4),
+        ("openat", [0, 0, 0x410002, 7, 0, 0], 4),
+        ("open", [0, 0, 7, 0, 0, 0], 2),
+        ("fcntl", [3, 1, 9, 0, 0, 0], 2),
+        ("fcntl", [3, 4, 9, 0, 0, 0], 3),
+        ("futex", [1, 0x81, 1, 9, 9, 9], 3),
+        ("futex", [1, 0x80, 1, 9, 9, 9], 4),
+        ("futex", [1, 0x189, 1, 9, 9, 9], 6),
+        ("mremap", [1, 2, 3, 1, 9, 0], 4),
+        ("mremap", [1, 2, 3, 3, 9, 0], 5),
+        ("prctl", [15, 1, 9, 9, 9, 0], 2),
+        ("read", [1, 2, 3, 0, 0, 0], 3),
+    ] {
+        let (signature, meanings) = meanings(call);
+        assert_eq!(meanings.count(signature.args.len(), &args), expected, "{call}{args:?}");
+    }
+}
