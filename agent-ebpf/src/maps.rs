@@ -97,6 +97,28 @@ pub struct StallScratch {
 #[btf_map]
 pub static STALL_SCRATCH: PerCpuArray<StallScratch, 1> = PerCpuArray::new();
 
+/// Whether a stall that was reported may last: set by that iterator, cleared by the agent.
+#[btf_map]
+static STALL_REPORTED: Array<u32, 1> = Array::new();
+
+/// Whether a stall that was reported may last.
+#[inline(always)]
+pub fn any_stall_reported() -> bool {
+    match STALL_REPORTED.get(0) {
+        Some(any) => *any != 0,
+        None => true,
+    }
+}
+
+/// A stall was reported.
+#[inline(always)]
+pub fn note_stall_reported() {
+    if let Some(any) = STALL_REPORTED.get_ptr_mut(0) {
+        // SAFETY: a map value, which only the iterator writes while it runs.
+        unsafe { any.write(1) };
+    }
+}
+
 /// Set by the agent before the load, read-only afterwards.
 #[unsafe(no_mangle)]
 pub static CONFIG: Config = Config::EMPTY;

@@ -39,9 +39,13 @@ pub fn stall_iter(ctx: *mut c_void) -> i32 {
     }
     let task = Task(task);
     let asleep = is_uninterruptible(state_bits(task)) && !task.on_cpu();
-    // Made for every thread: at its fork the kernel may have had no room for it.
+    // The state of a thread is a cache miss or two, so it is left alone if nothing can follow from it.
+    if !asleep && !maps::any_stall_reported() {
+        return 0;
+    }
+    // Made for one that sleeps: at its fork the kernel may have had no room for it.
     // SAFETY: a task that the verifier trusts; the iterator holds no lock of a run queue.
-    let state = unsafe { storage::sched(task.0, true) };
+    let state = unsafe { storage::sched(task.0, asleep) };
     if state.is_null() {
         return 0;
     }
@@ -119,6 +123,7 @@ fn look(task: Task, state: &mut SchedState, asleep: bool, scratch: &mut StallScr
     let limit = (u64::from(config!(stall_ms)) * 1_000_000) << reports;
     if time.wrapping_sub(state.sleep_since) as i64 >= limit as i64 {
         state.reports += 1;
+        maps::note_stall_reported();
         scratch.body.reports = state.reports;
         scratch.body.reserved = 0;
         describe(task, &mut scratch.body);

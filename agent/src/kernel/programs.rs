@@ -139,7 +139,8 @@ impl LoadedPrograms {
     /// The iterator could not be created.
     pub fn stall_scanner(&mut self) -> Result<StallScanner, LoadError> {
         let wakes = take(&mut self.object, "WAKES")?;
-        StallScanner::new(self.program("stall_iter")?, wakes)
+        let reported = take(&mut self.object, "STALL_REPORTED")?;
+        StallScanner::new(self.program("stall_iter")?, wakes, reported)
             .map_err(|source| LoadError::Io { what: "start the iterator of stalled threads", source })
     }
 

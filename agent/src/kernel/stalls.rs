@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use agent_ebpf::records::stall::{StallBody, StallHead, Wake, what};
-use aya::maps::{HashMap, MapData};
+use aya::maps::{Array, HashMap, MapData};
 
 use super::iterator::ScanProgram;
 
@@ -30,13 +30,18 @@ pub struct StalledThread {
 pub struct StallScanner {
     program: ScanProgram,
     wakes: HashMap<MapData, u32, PodWake>,
+    reported: Array<MapData, u32>,
     bytes: Vec<u8>,
 }
 
 impl StallScanner {
     /// A scanner for a loaded iterator program.
-    pub(super) fn new(program: BorrowedFd<'_>, wakes: HashMap<MapData, u32, PodWake>) -> io::Result<Self> {
-        Ok(Self { program: ScanProgram::new(program)?, wakes, bytes: Vec::new() })
+    pub(super) fn new(
+        program: BorrowedFd<'_>,
+        wakes: HashMap<MapData, u32, PodWake>,
+        reported: Array<MapData, u32>,
+    ) -> io::Result<Self> {
+        Ok(Self { program: ScanProgram::new(program)?, wakes, reported, bytes: Vec::new() })
     }
 
     /// Scans all threads once.
@@ -46,6 +51,11 @@ impl StallScanner {
     pub fn scan(&mut self) -> io::Result<Vec<StalledThread>> {
         self.program.run(&mut self.bytes)?;
         let stalled = parse(&self.bytes);
+        // Until the next report, the iterator need not look at threads that do not sleep.
+        if !stalled.iter().any(|thread| matches!(thread.head.what, what::REPORT | what::SLEEPS)) {
+            // Without it, the next scan takes longer.
+            let _ = self.reported.set(0, 0, 0);
+        }
         // Many stalled threads are rare: their memory is freed.
         self.bytes.shrink_to(1 << 16);
         Ok(stalled)
