@@ -5,6 +5,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -231,4 +232,30 @@ fn failed_execs_with_many_arguments_fit_into_the_ring_buffer() {
     assert_eq!(ktape::count(&file, &calls), CALLS, "{info:#}");
     let cut = ktape::replay_json(&file, &[&format!("{calls} and evt.cut=true")]);
     assert!(cut.is_empty(), "{cut:#?}");
+}
+
+/// The kernel puts the interpreter before the arguments of a script: the call was given others than the program gets.
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn execs_of_scripts_have_the_arguments_that_they_were_given() {
+    let _guard = Guard::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/bin/sh -e\nexit 0\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    let capture = Capture::start(&file, &["-e", "execve,exec"]);
+    let mut child = Command::new(&script).arg0("name").args(["a", "b c"]).spawn().unwrap();
+    let pid = child.id();
+    assert!(child.wait().unwrap().success());
+    capture.stop();
+    let of_child = |filter: &str| ktape::replay_json(&file, &[&format!("{filter} and proc.pid={pid}")]);
+    let calls = of_child("evt.type=execve and evt.res=SUCCESS");
+    assert_eq!(calls.len(), 1, "{calls:#?}");
+    let path = script.to_str().unwrap();
+    assert_eq!(text(&calls[0], "evt.arg.filename"), Some(path));
+    assert_eq!(ktape::list(&calls[0], "evt.arg.argv"), ["name", "a", "b c"]);
+    let execs = of_child("evt.type=exec");
+    assert_eq!(ktape::list(&execs[0], "exec.args"), ["/bin/sh", "-e", path, "a", "b c"]);
+    assert_eq!(ktape::list(&calls[0], "proc.args"), ["-e", path, "a", "b c"]);
 }

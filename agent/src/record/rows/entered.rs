@@ -138,6 +138,15 @@ impl EnteredCalls {
         }
     }
 
+    /// A thread that is not the leader executes a program: it continues with the leader's id.
+    pub fn continues(&mut self, old: u32, new: u32) {
+        let call = self.by_thread.remove(&old);
+        self.forget(old);
+        if let Some(call) = call {
+            self.by_thread.insert(new, call);
+        }
+    }
+
     /// Nothing is known of any call.
     pub fn clear(&mut self) {
         self.by_thread.clear();

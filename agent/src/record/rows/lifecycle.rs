@@ -53,7 +53,7 @@ impl RowWriter {
         let exec = record.fixed;
         let old_comm = self.processes.exec(&exec, record.path, record.args);
         if exec.old_tid != exec.head.tid {
-            self.entered.forget(exec.old_tid);
+            self.entered.continues(exec.old_tid, exec.head.tid);
         }
         if let Some(readers) = &self.readers {
             readers.executed(exec.head.pid);

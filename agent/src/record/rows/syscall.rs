@@ -178,6 +178,15 @@ impl Form {
     }
 }
 
+/// Whether a program with these arguments is the interpreter of a script that was executed with the given ones: the kernel
+/// replaces the first one by the interpreter, its argument and the path (`load_script` in `fs/binfmt_script.c`). Otherwise they
+/// are the same, unless another thread changed them meanwhile: then those of the program are what the kernel was given.
+fn is_of_script(program: &[u8], given: &[u8]) -> bool {
+    let count = |args: &[u8]| args.iter().filter(|byte| **byte == 0).count();
+    let first = given.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
+    count(program) > count(given) && program.ends_with(&given[first..])
+}
+
 impl RowWriter {
     /// Writes the row of a record of a CPU's own ring buffer, if it is wanted.
     #[inline]
@@ -220,11 +229,22 @@ impl RowWriter {
         let mut entered = None;
         let masked;
         let (mut strings, mut bits) = (call.strings, call.flags);
+        let given;
+        let given_args;
         if let Some(exec_path) = &exec_path {
+            given = self.entered.remove(tid, call.key, true);
             self.entered.forget(tid);
             args = self.processes.args_of(tid);
             strings = [&exec_path.path, &args];
             bits = bits & !STRING_BITS | exec_path.bits;
+            const INCOMPLETE: u32 = flags::STR1_CUT | flags::STR1_UNREAD;
+            if let Some(given) = given.as_ref().filter(|given| given.bits & INCOMPLETE == 0) {
+                given_args = self.processes.masked(given.strings()[1]);
+                if is_of_script(&args, &given_args) {
+                    strings[1] = &given_args;
+                    bits &= !INCOMPLETE;
+                }
+            }
         } else if call.was_entered {
             entered = self.entered.remove(tid, call.key, stored.exec);
             bits &= !(STRING_BITS | flags::STRINGS_UNCERTAIN);
