@@ -6,6 +6,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::path::Path;
 
 use ktape_tests::container::{self, Options, Runtime};
+use ktape_tests::fidelity::{self, Program};
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, int, text, truth};
 use ktape_tests::strace::{self, Call, Outcome, Threads};
@@ -103,6 +104,21 @@ fn seccomp_denials_of_a_container_equal_strace() {
         assert_eq!(int(event, "evt.rawres"), Some(-1), "{event}");
         assert_eq!(text(event, "evt.res"), Some("EPERM"), "{event}");
         assert_eq!(text(event, "container.id"), Some(&cgroup["/docker/".len()..][..12]), "{event}");
+    }
+}
+
+/// `cargo xtask fidelity` does it for more programs.
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn arguments_equal_those_of_strace() {
+    let _guard = Guard::exclusive();
+    for name in ["pipeline", "tar", "files"] {
+        let dir = tempfile::tempdir().unwrap();
+        let found = fidelity::run(Program::named(name).unwrap(), dir.path());
+        assert!(found.differences.is_empty(), "{name}: {:#?}", found.differences);
+        assert!(found.missing.is_empty(), "{name}: {:#?}", found.missing);
+        let figures = found.total();
+        assert!(figures.same > 1000 && figures.same > 2 * figures.not_recorded, "{name}: {figures:?}");
     }
 }
 

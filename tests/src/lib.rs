@@ -9,6 +9,7 @@ pub mod container;
 pub mod device;
 pub mod engine;
 pub mod examples;
+pub mod fidelity;
 pub mod guard;
 pub mod ktape;
 pub mod limit;

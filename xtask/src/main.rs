@@ -3,6 +3,7 @@
 mod check;
 mod constants;
 mod ebpf;
+mod fidelity;
 mod fuzz;
 mod install;
 mod retried;
@@ -62,6 +63,11 @@ enum Task {
     },
     /// Generate the names of the values of syscall arguments in reader/src/syscalls from the sources of linux-raw-sys
     Constants,
+    /// Compare the arguments that ktape records with those that strace logs, on real programs
+    Fidelity {
+        /// Programs by name [default: all]
+        programs: Vec<String>,
+    },
     /// Download QEMU and kernels for the tests in virtual machines into a cache, and print the paths
     Guest {
         /// Kernels by name: 5.10, 6.1, 6.12, newest
@@ -117,6 +123,7 @@ fn run_task() -> Result<()> {
         Task::Check => check::check(&root),
         Task::Verifier { print } => verifier::verifier(&root, print),
         Task::Syscalls { tracefs, headers } => write_syscall_tables(&root, &tracefs, &headers),
+        Task::Fidelity { programs } => fidelity::compare(&programs),
         Task::Constants => write_constants(&root),
         Task::Guest { kernels, again } => prepare::prepare(&kernels, again),
         Task::Vm { kernels, suites, times } => {

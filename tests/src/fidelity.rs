@@ -1,0 +1,171 @@
+//! Compares the arguments that ktape records with those that strace logs of the same calls, position by position.
+//!
+//! Both look at one run: strace follows a program, and ktape records it meanwhile. Where they write the same value in another
+//! way ([`value::same`]), that is no difference.
+
+mod log;
+mod programs;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::ktape;
+use value::Verdict;
+
+pub use programs::{PROGRAMS, Program};
+
+/// A call with its arguments as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Logged {
+    name: String,
+    args: Vec<String>,
+}
+
+/// What was found of the arguments of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Calls that both have.
+    pub calls: u64,
+    /// Positions of arguments that strace shows.
+    pub positions: u64,
+    /// Of these, those with the same value.
+    pub same: u64,
+    /// Of these, those whose value ktape does not record: what a pointer points to.
+    pub not_recorded: u64,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.positions += other.positions;
+        self.same += other.same;
+        self.not_recorded += other.not_recorded;
+    }
+}
+
+/// What was found in one or several runs.
+#[derive(Clone, Debug, Default)]
+pub struct Fidelity {
+    /// By system call.
+    pub calls: BTreeMap<String, Figures>,
+    /// Arguments of which ktape has another value than strace, each with both.
+    pub differences: Vec<String>,
+    /// Calls that strace logged and ktape did not record.
+    pub missing: Vec<String>,
+}
+
+impl Fidelity {
+    /// Adds what was found in another run.
+    pub fn add(&mut self, other: Self) {
+        for (name, figures) in &other.calls {
+            self.calls.entry(name.clone()).or_default().add(figures);
+        }
+        self.differences.extend(other.differences);
+        self.missing.extend(other.missing);
+    }
+
+    /// The sum over all calls.
+    pub fn total(&self) -> Figures {
+        let mut total = Figures::default();
+        self.calls.values().for_each(|figures| total.add(figures));
+        total
+    }
+
+    /// A table by system call, those with the most positions that are not recorded first.
+    pub fn table(&self) -> String {
+        let mut text = String::from(
+            "| call | calls | positions | same | not recorded | different |\n|---|---:|---:|---:|---:|---:|\n",
+        );
+        let mut rows: Vec<(&str, &Figures)> = self.calls.iter().map(|(name, f)| (name.as_str(), f)).collect();
+        rows.sort_by_key(|(_, figures)| std::cmp::Reverse(figures.not_recorded));
+        let total = self.total();
+        for (name, f) in rows.into_iter().chain([("all", &total)]) {
+            let different = f.positions - f.same - f.not_recorded;
+            let _ = writeln!(
+                text,
+                "| {name} | {} | {} | {} | {} | {different} |",
+                f.calls, f.positions, f.same, f.not_recorded
+            );
+        }
+        text
+    }
+}
+
+/// Runs a program under strace under ktape and compares what both have of it. `dir` is for their files.
+///
+/// # Panics
+/// If one of them cannot be started or fails, or ktape lost events.
+pub fn run(program: &Program, dir: &Path) -> Fidelity {
+    let (log, file) = (dir.join("strace.log"), dir.join("x.ktape"));
+    let log_text = log.to_string_lossy();
+    let mut command = vec!["strace", "-f", "-a1", "-s", "65536", "-o", &log_text];
+    command.extend(["sh", "-c", program.script, "sh"]);
+    let dir_text = dir.to_string_lossy();
+    command.push(&dir_text);
+    ktape::record(&file, &["--force", "--buffer", "64MiB"], &command);
+    let info = ktape::info(&file);
+    assert_eq!(ktape::int(&info, "lost"), Some(0), "{}: {info:#}", program.name);
+    compare(&log::read(&log), &recorded(&file))
+}
+
+/// The calls of each thread in a capture, in the order of their returns.
+fn recorded(file: &Path) -> BTreeMap<u32, Vec<Logged>> {
+    let mut threads: BTreeMap<u32, Vec<Logged>> = BTreeMap::new();
+    let fields = ["evt.category=syscall", "--fields", "thread.tid,evt.type,evt.args"];
+    for event in ktape::replay_json(file, &fields) {
+        let Some(tid) = ktape::int(&event, "thread.tid").and_then(|tid| u32::try_from(tid).ok()) else {
+            continue;
+        };
+        let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        threads
+            .entry(tid)
+            .or_default()
+            .push(Logged { name: text("evt.type"), args: log::split(&text("evt.args")) });
+    }
+    threads
+}
+
+/// How many calls of ktape may have no partner in a row: strace does not log what its own child does before it executes the
+/// program.
+const UNLOGGED: usize = 64;
+
+fn compare(expected: &BTreeMap<u32, Vec<Logged>>, found: &BTreeMap<u32, Vec<Logged>>) -> Fidelity {
+    let mut fidelity = Fidelity::default();
+    for (tid, expected) in expected {
+        let found = found.get(tid).map_or(&[][..], Vec::as_slice);
+        let mut next = 0;
+        for call in expected {
+            let window = &found[next..found.len().min(next + UNLOGGED)];
+            let Some(at) = window.iter().position(|other| other.name == call.name) else {
+                fidelity.missing.push(format!("thread {tid}: {}({})", call.name, call.args.join(", ")));
+                continue;
+            };
+            next += at + 1;
+            compare_call(call, &window[at], &mut fidelity);
+        }
+    }
+    fidelity
+}
+
+fn compare_call(expected: &Logged, found: &Logged, fidelity: &mut Fidelity) {
+    let figures = fidelity.calls.entry(expected.name.clone()).or_default();
+    figures.calls += 1;
+    for (position, wanted) in value::positions(&expected.name, &expected.args) {
+        figures.positions += 1;
+        let got = found.args.get(position).map_or("nothing", String::as_str);
+        match value::same(&expected.name, wanted, got) {
+            Verdict::Same => figures.same += 1,
+            Verdict::NotRecorded => figures.not_recorded += 1,
+            Verdict::Different => fidelity
+                .differences
+                .push(format!("{}, argument {position}: {wanted} (strace), {got} (ktape)", expected.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
