@@ -24,16 +24,20 @@ pub struct FieldsArgs {
 }
 
 const NOTES: &str = "
-Compare with  = == != < <= > >=  contains icontains startswith endswith glob
-              in (a, b)  exists
+Compare with  = == != < <= > >=  contains icontains startswith endswith
+              glob iglob regex bcontains bstartswith  has  exists
+              in (a, b)  intersects (a, b)  pmatch (/a, /b)
+              = and text operators: anyof (a, b)  allof (a, b)  oneof (a, b)
+Functions     tolower(X) toupper(X) basename(X) b64(X) len(X) concat(X, 'a')
+              join(',', X); another field: proc.name = val(proc.pname)
 Combine with  and  or  not  ( )   -- `and` binds tighter than `or`
 A field that an event does not have fails every comparison; x != y is exactly
 not (x = y), so it is true there.
 Values with spaces, commas or brackets go into quotes; numbers may be
 hexadecimal; durations need a unit (ns us ms s m h), sizes may have one (K M G).
 Addresses compare with networks, too (10.0.0.0/8), signals and errors with names
-or numbers. A value that the field cannot have is an error. contains,
-startswith, endswith and glob compare the text that is shown.
+or numbers. A value that the field cannot have is an error. Operators of text
+compare what is shown; regex and glob match all of it. See docs/filters.md.
 ";
 
 /// Prints the fields.

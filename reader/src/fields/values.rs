@@ -3,7 +3,7 @@
 use capture_format::ColumnView;
 use events::{Kind, Ty};
 
-use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows};
+use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows, column};
 
 use super::call::Argument;
 use super::cgroup::KnownCgroup;
@@ -160,6 +160,15 @@ fn column_value<'a>(event: Event<'a>, own: u16, scratch: &'a mut Vec<u8>) -> Val
     }
     let ty = event.rows.event.columns.get(usize::from(column)).and_then(|c| c.ty);
     stored_value(event, column, ty, scratch)
+}
+
+/// Whether each value of a field is a list ([`list`]). An argument of a syscall may be one.
+pub fn is_list(field: &Field) -> bool {
+    let is_args = |kind: Kind, own: u16| {
+        let columns = kind.decl().columns;
+        columns.iter().any(|c| c.ty == Ty::Args && column(kind, c.name) == own)
+    };
+    field.decl().list.is_some() || matches!(field.getter(), Getter::Column(kind, own) if is_args(*kind, *own))
 }
 
 /// The elements of a field that is a list, each with a NUL; `None` if the event lacks it or it is no list. The last one

@@ -1,36 +1,38 @@
-//! One comparison of a field with literals.
+//! One comparison: of a field with literals, or of what is computed from fields.
 
 use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup, values};
+use crate::model::Event;
 use crate::syscalls::sockaddr::SockAddr;
 use crate::syscalls::{ArgType, ValueSet};
+use crate::text::number;
 use crate::text::time::{Span, TimeError};
-use crate::text::{glob, number};
 
+use super::computed::Computed;
+use super::error::Refusal;
 use super::literal::{Literal, Written};
 use super::op::Op;
+use super::quantifier::Quantifier;
+use super::term::Term;
 
-/// A comparison of a field with literals.
+/// A comparison of a field with literals, or of functions of fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
-    /// The field in the expression.
+    /// The field in the expression; the first one, if there are several.
     pub field: Field,
     /// The field whose values are compared: the same, unless its [`crate::fields::Compared`] names another.
     pub compared: Field,
     /// The operator, without inversion.
     pub op: Op,
-    /// Empty for [`Op::Exists`].
+    /// Empty for [`Op::Exists`], and if two fields are compared.
     pub literals: Vec<Literal>,
+    /// How many of the literals have to fit.
+    pub quantifier: Quantifier,
     /// Whether the result is inverted, also for missing values.
     pub negated: bool,
-}
-
-/// Why there is no such comparison.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// What is wrong.
-    pub(super) message: String,
-    /// The position of the value that is wrong, if it is one.
-    pub(super) value: Option<usize>,
+    /// Whether each element of a list is compared, instead of the text that they make together.
+    by_element: bool,
+    /// What is compared, if it is not the field itself with literals.
+    pub(super) computed: Option<Box<Computed>>,
 }
 
 impl Comparison {
@@ -65,11 +67,12 @@ impl Comparison {
             )));
         }
         let read = |(at, value): (usize, &Written)| {
-            if op.is_text() {
-                return Ok(Literal::text(&value.bytes));
-            }
-            Literal::read(&value.bytes, (&field, ty), op)
-                .map_err(|message| Refusal { message, value: Some(at) })
+            let literal = if op.is_text() {
+                Literal::of_text(&value.bytes, op)
+            } else {
+                Literal::read(&value.bytes, (&field, ty), op)
+            };
+            literal.map_err(|message| Refusal { message, value: Some(at) })
         };
         let literals: Vec<Literal> = values.iter().enumerate().map(read).collect::<Result<_, _>>()?;
         let compared = match field.decl().compared {
@@ -79,12 +82,85 @@ impl Comparison {
             Compared::As(_) if op == Op::Equal || op.is_order() => field.clone().as_compared(),
             Compared::PrefixOf(_) | Compared::As(_) | Compared::Whole => field.clone(),
         };
-        Ok(Self { field, compared, op, literals, negated })
+        Ok(Self {
+            field,
+            compared,
+            op,
+            literals,
+            quantifier: Quantifier::Any,
+            negated,
+            by_element: false,
+            computed: None,
+        })
+    }
+
+    /// A comparison of a function of fields with literals, which are read as values of its type.
+    ///
+    /// # Errors
+    /// If the operator does not fit the type or the function cannot have such a value.
+    pub(super) fn of_term(
+        (field, term): (Field, Term),
+        operator: (Op, bool),
+        values: &[Written],
+    ) -> Result<Self, Refusal> {
+        let ty = term.ty();
+        let never = |value: &Written| term.why_never(&value.bytes).filter(|_| operator.0 == Op::Equal);
+        if let Some((at, message)) =
+            values.iter().enumerate().find_map(|(at, value)| never(value).map(|message| (at, message)))
+        {
+            return Err(Refusal { message, value: Some(at) });
+        }
+        if operator.0.is_text() && !ty.is_text() {
+            let message = format!("this operator needs text, but this has type {}", ty.name());
+            return Err(Refusal { message, value: None });
+        }
+        let comparison = Self::new((field.clone(), ty), operator, values)?;
+        Ok(Self { compared: field, computed: Some(Box::new(Computed::with_literals(term))), ..comparison })
+    }
+
+    /// A comparison of fields with each other.
+    pub(super) fn of_fields(field: Field, computed: Computed, (op, negated): (Op, bool)) -> Self {
+        Self {
+            compared: field.clone(),
+            field,
+            op,
+            literals: Vec::new(),
+            quantifier: Quantifier::Any,
+            negated,
+            by_element: false,
+            computed: Some(Box::new(computed)),
+        }
+    }
+
+    /// The same with a modifier of the operator.
+    #[must_use]
+    pub(super) fn quantified(self, modifier: Quantifier, is_opposite: bool) -> Self {
+        if !is_opposite {
+            return Self { quantifier: modifier, ..self };
+        }
+        // `!=` was read as the opposite of `=`.
+        let (quantifier, is_inverted) = modifier.of_differing(self.literals.len());
+        Self { quantifier, negated: (self.negated != is_opposite) != is_inverted, ..self }
+    }
+
+    /// The same, with each element of a list instead of the text that they make together.
+    #[must_use]
+    pub(super) fn by_element(self) -> Self {
+        let is_list = self.computed.is_none() && values::is_list(&self.field);
+        let elements = is_list.then(|| Box::new(Computed::with_literals(Term::Elements(self.field.clone()))));
+        Self { by_element: true, computed: self.computed.or(elements), ..self }
+    }
+
+    /// All fields that it compares.
+    pub fn fields(&self) -> Vec<&Field> {
+        self.computed.as_ref().map_or_else(|| vec![&self.field], |computed| computed.fields())
     }
 
     /// Whether the literals are prefixes of the compared values.
     pub fn by_prefix(&self) -> bool {
-        self.op == Op::Equal && matches!(self.field.decl().compared, Compared::PrefixOf(_))
+        self.op == Op::Equal
+            && self.computed.is_none()
+            && matches!(self.field.decl().compared, Compared::PrefixOf(_))
     }
 
     /// Resolves times that are relative to the capture.
@@ -92,9 +168,15 @@ impl Comparison {
         self.literals.iter_mut().try_for_each(|literal| literal.resolve(span))
     }
 
-    /// Whether a value passes.
+    /// Whether a value passes: one of the field, or of what is computed from it.
     pub fn accepts(&self, value: Value<'_>) -> bool {
         self.finds(value) != self.negated
+    }
+
+    /// Whether an event passes, if what is compared has to be computed.
+    pub(super) fn accepts_event(&self, event: Event<'_>) -> bool {
+        let finds = |value: Value<'_>| self.finds(value);
+        self.computed.as_ref().is_some_and(|computed| computed.holds(event, self.op, &finds)) != self.negated
     }
 
     /// Whether a value passes, before [`Self::negated`]. Of several values, one is enough.
@@ -118,6 +200,9 @@ impl Comparison {
             }
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
+            Argument::List(list) if self.by_element => {
+                values::arguments(list).any(|element| self.finds_bytes(element))
+            }
             Argument::List(list) => {
                 scratch.clear();
                 values::join(list, b' ', scratch);
@@ -133,7 +218,8 @@ impl Comparison {
         scratch: &mut Vec<u8>,
     ) -> bool {
         if self.op == Op::Has {
-            return self.literals.iter().any(|literal| literal.is_part_of(value as u64, set));
+            let fits = |literal: &Literal| literal.is_part_of(value as u64, set);
+            return self.quantifier.holds(self.literals.iter().map(fits));
         }
         if self.op.is_text() {
             scratch.clear();
@@ -150,11 +236,10 @@ impl Comparison {
         if self.op == Op::Equal
             && let SockAddr::Inet { ip, port, scope } = address
         {
-            return self
-                .literals
-                .iter()
-                .filter_map(|literal| literal.address.as_ref())
-                .any(|wanted| wanted.contains(ip, port, scope));
+            let fits = |literal: &Literal| {
+                literal.address.as_ref().is_some_and(|wanted| wanted.contains(ip, port, scope))
+            };
+            return self.quantifier.holds(self.literals.iter().map(fits));
         }
         scratch.clear();
         address.format(scratch);
@@ -168,40 +253,23 @@ impl Comparison {
             number::signed(value as i64, &mut text);
             return self.finds_bytes(&text);
         }
-        self.literals.iter().filter_map(of).any(|literal| match self.op {
-            Op::Less => value < literal,
-            Op::LessOrEqual => value <= literal,
-            Op::Greater => value > literal,
-            Op::GreaterOrEqual => value >= literal,
-            _ => value == literal,
-        })
+        let fits = |literal| of(literal).is_some_and(|wanted| self.op.relates(value, wanted));
+        self.quantifier.holds(self.literals.iter().map(fits))
     }
 
     /// The same for text.
     fn finds_bytes(&self, value: &[u8]) -> bool {
-        self.literals.iter().any(|literal| {
+        self.quantifier.holds(self.literals.iter().map(|literal| {
             let wanted = literal.bytes.as_slice();
             match self.op {
                 Op::Equal if self.by_prefix() => {
                     value == wanted || (!wanted.is_empty() && value != b"host" && value.starts_with(wanted))
                 }
-                Op::Equal => value == wanted,
-                Op::Contains => contains(value, wanted),
-                Op::ContainsAnyCase => contains(&value.to_ascii_lowercase(), &wanted.to_ascii_lowercase()),
-                Op::StartsWith => value.starts_with(wanted),
-                Op::EndsWith => value.ends_with(wanted),
-                Op::Glob => glob::matches(wanted, value),
-                Op::Has => wanted
-                    .split(|b| *b == b'|')
-                    .all(|word| value.split(|b| *b == b'|').any(|has| has == word)),
-                Op::Exists | Op::Less | Op::LessOrEqual | Op::Greater | Op::GreaterOrEqual => false,
+                Op::Regex => literal.pattern.as_ref().is_some_and(|pattern| pattern.matches(value)),
+                op => op.fits(value, wanted),
             }
-        })
+        }))
     }
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    needle.is_empty() || haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 #[cfg(test)]

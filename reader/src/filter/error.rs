@@ -1,4 +1,4 @@
-//! Errors that point into an expression.
+//! Errors in an expression.
 
 use crate::text::escape::{Place, escaped};
 
@@ -24,4 +24,13 @@ impl ParseError {
             pointer: format!("{}^", " ".repeat(before)),
         }
     }
+}
+
+/// Why there is no such comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub(super) message: String,
+    /// The position of the value that is wrong, if it is one.
+    pub(super) value: Option<usize>,
 }

@@ -1,6 +1,8 @@
 //! Finds the rows of a chunk that pass a filter, column by column: a comparison evaluates each thread, cgroup, syscall
 //! number or string of the chunk once, and then looks at one integer per row.
 
+mod computed;
+
 use capture_format::ColumnView;
 use events::Kind;
 use rustc_hash::FxHashMap;
@@ -20,6 +22,8 @@ struct Memo {
     cgroups: Option<Vec<bool>>,
     calls: FxHashMap<u64, bool>,
     strings: FxHashMap<u32, bool>,
+    /// By what decides the value of a comparison that is computed.
+    computed: FxHashMap<u64, bool>,
 }
 
 /// Evaluates a filter on one chunk.
@@ -78,6 +82,9 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     }
 
     fn compare(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        if test.computed.is_some() {
+            return self.by_computed(test, place, rows, selected);
+        }
         if let Some(kind) = test.compared.getter().kind()
             && rows.event.field_owner() != Some(kind)
         {

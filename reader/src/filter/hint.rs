@@ -19,8 +19,21 @@ fn is_pattern(value: &Written) -> bool {
     !value.is_quoted && value.bytes.iter().any(|b| matches!(b, b'*' | b'?'))
 }
 
+/// Whether a regular expression matches nothing but itself.
+fn is_plain(value: &Written) -> bool {
+    !value.is_quoted && value.bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"/_-".contains(b))
+}
+
 /// Advice on a comparison of text whose literals look like something else; quotes keep it silent.
 pub(super) fn of(name: &str, comparison: &Comparison, ty: FieldType, values: &[Written]) -> Option<String> {
+    if comparison.op == Op::Regex
+        && let Some(value) = values.iter().find(|value| is_plain(value))
+    {
+        let text = String::from_utf8_lossy(&value.bytes);
+        return Some(format!(
+            "`regex` matches the whole value; for a part of it use: {name} regex '.*{text}.*', or contains"
+        ));
+    }
     if comparison.op != Op::Equal || !matches!(ty, FieldType::Text | FieldType::File | FieldType::Any) {
         return None;
     }

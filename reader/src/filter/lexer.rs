@@ -73,12 +73,12 @@ pub fn tokens(text: &str) -> Result<Vec<Spanned>, (String, usize)> {
     Ok(out)
 }
 
-/// The length of the word at the start, which ends at a space, a bracket or (in a name) an operator.
+/// The length of the word at the start, which ends at a space, a round bracket, a comma or (in a name) an operator.
 fn word_length(text: &str, value: bool) -> usize {
     let mut in_key = false;
     for (i, c) in text.char_indices() {
         match c {
-            '[' if !value => in_key = true,
+            '[' if !value && is_name(&text[..i]) => in_key = true,
             ']' => in_key = false,
             _ if in_key => {}
             '(' | ')' | ',' => return i,
@@ -88,6 +88,11 @@ fn word_length(text: &str, value: bool) -> usize {
         }
     }
     text.len()
+}
+
+/// Whether a key in brackets may follow: the name of a field has a dot, and values such as `[kworker` have brackets too.
+fn is_name(word: &str) -> bool {
+    word.contains('.') && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._".contains(&b))
 }
 
 /// The value between quotes at the start of `text`, and its length with both quotes.

@@ -12,6 +12,7 @@ use crate::text::time::{Span, TimeError, TimeSpec};
 use crate::text::{number, suggest, units};
 
 use super::op::Op;
+use super::pattern::Pattern;
 use super::symbols::{self, Symbols};
 
 /// The largest number of an error.
@@ -45,6 +46,8 @@ pub struct Literal {
     argument: ArgumentNumbers,
     /// Its number as an argument whose values have names.
     symbols: Symbols,
+    /// What it matches, if it is a regular expression.
+    pub(super) pattern: Option<Pattern>,
 }
 
 /// The number that a literal is, by the type of the argument that it is compared with.
@@ -60,6 +63,18 @@ impl Literal {
     /// A literal that is compared as text.
     pub(super) fn text(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), ..Self::default() }
+    }
+
+    /// Reads a literal of an operator that compares text.
+    ///
+    /// # Errors
+    /// A message, if the operator cannot have such a literal.
+    pub(super) fn of_text(bytes: &[u8], op: Op) -> Result<Self, String> {
+        if op == Op::PathPrefix && bytes.is_empty() {
+            return Err("a path is missing here; `/` is above all others".to_owned());
+        }
+        let pattern = (op == Op::Regex).then(|| Pattern::new(bytes)).transpose()?;
+        Ok(Self { pattern, ..Self::text(bytes) })
     }
 
     /// Reads a literal as the type of the field wants it.

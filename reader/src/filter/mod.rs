@@ -1,7 +1,9 @@
 //! The filter: sysdig's expressions over the fields of events. A field that an event does not have
-//! fails every comparison, and `x != y` is exactly `not (x = y)`: true where x is missing.
+//! fails every comparison, and `x != y` is exactly `not (x = y)`: true where x is missing. `docs/filters.md` describes the
+//! language.
 
 pub mod comparison;
+mod computed;
 mod error;
 pub mod eval;
 mod hint;
@@ -9,8 +11,12 @@ mod lexer;
 pub mod literal;
 mod op;
 pub mod parse;
+mod pattern;
 pub mod prune;
+mod quantifier;
 mod symbols;
+mod term;
+mod transformer;
 mod vocabulary;
 
 #[cfg(test)]
@@ -18,7 +24,7 @@ mod tests;
 
 use events::{Kind, SAMPLES};
 
-use crate::fields::{Getter, Summarized, lookup};
+use crate::fields::{Field, Getter, Summarized, lookup};
 use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
 
@@ -27,6 +33,7 @@ pub use error::ParseError;
 pub use eval::Evaluator;
 pub use op::Op;
 pub use parse::Expr;
+pub use quantifier::Quantifier;
 
 use literal::Written;
 use parse::Parsed;
@@ -163,27 +170,39 @@ impl Filter {
     /// Whether the filter names this kind of event, or a field that only such events have.
     pub fn asks_for(&self, kind: Kind) -> bool {
         let name = kind.decl().name.as_bytes();
-        self.comparisons().iter().any(|c| match c.field.decl().summarized {
-            Summarized::KindName | Summarized::TypeName => {
-                !c.negated && c.op == Op::Equal && c.literals.iter().any(|l| l.bytes == name)
-            }
-            Summarized::No | Summarized::CallName | Summarized::Chain(_) | Summarized::Time => {
-                c.field.getter().kind() == Some(kind)
-            }
+        // A function may change the case of a name.
+        let names = |c: &Comparison| {
+            let is_name =
+                |bytes: &[u8]| bytes.eq_ignore_ascii_case(name) && (c.computed.is_some() || bytes == name);
+            !c.negated && c.op == Op::Equal && c.literals.iter().any(|literal| is_name(&literal.bytes))
+        };
+        self.comparisons().into_iter().any(|c| {
+            c.fields().into_iter().any(|field| match field.decl().summarized {
+                Summarized::KindName | Summarized::TypeName => names(c),
+                Summarized::No | Summarized::CallName | Summarized::Chain(_) | Summarized::Time => {
+                    field.getter().kind() == Some(kind)
+                }
+            })
         })
     }
 
     /// Whether it selects events by more than kind, call and time: by who they are about, or by their contents.
     pub fn selects_parties(&self) -> bool {
-        self.comparisons().iter().any(|c| match c.field.decl().summarized {
+        let fields = self.comparisons().into_iter().flat_map(Comparison::fields);
+        { fields }.any(|field| match field.decl().summarized {
             Summarized::KindName | Summarized::TypeName | Summarized::CallName | Summarized::Time => false,
             Summarized::No | Summarized::Chain(_) => true,
         })
     }
 
+    /// The fields that are compared without `not`.
+    fn named_fields(&self) -> impl Iterator<Item = &Field> {
+        self.comparisons().into_iter().filter(|c| !c.negated).flat_map(Comparison::fields)
+    }
+
     /// The columns of kinds (by this version's index) that are compared without `not`.
     pub fn named_columns(&self) -> impl Iterator<Item = (Kind, u16)> {
-        self.comparisons().into_iter().filter(|c| !c.negated).filter_map(|c| match c.field.getter() {
+        self.named_fields().filter_map(|field| match field.getter() {
             Getter::Column(kind, own) | Getter::Part(kind, own, _) => Some((*kind, *own)),
             _ => None,
         })
@@ -192,7 +211,7 @@ impl Filter {
     /// Whether it selects events by the parents of processes.
     pub fn names_parents(&self) -> bool {
         let parents = ["proc.pname", "proc.ppid"];
-        self.comparisons().iter().any(|c| !c.negated && parents.contains(&c.field.decl().name))
+        self.named_fields().any(|field| parents.contains(&field.decl().name))
     }
 
     /// The prefixes of container ids that the filter compares with.

@@ -1,15 +1,19 @@
 //! Parses an expression into a tree of comparisons.
 
+mod operand;
+
 use std::sync::Arc;
 
 use super::comparison::Comparison;
+use super::computed::Computed;
 use super::error::ParseError;
 use super::hint;
 use super::lexer::{self, Spanned, Token};
 use super::literal::Written;
 use super::op::Op;
 use super::vocabulary::{Doubt, NameOf};
-use crate::fields::{self, FieldType, Getter};
+use crate::fields::FieldType;
+use operand::{Left, Right};
 
 /// Deepest nesting of parentheses and `not`.
 const MAX_DEPTH: usize = 100;
@@ -48,8 +52,14 @@ pub fn parse(text: &str) -> Result<Parsed, ParseError> {
         return Err(fail((format!("the expression is longer than {MAX_LENGTH} bytes"), 0)));
     }
     let tokens = lexer::tokens(text).map_err(fail)?;
-    let mut parser =
-        Parser { tokens: &tokens, at: 0, text: Arc::from(text), doubts: Vec::new(), hints: Vec::new() };
+    let mut parser = Parser {
+        tokens: &tokens,
+        at: 0,
+        text: Arc::from(text),
+        doubts: Vec::new(),
+        hints: Vec::new(),
+        patterns: 0,
+    };
     let expr = parser.any_of(false, 0).map_err(fail)?;
     match parser.peek() {
         None => Ok(Parsed { expr, doubts: parser.doubts, hints: parser.hints }),
@@ -64,6 +74,8 @@ struct Parser<'a> {
     text: Arc<str>,
     doubts: Vec<Doubt>,
     hints: Vec<String>,
+    /// How many regular expressions there are so far.
+    patterns: usize,
 }
 
 type Step<T> = Result<T, (String, usize)>;
@@ -129,49 +141,57 @@ impl<'a> Parser<'a> {
     }
 
     fn comparison(&mut self, name: &str, at: usize, negated: bool) -> Step<Expr> {
-        let field = fields::lookup(name).map_err(|e| (e.to_string(), at))?;
+        let left = self.left(name, at)?;
+        let (name, ty) = (self.written(at), left.ty());
         let operator_at = self.position();
         let (word, op) = match self.next() {
             Some((Token::Symbol(word), _)) => (*word, Op::from_text(word)),
             Some((Token::Word(word), _)) => (word.as_str(), Op::from_text(word)),
-            _ => return Err((missing_operator(name, field.1), operator_at)),
+            _ => return Err((missing_operator(&name, ty), operator_at)),
         };
         let Some((op, opposite)) = op else {
             let message = match word {
-                "and" | "or" => missing_operator(name, field.1),
-                _ => format!(
-                    "unknown operator `{word}`; the operators are = == != < <= > >= contains icontains startswith endswith glob in exists"
-                ),
+                "and" | "or" => missing_operator(&name, ty),
+                _ => Op::unknown(word),
             };
             return Err((message, operator_at));
         };
         let value_at = self.position();
-        let values = match op {
-            Op::Exists => Vec::new(),
-            _ if word == "in" => self.list()?,
-            _ => vec![self.value()?],
+        let is_plain = matches!(left, Left::Field(..));
+        let operator = (op, opposite != negated);
+        let (modifier, values, compared) = match self.right(word, op)? {
+            Right::Values(values) => (None, values, None),
+            Right::Modified(modifier, values) => (Some(modifier), values, None),
+            Right::Term(term, name) => (None, Vec::new(), Some((term, name))),
         };
-        let ty = field.1;
-        let comparison = Comparison::new(field, (op, opposite != negated), &values).map_err(|refusal| {
-            match refusal.value.and_then(|at| values.get(at)) {
-                Some(value) => (refusal.message + &hint::for_refused(name, value, ty), value.at),
-                None => (refusal.message, if op == Op::Exists { operator_at } else { value_at }),
+        let made = match (left, compared) {
+            (Left::Field(field, ty), None) => Comparison::new((field, ty), operator, &values),
+            (Left::Term(field, term), None) => Comparison::of_term((field, term), operator, &values),
+            (left, Some((right, right_name))) => {
+                let (field, term) = left.into_term();
+                Computed::with_term(term, op, right, [&name, &right_name])
+                    .map(|computed| Comparison::of_fields(field, computed, operator))
             }
+        };
+        let mut comparison = made.map_err(|refusal| match refusal.value.and_then(|at| values.get(at)) {
+            Some(value) => (refusal.message + &hint::for_refused(&name, value, ty), value.at),
+            None => (refusal.message, if op == Op::Exists { operator_at } else { value_at }),
         })?;
-        self.doubt_names(&comparison, ty, (&values, at));
-        self.hints.extend(hint::of(name, &comparison, ty, &values));
+        if let Some(modifier) = modifier {
+            comparison = comparison.quantified(modifier, opposite);
+        }
+        if word == "intersects" {
+            comparison = comparison.by_element();
+        }
+        if is_plain {
+            self.doubt_values(&comparison, ty, &values);
+        }
+        self.hints.extend(hint::of(&name, &comparison, ty, &values));
         Ok(Expr::Comparison(comparison))
     }
 
-    /// Notes the names that this version does not know: of an argument that is compared, of events and syscalls that a field
-    /// is compared with.
-    fn doubt_names(&mut self, comparison: &Comparison, ty: FieldType, (values, at): (&[Written], usize)) {
-        if let (Getter::Argument | Getter::RawArgument, Some(name)) =
-            (comparison.field.getter(), comparison.field.key_name())
-        {
-            let offset = comparison.field.decl().name.len() + 1;
-            self.doubts.extend(Doubt::about(NameOf::Argument, name.as_bytes(), &self.text, at + offset));
-        }
+    /// Notes the names of events and syscalls that a field is compared with and that this version does not know.
+    fn doubt_values(&mut self, comparison: &Comparison, ty: FieldType, values: &[Written]) {
         let of = match ty {
             FieldType::Kind => NameOf::Kind,
             FieldType::Call => NameOf::Call,
@@ -181,34 +201,6 @@ impl<'a> Parser<'a> {
         if comparison.op == Op::Equal {
             let text = &self.text;
             self.doubts.extend(values.iter().filter_map(|v| Doubt::about(of, &v.bytes, text, v.at)));
-        }
-    }
-
-    fn value(&mut self) -> Step<Written> {
-        let at = self.position();
-        match self.next() {
-            Some((Token::Word(word), _)) => {
-                Ok(Written { bytes: word.as_bytes().to_vec(), is_quoted: false, at })
-            }
-            Some((Token::Quoted(bytes), _)) => Ok(Written { bytes: bytes.clone(), is_quoted: true, at }),
-            Some(_) => Err(("expected a value; put values with special characters in quotes".into(), at)),
-            None => Err(("expected a value, but the expression ends here".into(), at)),
-        }
-    }
-
-    fn list(&mut self) -> Step<Vec<Written>> {
-        let at = self.position();
-        let Some((Token::Open, _)) = self.next() else {
-            return Err(("expected a list: in (a, b, c)".into(), at));
-        };
-        let mut values = vec![self.value()?];
-        loop {
-            let here = self.position();
-            match self.next() {
-                Some((Token::Comma, _)) => values.push(self.value()?),
-                Some((Token::Close, _)) => return Ok(values),
-                _ => return Err(("expected `,` or `)` in this list".into(), here)),
-            }
         }
     }
 }

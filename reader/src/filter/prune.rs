@@ -34,6 +34,10 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
     if test.accepts(Value::Missing) {
         return true;
     }
+    if test.computed.is_some() {
+        // Values of functions are not summarized, but each field has to occur.
+        return test.fields().iter().all(|field| has_owner(field.getter().kind(), binding, summary));
+    }
     let has = |kind: Kind| binding.table_of(kind).is_some_and(|t| summary.rows(t.id) > 0);
     let has_named = || {
         binding.events.iter().any(|t| summary.rows(t.id) > 0 && test.accepts(Value::Bytes(t.name.as_bytes())))
@@ -76,10 +80,15 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
             let (low, high) = (wall(summary.start_min), wall(summary.end_max));
             range_may_pass(test, low, high)
         }
-        Summarized::No => decl.getter.kind().is_none_or(|owner| {
-            binding.events.iter().any(|t| t.field_owner() == Some(owner) && summary.rows(t.id) > 0)
-        }),
+        Summarized::No => has_owner(decl.getter.kind(), binding, summary),
     }
+}
+
+/// Whether a chunk has events with the fields of a kind; of any, if there is none.
+fn has_owner(owner: Option<Kind>, binding: &Binding, summary: &ChunkSummary) -> bool {
+    owner.is_none_or(|owner| {
+        binding.events.iter().any(|t| t.field_owner() == Some(owner) && summary.rows(t.id) > 0)
+    })
 }
 
 /// Whether any number from `low` to `high` may pass.
@@ -125,6 +134,9 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
     // Events of another kind do not have this field.
     let of_kind =
         |owner: Kind| table.is_none_or(|t| t.field_owner() == Some(owner)) || test.accepts(Value::Missing);
+    if test.computed.is_some() {
+        return test.fields().iter().all(|field| field.getter().kind().is_none_or(of_kind));
+    }
     let has_kind_name = || table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes())));
     let has_call_name = || view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())));
     let decl = test.compared.decl();

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use capture_format::{Header, Vocabulary};
 
 /// The events of the sample that pass, as `TABLE:ROW`.
-fn matching(text: &str) -> String {
+pub(super) fn matching(text: &str) -> String {
     matching_of(sample, text)
 }
 
-fn matching_of(chunk: fn(&Header) -> TestChunk, text: &str) -> String {
+pub(super) fn matching_of(chunk: fn(&Header) -> TestChunk, text: &str) -> String {
     let header = Arc::new(header(1));
     let chunk = chunk(&header).chunk();
     let binding = Binding::new(header);
@@ -36,7 +36,7 @@ fn matching_of(chunk: fn(&Header) -> TestChunk, text: &str) -> String {
 }
 
 /// Whether the sample's summary rules a filter out.
-fn pruned(text: &str) -> bool {
+pub(super) fn pruned(text: &str) -> bool {
     let header = Arc::new(header(1));
     let chunk = sample(&header).chunk();
     let binding = Binding::new(header);
@@ -338,7 +338,22 @@ fn what_was_most_likely_not_meant_is_said() {
         hints("fd.name = -"),
         "`fd.name = -` compares with the text `-`; for events without a value use: not fd.name exists"
     );
-    for text in ["proc.name = 'ngin*'", "fd.name = '-'", "proc.name glob ngin*", "fd.name contains *"] {
+    assert_eq!(
+        hints("tolower(proc.name) = ngin*"),
+        "`=` compares `ngin*` as it stands; for a pattern use: tolower(proc.name) glob 'ngin*'"
+    );
+    assert_eq!(
+        hints("proc.name regex nginx"),
+        "`regex` matches the whole value; for a part of it use: proc.name regex '.*nginx.*', or contains"
+    );
+    assert_eq!(hints("proc.name in ()"), "`in ()` is never true: the list is empty");
+    for text in [
+        "proc.name = 'ngin*'",
+        "fd.name = '-'",
+        "proc.name glob ngin*",
+        "fd.name contains *",
+        "proc.name regex 'a'",
+    ] {
         assert_eq!(hints(text), "", "{text}");
     }
 }

@@ -278,3 +278,43 @@ fn value_set(call: &str, position: usize) -> &'static ValueSet {
     let call = syscalls::table().iter().find(|known| known.name == call).unwrap();
     Meanings::new(&Signature::from(call), Arch::X86_64).all_sets(position).next().unwrap()
 }
+
+#[test]
+fn elements_of_a_list_are_compared_each() {
+    let list = Argument::List(b"sed\0-e\0s/a/b/ -x\0");
+    for (literals, expected) in
+        [(&["-e"][..], true), (&["x", "sed"], true), (&["-x"], false), (&["sed -e s/a/b/ -x"], false)]
+    {
+        let comparison = test("evt.arg.argv", "intersects", literals).unwrap().by_element();
+        assert_eq!(comparison.finds_argument(list, &mut Vec::new()), expected, "{literals:?}");
+    }
+    let comparison = test("evt.arg.fd", "intersects", &["3", "4"]).unwrap().by_element();
+    let number = |value| Argument::Number { value, ty: Some(ArgType::Fd), set: None };
+    assert!(comparison.finds_argument(number(4), &mut Vec::new()));
+    assert!(!comparison.finds_argument(number(5), &mut Vec::new()));
+}
+
+#[test]
+fn modifiers_apply_to_every_type() {
+    let quantified = |field: &str, modifier, literals: &[&str]| {
+        test(field, "=", literals).unwrap().quantified(modifier, false)
+    };
+    let address = b"\x02\0\0\x50\x0a\0\0\x01";
+    for (modifier, literals, expected) in [
+        (Quantifier::Any, ["10.0.0.0/8", "::1"], true),
+        (Quantifier::All, ["10.0.0.0/8", "::1"], false),
+        (Quantifier::All, ["10.0.0.0/8", "10.0.0.1"], true),
+        (Quantifier::One, ["10.0.0.0/8", "10.0.0.1"], false),
+        (Quantifier::One, ["10.0.0.0/8", "::1"], true),
+    ] {
+        let comparison = quantified("net.remote.ip", modifier, &literals);
+        assert_eq!(comparison.finds_address(address, &mut Vec::new()), expected, "{modifier:?} {literals:?}");
+    }
+    assert!(quantified("signal.signal", Quantifier::All, &["KILL", "9"]).accepts(Value::Int(9)));
+    assert!(!quantified("signal.signal", Quantifier::One, &["KILL", "9"]).accepts(Value::Int(9)));
+    assert!(!quantified("evt.res", Quantifier::All, &["ENOENT"]).accepts(Value::Missing));
+    // A literal that is no number for a type of argument does not fit.
+    let argument = Argument::Number { value: 9, ty: Some(ArgType::Int), set: None };
+    let all = quantified("evt.arg[1]", Quantifier::All, &["9", "kill"]);
+    assert!(!all.finds_argument(argument, &mut Vec::new()));
+}

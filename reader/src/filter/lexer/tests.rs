@@ -26,6 +26,9 @@ fn values_may_contain_operators() {
 #[test]
 fn keys_in_brackets_belong_to_the_name() {
     assert_eq!(words("container.label[a b=c]=x")[0], word("container.label[a b=c]"));
+    // Other words have brackets of their own.
+    let list = [Token::Open, word("[a"), Token::Comma, word("runc:[1:CHILD]"), Token::Close];
+    assert_eq!(words("([a, runc:[1:CHILD])"), list);
 }
 
 #[test]

@@ -202,6 +202,8 @@ fn other_parties_in_containers_that_are_not_selected_are_hidden() {
             ("container.name", expression("container.name = web")),
             ("proc.name", expression("proc.name = name-a")),
             ("or", expression("proc.name = name-a or signal.signal = 17")),
+            ("a function", expression("toupper(proc.name) = NAME-A")),
+            ("two fields", expression("proc.pid = val(thread.tid) and proc.name regex '.*-a'")),
         ];
         for (name, query) in queries {
             let copy = copied(&original, query);
@@ -286,9 +288,14 @@ fn copies_by_time_kind_or_call_hide_nothing() {
 #[test]
 fn parties_that_an_expression_names_are_shown() {
     let original = one(Kind::Signal, |parties| (parties.a, parties.b));
-    for named in
-        ["signal.target.container = bbbbbbbbbbbb", "signal.target_pid = 770777", "signal.target = secret-b"]
-    {
+    for named in [
+        "signal.target.container = bbbbbbbbbbbb",
+        "signal.target_pid = 770777",
+        "signal.target = secret-b",
+        "toupper(signal.target) = SECRET-B",
+        "signal.target endswith val(signal.target)",
+        "proc.pid < val(signal.target.pid)",
+    ] {
         let json = printed(&copied(&original, expression(named)), Format::Json);
         for shown in [
             r#""signal.target.pid":770777"#,
@@ -298,9 +305,12 @@ fn parties_that_an_expression_names_are_shown() {
             assert!(json.contains(shown), "{named}: {json}");
         }
     }
-    let json =
-        printed(&copied(&original, expression("signal.target != x and proc.pid = 4000")), Format::Json);
-    assert!(!json.contains("secret"), "a negated comparison selects no party: {json}");
+    for negated in ["signal.target != x", "signal.target != val(proc.name)", "not tolower(signal.target) = x"]
+    {
+        let query = expression(&format!("{negated} and proc.pid = 4000"));
+        let json = printed(&copied(&original, query), Format::Json);
+        assert!(!json.contains("secret"), "a negated comparison selects no party: {negated}: {json}");
+    }
 }
 
 #[test]
