@@ -1,7 +1,7 @@
 //! Compares the arguments that ktape records with those that strace logs of the same calls, position by position.
 //!
 //! Both look at one run: strace follows a program, and ktape records it meanwhile. Where they write the same value in another
-//! way ([`value::same`]), that is no difference.
+//! way (`fidelity/value.rs`), that is no difference.
 
 mod log;
 mod programs;
