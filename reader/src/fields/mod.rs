@@ -10,6 +10,7 @@ pub mod dependency;
 mod event;
 mod field_type;
 pub mod format;
+mod io;
 mod lookup;
 pub mod marks;
 mod narrow;

@@ -5,7 +5,7 @@ use events::flags;
 
 use super::FieldType::{self, Any, Bool, Duration, Number, OneOf, Size, Text, Time, Unsigned};
 use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
-use super::{call, cgroup, event, marks, sample, task, words};
+use super::{call, cgroup, event, io, marks, sample, task, words};
 use crate::model::attribute_names as names;
 
 const fn field(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
@@ -145,6 +145,35 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Syscall(call::is_open_write),
         "whether a syscall opens a file for writing, also if it fails",
     ),
+    field("evt.is_io", Bool, Getter::Call(io::is_io), "whether a syscall reads or writes by a descriptor"),
+    field("evt.is_io_read", Bool, Getter::Call(io::is_read), "whether a syscall reads by a descriptor"),
+    field("evt.is_io_write", Bool, Getter::Call(io::is_write), "whether a syscall writes by a descriptor"),
+    field(
+        "evt.io_dir",
+        OneOf(&words::IO_DIRECTIONS),
+        Getter::Call(io::io_direction),
+        "`r` or `w`; missing for calls that do both, such as sendfile",
+    ),
+    field(
+        "evt.buflen",
+        Size,
+        Getter::Syscall(io::length),
+        "the bytes that a syscall read or wrote; missing if it failed",
+    ),
+    field(
+        "evt.is_wait",
+        Bool,
+        Getter::Call(io::is_wait),
+        "whether a syscall is there to wait: sleep, poll, futex, wait4, ...",
+    ),
+    field(
+        "evt.wait_latency",
+        Duration,
+        Getter::Syscall(io::wait_latency),
+        "the duration of such a syscall",
+    ),
+    field("evt.count", Unsigned, Getter::Event(io::count), "always 1, to be summed"),
+    field("evt.count.error", Unsigned, Getter::Event(io::error_count), "1 for a syscall that failed, 0 otherwise"),
     field("evt.hostname", Text, Getter::Header(event::hostname), "the host that recorded the event").json(16),
     field(
         "evt.unfinished",

@@ -31,6 +31,8 @@ const fn words(what: &'static str, all: &'static [&'static str]) -> Words {
 
 /// `evt.dir`.
 pub static DIRECTIONS: Words = words("a direction of events: each is recorded once, at its end", &["<"]);
+/// `evt.io_dir`.
+pub static IO_DIRECTIONS: Words = words("a direction of bytes", &["r", "w"]);
 /// `syscall.abi`.
 pub static ABIS: Words = words("an ABI", &["native", "i386", "x32", "unknown"]);
 /// `container.type`.

@@ -11,6 +11,8 @@ pub mod sockaddr;
 mod types;
 
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

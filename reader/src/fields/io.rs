@@ -1,0 +1,131 @@
+//! What kind of work a syscall does: fields that sysdig has for it.
+
+use super::value::{Value, number, optional};
+use crate::model::{CallEvent, Calls, Event};
+use events::Kind;
+
+/// Which way bytes go between a descriptor and the process, or two descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+    Both,
+}
+
+/// The direction of a call by its name, and whether its result is a number of bytes.
+fn direction(name: &str) -> Option<(Direction, bool)> {
+    let direction = match name {
+        "read"
+        | "pread64"
+        | "readv"
+        | "preadv"
+        | "preadv2"
+        | "recv"
+        | "recvfrom"
+        | "recvmsg"
+        | "mq_timedreceive"
+        | "mq_timedreceive_time64"
+        | "getdents"
+        | "getdents64" => Direction::Read,
+        "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" | "send" | "sendto" | "sendmsg"
+        | "vmsplice" => Direction::Write,
+        "sendfile" | "sendfile64" | "splice" | "tee" | "copy_file_range" => Direction::Both,
+        // Their results are numbers of messages, or only whether it was sent.
+        "recvmmsg" | "recvmmsg_time64" => return Some((Direction::Read, false)),
+        "sendmmsg" | "mq_timedsend" | "mq_timedsend_time64" => return Some((Direction::Write, false)),
+        _ => return None,
+    };
+    Some((direction, true))
+}
+
+/// Calls whose purpose is to wait: for time, descriptors, processes, signals, locks or messages.
+const WAITS: &[&str] = &[
+    "clock_nanosleep",
+    "clock_nanosleep_time64",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "epoll_wait",
+    "futex",
+    "futex_time64",
+    "futex_wait",
+    "futex_waitv",
+    "io_getevents",
+    "io_pgetevents",
+    "io_pgetevents_time64",
+    "msgrcv",
+    "nanosleep",
+    "pause",
+    "poll",
+    "ppoll",
+    "ppoll_time64",
+    "pselect6",
+    "pselect6_time64",
+    "restart_syscall",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "rt_sigtimedwait_time64",
+    "select",
+    "_newselect",
+    "semop",
+    "semtimedop",
+    "semtimedop_time64",
+    "sigsuspend",
+    "wait4",
+    "waitid",
+    "waitpid",
+];
+
+fn of(calls: &Calls, key: u64) -> Option<Direction> {
+    Some(direction(calls.get(key)?.name())?.0)
+}
+
+pub(super) fn is_io<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(of(calls, key).is_some())
+}
+
+pub(super) fn is_read<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(matches!(of(calls, key), Some(Direction::Read | Direction::Both)))
+}
+
+pub(super) fn is_write<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(matches!(of(calls, key), Some(Direction::Write | Direction::Both)))
+}
+
+pub(super) fn io_direction<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    match of(calls, key) {
+        Some(Direction::Read) => Value::Bytes(b"r"),
+        Some(Direction::Write) => Value::Bytes(b"w"),
+        Some(Direction::Both) | None => Value::Missing,
+    }
+}
+
+pub(super) fn is_wait<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    number(waits(calls, key))
+}
+
+fn waits(calls: &Calls, key: u64) -> bool {
+    calls.get(key).is_some_and(|call| WAITS.contains(&call.name()))
+}
+
+pub(super) fn wait_latency<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let duration = call.event.duration().filter(|_| waits(&call.event.view.binding.calls, call.key()));
+    optional(duration)
+}
+
+/// The bytes that a call transferred.
+pub(super) fn length<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let is_counted =
+        call.call().and_then(|call| direction(call.name())).is_some_and(|(_, in_bytes)| in_bytes);
+    optional(call.result().filter(|result| is_counted && *result >= 0))
+}
+
+pub(super) fn count<'a>(_event: &Event<'a>) -> Value<'a> {
+    number(1u64)
+}
+
+pub(super) fn error_count<'a>(event: &Event<'a>) -> Value<'a> {
+    if event.kind() != Some(Kind::Syscall) {
+        return number(0u64);
+    }
+    number(event.call().result().is_some_and(|result| (-4095..0).contains(&result)))
+}
