@@ -129,7 +129,7 @@ fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8
         | ArgType::Const => number::signed(value as i64, out),
         ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
         // An address: what it is for depends on another argument.
-        ArgType::Ulong if value > u64::from(u32::MAX) => number::hex(value, out),
+        ArgType::Ulong if value > u64::from(u16::MAX) => number::hex(value, out),
         ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
             number::decimal(value, out);
         }

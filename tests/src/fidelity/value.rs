@@ -43,7 +43,7 @@ pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
         return Verdict::Same;
     }
     let is_address =
-        ktape.starts_with("0x") && number(ktape).is_some_and(|number| number > u64::from(u32::MAX));
+        ktape.starts_with("0x") && number(ktape).is_some_and(|number| number > u64::from(u16::MAX));
     if ktape == "_" || is_address && strace.starts_with(['"', '{', '[']) {
         let is_pointed =
             |text: &str| text == "NULL" || text.starts_with(['"', '{', '[', '~']) || number(text).is_some();

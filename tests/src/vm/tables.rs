@@ -104,6 +104,10 @@ pub const SUITES: &[Suite] = &[
         binary: "kernel",
         module: "strace_comparison",
         excluded: &[
+            everywhere(
+                "arguments_equal_those_of_strace",
+                "guests lack most of the programs that it compares",
+            ),
             everywhere("threads_equal_strace", "strace of many threads takes minutes in emulation"),
             everywhere("dd_call_count_equals_strace", "strace of 200,000 calls takes half a minute"),
             Excluded {
