@@ -25,9 +25,11 @@ pub fn binary() -> &'static Path {
         if let Some(binary) = env::var_os("KTAPE_BIN") {
             return binary.into();
         }
-        // .../target/PROFILE/deps/TEST
+        // .../target/PROFILE/deps/TEST, or .../target/PROFILE/xtask
         let own = env::current_exe().expect("the path of the test");
-        let profile = own.ancestors().nth(2).expect("a test lies in the target directory").to_path_buf();
+        let dir = own.parent().expect("a test lies in the target directory");
+        let profile = if dir.ends_with("deps") { dir.parent().expect("so does its directory") } else { dir };
+        let profile = profile.to_path_buf();
         let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.args(["build", "--quiet", "--package", "ktape"]).current_dir(env!("CARGO_MANIFEST_DIR"));
         if profile.ends_with("release") {
