@@ -1,4 +1,5 @@
-//! Checks the architecture: dependencies between crates, imports between modules, import cycles, lengths of files.
+//! Checks the architecture: dependencies between crates, imports between modules, import cycles, lengths of files; and that
+//! no build output is in the repository.
 
 mod cycles;
 mod imports;
@@ -7,6 +8,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use ktape_tests::run;
@@ -16,6 +18,8 @@ use self::rules::{CrateRules, Rules};
 
 /// Maximum number of lines of a source file, unless `xtask/arrows.toml` lists it as an exception.
 const MAX_LINES: usize = 500;
+/// Maximum size of a file in the repository, in bytes. The largest ones are the eBPF objects.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// Checks the workspace against `xtask/arrows.toml` and prints all problems.
 ///
@@ -38,11 +42,12 @@ pub fn check(root: &Path) -> Result<()> {
         }
     }
     problems.extend(check_lengths(root, &rules)?);
+    problems.extend(too_large(root, &tracked(root)?));
     for problem in &problems {
         eprintln!("{problem}");
     }
     if !problems.is_empty() {
-        bail!("{} violations of the architecture: see ARCHITECTURE.md and xtask/arrows.toml", problems.len());
+        bail!("{} violations: see ARCHITECTURE.md and xtask/arrows.toml", problems.len());
     }
     Ok(())
 }
@@ -142,6 +147,25 @@ fn check_lengths(root: &Path, rules: &Rules) -> Result<Vec<String>> {
         problems.push(format!("xtask/arrows.toml: {file} is no longer too long: remove the exception"));
     }
     Ok(problems)
+}
+
+/// The files in git's index.
+fn tracked(root: &Path) -> Result<Vec<String>> {
+    let text = run::output(Command::new("git").args(["ls-files", "-z"]).current_dir(root))?;
+    Ok(text.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// Finds files that are too large to have been written by hand: what a build has left where git does not ignore it.
+fn too_large(root: &Path, tracked: &[String]) -> Vec<String> {
+    let size = |file: &String| fs::symlink_metadata(root.join(file)).map_or(0, |metadata| metadata.len());
+    let large = tracked.iter().map(|file| (file, size(file))).filter(|(_, size)| *size > MAX_BYTES);
+    large
+        .map(|(file, size)| {
+            format!(
+                "{file}: {size} bytes, more than the maximum of {MAX_BYTES}: remove build output from git"
+            )
+        })
+        .collect()
 }
 
 /// The directories of a package that contain a crate root: `src`, and those in `src/bin`.

@@ -164,7 +164,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "evt.is_wait",
         Bool,
         Getter::Call(io::is_wait),
-        "whether a syscall is there to wait: sleep, poll, futex, wait4, ...",
+        "whether the purpose of a syscall is to wait: nanosleep, poll, futex, wait4, ...",
     ),
     field(
         "evt.wait_latency",

@@ -135,11 +135,8 @@ impl Op {
             Self::GlobAnyCase => glob::matches(&wanted.to_ascii_lowercase(), &text.to_ascii_lowercase()),
             Self::PathPrefix => is_path_prefix(wanted, text),
             Self::Has => {
-                let words = |joined: &'_ [u8]| -> Vec<Vec<u8>> {
-                    joined.split(|byte| *byte == b'|').map(<[u8]>::to_vec).collect()
-                };
-                let all = words(text);
-                words(wanted).iter().all(|word| all.contains(word))
+                let is_bar = |byte: &u8| *byte == b'|';
+                wanted.split(is_bar).all(|word| text.split(is_bar).any(|has| has == word))
             }
             Self::Exists
             | Self::Less

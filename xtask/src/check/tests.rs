@@ -138,3 +138,15 @@ fn long_files_need_an_exception_and_exceptions_a_long_file() {
         ["xtask/arrows.toml: app/src/main.rs is no longer too long: remove the exception"]
     );
 }
+
+#[test]
+fn build_output_in_the_repository_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("small"), "x").unwrap();
+    fs::File::create(dir.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+    let tracked = ["small", "large", "deleted"].map(str::to_owned);
+    assert_eq!(
+        too_large(dir.path(), &tracked),
+        ["large: 1048577 bytes, more than the maximum of 1048576: remove build output from git"]
+    );
+}
