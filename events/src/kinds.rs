@@ -100,6 +100,8 @@ kinds! {
         ret: SyscallResult, "its result; negative values are errors";
         args: SyscallArgs, "its arguments";
         strs: SyscallStrings, "its paths and socket addresses";
+        file: File, "what its first descriptor stands for at its entry; of a call with a relative path, the directory that the path starts from";
+        file2: File, "the same of a second descriptor or path, or what the descriptor stands for that it returned";
     }
     /// a new process or thread; its thread is the parent
     Fork = 2, "fork", Lifecycle, "sched:sched_process_fork" {
@@ -235,6 +237,8 @@ kinds! {
         dev_from: Text, "the source of dev: fd (the file that the call works on) or writeback (the device a kernel worker writes to)";
         workqueue: Text, "the work function, for a kernel worker";
         waker: Task, "the thread that woke it";
+        file: File, "what the call's first descriptor stands for, or the directory that its path starts from";
+        file2: File, "the same of a second descriptor or path";
     }
     /// the resource usage and limits of a cgroup, every `--sample`
     Sample = 17, "sample", Agent, "cgroup files and /proc" {

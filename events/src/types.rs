@@ -17,6 +17,8 @@ pub enum Storage {
     TaskRow,
     /// A row of the chunk's cgroup dictionary.
     CgroupRow,
+    /// A row of the chunk's file dictionary.
+    FileRow,
 }
 
 /// Makes [`Ty`] and what follows from it. A row is
@@ -104,6 +106,8 @@ types! {
     Task: TaskRow, "task";
     /// A cgroup (a row of the cgroup dictionary).
     Cgroup: CgroupRow, "cgroup";
+    /// A file, directory, socket or whatever else a descriptor can stand for (a row of the file dictionary).
+    File: FileRow, "file";
     /// A length of time in nanoseconds that may be [`crate::UNKNOWN`].
     MaybeDuration: U64, "duration?";
     /// A plain unsigned number that may be [`crate::UNKNOWN`].

@@ -4,7 +4,7 @@
 use capture_format::{ChunkBuilder, Schema};
 use events::{Kind, KindMap};
 
-use ktape_reader::model::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use ktape_reader::model::dictionaries::{CGROUP, FILE, PROCESS, TASK, dict_column};
 use ktape_reader::model::event_table;
 
 macro_rules! columns {
@@ -20,7 +20,7 @@ columns! {
     /// Columns of the process dictionary.
     process = PROCESS {
         PID = "pid", START = "start", PPID = "ppid", PNAME = "pname", NAME = "name", EXE = "exe", ARGS = "args",
-        PARENT_CHAIN = "parent_chain",
+        PARENT_CHAIN = "parent_chain", CWD = "cwd",
     }
     /// Columns of the task dictionary.
     task = TASK {
@@ -30,6 +30,11 @@ columns! {
     cgroup = CGROUP {
         ID = "id", BIRTH = "birth", HIERARCHY = "hierarchy", PATH = "path", CONTAINER = "container",
         RUNTIME = "runtime", CHAIN = "chain", POD_UID = "pod_uid",
+    }
+    /// Columns of the file dictionary.
+    file = FILE {
+        TYPE = "type", PATH = "path", LOCAL = "local", REMOTE = "remote", PROTO = "proto", DEV = "dev", INO = "ino",
+        DELETED = "deleted", CUT = "cut", PEER_PID = "peer_pid",
     }
 }
 
@@ -42,6 +47,8 @@ pub struct TableIndex {
     pub task: usize,
     /// Cgroup dictionary.
     pub cgroup: usize,
+    /// File dictionary.
+    pub file: usize,
     events: KindMap<usize>,
 }
 
@@ -53,7 +60,7 @@ impl TableIndex {
     pub fn new(schema: &Schema) -> Self {
         let of = |id| schema.index(id).expect("a table of our own schema");
         let events = KindMap::new(|kind| of(event_table(kind)));
-        Self { process: of(PROCESS), task: of(TASK), cgroup: of(CGROUP), events }
+        Self { process: of(PROCESS), task: of(TASK), cgroup: of(CGROUP), file: of(FILE), events }
     }
 
     /// The table of a kind.

@@ -101,6 +101,8 @@ pub struct CallRecord<'a> {
     pub flags: u32,
     /// Its arguments; those that the record has not are 0.
     pub args: [u64; 6],
+    /// What its descriptors stand for, by the kernel side's numbers; 0 is nothing.
+    pub files: [u64; 2],
     /// Its strings.
     pub strings: [&'a [u8]; 2],
     /// Its strings are in an earlier record, of its entry.
@@ -134,6 +136,7 @@ impl<'a> CpuRecord<'a> {
             key: shape::key(upper),
             flags: 0,
             args: [0; 6],
+            files: [0; 2],
             strings: [b"", b""],
             was_entered: record_sort == sort::LONG_ENTERED,
             again: false,

@@ -14,6 +14,7 @@ mod cpu_stream;
 mod decode;
 mod dictionary_rows;
 mod drain;
+mod files;
 mod memory;
 mod merge;
 mod pending;

@@ -90,6 +90,7 @@ impl ColumnFormat {
             Ty::Text => row(Text, Bytes(word), Word),
             Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
             Ty::Cgroup => row(Text, Row(cgroup), Plain),
+            Ty::File => row(Text, List, Plain),
             Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
             Ty::MaybeU64 => row(Unsigned, U64(maybe), Plain),
             Ty::MaybeI64 => row(Number, I64(maybe_signed), Plain),

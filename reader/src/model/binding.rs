@@ -8,7 +8,7 @@ use capture_format::{ColumnType, Header, Schema, TableId, TableRole, TableSchema
 use events::{COMMON, Kind, Ty};
 
 use super::calls::Calls;
-use super::dictionaries::{CGROUP, DICTIONARIES, DictTy, PROCESS, TASK};
+use super::dictionaries::{CGROUP, DICTIONARIES, DictTy, FILE, PROCESS, TASK};
 use super::schema;
 
 /// A column of an event table in a file.
@@ -216,7 +216,7 @@ fn same_storage(a: ColumnType, b: ColumnType) -> bool {
     match (a, b) {
         (ColumnType::U64List { .. }, ColumnType::U64List { .. })
         | (ColumnType::BytesList { .. }, ColumnType::BytesList { .. }) => true,
-        (ColumnType::Ref(a), ColumnType::Ref(b)) => a == b && [PROCESS, TASK, CGROUP].contains(&a),
+        (ColumnType::Ref(a), ColumnType::Ref(b)) => a == b && [PROCESS, TASK, CGROUP, FILE].contains(&a),
         _ => a == b,
     }
 }

@@ -42,6 +42,8 @@ pub struct ProcessRow<'c> {
     pub args: &'c [u8],
     /// The containers around its parent, as in [`CgroupRow::chain`]; [`PARENT_ON_HOST`], or empty if unknown.
     pub parent_chain: &'c [u8],
+    /// The working directory; empty if unknown.
+    pub cwd: &'c [u8],
 }
 
 /// A cgroup.
@@ -61,6 +63,38 @@ pub struct CgroupRow<'c> {
     pub chain: &'c [u8],
     /// The pod's uid.
     pub pod_uid: &'c [u8],
+}
+
+/// What a descriptor stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileRow<'c> {
+    /// Its type; empty if it is unknown what the descriptor stands for.
+    pub ty: &'c [u8],
+    /// Its path, or the name or path of a unix socket.
+    pub path: &'c [u8],
+    /// The local address of a socket, a `struct sockaddr`.
+    pub local: &'c [u8],
+    /// Its remote address.
+    pub remote: &'c [u8],
+    /// Its protocol.
+    pub proto: &'c [u8],
+    /// The device of its file system, [`events::UNKNOWN`] if unknown.
+    pub dev: u64,
+    /// Its inode number, [`events::UNKNOWN`] if unknown.
+    pub ino: u64,
+    /// Whether it had been deleted.
+    pub is_deleted: bool,
+    /// Whether the beginning of the path is missing.
+    pub is_cut: bool,
+    /// Who created the peer of a unix socket, 0 if unknown.
+    pub peer_pid: u64,
+}
+
+impl FileRow<'_> {
+    /// Whether it is known what it is.
+    pub fn is_known(&self) -> bool {
+        !self.ty.is_empty()
+    }
 }
 
 impl ProcessRow<'_> {

@@ -10,6 +10,9 @@ pub const TASK: TableId = TableId(0x101);
 /// Cgroups, and with them containers.
 pub const CGROUP: TableId = TableId(0x102);
 
+/// What descriptors stand for: files, directories, sockets, pipes and others.
+pub const FILE: TableId = TableId(0x103);
+
 /// What a column of a dictionary is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DictTy {
@@ -86,8 +89,8 @@ impl DictColumn {
     }
 }
 
-/// All dictionaries. A row whose id (`tid`, `pid`, `id`) is 0 stands for "unknown".
-pub const DICTIONARIES: [Dictionary; 3] = [
+/// All dictionaries. A row whose id (`tid`, `pid`, `id`) is 0, or whose `type` is empty, stands for "unknown".
+pub const DICTIONARIES: [Dictionary; 4] = [
     Dictionary {
         id: PROCESS,
         name: "process",
@@ -104,6 +107,7 @@ pub const DICTIONARIES: [Dictionary; 3] = [
                 Ty::Text,
                 "the containers of the parent that created it, as in `chain`; `/` on the host, empty if unknown",
             ),
+            value("cwd", Ty::Path, "its working directory; empty if unknown").private(),
         ],
         summary: &[],
     },
@@ -134,6 +138,23 @@ pub const DICTIONARIES: [Dictionary; 3] = [
             value("pod_uid", Ty::Text, "the uid of the Kubernetes pod; empty if none"),
         ],
         summary: &["chain"],
+    },
+    Dictionary {
+        id: FILE,
+        name: "file",
+        columns: &[
+            value("type", Ty::Text, "file, directory, char, block, fifo, pipe, symlink, ipv4, ipv6, unix, netlink, packet, socket, or the kernel's name of an anonymous one, such as eventfd; empty if unknown"),
+            value("path", Ty::Path, "its absolute path in its mount namespace; of a unix socket, the path or abstract name that it is bound to, or else that its peer is bound to").private(),
+            value("local", Ty::SockAddr, "the local address of a socket").private(),
+            value("remote", Ty::SockAddr, "the remote address of a socket").private(),
+            value("proto", Ty::Text, "the protocol of a socket: tcp, udp, icmp, ..., or its number"),
+            value("dev", Ty::Device, "the device of its file system"),
+            value("ino", Ty::MaybeU64, "its inode number"),
+            value("deleted", Ty::Bool, "whether it had been deleted"),
+            value("cut", Ty::Bool, "whether the beginning of the path is missing"),
+            value("peer_pid", Ty::Pid, "of a connected unix socket: the process that created the peer; 0 if unknown"),
+        ],
+        summary: &[],
     },
 ];
 

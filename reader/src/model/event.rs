@@ -3,6 +3,7 @@
 use events::{Kind, flags};
 
 use super::calls::Call;
+use super::dict_rows::FileRow;
 use super::metadata::ContainerNames;
 use super::rows::{CallColumns, CallString, ChunkView, Rows};
 
@@ -174,6 +175,13 @@ impl<'a> CallEvent<'a> {
     /// The string in a slot (0 or 1) that belongs to the argument at `position`.
     pub fn string(&self, slot: u8, position: usize) -> CallString<'a> {
         self.columns.string(self.event.rows, self.event.row, slot, position)
+    }
+
+    /// What the descriptor in a slot stands for: 0 is the first one, or the directory that its path starts from; 1 is the
+    /// second one, or the one that it returned. `None` if that is unknown, or it has none.
+    pub fn file(&self, slot: usize) -> Option<FileRow<'a>> {
+        let row = *self.columns.files[slot].get(self.event.row)?;
+        Some(self.event.view.file(row)).filter(FileRow::is_known)
     }
 
     /// What it returned; `None` if it has not returned, or never gives a result.

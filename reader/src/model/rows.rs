@@ -7,8 +7,8 @@ use events::flags;
 use events::{CPU_UNKNOWN, KIND_COUNT, KINDS, Kind};
 
 use super::binding::{Binding, EventTable};
-use super::dict_rows::{CgroupRow, Dict, ProcessRow, TaskRow};
-use super::dictionaries::{CGROUP, PROCESS, TASK, dict_column};
+use super::dict_rows::{CgroupRow, Dict, FileRow, ProcessRow, TaskRow};
+use super::dictionaries::{CGROUP, FILE, PROCESS, TASK, dict_column};
 use super::schema::{cgroup_column, column};
 
 /// [`cgroup_column`] of each kind, by [`events::Kind::index`].
@@ -33,6 +33,8 @@ pub struct CallColumns<'c> {
     pub args: Option<ListView<'c, u64>>,
     /// Strings.
     pub strs: Option<ListView<'c, StrId>>,
+    /// Rows of the file dictionary: what its descriptors stand for.
+    pub files: [&'c [u32]; 2],
 }
 
 /// What is known of a string argument.
@@ -56,31 +58,41 @@ pub enum CallString<'c> {
 impl<'c> CallColumns<'c> {
     /// The columns of the syscall table.
     pub fn new(rows: &Rows<'c>) -> Self {
-        const C: [u16; 4] = [
+        const C: [u16; 6] = [
             column(Kind::Syscall, "nr"),
             column(Kind::Syscall, "ret"),
             column(Kind::Syscall, "args"),
             column(Kind::Syscall, "strs"),
+            column(Kind::Syscall, "file"),
+            column(Kind::Syscall, "file2"),
         ];
-        const STALL: [u16; 3] =
-            [column(Kind::Stall, "nr"), column(Kind::Stall, "args"), column(Kind::Stall, "strs")];
+        const STALL: [u16; 5] = [
+            column(Kind::Stall, "nr"),
+            column(Kind::Stall, "args"),
+            column(Kind::Stall, "strs"),
+            column(Kind::Stall, "file"),
+            column(Kind::Stall, "file2"),
+        ];
         let (event, table) = (rows.event, &rows.table);
+        let refs = |own: u16| event.known(own).and_then(|c| table.refs(c).ok()).unwrap_or(&[]);
         if event.field_owner() == Some(Kind::Stall) {
             return Self {
                 nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
                 ret: &[],
                 args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
                 strs: event.known(STALL[2]).and_then(|c| table.list_bytes(c).ok()),
+                files: [refs(STALL[3]), refs(STALL[4])],
             };
         }
         if event.kind != Some(Kind::Syscall) {
-            return Self { nr: &[], ret: &[], args: None, strs: None };
+            return Self { nr: &[], ret: &[], args: None, strs: None, files: [&[], &[]] };
         }
         Self {
             nr: event.known(C[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
             ret: event.known(C[1]).and_then(|c| table.i64(c).ok()).unwrap_or(&[]),
             args: event.known(C[2]).and_then(|c| table.list_u64(c).ok()),
             strs: event.known(C[3]).and_then(|c| table.list_bytes(c).ok()),
+            files: [refs(C[4]), refs(C[5])],
         }
     }
 
@@ -136,6 +148,7 @@ pub struct ChunkView<'c> {
     processes: Dict<'c>,
     tasks: Dict<'c>,
     cgroups: Dict<'c>,
+    files: Dict<'c>,
     ranks: OnceCell<Vec<Vec<u32>>>,
 }
 
@@ -266,6 +279,7 @@ impl<'c> ChunkView<'c> {
             processes: Dict::new(chunk, binding, PROCESS)?,
             tasks: Dict::new(chunk, binding, TASK)?,
             cgroups: Dict::new(chunk, binding, CGROUP)?,
+            files: Dict::new(chunk, binding, FILE)?,
             ranks: OnceCell::new(),
         })
     }
@@ -301,6 +315,11 @@ impl<'c> ChunkView<'c> {
         self.cgroups.rows
     }
 
+    /// How many files the chunk knows.
+    pub fn file_rows(&self) -> usize {
+        self.files.rows
+    }
+
     /// A row of the task dictionary.
     pub fn task(&self, row: u32) -> TaskRow<'c> {
         const C: [u16; 6] = [
@@ -324,7 +343,7 @@ impl<'c> ChunkView<'c> {
 
     /// A row of the process dictionary.
     pub fn process(&self, row: u32) -> ProcessRow<'c> {
-        const C: [u16; 8] = [
+        const C: [u16; 9] = [
             dict_column(PROCESS, "pid"),
             dict_column(PROCESS, "ppid"),
             dict_column(PROCESS, "pname"),
@@ -333,6 +352,7 @@ impl<'c> ChunkView<'c> {
             dict_column(PROCESS, "args"),
             dict_column(PROCESS, "start"),
             dict_column(PROCESS, "parent_chain"),
+            dict_column(PROCESS, "cwd"),
         ];
         let d = &self.processes;
         ProcessRow {
@@ -344,6 +364,7 @@ impl<'c> ChunkView<'c> {
             exe: d.string(self.chunk, C[4], row),
             args: d.string(self.chunk, C[5], row),
             parent_chain: d.string(self.chunk, C[7], row),
+            cwd: d.string(self.chunk, C[8], row),
         }
     }
 
@@ -367,6 +388,35 @@ impl<'c> ChunkView<'c> {
             runtime: d.string(self.chunk, C[4], row),
             chain: d.string(self.chunk, C[5], row),
             pod_uid: d.string(self.chunk, C[6], row),
+        }
+    }
+
+    /// A row of the file dictionary.
+    pub fn file(&self, row: u32) -> FileRow<'c> {
+        const C: [u16; 10] = [
+            dict_column(FILE, "type"),
+            dict_column(FILE, "path"),
+            dict_column(FILE, "local"),
+            dict_column(FILE, "remote"),
+            dict_column(FILE, "proto"),
+            dict_column(FILE, "dev"),
+            dict_column(FILE, "ino"),
+            dict_column(FILE, "deleted"),
+            dict_column(FILE, "cut"),
+            dict_column(FILE, "peer_pid"),
+        ];
+        let d = &self.files;
+        FileRow {
+            ty: d.string(self.chunk, C[0], row),
+            path: d.string(self.chunk, C[1], row),
+            local: d.string(self.chunk, C[2], row),
+            remote: d.string(self.chunk, C[3], row),
+            proto: d.string(self.chunk, C[4], row),
+            dev: d.number(C[5], row),
+            ino: d.number(C[6], row),
+            is_deleted: d.number(C[7], row) != 0,
+            is_cut: d.number(C[8], row) != 0,
+            peer_pid: d.number(C[9], row),
         }
     }
 

@@ -3,7 +3,7 @@
 use capture_format::{ColumnSchema, ColumnType, Schema, TableId, TableRole, TableSchema};
 use events::{COMMON, Column, KINDS, Kind, Ring, Storage, Ty};
 
-use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, TASK};
+use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, FILE, TASK};
 
 /// The name of the header's vocabulary of syscalls: from syscall key to signature.
 pub const CALLS: &str = "syscall";
@@ -115,6 +115,7 @@ pub(super) fn storage(ty: Ty, key: u16) -> ColumnType {
         Storage::BytesList => ColumnType::BytesList { key },
         Storage::TaskRow => ColumnType::Ref(TASK),
         Storage::CgroupRow => ColumnType::Ref(CGROUP),
+        Storage::FileRow => ColumnType::Ref(FILE),
     }
 }
 

@@ -8,7 +8,7 @@ use capture_format::{
 };
 use events::{Abi, Kind, syscall_key};
 
-use super::dictionaries::{CGROUP, PARENT_ON_HOST, PROCESS, TASK};
+use super::dictionaries::{CGROUP, FILE, PARENT_ON_HOST, PROCESS, TASK};
 use super::{CALLS, event_table, schema};
 use crate::syscalls;
 
@@ -54,6 +54,8 @@ pub struct TestCall {
     pub args: Vec<u64>,
     /// Strings.
     pub strs: Vec<Vec<u8>>,
+    /// Rows of files, 0 if unknown.
+    pub files: [u32; 2],
     /// The result.
     pub ret: i64,
     /// Nanoseconds.
@@ -66,7 +68,16 @@ pub struct TestCall {
 
 /// A call without anything special.
 pub fn call(name: &'static str, args: &[u64], ret: i64) -> TestCall {
-    TestCall { name, args: args.to_vec(), strs: Vec::new(), ret, dur: 12_400, flags: 0, key: None }
+    TestCall {
+        name,
+        args: args.to_vec(),
+        strs: Vec::new(),
+        files: [0; 2],
+        ret,
+        dur: 12_400,
+        flags: 0,
+        key: None,
+    }
 }
 
 /// `openat(AT_FDCWD, path, 0x80000, 0)`.
@@ -85,6 +96,31 @@ pub struct TestParent<'a> {
     pub chain: &'a str,
 }
 
+/// What a descriptor stands for; unknown by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TestFile<'a> {
+    /// Its type.
+    pub ty: &'a str,
+    /// Its path.
+    pub path: &'a str,
+    /// The local address of a socket.
+    pub local: &'a [u8],
+    /// Its remote address.
+    pub remote: &'a [u8],
+    /// Its protocol.
+    pub proto: &'a str,
+    /// The device of its file system.
+    pub dev: u64,
+    /// Its inode number.
+    pub ino: u64,
+    /// Whether it had been deleted.
+    pub is_deleted: bool,
+    /// Whether the beginning of the path is missing.
+    pub is_cut: bool,
+    /// Who created the peer of a unix socket.
+    pub peer_pid: u64,
+}
+
 /// A chunk under construction.
 #[derive(Debug)]
 pub struct TestChunk {
@@ -97,7 +133,30 @@ impl TestChunk {
     pub fn new(header: &Header) -> Self {
         let mut builder = ChunkBuilder::new(Arc::clone(&header.schema));
         builder.set_wall_offset(WALL);
-        Self { builder }
+        let mut chunk = Self { builder };
+        chunk.file(&TestFile::default());
+        chunk
+    }
+
+    /// A file.
+    pub fn file(&mut self, file: &TestFile<'_>) -> u32 {
+        let [ty, path, local, remote, proto] =
+            [file.ty.as_bytes(), file.path.as_bytes(), file.local, file.remote, file.proto.as_bytes()]
+                .map(|s| self.builder.intern(s));
+        let table = self.builder.table(FILE);
+        for (column, string) in [(0, ty), (1, path), (2, local), (3, remote), (4, proto)] {
+            table.push_bytes(column, string);
+        }
+        for (column, number) in [
+            (5, file.dev),
+            (6, file.ino),
+            (7, u64::from(file.is_deleted)),
+            (8, u64::from(file.is_cut)),
+            (9, file.peer_pid),
+        ] {
+            table.push_u64(column, number);
+        }
+        table.end_row()
     }
 
     /// A cgroup inside these containers, outermost first.
@@ -144,13 +203,14 @@ impl TestChunk {
         cgroup: u32,
     ) -> u32 {
         let exe = format!("/usr/bin/{name}");
-        let [pname, name, exe, args, chain, user] =
-            [parent.name, name, &exe, args, parent.chain, "alice"].map(|s| self.builder.intern(s.as_bytes()));
+        let [pname, name, exe, args, chain, user, cwd] =
+            [parent.name, name, &exe, args, parent.chain, "alice", "/srv"]
+                .map(|s| self.builder.intern(s.as_bytes()));
         let table = self.builder.table(PROCESS);
         table.push_u64(0, pid);
         table.push_u64(1, 1);
         table.push_u64(2, parent.pid);
-        for (column, string) in [(3, pname), (4, name), (5, exe), (6, args), (7, chain)] {
+        for (column, string) in [(3, pname), (4, name), (5, exe), (6, args), (7, chain), (8, cwd)] {
             table.push_bytes(column, string);
         }
         let process = table.end_row();
@@ -189,6 +249,8 @@ impl TestChunk {
         table.push_i64(6, call.ret);
         table.push_list_u64(7, &call.args);
         table.push_list_bytes(8, &strs);
+        table.push_ref(9, call.files[0]);
+        table.push_ref(10, call.files[1]);
         table.end_row();
     }
 

@@ -68,7 +68,7 @@ impl Processes {
         if let Some(row) = self.hidden.of(chunk.number) {
             return row;
         }
-        let process = write_process(chunk, [0; 3], [b""; 5]);
+        let process = write_process(chunk, [0; 3], [b""; 6]);
         let cells = TaskCells { name: b"", tid: 0, uid: 0, is_hosts: false };
         let cgroup = cgroups.row(chunk, cgroup);
         let row = self.write_task(chunk, cells, process, cgroup);
@@ -87,7 +87,7 @@ impl Processes {
             return self.hidden_row(chunk, cgroups, subject.cgroup);
         }
         let cgroup = cgroups.row(chunk, subject.cgroup);
-        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 5]);
+        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 6]);
         let cells = TaskCells { name: b"", tid: subject.tid, uid: UID_UNKNOWN, is_hosts: false };
         self.write_task(chunk, cells, process, cgroup)
     }
@@ -143,6 +143,7 @@ impl Processes {
             (p::EXE, &process.exe),
             (p::ARGS, &process.args),
             (p::PARENT_CHAIN, parent_chain.as_bytes()),
+            (p::CWD, &b""[..]),
         ];
         let strings = strings.map(|(column, text)| {
             let is_shown = shown >= shown_from(PROCESS, column);
@@ -165,9 +166,9 @@ struct TaskCells<'a> {
 }
 
 /// Writes a row of the process dictionary: process id, start and parent's id; the parent's name, its own name, executable,
-/// arguments and the parent's containers.
-fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], strings: [&[u8]; 5]) -> u32 {
-    let strings: [StrId; 5] = strings.map(|text| chunk.builder.intern(text));
+/// arguments, the parent's containers and its working directory.
+fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], strings: [&[u8]; 6]) -> u32 {
+    let strings: [StrId; 6] = strings.map(|text| chunk.builder.intern(text));
     let table = chunk.builder.table_at(chunk.index.process);
     table.push_u64(p::PID, pid);
     table.push_u64(p::START, start);
@@ -177,5 +178,6 @@ fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], str
     table.push_bytes(p::EXE, strings[2]);
     table.push_bytes(p::ARGS, strings[3]);
     table.push_bytes(p::PARENT_CHAIN, strings[4]);
+    table.push_bytes(p::CWD, strings[5]);
     table.end_row()
 }

@@ -30,6 +30,7 @@ use super::chunk::ContainerUpdates;
 use super::cmdline::Arguments;
 use super::columns::{Dictionaries, TableIndex};
 use super::decode;
+use super::files::Files;
 use super::processes::{Processes, Subject};
 use super::users::Users;
 use crate::host_root::HostRoot;
@@ -84,6 +85,7 @@ pub struct RowWriter {
     /// Those of threads whose hang was reported and has not ended.
     hanging: FxHashMap<u32, Arc<EnteredCall>>,
     block: BlockNames,
+    files: Files,
     chunk: CurrentChunk,
     written: Written,
     /// Cgroups to take out of the kernel's set of recorded cgroups.
@@ -104,6 +106,7 @@ impl RowWriter {
             entered: EnteredCalls::default(),
             hanging: FxHashMap::default(),
             block: BlockNames::default(),
+            files: Files::default(),
             chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
             written: Written::default(),
             disallowed: Vec::new(),
@@ -340,6 +343,13 @@ impl RowWriter {
     fn task(&mut self, builder: &mut ChunkBuilder, subject: Subject) -> u32 {
         let mut chunk = self.chunk.dictionaries(builder);
         self.processes.task_row(&mut chunk, &mut self.cgroups, subject)
+    }
+
+    /// The rows of the file dictionary for what a call's descriptors stand for.
+    #[inline]
+    fn file_rows(&mut self, builder: &mut ChunkBuilder, files: [u64; 2]) -> [u32; 2] {
+        let mut chunk = self.chunk.dictionaries(builder);
+        files.map(|id| self.files.row(&mut chunk, id))
     }
 
     /// The row of the cgroup dictionary.

@@ -38,6 +38,7 @@ impl RowWriter {
         let index = self.common(builder, kind, &head, stall.uid);
         let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();
         let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
+        let files = self.file_rows(builder, [0; 2]);
         let stored = self.calls.get(place.call);
         let mut ids = [StrId::default(); 2];
         if let Some(given) = &given {
@@ -66,6 +67,8 @@ impl RowWriter {
         table.push_bytes(col!(Stall, "dev_from"), dev_from);
         table.push_bytes(col!(Stall, "workqueue"), workqueue);
         table.push_ref(col!(Stall, "waker"), waker);
+        table.push_ref(col!(Stall, "file"), files[0]);
+        table.push_ref(col!(Stall, "file2"), files[1]);
         table.end_row();
     }
 

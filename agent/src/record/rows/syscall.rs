@@ -293,6 +293,7 @@ impl RowWriter {
             bits |= flags::LATE;
         }
         let index = self.chunk.index.event(Kind::Syscall);
+        let files = self.file_rows(builder, call.files);
         let mut ids = [StrId::default(); 2];
         for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
             *id = builder.intern(bytes);
@@ -308,6 +309,8 @@ impl RowWriter {
         let args = call.args.iter().zip(&stored.forms).take(usize::from(stored.args));
         table.push_list_of(col!(Syscall, "args"), args.map(|(arg, form)| form.apply(*arg)));
         table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
+        table.push_ref(col!(Syscall, "file"), files[0]);
+        table.push_ref(col!(Syscall, "file2"), files[1]);
         Some(table.end_row())
     }
 
@@ -360,7 +363,7 @@ impl RowWriter {
         }
         let masked = self.processes.masked(strings[1]);
         let strings = if stored.exec { [strings[0], &masked] } else { strings };
-        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings };
+        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings, files: [0; 2] };
         self.write_unfinished(builder, thread, now, &call);
     }
 
@@ -383,6 +386,7 @@ impl RowWriter {
             bits: if stored.filled_in { 0 } else { call.flags },
             dur: now - open.start,
             strings: call.strings,
+            files: call.files,
         };
         self.write_unfinished(builder, stream.thread, now, &call);
     }
@@ -409,6 +413,7 @@ impl RowWriter {
         };
         self.count(thread.cgroup);
         let index = self.common(builder, Kind::Syscall, &head, thread.uid);
+        let files = self.file_rows(builder, call.files);
         let args = stored.apply(call.args);
         let mut ids = [StrId::default(); 2];
         for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
@@ -420,6 +425,8 @@ impl RowWriter {
         table.push_i64(col!(Syscall, "ret"), 0);
         table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
         table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
+        table.push_ref(col!(Syscall, "file"), files[0]);
+        table.push_ref(col!(Syscall, "file2"), files[1]);
         table.end_row();
     }
 }
@@ -431,4 +438,5 @@ struct Unfinished<'a> {
     bits: u32,
     dur: u64,
     strings: [&'a [u8]; 2],
+    files: [u64; 2],
 }

@@ -5,7 +5,7 @@ fn syscalls_are_declared_as_the_format_wants_them() {
     let schema = schema();
     let table = schema.get(event_table(Kind::Syscall)).unwrap();
     let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(names, ["time", "cpu", "task", "flags", "dur", "nr", "ret", "args", "strs"]);
+    assert_eq!(names, ["time", "cpu", "task", "flags", "dur", "nr", "ret", "args", "strs", "file", "file2"]);
     assert_eq!(table.time, Some(0));
     assert_eq!(table.duration, Some(4));
     assert_eq!(table.summary, [5]);

@@ -63,6 +63,7 @@ fn add(chunk: &mut TestChunk, kind: Kind, subject: Who, other: Who) {
             Storage::U64List => table.push_list_u64(at, &[]),
             Storage::BytesList => table.push_list_bytes(at, &[]),
             Storage::TaskRow => table.push_ref(at, other.task),
+            Storage::FileRow => table.push_ref(at, 0),
             Storage::CgroupRow => {
                 table.push_ref(at, if kind == Kind::Sample { subject.cgroup } else { other.cgroup });
             }
