@@ -103,6 +103,58 @@ offsets! {
     mm_exe_file = "mm_struct.exe_file";
     /// The path of an open file.
     file_path = "file.f_path";
+    /// The name of an open file, and the place of that in a mount.
+    file_dentry = "file.f_path.dentry";
+    /// The mount that it was opened in.
+    file_mnt = "file.f_path.mnt";
+    /// What its driver can do.
+    file_op = "file.f_op";
+    /// The directory that a name is in.
+    dentry_parent = "dentry.d_parent";
+    /// A name's hash, then its length.
+    dentry_hash = "dentry.d_name.hash";
+    /// The name.
+    dentry_name = "dentry.d_name.name";
+    /// What has the name.
+    dentry_inode = "dentry.d_inode";
+    /// Null once the name is removed.
+    dentry_pprev = "dentry.d_hash.pprev";
+    /// The uppermost directory of a mount.
+    vfsmount_root = "vfsmount.mnt_root";
+    /// The part of a mount that files know.
+    mount_mnt = "mount.mnt";
+    /// The mount that a mount is in.
+    mount_parent = "mount.mnt_parent";
+    /// The directory that a mount covers.
+    mount_point = "mount.mnt_mountpoint";
+    /// The mount namespace.
+    mount_ns = "mount.mnt_ns";
+    /// The working directory and others.
+    task_fs = "task_struct.fs";
+    /// Its name.
+    pwd_dentry = "fs_struct.pwd.dentry";
+    /// The mount that it is in.
+    pwd_mnt = "fs_struct.pwd.mnt";
+    /// How many tasks share a table of open files.
+    files_count = "files_struct.count.counter";
+    /// The number of an inode.
+    inode_ino = "inode.i_ino";
+    /// How often the number was used before, or a random number.
+    inode_generation = "inode.i_generation";
+    /// The type of a file system.
+    sb_magic = "super_block.s_magic";
+    /// The address that a unix socket is bound to.
+    unix_addr = "unix_sock.addr";
+    /// The socket that a unix socket is connected to.
+    unix_peer = "unix_sock.peer";
+    /// The length of such an address.
+    unix_address_len = "unix_address.len";
+    /// The address.
+    unix_address_name = "unix_address.name";
+    /// The process that made a socket's peer.
+    sk_peer_pid = "sock.sk_peer_pid";
+    /// A process's numbers, that of the initial namespace first.
+    pid_numbers = "pid.numbers";
     /// The path given to exec.
     bprm_filename = "linux_binprm.filename";
     /// A cgroup's place among its controllers' states.

@@ -99,6 +99,20 @@ impl Draft {
         unsafe { self.0.add(index).write_volatile(value) };
     }
 
+    /// Writes two words.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::set`], of both.
+    #[inline(always)]
+    pub unsafe fn set_pair(self, index: usize, values: [u64; 2]) {
+        // SAFETY: by contract.
+        unsafe {
+            self.set(index, values[0]);
+            self.set(index + 1, values[1]);
+        }
+    }
+
     /// A word that was written before.
     ///
     /// # Safety
@@ -155,6 +169,11 @@ impl ThisCpu {
         key set_key: u32, "See [`Cpu::key`].";
         shape set_shape: u32, "See [`Cpu::shape`].";
         marks set_marks: u64, "See [`Cpu::marks`].";
+        number set_number: u64, "See [`Cpu::number`].";
+        renewed set_renewed: u64, "See [`Cpu::renewed`].";
+        undefined set_undefined: u64, "See [`Cpu::undefined`].";
+        result set_result: u64, "See [`Cpu::result`].";
+        files set_files: [u64; 2], "See [`Cpu::files`].";
         cgroup set_cgroup: u64, "See [`Cpu::cgroup`].";
         pointers set_pointers: [u64; 3], "See [`Cpu::pointers`].";
     }

@@ -70,6 +70,7 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     info.call_start = 0;
     info.flags = 0;
     info.exe_len = 0;
+    info.files = [0; 2];
     if info.kthread != 0 || info.pid == config!(own_pid) {
         return;
     }
@@ -139,6 +140,7 @@ fn report(info: &mut agent_ebpf::records::TaskInfo, state: &TaskState) {
     if state.flags & (task_flags::LIVE | task_flags::START_UNKNOWN) != 0 {
         info.call = state.key;
         copy_args::<6>(info.args.as_mut_ptr(), state);
+        info.files = state.files;
         if state.flags & task_flags::LIVE != 0 {
             info.call_start = state.start;
         }
@@ -174,5 +176,6 @@ pub fn note_call(task: Task, state: &mut TaskState) {
     }
     state.key = key;
     state.args = args_of(regs, key);
+    state.files = [0; 2];
     state.flags = (state.flags | task_flags::START_UNKNOWN) & !task_flags::CHILD;
 }

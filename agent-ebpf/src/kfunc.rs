@@ -53,14 +53,18 @@ pub mod types {
     /// `struct cgroup_subsys_state`.
     pub const CSS: u32 = 0x6b74_7106;
 
+    /// `struct timespec64`: two numbers of 64 bits. Any memory is read as such, where no pointer is wanted.
+    pub const WORDS: u32 = 0x6b74_7107;
+
     /// All of them, with the kernel's names.
-    pub const ALL: [(u32, &str); 6] = [
+    pub const ALL: [(u32, &str); 7] = [
         (TASK, "task_struct"),
         (SOCK, "sock"),
         (REQUEST, "request"),
         (BIO, "bio"),
         (CGROUP, "cgroup"),
         (CSS, "cgroup_subsys_state"),
+        (WORDS, "timespec64"),
     ];
 }
 

@@ -10,6 +10,7 @@ mod block;
 mod cast;
 mod cpu_ring;
 mod fallback;
+mod files;
 mod iter;
 mod lifecycle;
 mod maps;

@@ -12,7 +12,8 @@ use agent_ebpf::spec::{ABIS, NUMBERS, Spec};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST, BPF_RB_NO_WAKEUP};
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ringbuf_discard, bpf_ringbuf_reserve, bpf_ringbuf_submit,
+    bpf_get_smp_processor_id, bpf_ringbuf_discard, bpf_ringbuf_output, bpf_ringbuf_reserve,
+    bpf_ringbuf_submit,
 };
 use aya_ebpf::macros::btf_map;
 
@@ -188,6 +189,19 @@ pub fn try_reserve<T>(rings: &Rings) -> Option<Slot<T>> {
         }
     }
     None
+}
+
+/// Copies a record of any length to this CPU's ring, if there is room.
+#[inline(always)]
+pub fn output(rings: &Rings, record: *const u8, len: u64) -> bool {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let last = config!(rings) - 1;
+    let index = if cpu < last { cpu } else { last };
+    let Some(ring) = rings.get(index) else { return false };
+    let ring = ptr::from_ref(ring).cast_mut().cast::<c_void>();
+    // SAFETY: `ring` is a ring buffer map that the verifier knows, and it checks what is copied.
+    unsafe { bpf_ringbuf_output(ring, record.cast_mut().cast(), len, u64::from(BPF_RB_NO_WAKEUP)) == 0 }
 }
 
 /// Counts one lost event.

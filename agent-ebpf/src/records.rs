@@ -3,6 +3,7 @@
 
 pub mod block;
 pub mod cpu;
+pub mod file;
 pub mod net;
 pub mod oom;
 pub mod sched;
@@ -251,6 +252,8 @@ pub struct TaskInfo {
     pub exe_len: u32,
     /// Bits of [`task_flags`].
     pub flags: u32,
+    /// What the call's descriptors stand for.
+    pub files: [u64; 2],
 }
 
 /// Per-task state of the kernel side ([`TaskState::flags`]).
@@ -284,7 +287,7 @@ pub mod task_flags {
     pub const KEPT: u32 = EXCLUDED | TREE | PARENT;
 }
 
-/// The value of the task storage: the call that a task is in. 64 bytes.
+/// The value of the task storage: the call that a task is in. 80 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskState {
@@ -296,6 +299,8 @@ pub struct TaskState {
     pub key: u32,
     /// Bits of [`task_flags`], and the parent that was reported last.
     pub flags: u32,
+    /// What its descriptors stand for: ids of [`file`], 0 for nothing.
+    pub files: [u64; 2],
 }
 
 /// Fallback programs, which do the work of another program on the same hook where the kernel has skipped that: the index of
@@ -377,7 +382,7 @@ plain! {
     Exit = 48;
     Rename = 56;
     Cgroup = 32 + 32 + CGROUP_PATH;
-    TaskState = 64;
-    TaskInfo = 32 + 48 + 24 + 32 + 8;
+    TaskState = 80;
+    TaskInfo = 32 + 48 + 24 + 32 + 8 + 16;
     LossKey = 16;
 }

@@ -66,7 +66,33 @@ pub mod spec_flags {
     pub const KILL: u8 = 1 << 6;
 }
 
-/// What to record of a call. 8 bytes.
+/// What a call's descriptors stand for: how [`Spec::files`] say what to look up.
+pub mod file {
+    /// The argument that is the descriptor.
+    pub const ARGUMENT: u8 = 7;
+    /// There is one.
+    pub const DESCRIPTOR: u8 = 1 << 3;
+    /// It starts a path, if that is relative: `AT_FDCWD` is the working directory.
+    pub const BASE: u8 = 1 << 4;
+    /// The path starts from the working directory, if it is relative.
+    pub const CWD: u8 = 1 << 5;
+    /// With one of these two: the path is the second string.
+    pub const SECOND: u8 = 1 << 6;
+}
+
+/// What a call's result stands for ([`Spec::result`]).
+pub mod result {
+    /// Nothing that is looked up.
+    pub const NONE: u8 = 0;
+    /// A descriptor.
+    pub const DESCRIPTOR: u8 = 1;
+    /// Of `fcntl`: a descriptor, if the command duplicates one.
+    pub const FCNTL: u8 = 2;
+    /// Nothing, but the call has changed the working directory.
+    pub const CWD: u8 = 3;
+}
+
+/// What to record of a call. 16 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
@@ -87,6 +113,14 @@ pub struct Spec {
     pub room: u8,
     /// The least result with which such a call has filled the address in.
     pub least: u8,
+    /// What stands for files: bits of [`file`].
+    pub files: [u8; 2],
+    /// What its result stands for, one of [`result`]. Its place is that of the second file.
+    pub result: u8,
+    /// How many words there are for files in its record, 0 to 2.
+    pub file_words: u8,
+    /// Always 0.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Spec>() == 8);
+const _: () = assert!(size_of::<Spec>() == 16);

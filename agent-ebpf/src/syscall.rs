@@ -24,11 +24,12 @@ use events::{Abi, syscall_key};
 
 use crate::cpu_ring::ThisCpu;
 use crate::fallback;
+use crate::files;
 use crate::maps::{self, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, load};
-pub use arguments::{args_of, copy_args};
+pub use arguments::{args_of, argument, copy_args};
 pub use parked::{Why, end_call, leave, settle};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).
@@ -199,6 +200,11 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         {
             mark_return::<FALLBACK>(cpu);
             let shape = cpu.shape();
+            let made = cpu.result();
+            if made != 0 {
+                let id = files::of_result(cpu, identity::task(cpu), made as u32, ret, time);
+                draft::set_result(draft, shape, id);
+            }
             // SAFETY: indices of every record.
             unsafe {
                 draft.set(word::TIME, time);

@@ -28,6 +28,11 @@ pub struct Segment {
     pub bytes: [u8; (SEGMENT_DATA + SEGMENT_SLACK) as usize],
 }
 
+/// Files that each CPU remembers as defined.
+pub const FILES_TOLD: u32 = 1 << FILES_TOLD_BITS;
+/// The number of bits of that.
+pub const FILES_TOLD_BITS: u32 = 12;
+
 /// Where the next record begins, after one of `bytes` bytes at `position`.
 #[inline(always)]
 pub const fn next(position: u64, bytes: u64) -> u64 {
@@ -45,8 +50,12 @@ pub struct Cpu {
     pub offset: u64,
     /// 1: decisions about the current thread are to be made again. The programs reset it.
     pub recheck: u64,
+    /// Its number.
+    pub number: u64,
+    /// Changes when all files are to be defined again.
+    pub renewed: u64,
     /// Always 0.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 3],
 
     /// The position up to which records are complete.
     pub head: u64,
@@ -77,8 +86,14 @@ pub struct Cpu {
     pub cgroup: u64,
     /// The identity that was last written to the ring: cgroup, ids, user.
     pub written: [u64; 3],
+    /// How often a file could not be defined.
+    pub undefined: u64,
+    /// What the result of the call stands for, one of [`crate::spec::result`].
+    pub result: u64,
+    /// What the call's descriptors stand for, should its record have room for that.
+    pub files: [u64; 2],
     /// Always 0.
-    pub reserved_too: [u64; 9],
+    pub reserved_too: [u64; 5],
 }
 
 /// What is known of a CPU's current thread ([`Cpu::verdict`]).
@@ -121,8 +136,10 @@ pub mod word {
     pub const LENGTHS: usize = 9;
     /// A duration that does not fit into half a word; in [`super::sort::LONG`] only.
     pub const DURATION: usize = 10;
+    /// The files of a record with strings, two words.
+    pub const FILES: usize = 11;
     /// Strings, each padded with whatever was there to whole words.
-    pub const STRINGS: usize = 11;
+    pub const STRINGS: usize = 13;
     /// In place of a bit of [`events::flags`]. With [`super::sort::STRINGS`]: the second string is the first one, read again.
     /// With [`super::sort::LONG`]: the strings are those of the thread's last [`super::sort::ENTERED`], read again.
     pub const AGAIN: u32 = 1 << 31;
@@ -130,7 +147,7 @@ pub mod word {
 
 /// The type of a record.
 pub mod sort {
-    /// A call without strings: as many arguments as there are words.
+    /// A call without strings. Its arguments are a multiple of three, and what is left of its words are files.
     pub const CALL: u32 = 0;
     /// A call with six arguments and strings.
     pub const STRINGS: u32 = 1;

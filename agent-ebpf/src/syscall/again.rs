@@ -51,7 +51,7 @@ pub fn read(cpu: ThisCpu, call: &TaskState) -> i32 {
     let first = read_first(draft, spec, argument(call, spec.arg0));
     let mut second = Got { len: 0, bits: 0 };
     if spec.read1 != read::NONE {
-        second = read_second(draft, padded(first.len), argument(call, spec.arg1));
+        second = read_second(draft, padded(first.len), argument(call, spec.arg1), None);
     }
     let words = word::STRINGS as u32 + (padded(first.len) + padded(second.len)) / 8;
     let bits = u64::from(first.bits | second.bits << 2);
@@ -59,6 +59,7 @@ pub fn read(cpu: ThisCpu, call: &TaskState) -> i32 {
     unsafe {
         draft.set(word::TIME, cpu.now());
         draft.set(word::SHAPE, u64::from(shape::of(sort::AGAIN, call.key, words)) << 32);
+        draft.set_pair(word::FILES, [0; 2]);
         draft.set(word::LENGTHS, u64::from(first.len) | u64::from(second.len) << 16 | bits << 32);
     }
     cpu.publish(words);

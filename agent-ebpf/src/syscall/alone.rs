@@ -8,6 +8,7 @@ use events::Kind;
 
 use super::{ctx_regs, draft, identity, is_skipped, key_of, mark_return};
 use crate::cpu_ring::ThisCpu;
+use crate::files;
 use crate::maps::{self, config};
 use crate::storage;
 use crate::task::{Task, load};
@@ -50,6 +51,11 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     draft::write(cpu, task, draft, regs, key, spec);
     cpu.set_live(live::NONE);
     let own_shape = cpu.shape();
+    let made = cpu.result();
+    if made != 0 {
+        let id = files::of_result(cpu, task, made as u32, ret, cpu.start());
+        draft::set_result(draft, own_shape, id);
+    }
     // SAFETY: indices of every record.
     unsafe {
         draft.set(word::TIME, cpu.start());

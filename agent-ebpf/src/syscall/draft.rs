@@ -7,6 +7,7 @@ use events::flags;
 
 use super::args_of;
 use crate::cpu_ring::{Draft, ThisCpu};
+use crate::files;
 use crate::maps::config;
 use crate::task::Task;
 use crate::user::{Got, Source, read_path, read_room, read_string};
@@ -15,7 +16,9 @@ use crate::user::{Got, Source, read_path, read_room, read_string};
 #[inline(always)]
 pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, spec: &Spec) {
     let mut state = live::READY;
-    let mut shape = shape::of(sort::CALL, key, word::ARGS as u32);
+    let files = u32::from(spec.file_words);
+    let mut first = [0; 2];
+    let mut shape = shape::of(sort::CALL, key, word::ARGS as u32 + files);
     if spec.class != class::ARGS0 {
         let args = args_of(regs, key);
         // SAFETY: indices of arguments.
@@ -24,7 +27,7 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
             draft.set(word::ARGS + 1, args[1]);
             draft.set(word::ARGS + 2, args[2]);
         }
-        shape = shape::of(sort::CALL, key, word::ARGS as u32 + 3);
+        shape = shape::of(sort::CALL, key, word::ARGS as u32 + 3 + files);
         if spec.class != class::ARGS3 {
             // SAFETY: as above.
             unsafe {
@@ -32,9 +35,9 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
                 draft.set(word::ARGS + 4, args[4]);
                 draft.set(word::ARGS + 5, args[5]);
             }
-            shape = shape::of(sort::CALL, key, word::ARGS as u32 + 6);
+            shape = shape::of(sort::CALL, key, word::ARGS as u32 + 6 + files);
             if spec.class >= class::STRINGS {
-                let (words, complete) = strings(draft, spec);
+                let (words, complete) = strings(draft, spec, &mut first);
                 shape = shape::of(sort::STRINGS, key, words);
                 if !complete {
                     state = live::PARTIAL;
@@ -47,16 +50,59 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     if config!(net) != 0 && spec.flags & spec_flags::ACCEPT != 0 {
         state = live::PARTIAL;
     }
+    let mut result = 0;
+    if files != 0 {
+        let found = files::of_call(cpu, task, spec, first, |index| argument(draft, index));
+        cpu.set_files(found);
+        set_files(draft, spec, found);
+        result = files::result_of(spec, argument(draft, 1));
+    }
+    cpu.set_result(result);
     cpu.set_key(key);
     cpu.set_shape(shape);
     cpu.set_live(state);
     cpu.set_start(cpu.now());
 }
 
-/// Writes the strings of a call; its arguments are written. Returns the number of words of the record, and whether nothing is
-/// to be read at the return.
+/// Writes what the descriptors of a call stand for behind its arguments.
 #[inline(always)]
-fn strings(draft: Draft, spec: &Spec) -> (u32, bool) {
+fn set_files(draft: Draft, spec: &Spec, files: [u64; 2]) {
+    // SAFETY: indices of files, the place of which depends on how many arguments there are.
+    unsafe {
+        match spec.class {
+            class::ARGS0 => draft.set_pair(word::ARGS, files),
+            class::ARGS3 => draft.set_pair(word::ARGS + 3, files),
+            class::ARGS6 => draft.set_pair(word::ARGS + 6, files),
+            _ => draft.set_pair(word::FILES, files),
+        }
+    }
+}
+
+/// Writes what a call has made to the record that is complete otherwise: its last word, or the second file.
+#[inline(always)]
+pub fn set_result(draft: Draft, shape: u32, made: u64) {
+    const THREE: u32 = word::ARGS as u32 + 5;
+    const SIX: u32 = word::ARGS as u32 + 8;
+    // SAFETY: indices of files.
+    unsafe {
+        if shape::sort(shape) == sort::STRINGS {
+            draft.set(word::FILES + 1, made);
+        } else {
+            match shape::words(shape) {
+                THREE => draft.set(word::ARGS + 4, made),
+                SIX => draft.set(word::ARGS + 7, made),
+                _ => draft.set(word::ARGS + 1, made),
+            }
+        }
+    }
+}
+
+/// Writes the strings of a call; its arguments are written. Returns the number of words of the record, and whether nothing is
+/// to be read at the return. `starts` gets the first byte of each string.
+#[inline(always)]
+fn strings(draft: Draft, spec: &Spec, starts: &mut [u8; 2]) -> (u32, bool) {
+    // SAFETY: indices of files.
+    unsafe { draft.set_pair(word::FILES, [0; 2]) };
     let at = argument(draft, spec.arg0);
     if spec.room != 0 {
         // The kernel fills the address in: until then, how much room there is for it.
@@ -73,12 +119,13 @@ fn strings(draft: Draft, spec: &Spec) -> (u32, bool) {
         return (word::STRINGS as u32, !room.exists);
     }
     let first = read_first(draft, spec, at);
+    starts[0] = start(draft.at(word::STRINGS), first.len);
     let mut second = Got { len: 0, bits: 0 };
     let mut complete = at == 0 || first.bits & flags::STR0_UNREAD == 0;
     let mut len = padded(first.len);
     if spec.read1 == read::STRING {
         let at = argument(draft, spec.arg1);
-        second = read_second(draft, len, at);
+        second = read_second(draft, len, at, Some(&mut starts[1]));
         complete &= at == 0 || second.bits & flags::STR0_UNREAD == 0;
         len += padded(second.len);
     } else if spec.read1 != read::NONE {
@@ -103,14 +150,26 @@ pub fn read_first(draft: Draft, spec: &Spec, at: u64) -> Got {
 
 /// Reads the second string of a call to its place, `after` bytes behind the start of the first one.
 #[inline(always)]
-pub fn read_second(draft: Draft, after: u32, at: u64) -> Got {
+pub fn read_second(draft: Draft, after: u32, at: u64, starts: Option<&mut u8>) -> Got {
     let mut after = u64::from(after);
     // SAFETY: the mask changes nothing: no first string is longer. It is for the verifier, as are its bounds: a draft has
     // room for what it leaves and a string.
     unsafe {
         core::arch::asm!("{after} &= 8184", after = inout(reg) after);
-        read_path(draft.at(word::STRINGS).add(after as usize), STRING_ROOM, at)
+        let to = draft.at(word::STRINGS).add(after as usize);
+        let got = read_path(to, STRING_ROOM, at);
+        if let Some(byte) = starts {
+            *byte = start(to, got.len);
+        }
+        got
     }
+}
+
+/// The first byte of a string that was read, 0 if there is none.
+#[inline(always)]
+fn start(text: *mut u8, len: u32) -> u8 {
+    // SAFETY: in the draft.
+    if len == 0 { 0 } else { unsafe { text.read_volatile() } }
 }
 
 /// A length, rounded up to whole words.

@@ -14,6 +14,7 @@ use super::{
     mark_return, spec_bits,
 };
 use crate::cpu_ring::ThisCpu;
+use crate::files;
 use crate::maps::{self, config};
 use crate::storage;
 use crate::task::{Task, has, load};
@@ -47,6 +48,14 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
         note_room(state, spec);
     }
     state.key = key;
+    state.files = [0; 2];
+    if let Some(spec) = spec
+        && spec.file_words != 0
+    {
+        // Whether a path is relative is not known yet: where it would start from does no harm.
+        let call: &TaskState = state;
+        state.files = files::of_call(cpu, task, spec, [0; 2], |index| argument(call, index));
+    }
     state.start = cpu.now();
     let mut entered = task_flags::LIVE;
     if bits & spec_flags::EXEC != 0
@@ -127,6 +136,10 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
     let key = cpu.key();
     let call_shape = cpu.shape();
     state.key = key;
+    state.files = match maps::spec(key) {
+        Some(spec) if spec.file_words != 0 => cpu.files(),
+        _ => [0; 2],
+    };
     state.start = cpu.start();
     state.flags = state.flags & (task_flags::KEPT | MARKS) | task_flags::LIVE;
     if shape::sort(call_shape) != sort::STRINGS {
@@ -209,6 +222,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
         unsafe {
             (*state).key = key;
             (*state).args = args_of(regs, key);
+            (*state).files = [0; 2];
             (*state).flags = task_flags::START_UNKNOWN;
         }
     }
@@ -237,6 +251,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
         }
         state.key = key;
         state.args = args_of(regs, key);
+        state.files = [0; 2];
         state.start = time;
         known &= !(task_flags::SENT | task_flags::SHARED);
         // Seen before, in no call, and yet it returns: seccomp answered in its place, or it was killed while a tracer
@@ -257,7 +272,8 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
     }
     let sent = known & task_flags::SENT != 0;
     let shared = known & task_flags::SHARED != 0;
-    emit::<true>(cpu, task, state, &Return { ret, time, bits, sent, shared });
+    let is_known = known & task_flags::LIVE != 0;
+    emit::<true>(cpu, task, state, &Return { ret, time, bits, sent, shared, is_known });
     0
 }
 
@@ -282,7 +298,8 @@ pub fn end_call(cpu: ThisCpu, task: Task, state: &mut TaskState, time: u64, cgro
     }
     state.flags = 0;
     cpu.set_cgroup(cgroup);
-    let end = Return { ret: 0, time, bits, sent: known & task_flags::SENT != 0, shared: false };
+    let end =
+        Return { ret: 0, time, bits, sent: known & task_flags::SENT != 0, shared: false, is_known: true };
     emit::<false>(cpu, task, state, &end);
 }
 

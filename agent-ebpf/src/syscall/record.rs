@@ -8,6 +8,7 @@ use events::{Kind, flags};
 use super::arguments::argument;
 use super::draft::{padded, read_first, read_second};
 use crate::cpu_ring::{Draft, ThisCpu};
+use crate::files;
 use crate::maps;
 use crate::task::Task;
 use crate::user::{Got, NOT_FILLED_IN, ROOM_UNKNOWN, Source, read_string};
@@ -24,6 +25,8 @@ pub struct Return {
     pub sent: bool,
     /// They are to be read again.
     pub shared: bool,
+    /// What its descriptors stand for was looked up at its entry.
+    pub is_known: bool,
 }
 
 /// What is known of a call's strings at its end.
@@ -56,7 +59,17 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     }
     let mut strings = Strings { len: [0; 2], bits: 0 };
     let mut record_sort = sort::LONG;
+    let mut files = call.files;
     if let Some(spec) = maps::spec(call.key) {
+        if RETURNED && spec.file_words != 0 {
+            if !end.is_known {
+                files = files::of_returned(cpu, task, spec, call);
+            }
+            let made = files::result_of(spec, call.args[1]);
+            if made != 0 {
+                files[1] = files::of_result(cpu, task, made as u32, end.ret, end.time);
+            }
+        }
         if spec.flags & spec_flags::NO_RESULT != 0 {
             bits |= flags::NO_RESULT;
         }
@@ -78,6 +91,7 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         draft.set(word::RESULT, end.ret as u64);
         draft.set(word::LENGTHS, lengths | u64::from(bits | strings.bits) << 32);
         draft.set(word::DURATION, dur);
+        draft.set_pair(word::FILES, files);
     }
     cpu.publish(words);
 }
@@ -117,7 +131,7 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
     let first = read_first(draft, spec, at);
     let mut second = Got { len: 0, bits: 0 };
     if spec.read1 != read::NONE {
-        second = read_second(draft, padded(first.len), argument(call, spec.arg1));
+        second = read_second(draft, padded(first.len), argument(call, spec.arg1), None);
     }
     let bits = first.bits | second.bits << 2 | uncertain(first.len + second.len);
     Strings { len: [first.len, second.len], bits }

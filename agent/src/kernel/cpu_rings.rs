@@ -104,6 +104,13 @@ impl CpuStates {
         }
     }
 
+    /// Has the programs define all files again.
+    pub fn renew_files(&self) {
+        for cpu in 0..self.0.count {
+            self.0.word(cpu, offset_of!(Cpu, renewed)).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The calls whose threads have not left their CPU since the entry. True once all hooks are detached.
     pub fn open_calls(&self) -> Vec<OpenCall> {
         (0..self.0.count).filter_map(|cpu| self.open_call(cpu)).collect()
@@ -223,6 +230,9 @@ pub(super) fn map(
     let cpus = map_array(object, "CPUS", count as usize * size_of::<Cpu>())?;
     let segments = map_array(object, "SEGMENTS", (rings * ring_segments) as usize * size_of::<Segment>())?;
     let shared = Arc::new(Shared { cpus, segments, count, ring_segments, rings });
+    for cpu in 0..count {
+        shared.word(cpu, offset_of!(Cpu, number)).store(u64::from(cpu), Ordering::Relaxed);
+    }
     let rings = (0..count)
         .map(|cpu| CpuRing { shared: shared.clone(), cpu, first: None, position: 0, seen: 0, released: 0 })
         .collect();

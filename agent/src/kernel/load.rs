@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::thread::{Scope, ScopedJoinHandle};
 
+use agent_ebpf::records::cpu::FILES_TOLD;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
@@ -149,8 +150,11 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
     let cpus = counts.shared;
     let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
     let sockets = if settings.kinds.contains(&Kind::Net) { SOCKETS_MAX } else { UNUSED_MAP };
+    let has_calls = settings.selection != SyscallSelection::None;
+    let told = if has_calls { possible_cpus() * FILES_TOLD } else { UNUSED_MAP };
     let mut entries = vec![
         ("CPUS", possible_cpus()),
+        ("TOLD", told),
         ("SEGMENTS", counts.of_cpus * counts.segments),
         ("EVENTS", cpus),
         ("LIFECYCLE", cpus),

@@ -7,6 +7,7 @@ use events::Abi;
 use events::ALL_ABIS;
 use ktape_reader::syscalls::{ArgType, Syscall, SyscallTable, kept, string_positions};
 
+mod files;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ pub fn spec(call: &Syscall) -> Spec {
         // The number of messages, of which the first one has the address.
         spec.least = u8::from(call.name.starts_with("recvmmsg"));
     }
+    files::set(&mut spec, call);
     spec
 }
 

@@ -141,18 +141,26 @@ impl<'a> CpuRecord<'a> {
             was_entered: record_sort == sort::LONG_ENTERED,
             again: false,
         };
-        let args = &bytes[8 * word::ARGS..];
-        if let Some(all) = args.first_chunk::<48>() {
+        let mut files = &bytes[8 * word::ARGS..];
+        if let Some((all, rest)) = files.split_first_chunk::<48>() {
             call.args = std::array::from_fn(|i| word_of(all, i));
-        } else if let Some(three) = args.first_chunk::<24>() {
+            files = rest;
+        } else if let Some((three, rest)) = files.split_first_chunk::<24>() {
             call.args[..3].copy_from_slice(&[word_of(three, 0), word_of(three, 1), word_of(three, 2)]);
+            files = rest;
         }
         match record_sort {
-            sort::CALL => return Some(Self::Call(call)),
+            sort::CALL => {
+                for (file, bytes) in call.files.iter_mut().zip(files.as_chunks().0) {
+                    *file = u64::from_ne_bytes(*bytes);
+                }
+                return Some(Self::Call(call));
+            }
             sort::STRINGS | sort::ENTERED | sort::LONG | sort::LONG_ENTERED | sort::AGAIN => {}
             _ => return None,
         }
-        let more = bytes.get(8 * word::LENGTHS..)?.first_chunk::<16>()?;
+        let more = bytes.get(8 * word::LENGTHS..)?.first_chunk::<32>()?;
+        call.files = [word_of(more, 2), word_of(more, 3)];
         let lengths = word_of(more, 0);
         let (first, second) = (lengths as u16 as usize, (lengths >> 16) as u16 as usize);
         let strings = bytes.get(8 * word::STRINGS..)?;

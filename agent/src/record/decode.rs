@@ -2,6 +2,7 @@
 //! checked: a record that is too short is counted as damaged.
 
 pub use agent_ebpf::records::Plain;
+use agent_ebpf::records::file::Named;
 use agent_ebpf::records::{Cgroup, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header, Parent};
 use events::Kind;
 
@@ -53,6 +54,17 @@ pub fn given(bytes: &[u8]) -> Option<GivenRecord<'_>> {
     let strings = bytes.get(std::mem::offset_of!(ExecGiven<0>, bytes)..)?.get(..size)?;
     let (path, args) = strings.split_at(args_at);
     Some(GivenRecord { head, strings: [path.get(..len[0] as usize)?, args.get(..len[1] as usize)?] })
+}
+
+/// Reads the definition of a name, and the name.
+pub fn named(bytes: &[u8]) -> Option<(Named, &[u8])> {
+    const AT: usize = std::mem::offset_of!(Named, name);
+    let mut fixed = [0; size_of::<Named>()];
+    fixed.get_mut(..AT)?.copy_from_slice(bytes.get(..AT)?);
+    let named: Named = read(&fixed, 0)?;
+    // With its NUL.
+    let len = (named.name_len as usize).saturating_sub(1);
+    Some((named, bytes.get(AT..)?.get(..len)?))
 }
 
 /// Whether a record is an event: a changed parent and what an exec was given are none.

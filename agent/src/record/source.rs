@@ -80,6 +80,9 @@ pub trait Kernel {
     /// Has the programs follow the boot clock, which has passed the monotonic clock by `offset` ns.
     fn set_clock_offset(&mut self, offset: u64);
 
+    /// Has the programs define all files again.
+    fn renew_files(&mut self);
+
     /// Passes the messages of the programs on to the log.
     fn flush_log(&mut self);
 }
@@ -178,6 +181,10 @@ impl Kernel for LoadedPrograms {
 
     fn set_clock_offset(&mut self, offset: u64) {
         self.cpus().set_offset(offset);
+    }
+
+    fn renew_files(&mut self) {
+        self.cpus().renew_files();
     }
 
     fn flush_log(&mut self) {

@@ -35,6 +35,8 @@ const MARGIN: Duration = Duration::from_millis(2);
 const CHUNK_AGE: Duration = Duration::from_millis(800);
 /// How often loss counters are read and clocks are compared.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often all files are defined again.
+const FILES_RENEWED: Duration = Duration::from_secs(10);
 /// A change of wall clock against boot clock that is worth an event, ns. Slewing stays below.
 const CLOCK_STEP: i64 = 1_000_000;
 /// The longest pause between two passes with ring buffers of the default size; smaller ones fill sooner.
@@ -149,6 +151,8 @@ pub struct Drain<K, S, C> {
     suspended: u64,
     /// When losses and clocks were last read.
     housekeeping: Instant,
+    /// When all files were last defined again.
+    files_renewed: Instant,
 }
 
 impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
@@ -169,6 +173,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
             timing,
             suspended: clock.suspended_ns(),
             housekeeping: clock.now(),
+            files_renewed: clock.now(),
             clock,
         }
     }
@@ -297,7 +302,17 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.collect_losses();
         self.write_losses();
         self.rows.check_timeouts();
+        self.renew_files();
         self.kernel.flush_log();
+    }
+
+    /// Files are defined again from time to time, so that their names are not older than that.
+    fn renew_files(&mut self) {
+        let now = self.clock.now();
+        if self.rows.take_files_due() || now.duration_since(self.files_renewed) >= FILES_RENEWED {
+            self.files_renewed = now;
+            self.kernel.renew_files();
+        }
     }
 
     /// After lifecycle events were dropped: processes are scanned again.

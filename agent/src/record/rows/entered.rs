@@ -11,6 +11,7 @@ use super::syscall::StoredCall;
 use super::{RowWriter, col};
 use crate::record::cpu_stream::{CallRecord, CpuStream, StreamThread};
 use crate::record::decode;
+use crate::record::files::Files;
 use crate::record::processes::STRING_BITS;
 
 /// Buffers whose changes are remembered.
@@ -207,8 +208,17 @@ impl RowWriter {
         }
     }
 
+    /// Keeps what a record says about calls that follow.
+    pub(super) fn about_calls(&mut self, bytes: &[u8]) -> Option<()> {
+        if Files::is_definition(&decode::record(bytes)?) {
+            self.files.define(bytes)
+        } else {
+            self.exec_given(bytes)
+        }
+    }
+
     /// Keeps what a call of `execve` was given.
-    pub(super) fn exec_given(&mut self, bytes: &[u8]) -> Option<()> {
+    fn exec_given(&mut self, bytes: &[u8]) -> Option<()> {
         let given = decode::given(bytes)?;
         let entered = EnteredCall::new(NO_CALL, given.head.flags, given.strings);
         self.entered.by_thread.insert(given.head.tid, Arc::new(entered));

@@ -246,6 +246,11 @@ impl RowWriter {
         self.cgroups.has_matched()
     }
 
+    /// Whether all files are to be defined again by the kernel side. The call resets it.
+    pub fn take_files_due(&mut self) -> bool {
+        self.files.take_due()
+    }
+
     /// Brings the counts by cgroup up to date.
     fn settle(&mut self) {
         if let Some(run) = self.written.take_run() {
@@ -267,7 +272,7 @@ impl RowWriter {
             self.processes.adopt_orphans(decode::time(bytes));
         }
         let done = match decode::kind(bytes) {
-            Some(Kind::Syscall) => self.exec_given(bytes),
+            Some(Kind::Syscall) => self.about_calls(bytes),
             Some(Kind::Fork) => self.fork(builder, bytes),
             Some(Kind::Exec) => self.exec(builder, bytes),
             Some(Kind::Exit) => self.exit(builder, bytes),

@@ -15,6 +15,19 @@ use crate::record::dictionary_rows::CachedRow;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
 
+/// Calls that give directories and what is in them other paths.
+const RENAMING: &[&str] = &[
+    "rename",
+    "renameat",
+    "renameat2",
+    "mount",
+    "umount",
+    "umount2",
+    "oldumount",
+    "move_mount",
+    "pivot_root",
+];
+
 /// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoredCall {
@@ -28,6 +41,8 @@ pub(super) struct StoredCall {
     places: [u8; 2],
     /// `execve` or `execveat`: a path and the program's arguments.
     pub exec: bool,
+    /// It may change the paths of files that are open.
+    renames: bool,
     /// Its string is an address that the kernel fills in, if it returns.
     filled_in: bool,
     /// Bits of each of its events' flags.
@@ -42,6 +57,7 @@ impl StoredCall {
         strings: 0,
         places: [0; 2],
         exec: false,
+        renames: false,
         filled_in: false,
         flags: 0,
     };
@@ -122,6 +138,7 @@ impl StoredCalls {
                 strings: positions.len() as u8,
                 places,
                 exec: matches!(call.name, "execve" | "execveat"),
+                renames: RENAMING.contains(&call.name),
                 filled_in: is_filled_in(call),
                 flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
             };
@@ -292,6 +309,9 @@ impl RowWriter {
         if self.written.is_late(call.time) {
             bits |= flags::LATE;
         }
+        if stored.renames && call.ret == 0 {
+            self.files.renamed();
+        }
         let index = self.chunk.index.event(Kind::Syscall);
         let files = self.file_rows(builder, call.files);
         let mut ids = [StrId::default(); 2];
@@ -363,7 +383,7 @@ impl RowWriter {
         }
         let masked = self.processes.masked(strings[1]);
         let strings = if stored.exec { [strings[0], &masked] } else { strings };
-        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings, files: [0; 2] };
+        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings, files: info.files };
         self.write_unfinished(builder, thread, now, &call);
     }
 

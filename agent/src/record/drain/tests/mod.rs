@@ -102,6 +102,8 @@ impl Kernel for TestKernel {
         self.log(format!("offset {offset}"));
     }
 
+    fn renew_files(&mut self) {}
+
     fn flush_log(&mut self) {}
 }
 
