@@ -5,6 +5,9 @@
 //! CPU remembers which ids it has defined. Only an id that is not among them is looked at closely.
 //!
 //! All memory is read as numbers: a pointer with a type can neither be multiplied nor compared with what was read before.
+//!
+//! Exported functions are global ones to the verifier, which looks at each of them once, not at every call. So they take
+//! nothing but numbers.
 
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -23,7 +26,7 @@ use events::Kind;
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, EVENTS, config};
-use crate::task::{Task, has, load, probe};
+use crate::task::{has, load, probe};
 
 /// `AT_FDCWD`.
 const AT_FDCWD: i32 = -100;
@@ -90,8 +93,8 @@ fn short(base: u64, offset: u32) -> u16 {
 
 /// The open file behind a descriptor of the current thread, 0 if there is none.
 #[inline(always)]
-fn open_file(task: Task, fd: u32) -> u64 {
-    let files = word(task.0 as u64, config!(offsets.task_files));
+fn open_file(cpu: ThisCpu, fd: u32) -> u64 {
+    let files = word(cpu.task(), config!(offsets.task_files));
     let table = word(files, config!(offsets.files_fdt));
     if fd >= word(table, config!(offsets.fdt_max)) as u32 {
         return 0;
@@ -102,8 +105,8 @@ fn open_file(task: Task, fd: u32) -> u64 {
 
 /// Whether the current thread alone has its descriptors.
 #[inline(always)]
-fn has_own_files(task: Task) -> bool {
-    let files = word(task.0 as u64, config!(offsets.task_files));
+fn has_own_files(cpu: ThisCpu) -> bool {
+    let files = word(cpu.task(), config!(offsets.task_files));
     word(files, config!(offsets.files_count)) as u32 == 1
 }
 
@@ -192,7 +195,7 @@ fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
         let sk = word(socket, config!(offsets.socket_sk));
         let ino = word(inode, config!(offsets.inode_ino));
         let id = id_of_socket(sk, ino);
-        if is_defined(cpu, id) || define_socket(cpu, sk, id, ino, time) == 0 {
+        if is_defined(cpu, id) || define_socket(sk, id, ino, time) == 0 {
             return id;
         }
         return 0;
@@ -200,30 +203,32 @@ fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
     let dentry = word(open, config!(offsets.file_dentry));
     let mnt = word(open, config!(offsets.file_mnt));
     let id = id_of_name(dentry, mnt, word(open, config!(offsets.file_op)));
-    if is_defined(cpu, id) || define_name(cpu, dentry, mnt, id, time) == 0 { id } else { 0 }
+    if is_defined(cpu, id) || define_name(dentry, mnt, id, time) == 0 { id } else { 0 }
 }
 
 /// The id of the current thread's working directory.
 #[inline(always)]
-fn of_working_directory(cpu: ThisCpu, task: Task, time: u64) -> u64 {
-    let fs = word(task.0 as u64, config!(offsets.task_fs));
+fn of_working_directory(cpu: ThisCpu, time: u64) -> u64 {
+    let fs = word(cpu.task(), config!(offsets.task_fs));
     let dentry = word(fs, config!(offsets.pwd_dentry));
     let mnt = word(fs, config!(offsets.pwd_mnt));
     let id = id_of_name(dentry, mnt, 0);
-    if is_defined(cpu, id) || define_name(cpu, dentry, mnt, id, time) == 0 { id } else { 0 }
+    if is_defined(cpu, id) || define_name(dentry, mnt, id, time) == 0 { id } else { 0 }
 }
 
 /// What one of [`Spec::files`] stands for, with the value of its argument.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn at_entry(cpu: ThisCpu, task: Task, how: u32, argument: u64) -> u64 {
+extern "C" fn file_at_entry(how: u32, argument: u64) -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
     let how = how as u8;
     let fd = if how & file::CWD != 0 { AT_FDCWD } else { argument as i32 };
     if fd >= 0 {
-        let open = open_file(task, fd as u32);
+        let open = open_file(cpu, fd as u32);
         return if open == 0 { 0 } else { of_file(cpu, open, cpu.now()) };
     }
     if fd == AT_FDCWD && how & (file::BASE | file::CWD) != 0 {
-        return of_working_directory(cpu, task, cpu.now());
+        return of_working_directory(cpu, cpu.now());
     }
     0
 }
@@ -241,8 +246,6 @@ fn is_wanted(how: u8, first: [u8; 2]) -> bool {
 /// What the descriptors of a call that is entered stand for.
 #[inline(always)]
 pub fn of_call(
-    cpu: ThisCpu,
-    task: Task,
     spec: &Spec,
     first: [u8; 2],
     argument: impl Fn(u8) -> u64,
@@ -250,7 +253,7 @@ pub fn of_call(
     let mut files = [0; 2];
     for (to, how) in files.iter_mut().zip(spec.files) {
         if is_wanted(how, first) {
-            *to = at_entry(cpu, task, u32::from(how), argument(how & file::ARGUMENT));
+            *to = file_at_entry(u32::from(how), argument(how & file::ARGUMENT));
         }
     }
     files
@@ -259,23 +262,25 @@ pub fn of_call(
 /// What the descriptors of a call stand for whose entry was not seen, if they cannot have changed since; a path starts from
 /// where it would start now.
 #[inline(always)]
-pub fn of_returned(cpu: ThisCpu, task: Task, spec: &Spec, call: &TaskState) -> [u64; 2] {
-    if !has_own_files(task) {
+pub fn of_returned(cpu: ThisCpu, spec: &Spec, call: &TaskState) -> [u64; 2] {
+    if !has_own_files(cpu) {
         return [0; 2];
     }
-    of_call(cpu, task, spec, [0; 2], |index| crate::syscall::argument(call, index))
+    of_call(spec, [0; 2], |index| crate::syscall::argument(call, index))
 }
 
 /// What a call that returned has made: the file behind its descriptor, or the working directory.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn of_result(cpu: ThisCpu, task: Task, what: u32, ret: i64, time: u64) -> u64 {
+pub extern "C" fn file_of_result(what: u64, ret: i64, time: u64) -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
     if ret < 0 {
         return 0;
     }
-    if what == u32::from(result::CWD) {
-        return of_working_directory(cpu, task, time.wrapping_sub(1));
+    if what == u64::from(result::CWD) {
+        return of_working_directory(cpu, time.wrapping_sub(1));
     }
-    let open = open_file(task, ret as u32);
+    let open = open_file(cpu, ret as u32);
     if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
 }
 
@@ -302,8 +307,10 @@ fn header(class: u8, time: u64) -> Header {
 }
 
 /// Defines a socket. 0 if that is done.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn define_socket(cpu: ThisCpu, sk: u64, id: u64, ino: u64, time: u64) -> i32 {
+extern "C" fn define_socket(sk: u64, id: u64, ino: u64, time: u64) -> i32 {
+    let Some(cpu) = ThisCpu::get() else { return 1 };
     let Some(scratch) = FILE_SCRATCH.get_ptr_mut(0) else { return 1 };
     // SAFETY: a map value that this program has for itself.
     let socket = unsafe { &mut (*scratch).socket };
@@ -366,8 +373,10 @@ fn unix_address(sk: u64, to: *mut [u8; UNIX_PATH]) -> u16 {
 }
 
 /// Defines a name and the directories above it, as far as they are not defined. 0 if that is done.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn define_name(cpu: ThisCpu, dentry: u64, mnt: u64, id: u64, time: u64) -> i32 {
+extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 {
+    let Some(cpu) = ThisCpu::get() else { return 1 };
     let Some(scratch) = FILE_SCRATCH.get_ptr_mut(0) else { return 1 };
     // SAFETY: a map value that this program has for itself.
     unsafe {

@@ -202,7 +202,7 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
             let shape = cpu.shape();
             let made = cpu.result();
             if made != 0 {
-                let id = files::of_result(cpu, identity::task(cpu), made as u32, ret, time);
+                let id = files::file_of_result(made, ret, time);
                 draft::set_result(draft, shape, id);
             }
             // SAFETY: indices of every record.

@@ -53,7 +53,7 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     let own_shape = cpu.shape();
     let made = cpu.result();
     if made != 0 {
-        let id = files::of_result(cpu, task, made as u32, ret, cpu.start());
+        let id = files::file_of_result(made, ret, cpu.start());
         draft::set_result(draft, own_shape, id);
     }
     // SAFETY: indices of every record.

@@ -52,7 +52,7 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     }
     let mut result = 0;
     if files != 0 {
-        let found = files::of_call(cpu, task, spec, first, |index| argument(draft, index));
+        let found = files::of_call(spec, first, |index| argument(draft, index));
         cpu.set_files(found);
         set_files(draft, spec, found);
         result = files::result_of(spec, argument(draft, 1));

@@ -54,7 +54,7 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
     {
         // Whether a path is relative is not known yet: where it would start from does no harm.
         let call: &TaskState = state;
-        state.files = files::of_call(cpu, task, spec, [0; 2], |index| argument(call, index));
+        state.files = files::of_call(spec, [0; 2], |index| argument(call, index));
     }
     state.start = cpu.now();
     let mut entered = task_flags::LIVE;

@@ -63,11 +63,11 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     if let Some(spec) = maps::spec(call.key) {
         if RETURNED && spec.file_words != 0 {
             if !end.is_known {
-                files = files::of_returned(cpu, task, spec, call);
+                files = files::of_returned(cpu, spec, call);
             }
             let made = files::result_of(spec, call.args[1]);
             if made != 0 {
-                files[1] = files::of_result(cpu, task, made as u32, end.ret, end.time);
+                files[1] = files::file_of_result(made, end.ret, end.time);
             }
         }
         if spec.flags & spec_flags::NO_RESULT != 0 {
