@@ -245,11 +245,7 @@ fn is_wanted(how: u8, first: [u8; 2]) -> bool {
 
 /// What the descriptors of a call that is entered stand for.
 #[inline(always)]
-pub fn of_call(
-    spec: &Spec,
-    first: [u8; 2],
-    argument: impl Fn(u8) -> u64,
-) -> [u64; 2] {
+pub fn of_call(spec: &Spec, first: [u8; 2], argument: impl Fn(u8) -> u64) -> [u64; 2] {
     let mut files = [0; 2];
     for (to, how) in files.iter_mut().zip(spec.files) {
         if is_wanted(how, first) {
@@ -351,10 +347,13 @@ extern "C" fn define_socket(sk: u64, id: u64, ino: u64, time: u64) -> i32 {
             }
         }
     }
-    if maps::output(&EVENTS, (&raw const *socket).cast::<u8>(), size_of::<Socket>() as u64) {
-        return 0;
-    }
-    undo(cpu)
+    let record = (&raw const *socket).cast::<u8>();
+    let is_written = if family == AF_UNIX {
+        maps::output(&EVENTS, record, size_of::<Socket>() as u64)
+    } else {
+        maps::output(&EVENTS, record, offset_of!(Socket, path) as u64)
+    };
+    if is_written { 0 } else { undo(cpu) }
 }
 
 /// Copies the address of a unix socket without its family; returns how many bytes it has.

@@ -6,7 +6,9 @@ use crate::{
 };
 
 /// The version of the format: major in the high byte, minor in the low byte. A reader of version 0.x reads only 0.x.
-pub(crate) const FORMAT_VERSION: u16 = 0x0001;
+pub(crate) const FORMAT_VERSION: u16 = 0x0002;
+/// The oldest version that is read: all of what it has is in this one too.
+const FIRST_VERSION: u16 = 0x0001;
 
 /// The first bytes of every block. The first one is not valid at the start of text in common encodings; the line ends reveal
 /// a transfer that converted the file as text.
@@ -112,7 +114,7 @@ impl BlockHeader {
 
     /// Whether this reader may read the rest of the block.
     pub(crate) fn check_version(&self, offset: u64) -> Result<(), FormatError> {
-        if self.version == FORMAT_VERSION {
+        if (FIRST_VERSION..=FORMAT_VERSION).contains(&self.version) {
             return Ok(());
         }
         Err(FormatError::Version { offset, expected: FORMAT_VERSION, found: self.version })

@@ -388,7 +388,7 @@ impl<'a> TableView<'a> {
             }
             ColumnType::Ref(to) => {
                 let bound = chunk.table(to).map_or(0, |t| t.rows());
-                decode::u32s(&bytes, offset, rows, "reference", bound).map(ColumnData::Refs)
+                decode::narrow(&numbers(&bytes)?, offset, "reference", bound).map(ColumnData::Refs)
             }
             ColumnType::Bytes => {
                 let bound = chunk.strings()?.len();

@@ -113,6 +113,7 @@ pub struct Encoder {
     /// The same column in the grouped encoding, for comparison.
     grouped: Vec<u8>,
     wide: Vec<u64>,
+    references: Vec<u64>,
     having: Vec<u32>,
     /// Frame 0 before compression.
     first: Vec<u8>,
@@ -144,6 +145,7 @@ impl Encoder {
             column: Vec::new(),
             grouped: Vec::new(),
             wide: Vec::new(),
+            references: Vec::new(),
             having: Vec::new(),
             first: Vec::new(),
             frames: Vec::new(),
@@ -230,6 +232,16 @@ impl Encoder {
                     Some(key) => self.plain_or_grouped((schema.id, c as u16), key, keys(key), values),
                     None => self.streams.encode(values, &mut self.column),
                 }
+            }
+            // References that follow the key are about the call, as what its descriptors stand for; those before it are not.
+            (ColumnBuilder::U32(values), ColumnType::Ref(_)) if schema.key().is_some_and(|key| c > key.into()) => {
+                let mut rows = std::mem::take(&mut self.references);
+                rows.clear();
+                rows.extend(values.iter().map(|&v| u64::from(v)));
+                if let Some(key) = schema.key() {
+                    self.plain_or_grouped((schema.id, c as u16), key, keys(key), &rows);
+                }
+                self.references = rows;
             }
             (ColumnBuilder::U32(values), ColumnType::Bytes | ColumnType::Ref(_)) => {
                 self.wide.clear();

@@ -92,7 +92,7 @@ pub struct Socket {
     pub peer_pid: u32,
     /// Always 0.
     pub reserved_too: u32,
-    /// The address of a unix socket, without its family.
+    /// The address of a unix socket, without its family. Other sockets end before it.
     pub path: [u8; UNIX_PATH],
     /// The same of its peer.
     pub peer: [u8; UNIX_PATH],

@@ -1,8 +1,9 @@
-//! Arguments of processes that ran before the recording.
+//! Arguments and working directories of processes that ran before the recording.
 //!
 //! Reading `/proc/PID/cmdline` takes the process's mmap lock, which a stalled process can hold for minutes. So a thread
 //! of its own reads them, and no other thread waits for it.
 
+use std::os::unix::ffi::OsStringExt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
@@ -20,6 +21,8 @@ pub struct Arguments {
     pub start: u64,
     /// Each with its NUL; cut after [`MAX`] bytes, and then without a NUL at the end.
     pub args: Vec<u8>,
+    /// Its working directory; empty if unknown.
+    pub cwd: Vec<u8>,
 }
 
 /// Reads the arguments of all processes, one after another, in a thread of its own.
@@ -34,7 +37,9 @@ pub fn read_in_background(tasks: &[ScannedTask]) -> Receiver<Arguments> {
         for (pid, start) in processes {
             let Ok(args) = std::fs::read(format!("/proc/{pid}/cmdline")) else { continue };
             let args = within_limit(args);
-            if sender.send(Arguments { pid, start, args }).is_err() {
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            let cwd = cwd.into_os_string().into_vec();
+            if sender.send(Arguments { pid, start, args, cwd }).is_err() {
                 break;
             }
         }

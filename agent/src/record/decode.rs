@@ -2,7 +2,7 @@
 //! checked: a record that is too short is counted as damaged.
 
 pub use agent_ebpf::records::Plain;
-use agent_ebpf::records::file::Named;
+use agent_ebpf::records::file::{Named, Socket};
 use agent_ebpf::records::{Cgroup, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header, Parent};
 use events::Kind;
 
@@ -65,6 +65,18 @@ pub fn named(bytes: &[u8]) -> Option<(Named, &[u8])> {
     // With its NUL.
     let len = (named.name_len as usize).saturating_sub(1);
     Some((named, bytes.get(AT..)?.get(..len)?))
+}
+
+/// Reads the definition of a socket. Only one of a unix socket has paths.
+pub fn socket(bytes: &[u8]) -> Option<Socket> {
+    const AT: usize = std::mem::offset_of!(Socket, path);
+    let mut fixed = [0; size_of::<Socket>()];
+    let len = bytes.len().min(fixed.len());
+    if len < AT {
+        return None;
+    }
+    fixed[..len].copy_from_slice(&bytes[..len]);
+    read(&fixed, 0)
 }
 
 /// Whether a record is an event: a changed parent and what an exec was given are none.

@@ -1,6 +1,7 @@
 //! What descriptors stand for, as the kernel side defines it, and their rows in the chunk's file dictionary.
 
 mod kinds;
+mod paths;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -8,65 +9,41 @@ mod tests;
 use std::sync::Arc;
 
 use agent_ebpf::records::Header;
-use agent_ebpf::records::file::{NAME, Named, Socket, class, name_flags};
-use capture_format::StrId;
+use agent_ebpf::records::file::class;
 use events::UNKNOWN;
 use rustc_hash::FxHashMap;
 
 use super::columns::{Dictionaries, file as f};
 use super::decode;
 use super::dictionary_rows::CachedRow;
-use sockets::SocketAddresses;
+use paths::{Name, Path};
+use sockets::KnownSocket;
 
-/// Files that are known, at most twice as many. What is not used for longer than it takes to define these is forgotten.
-const KNOWN_MAX: usize = 1 << 15;
+/// When this many files are known, those that were known before the last time are forgotten.
+const KNOWN_MAX: usize = 1 << 13;
 /// Files whose rows are found without a search.
 const RECENT: usize = 256;
-/// Most directories of a path.
-const DEPTH_MAX: usize = 64;
 
 /// What stands behind an id.
 #[derive(Debug)]
 struct File {
-    what: What,
     row: CachedRow,
+    what: What,
 }
 
 #[derive(Debug)]
 enum What {
     Named(Name),
-    Socket(Box<Socket>),
-}
-
-/// Something with a name.
-#[derive(Debug)]
-struct Name {
-    parent: u64,
-    name: Box<[u8]>,
-    ino: u64,
-    magic: u64,
-    dev: u32,
-    mode: u16,
-    flags: u16,
-    /// Its path, and the number of changes of names as of which it is right.
-    path: Option<(Path, u64)>,
-}
-
-/// A path.
-#[derive(Clone, Debug)]
-struct Path {
-    bytes: Arc<[u8]>,
-    /// Its beginning is missing.
-    is_cut: bool,
+    Socket(Box<KnownSocket>),
 }
 
 /// The files that are known.
 #[derive(Debug)]
 pub struct Files {
     known: FxHashMap<u64, File>,
-    /// Those that were known when there were too many.
+    /// Those that were known when there were too many, and have not been used since.
     older: FxHashMap<u64, File>,
-    /// The row of each id that was used last, by the upper bits of the id.
+    /// The row of the id that was used last of those with the same upper bits.
     recent: Box<[(u64, CachedRow); RECENT]>,
     /// Counts names that were defined again, and otherwise.
     changes: u64,
@@ -74,6 +51,10 @@ pub struct Files {
     unknown: CachedRow,
     /// All files are to be defined again.
     is_due: bool,
+    /// That was asked for, and has been done.
+    is_renewed: bool,
+    /// Paths are put together here.
+    scratch: Vec<u8>,
 }
 
 impl Default for Files {
@@ -85,60 +66,49 @@ impl Default for Files {
             changes: 1,
             unknown: CachedRow::default(),
             is_due: false,
+            is_renewed: true,
+            scratch: Vec::new(),
         }
     }
 }
 
-impl Files {
-    /// Whether the record with this header defines a file.
-    pub fn is_definition(head: &Header) -> bool {
-        matches!(head.class, class::NAMED | class::SOCKET)
-    }
+/// Whether the record with this header defines a file.
+pub fn is_definition(head: &Header) -> bool {
+    matches!(head.class, class::NAMED | class::SOCKET)
+}
 
+impl Files {
     /// Takes over a definition. `None` if it is damaged.
     pub fn define(&mut self, bytes: &[u8]) -> Option<()> {
         let head: Header = decode::record(bytes)?;
         if head.class == class::SOCKET {
-            let socket: Socket = decode::record(bytes)?;
-            self.insert(socket.id, What::Socket(Box::new(socket)));
+            let socket = decode::socket(bytes)?;
+            if !self.is_known(socket.id) {
+                self.insert(socket.id, What::Socket(Box::new(KnownSocket::new(&socket))));
+            }
             return Some(());
         }
         let (named, name) = decode::named(bytes)?;
-        self.define_name(&named, name);
-        Some(())
-    }
-
-    fn define_name(&mut self, named: &Named, name: &[u8]) {
-        let same =
-            |known: &Name| known.parent == named.parent && known.flags == named.flags && *known.name == *name;
-        if let Some(file) = self.file_mut(named.id)
-            && let What::Named(known) = &file.what
-        {
-            if same(known) {
-                return;
+        if let Some(File { what: What::Named(known), .. }) = self.find(named.id) {
+            if known.is(&named, name) {
+                return Some(());
             }
             // Whatever is below it has another path too.
             self.changes += 1;
         }
-        let what = Name {
-            parent: named.parent,
-            name: name.into(),
-            ino: named.ino,
-            magic: named.magic,
-            dev: named.dev,
-            mode: named.mode,
-            flags: named.flags,
-            path: None,
-        };
-        self.insert(named.id, What::Named(what));
+        self.insert(named.id, What::Named(Name::new(&named, name)));
+        Some(())
     }
 
     fn insert(&mut self, id: u64, what: What) {
         self.recent[recent_place(id)] = (0, CachedRow::default());
         self.older.remove(&id);
         self.known.insert(id, File { what, row: CachedRow::default() });
-        if self.known.len() >= KNOWN_MAX {
-            self.older = std::mem::take(&mut self.known);
+        // Not before those in use have been defined again since the last time.
+        if self.known.len() >= KNOWN_MAX && self.is_renewed {
+            std::mem::swap(&mut self.known, &mut self.older);
+            self.known.clear();
+            self.is_renewed = false;
             self.is_due = true;
         }
     }
@@ -148,19 +118,28 @@ impl Files {
         std::mem::take(&mut self.is_due)
     }
 
-    /// Something was renamed, perhaps a directory, whose files have another path now.
-    pub fn renamed(&mut self) {
-        self.is_due = true;
+    /// The kernel side defines all files again from here on.
+    pub fn renewed(&mut self) {
+        self.is_renewed = true;
     }
 
-    /// A known file. One that is used does not get forgotten.
-    fn file_mut(&mut self, id: u64) -> Option<&mut File> {
-        if !self.known.contains_key(&id)
-            && let Some(file) = self.older.remove(&id)
-        {
-            self.known.insert(id, file);
+    /// A known file. One that is used is not forgotten.
+    #[inline]
+    fn find(&mut self, id: u64) -> Option<&mut File> {
+        if self.is_known(id) { self.known.get_mut(&id) } else { None }
+    }
+
+    #[inline]
+    fn is_known(&mut self, id: u64) -> bool {
+        if self.known.contains_key(&id) {
+            return true;
         }
-        self.known.get_mut(&id)
+        if self.older.is_empty() {
+            return false;
+        }
+        let Some(file) = self.older.remove(&id) else { return false };
+        self.known.insert(id, file);
+        true
     }
 
     /// The row of what the kernel side calls by this id; 0 is nothing.
@@ -179,21 +158,16 @@ impl Files {
     }
 
     fn search_row(&mut self, chunk: &mut Dictionaries<'_>, id: u64) -> u32 {
-        let Some(file) = self.file_mut(id) else { return self.unknown_row(chunk) };
+        let Some(file) = self.find(id) else { return self.unknown_row(chunk) };
         let row = match file.row.of(chunk.number) {
             Some(row) => row,
-            None => {
-                let row = self.write(chunk, id);
-                if let Some(file) = self.file_mut(id) {
-                    file.row = CachedRow { chunk: chunk.number, row };
-                }
-                row
-            }
+            None => self.write(chunk, id),
         };
         self.recent[recent_place(id)] = (id, CachedRow { chunk: chunk.number, row });
         row
     }
 
+    #[inline]
     fn unknown_row(&mut self, chunk: &mut Dictionaries<'_>) -> u32 {
         if let Some(row) = self.unknown.of(chunk.number) {
             return row;
@@ -203,71 +177,72 @@ impl Files {
         row
     }
 
+    /// Writes the row of a known file.
     fn write(&mut self, chunk: &mut Dictionaries<'_>, id: u64) -> u32 {
-        let path = self.path(id, DEPTH_MAX);
-        let Some(file) = self.file_mut(id) else { return self.unknown_row(chunk) };
-        match &file.what {
+        let parent = match &self.known[&id].what {
+            What::Named(name) => name.parent,
+            What::Socket(_) => 0,
+        };
+        let above = if parent == 0 { None } else { self.path(parent) };
+        let number = chunk.number;
+        let Some(file) = self.known.get_mut(&id) else { return self.unknown.row };
+        let row = match &file.what {
             What::Named(name) => {
-                let (ty, shows_path) = kinds::of(name.mode, name.magic, name.flags, &name.name);
-                let (path, is_cut) = match &path {
-                    Some(path) if shows_path => (&path.bytes[..], path.is_cut),
-                    _ => (&b""[..], false),
-                };
-                let is_deleted = name.flags & name_flags::DELETED != 0 && name.flags & name_flags::ALONE == 0;
-                let numbers = [u64::from(name.dev), name.ino, u64::from(is_deleted), u64::from(is_cut), 0];
-                write(chunk, [ty, path, b"", b"", b""], numbers)
+                let (ty, shows_path) = kinds::of(name);
+                let is_cut = name.write_path(above.as_ref(), &mut self.scratch);
+                let path = if shows_path { &self.scratch[..] } else { b"" };
+                let marks = [name.is_deleted(), shows_path && is_cut].map(u64::from);
+                write(
+                    chunk,
+                    [ty, path, b"", b"", b""],
+                    [u64::from(name.dev), name.ino, marks[0], marks[1], 0],
+                )
             }
             What::Socket(socket) => {
-                let addresses = SocketAddresses::of(socket);
                 let protocol = kinds::protocol(socket);
-                let strings = [
-                    kinds::family(socket.family).as_bytes(),
-                    addresses.path(),
-                    addresses.local(),
-                    addresses.remote(),
-                    protocol.as_bytes(),
-                ];
+                let family = kinds::family(socket.family).as_bytes();
+                let strings =
+                    [family, &socket.path, socket.local.bytes(), socket.remote.bytes(), protocol.as_bytes()];
                 write(chunk, strings, [UNKNOWN, socket.ino, 0, 0, u64::from(socket.peer_pid)])
             }
-        }
-    }
-
-    /// The path of a file, if it is in a directory.
-    pub fn path_of(&mut self, id: u64) -> Option<Arc<[u8]>> {
-        self.path(id, DEPTH_MAX).filter(|path| !path.is_cut).map(|path| path.bytes)
-    }
-
-    fn path(&mut self, id: u64, depth: usize) -> Option<Path> {
-        let changes = self.changes;
-        let What::Named(name) = &self.file_mut(id)?.what else { return None };
-        if let Some((path, as_of)) = &name.path
-            && *as_of == changes
-        {
-            return Some(path.clone());
-        }
-        let (parent, own, flags) = (name.parent, name.name.clone(), name.flags);
-        let above = if parent == 0 || depth == 0 { None } else { self.path(parent, depth - 1) };
-        let is_cut =
-            above.as_ref().map_or(parent != 0 || flags & name_flags::DETACHED != 0, |above| above.is_cut);
-        let path = if flags & name_flags::ALONE != 0 {
-            Path { bytes: own.into(), is_cut: false }
-        } else {
-            let mut bytes = above.map_or_else(Vec::new, |above| above.bytes.to_vec());
-            if !own.is_empty() {
-                if bytes != b"/" {
-                    bytes.push(b'/');
-                }
-                bytes.extend_from_slice(&own);
-            } else if bytes.is_empty() {
-                bytes.push(b'/');
-            }
-            Path { bytes: bytes.into(), is_cut }
         };
-        // What is not complete may become so.
-        if !is_cut && let What::Named(name) = &mut self.file_mut(id)?.what {
-            name.path = Some((path.clone(), changes));
+        file.row = CachedRow { chunk: number, row };
+        row
+    }
+
+    /// The path of a file or directory, as far as it is known.
+    pub fn path_of(&mut self, id: u64) -> Option<Arc<[u8]>> {
+        self.path(id).filter(|path| !path.is_cut).map(|path| path.bytes)
+    }
+
+    /// The path of a directory, which is kept.
+    fn path(&mut self, id: u64) -> Option<Path> {
+        /// Most directories of a path.
+        const DEPTH_MAX: usize = 64;
+        let changes = self.changes;
+        // From the bottom up to what has a path, and down again.
+        let mut climb = Vec::new();
+        let (mut at, mut above) = (id, None);
+        while at != 0 && climb.len() < DEPTH_MAX {
+            let Some(File { what: What::Named(name), .. }) = self.find(at) else { break };
+            if let Some(path) = name.path_as_of(changes) {
+                above = Some(path.clone());
+                break;
+            }
+            let parent = name.parent;
+            climb.push(at);
+            at = parent;
         }
-        Some(path)
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while let Some(id) = climb.pop() {
+            let Some(File { what: What::Named(name), .. }) = self.find(id) else { break };
+            let is_cut = name.write_path(above.as_ref(), &mut scratch);
+            let path = Path { bytes: Arc::from(&scratch[..]), is_cut };
+            name.keep_path(&path, changes);
+            above = Some(path);
+        }
+        self.scratch = scratch;
+        above
     }
 }
 
@@ -279,7 +254,7 @@ fn recent_place(id: u64) -> usize {
 
 /// Writes a row: type, path, addresses and protocol; device, inode, whether deleted, whether cut, process of the peer.
 fn write(chunk: &mut Dictionaries<'_>, strings: [&[u8]; 5], numbers: [u64; 5]) -> u32 {
-    let strings: [StrId; 5] = strings.map(|text| chunk.builder.intern(text));
+    let strings = strings.map(|text| chunk.builder.intern(text));
     let table = chunk.builder.table_at(chunk.index.file);
     for (column, string) in [f::TYPE, f::PATH, f::LOCAL, f::REMOTE, f::PROTO].into_iter().zip(strings) {
         table.push_bytes(column, string);
@@ -289,5 +264,3 @@ fn write(chunk: &mut Dictionaries<'_>, strings: [&[u8]; 5], numbers: [u64; 5]) -
     }
     table.end_row()
 }
-
-const _: () = assert!(NAME == 256);

@@ -41,6 +41,8 @@ struct Process {
     name: Arc<[u8]>,
     exe: Arc<[u8]>,
     args: Arc<[u8]>,
+    /// Its working directory; empty if unknown.
+    cwd: Arc<[u8]>,
     /// Whether its last thread has exited.
     has_ended: bool,
     /// Known processes that are its children and have not ended.
@@ -224,6 +226,26 @@ impl Processes {
         }
     }
 
+    /// A process has this working directory.
+    pub fn set_cwd(&mut self, tid: u32, cwd: Arc<[u8]>) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let process = &mut self.processes[thread.process as usize];
+        if process.cwd != cwd {
+            self.changes += 1;
+            process.cwd = cwd;
+            process.version += 1;
+        }
+    }
+
+    /// Adds the working directory of a process that ran before the recording, unless it has had another one since.
+    pub fn set_first_cwd(&mut self, pid: u32, start: u64, cwd: &[u8]) {
+        let Some(thread) = self.threads.get(&pid) else { return };
+        let process = &self.processes[thread.process as usize];
+        if process.start == start && process.cwd.is_empty() && !cwd.is_empty() {
+            self.set_cwd(pid, Arc::from(cwd));
+        }
+    }
+
     fn add_process(&mut self, process: Process) -> u32 {
         if let Some(index) = self.free.pop() {
             self.processes[index as usize] = process;
@@ -311,6 +333,7 @@ impl Processes {
                 name: name.clone(),
                 exe: from.exe.clone(),
                 args: from.args.clone(),
+                cwd: from.cwd.clone(),
                 ..Process::default()
             };
             let child = self.add_process(child);

@@ -211,6 +211,9 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.take_agent_events();
         self.take_container_infos();
         self.update_allowed();
+        if self.rows.take_files_due() {
+            self.renew_files();
+        }
         if self.clock.now().duration_since(self.housekeeping) >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -302,17 +305,18 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.collect_losses();
         self.write_losses();
         self.rows.check_timeouts();
-        self.renew_files();
+        let is_old = self.housekeeping.duration_since(self.files_renewed) >= FILES_RENEWED;
+        if self.rows.take_renamed() || is_old {
+            self.renew_files();
+        }
         self.kernel.flush_log();
     }
 
-    /// Files are defined again from time to time, so that their names are not older than that.
+    /// Has the kernel side define all files again. That also happens from time to time, so that paths are not older than that.
     fn renew_files(&mut self) {
-        let now = self.clock.now();
-        if self.rows.take_files_due() || now.duration_since(self.files_renewed) >= FILES_RENEWED {
-            self.files_renewed = now;
-            self.kernel.renew_files();
-        }
+        self.files_renewed = self.clock.now();
+        self.kernel.renew_files();
+        self.rows.files_renewed();
     }
 
     /// After lifecycle events were dropped: processes are scanned again.

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use agent_ebpf::records::file::{Socket, name_flags};
+use super::paths::Name;
+use super::sockets::KnownSocket;
 
 /// `S_IFMT`.
 const TYPE_MASK: u16 = 0o170_000;
@@ -18,10 +19,11 @@ mod magic {
 }
 
 /// The type of something with a name, and whether that name is its path.
-pub(super) fn of(mode: u16, magic: u64, flags: u16, name: &[u8]) -> (&[u8], bool) {
-    let alone = flags & name_flags::ALONE != 0;
+pub(super) fn of(named: &Name) -> (&[u8], bool) {
+    let alone = named.is_alone();
+    let Name { mode, magic, name, .. } = named;
     if alone {
-        match magic {
+        match *magic {
             magic::PIPEFS => return (b"pipe", false),
             magic::PID_FS => return (b"pidfd", false),
             magic::NSFS => return (b"namespace", false),
@@ -68,7 +70,7 @@ pub(super) fn family(family: u16) -> &'static str {
 }
 
 /// The protocol of a socket.
-pub(super) fn protocol(socket: &Socket) -> Cow<'static, str> {
+pub(super) fn protocol(socket: &KnownSocket) -> Cow<'static, str> {
     const SOCK_RAW: u16 = 3;
     if !matches!(socket.family, 2 | 10) {
         return Cow::Borrowed(match (socket.family, socket.ty) {

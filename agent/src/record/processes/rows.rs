@@ -143,7 +143,7 @@ impl Processes {
             (p::EXE, &process.exe),
             (p::ARGS, &process.args),
             (p::PARENT_CHAIN, parent_chain.as_bytes()),
-            (p::CWD, &b""[..]),
+            (p::CWD, &process.cwd),
         ];
         let strings = strings.map(|(column, text)| {
             let is_shown = shown >= shown_from(PROCESS, column);

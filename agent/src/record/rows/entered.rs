@@ -11,7 +11,7 @@ use super::syscall::StoredCall;
 use super::{RowWriter, col};
 use crate::record::cpu_stream::{CallRecord, CpuStream, StreamThread};
 use crate::record::decode;
-use crate::record::files::Files;
+use crate::record::files;
 use crate::record::processes::STRING_BITS;
 
 /// Buffers whose changes are remembered.
@@ -210,7 +210,7 @@ impl RowWriter {
 
     /// Keeps what a record says about calls that follow.
     pub(super) fn about_calls(&mut self, bytes: &[u8]) -> Option<()> {
-        if Files::is_definition(&decode::record(bytes)?) {
+        if files::is_definition(&decode::record(bytes)?) {
             self.files.define(bytes)
         } else {
             self.exec_given(bytes)

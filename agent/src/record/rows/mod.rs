@@ -86,6 +86,8 @@ pub struct RowWriter {
     hanging: FxHashMap<u32, Arc<EnteredCall>>,
     block: BlockNames,
     files: Files,
+    /// A call may have changed the paths of files.
+    renamed: bool,
     chunk: CurrentChunk,
     written: Written,
     /// Cgroups to take out of the kernel's set of recorded cgroups.
@@ -107,6 +109,7 @@ impl RowWriter {
             hanging: FxHashMap::default(),
             block: BlockNames::default(),
             files: Files::default(),
+            renamed: false,
             chunk: CurrentChunk { number: 1, index: TableIndex::new(schema), lost: 0 },
             written: Written::default(),
             disallowed: Vec::new(),
@@ -218,6 +221,7 @@ impl RowWriter {
     /// Adds the arguments of a process that ran before the recording.
     pub fn set_args(&mut self, known: &Arguments) {
         self.processes.set_args(known.pid, known.start, &known.args);
+        self.processes.set_first_cwd(known.pid, known.start, &known.cwd);
     }
 
     /// Lifecycle events were lost: other threads must look for themselves.
@@ -249,6 +253,16 @@ impl RowWriter {
     /// Whether all files are to be defined again by the kernel side. The call resets it.
     pub fn take_files_due(&mut self) -> bool {
         self.files.take_due()
+    }
+
+    /// Whether they should be when it is convenient: paths of known ones may have changed.
+    pub fn take_renamed(&mut self) -> bool {
+        std::mem::take(&mut self.renamed)
+    }
+
+    /// The kernel side defines all files again from here on.
+    pub fn files_renewed(&mut self) {
+        self.files.renewed();
     }
 
     /// Brings the counts by cgroup up to date.

@@ -15,18 +15,27 @@ use crate::record::dictionary_rows::CachedRow;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
 
-/// Calls that give directories and what is in them other paths.
-const RENAMING: &[&str] = &[
-    "rename",
-    "renameat",
-    "renameat2",
-    "mount",
-    "umount",
-    "umount2",
-    "oldumount",
-    "move_mount",
-    "pivot_root",
-];
+/// What a call changes that other events show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Nothing.
+    None,
+    /// Paths of files that may be open: directories, and what is in them, have others.
+    Renames,
+    /// The working directory.
+    WorkingDirectory,
+}
+
+impl Effect {
+    fn of(call: &str) -> Self {
+        match call {
+            "rename" | "renameat" | "renameat2" | "mount" | "umount" | "umount2" | "oldumount"
+            | "move_mount" | "pivot_root" => Self::Renames,
+            "chdir" | "fchdir" => Self::WorkingDirectory,
+            _ => Self::None,
+        }
+    }
+}
 
 /// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +50,8 @@ pub(super) struct StoredCall {
     places: [u8; 2],
     /// `execve` or `execveat`: a path and the program's arguments.
     pub exec: bool,
-    /// It may change the paths of files that are open.
-    renames: bool,
+    /// What it changes if it succeeds.
+    effect: Effect,
     /// Its string is an address that the kernel fills in, if it returns.
     filled_in: bool,
     /// Bits of each of its events' flags.
@@ -57,7 +66,7 @@ impl StoredCall {
         strings: 0,
         places: [0; 2],
         exec: false,
-        renames: false,
+        effect: Effect::None,
         filled_in: false,
         flags: 0,
     };
@@ -138,7 +147,7 @@ impl StoredCalls {
                 strings: positions.len() as u8,
                 places,
                 exec: matches!(call.name, "execve" | "execveat"),
-                renames: RENAMING.contains(&call.name),
+                effect: Effect::of(call.name),
                 filled_in: is_filled_in(call),
                 flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
             };
@@ -309,8 +318,8 @@ impl RowWriter {
         if self.written.is_late(call.time) {
             bits |= flags::LATE;
         }
-        if stored.renames && call.ret == 0 {
-            self.files.renamed();
+        if stored.effect != Effect::None && call.ret == 0 {
+            self.follow_effects(stream, call);
         }
         let index = self.chunk.index.event(Kind::Syscall);
         let files = self.file_rows(builder, call.files);
@@ -332,6 +341,19 @@ impl RowWriter {
         table.push_ref(col!(Syscall, "file"), files[0]);
         table.push_ref(col!(Syscall, "file2"), files[1]);
         Some(table.end_row())
+    }
+
+    /// Follows what a call has changed.
+    #[cold]
+    fn follow_effects(&mut self, stream: &CpuStream, call: &CallRecord<'_>) {
+        match self.calls.get(call.key).effect {
+            Effect::Renames => self.renamed = true,
+            Effect::WorkingDirectory => {
+                let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
+                self.processes.set_cwd(stream.thread.tid, cwd);
+            }
+            Effect::None => {}
+        }
     }
 
     /// The row of the task dictionary for a stream's thread.

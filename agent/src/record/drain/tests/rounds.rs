@@ -75,7 +75,10 @@ fn what_other_threads_send_is_taken_over() {
     let mut bench = Bench::new();
     let info = TaskInfo { pid: 10, tid: 10, leader_start: 3, call: u32::MAX, ..TaskInfo::default() };
     bench.drain.rows.resync(&[ScannedTask { info, exe: b"/bin/a".to_vec() }]);
-    bench.arguments.send(Arguments { pid: 10, start: 3, args: b"a\0--password=x\0".to_vec() }).unwrap();
+    bench
+        .arguments
+        .send(Arguments { pid: 10, start: 3, args: b"a\0--password=x\0".to_vec(), cwd: b"/srv".to_vec() })
+        .unwrap();
     bench.agent_events.send(AgentEvent::SampleHost(Box::new(HostSample::unknown(START))));
     let key = capture_format::MetadataKey { boot_id: [1; 16], cgroup: 7, birth: 0 };
     bench
