@@ -258,7 +258,11 @@ pub fn stored_value<'a>(
         }
         ColumnView::Ref(_, rows) => {
             let Some(found) = rows.get(row) else { return Value::Missing };
-            let read = if let Some(Read::Row(read)) = read { read } else { format::dictionary_row };
+            let read = match read {
+                Some(Read::Row(read)) => read,
+                Some(Read::OfCall) => return Value::Missing,
+                _ => format::dictionary_row,
+            };
             read(&event, *found, scratch)
         }
         ColumnView::U64List(_) | ColumnView::BytesList(_) => Value::Missing,
