@@ -88,6 +88,7 @@ fn write_call(event: Event<'_>, out: &mut Vec<u8>) {
         Some(result) if result > i64::from(u32::MAX) || result < 0 => number::hex(result as u64, out),
         Some(result) => number::signed(result, out),
     }
+    args::write_result(&call, out);
     if bits & flags::UNFINISHED != 0 {
         out.extend_from_slice(b" <unfinished");
         match lasted {
