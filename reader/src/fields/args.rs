@@ -9,6 +9,7 @@ use crate::model::{CallEvent, CallString, FileRow};
 use crate::names;
 use crate::syscalls::sockaddr::SockAddr;
 use crate::syscalls::{ArgType, FileArg, ValueSet};
+use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
 
 /// `AT_FDCWD`: paths are relative to the working directory.
@@ -16,6 +17,11 @@ const AT_FDCWD: i64 = -100;
 
 /// Appends the arguments of a call, separated by `, `.
 pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
+    write_painted_args(call, Paint::Plain, out);
+}
+
+/// The same, coloured if wanted.
+pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>) {
     let values = call.args();
     let Some(known) = call.call() else {
         for (i, value) in values.iter().enumerate() {
@@ -28,7 +34,12 @@ pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
     for (i, arg) in known.signature.args.iter().enumerate().take(count) {
         separate(i, out);
         if let Some(Some(slot)) = known.strings.get(i) {
-            write_string(arg.ty, call.string(*slot, i), out);
+            let string = call.string(*slot, i);
+            if matches!(string, CallString::Read { .. }) && (arg.ty == ArgType::Path || is_address(arg.ty)) {
+                paint.write(Style::File, out, |out| write_string(arg.ty, string, out));
+            } else {
+                write_string(arg.ty, string, out);
+            }
         } else {
             match values.get(i) {
                 Some(value) if matches!(arg.ty, ArgType::Fd | ArgType::Dirfd) => {
@@ -36,7 +47,7 @@ pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
                         FileArg::Descriptor(slot) | FileArg::Directory(slot) => call.file(slot),
                         FileArg::None | FileArg::Path(_) => None,
                     };
-                    write_descriptor((*value as i64, arg.ty), file, LinkStyle::Escaped, out);
+                    write_descriptor((*value as i64, arg.ty), file, LinkStyle::Escaped(paint), out);
                 }
                 Some(value) => write_value(arg.ty, known.meanings().set(i, values), *value, out),
                 None => out.push(b'_'),
@@ -46,14 +57,14 @@ pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends what the descriptor stands for that a call returned: `</etc/hosts>`.
-pub fn write_result(call: &CallEvent<'_>, out: &mut Vec<u8>) {
+pub fn write_result(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>) {
     let Some(known) = call.call() else { return };
     let roles = known.file_roles();
     if roles.returns_descriptor(call.args())
         && call.result().is_some_and(|result| result >= 0)
         && let Some(file) = roles.result_slot().and_then(|slot| call.file(slot))
     {
-        write_link(&file, LinkStyle::Escaped, out);
+        write_link(&file, LinkStyle::Escaped(paint), out);
     }
 }
 

@@ -181,3 +181,34 @@ fn json_has_the_number_and_the_names() {
         "{json}"
     );
 }
+
+#[test]
+fn colours_are_around_names_files_and_failures() {
+    use crate::text::paint::Paint;
+    let painted = |test: TestCall, files| {
+        let view = TextView::new(TimeZone::UTC).painted(Paint::Color);
+        let line = lines(chunk_of(test, files), Box::new(view)).remove(0);
+        line.split_once("app(7) ").unwrap().1.replace("\x1b[", "^")
+    };
+    let (srv, log) = (file("directory", "/srv"), file("file", "/srv/\x1b[31mx"));
+    assert_eq!(
+        painted(openat(b"x", 4), [srv, log]),
+        r#"^1mopenat^0m(AT_FDCWD^36m</srv>^0m, ^36m"x"^0m, O_RDONLY|O_CLOEXEC) = 4^36m</srv/\e[31mx>^0m <12.4us>"#
+    );
+    assert_eq!(
+        painted(openat(b"\x1b[0m", -2), [unknown(), unknown()]),
+        r#"^1mopenat^0m(AT_FDCWD, ^36m"\e[0m"^0m, O_RDONLY|O_CLOEXEC) = ^31m-1 ENOENT^0m <12.4us>"#
+    );
+    let address = v4([127, 0, 0, 1], 80);
+    let connect = TestCall { strs: vec![address], ..call("connect", &[3, 1, 16], -1999) };
+    assert_eq!(
+        painted(connect, [unknown(), unknown()]),
+        "^1mconnect^0m(3, ^36m127.0.0.1:80^0m, 16) = ^31m-1999^0m <12.4us>"
+    );
+    let mut chunk = TestChunk::new(&header(1));
+    let cgroup = chunk.cgroup(1, "/", &[]);
+    let task = chunk.task(7, 7, "app", cgroup);
+    chunk.exit(1, task, 1, 0);
+    let view = TextView::new(TimeZone::UTC).painted(Paint::Color);
+    assert!(lines(chunk, Box::new(view))[0].ends_with("app(7) \x1b[1mexit\x1b[0m process status=1"));
+}

@@ -8,6 +8,7 @@ use crate::model::FileRow;
 use crate::syscalls::SocketRole;
 use crate::text::escape::{Place, escape};
 use crate::text::number;
+use crate::text::paint::{Paint, Style};
 
 /// What the name of a file is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +111,8 @@ fn with_inode(word: &[u8], file: &FileRow<'_>, out: &mut Vec<u8>) {
 /// How the text after a descriptor is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkStyle {
-    /// By the rule of [`crate::text::escape`].
-    Escaped,
+    /// By the rule of [`crate::text::escape`], and coloured if wanted.
+    Escaped(Paint),
     /// As it is: what shows it escapes it.
     Plain,
 }
@@ -120,7 +121,7 @@ impl LinkStyle {
     /// Applies it to what was appended from `start` on. Most of it needs no escaping.
     fn apply(self, start: usize, out: &mut Vec<u8>) {
         let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'<' | b'>' | b'\\');
-        if self == Self::Escaped && !out[start..].iter().all(is_plain) {
+        if self != Self::Plain && !out[start..].iter().all(is_plain) {
             let text = out.split_off(start);
             escape(&text, Place::Angle, out);
         }
@@ -129,18 +130,21 @@ impl LinkStyle {
 
 /// Appends what a descriptor stands for, as `strace -yy` does: `</etc/hosts>`, `<TCP:[10.0.0.7:4711->10.0.0.2:80]>`.
 pub fn write_link(file: &FileRow<'_>, style: LinkStyle, out: &mut Vec<u8>) {
-    out.push(b'<');
-    let start = out.len();
-    if !is_socket(file) {
-        write_name(file, None, out);
-        style.apply(start, out);
-    } else if !write_socket(file, style, out) {
-        write_name(file, None, out);
-    }
-    out.push(b'>');
-    if file.is_deleted {
-        out.extend_from_slice(b"(deleted)");
-    }
+    let paint = if let LinkStyle::Escaped(paint) = style { paint } else { Paint::Plain };
+    paint.write(Style::File, out, |out| {
+        out.push(b'<');
+        let start = out.len();
+        if !is_socket(file) {
+            write_name(file, None, out);
+            style.apply(start, out);
+        } else if !write_socket(file, style, out) {
+            write_name(file, None, out);
+        }
+        out.push(b'>');
+        if file.is_deleted {
+            out.extend_from_slice(b"(deleted)");
+        }
+    });
 }
 
 /// Appends protocol and addresses of a socket; false, and nothing, if its protocol is unknown.
