@@ -22,7 +22,7 @@ pub enum AroundError {
 
 impl Captures {
     /// The time around all events that pass an expression: from `margin` ns before each one started until `margin` ns after
-    /// it ended. `within`: as [`Query::from`] and [`Query::to`]; events whose time is all outside are not looked for. The
+    /// it ended. `within`: as [`Query::from`] and [`Query::to`]; events that are not near this range are not looked for. The
     /// report is that of reading all of these events.
     ///
     /// # Errors
