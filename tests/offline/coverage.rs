@@ -16,8 +16,10 @@ fn columns() -> BTreeSet<String> {
     let owners = KINDS.into_iter().filter(|kind| kind.field_owner() == *kind);
     let columns = owners.flat_map(|kind| {
         let decl = kind.decl();
-        // Lists have a field for each argument of a call: `evt.arg.NAME`.
-        let values = |column: &&Column| !matches!(column.ty.storage(), Storage::U64List | Storage::BytesList);
+        // Lists have a field for each argument of a call: `evt.arg.NAME`; files have `fd.name` and others.
+        let values = |column: &&Column| {
+            !matches!(column.ty.storage(), Storage::U64List | Storage::BytesList | Storage::FileRow)
+        };
         decl.columns.iter().filter(values).map(move |column| format!("{}.{}", decl.name, column.name))
     });
     // Columns of calls are printed under the names that all tools have for them.

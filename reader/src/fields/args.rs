@@ -1,12 +1,15 @@
 //! The arguments of a syscall as text, in the style of strace: strings in quotes, followed by `...` if truncated; `?` for a
-//! string that could not be read; `NULL`; descriptors in decimal, flags and enumerations by name, modes in octal. Bits
+//! string that could not be read; `NULL`; descriptors in decimal, followed by what they stand for
+//! (`3</etc/hosts>`); flags and enumerations by name, modes in octal. Bits
 //! without a name are hexadecimal. A pointer whose target is not recorded is `_`.
 
+use super::fd::{LinkStyle, write_link};
 use super::task::arguments;
-use crate::model::{CallEvent, CallString};
+use crate::model::{CallEvent, CallString, FileRow};
 use crate::names;
 use crate::syscalls::sockaddr::SockAddr;
-use crate::syscalls::{ArgType, ValueSet};
+use crate::syscalls::{ArgType, FileArg, ValueSet};
+use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
 
 /// `AT_FDCWD`: paths are relative to the working directory.
@@ -14,6 +17,11 @@ const AT_FDCWD: i64 = -100;
 
 /// Appends the arguments of a call, separated by `, `.
 pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
+    write_painted_args(call, Paint::Plain, out);
+}
+
+/// The same, coloured if wanted.
+pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>) {
     let values = call.args();
     let Some(known) = call.call() else {
         for (i, value) in values.iter().enumerate() {
@@ -26,14 +34,57 @@ pub fn write_args(call: &CallEvent<'_>, out: &mut Vec<u8>) {
     for (i, arg) in known.signature.args.iter().enumerate().take(count) {
         separate(i, out);
         if let Some(Some(slot)) = known.strings.get(i) {
-            write_string(arg.ty, call.string(*slot, i), out);
+            let string = call.string(*slot, i);
+            if matches!(string, CallString::Read { .. }) && (arg.ty == ArgType::Path || is_address(arg.ty)) {
+                paint.write(Style::File, out, |out| write_string(arg.ty, string, out));
+            } else {
+                write_string(arg.ty, string, out);
+            }
         } else {
             match values.get(i) {
+                Some(value) if matches!(arg.ty, ArgType::Fd | ArgType::Dirfd) => {
+                    let file = match known.file_roles().args[i] {
+                        FileArg::Descriptor(slot) | FileArg::Directory(slot) => call.file(slot),
+                        FileArg::None | FileArg::Path(_) => None,
+                    };
+                    write_descriptor((*value as i64, arg.ty), file, LinkStyle::Escaped(paint), out);
+                }
                 Some(value) => write_value(arg.ty, known.meanings().set(i, values), *value, out),
                 None => out.push(b'_'),
             }
         }
     }
+}
+
+/// Appends what the descriptor stands for that a call returned: `</etc/hosts>`.
+pub fn write_result(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>) {
+    let Some(known) = call.call() else { return };
+    let roles = known.file_roles();
+    if roles.returns_descriptor(call.args())
+        && call.result().is_some_and(|result| result >= 0)
+        && let Some(file) = roles.result_slot().and_then(|slot| call.file(slot))
+    {
+        write_link(&file, LinkStyle::Escaped(paint), out);
+    }
+}
+
+/// Appends a descriptor and what it stands for, `AT_FDCWD` by name. Returns whether that is more than its number.
+pub(super) fn write_descriptor(
+    (number, ty): (i64, ArgType),
+    file: Option<FileRow<'_>>,
+    style: LinkStyle,
+    out: &mut Vec<u8>,
+) -> bool {
+    let is_directory = ty == ArgType::Dirfd && number == AT_FDCWD;
+    if is_directory {
+        out.extend_from_slice(b"AT_FDCWD");
+    } else {
+        number::signed(number, out);
+    }
+    if let Some(file) = &file {
+        write_link(file, style, out);
+    }
+    is_directory || file.is_some()
 }
 
 fn separate(position: usize, out: &mut Vec<u8>) {
@@ -118,7 +169,6 @@ fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8
         return;
     }
     match ty {
-        ArgType::Dirfd if value as i64 == AT_FDCWD => out.extend_from_slice(b"AT_FDCWD"),
         ArgType::Int
         | ArgType::Long
         | ArgType::Fd

@@ -2,11 +2,12 @@
 
 use super::args;
 use super::decl::Field;
+use super::fd::LinkStyle;
 use super::format::join;
 use super::value::{Value, number, optional, text};
-use crate::model::{CallEvent, CallString, Calls, calls};
+use crate::model::{CallEvent, CallString, Calls, FileRef, calls};
 use crate::names;
-use crate::syscalls::{self, Arg, ArgType, ValueSet, sockaddr};
+use crate::syscalls::{self, ArgType, FileArg, ValueSet, sockaddr};
 use crate::text::number::signed;
 
 pub(super) fn name<'a>(calls: &'a Calls, key: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -79,31 +80,21 @@ pub(super) fn args<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<
     Value::Bytes(scratch)
 }
 
-/// The first descriptor among the arguments.
-pub(super) fn descriptor<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    first(call, |arg| arg.ty == ArgType::Fd, scratch)
-}
-
-/// The first path or address among the arguments, not other strings such as names of attributes or file systems.
-pub(super) fn file<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    first(call, |arg| is_file(arg.ty), scratch)
-}
-
-/// Whether an argument of this type names a file or a socket.
-fn is_file(ty: ArgType) -> bool {
-    ty == ArgType::Path || args::is_address(ty)
-}
-
-/// The first argument that `wanted` accepts.
-fn first<'a>(call: &CallEvent<'a>, wanted: impl Fn(&Arg) -> bool, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    match call.call().and_then(|call| call.signature.args.iter().position(wanted)) {
-        Some(position) => argument(call, position, scratch),
-        None => Value::Missing,
+/// The first descriptor among the arguments; of a call without one, the one that it returned.
+pub(super) fn descriptor<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let Some(known) = call.call() else { return Value::Missing };
+    let position = known.signature.args.iter().position(|arg| arg.ty == ArgType::Fd);
+    let given = position.and_then(|position| call.args().get(position)).map(|number| *number as i64);
+    let returned =
+        || call.result().filter(|result| *result >= 0 && known.file_roles().returns_descriptor(call.args()));
+    match given {
+        Some(given @ 0..) => number(given),
+        given => optional(returned().or(given)),
     }
 }
 
 /// An argument as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Argument<'a> {
     /// It was not recorded, or the call has no such argument.
     Missing,
@@ -115,6 +106,15 @@ pub enum Argument<'a> {
         ty: Option<ArgType>,
         /// The names of its values, if they have names.
         set: Option<&'static ValueSet>,
+    },
+    /// A descriptor.
+    Descriptor {
+        /// Its number.
+        number: i64,
+        /// Its type: also of a directory, which may be `AT_FDCWD`.
+        ty: ArgType,
+        /// What it stands for.
+        file: Option<FileRef<'a>>,
     },
     /// A string.
     Text(&'a [u8]),
@@ -149,6 +149,13 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     let (Some(value), true) = (values.get(position), syscalls::kept(arg.ty)) else {
         return Argument::Missing;
     };
+    if let ArgType::Fd | ArgType::Dirfd = arg.ty {
+        let file = match known.file_roles().args.get(position) {
+            Some(FileArg::Descriptor(slot) | FileArg::Directory(slot)) => call.file_ref(*slot),
+            _ => None,
+        };
+        return Argument::Descriptor { number: *value as i64, ty: arg.ty, file };
+    }
     Argument::Number {
         value: if arg.ty.is_signed() { i128::from(*value as i64) } else { (*value).into() },
         ty: Some(arg.ty),
@@ -160,16 +167,19 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
 pub fn raw_argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match stored_argument(call, position) {
         Argument::Number { value, .. } => Value::Int(value),
+        Argument::Descriptor { number: value, .. } => number(value),
         other => argument_value(other, scratch),
     }
 }
 
-/// One argument of a call, by its position from 0. A number whose bits or values have names is written with them.
+/// One argument of a call, by its position from 0. A number whose bits or values have names is written with them, a
+/// descriptor with what it stands for.
 pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
     argument_value(stored_argument(call, position), scratch)
 }
 
-fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+/// The same of one that is at hand.
+pub fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match argument {
         Argument::Missing => Value::Missing,
         Argument::Number { value, ty, set } => {
@@ -178,6 +188,14 @@ fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value
                 Value::Bytes(scratch)
             } else {
                 Value::Int(value)
+            }
+        }
+        Argument::Descriptor { number: value, ty, file } => {
+            scratch.clear();
+            if args::write_descriptor((value, ty), file.and_then(FileRef::file), LinkStyle::Plain, scratch) {
+                Value::Bytes(scratch)
+            } else {
+                number(value)
             }
         }
         Argument::Text(bytes) => Value::Bytes(bytes),
@@ -192,16 +210,6 @@ fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value
             Value::Bytes(scratch)
         }
     }
-}
-
-/// The paths and addresses among the arguments of a call, those that were recorded.
-pub fn files<'a, 'e>(call: &'e CallEvent<'a>) -> impl Iterator<Item = Argument<'a>> + 'e {
-    let known = call.call();
-    let strings = known.into_iter().flat_map(|known| known.strings.iter().zip(&known.signature.args));
-    strings
-        .enumerate()
-        .filter(|(_, (slot, arg))| slot.is_some() && is_file(arg.ty))
-        .map(|(position, _)| stored_argument(call, position))
 }
 
 /// The position of the argument that a field's key stands for.

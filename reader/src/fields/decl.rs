@@ -9,6 +9,7 @@ use events::Kind;
 use crate::model::{CallEvent, Calls, Event, Rows};
 
 use super::cgroup::KnownCgroup;
+use super::fd::FileGetter;
 use super::field_type::FieldType;
 use super::part::Part;
 use super::task::ThreadRows;
@@ -56,8 +57,8 @@ pub enum Getter {
     Flag(u32),
     /// From a syscall with its arguments and result; missing in other events.
     Syscall(for<'a> fn(&CallEvent<'a>, &'a mut Vec<u8>) -> Value<'a>),
-    /// The paths and addresses among the arguments of a syscall, of which the first is shown; missing in other events.
-    Files,
+    /// From the files of a syscall, which can have several values of which the first is shown; missing in other events.
+    Files(FileGetter),
     /// The argument of a syscall that the field's key names; missing in other events.
     Argument,
     /// The same, as a number if it is one.
@@ -77,7 +78,7 @@ impl Getter {
     /// other kinds can have it, too.
     pub fn kind(&self) -> Option<Kind> {
         match self {
-            Self::Call(_) | Self::Syscall(_) | Self::Files | Self::Argument | Self::RawArgument => {
+            Self::Call(_) | Self::Syscall(_) | Self::Files(_) | Self::Argument | Self::RawArgument => {
                 Some(Kind::Syscall)
             }
             Self::Sample(_) => Some(Kind::Sample),

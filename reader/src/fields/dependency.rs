@@ -15,6 +15,8 @@ pub enum Dependency {
     Task,
     /// The syscall's number ([`super::values::call_value`]); in other events than syscalls, the table.
     Call,
+    /// The call, its files and its paths and addresses ([`crate::model::CallEvent::files_key`]): [`super::values::value`].
+    Files,
     /// The event: [`super::values::value`].
     Row,
 }
@@ -27,12 +29,12 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
         Getter::Task(_) => Dependency::Task,
         Getter::Call(_) | Getter::EventType => Dependency::Call,
+        Getter::Files(_) => Dependency::Files,
         Getter::Event(_)
         | Getter::EventText(_)
         | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
-        | Getter::Files
         | Getter::Argument
         | Getter::RawArgument
         | Getter::Column(..)

@@ -47,8 +47,8 @@ pub(super) enum Read {
     Bytes(for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> Value<'a>),
     /// A row of a dictionary.
     Row(for<'a> fn(&Event<'a>, u32, &'a mut Vec<u8>) -> Value<'a>),
-    /// A list. Not a field; read through the signature of the row's syscall.
-    List,
+    /// What only the row's syscall gives a meaning: not a field of its own.
+    OfCall,
 }
 
 /// How the reader shows a column type.
@@ -67,7 +67,7 @@ impl ColumnFormat {
     /// The format of a column type. Has no wildcard arm, so that the compiler reports a forgotten type.
     pub const fn of(ty: Ty) -> Self {
         use FieldType::{Bool, Duration, Number, Size, Text, Time, Unsigned};
-        use Read::{Bytes, I64, List, Row, U64};
+        use Read::{Bytes, I64, OfCall, Row, U64};
         use TextStyle::{Flag, Plain, Word};
         match ty {
             Ty::Time => row(Time, U64(time), Plain),
@@ -81,8 +81,8 @@ impl ColumnFormat {
             Ty::Bool => row(Bool, U64(unsigned), Flag),
             Ty::Syscall => row(FieldType::Call, U64(syscall), Plain),
             Ty::SyscallResult => row(Number, I64(result), Plain),
-            Ty::SyscallArgs => row(Text, List, Plain),
-            Ty::SyscallStrings => row(Text, List, Plain),
+            Ty::SyscallArgs => row(Text, OfCall, Plain),
+            Ty::SyscallStrings => row(Text, OfCall, Plain),
             Ty::Signal => row(FieldType::Signal, U64(signal), Word),
             Ty::Kind => row(FieldType::Kind, U64(kind), Plain),
             Ty::Path => row(Text, Bytes(bytes), Plain),
@@ -90,7 +90,7 @@ impl ColumnFormat {
             Ty::Text => row(Text, Bytes(word), Word),
             Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
             Ty::Cgroup => row(Text, Row(cgroup), Plain),
-            Ty::File => row(Text, List, Plain),
+            Ty::File => row(Text, OfCall, Plain),
             Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
             Ty::MaybeU64 => row(Unsigned, U64(maybe), Plain),
             Ty::MaybeI64 => row(Number, I64(maybe_signed), Plain),
@@ -108,7 +108,7 @@ impl ColumnFormat {
     pub const fn is_field(&self) -> bool {
         match self.read {
             Read::U64(_) | Read::I64(_) | Read::Bytes(_) | Read::Row(_) => true,
-            Read::List => false,
+            Read::OfCall => false,
         }
     }
 

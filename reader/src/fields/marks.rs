@@ -3,11 +3,10 @@
 
 use events::{Kind, flags};
 
-use super::args::is_address;
 use super::decl::{Field, Getter, Key};
+use super::fd;
 use super::value::{Value, number};
 use crate::model::{CallString, Event, column};
-use crate::syscalls::ArgType;
 
 pub use super::value::Mark;
 
@@ -77,12 +76,11 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
     }
     match field.getter() {
         Getter::Argument | Getter::RawArgument => match &field.key {
-            Key::Name(name) => argument(event, |_, arg, _| arg == &**name),
-            Key::Position(position) => argument(event, |at, _, _| at == usize::from(*position)),
+            Key::Name(name) => argument(event, |_, arg| arg == &**name),
+            Key::Position(position) => argument(event, |at, _| at == usize::from(*position)),
             Key::None => Mark::Whole,
         },
         Getter::Column(kind, own) if event.field_owner() == Some(*kind) => of_column(event, *own),
-        Getter::Files => file(event),
         Getter::Header(_)
         | Getter::HeaderByKey(_)
         | Getter::Table(_)
@@ -97,6 +95,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
+        | Getter::Files(_)
         | Getter::Column(..)
         | Getter::Stored(..)
         | Getter::SockAddr(..)
@@ -104,15 +103,15 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
     }
 }
 
-/// The first argument that `wanted` accepts, by position, name and type.
-fn argument(event: &Event<'_>, wanted: impl Fn(usize, &str, ArgType) -> bool) -> Mark {
+/// The first argument that `wanted` accepts, by position and name.
+fn argument(event: &Event<'_>, wanted: impl Fn(usize, &str) -> bool) -> Mark {
     if event.kind() != Some(Kind::Syscall) || event.flags() & ANY == 0 {
         return Mark::Whole;
     }
     let call = event.call();
     let Some(known) = call.call() else { return Mark::Whole };
     let args = known.signature.args.iter().enumerate();
-    let Some((position, _)) = { args }.find(|(at, arg)| wanted(*at, &arg.name, arg.ty)) else {
+    let Some((position, _)) = { args }.find(|(at, arg)| wanted(*at, &arg.name)) else {
         return Mark::Whole;
     };
     known.strings[position].map_or(Mark::Whole, |slot| of_string(call.string(slot, position)))
@@ -124,11 +123,6 @@ fn of_string(string: CallString<'_>) -> Mark {
         CallString::Unread => Mark::Unread,
         CallString::Read { cut: true, .. } => Mark::Cut,
     }
-}
-
-/// The path or address that is `fd.name`.
-pub(super) fn file(event: &Event<'_>) -> Mark {
-    argument(event, |_, _, ty| ty == ArgType::Path || is_address(ty))
 }
 
 /// Calls `found` with the name of each field whose text is incomplete.
@@ -147,7 +141,7 @@ fn each(event: &Event<'_>, mut found: impl FnMut(&[&str], Mark)) {
                 mark => found(&["evt.arg.", &arg.name], mark),
             }
         }
-        match file(event) {
+        match fd::name_mark(event) {
             Mark::Whole => {}
             mark => found(&["fd.name"], mark),
         }

@@ -3,9 +3,11 @@
 
 use events::flags;
 
-use super::FieldType::{self, Any, Bool, Duration, Number, OneOf, Size, Text, Time, Unsigned};
+use super::FieldType::{self, Address, Any, Bool, Duration, Number, OneOf, Port, Size, Text, Time, Unsigned};
 use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
-use super::{call, cgroup, event, io, marks, sample, task, words};
+use super::fd::FileGetter;
+use super::fd::PathRole::{Absolute, First, Only, Second, Source, Target};
+use super::{call, cgroup, event, fd, io, marks, sample, task, words};
 use crate::model::attribute_names as names;
 
 const fn field(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
@@ -20,6 +22,11 @@ const fn attribute(name: &'static str, doc: &'static str) -> FieldDecl {
 /// An attribute that stands for a number, a time or a yes or no.
 const fn number_attribute(name: &'static str, ty: FieldType, doc: &'static str) -> FieldDecl {
     field(name, ty, Getter::Attribute, doc).compared(Compared::As(Getter::AttributeNumber))
+}
+
+/// A field that follows from the files of a syscall.
+const fn of_file(name: &'static str, ty: FieldType, get: FileGetter, doc: &'static str) -> FieldDecl {
+    field(name, ty, Getter::Files(get), doc)
 }
 
 /// The rows, in the order in which `ktape fields` lists them.
@@ -246,6 +253,7 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given")
         .json(24)
         .marked(task::exe_mark),
+    field("proc.cwd", Text, Getter::Task(task::working_directory), "the working directory of the process"),
     field("proc.exepath", Text, Getter::Task(task::exe_path), "the path of the executable").json(25),
     field(
         "proc.args",
@@ -358,16 +366,81 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         "fd.num",
         Number,
         Getter::Syscall(call::descriptor),
-        "the first file descriptor among the arguments of a syscall",
+        "the first file descriptor among the arguments of a syscall; without one, the descriptor that it returned",
     )
     .json(65),
     field(
         "fd.name",
         FieldType::File,
-        Getter::Files,
-        "the path or socket address among the arguments of a syscall; of two, as in rename and link, the first is shown and each is compared",
+        Getter::Files(fd::name),
+        "what a syscall works on, by descriptor, path or address: an absolute path, 10.0.0.7:4711->10.0.0.2:80, pipe:[4711]; of several names, as in rename and link, the first is shown and each is compared, so are paths as they were given and both ends of a connection",
     )
+    .marked(fd::name_mark)
     .json(66),
+    of_file(
+        "fd.type",
+        Text,
+        fd::type_name,
+        "the type of that file: file (also a device), directory, ipv4, ipv6, unix, netlink, pipe, event, eventpoll, inotify, signalfd, timerfd, memfd, pidfd, io_uring, bpf, or the kernel's name of another one; missing where a path alone names it",
+    )
+    .json(67),
+    of_file("fd.typechar", Text, fd::type_letter, "the type as sysdig's letter: f, d, 4, 6, u, n, p, e, l, i, s, t, m, P, r, b, or o for others"),
+    of_file(
+        "fd.directory",
+        Text,
+        fd::directory,
+        "the directory of the path in fd.name; that of a directory is the directory itself, if a descriptor stands for it",
+    )
+    .marked(fd::name_mark),
+    of_file("fd.filename", Text, fd::file_name, "the last component of the path in fd.name; missing for directories").marked(fd::name_mark),
+    of_file("fd.ino", Unsigned, fd::inode, "the inode number of the file"),
+    of_file("fd.dev", Text, fd::device, "the device of the file's file system, MAJOR:MINOR"),
+    of_file("fd.deleted", Bool, fd::is_deleted, "whether the file had been deleted"),
+    of_file("fd.l4proto", Text, fd::protocol, "the protocol of the socket: tcp, udp, icmp, ..."),
+    of_file("fd.sockfamily", OneOf(&words::SOCKET_FAMILIES), fd::family, "the family of the socket: ip or unix"),
+    of_file("fd.ip", Address, fd::any_ip, "the IP address of either end of the socket, the local one is shown; compares with networks, too"),
+    of_file("fd.lip", Address, fd::local_ip, "the local IP address of the socket"),
+    of_file("fd.rip", Address, fd::remote_ip, "the remote IP address of the socket; of a datagram, the address that the call names"),
+    of_file("fd.cip", Address, fd::client_ip, "the IP address of the client; only for calls that are proof of who it is: connect, accept and accept4"),
+    of_file("fd.sip", Address, fd::server_ip, "the IP address of the server; for the same calls"),
+    of_file("fd.port", Port, fd::any_port, "the port of either end of the socket, the local one is shown"),
+    of_file("fd.lport", Port, fd::local_port, "the local port of the socket"),
+    of_file("fd.rport", Port, fd::remote_port, "the remote port of the socket"),
+    of_file("fd.cport", Port, fd::client_port, "the port of the client; only for connect, accept and accept4"),
+    of_file("fd.sport", Port, fd::server_port, "the port of the server; for the same calls"),
+    of_file("fd.net", Address, fd::any_ip, "the same as fd.ip, under sysdig's name for comparisons with networks: fd.net = 10.0.0.0/8"),
+    of_file("fd.lnet", Address, fd::local_ip, "the same as fd.lip"),
+    of_file("fd.rnet", Address, fd::remote_ip, "the same as fd.rip"),
+    of_file("fd.cnet", Address, fd::client_ip, "the same as fd.cip"),
+    of_file("fd.snet", Address, fd::server_ip, "the same as fd.sip"),
+    of_file("fd.is_server", Bool, fd::is_server, "whether the process is the server of the connection; only for connect, accept and accept4"),
+    of_file("fs.path.name", Text, |call, found| Only.absolute(call, found), "the absolute path of a syscall that was given one path").marked(|event| Only.mark(event)),
+    of_file("fs.path.nameraw", Text, |call, found| Only.raw(call, found), "the same, as it was given").marked(|event| Only.raw_mark(event)),
+    of_file(
+        "fs.path.source",
+        Text,
+        |call, found| Source.absolute(call, found),
+        "the absolute first path of a syscall that was given two, such as rename; of link and symlink, the new name, as with sysdig",
+    )
+    .marked(|event| Source.mark(event)),
+    of_file("fs.path.sourceraw", Text, |call, found| Source.raw(call, found), "the same, as it was given").marked(|event| Source.raw_mark(event)),
+    of_file(
+        "fs.path.target",
+        Text,
+        |call, found| Target.absolute(call, found),
+        "the other path of such a syscall; of symlink, the text of the link",
+    )
+    .marked(|event| Target.mark(event)),
+    of_file("fs.path.targetraw", Text, |call, found| Target.raw(call, found), "the same, as it was given").marked(|event| Target.raw_mark(event)),
+    of_file(
+        "evt.abspath",
+        Text,
+        |call, found| Absolute.absolute(call, found),
+        "the absolute path of a syscall that was given one path; of symlink, the new name",
+    )
+    .marked(|event| Absolute.mark(event)),
+    of_file("evt.abspath.src", Text, |call, found| First.absolute(call, found), "the absolute first path of a syscall that was given two").marked(|event| First.mark(event)),
+    of_file("evt.abspath.dst", Text, |call, found| Second.absolute(call, found), "the absolute second path of such a syscall").marked(|event| Second.mark(event)),
     field(
         "sample.cpu_percent",
         Unsigned,

@@ -38,6 +38,7 @@ getters! {
     pid: thread => nonzero(thread.process.pid);
     parent_pid: thread => nonzero(thread.process.ppid);
     parent_name: thread => text(thread.process.pname);
+    working_directory: thread => text(thread.process.cwd);
     exe_path: thread => text(thread.process.exe);
     exe: thread => text(thread.process.args.split(|b| *b == 0).next().unwrap_or_default());
 }

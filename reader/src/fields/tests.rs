@@ -16,8 +16,8 @@ fn names_are_unique_and_cover_every_column() {
         for c in kind.decl().columns {
             let name = format!("{}.{}", kind.field_owner().decl().name, c.name);
             let listed = names.contains(&name.as_str());
-            let list = matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings);
-            assert_eq!(listed, !list, "{name}: list columns are read through evt.arg");
+            let is_of_call = matches!(c.ty, Ty::SyscallArgs | Ty::SyscallStrings | Ty::File);
+            assert_eq!(listed, !is_of_call, "{name}: read through evt.arg and fd.name");
         }
     }
 }
@@ -90,7 +90,9 @@ fn each_type_is_read_as_it_is_stored() {
             Read::I64(_) => ty.storage() == Storage::I64,
             Read::Bytes(_) => ty.storage() == Storage::Bytes,
             Read::Row(_) => matches!(ty.storage(), Storage::TaskRow | Storage::CgroupRow),
-            Read::List => matches!(ty.storage(), Storage::U64List | Storage::BytesList),
+            Read::OfCall => {
+                matches!(ty.storage(), Storage::U64List | Storage::BytesList | Storage::FileRow)
+            }
         };
         assert!(fits, "{ty:?}");
     }

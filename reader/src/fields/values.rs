@@ -8,6 +8,7 @@ use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows, column};
 use super::call::Argument;
 use super::cgroup::KnownCgroup;
 use super::decl::{Field, Getter};
+use super::fd;
 use super::format::{self, ColumnFormat, Read};
 use super::marks::{self, Mark};
 use super::part::{Part, PartGetter};
@@ -16,7 +17,7 @@ use super::value::{Value, number};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
 pub use super::args::write_named;
-pub use super::call::{argument, argument_position, files, raw_argument, stored_argument};
+pub use super::call::{argument, argument_position, argument_value, raw_argument, stored_argument};
 pub use super::format::{IDLE, join};
 pub use super::task::arguments;
 
@@ -51,8 +52,8 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             let call = event.call();
             argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch))
         }
-        Getter::Files if event.kind() == Some(Kind::Syscall) => call::file(&event.call(), scratch),
-        Getter::Syscall(_) | Getter::Files | Getter::Argument | Getter::RawArgument => Value::Missing,
+        Getter::Files(get) if event.kind() == Some(Kind::Syscall) => fd::shown(&event.call(), *get, scratch),
+        Getter::Syscall(_) | Getter::Files(_) | Getter::Argument | Getter::RawArgument => Value::Missing,
         Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.field_owner() == Some(*kind) => {
             column_value(event, *own, scratch)
         }
@@ -184,7 +185,11 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         let position = argument_position(&call, field)?;
         return match stored_argument(&call, position) {
             Argument::List(list) => Some(list),
-            Argument::Missing | Argument::Number { .. } | Argument::Text(_) | Argument::Address(_) => None,
+            Argument::Missing
+            | Argument::Number { .. }
+            | Argument::Descriptor { .. }
+            | Argument::Text(_)
+            | Argument::Address(_) => None,
         };
     }
     let Getter::Column(kind, own) = field.getter() else { return None };
@@ -258,7 +263,11 @@ pub fn stored_value<'a>(
         }
         ColumnView::Ref(_, rows) => {
             let Some(found) = rows.get(row) else { return Value::Missing };
-            let read = if let Some(Read::Row(read)) = read { read } else { format::dictionary_row };
+            let read = match read {
+                Some(Read::Row(read)) => read,
+                Some(Read::OfCall) => return Value::Missing,
+                _ => format::dictionary_row,
+            };
             read(&event, *found, scratch)
         }
         ColumnView::U64List(_) | ColumnView::BytesList(_) => Value::Missing,

@@ -33,6 +33,8 @@ const fn words(what: &'static str, all: &'static [&'static str]) -> Words {
 pub static DIRECTIONS: Words = words("a direction of events: each is recorded once, at its end", &["<"]);
 /// `evt.io_dir`.
 pub static IO_DIRECTIONS: Words = words("a direction of bytes", &["r", "w"]);
+/// `fd.sockfamily`.
+pub static SOCKET_FAMILIES: Words = words("a family of sockets", &["ip", "unix"]);
 /// `syscall.abi`.
 pub static ABIS: Words = words("an ABI", &["native", "i386", "x32", "unknown"]);
 /// `container.type`.

@@ -1,6 +1,8 @@
 //! One comparison: of a field with literals, or of what is computed from fields.
 
-use crate::fields::{Argument, Compared, Field, FieldError, FieldType, Getter, Value, lookup, values};
+use crate::fields::{
+    Argument, Compared, Field, FieldError, FieldType, FileValue, Getter, Value, lookup, values,
+};
 use crate::model::Event;
 use crate::syscalls::sockaddr::SockAddr;
 use crate::syscalls::{ArgType, ValueSet};
@@ -198,6 +200,15 @@ impl Comparison {
                 let set = set.filter(|_| matches!(self.compared.getter(), Getter::Argument));
                 self.finds_named((value, ty, set), scratch)
             }
+            Argument::Descriptor { number, ty, .. } => {
+                if self.op.is_text()
+                    && matches!(self.compared.getter(), Getter::Argument)
+                    && let Value::Bytes(text) = values::argument_value(argument, scratch)
+                {
+                    return self.finds_bytes(text);
+                }
+                self.finds_number(number.into(), |literal| literal.of(Some(ty), None))
+            }
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
             Argument::List(list) if self.by_element => {
@@ -230,9 +241,26 @@ impl Comparison {
         self.finds_number(value, |literal| literal.of(ty, set))
     }
 
+    /// The same for a value from the files of a syscall.
+    pub(super) fn finds_file_value(&self, value: FileValue<'_>, scratch: &mut Vec<u8>) -> bool {
+        match value {
+            FileValue::Address(address) => self.finds_socket(address, scratch),
+            FileValue::Ip(ip) if self.op == Op::Equal => {
+                let fits = |literal: &Literal| {
+                    literal.address.as_ref().is_some_and(|wanted| wanted.contains(ip, 0, 0))
+                };
+                self.quantifier.holds(self.literals.iter().map(fits))
+            }
+            FileValue::Number(_) | FileValue::Text(_) | FileValue::Ip(_) => self.finds(value.show(scratch)),
+        }
+    }
+
     /// The same for a `struct sockaddr`.
     pub(super) fn finds_address(&self, bytes: &[u8], scratch: &mut Vec<u8>) -> bool {
-        let Some(address) = SockAddr::parse(bytes) else { return false };
+        SockAddr::parse(bytes).is_some_and(|address| self.finds_socket(address, scratch))
+    }
+
+    fn finds_socket(&self, address: SockAddr<'_>, scratch: &mut Vec<u8>) -> bool {
         if self.op == Op::Equal
             && let SockAddr::Inet { ip, port, scope } = address
         {

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::marks::{self, Mark};
 use crate::fields::{Argument, Getter, Value, values};
-use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
+use crate::model::{CallColumns, ChunkView, Context, Event, FilesKey, Rows};
 
 use super::comparison::Comparison;
 use super::parse::Expr;
@@ -22,6 +22,7 @@ struct Memo {
     cgroups: Option<Vec<bool>>,
     calls: FxHashMap<u64, bool>,
     strings: FxHashMap<u32, bool>,
+    files: FxHashMap<FilesKey, bool>,
     /// By what decides the value of a comparison that is computed.
     computed: FxHashMap<u64, bool>,
 }
@@ -98,6 +99,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             Dependency::Cgroup => self.by_cgroup(test, place, rows, selected),
             Dependency::Task => self.by_task(test, place, rows, selected),
             Dependency::Call => self.by_call(test, place, rows, selected),
+            Dependency::Files => self.by_files(test, place, rows, selected),
             Dependency::Row => self.by_row(test, place, rows, selected),
         }
     }
@@ -163,7 +165,6 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             {
                 return;
             }
-            Getter::Files => return self.by_files(test, rows, selected),
             Getter::Argument | Getter::RawArgument => return self.by_argument(test, rows, selected),
             _ => {}
         }
@@ -177,14 +178,18 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         });
     }
 
-    /// Paths and addresses of a call: one of them is enough.
-    fn by_files(&mut self, test: &Comparison, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+    /// Values that follow from the files of a call: one of them is enough.
+    fn by_files(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
+        let Getter::Files(get) = test.compared.getter() else { return };
         let columns = CallColumns::new(rows);
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
+        let memo = &mut self.memos[place].files;
         selected.retain(|row| {
             let call = Event::new(context, view, rows, *row as usize).call_of(columns);
-            let found = values::files(&call).any(|file| test.finds_argument(file, scratch));
-            found != test.negated
+            *memo.entry(call.files_key()).or_insert_with(|| {
+                let found = get(&call, &mut |value| test.finds_file_value(value, scratch));
+                found != test.negated
+            })
         });
     }
 

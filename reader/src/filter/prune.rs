@@ -156,6 +156,7 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
             | Dependency::Table
             | Dependency::Task
             | Dependency::Call
+            | Dependency::Files
             | Dependency::Row => decl.getter.kind().is_none_or(of_kind),
         },
     }

@@ -2,7 +2,6 @@
 
 use crate::fields::{Argument, Field, FieldType, Getter, Value, values};
 use crate::model::Event;
-use crate::syscalls::sockaddr;
 use crate::text::number;
 
 use super::transformer::Transformer;
@@ -112,21 +111,19 @@ impl Term {
 
 fn any_of_field(event: Event<'_>, field: &Field, found: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
     let mut scratch = Vec::new();
-    if let Getter::Files = field.getter() {
-        if field.getter().kind() != event.field_owner() {
-            return false;
-        }
-        let call = event.call();
-        return values::files(&call).any(|file| match file {
-            Argument::Missing => false,
-            Argument::Number { value, .. } => found(Value::Int(value)),
-            Argument::Text(text) | Argument::List(text) => found(Value::Bytes(text)),
-            Argument::Address(address) => {
-                scratch.clear();
-                sockaddr::format(address, &mut scratch);
-                !scratch.is_empty() && found(Value::Bytes(&scratch))
-            }
-        });
+    if let Getter::Files(get) = field.getter() {
+        let has = field.getter().kind() == event.field_owner();
+        return has && get(&event.call(), &mut |value| found(value.show(&mut scratch)));
+    }
+    if let Getter::Argument = field.getter()
+        && field.getter().kind() == event.field_owner()
+        && let call = event.call()
+        && let Some(position) = values::argument_position(&call, field)
+        && let Argument::Descriptor { number, .. } = values::stored_argument(&call, position)
+        && found(Value::Int(number.into()))
+    {
+        // Compared with another field, a descriptor is its number; as text, it is followed by what it stands for.
+        return true;
     }
     match values::value(event, field, &mut scratch) {
         Value::Missing => false,

@@ -7,7 +7,7 @@ use events::Abi;
 use rustc_hash::FxHashMap;
 
 use super::schema::CALLS;
-use crate::syscalls::{self, Arch, Meanings, Signature};
+use crate::syscalls::{self, Arch, FileRoles, Meanings, Signature};
 use crate::text::number;
 
 /// Numbers below this are found without a hash, in each ABI.
@@ -22,6 +22,7 @@ pub struct Call {
     pub strings: [Option<u8>; 6],
     arch: Arch,
     meanings: OnceLock<Meanings>,
+    file_roles: OnceLock<FileRoles>,
 }
 
 impl Call {
@@ -30,13 +31,19 @@ impl Call {
         for (slot, position) in signature.string_positions().iter().enumerate() {
             strings[usize::from(*position)] = Some(slot as u8);
         }
-        Self { signature, strings, arch, meanings: OnceLock::new() }
+        Self { signature, strings, arch, meanings: OnceLock::new(), file_roles: OnceLock::new() }
     }
 
     /// What its arguments mean together. Looked up on first use, since few of the calls of a file are shown.
     #[inline]
     pub fn meanings(&self) -> &Meanings {
         self.meanings.get_or_init(|| Meanings::new(&self.signature, self.arch))
+    }
+
+    /// What the files of its events are to it. Looked up on first use.
+    #[inline]
+    pub fn file_roles(&self) -> &FileRoles {
+        self.file_roles.get_or_init(|| FileRoles::new(&self.signature))
     }
 
     /// Its name.

@@ -1,5 +1,7 @@
 //! One event, and what its values depend on.
 
+use std::fmt;
+
 use events::{Kind, flags};
 
 use super::calls::Call;
@@ -141,6 +143,41 @@ impl<'a> Event<'a> {
     }
 }
 
+/// What the descriptor among the arguments of an event stands for.
+#[derive(Clone, Copy)]
+pub struct FileRef<'a> {
+    view: &'a ChunkView<'a>,
+    row: u32,
+}
+
+impl<'a> FileRef<'a> {
+    /// The file; `None` if it is unknown.
+    pub fn file(self) -> Option<FileRow<'a>> {
+        Some(self.view.file(self.row)).filter(FileRow::is_known)
+    }
+}
+
+impl fmt::Debug for FileRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FileRef").field(&self.row).finish()
+    }
+}
+
+/// What the files of a call and their names follow from, see [`CallEvent::files_key`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FilesKey {
+    call: u64,
+    files: [u32; 2],
+    strings: [u32; 2],
+    marks: u32,
+    /// The arguments that are 0, as bits.
+    null: u32,
+}
+
+impl FilesKey {
+    const MARKS: u32 = flags::STR0_UNREAD | flags::STR0_CUT | flags::STR1_UNREAD | flags::STR1_CUT;
+}
+
 /// An event with the columns of its syscall at hand.
 #[derive(Clone, Copy, Debug)]
 pub struct CallEvent<'a> {
@@ -179,9 +216,40 @@ impl<'a> CallEvent<'a> {
 
     /// What the descriptor in a slot stands for: 0 is the first one, or the directory that its path starts from; 1 is the
     /// second one, or the one that it returned. `None` if that is unknown, or it has none.
-    pub fn file(&self, slot: usize) -> Option<FileRow<'a>> {
-        let row = *self.columns.files[slot].get(self.event.row)?;
-        Some(self.event.view.file(row)).filter(FileRow::is_known)
+    pub fn file(&self, slot: u8) -> Option<FileRow<'a>> {
+        self.file_ref(slot)?.file()
+    }
+
+    /// The same, to be looked up when it is needed.
+    #[inline]
+    pub fn file_ref(&self, slot: u8) -> Option<FileRef<'a>> {
+        let row = *self.columns.files.get(usize::from(slot))?.get(self.event.row)?;
+        Some(FileRef { view: self.event.view, row })
+    }
+
+    /// The string that is the argument at a position; `None` if its type has none, or none is stored of this one.
+    pub fn string_argument(&self, position: u8) -> Option<CallString<'a>> {
+        let slot = (*self.call()?.strings.get(usize::from(position))?)?;
+        Some(self.string(slot, position.into()))
+    }
+
+    /// What its files and their names follow from. Calls of a chunk with equal keys have the same ones.
+    #[inline]
+    pub fn files_key(&self) -> FilesKey {
+        let row = self.event.row;
+        let strings = self.columns.strs.as_ref().map_or(&[][..], |list| list.get(row));
+        let string = |slot: usize| strings.get(slot).map_or(u32::MAX, |id| id.0);
+        let file = |slot: usize| self.columns.files[slot].get(row).copied().unwrap_or(u32::MAX);
+        // Where a string is missing, this is the difference between a null pointer and one that was not read.
+        let nulls = self.args().iter().enumerate().filter(|(_, value)| **value == 0);
+        let null = nulls.fold(0, |bits, (position, _)| bits | 1 << position);
+        FilesKey {
+            call: self.key(),
+            files: [file(0), file(1)],
+            strings: [string(0), string(1)],
+            marks: self.event.flags() & FilesKey::MARKS,
+            null,
+        }
     }
 
     /// What it returned; `None` if it has not returned, or never gives a result.

@@ -18,7 +18,7 @@ pub mod testing;
 pub use binding::{Binding, BoundColumn, EventTable};
 pub use calls::{Call, Calls};
 pub use dict_rows::{CgroupRow, FileRow, ProcessRow, TaskRow};
-pub use event::{CallEvent, Context, Event};
+pub use event::{CallEvent, Context, Event, FileRef, FilesKey};
 pub use metadata::ContainerNames;
 pub use rows::{CallColumns, CallString, ChunkView, Rows, short_id};
 pub use schema::{CALLS, column, event_table, schema};

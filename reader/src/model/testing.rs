@@ -304,7 +304,12 @@ impl TestChunk {
     }
 
     /// A hang in a `close`, of [`Kind::Stall`] or [`Kind::StallOngoing`].
-    pub fn hang(&mut self, kind: Kind, (time, dur): (u64, u64), task: u32, phase: &str) {
+    pub fn hang(&mut self, kind: Kind, times: (u64, u64), task: u32, phase: &str) {
+        self.hang_of(kind, times, task, (phase, 0));
+    }
+
+    /// A hang in a `close` of a descriptor of this file.
+    pub fn hang_of(&mut self, kind: Kind, (time, dur): (u64, u64), task: u32, (phase, file): (&str, u32)) {
         let [phase, empty] = [phase.as_bytes(), b""].map(|text| self.builder.intern(text));
         let (abi, nr) = syscalls::table().by_name("close")[0];
         let table = self.common(kind, time, task, 0);
@@ -315,6 +320,8 @@ impl TestChunk {
         table.push_list_bytes(8, &[]);
         (9..14).for_each(|column| table.push_bytes(column, empty));
         table.push_ref(14, task);
+        table.push_ref(15, file);
+        table.push_ref(16, 0);
         table.end_row();
     }
 

@@ -115,6 +115,7 @@ impl<'a> TableMatches<'a> {
                 Ids::Call(CallColumns::new(self.rows).nr)
             }
             Dependency::Call => Ids::Constant,
+            Dependency::Files => Ids::None,
             Dependency::Row => {
                 let Getter::Column(_, own) = field.getter() else { return Ids::None };
                 match self.rows.event.known(*own).map(|c| self.rows.table.column(c)) {

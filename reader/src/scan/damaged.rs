@@ -10,6 +10,16 @@ use crate::text::units::size_text;
 /// Most chunks to list, since a file may claim any number.
 const LISTED: usize = 1000;
 
+/// A chunk that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UnreadableChunk {
+    path: PathBuf,
+    bytes: u64,
+    cause: String,
+    /// For people: the file and the cause.
+    text: String,
+}
+
 /// All damage found while reading.
 #[derive(Debug, Default)]
 pub struct Damaged {
@@ -18,8 +28,8 @@ pub struct Damaged {
     files: Vec<PathBuf>,
     /// Description of the first one.
     first: Option<String>,
-    /// Descriptions of the first [`LISTED`] unreadable chunks.
-    chunks: Vec<String>,
+    /// The first [`LISTED`] unreadable chunks.
+    chunks: Vec<UnreadableChunk>,
     chunk_count: u64,
     /// Files whose last block is incomplete, with the bytes of that block that exist.
     cut: Vec<(PathBuf, u64)>,
@@ -40,11 +50,22 @@ impl Damaged {
     /// Adds an unreadable chunk of `bytes` bytes.
     pub fn chunk(&mut self, path: &Path, bytes: u64, cause: &FormatError) {
         let cause = cause.to_string();
-        self.note(path, bytes, &cause);
+        let text = format!("{}: {cause}", path.display());
+        self.add_chunk(&UnreadableChunk { path: path.to_path_buf(), bytes, cause, text });
+    }
+
+    fn add_chunk(&mut self, chunk: &UnreadableChunk) {
+        self.note(&chunk.path, chunk.bytes, &chunk.cause);
         self.chunk_count += 1;
         if self.chunks.len() < LISTED {
-            self.chunks.push(format!("{}: {cause}", path.display()));
+            self.chunks.push(chunk.clone());
         }
+    }
+
+    /// Adds the unreadable chunks of another pass over the same captures that are not known yet.
+    pub fn add_pass(&mut self, other: &Self) {
+        let new: Vec<_> = other.chunks.iter().filter(|chunk| !self.chunks.contains(chunk)).collect();
+        new.into_iter().for_each(|chunk| self.add_chunk(chunk));
     }
 
     /// Number of unreadable chunks.
@@ -54,7 +75,7 @@ impl Damaged {
 
     /// File and cause of each unreadable chunk, at most 1,000.
     pub fn of_chunks(&self) -> impl Iterator<Item = &str> {
-        self.chunks.iter().map(String::as_str)
+        self.chunks.iter().map(|chunk| chunk.text.as_str())
     }
 
     fn note(&mut self, path: &Path, bytes: u64, what: &str) {
@@ -129,5 +150,17 @@ mod tests {
             "{warning}"
         );
         assert!(warning.contains(&format!("; the first: {first}")), "{warning}");
+    }
+
+    #[test]
+    fn a_chunk_that_two_passes_find_counts_once() {
+        let cause = |offset| FormatError::Truncated { offset, what: "a block", expected: 9, found: 8 };
+        let (mut first, mut second) = (Damaged::default(), Damaged::default());
+        first.chunk(Path::new("a"), 100, &cause(1));
+        first.chunk(Path::new("a"), 100, &cause(2));
+        second.chunk(Path::new("a"), 100, &cause(2));
+        second.add_pass(&first);
+        assert_eq!((second.chunks(), second.of_chunks().count()), (2, 2));
+        assert!(second.warning().unwrap().contains("2 unreadable places (200 B)"));
     }
 }

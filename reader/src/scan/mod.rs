@@ -1,5 +1,6 @@
 //! Reading captures: selects the chunks that can match, their matching events, and the order of events.
 
+mod around;
 pub mod capture_set;
 mod captures;
 mod columns;
@@ -7,6 +8,7 @@ pub mod container_match;
 mod copy;
 mod damaged;
 mod file_order;
+mod find_around;
 pub mod follow;
 mod incoming;
 pub mod input;
@@ -25,11 +27,13 @@ mod time_order;
 #[cfg(test)]
 mod tests;
 
+pub use around::Around;
 pub use capture_set::{CaptureSet, Input};
 pub use captures::{Captures, QueryError, Search};
 pub use columns::{ChunkMatches, FieldColumn, TableMatches};
 pub use container_match::{Containers, KnownContainers};
 pub use damaged::Damaged;
+pub use find_around::AroundError;
 pub use input::{Capture, InputError};
 pub use live::Live;
 pub use query::{ChunkRelevance, LossTally, Query};

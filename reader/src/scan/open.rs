@@ -226,7 +226,11 @@ fn losses(
         (Some(inside), Some(cgroup)) => inside.get(cgroup as usize) == Some(&true),
         (Some(_), None) => false,
     };
-    let is_certain = |row: &u32| query.filter.is_none() && is_inside(*row);
+    let is_around = |row: usize| {
+        let (from, to) = (view.wall(rows.start(row)), view.wall(rows.end(row)));
+        query.around.as_ref().is_none_or(|around| around.overlaps(from, to))
+    };
+    let is_certain = |row: &u32| query.filter.is_none() && is_inside(*row) && is_around(*row as usize);
     let (certain, others) = possible.into_iter().partition(is_certain);
     [(Role::Loss, certain), (Role::PossibleLoss, others)]
 }

@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::containers::OTHER;
 use crate::filter::Filter;
-use crate::model::dictionaries::{CGROUP, PROCESS, Shown, TASK, dict_column, dictionary};
+use crate::model::dictionaries::{CGROUP, FILE, PROCESS, Shown, TASK, dict_column, dictionary};
 use crate::model::{ChunkView, ProcessRow, Rows, column};
 
 use super::parties::{IDS, Party, parties};
@@ -243,6 +243,7 @@ impl Privacy {
         };
         let (named, parent) = (stored(Shown::Name), parent_columns(view));
         let rows = ProcessRows::new(view);
+        Self::hide_peers(&rows, levels, hidden);
         for (row, level) in levels.processes.iter().enumerate() {
             let row = row as u32;
             if *level == Shown::Name {
@@ -250,6 +251,24 @@ impl Privacy {
             }
             if *level >= Shown::Name && !self.shows_parent(&rows, row, levels) {
                 hidden.hide_columns(PROCESS, row, parent.iter().copied());
+            }
+        }
+    }
+
+    /// Hides ids of processes that are not shown at the other end of unix sockets.
+    fn hide_peers(rows: &ProcessRows<'_, '_>, levels: &Levels, hidden: &mut Hidden) {
+        let view = rows.view;
+        let Some(column) = view.binding.dict_column(FILE, const { dict_column(FILE, "peer_pid") }) else {
+            return;
+        };
+        let is_shown = |pid: u64| {
+            let mut rows = rows.by_pid.get(&pid).into_iter().flatten();
+            rows.any(|row| levels.processes.get(*row as usize).is_some_and(|level| *level >= Shown::Name))
+        };
+        for row in 0..view.file_rows() as u32 {
+            let peer = view.file(row).peer_pid;
+            if peer > LAST_OF_SYSTEM && !is_shown(peer) {
+                hidden.hide_columns(FILE, row, [column]);
             }
         }
     }

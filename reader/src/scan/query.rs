@@ -12,6 +12,7 @@ use crate::filter::{Evaluator, Filter, ParseError};
 use crate::model::Context;
 use crate::model::{Binding, ChunkView, Rows, column};
 
+use super::around::Around;
 use super::container_match::Containers;
 use super::parties::{Party, concerns_others, parties};
 
@@ -31,6 +32,8 @@ pub struct Query {
     pub to: Option<i64>,
     /// Only events that pass; its times are resolved.
     pub filter: Option<Filter>,
+    /// Only events around others.
+    pub around: Option<Around>,
 }
 
 /// What a query needs of a chunk.
@@ -97,6 +100,10 @@ impl Query {
         if self.to.is_some_and(|to| wall(summary.start_min) > to) {
             return otherwise;
         }
+        let is_outside = |around: &Around| !around.overlaps(wall(summary.start_min), wall(summary.end_max));
+        if self.around.as_ref().is_some_and(is_outside) {
+            return otherwise;
+        }
         if let Some(containers) = &self.containers
             && !prune::chains(binding, summary)
                 .may_contain(|v| matches!(v, SummaryValue::Bytes(chain) if containers.match_chain(chain)))
@@ -132,6 +139,14 @@ impl Query {
         }
         if let Some(to) = self.to.filter(|to| view.wall(summary.end_max) > *to) {
             selected.retain(|row| view.wall(rows.start(*row as usize)) <= to);
+        }
+        let whole = (view.wall(summary.start_min), view.wall(summary.end_max));
+        if let Some(around) = self.around.as_ref().filter(|around| !around.contains(whole.0, whole.1)) {
+            let time = |row: usize| (view.wall(rows.start(row)), view.wall(rows.end(row)));
+            selected.retain(|row| {
+                let (start, end) = time(*row as usize);
+                around.overlaps(start, end)
+            });
         }
         if let Some(answers) = in_containers {
             let inside = |cgroup: Option<u32>| cgroup.is_some_and(|c| answers.get(c as usize) == Some(&true));
@@ -201,6 +216,14 @@ impl Query {
     fn might_match(&self, context: &Context<'_>, view: &ChunkView<'_>, lost: &LostEvents) -> bool {
         // A lost call may have started at any time, so only its end can rule it out.
         if self.from.is_some_and(|from| lost.to < from) || self.to.is_some_and(|to| lost.from > to) {
+            return false;
+        }
+        // A lost event may also be one that others are around.
+        let is_one = |around: &Around| {
+            around.filter().is_some_and(|filter| prune::may_match_lost(filter.expr(), context, view, lost))
+        };
+        if self.around.as_ref().is_some_and(|around| !around.overlaps(lost.from, lost.to) && !is_one(around))
+        {
             return false;
         }
         if let Some(containers) = &self.containers {

@@ -4,6 +4,7 @@
 //! determines what the recorder reads, what is stored ([`kept`], [`stored`]) and how it prints. Files carry the signatures,
 //! so reading a file does not need this table.
 
+mod file_roles;
 mod meaning;
 mod sets;
 mod signature;
@@ -21,6 +22,7 @@ use std::sync::LazyLock;
 
 use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
 
+pub use file_roles::{FileArg, FileResult, FileRoles, Paths, SocketRole};
 pub use meaning::Meanings;
 pub use sets::{Arch, BitTest, ValueSet};
 pub use signature::{Arg, Signature, SignatureError, StringPositions, string_positions};

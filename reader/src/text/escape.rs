@@ -4,7 +4,7 @@
 //! A backslash becomes `\\`; newline, tab, carriage return and escape become `\n`, `\t`, `\r`, `\e`;
 //! every other control byte, DEL, each byte of invalid UTF-8 and each byte of a control or
 //! invisible formatting character becomes `\xNN`. In quoted text, the quote becomes `\"`; in a
-//! column that ends at a space, a space becomes `\x20`.
+//! column that ends at a space, a space becomes `\x20`; between angle brackets, these become `\x3c` and `\x3e`.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,8 @@ pub enum Place {
     Quoted,
     /// In a column that ends at the next space.
     Word,
+    /// Between angle brackets.
+    Angle,
     /// Where neither quotes nor spaces matter (JSON and CSV add their own quotes).
     Free,
 }
@@ -37,6 +39,7 @@ const fn classes(place: Place) -> [u8; 256] {
             0..=0x1f | 0x7f => b'x',
             b'"' if matches!(place, Place::Quoted) => b'"',
             b' ' if matches!(place, Place::Word) => b'x',
+            b'<' | b'>' if matches!(place, Place::Angle) => b'x',
             0x80.. => WIDE,
             _ => PLAIN,
         };
@@ -47,6 +50,7 @@ const fn classes(place: Place) -> [u8; 256] {
 
 static QUOTED: [u8; 256] = classes(Place::Quoted);
 static WORD: [u8; 256] = classes(Place::Word);
+static ANGLE: [u8; 256] = classes(Place::Angle);
 static FREE: [u8; 256] = classes(Place::Free);
 
 /// Appends `bytes`, escaped for `place`.
@@ -54,6 +58,7 @@ pub fn escape(bytes: &[u8], place: Place, out: &mut Vec<u8>) {
     let table = match place {
         Place::Quoted => &QUOTED,
         Place::Word => &WORD,
+        Place::Angle => &ANGLE,
         Place::Free => &FREE,
     };
     let mut rest = bytes;

@@ -8,6 +8,7 @@ use crate::fields::format::{ColumnFormat, TextStyle};
 use crate::fields::marks::{self, Mark};
 use crate::fields::{Value, args, values};
 use crate::model::{ChunkView, Event, column, short_id};
+use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number, units};
 
 use super::subject;
@@ -22,8 +23,9 @@ macro_rules! own {
 }
 
 /// Appends the name of the kind and the description.
-pub(super) fn write_event(event: Event<'_>, out: &mut Vec<u8>) {
-    escape::escape(event.rows.event.name.as_bytes(), escape::Place::Word, out);
+pub(super) fn write_event(event: Event<'_>, paint: Paint, out: &mut Vec<u8>) {
+    let name = event.rows.event.name.as_bytes();
+    paint.write(Style::Name, out, |out| escape::escape(name, escape::Place::Word, out));
     write_event_text(event, out);
 }
 

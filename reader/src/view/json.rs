@@ -41,8 +41,16 @@ impl Keys {
             match dependency(&field) {
                 Dependency::Task => keys.task.push(field),
                 Dependency::Cgroup => keys.cgroup.push(field),
-                Dependency::Segment | Dependency::Table | Dependency::Call | Dependency::Row => {
-                    if keys.task.is_empty() { keys.head.push(field) } else { keys.tail.push(field) }
+                Dependency::Segment
+                | Dependency::Table
+                | Dependency::Call
+                | Dependency::Files
+                | Dependency::Row => {
+                    if keys.task.is_empty() {
+                        keys.head.push(field);
+                    } else {
+                        keys.tail.push(field);
+                    }
                 }
             }
         }
@@ -107,7 +115,11 @@ impl JsonView {
             match values::stored_argument(&call, position) {
                 Argument::List([]) => out.extend_from_slice(b"[]"),
                 Argument::List(list) => write_list(list, out),
-                Argument::Missing | Argument::Number { .. } | Argument::Text(_) | Argument::Address(_) => {
+                Argument::Missing
+                | Argument::Number { .. }
+                | Argument::Descriptor { .. }
+                | Argument::Text(_)
+                | Argument::Address(_) => {
                     write_value(value, out);
                 }
             }

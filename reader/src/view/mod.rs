@@ -11,6 +11,8 @@ mod template;
 mod text;
 
 #[cfg(test)]
+mod descriptor_tests;
+#[cfg(test)]
 mod tests;
 
 use jiff::tz::TimeZone;

@@ -9,6 +9,7 @@ use crate::fields::args;
 use crate::model::{Event, calls};
 use crate::names;
 
+use crate::text::paint::{Paint, Style};
 use crate::text::time::ClockWriter;
 use crate::text::{number, units};
 
@@ -19,12 +20,19 @@ use super::{TaskCache, View, event_text, subject};
 pub struct TextView {
     clock: ClockWriter,
     tasks: TaskCache,
+    paint: Paint,
 }
 
 impl TextView {
     /// Prints times in `zone`.
     pub fn new(zone: TimeZone) -> Self {
-        Self { clock: ClockWriter::time_of_day(zone), tasks: TaskCache::default() }
+        Self { clock: ClockWriter::time_of_day(zone), tasks: TaskCache::default(), paint: Paint::Plain }
+    }
+
+    /// The same, coloured if wanted.
+    #[must_use]
+    pub fn painted(self, paint: Paint) -> Self {
+        Self { paint, ..self }
     }
 }
 
@@ -58,36 +66,37 @@ impl View for TextView {
             }
         }
         match event.kind() {
-            Some(Kind::Syscall) => write_call(event, out),
-            _ => event_text::write_event(event, out),
+            Some(Kind::Syscall) => write_call(event, self.paint, out),
+            _ => event_text::write_event(event, self.paint, out),
         }
         event_text::write_unknown(event, out);
         out.push(b'\n');
     }
 }
 
-fn write_call(event: Event<'_>, out: &mut Vec<u8>) {
+fn write_call(event: Event<'_>, paint: Paint, out: &mut Vec<u8>) {
     let call = event.call();
     let key = call.key();
-    call.write_name(out);
+    paint.write(Style::Name, out, |out| call.write_name(out));
     out.push(b'(');
-    args::write_args(&call, out);
+    args::write_painted_args(&call, paint, out);
     out.extend_from_slice(b") = ");
     let bits = event.flags();
     let lasted = event.duration();
     match call.result() {
         None => out.push(b'?'),
         Some(error @ -4095..0) => match names::errno_name(error.unsigned_abs() as u32) {
-            Some(name) => {
+            Some(name) => paint.write(Style::Failure, out, |out| {
                 out.extend_from_slice(b"-1 ");
                 out.extend_from_slice(name.as_bytes());
-            }
-            None => number::signed(error, out),
+            }),
+            None => paint.write(Style::Failure, out, |out| number::signed(error, out)),
         },
         // Addresses: nothing else is that large.
         Some(result) if result > i64::from(u32::MAX) || result < 0 => number::hex(result as u64, out),
         Some(result) => number::signed(result, out),
     }
+    args::write_result(&call, paint, out);
     if bits & flags::UNFINISHED != 0 {
         out.extend_from_slice(b" <unfinished");
         match lasted {

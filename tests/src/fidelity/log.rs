@@ -49,6 +49,12 @@ fn call(text: &str) -> Option<Logged> {
     is_name.then(|| Logged { name: name.to_owned(), args: split(&rest[..end]) })
 }
 
+/// Whether the beginning of an argument is a descriptor.
+pub(super) fn is_descriptor(text: &str) -> bool {
+    let text = text.trim();
+    text == "AT_FDCWD" || text.parse::<i32>().is_ok()
+}
+
 /// Splits arguments at the commas that are in no brackets and no string. Comments are removed.
 pub(super) fn split(text: &str) -> Vec<String> {
     let (mut args, mut current) = (Vec::new(), String::new());
@@ -68,6 +74,17 @@ pub(super) fn split(text: &str) -> Vec<String> {
                 continue;
             }
             '"' => in_string = !in_string,
+            // What a descriptor stands for, in which `>` is escaped; `1<<CAP_CHOWN` is none.
+            '<' if !in_string && is_descriptor(&current) && chars.peek() != Some(&'<') => {
+                current.push(c);
+                for c in chars.by_ref() {
+                    current.push(c);
+                    if c == '>' && !current.ends_with("->") {
+                        break;
+                    }
+                }
+                continue;
+            }
             '/' if !in_string && chars.next_if_eq(&'*').is_some() => {
                 in_comment = true;
                 continue;

@@ -19,13 +19,13 @@ fn threads(flags: &str) -> BTreeMap<u32, Vec<Logged>> {
             vec![
                 call("getpid", ""),
                 call("execve", r#""/bin/sh", ["sh", "-c", "a\tb"], _"#),
-                call("openat", &format!(r#"AT_FDCWD, "/etc/x,y", {flags}"#)),
-                call("read", "3, _, 0x340"),
+                call("openat", &format!(r#"AT_FDCWD</srv>, "/etc/x,y", {flags}"#)),
+                call("read", r#"3</a, "b>, _, 0x340"#),
                 call("clone", "SIGCHLD|CLONE_CHILD_CLEARTID, NULL, _, _, NULL"),
                 call("exit_group", "0"),
             ],
         ),
-        (11, vec![call("connect", "3, 10.0.0.1:80, 16")]),
+        (11, vec![call("connect", "3<TCP:[10.0.0.2:5->10.0.0.1:80]>, 10.0.0.1:80, 16")]),
     ])
 }
 
@@ -55,6 +55,9 @@ fn another_value_is_a_difference() {
         ("NULL", "0", Verdict::Same),
         ("5", "_", Verdict::NotRecorded),
         ("O_RDONLY", "_", Verdict::Different),
+        ("3", "3</tmp/x>(deleted)", Verdict::Same),
+        ("3", "4</tmp/x>", Verdict::Different),
+        ("1<<CAP_CHOWN", "1<<CAP_CHOWN", Verdict::Same),
         (r#""\1\x02a""#, r#""\x01\x02a""#, Verdict::Same),
         (r#""a""#, r#""b""#, Verdict::Different),
     ] {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::log::is_descriptor;
+
 /// What was found of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -39,6 +41,11 @@ pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
     // `[] => [...]` and the like: before and after the call.
     let strace_in = strace.split(" => ").next().unwrap_or(strace);
     let ktape = ktape.strip_suffix('~').unwrap_or(ktape);
+    // strace runs without `-y`, so that it does not look at files itself.
+    let ktape = match ktape.split_once('<') {
+        Some((descriptor, file)) if is_descriptor(descriptor) && !file.starts_with('<') => descriptor,
+        _ => ktape,
+    };
     if strace == ktape || strace_in == ktape {
         return Verdict::Same;
     }

@@ -19,6 +19,7 @@ use ktape_reader::scan::{
     CaptureSet, Containers, EventSink, Input, KnownContainers, Playback, Query, QueryError, ScanReport,
 };
 use ktape_reader::text::time::{self, Span, TimeSpec};
+use ktape_reader::text::units;
 
 /// The parsed arguments, before anything has been read.
 pub struct Replay<'a> {
@@ -29,6 +30,24 @@ pub struct Replay<'a> {
     to: Option<TimeSpec>,
     zone: Option<TimeZone>,
     pace: Option<Playback>,
+    around: Option<AroundOption>,
+}
+
+/// The values of `--around`.
+struct AroundOption {
+    filter: Filter,
+    /// Time before and after each event that passes, ns.
+    margin: u64,
+}
+
+impl AroundOption {
+    fn parse(values: &[String]) -> Result<Option<Self>> {
+        let [expression, time] = values else { return Ok(None) };
+        let filter = Filter::parse(expression).map_err(|error| usage(format!("--around: {error}")))?;
+        filter.hints().iter().for_each(message);
+        let margin = units::duration(time).map_err(|error| usage(format!("--around: {error}")))?;
+        Ok(Some(Self { filter, margin }))
+    }
 }
 
 impl<'a> Replay<'a> {
@@ -57,7 +76,8 @@ impl<'a> Replay<'a> {
         };
         // Wrong names end the command before anything is read.
         args.output.view(TimeZone::UTC)?;
-        Ok(Self { args, paths, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace })
+        let around = AroundOption::parse(args.around.as_deref().unwrap_or_default())?;
+        Ok(Self { args, paths, filter, from: spec(&args.from)?, to: spec(&args.to)?, zone, pace, around })
     }
 
     /// Reads the captures and prints or copies what matches.
@@ -96,6 +116,7 @@ impl<'a> Replay<'a> {
                 (Some(a), Some(b)) => Some(a.and(b)),
                 (a, b) => a.or(b),
             },
+            around: None,
         })
     }
 
@@ -107,7 +128,12 @@ impl<'a> Replay<'a> {
             (Some(t), Some(span)) => t.resolve(span).map(Some).map_err(usage),
             _ => Ok(None),
         };
-        let mut captures = set.open(at(&self.from)?, at(&self.to)?)?;
+        // Events outside the range may be those that others are around.
+        let margin =
+            self.around.as_ref().map_or(0, |around| i64::try_from(around.margin).unwrap_or(i64::MAX));
+        let (from, to) = (at(&self.from)?, at(&self.to)?);
+        let from = from.map(|from: i64| from.saturating_sub(margin));
+        let mut captures = set.open(from, to.map(|to: i64| to.saturating_add(margin)))?;
         if let Some(span) = span {
             captures = captures.within(span);
         } else if let Some(zone) = &self.zone {
@@ -117,27 +143,47 @@ impl<'a> Replay<'a> {
             message(format_args!("{error}; file ignored"));
         }
         let span = captures.span();
-        let query = self.query(span, |name| captures.has_call(name))?;
+        let mut query = self.query(span, |name| captures.has_call(name))?;
         note_empty_range(&query, span);
-        if query.filter.as_ref().is_some_and(|f| f.container_ids().next().is_some()) {
-            check_ids(&query, &captures.containers())?;
+        let filters = query.filter.iter().chain(self.around.as_ref().map(|around| &around.filter));
+        for filter in filters.filter(|filter| filter.container_ids().next().is_some()) {
+            check_ids(filter, &captures.containers())?;
+        }
+        let mut first_pass = None;
+        if let Some(around) = &self.around {
+            let within = (query.from, query.to);
+            let (around, report) =
+                captures.around(around.filter.clone(), around.margin, within).map_err(usage)?;
+            if around.is_empty() {
+                message("no event matches the expression of --around");
+            }
+            query.around = Some(around);
+            first_pass = Some(report);
         }
         let search = captures.query(query).map_err(|error| match error {
             QueryError::Time(error) => usage(error),
             QueryError::Ambiguous(error) => error.into(),
             QueryError::Unknown(error) => usage(error),
         })?;
-        let report = if let Some(path) = &self.args.write {
+        let mut report = if let Some(path) = &self.args.write {
             output::copy(path, self.args.force, &search)?
         } else if self.args.count {
             search.count()
         } else {
             search.send(&mut output::sink(self.args, span.zone.clone(), self.pace.take())?)?
         };
+        if let Some(first_pass) = first_pass {
+            report.damaged.add_pass(&first_pass.damaged);
+        }
         output::finish(self.args, &report)
     }
 
     fn stream(mut self, from: impl io::Read, name: &str) -> Result<ExitCode> {
+        if self.around.is_some() {
+            return Err(usage(
+                "--around reads a capture twice: save it to a file first (ktape capture -o FILE), and replay that without --follow",
+            ));
+        }
         if self.args.write.is_some() {
             return Err(usage(
                 "--write cannot copy standard input: save the capture to a file first (ktape capture -o FILE)",
@@ -191,7 +237,6 @@ fn note_empty_range(query: &Query, span: &Span) {
 }
 
 /// Checks that an id prefix within the expression matches at most one container.
-fn check_ids(query: &Query, known: &KnownContainers) -> Result<(), Ambiguous> {
-    let Some(filter) = &query.filter else { return Ok(()) };
+fn check_ids(filter: &Filter, known: &KnownContainers) -> Result<(), Ambiguous> {
     filter.container_ids().try_for_each(|id| known.by_prefix(id).map(|_| ()))
 }

@@ -28,7 +28,8 @@ impl<'c> Evaluator<'_, 'c> {
         let (context, view) = (&self.context, self.view);
         let event = |row: u32| Event::new(context, view, rows, row as usize);
         let passes = |row: u32| test.accepts_event(event(row));
-        let memo = &mut self.memos[place].computed;
+        let memos = &mut self.memos[place];
+        let memo = &mut memos.computed;
         let mut once = |key: u64, row: u32| *memo.entry(key).or_insert_with(|| passes(row));
         // What a row lacks has a key of its own.
         let known = |key: Option<u32>| key.map_or(u64::MAX, u64::from);
@@ -45,6 +46,13 @@ impl<'c> Evaluator<'_, 'c> {
                 selected.retain(|row| once(known(view.subject_cgroup(rows, *row as usize)), *row));
             }
             Dependency::Task => selected.retain(|row| once(known(rows.task(*row as usize)), *row)),
+            Dependency::Files => {
+                let columns = CallColumns::new(rows);
+                selected.retain(|row| {
+                    let key = event(*row).call_of(columns).files_key();
+                    *memos.files.entry(key).or_insert_with(|| passes(*row))
+                });
+            }
             Dependency::Row => match string_column(&fields, rows) {
                 Some((own, ids)) => selected.retain(|row| match ids.get(*row as usize) {
                     // What could not be read is stored as an empty string.

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::*;
 use crate::filter::Filter;
 use crate::model::dictionaries::PARENT_ON_HOST;
-use crate::model::testing::{TestChunk, TestParent, call, file, header, id};
+use crate::model::testing::{TestCall, TestChunk, TestFile, TestParent, call, file, header, id};
 use crate::model::{ContainerNames, event_table};
 use crate::scan::{Capture, Captures, Containers, PrintSink};
 use crate::view::Format;
@@ -408,4 +408,34 @@ fn a_copy_of_an_inner_container_has_no_metadata_of_the_outer_one() {
     };
     assert_eq!(known(&copied(&original, container(&original, "cccc"))), ["inner"]);
     assert_eq!(known(&copied(&original, container(&original, "bbbb"))), ["inner", "outer"]);
+}
+
+#[test]
+fn files_of_other_events_are_not_in_a_copy() {
+    let mut chunk = TestChunk::new(&header(1));
+    let Parties { a, b, host, .. } = parties_of(&mut chunk);
+    let mut file = |path: &str, peer: Who| {
+        chunk.file(&TestFile { ty: "unix", path, peer_pid: peer.pid, ..TestFile::default() })
+    };
+    let files = [file("/run/own", b), file("/run/secret", a), file("/run/of-host", host)];
+    for (time, who, file) in [(1, a, files[0]), (2, b, files[1]), (3, a, files[2])] {
+        let close = TestCall { files: [file, 0], ..call("close", &[3], 0) };
+        chunk.call(4_000_000_000 + time, who.task, &close);
+    }
+    let original = recorded(chunk);
+    let all = everything(&original);
+    assert!(all.contains("/run/secret") && all.contains(&SECRETS[1].to_string()));
+    for query in [
+        container(&original, "aaaa"),
+        expression("proc.name = name-a"),
+        expression("fd.name in (/run/own, /run/of-host)"),
+    ] {
+        let copy = copied(&original, query);
+        let text = printed(&copy, Format::Text);
+        assert!(text.contains("close(3<UNIX:[/run/own]>)"), "{text}");
+        assert!(text.contains("close(3<UNIX:[/run/of-host]>)"), "{text}");
+        assert_contains_nothing_of_b("the files of its calls, and that it is a peer", &copy);
+    }
+    let of_host = copied(&original, expression("fd.name = /run/of-host"));
+    assert!(!everything(&of_host).contains("/run/own"));
 }

@@ -19,6 +19,7 @@ fn dangerous_bytes_are_escaped() {
     assert_eq!(free("\u{85}".as_bytes()), r"\xc2\x85");
     assert_eq!(escaped(b"say \"x\"", Place::Quoted), r#"say \"x\""#);
     assert_eq!(escaped(b"Web Content", Place::Word), r"Web\x20Content");
+    assert_eq!(escaped(b"a>b<c d", Place::Angle), r"a\x3eb\x3cc d");
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn escaping_is_reversible() {
                 (seed >> 33) as u8
             })
             .collect();
-        for place in [Place::Quoted, Place::Word, Place::Free] {
+        for place in [Place::Quoted, Place::Word, Place::Angle, Place::Free] {
             let text = escaped(&bytes, place).into_owned();
             assert_eq!(unescape(&text).as_deref(), Some(&bytes[..]), "{text}");
             assert!(!text.bytes().any(|b| b < 0x20 || b == 0x7f));

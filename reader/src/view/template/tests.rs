@@ -34,7 +34,7 @@ fn the_templates_of_sysdig_work() {
 #[test]
 fn widths_pad_and_cut() {
     assert_eq!(first("[%10proc.name][%-10proc.name][%3proc.name]"), "[nginx     ][nginx     ][ngi]");
-    assert_eq!(first("[%6fd.num]"), "[<NA>  ]");
+    assert_eq!(first("[%6exec.path]"), "[<NA>  ]");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn every_event_is_printed_with_a_star_or_without() {
         assert_eq!(found.len(), 11, "{template}");
         assert_eq!(found[..2], ["openat /etc/hosts", "cgroup_mkdir <NA>"], "{template}");
     }
-    assert_eq!(first("%evt.type *%fd.num"), "openat *<NA>", "a star elsewhere is a star");
+    assert_eq!(first("%evt.type *%exec.path"), "openat *<NA>", "a star elsewhere is a star");
 }
 
 #[test]

@@ -21,9 +21,8 @@ fn passes(expr: &Expr, event: Event<'_>) -> bool {
         return test.accepts(Value::Missing);
     }
     match getter {
-        Getter::Files => {
-            let call = event.call();
-            values::files(&call).any(|file| test.finds_argument(file, scratch)) != test.negated
+        Getter::Files(get) => {
+            get(&event.call(), &mut |value| test.finds_file_value(value, scratch)) != test.negated
         }
         Getter::Argument | Getter::RawArgument => {
             let call = event.call();
