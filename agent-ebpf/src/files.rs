@@ -33,6 +33,21 @@ const AT_FDCWD: i32 = -100;
 /// `F_DUPFD` and `F_DUPFD_CLOEXEC`.
 const F_DUPFD: u64 = 0;
 const F_DUPFD_CLOEXEC: u64 = 1030;
+/// Commands of `bpf` that return a descriptor, one bit each (`enum bpf_cmd`): those that create or load, and those that open by
+/// path or number.
+const BPF_DESCRIPTORS: u64 = 1 << 0
+    | 1 << 5
+    | 1 << 7
+    | 1 << 13
+    | 1 << 14
+    | 1 << 17
+    | 1 << 18
+    | 1 << 19
+    | 1 << 28
+    | 1 << 30
+    | 1 << 32
+    | 1 << 33
+    | 1 << 36;
 /// `S_IFMT` and `S_IFSOCK`.
 const TYPE_MASK: u64 = 0o170_000;
 const SOCKET: u64 = 0o140_000;
@@ -280,14 +295,16 @@ pub extern "C" fn file_of_result(what: u64, ret: i64, time: u64) -> u64 {
     if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
 }
 
-/// What to look up when a call returns: [`Spec::result`], but of `fcntl` by its command.
+/// What to look up when a call returns: [`Spec::result`], but of some calls by the command that is their first or second
+/// argument.
 #[inline(always)]
-pub fn result_of(spec: &Spec, command: u64) -> u64 {
-    if spec.result != result::FCNTL {
-        return u64::from(spec.result);
-    }
-    let duplicates = command as u32 as u64 == F_DUPFD || command as u32 as u64 == F_DUPFD_CLOEXEC;
-    u64::from(if duplicates { result::DESCRIPTOR } else { result::NONE })
+pub fn result_of(spec: &Spec, [first, second]: [u64; 2]) -> u64 {
+    let returns = match spec.result {
+        result::FCNTL => second as u32 as u64 == F_DUPFD || second as u32 as u64 == F_DUPFD_CLOEXEC,
+        result::BPF => first < 64 && BPF_DESCRIPTORS >> first & 1 != 0,
+        other => return u64::from(other),
+    };
+    u64::from(if returns { result::DESCRIPTOR } else { result::NONE })
 }
 
 /// The definition could not be written: everything is defined again on this CPU.

@@ -90,6 +90,8 @@ pub mod result {
     pub const FCNTL: u8 = 2;
     /// Nothing, but the call has changed the working directory.
     pub const CWD: u8 = 3;
+    /// Of `bpf`: a descriptor, if the command makes or opens something.
+    pub const BPF: u8 = 4;
 }
 
 /// What to record of a call. 16 bytes.

@@ -234,7 +234,9 @@ impl Encoder {
                 }
             }
             // References that follow the key are about the call, as what its descriptors stand for; those before it are not.
-            (ColumnBuilder::U32(values), ColumnType::Ref(_)) if schema.key().is_some_and(|key| c > key.into()) => {
+            (ColumnBuilder::U32(values), ColumnType::Ref(_))
+                if schema.key().is_some_and(|key| c > key.into()) =>
+            {
                 let mut rows = std::mem::take(&mut self.references);
                 rows.clear();
                 rows.extend(values.iter().map(|&v| u64::from(v)));

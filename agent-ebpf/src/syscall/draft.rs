@@ -55,7 +55,7 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
         let found = files::of_call(spec, first, |index| argument(draft, index));
         cpu.set_files(found);
         set_files(draft, spec, found);
-        result = files::result_of(spec, argument(draft, 1));
+        result = files::result_of(spec, [argument(draft, 0), argument(draft, 1)]);
     }
     cpu.set_result(result);
     cpu.set_key(key);

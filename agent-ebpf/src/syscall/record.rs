@@ -65,7 +65,7 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
             if !end.is_known {
                 files = files::of_returned(cpu, spec, call);
             }
-            let made = files::result_of(spec, call.args[1]);
+            let made = files::result_of(spec, [call.args[0], call.args[1]]);
             if made != 0 {
                 files[1] = files::file_of_result(made, end.ret, end.time);
             }

@@ -22,7 +22,6 @@ const RETURN_DESCRIPTORS: &[&str] = &[
     "inotify_init",
     "inotify_init1",
     "io_uring_setup",
-    "landlock_create_ruleset",
     "memfd_create",
     "memfd_secret",
     "mq_open",
@@ -42,11 +41,12 @@ const RETURN_DESCRIPTORS: &[&str] = &[
     "userfaultfd",
 ];
 
-/// Arguments that look as if they stood for a file of the caller: the text of a symbolic link, descriptors of another process,
-/// those that a call is about to replace, and a number that only some commands take for a descriptor.
+/// Arguments that are files to the table, but not to be looked up: the text of a symbolic link, what is mounted, descriptors of
+/// another process, those that a call replaces, and a number that only some commands take for a descriptor.
 const NOT_FILES: &[(&str, &str)] = &[
     ("symlink", "oldname"),
     ("symlinkat", "oldname"),
+    ("mount", "dev_name"),
     ("pidfd_getfd", "fd"),
     ("dup2", "newfd"),
     ("dup3", "newfd"),
@@ -58,6 +58,7 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
     spec.result = match call.name {
         "chdir" | "fchdir" => result::CWD,
         "fcntl" | "fcntl64" => result::FCNTL,
+        "bpf" => result::BPF,
         name if RETURN_DESCRIPTORS.contains(&name) => result::DESCRIPTOR,
         _ => result::NONE,
     };
@@ -67,7 +68,8 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
     for (to, from) in spec.files.iter_mut().zip(found.iter().take(room)) {
         *to = *from;
     }
-    spec.file_words = if room == 1 { 2 } else { found.len().min(2) as u8 };
+    let last = spec.files.iter().rposition(|how| *how != 0).map_or(0, |at| at as u8 + 1);
+    spec.file_words = if room == 1 { 2 } else { last };
 }
 
 /// How each file of a call is looked up, in the order of its arguments.
@@ -79,6 +81,8 @@ fn found(call: &Syscall) -> Vec<u8> {
     let mut directory = None;
     for (index, arg) in call.args.iter().enumerate() {
         if NOT_FILES.contains(&(call.name, &*arg.name)) {
+            // It has a place nevertheless.
+            found.push(0);
             continue;
         }
         match arg.ty {
