@@ -64,6 +64,7 @@ fn push_cost() -> f64 {
             row.push_i64(6, 3);
             row.push_list_u64(7, &[3, i, 5]);
             row.push_list_bytes(8, &[path]);
+            row.push_ref(9, 0);
             row.end_row();
         }
         best = best.min(start.elapsed().as_nanos() as f64 / ROWS as f64);

@@ -213,17 +213,17 @@ fn other_versions_are_refused_with_their_number() {
     let original = support::file(1, 2, 20, true);
     let mut other = original.clone();
     for Block { at, len, .. } in blocks(&original) {
-        other[at + 8] = 2;
+        other[at + 8] = 3;
         fix_checksums(&mut other, at, len);
     }
     let error = open(&other).expect_err("another version");
-    assert!(matches!(error, FormatError::Version { offset: 0, expected: 1, found: 2 }), "{error}");
+    assert!(matches!(error, FormatError::Version { offset: 0, expected: 2, found: 3 }), "{error}");
     assert_eq!(
         error.to_string(),
-        "at byte 0: format version 0.2, this reader knows 0.1; read it with the ktape release that wrote it"
+        "at byte 0: format version 0.3, this reader knows 0.2; read it with the ktape release that wrote it"
     );
     let error = StreamReader::new(&other[..]).next_item().expect_err("another version");
-    assert!(matches!(error, FormatError::Version { found: 2, .. }), "{error}");
+    assert!(matches!(error, FormatError::Version { found: 3, .. }), "{error}");
     // Behind a segment that can be read it is one damage.
     let both = [&original[..], &other].concat();
     let file = open(&both).expect("a capture");

@@ -162,6 +162,7 @@ fn values_strings_and_summary_survive_a_round_trip() {
     row.push_i64(6, -13);
     row.push_list_u64(7, &[1, u64::MAX]);
     row.push_list_bytes(8, &[odd, StrId::EMPTY]);
+    row.push_ref(9, 0);
     assert_eq!(row.end_row(), 1000);
     builder.set_wall_offset(-5);
 
@@ -210,6 +211,7 @@ fn summary_omits_columns_with_too_many_values() {
         row.push_i64(6, 0);
         row.push_list_u64(7, &[nr]);
         row.push_list_bytes(8, &[]);
+        row.push_ref(9, 0);
         row.end_row();
     }
     let chunk = through_file(&schema, encoder().encode(&builder).expect("a chunk"));

@@ -220,6 +220,9 @@ fn content(schema: &[Table], body: &[u8]) -> Content {
                 0 | 1 if key != Some(c) => {
                     input.numbers(rows, keys.as_deref()).iter().map(|&v| vec![v]).collect()
                 }
+                3 if key.is_some_and(|key| c > key) => {
+                    input.numbers(rows, keys.as_deref()).iter().map(|&v| vec![v]).collect()
+                }
                 0 | 1 | 3 => input.stream(rows).iter().map(|&v| vec![v]).collect(),
                 2 => input.stream(rows).iter().map(|&id| strings[id as usize].clone()).collect(),
                 4 | 5 => {
@@ -276,7 +279,7 @@ fn independent_reader_sees_the_same_values() {
         while at < bytes.len() {
             let mut header = In(&bytes[at..]);
             assert_eq!(header.bytes(8), b"\xf5ktape\r\n");
-            assert_eq!(header.fixed(2), 1);
+            assert_eq!(header.fixed(2), 2);
             let kind = header.fixed(2);
             assert_eq!(header.fixed(4), u64::from(crc32fast::hash(&[7; 16])));
             let (summary_len, body_len) = (header.fixed(4) as usize, header.fixed(8) as usize);

@@ -35,6 +35,7 @@ pub struct Call {
     pub args: Vec<u64>,
     pub strings: Option<[Vec<u8>; 2]>,
     pub flags: u32,
+    pub files: [u64; 2],
     pub sort: u32,
 }
 
@@ -46,9 +47,9 @@ impl Call {
     }
 
     pub fn record(&self) -> Vec<u8> {
-        let Self { sort, time, dur, ret, key, flags, .. } = *self;
+        let Self { sort, time, dur, ret, key, flags, files, .. } = *self;
         let strings = self.strings.as_ref().map(|strings| strings.each_ref().map(|text| &text[..]));
-        CallWords { sort, time, dur, ret, key, args: &self.args, strings, flags }.record()
+        CallWords { sort, time, dur, ret, key, args: &self.args, strings, flags, files }.record()
     }
 }
 
@@ -64,6 +65,7 @@ pub fn call(time: u64, pid: u32, name: &str) -> Call {
         args: Vec::new(),
         strings: None,
         flags: 0,
+        files: [0; 2],
         sort: sort::CALL,
     }
 }

@@ -117,6 +117,8 @@ pub struct CallWords<'a> {
     pub strings: Option<[&'a [u8]; 2]>,
     /// Bits of [`events::flags`], stored with strings only.
     pub flags: u32,
+    /// Ids of files. Without strings, only those that are not 0 are stored.
+    pub files: [u64; 2],
 }
 
 impl CallWords<'_> {
@@ -124,11 +126,15 @@ impl CallWords<'_> {
     pub fn record(&self) -> Vec<u8> {
         let mut words = vec![self.time, 0, self.ret as u64];
         words.extend(self.args);
+        if self.strings.is_none() {
+            words.extend(self.files.iter().filter(|id| **id != 0));
+        }
         if let Some(strings) = self.strings {
             words.resize(word::LENGTHS, 0);
             let [first, second] = strings.map(|text| text.len() as u64);
             words.push(first | second << 16 | u64::from(self.flags) << 32);
             words.push(self.dur);
+            words.extend(self.files);
             for text in strings {
                 let mut bytes = text.to_vec();
                 bytes.resize(bytes.len().next_multiple_of(8), 0xaa);

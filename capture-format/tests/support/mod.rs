@@ -83,6 +83,7 @@ pub fn schema() -> Arc<Schema> {
         ("ret", I64),
         ("args", ColumnType::U64List { key: 5 }),
         ("strs", ColumnType::BytesList { key: 5 }),
+        ("other", Ref(TASK)),
     ];
     let process = [
         ("pid", U64),
@@ -256,6 +257,9 @@ pub fn fill(builder: &mut ChunkBuilder, random: &mut Random, start: u64, events:
         );
         row.push_list_u64(7, &list[..args.len()]);
         row.push_list_bytes(8, &names[..strings]);
+        // Of most calls of a sort the same.
+        let other = if random.below(50) == 0 { random.below(100) } else { nr };
+        row.push_ref(9, tasks[other as usize % tasks.len()]);
         row.end_row();
         if random.below(200) == 0 {
             let row = builder.table(EXIT);

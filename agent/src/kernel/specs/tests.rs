@@ -1,9 +1,57 @@
 use super::*;
 use ktape_reader::syscalls::table;
 
-fn of(name: &str) -> Spec {
+fn whole(name: &str) -> Spec {
     let (abi, nr) = table().by_name(name).into_iter().find(|&(abi, _)| abi == Abi::Native).unwrap();
     spec(table().get(abi, nr).unwrap())
+}
+
+/// Without what is about files.
+fn of(name: &str) -> Spec {
+    Spec { files: [0; 2], result: 0, file_words: 0, ..whole(name) }
+}
+
+#[test]
+fn files_are_looked_up_by_descriptor_and_by_the_start_of_relative_paths() {
+    use agent_ebpf::spec::{file::*, result};
+    const FIRST: u8 = DESCRIPTOR;
+    let files = |name: &str| {
+        let spec = whole(name);
+        (spec.files, spec.result, spec.file_words)
+    };
+    assert_eq!(files("getppid"), ([0, 0], result::NONE, 0));
+    assert_eq!(files("read"), ([FIRST, 0], result::NONE, 1));
+    assert_eq!(files("mmap"), ([FIRST | 4, 0], result::NONE, 1));
+    assert_eq!(files("sendfile"), ([FIRST, FIRST | 1], result::NONE, 2));
+    assert_eq!(files("epoll_ctl"), ([FIRST, FIRST | 2], result::NONE, 2));
+    assert_eq!(files("socket"), ([0, 0], result::DESCRIPTOR, 2));
+    assert_eq!(files("dup2"), ([FIRST, 0], result::DESCRIPTOR, 2));
+    assert_eq!(files("fcntl"), ([FIRST, 0], result::FCNTL, 2));
+    assert_eq!(files("bpf"), ([0, 0], result::BPF, 2));
+    assert_eq!(files("accept4"), ([FIRST, 0], result::DESCRIPTOR, 2));
+    assert_eq!(files("open"), ([CWD, 0], result::DESCRIPTOR, 2));
+    assert_eq!(files("openat"), ([FIRST | BASE, 0], result::DESCRIPTOR, 2));
+    assert_eq!(files("unlink"), ([CWD, 0], result::NONE, 1));
+    assert_eq!(files("rename"), ([CWD, CWD | SECOND], result::NONE, 2));
+    assert_eq!(files("renameat2"), ([FIRST | BASE, FIRST | BASE | SECOND | 2], result::NONE, 2));
+    assert_eq!(files("symlinkat"), ([0, FIRST | BASE | SECOND | 1], result::NONE, 2));
+    assert_eq!(files("chdir"), ([CWD, 0], result::CWD, 2));
+    assert_eq!(files("fchdir"), ([FIRST, 0], result::CWD, 2));
+    assert_eq!(files("execve"), ([CWD, 0], result::NONE, 1));
+    for call in table().iter() {
+        let spec = spec(call);
+        // The words of files follow three or six arguments, or none.
+        assert!(spec.file_words <= 2, "{}", call.name);
+        for how in spec.files.into_iter().filter(|how| how & DESCRIPTOR != 0) {
+            let argument = how & ARGUMENT;
+            let recorded = match spec.class {
+                class::ARGS0 => 0,
+                class::ARGS3 => 3,
+                _ => 6,
+            };
+            assert!(argument < recorded, "{}: argument {argument}", call.name);
+        }
+    }
 }
 
 fn strings(read0: u8, arg0: u8, read1: u8, arg1: u8) -> Spec {
@@ -78,9 +126,9 @@ fn exec_and_calls_without_result_are_marked() {
 fn the_map_is_indexed_by_abi_and_number() {
     let specs = specs(table());
     assert_eq!(specs.len(), (ABIS * NUMBERS) as usize);
-    assert_eq!(specs[257], of("openat"));
-    assert_eq!(specs[NUMBERS as usize + 295], of("openat"));
-    assert_eq!(specs[2 * NUMBERS as usize + 520], of("execve"));
+    assert_eq!(specs[257], whole("openat"));
+    assert_eq!(specs[NUMBERS as usize + 295], whole("openat"));
+    assert_eq!(specs[2 * NUMBERS as usize + 520], whole("execve"));
     assert_eq!(specs[1000], Spec { class: class::ARGS6, ..Spec::default() });
 }
 
