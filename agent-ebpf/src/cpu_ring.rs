@@ -169,13 +169,26 @@ impl ThisCpu {
         key set_key: u32, "See [`Cpu::key`].";
         shape set_shape: u32, "See [`Cpu::shape`].";
         marks set_marks: u64, "See [`Cpu::marks`].";
-        number set_number: u64, "See [`Cpu::number`].";
-        renewed set_renewed: u64, "See [`Cpu::renewed`].";
         undefined set_undefined: u64, "See [`Cpu::undefined`].";
         result set_result: u64, "See [`Cpu::result`].";
+        open set_open: [u64; 2], "See [`Cpu::open`].";
         files set_files: [u64; 2], "See [`Cpu::files`].";
         cgroup set_cgroup: u64, "See [`Cpu::cgroup`].";
         pointers set_pointers: [u64; 3], "See [`Cpu::pointers`].";
+    }
+
+    /// See [`Cpu::number`].
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        // SAFETY: a live value of the map.
+        unsafe { (&raw const (*self.0).number).read_volatile() }
+    }
+
+    /// See [`Cpu::renewed`].
+    #[inline(always)]
+    pub fn renewed(self) -> u64 {
+        // SAFETY: a live value of the map.
+        unsafe { (&raw const (*self.0).renewed).read_volatile() }
     }
 
     /// Now, ns of CLOCK_BOOTTIME. From the monotonic clock, which is cheaper to read.

@@ -280,6 +280,44 @@ pub fn of_returned(cpu: ThisCpu, spec: &Spec, call: &TaskState) -> [u64; 2] {
     of_call(spec, [0; 2], |index| crate::syscall::argument(call, index))
 }
 
+/// The open files behind the descriptors of a call, if other threads can replace them before the kernel looks them up: then the
+/// call may work on others. 0 for those that cannot be replaced.
+#[inline(always)]
+pub fn replaceable(cpu: ThisCpu, spec: &Spec, files: [u64; 2], argument: impl Fn(u8) -> u64) -> [u64; 2] {
+    let mut open = [0; 2];
+    if has_own_files(cpu) {
+        return open;
+    }
+    for (slot, to) in open.iter_mut().enumerate() {
+        let how = spec.files[slot];
+        if files[slot] != 0 && how & file::DESCRIPTOR != 0 && how & file::CLOSED == 0 {
+            let fd = argument(how & file::ARGUMENT) as i32;
+            if fd >= 0 {
+                *to = open_file(cpu, fd as u32);
+            }
+        }
+    }
+    open
+}
+
+/// The files of a call that returns, without those that another thread may have replaced.
+#[inline(always)]
+pub fn unchanged(
+    cpu: ThisCpu,
+    spec: &Spec,
+    mut files: [u64; 2],
+    open: [u64; 2],
+    argument: impl Fn(u8) -> u64,
+) -> [u64; 2] {
+    for (slot, file) in files.iter_mut().enumerate() {
+        let fd = argument(spec.files[slot] & file::ARGUMENT) as u32;
+        if open[slot] != 0 && open_file(cpu, fd) != open[slot] {
+            *file = 0;
+        }
+    }
+    files
+}
+
 /// What a call that returned has made: the file behind its descriptor, or the working directory.
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -177,5 +177,6 @@ pub fn note_call(task: Task, state: &mut TaskState) {
     state.key = key;
     state.args = args_of(regs, key);
     state.files = [0; 2];
+    state.open = [0; 2];
     state.flags = (state.flags | task_flags::START_UNKNOWN) & !task_flags::CHILD;
 }

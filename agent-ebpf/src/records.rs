@@ -287,7 +287,7 @@ pub mod task_flags {
     pub const KEPT: u32 = EXCLUDED | TREE | PARENT;
 }
 
-/// The value of the task storage: the call that a task is in. 80 bytes.
+/// The value of the task storage: the call that a task is in. 96 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskState {
@@ -301,6 +301,8 @@ pub struct TaskState {
     pub flags: u32,
     /// What its descriptors stand for: ids of [`file`], 0 for nothing.
     pub files: [u64; 2],
+    /// The open files behind them, should other threads be able to replace them meanwhile; else 0.
+    pub open: [u64; 2],
 }
 
 /// Fallback programs, which do the work of another program on the same hook where the kernel has skipped that: the index of
@@ -382,7 +384,7 @@ plain! {
     Exit = 48;
     Rename = 56;
     Cgroup = 32 + 32 + CGROUP_PATH;
-    TaskState = 80;
+    TaskState = 96;
     TaskInfo = 32 + 48 + 24 + 32 + 8 + 16;
     LossKey = 16;
 }

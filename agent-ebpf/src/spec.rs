@@ -78,6 +78,8 @@ pub mod file {
     pub const CWD: u8 = 1 << 5;
     /// With one of these two: the path is the second string.
     pub const SECOND: u8 = 1 << 6;
+    /// The call itself closes the descriptor.
+    pub const CLOSED: u8 = 1 << 7;
 }
 
 /// What a call's result stands for ([`Spec::result`]).

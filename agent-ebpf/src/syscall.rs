@@ -24,7 +24,6 @@ use events::{Abi, syscall_key};
 
 use crate::cpu_ring::ThisCpu;
 use crate::fallback;
-use crate::files;
 use crate::maps::{self, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
@@ -200,10 +199,8 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         {
             mark_return::<FALLBACK>(cpu);
             let shape = cpu.shape();
-            let made = cpu.result();
-            if made != 0 {
-                let id = files::file_of_result(made, ret, time);
-                draft::set_result(draft, shape, id);
+            if cpu.result() != 0 {
+                draft::complete(cpu, ret, time);
             }
             // SAFETY: indices of every record.
             unsafe {

@@ -92,8 +92,10 @@ pub struct Cpu {
     pub result: u64,
     /// What the call's descriptors stand for, should its record have room for that.
     pub files: [u64; 2],
+    /// The open files behind the call's descriptors, should other threads be able to replace them meanwhile; else 0.
+    pub open: [u64; 2],
     /// Always 0.
-    pub reserved_too: [u64; 5],
+    pub reserved_too: [u64; 3],
 }
 
 /// What is known of a CPU's current thread ([`Cpu::verdict`]).

@@ -8,7 +8,6 @@ use events::Kind;
 
 use super::{ctx_regs, draft, identity, is_skipped, key_of, mark_return};
 use crate::cpu_ring::ThisCpu;
-use crate::files;
 use crate::maps::{self, config};
 use crate::storage;
 use crate::task::{Task, load};
@@ -51,10 +50,8 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     draft::write(cpu, task, draft, regs, key, spec);
     cpu.set_live(live::NONE);
     let own_shape = cpu.shape();
-    let made = cpu.result();
-    if made != 0 {
-        let id = files::file_of_result(made, ret, cpu.start());
-        draft::set_result(draft, own_shape, id);
+    if cpu.result() != 0 {
+        draft::complete(cpu, ret, cpu.start());
     }
     // SAFETY: indices of every record.
     unsafe {

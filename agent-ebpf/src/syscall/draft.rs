@@ -8,7 +8,7 @@ use events::flags;
 use super::args_of;
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
-use crate::maps::config;
+use crate::maps::{self, config};
 use crate::task::Task;
 use crate::user::{Got, Source, read_path, read_room, read_string};
 
@@ -56,6 +56,11 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
         cpu.set_files(found);
         set_files(draft, spec, found);
         result = files::result_of(spec, [argument(draft, 0), argument(draft, 1)]);
+        let open = files::replaceable(cpu, spec, found, |index| argument(draft, index));
+        cpu.set_open(open);
+        if open[0] | open[1] != 0 {
+            result |= CHECKED;
+        }
     }
     cpu.set_result(result);
     cpu.set_key(key);
@@ -78,23 +83,25 @@ fn set_files(draft: Draft, spec: &Spec, files: [u64; 2]) {
     }
 }
 
-/// Writes what a call has made to the record that is complete otherwise: its last word, or the second file.
-#[inline(always)]
-pub fn set_result(draft: Draft, shape: u32, made: u64) {
-    const THREE: u32 = word::ARGS as u32 + 5;
-    const SIX: u32 = word::ARGS as u32 + 8;
-    // SAFETY: indices of files.
-    unsafe {
-        if shape::sort(shape) == sort::STRINGS {
-            draft.set(word::FILES + 1, made);
-        } else {
-            match shape::words(shape) {
-                THREE => draft.set(word::ARGS + 4, made),
-                SIX => draft.set(word::ARGS + 7, made),
-                _ => draft.set(word::ARGS + 1, made),
-            }
-        }
+/// In [`ThisCpu::result`]: the files of the call have to be looked at again.
+pub const CHECKED: u64 = 1 << 8;
+
+/// Completes what the descriptors of a call that returns stand for, in the record at the head. In a function of its own, since
+/// most calls have nothing to complete.
+#[inline(never)]
+pub fn complete(cpu: ThisCpu, ret: i64, time: u64) -> i32 {
+    let Some(spec) = maps::spec(cpu.key()) else { return 0 };
+    let Some(draft) = cpu.draft() else { return 0 };
+    let what = cpu.result();
+    let mut found = cpu.files();
+    if what & CHECKED != 0 {
+        found = files::unchanged(cpu, spec, found, cpu.open(), |index| argument(draft, index));
     }
+    if what & !CHECKED != 0 {
+        found[1] = files::file_of_result(what & !CHECKED, ret, time);
+    }
+    set_files(draft, spec, found);
+    0
 }
 
 /// Writes the strings of a call; its arguments are written. Returns the number of words of the record, and whether nothing is

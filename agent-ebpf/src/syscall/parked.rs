@@ -49,12 +49,16 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
     }
     state.key = key;
     state.files = [0; 2];
+    state.open = [0; 2];
     if let Some(spec) = spec
         && spec.file_words != 0
     {
         // Whether a path is relative is not known yet: where it would start from does no harm.
         let call: &TaskState = state;
-        state.files = files::of_call(spec, [0; 2], |index| argument(call, index));
+        let found = files::of_call(spec, [0; 2], |index| argument(call, index));
+        let open = files::replaceable(cpu, spec, found, |index| argument(call, index));
+        state.files = found;
+        state.open = open;
     }
     state.start = cpu.now();
     let mut entered = task_flags::LIVE;
@@ -136,9 +140,9 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
     let key = cpu.key();
     let call_shape = cpu.shape();
     state.key = key;
-    state.files = match maps::spec(key) {
-        Some(spec) if spec.file_words != 0 => cpu.files(),
-        _ => [0; 2],
+    (state.files, state.open) = match maps::spec(key) {
+        Some(spec) if spec.file_words != 0 => (cpu.files(), cpu.open()),
+        _ => ([0; 2], [0; 2]),
     };
     state.start = cpu.start();
     state.flags = state.flags & (task_flags::KEPT | MARKS) | task_flags::LIVE;
@@ -223,6 +227,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
             (*state).key = key;
             (*state).args = args_of(regs, key);
             (*state).files = [0; 2];
+            (*state).open = [0; 2];
             (*state).flags = task_flags::START_UNKNOWN;
         }
     }
@@ -252,6 +257,7 @@ pub fn leave_call<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu
         state.key = key;
         state.args = args_of(regs, key);
         state.files = [0; 2];
+        state.open = [0; 2];
         state.start = time;
         known &= !(task_flags::SENT | task_flags::SHARED);
         // Seen before, in no call, and yet it returns: seccomp answered in its place, or it was killed while a tracer

@@ -62,7 +62,9 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     let mut files = call.files;
     if let Some(spec) = maps::spec(call.key) {
         if RETURNED && spec.file_words != 0 {
-            if !end.is_known {
+            if end.is_known {
+                files = files::unchanged(cpu, spec, files, call.open, |index| argument(call, index));
+            } else {
                 files = files::of_returned(cpu, spec, call);
             }
             let made = files::result_of(spec, [call.args[0], call.args[1]]);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use agent_ebpf::records::Header;
 use agent_ebpf::records::file::class;
 use events::UNKNOWN;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::columns::{Dictionaries, file as f};
 use super::decode;
@@ -53,6 +53,8 @@ pub struct Files {
     is_due: bool,
     /// That was asked for, and has been done.
     is_renewed: bool,
+    /// Names that known directories have or had.
+    directories: FxHashSet<Box<[u8]>>,
     /// Paths are put together here.
     scratch: Vec<u8>,
 }
@@ -67,6 +69,7 @@ impl Default for Files {
             unknown: CachedRow::default(),
             is_due: false,
             is_renewed: true,
+            directories: FxHashSet::default(),
             scratch: Vec::new(),
         }
     }
@@ -96,7 +99,16 @@ impl Files {
             // Whatever is below it has another path too.
             self.changes += 1;
         }
-        self.insert(named.id, What::Named(Name::new(&named, name)));
+        let known = Name::new(&named, name);
+        if known.is_directory() && !self.directories.contains(name) {
+            if self.directories.len() >= 2 * KNOWN_MAX {
+                // All that are in use are defined again.
+                self.directories.clear();
+                self.is_due = true;
+            }
+            self.directories.insert(name.into());
+        }
+        self.insert(named.id, What::Named(known));
         Some(())
     }
 
@@ -213,6 +225,57 @@ impl Files {
     /// The path of a file or directory, as far as it is known.
     pub fn path_of(&mut self, id: u64) -> Option<Arc<[u8]>> {
         self.path(id).filter(|path| !path.is_cut).map(|path| path.bytes)
+    }
+
+    /// The absolute path that a call means, which starts from the directory with this id.
+    pub fn absolute(&mut self, base: u64, path: &[u8]) -> Option<Vec<u8>> {
+        if path.first() == Some(&b'/') {
+            return Some(paths::absolute(b"", path));
+        }
+        self.path_of(base).map(|base| paths::absolute(&base, path))
+    }
+
+    /// Something has another path. If that is a known directory, so has all that is in it, from now on: returns whether it is one.
+    pub fn rename(&mut self, old: &[u8], new: &[u8]) -> bool {
+        let ((old_parent, old_name), (new_parent, new_name)) = (paths::split(old), paths::split(new));
+        if !self.directories.contains(old_name) {
+            return false;
+        }
+        let renamed = self.directories_at(old);
+        if renamed.is_empty() {
+            return false;
+        }
+        // If it is not known where it is now, its path is incomplete until it is defined again.
+        let parents = if old_parent == new_parent { Vec::new() } else { self.directories_at(new_parent) };
+        for id in renamed {
+            let Some(File { what: What::Named(name), .. }) = self.find(id) else { continue };
+            let parent = if old_parent == new_parent {
+                name.parent
+            } else {
+                parents.first().copied().unwrap_or(UNKNOWN)
+            };
+            name.rename(parent, new_name);
+        }
+        self.directories.insert(new_name.into());
+        self.changes += 1;
+        self.recent.fill((0, CachedRow::default()));
+        self.known.values_mut().for_each(|file| file.row = CachedRow::default());
+        self.older.values_mut().for_each(|file| file.row = CachedRow::default());
+        true
+    }
+
+    /// The ids of the known directories with this path.
+    fn directories_at(&mut self, path: &[u8]) -> Vec<u64> {
+        let (_, wanted) = paths::split(path);
+        let candidates = self.known.iter().chain(&self.older).filter_map(|(id, file)| match &file.what {
+            // The root of a mount has the name of what it covers.
+            What::Named(name) if name.is_directory() && (*name.name == *wanted || name.name.is_empty()) => {
+                Some(*id)
+            }
+            What::Named(_) | What::Socket(_) => None,
+        });
+        let candidates: Vec<u64> = candidates.collect();
+        candidates.into_iter().filter(|id| self.path_of(*id).is_some_and(|known| *known == *path)).collect()
     }
 
     /// The path of a directory, which is kept.

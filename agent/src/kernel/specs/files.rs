@@ -12,7 +12,10 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
     for (at, arg) in roles.args.iter().enumerate() {
         match *arg {
             FileArg::None | FileArg::Path(None) => {}
-            FileArg::Descriptor(slot) => spec.files[usize::from(slot)] = file::DESCRIPTOR | at as u8,
+            FileArg::Descriptor(slot) => {
+                let closed = if call.name == "close" { file::CLOSED } else { 0 };
+                spec.files[usize::from(slot)] = file::DESCRIPTOR | closed | at as u8;
+            }
             FileArg::Directory(slot) => {
                 spec.files[usize::from(slot)] = file::DESCRIPTOR | file::BASE | at as u8;
             }

@@ -37,6 +37,8 @@ const CHUNK_AGE: Duration = Duration::from_millis(800);
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How often all files are defined again.
 const FILES_RENEWED: Duration = Duration::from_secs(10);
+/// The same after a directory or mount has another path.
+const FILES_RENAMED: Duration = Duration::from_millis(100);
 /// A change of wall clock against boot clock that is worth an event, ns. Slewing stays below.
 const CLOCK_STEP: i64 = 1_000_000;
 /// The longest pause between two passes with ring buffers of the default size; smaller ones fill sooner.
@@ -211,9 +213,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.take_agent_events();
         self.take_container_infos();
         self.update_allowed();
-        if self.rows.take_files_due() {
-            self.renew_files();
-        }
+        self.renew_files();
         if self.clock.now().duration_since(self.housekeeping) >= HOUSEKEEPING {
             self.keep_house();
         }
@@ -305,18 +305,19 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         self.collect_losses();
         self.write_losses();
         self.rows.check_timeouts();
-        let is_old = self.housekeeping.duration_since(self.files_renewed) >= FILES_RENEWED;
-        if self.rows.take_renamed() || is_old {
-            self.renew_files();
-        }
         self.kernel.flush_log();
     }
 
-    /// Has the kernel side define all files again. That also happens from time to time, so that paths are not older than that.
+    /// Has the kernel side define all files again, if there is a reason, or after a time, so that no path is older than that.
     fn renew_files(&mut self) {
-        self.files_renewed = self.clock.now();
-        self.kernel.renew_files();
-        self.rows.files_renewed();
+        let now = self.clock.now();
+        let since = now.duration_since(self.files_renewed);
+        let is_renamed = since >= FILES_RENAMED && self.rows.take_renamed();
+        if self.rows.take_files_due() || is_renamed || since >= FILES_RENEWED {
+            self.files_renewed = now;
+            self.kernel.renew_files();
+            self.rows.files_renewed();
+        }
     }
 
     /// After lifecycle events were dropped: processes are scanned again.

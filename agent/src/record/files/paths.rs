@@ -34,7 +34,48 @@ pub(super) struct Path {
     pub is_cut: bool,
 }
 
+/// An absolute path, without `.`, `..` and repeated slashes. `..` removes the name before it.
+pub(super) fn absolute(base: &[u8], path: &[u8]) -> Vec<u8> {
+    let base = if path.first() == Some(&b'/') { &b""[..] } else { base };
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in base.split(|byte| *byte == b'/').chain(path.split(|byte| *byte == b'/')) {
+        match name {
+            b"" | b"." => {}
+            b".." => {
+                names.pop();
+            }
+            name => names.push(name),
+        }
+    }
+    let mut whole: Vec<u8> = names.iter().flat_map(|name| [b"/", *name].concat()).collect();
+    if whole.is_empty() {
+        whole.push(b'/');
+    }
+    whole
+}
+
+/// A path without its last name, and that.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) => (b"/", &path[1..]),
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
 impl Name {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+
+    /// Moves it to another name in another directory.
+    pub fn rename(&mut self, parent: u64, name: &[u8]) {
+        self.parent = parent;
+        self.name = name.into();
+        self.path = None;
+    }
+
     /// As the kernel side defines it.
     pub fn new(named: &Named, name: &[u8]) -> Self {
         Self {

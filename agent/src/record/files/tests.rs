@@ -117,6 +117,32 @@ fn a_directory_with_another_name_changes_the_paths_below_it() {
 }
 
 #[test]
+fn a_renamed_directory_takes_along_what_is_in_it() {
+    let mut written = tree();
+    let before = written.row(4);
+    assert!(!written.files.rename(b"/srv/a/file", b"/srv/a/other"), "no directory");
+    assert!(!written.files.rename(b"/elsewhere/a", b"/elsewhere/b"), "another directory");
+    assert!(written.files.rename(b"/srv/a", b"/srv/b"));
+    assert_ne!(written.row(4), before);
+    assert_eq!(written.shown(4).1, "/srv/b/file");
+
+    let mut written = tree();
+    assert!(written.files.rename(b"/srv/a", b"/c"));
+    assert_eq!(written.shown(4).1, "/c/file", "in another directory");
+
+    let mut written = tree();
+    assert!(written.files.rename(b"/srv/a", b"/unknown/c"));
+    assert!(written.shown(4).3, "the beginning of the path is not known");
+
+    let absolute = |base: &str, path: &str| {
+        String::from_utf8(paths::absolute(base.as_bytes(), path.as_bytes())).unwrap()
+    };
+    assert_eq!(absolute("/srv", "a//./b/../c"), "/srv/a/c");
+    assert_eq!(absolute("/srv", "/x/"), "/x");
+    assert_eq!(absolute("/srv", "../.."), "/");
+}
+
+#[test]
 fn what_is_missing_or_deleted_is_marked() {
     let mut written = Written::new();
     define(&mut written.files, &named(4, 3, "file", REGULAR));

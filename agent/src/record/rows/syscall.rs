@@ -20,8 +20,10 @@ use ktape_reader::syscalls;
 enum Effect {
     /// Nothing.
     None,
-    /// Paths of files that may be open: directories, and what is in them, have others.
+    /// The path of a file or directory, and of what is in it.
     Renames,
+    /// Paths of what is in a directory, or of everything.
+    Mounts,
     /// The working directory.
     WorkingDirectory,
 }
@@ -29,8 +31,8 @@ enum Effect {
 impl Effect {
     fn of(call: &str) -> Self {
         match call {
-            "rename" | "renameat" | "renameat2" | "mount" | "umount" | "umount2" | "oldumount"
-            | "move_mount" | "pivot_root" => Self::Renames,
+            "rename" | "renameat" | "renameat2" => Self::Renames,
+            "mount" | "umount" | "umount2" | "oldumount" | "move_mount" | "pivot_root" => Self::Mounts,
             "chdir" | "fchdir" => Self::WorkingDirectory,
             _ => Self::None,
         }
@@ -347,7 +349,15 @@ impl RowWriter {
     #[cold]
     fn follow_effects(&mut self, stream: &CpuStream, call: &CallRecord<'_>) {
         match self.calls.get(call.key).effect {
-            Effect::Renames => self.renamed = true,
+            Effect::Renames => {
+                let [old, new] = [0, 1].map(|at| self.files.absolute(call.files[at], call.strings[at]));
+                self.renamed |= match (old, new) {
+                    (Some(old), Some(new)) => self.files.rename(&old, &new),
+                    // Perhaps.
+                    _ => true,
+                };
+            }
+            Effect::Mounts => self.renamed = true,
             Effect::WorkingDirectory => {
                 let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
                 self.processes.set_cwd(stream.thread.tid, cwd);
