@@ -16,6 +16,7 @@ use events::flags;
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
 use crate::fallback;
+use crate::files;
 use crate::maps::{self, LIFECYCLE, config};
 use crate::preempt_guard::without_preemption;
 use crate::sched;
@@ -148,7 +149,9 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
     let mm: *mut u8 = task.pointer(config!(offsets.task_mm));
     let start: u64 = load(mm, config!(offsets.mm_arg_start));
     let end: u64 = load(mm, config!(offsets.mm_arg_end));
-    let image = Image { task, old_tid, bprm, time, cgroup, args: start, args_len: end.wrapping_sub(start) };
+    let exe = files::file_of_program(time);
+    let image =
+        Image { task, old_tid, bprm, time, cgroup, exe, args: start, args_len: end.wrapping_sub(start) };
     if image.args_len > EXEC_ARGS_SIZES[0] as u64
         && let Some(slot) = maps::try_reserve::<ExecArgs<{ EXEC_ARGS_SIZES[1] }>>(&LIFECYCLE)
     {
@@ -173,6 +176,8 @@ struct Image {
     bprm: *mut u8,
     time: u64,
     cgroup: u64,
+    /// The id of its file.
+    exe: u64,
     /// Address of its arguments in its memory.
     args: u64,
     args_len: u64,
@@ -209,7 +214,7 @@ impl Image {
 /// `exec` is reserved.
 #[inline(never)]
 unsafe fn write_exec(image: &Image, exec: *mut Exec, args_len: u32, mut bits: u32) -> i32 {
-    let Image { task, old_tid, bprm, time, cgroup, .. } = *image;
+    let Image { task, old_tid, bprm, time, cgroup, exe, .. } = *image;
     // SAFETY: reserved for this type, sizes as declared; the helpers check the sources.
     unsafe {
         let path: *mut u8 = load(bprm, config!(offsets.bprm_filename));
@@ -229,6 +234,7 @@ unsafe fn write_exec(image: &Image, exec: *mut Exec, args_len: u32, mut bits: u3
         (&raw mut (*exec).uid).write(task.uid());
         (&raw mut (*exec).ppid).write(task.parent().pid());
         (&raw mut (*exec).reserved).write(0);
+        (&raw mut (*exec).exe).write(exe);
         task.comm(&raw mut (*exec).comm);
         (&raw mut (*exec).head).write(task.header(Kind::Exec as u8, 0, bits, time, cgroup));
     }

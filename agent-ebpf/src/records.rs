@@ -137,6 +137,8 @@ pub struct Exec {
     pub ppid: u32,
     /// Always 0.
     pub reserved: u32,
+    /// The id of the executed file ([`file`]), 0 if unknown.
+    pub exe: u64,
     /// The name after the exec.
     pub comm: [u8; COMM_LEN],
     /// The path as given to the call.
@@ -378,9 +380,9 @@ plain! {
     ExecGiven<{ GIVEN_SIZES[0] }> = 32 + 8 + GIVEN_SIZES[0];
     Fork = 32 + 16 + 24 + 16;
     Parent = 40 + 16;
-    Exec = 32 + 24 + 16 + EXEC_PATH;
-    ExecArgs<{ EXEC_ARGS_SIZES[0] }> = 32 + 24 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[0];
-    ExecArgs<{ EXEC_ARGS_SIZES[1] }> = 32 + 24 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[1];
+    Exec = 32 + 32 + 16 + EXEC_PATH;
+    ExecArgs<{ EXEC_ARGS_SIZES[0] }> = 32 + 32 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[0];
+    ExecArgs<{ EXEC_ARGS_SIZES[1] }> = 32 + 32 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[1];
     Exit = 48;
     Rename = 56;
     Cgroup = 32 + 32 + CGROUP_PATH;

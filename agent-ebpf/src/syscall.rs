@@ -28,7 +28,7 @@ use crate::maps::{self, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
 use crate::task::{Task, load};
-pub use arguments::{args_of, argument, copy_args};
+pub use arguments::{args_of, copy_args};
 pub use parked::{Why, end_call, leave, settle};
 
 /// Bit 30 of a number: the x32 ABI (`__X32_SYSCALL_BIT`).

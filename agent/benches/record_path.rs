@@ -189,7 +189,7 @@ fn call(i: u64, name: &str, ret: i64, args: &[u64], strings: Option<[&[u8]; 2]>)
     let Header { time, cgroup, pid, tid, .. } = head(Kind::Syscall, i);
     let sort = if strings.is_some() { sort::STRINGS } else { sort::CALL };
     let (dur, key) = (200 + noise(i + 1, 3000), syscall_key(abi, nr));
-    let call = CallWords { sort, time, dur, ret, key, args, strings, flags: 0 };
+    let call = CallWords { sort, time, dur, ret, key, args, strings, flags: 0, files: [0; 2] };
     let identity = i.is_multiple_of(16).then(|| identity_record(time, cgroup, [pid, tid], 1000));
     Record { sort: RingSort::Cpu, identity, bytes: call.record() }
 }
@@ -319,6 +319,7 @@ fn lifecycle(i: u64) -> Record {
                     comm: *b"sed\0\0\0\0\0\0\0\0\0\0\0\0\0",
                     ppid: 99,
                     reserved: 0,
+                    exe: 0,
                     path: [0; EXEC_PATH],
                 },
                 args: [0; EXEC_ARGS_SIZES[0]],

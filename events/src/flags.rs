@@ -27,3 +27,5 @@ pub const CLAMPED: u32 = 1 << 11;
 /// The kernel may have used other strings: these were read when the call returned, since at its entry they could not be read or
 /// the entry was not seen, or another thread changes them.
 pub const STRINGS_UNCERTAIN: u32 = 1 << 12;
+/// The call created the file that it opened.
+pub const CREATED: u32 = 1 << 13;

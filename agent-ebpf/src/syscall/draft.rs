@@ -99,6 +99,10 @@ pub fn complete(cpu: ThisCpu, ret: i64, time: u64) -> i32 {
     }
     if what & !CHECKED != 0 {
         found[1] = files::file_of_result(what & !CHECKED, ret, time);
+        if files::has_created(cpu, spec, ret) && shape::sort(cpu.shape()) == sort::STRINGS {
+            // SAFETY: the index of the lengths, in every record with strings.
+            unsafe { draft.set(word::LENGTHS, draft.get(word::LENGTHS) | u64::from(flags::CREATED) << 32) };
+        }
     }
     set_files(draft, spec, found);
     0

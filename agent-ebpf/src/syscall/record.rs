@@ -65,11 +65,14 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
             if end.is_known {
                 files = files::unchanged(cpu, spec, files, call.open, |index| argument(call, index));
             } else {
-                files = files::of_returned(cpu, spec, call);
+                files = files::of_returned(cpu, spec, |index| argument(call, index));
             }
             let made = files::result_of(spec, [call.args[0], call.args[1]]);
             if made != 0 {
                 files[1] = files::file_of_result(made, end.ret, end.time);
+                if files::has_created(cpu, spec, end.ret) {
+                    bits |= flags::CREATED;
+                }
             }
         }
         if spec.flags & spec_flags::NO_RESULT != 0 {

@@ -150,11 +150,9 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
     let cpus = counts.shared;
     let block_entries = block::entries(settings.kinds.contains(&Kind::Block), cpus);
     let sockets = if settings.kinds.contains(&Kind::Net) { SOCKETS_MAX } else { UNUSED_MAP };
-    let has_calls = settings.selection != SyscallSelection::None;
-    let told = if has_calls { possible_cpus() * FILES_TOLD } else { UNUSED_MAP };
     let mut entries = vec![
         ("CPUS", possible_cpus()),
-        ("TOLD", told),
+        ("TOLD", possible_cpus() * FILES_TOLD),
         ("SEGMENTS", counts.of_cpus * counts.segments),
         ("EVENTS", cpus),
         ("LIFECYCLE", cpus),

@@ -97,7 +97,7 @@ impl Files {
                 return Some(());
             }
             // Whatever is below it has another path too.
-            self.changes += 1;
+            self.forget_paths();
         }
         let known = Name::new(&named, name);
         if known.is_directory() && !self.directories.contains(name) {
@@ -201,9 +201,13 @@ impl Files {
         let row = match &file.what {
             What::Named(name) => {
                 let (ty, shows_path) = kinds::of(name);
-                let is_cut = name.write_path(above.as_ref(), &mut self.scratch);
-                let path = if shows_path { &self.scratch[..] } else { b"" };
-                let marks = [name.is_deleted(), shows_path && is_cut].map(u64::from);
+                let mut is_cut = name.write_path(above.as_ref(), &mut self.scratch);
+                if !shows_path {
+                    kinds::write_name(name, &mut self.scratch);
+                    is_cut = false;
+                }
+                let path = &self.scratch[..];
+                let marks = [name.is_deleted(), is_cut].map(u64::from);
                 write(
                     chunk,
                     [ty, path, b"", b"", b""],
@@ -225,6 +229,21 @@ impl Files {
     /// The path of a file or directory, as far as it is known.
     pub fn path_of(&mut self, id: u64) -> Option<Arc<[u8]>> {
         self.path(id).filter(|path| !path.is_cut).map(|path| path.bytes)
+    }
+
+    /// The path of a file as `/proc/PID/exe` shows it: with a mark if it was deleted.
+    pub fn shown_path(&mut self, id: u64) -> Option<Vec<u8>> {
+        let path = self.path_of(id)?;
+        let Some(File { what: What::Named(name), .. }) = self.find(id) else { return None };
+        let mut shown = Vec::with_capacity(path.len());
+        if name.is_alone() {
+            shown.push(b'/');
+        }
+        shown.extend_from_slice(&path);
+        if name.is_deleted() || name.is_alone() {
+            shown.extend_from_slice(b" (deleted)");
+        }
+        Some(shown)
     }
 
     /// The absolute path that a call means, which starts from the directory with this id.
@@ -257,11 +276,16 @@ impl Files {
             name.rename(parent, new_name);
         }
         self.directories.insert(new_name.into());
+        self.forget_paths();
+        true
+    }
+
+    /// Paths, and rows that have them, are made anew.
+    fn forget_paths(&mut self) {
         self.changes += 1;
         self.recent.fill((0, CachedRow::default()));
-        self.known.values_mut().for_each(|file| file.row = CachedRow::default());
-        self.older.values_mut().for_each(|file| file.row = CachedRow::default());
-        true
+        let files = self.known.values_mut().chain(self.older.values_mut());
+        files.for_each(|file| file.row = CachedRow::default());
     }
 
     /// The ids of the known directories with this path.

@@ -226,6 +226,15 @@ impl Processes {
         }
     }
 
+    /// A process executes the file with this path.
+    pub fn set_exe(&mut self, tid: u32, exe: &[u8]) {
+        let Some(thread) = self.threads.get(&tid) else { return };
+        let process = &mut self.processes[thread.process as usize];
+        self.changes += 1;
+        process.exe = Arc::from(exe);
+        process.version += 1;
+    }
+
     /// A process has this working directory.
     pub fn set_cwd(&mut self, tid: u32, cwd: Arc<[u8]>) {
         let Some(thread) = self.threads.get(&tid) else { return };

@@ -119,6 +119,7 @@ pub fn exec(time: u64, pid: u32, program: &str) -> ExecArgs<{ EXEC_ARGS_SIZES[0]
             comm: comm(program),
             ppid: 10,
             reserved: 0,
+            exe: 0,
             path: [0; agent_ebpf::records::EXEC_PATH],
         },
         args: [0; EXEC_ARGS_SIZES[0]],

@@ -152,6 +152,12 @@ pub(super) const FIELDS: &[FieldDecl] = &[
         Getter::Syscall(call::is_open_write),
         "whether a syscall opens a file for writing, also if it fails; missing for openat2, whose flags are not recorded",
     ),
+    field(
+        "evt.is_open_create",
+        Bool,
+        Getter::Flag(flags::CREATED),
+        "whether a syscall created the file that it opened",
+    ),
     field("evt.is_io", Bool, Getter::Call(io::is_io), "whether a syscall reads or writes by a descriptor"),
     field("evt.is_io_read", Bool, Getter::Call(io::is_read), "whether a syscall reads by a descriptor"),
     field("evt.is_io_write", Bool, Getter::Call(io::is_write), "whether a syscall writes by a descriptor"),

@@ -48,6 +48,19 @@ pub(super) fn of(named: &Name) -> (&[u8], bool) {
     (ty, !alone || !name.is_empty())
 }
 
+/// Writes the name of what has no path, as the links in `/proc/PID/fd` have it. That of a pipe is its number alone.
+pub(super) fn write_name(named: &Name, out: &mut Vec<u8>) {
+    out.clear();
+    match named.magic {
+        magic::PIPEFS => {}
+        magic::NSFS => out.extend_from_slice(format!("namespace:[{}]", named.ino).as_bytes()),
+        magic::PID_FS => out.extend_from_slice(b"anon_inode:[pidfd]"),
+        magic::DMA_BUF => out.extend_from_slice(&[b"/dmabuf:", &*named.name].concat()),
+        magic::SECRETMEM => out.extend_from_slice(b"/secretmem"),
+        _ => out.extend_from_slice(&[b"anon_inode:", &*named.name].concat()),
+    }
+}
+
 /// The kernel's name of an anonymous file, such as `[eventfd]`, without brackets.
 fn anonymous(name: &[u8]) -> &[u8] {
     let inner = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(name);

@@ -175,10 +175,10 @@ fn what_is_in_no_directory_has_a_type() {
     };
     let pair = |ty: &str, path: &str| (ty.to_owned(), path.to_owned());
     assert_eq!(alone("", 0x5049_5045, 0o010_600), pair("pipe", ""));
-    assert_eq!(alone("[eventfd]", 0x0904_1934, 0o600), pair("eventfd", ""));
-    assert_eq!(alone("inotify", 0x0904_1934, 0o600), pair("inotify", ""));
-    assert_eq!(alone("[pidfd]", 0x0904_1934, 0o600), pair("pidfd", ""));
-    assert_eq!(alone("", 0x5049_4446, 0o100_700), pair("pidfd", ""));
+    assert_eq!(alone("[eventfd]", 0x0904_1934, 0o600), pair("eventfd", "anon_inode:[eventfd]"));
+    assert_eq!(alone("inotify", 0x0904_1934, 0o600), pair("inotify", "anon_inode:inotify"));
+    assert_eq!(alone("[pidfd]", 0x0904_1934, 0o600), pair("pidfd", "anon_inode:[pidfd]"));
+    assert_eq!(alone("", 0x5049_4446, 0o100_700), pair("pidfd", "anon_inode:[pidfd]"));
     assert_eq!(alone("memfd:cache", 0x0102_1994, 0o100_777), pair("memfd", "memfd:cache"));
 }
 

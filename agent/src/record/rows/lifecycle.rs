@@ -52,6 +52,9 @@ impl RowWriter {
         let record = decode::exec(bytes)?;
         let exec = record.fixed;
         let old_comm = self.processes.exec(&exec, record.path, record.args);
+        if let Some(exe) = self.files.shown_path(exec.exe) {
+            self.processes.set_exe(exec.head.tid, &exe);
+        }
         if exec.old_tid != exec.head.tid {
             self.entered.continues(exec.old_tid, exec.head.tid);
         }

@@ -2,6 +2,7 @@
 
 mod agent_events;
 mod block;
+mod effects;
 mod entered;
 mod lifecycle;
 mod loss;

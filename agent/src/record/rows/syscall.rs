@@ -8,36 +8,13 @@ use capture_format::{ChunkBuilder, StrId};
 use events::flags;
 use events::{Abi, Kind, NO_CALL, syscall_key};
 
+use super::effects::Effect;
 use super::{RowWriter, col};
 use crate::kernel::{OpenCall, ScannedTask, has_no_result, is_filled_in};
 use crate::record::cpu_stream::{CallRecord, CpuRecord, CpuStream, StreamThread};
 use crate::record::dictionary_rows::CachedRow;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
-
-/// What a call changes that other events show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    /// Nothing.
-    None,
-    /// The path of a file or directory, and of what is in it.
-    Renames,
-    /// Paths of what is in a directory, or of everything.
-    Mounts,
-    /// The working directory.
-    WorkingDirectory,
-}
-
-impl Effect {
-    fn of(call: &str) -> Self {
-        match call {
-            "rename" | "renameat" | "renameat2" => Self::Renames,
-            "mount" | "umount" | "umount2" | "oldumount" | "move_mount" | "pivot_root" => Self::Mounts,
-            "chdir" | "fchdir" => Self::WorkingDirectory,
-            _ => Self::None,
-        }
-    }
-}
 
 /// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +49,11 @@ impl StoredCall {
         filled_in: false,
         flags: 0,
     };
+
+    /// Whether it is `execveat`, which has a descriptor before its path.
+    fn is_execveat(&self) -> bool {
+        self.exec && self.places[0] == 1
+    }
 
     /// What is to be said of a call of which only the return was seen.
     fn of_return(&self, call: &CallRecord<'_>) -> u32 {
@@ -206,6 +188,16 @@ impl Form {
     }
 }
 
+/// The path that a call of `execveat` was given. Where it is not absolute, and there is a descriptor, the kernel makes a path of
+/// both (`alloc_bprm` in `fs/exec.c`).
+fn without_descriptor(path: &[u8], fd: i32) -> &[u8] {
+    match path.strip_prefix(format!("/dev/fd/{fd}").as_bytes()) {
+        Some(b"") => b"",
+        Some([b'/', given @ ..]) => given,
+        _ => path,
+    }
+}
+
 /// Whether a program with these arguments is the interpreter of a script that was executed with the given ones: the kernel
 /// replaces the first one by the interpreter, its argument and the path (`load_script` in `fs/binfmt_script.c`). Otherwise they
 /// are the same, unless another thread changed them meanwhile: then those of the program are what the kernel was given.
@@ -265,6 +257,9 @@ impl RowWriter {
             args = self.processes.args_of(tid);
             strings = [&exec_path.path, &args];
             bits = bits & !STRING_BITS | exec_path.bits;
+            if stored.is_execveat() {
+                strings[0] = without_descriptor(strings[0], call.args[0] as i32);
+            }
             const INCOMPLETE: u32 = flags::STR1_CUT | flags::STR1_UNREAD;
             if let Some(given) = given.as_ref().filter(|given| given.bits & INCOMPLETE == 0) {
                 given_args = self.processes.masked(given.strings()[1]);
@@ -321,7 +316,7 @@ impl RowWriter {
             bits |= flags::LATE;
         }
         if stored.effect != Effect::None && call.ret == 0 {
-            self.follow_effects(stream, call);
+            self.follow(stored.effect, stream.thread.tid, call);
         }
         let index = self.chunk.index.event(Kind::Syscall);
         let files = self.file_rows(builder, call.files);
@@ -343,27 +338,6 @@ impl RowWriter {
         table.push_ref(col!(Syscall, "file"), files[0]);
         table.push_ref(col!(Syscall, "file2"), files[1]);
         Some(table.end_row())
-    }
-
-    /// Follows what a call has changed.
-    #[cold]
-    fn follow_effects(&mut self, stream: &CpuStream, call: &CallRecord<'_>) {
-        match self.calls.get(call.key).effect {
-            Effect::Renames => {
-                let [old, new] = [0, 1].map(|at| self.files.absolute(call.files[at], call.strings[at]));
-                self.renamed |= match (old, new) {
-                    (Some(old), Some(new)) => self.files.rename(&old, &new),
-                    // Perhaps.
-                    _ => true,
-                };
-            }
-            Effect::Mounts => self.renamed = true,
-            Effect::WorkingDirectory => {
-                let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
-                self.processes.set_cwd(stream.thread.tid, cwd);
-            }
-            Effect::None => {}
-        }
     }
 
     /// The row of the task dictionary for a stream's thread.

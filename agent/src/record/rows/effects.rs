@@ -1,0 +1,52 @@
+//! What calls change of processes and files.
+
+use super::RowWriter;
+use crate::record::cpu_stream::CallRecord;
+
+/// What a call changes that other events show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing.
+    None,
+    /// The path of a file or directory, and of what is in it.
+    Renames,
+    /// Paths of what is in a directory, or of everything.
+    Mounts,
+    /// The working directory.
+    WorkingDirectory,
+}
+
+impl Effect {
+    /// That of a call with this name.
+    pub fn of(call: &str) -> Self {
+        match call {
+            "rename" | "renameat" | "renameat2" => Self::Renames,
+            "mount" | "umount" | "umount2" | "oldumount" | "move_mount" | "pivot_root" => Self::Mounts,
+            "chdir" | "fchdir" => Self::WorkingDirectory,
+            _ => Self::None,
+        }
+    }
+}
+
+impl RowWriter {
+    /// Follows what a call has changed.
+    #[cold]
+    pub(super) fn follow(&mut self, effect: Effect, tid: u32, call: &CallRecord<'_>) {
+        match effect {
+            Effect::Renames => {
+                let [old, new] = [0, 1].map(|at| self.files.absolute(call.files[at], call.strings[at]));
+                self.renamed |= match (old, new) {
+                    (Some(old), Some(new)) => self.files.rename(&old, &new),
+                    // Perhaps.
+                    _ => true,
+                };
+            }
+            Effect::Mounts => self.renamed = true,
+            Effect::WorkingDirectory => {
+                let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
+                self.processes.set_cwd(tid, cwd);
+            }
+            Effect::None => {}
+        }
+    }
+}
