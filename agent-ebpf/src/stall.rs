@@ -139,6 +139,7 @@ fn describe(task: Task, body: &mut StallBody) {
     body.depth = if len > 0 { len as u32 / 8 } else { 0 };
     body.call = NO_CALL;
     body.file = 0;
+    body.files = [0; 2];
     body.work = 0;
     if task.is_kthread() {
         describe_worker(task, body);
@@ -160,6 +161,7 @@ fn describe_call(task: Task, body: &mut StallBody) {
         if state.flags & (task_flags::LIVE | task_flags::START_UNKNOWN) != 0 {
             body.call = state.key;
             copy_args::<6>(body.args.as_mut_ptr(), state);
+            body.files = state.files;
             return;
         }
     }

@@ -37,7 +37,7 @@ pub const STACK: usize = 32;
 /// Room for the name of a backing device, with its NUL.
 pub const BDI_NAME: usize = 16;
 /// Bytes of a [`StallBody`].
-pub const STALL_BODY: usize = 48 + 8 + 8 * STACK + BDI_NAME + 32;
+pub const STALL_BODY: usize = 48 + 8 + 8 * STACK + BDI_NAME + 32 + 16;
 
 /// Where a thread sleeps.
 #[repr(C)]
@@ -63,6 +63,8 @@ pub struct StallBody {
     pub rdev: u32,
     /// The device that its file system is on.
     pub dev: u32,
+    /// What the call's descriptors stand for: ids of [`super::file`], 0 if unknown.
+    pub files: [u64; 2],
     /// How often this sleep was reported, this time included.
     pub reports: u32,
     /// Always 0.

@@ -10,9 +10,11 @@ use events::{Kind, KindMap};
 
 use crate::kernel::EventLoss;
 
+mod link;
 mod samples;
 mod stall;
 
+pub use link::Link;
 pub use samples::{CgroupSample, DiskSample, FsSample, HostSample};
 pub use stall::{Phase, SleepPlace, Stall, Waker};
 

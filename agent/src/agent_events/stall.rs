@@ -1,5 +1,6 @@
 //! A thread in uninterruptible sleep, as an event.
 
+use super::Link;
 use std::sync::Arc;
 
 use events::{Kind, NO_CALL};
@@ -81,6 +82,10 @@ pub struct SleepPlace {
     pub call: u32,
     /// The call's arguments.
     pub args: [u64; 6],
+    /// What its descriptors stand for: ids of the kernel side, 0 if unknown.
+    pub files: [u64; 2],
+    /// The links of those that are unknown.
+    pub links: [Link; 2],
     /// The function that it waits in.
     pub wait: Vec<u8>,
     /// The backtrace, each line with its NUL.
@@ -98,6 +103,8 @@ impl SleepPlace {
     pub const UNKNOWN: Self = Self {
         call: NO_CALL,
         args: [0; 6],
+        files: [0; 2],
+        links: [Link::NONE, Link::NONE],
         wait: Vec::new(),
         stack: Vec::new(),
         dev: Vec::new(),

@@ -8,6 +8,8 @@ use events::ALL_ABIS;
 use ktape_reader::syscalls::{ArgType, Syscall, SyscallTable, kept, string_positions};
 
 mod files;
+
+pub use files::{FileSource, sources as file_sources};
 #[cfg(test)]
 mod tests;
 

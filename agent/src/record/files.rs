@@ -1,6 +1,7 @@
 //! What descriptors stand for, as the kernel side defines it, and their rows in the chunk's file dictionary.
 
 mod kinds;
+mod links;
 mod paths;
 mod sockets;
 #[cfg(test)]
@@ -16,6 +17,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::columns::{Dictionaries, file as f};
 use super::decode;
 use super::dictionary_rows::CachedRow;
+use crate::agent_events::Link;
+pub use links::LinkedCall;
 use paths::{Name, Path};
 use sockets::KnownSocket;
 
@@ -177,6 +180,15 @@ impl Files {
         };
         self.recent[recent_place(id)] = (id, CachedRow { chunk: chunk.number, row });
         row
+    }
+
+    /// The row of a file that only a link names.
+    pub fn row_of_link(&mut self, chunk: &mut Dictionaries<'_>, link: &Link) -> u32 {
+        if !link.is_known() {
+            return self.unknown_row(chunk);
+        }
+        let numbers = [UNKNOWN, link.ino.unwrap_or(UNKNOWN), u64::from(link.is_deleted), 0, 0];
+        write(chunk, [link.ty.as_bytes(), &link.path, b"", b"", b""], numbers)
     }
 
     #[inline]

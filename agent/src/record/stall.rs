@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use agent_ebpf::records::stall::{StallBody, StallHead, WAKER_STACK, Wake, what};
 use rustc_hash::FxHashMap;
 
+use super::files::LinkedCall;
 use crate::agent_events::{AgentEvent, EventSender, Phase, SleepPlace, Stall, Waker};
 use crate::background::{Background, Beat};
 use crate::clock::boot_ns;
+use crate::kernel::file_sources;
 use crate::kernel::stalls::{StallScanner, StalledThread};
 use crate::kernel::symbols::Symbols;
 use ktape_reader::syscalls::{self, ArgType};
@@ -198,7 +200,7 @@ impl<S: Scanner> Watch<S> {
     }
 
     fn sleeps_long(&mut self, head: &StallHead, body: &StallBody) {
-        let place = Arc::new(self.place(body));
+        let place = Arc::new(self.place(head, body));
         let phase = if body.reports == 1 { Phase::Asleep } else { Phase::Still };
         self.report(head, Report { time: head.time, place: place.clone(), phase, waker: None });
         self.keep(head, Some(place));
@@ -249,11 +251,16 @@ impl<S: Scanner> Watch<S> {
         is_task_context(&names, wake.stack[WAKER_STACK - 1] != 0).then_some(waker)
     }
 
-    fn place(&mut self, body: &StallBody) -> SleepPlace {
+    fn place(&mut self, head: &StallHead, body: &StallBody) -> SleepPlace {
         let symbols = self.symbols();
         let depth = (body.depth as usize).min(body.stack.len());
         let stack = &body.stack[..depth];
-        let mut place = SleepPlace { call: body.call, args: body.args, ..SleepPlace::UNKNOWN };
+        let (args, files) = (body.args, body.files);
+        let mut place = SleepPlace { call: body.call, args, files, ..SleepPlace::UNKNOWN };
+        if let Some(call) = syscalls::table().get_key(body.call) {
+            let call = LinkedCall { pid: head.pid, tid: head.tid, sources: file_sources(call), args: &args };
+            place.links = call.read(files);
+        }
         for address in stack {
             symbols.write(*address, &mut place.stack);
             place.stack.push(0);

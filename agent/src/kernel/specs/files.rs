@@ -3,6 +3,28 @@
 use agent_ebpf::spec::{Spec, file, result};
 use ktape_reader::syscalls::{FileArg, FileResult, FileRoles, Signature, Syscall, string_positions};
 
+/// Where a file of a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSource {
+    /// There is none.
+    None,
+    /// The descriptor that is this argument, or `AT_FDCWD`.
+    Descriptor(u8),
+    /// The working directory, from which a relative path starts.
+    WorkingDirectory,
+}
+
+/// Where both files of a call come from.
+pub fn sources(call: &Syscall) -> [FileSource; 2] {
+    let mut spec = Spec::default();
+    set(&mut spec, call);
+    spec.files.map(|how| match how {
+        _ if how & file::DESCRIPTOR != 0 => FileSource::Descriptor(how & file::ARGUMENT),
+        _ if how & file::CWD != 0 => FileSource::WorkingDirectory,
+        _ => FileSource::None,
+    })
+}
+
 /// Sets what of a call stands for files.
 pub(super) fn set(spec: &mut Spec, call: &Syscall) {
     let roles = FileRoles::new(&Signature { name: call.name.into(), args: call.args.clone() });

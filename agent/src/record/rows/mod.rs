@@ -34,6 +34,7 @@ use super::decode;
 use super::files::Files;
 use super::processes::{Processes, Subject};
 use super::users::Users;
+use crate::agent_events::Link;
 use crate::host_root::HostRoot;
 use crate::kernel::{RequestNames, ScannedTask};
 use crate::readers::{Reader, ReaderNews};
@@ -370,6 +371,15 @@ impl RowWriter {
     fn file_rows(&mut self, builder: &mut ChunkBuilder, files: [u64; 2]) -> [u32; 2] {
         let mut chunk = self.chunk.dictionaries(builder);
         files.map(|id| self.files.row(&mut chunk, id))
+    }
+
+    /// The same for a call that the recording may not have seen from its entry on: what has no id may have a link.
+    fn linked_rows(&mut self, builder: &mut ChunkBuilder, files: [u64; 2], links: &[Link; 2]) -> [u32; 2] {
+        let mut chunk = self.chunk.dictionaries(builder);
+        [0, 1].map(|slot| match files[slot] {
+            0 => self.files.row_of_link(&mut chunk, &links[slot]),
+            id => self.files.row(&mut chunk, id),
+        })
     }
 
     /// The row of the cgroup dictionary.

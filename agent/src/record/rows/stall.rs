@@ -38,7 +38,7 @@ impl RowWriter {
         let index = self.common(builder, kind, &head, stall.uid);
         let Waker { pid, tid, cgroup } = stall.waker.unwrap_or_default();
         let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
-        let files = self.file_rows(builder, [0; 2]);
+        let files = self.linked_rows(builder, place.files, &place.links);
         let stored = self.calls.get(place.call);
         let mut ids = [StrId::default(); 2];
         if let Some(given) = &given {

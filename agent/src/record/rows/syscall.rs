@@ -10,9 +10,11 @@ use events::{Abi, Kind, NO_CALL, syscall_key};
 
 use super::effects::Effect;
 use super::{RowWriter, col};
-use crate::kernel::{OpenCall, ScannedTask, has_no_result, is_filled_in};
+use crate::agent_events::Link;
+use crate::kernel::{FileSource, OpenCall, ScannedTask, file_sources, has_no_result, is_filled_in};
 use crate::record::cpu_stream::{CallRecord, CpuRecord, CpuStream, StreamThread};
 use crate::record::dictionary_rows::CachedRow;
+use crate::record::files::LinkedCall;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
 
@@ -389,7 +391,11 @@ impl RowWriter {
         }
         let masked = self.processes.masked(strings[1]);
         let strings = if stored.exec { [strings[0], &masked] } else { strings };
-        let call = Unfinished { key: info.call, args: info.args, bits, dur, strings, files: info.files };
+        let call = syscalls::table().get_key(info.call);
+        let sources = call.map_or([FileSource::None; 2], file_sources);
+        let links = LinkedCall { pid: info.pid, tid: info.tid, sources, args: &info.args }.read(info.files);
+        let call =
+            Unfinished { key: info.call, args: info.args, bits, dur, strings, files: info.files, links };
         self.write_unfinished(builder, thread, now, &call);
     }
 
@@ -413,6 +419,7 @@ impl RowWriter {
             dur: now - open.start,
             strings: call.strings,
             files: call.files,
+            links: [Link::NONE; 2],
         };
         self.write_unfinished(builder, stream.thread, now, &call);
     }
@@ -439,7 +446,7 @@ impl RowWriter {
         };
         self.count(thread.cgroup);
         let index = self.common(builder, Kind::Syscall, &head, thread.uid);
-        let files = self.file_rows(builder, call.files);
+        let files = self.linked_rows(builder, call.files, &call.links);
         let args = stored.apply(call.args);
         let mut ids = [StrId::default(); 2];
         for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
@@ -465,4 +472,5 @@ struct Unfinished<'a> {
     dur: u64,
     strings: [&'a [u8]; 2],
     files: [u64; 2],
+    links: [Link; 2],
 }
