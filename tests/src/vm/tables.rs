@@ -105,7 +105,7 @@ pub const SUITES: &[Suite] = &[
         module: "strace_comparison",
         excluded: &[
             everywhere(
-                "arguments_equal_those_of_strace",
+                "arguments_and_names_of_descriptors_equal_those_of_strace",
                 "guests lack most of the programs that it compares",
             ),
             everywhere("threads_equal_strace", "strace of many threads takes minutes in emulation"),
