@@ -12,6 +12,7 @@ mod clock;
 mod command_line;
 mod crash_safety;
 mod damage;
+mod descriptors;
 mod documentation;
 mod escaping;
 mod failing_disks;

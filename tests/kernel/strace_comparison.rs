@@ -110,13 +110,16 @@ fn seccomp_denials_of_a_container_equal_strace() {
 /// `cargo xtask fidelity` does it for more programs.
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
-fn arguments_equal_those_of_strace() {
+fn arguments_and_names_of_descriptors_equal_those_of_strace() {
     let _guard = Guard::exclusive();
     for name in ["pipeline", "tar", "files"] {
         let dir = tempfile::tempdir().unwrap();
         let found = fidelity::run(Program::named(name).unwrap(), dir.path());
         assert!(found.differences.is_empty(), "{name}: {:#?}", found.differences);
         assert!(found.missing.is_empty(), "{name}: {:#?}", found.missing);
+        let names = &found.names;
+        assert!(names.are_equal(), "{name}: {:#?} {:#?}", names.unknown, names.wrong);
+        assert!(names.compared > 100 && names.equal * 2 > names.compared, "{name}: {names:?}");
         let figures = found.total();
         assert!(figures.same > 100 && figures.same > figures.not_recorded, "{name}: {figures:?}");
     }

@@ -1,10 +1,14 @@
-//! Compares the arguments that ktape records with those that strace logs of the same calls, position by position.
+//! Compares the arguments that ktape records with those that strace logs of the same calls, position by position, and what
+//! descriptors stand for.
 //!
 //! Both look at one run: strace follows a program, and ktape records it meanwhile. Where they write the same value in another
-//! way (`fidelity/value.rs`), that is no difference.
+//! way (`fidelity/value.rs`), that is no difference. `fidelity/reason.rs` has the reasons for which names may differ.
 
 mod log;
+mod names;
 mod programs;
+mod reason;
+mod sockets;
 mod value;
 
 use std::collections::BTreeMap;
@@ -14,15 +18,20 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::ktape;
+use sockets::Sockets;
 use value::Verdict;
 
+pub use names::Names;
 pub use programs::{PROGRAMS, Program};
+pub use reason::Reason;
 
 /// A call with its arguments as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Logged {
     name: String,
     args: Vec<String>,
+    /// What follows the equals sign.
+    result: String,
 }
 
 /// What was found of the arguments of a call.
@@ -52,6 +61,8 @@ impl Figures {
 pub struct Fidelity {
     /// By system call.
     pub calls: BTreeMap<String, Figures>,
+    /// What descriptors stand for, among arguments and results.
+    pub names: Names,
     /// Arguments of which ktape has another value than strace, each with both.
     pub differences: Vec<String>,
     /// Calls that strace logged and ktape did not record.
@@ -64,8 +75,14 @@ impl Fidelity {
         for (name, figures) in &other.calls {
             self.calls.entry(name.clone()).or_default().add(figures);
         }
+        self.names.add(other.names);
         self.differences.extend(other.differences);
         self.missing.extend(other.missing);
+    }
+
+    /// Whether nothing differs, but for known reasons.
+    pub fn is_equal(&self) -> bool {
+        self.differences.is_empty() && self.missing.is_empty() && self.names.are_equal()
     }
 
     /// The sum over all calls.
@@ -103,7 +120,7 @@ impl Fidelity {
 pub fn run(program: &Program, dir: &Path) -> Fidelity {
     let (log, file) = (dir.join("strace.log"), dir.join("x.ktape"));
     let log_text = log.to_string_lossy();
-    let mut command = vec!["strace", "-f", "-a1", "-s", "65536", "-o", &log_text];
+    let mut command = vec!["strace", "-f", "-yy", "-a1", "-s", "65536", "-o", &log_text];
     command.extend(["sh", "-c", program.script, "sh"]);
     let dir_text = dir.to_string_lossy();
     command.push(&dir_text);
@@ -111,7 +128,7 @@ pub fn run(program: &Program, dir: &Path) -> Fidelity {
         ktape::record(&file, &["--force", "--buffer", "64MiB"], &command);
         let found = compare(&log::read(&log), &recorded(&file));
         let lost = ktape::replay_json(&file, &["-e", "loss"]);
-        if lost.is_empty() || found.differences.is_empty() && found.missing.is_empty() {
+        if lost.is_empty() || found.is_equal() {
             return found;
         }
         eprintln!("{}: once more, as events were lost: {lost:#?}", program.name);
@@ -123,15 +140,20 @@ pub fn run(program: &Program, dir: &Path) -> Fidelity {
 fn recorded(file: &Path) -> BTreeMap<u32, Vec<Logged>> {
     let mut threads: BTreeMap<u32, Vec<Logged>> = BTreeMap::new();
     let fields = ["evt.category=syscall", "--fields", "thread.tid,evt.type,evt.args"];
-    for event in ktape::replay_json(file, &fields) {
-        let Some(tid) = ktape::int(&event, "thread.tid").and_then(|tid| u32::try_from(tid).ok()) else {
+    let events = ktape::replay_json(file, &fields);
+    // Only text has what a returned descriptor stands for.
+    let lines = ktape::stdout(&["replay", &file.to_string_lossy(), "evt.category=syscall"]);
+    assert_eq!(events.len(), lines.lines().count());
+    for (event, line) in events.iter().zip(lines.lines()) {
+        let Some(tid) = ktape::int(event, "thread.tid").and_then(|tid| u32::try_from(tid).ok()) else {
             continue;
         };
         let text = |field: &str| event.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        threads
-            .entry(tid)
-            .or_default()
-            .push(Logged { name: text("evt.type"), args: log::split(&text("evt.args")) });
+        let (name, args) = (text("evt.type"), text("evt.args"));
+        let result = line.rsplit_once(&format!(" {name}({args}) = ")).map_or("", |(_, result)| result);
+        // Its duration follows.
+        let result = result.rsplit_once(" <").map_or(result, |(result, _)| result).to_owned();
+        threads.entry(tid).or_default().push(Logged { name, args: log::split(&args), result });
     }
     threads
 }
@@ -142,6 +164,7 @@ const UNLOGGED: usize = 64;
 
 fn compare(expected: &BTreeMap<u32, Vec<Logged>>, found: &BTreeMap<u32, Vec<Logged>>) -> Fidelity {
     let mut fidelity = Fidelity::default();
+    let sockets = Sockets::of(expected.values().flatten());
     for (tid, expected) in expected {
         let found = found.get(tid).map_or(&[][..], Vec::as_slice);
         let mut next = 0;
@@ -153,6 +176,9 @@ fn compare(expected: &BTreeMap<u32, Vec<Logged>>, found: &BTreeMap<u32, Vec<Logg
             };
             next += at + 1;
             compare_call(call, &window[at], &mut fidelity);
+            for compared in names::of_call(call, &window[at], &sockets) {
+                fidelity.names.count(&call.name, &compared);
+            }
         }
     }
     fidelity

@@ -26,6 +26,10 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("/usr/bin/lxc-start", "lxc"),
 ];
 
+/// Programs that `cargo xtask fidelity` compares with strace beside those, each with its package.
+const COMPARED_PACKAGES: &[(&str, &str)] =
+    &[("/usr/sbin/nginx", "nginx-light"), ("/usr/bin/redis-server", "redis-server")];
+
 /// Timeouts, so that neither an unresponsive server nor another installation blocks apt forever.
 pub const APT_OPTIONS: &[&str] =
     &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
@@ -38,6 +42,14 @@ pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// If this is not Debian, the user is not root, or a download fails; the message names the packages.
 pub fn install_test_programs() -> Result<()> {
     install(TEST_PACKAGES)
+}
+
+/// Installs the programs that are compared with strace.
+///
+/// # Errors
+/// As [`install_test_programs`].
+pub fn install_compared_programs() -> Result<()> {
+    install(COMPARED_PACKAGES)
 }
 
 /// Installs the packages of missing programs. Each entry is the path of a program and its package.

@@ -1,4 +1,4 @@
-//! Compares recorded arguments with strace's, on real programs.
+//! Compares recorded arguments and names of descriptors with strace's, on real programs.
 
 use anyhow::{Result, bail};
 use ktape_tests::fidelity::{self, Fidelity, PROGRAMS, Program};
@@ -16,6 +16,7 @@ pub fn compare(names: &[String]) -> Result<()> {
         bail!("recording requires root: run sudo -E cargo xtask fidelity");
     }
     packages::install_test_programs()?;
+    packages::install_compared_programs()?;
     let mut programs: Vec<&Program> = Vec::new();
     for name in names {
         match Program::named(name) {
@@ -33,33 +34,47 @@ pub fn compare(names: &[String]) -> Result<()> {
     let missing: Vec<&str> =
         programs.iter().flat_map(|program| program.needs).filter(is_missing).copied().collect();
     let mut all = Fidelity::default();
-    println!("| program | calls | positions | same | not recorded | different | calls not recorded |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| program | calls | positions | same | not recorded | different | calls not recorded | names | equal | explained | \
+         unknown | wrong |"
+    );
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for program in programs {
         if program.needs.iter().any(|command| missing.contains(command)) {
-            println!("| {} | not installed | | | | | |", program.name);
+            println!("| {} | not installed | | | | | | | | | | |", program.name);
             continue;
         }
         let found = one(program)?;
-        let figures = found.total();
+        let (figures, names) = (found.total(), &found.names);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             program.name,
             figures.calls,
             figures.positions,
             figures.same,
             figures.not_recorded,
             found.differences.len(),
-            found.missing.len()
+            found.missing.len(),
+            names.compared,
+            names.equal,
+            names.explained.values().sum::<u64>(),
+            names.unknown.len(),
+            names.wrong.len()
         );
-        for line in found.differences.iter().take(SHOWN).chain(found.missing.iter().take(SHOWN)) {
-            eprintln!("{}: {line}", program.name);
+        for lines in [&found.differences, &found.missing, &names.unknown, &names.wrong] {
+            lines.iter().take(SHOWN).for_each(|line| eprintln!("{}: {line}", program.name));
         }
         all.add(found);
     }
-    println!("\n{}", all.table());
-    if !all.differences.is_empty() || !all.missing.is_empty() {
-        bail!("{} arguments differ, {} calls are missing", all.differences.len(), all.missing.len());
+    println!("\n{}\n{}", all.table(), all.names.table());
+    if !all.is_equal() {
+        bail!(
+            "{} arguments differ, {} calls are missing, {} names are unknown, {} are wrong",
+            all.differences.len(),
+            all.missing.len(),
+            all.names.unknown.len(),
+            all.names.wrong.len()
+        );
     }
     if !missing.is_empty() {
         bail!("not installed: {}", missing.join(", "));

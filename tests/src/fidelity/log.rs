@@ -45,14 +45,22 @@ pub(super) fn parse(text: &str) -> BTreeMap<u32, Vec<Logged>> {
 fn call(text: &str) -> Option<Logged> {
     let (name, rest) = text.split_once('(')?;
     let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let end = rest.rfind(")  = ").or_else(|| rest.rfind(") = "))?;
-    is_name.then(|| Logged { name: name.to_owned(), args: split(&rest[..end]) })
+    let (args, result) = rest.rsplit_once(")  = ").or_else(|| rest.rsplit_once(") = "))?;
+    is_name.then(|| Logged { name: name.to_owned(), args: split(args), result: result.trim().to_owned() })
 }
 
 /// Whether the beginning of an argument is a descriptor.
 pub(super) fn is_descriptor(text: &str) -> bool {
     let text = text.trim();
     text == "AT_FDCWD" || text.parse::<i32>().is_ok()
+}
+
+/// A descriptor, and what it stands for with its brackets and marks, if that is there.
+pub(super) fn descriptor(text: &str) -> Option<(&str, &str)> {
+    let end = text.find('<').unwrap_or(text.len());
+    // `1<<CAP_CHOWN` is none.
+    let (number, name) = text.split_at(end);
+    (is_descriptor(number) && !name.starts_with("<<")).then_some((number, name))
 }
 
 /// Splits arguments at the commas that are in no brackets and no string. Comments are removed.
@@ -77,9 +85,12 @@ pub(super) fn split(text: &str) -> Vec<String> {
             // What a descriptor stands for, in which `>` is escaped; `1<<CAP_CHOWN` is none.
             '<' if !in_string && is_descriptor(&current) && chars.peek() != Some(&'<') => {
                 current.push(c);
+                // A device has its numbers inside: `</dev/null<char 1:3>>`.
+                let mut inside = 1;
                 for c in chars.by_ref() {
                     current.push(c);
-                    if c == '>' && !current.ends_with("->") {
+                    inside += i32::from(c == '<') - i32::from(c == '>' && !current.ends_with("->"));
+                    if inside == 0 {
                         break;
                     }
                 }

@@ -25,6 +25,8 @@ pub const PROGRAMS: &[Program] = &[
         needs: &["find", "sort", "wc"],
         script: "find /etc -name '*.conf' 2>/dev/null | sort -r | head -n 5 | wc -c >$1/count; cat <$1/count",
     },
+    // More directories than the recorder remembers at a time.
+    Program { name: "find", needs: &["find", "head"], script: "find /usr -xdev -type d | head -n 10000 | wc -l" },
     Program { name: "tar", needs: &["tar", "gzip"], script: "tar czf $1/x.tgz /etc/apt && mkdir $1/x && tar xzf $1/x.tgz -C $1/x" },
     Program {
         name: "files",
@@ -84,5 +86,42 @@ server = h.HTTPServer((\"127.0.0.1\", 0), h.SimpleHTTPRequestHandler); print(ser
         name: "java",
         needs: &["java"],
         script: "echo 'class A { public static void main(String[] a) { System.out.println(1); } }' >$1/A.java; java $1/A.java",
+    },
+    Program {
+        name: "descriptors",
+        needs: &["python3"],
+        script: concat!("cat >$1/kinds.py <<'END'\n", include_str!("kinds.py"), "END\nexec python3 $1/kinds.py $1"),
+    },
+    Program {
+        name: "32-bit",
+        needs: &["gcc"],
+        script: concat!(
+            "cat >$1/a.c <<'END'\n",
+            include_str!("compat.c"),
+            "END\ngcc -m32 -nostdlib -static -fno-pie -no-pie -fno-stack-protector -o $1/a $1/a.c && exec $1/a $1/file"
+        ),
+    },
+    Program {
+        name: "nginx",
+        needs: &["nginx", "curl"],
+        script: "cd $1; chmod 755 .; echo hello >f; echo 'daemon off; user root; worker_processes 2; pid pid; events {} http { access_log log; server \
+                 { listen unix:socket; root .; location /proxy/ { proxy_pass http://unix:socket:/; } } }' >conf; \
+                 nginx -p $1 -c $1/conf -e $1/errors & while ! [ -S socket ]; do :; done; \
+                 for i in 1 2 3; do curl -s --unix-socket socket http://x/f http://x/proxy/f http://x/none & done; sleep .3; \
+                 kill -QUIT $(cat pid); wait",
+    },
+    Program {
+        name: "redis",
+        needs: &["redis-server", "redis-cli"],
+        script: "cd $1; redis-server --port 0 --unixsocket socket --dir $1 --appendonly yes --save '' >log & \
+                 while ! redis-cli -s socket ping >pong 2>&1; do sleep .05; done; \
+                 for i in 1 2 3; do redis-cli -s socket set k$i v; done; redis-cli -s socket bgrewriteaof; redis-cli -s socket shutdown; wait",
+    },
+    Program {
+        name: "container",
+        needs: &["busybox", "unshare", "pivot_root", "mount"],
+        script: "mkdir $1/root; unshare -mpfui sh -ec 'mount -t tmpfs root $1; cd $1; mkdir bin old tmp; cp $(command -v busybox) bin; \
+                 mount -t tmpfs tmp tmp; pivot_root . old; exec bin/busybox sh -c \"bin/busybox umount -l old; echo x >/tmp/f; \
+                 cd tmp; bin/busybox ls; /bin/busybox cat f; /bin/busybox mv f g; /bin/busybox find / -xdev | /bin/busybox wc -l\"' sh $1/root",
     },
 ];

@@ -11,8 +11,12 @@ const LOG: &str = r#"10 execve("/bin/sh", ["sh", "-c", "a\tb"], 0x7ffd /* 20 var
 10 +++ exited with 0 +++
 "#;
 
+fn logged(name: &str, args: &str, result: &str) -> Logged {
+    Logged { name: name.to_owned(), args: log::split(args), result: result.to_owned() }
+}
+
 fn threads(flags: &str) -> BTreeMap<u32, Vec<Logged>> {
-    let call = |name: &str, args: &str| Logged { name: name.to_owned(), args: log::split(args) };
+    let call = |name: &str, args: &str| logged(name, args, "");
     BTreeMap::from([
         (
             10,
@@ -63,4 +67,69 @@ fn another_value_is_a_difference() {
     ] {
         assert_eq!(value::same("read", strace, ktape), expected, "{strace} {ktape}");
     }
+}
+
+/// What `names::of_call` finds of a call that strace and ktape show like this, after this log.
+fn names_of(log: &str, strace: (&str, &str, &str), ktape: (&str, &str)) -> Vec<names::Verdict> {
+    let log = log::parse(log);
+    let sockets = Sockets::of(log.values().flatten());
+    let (name, args, result) = strace;
+    let compared = [logged(name, args, result), logged(name, ktape.0, ktape.1)];
+    names::of_call(&compared[0], &compared[1], &sockets).iter().map(|compared| compared.verdict).collect()
+}
+
+#[test]
+fn names_of_arguments_and_results_are_compared() {
+    use names::Verdict::{Equal, Explained, Unknown, Wrong};
+    let dup = ("dup2", "3</a \\74b>, 1<pipe:[5]>", "1</a \\74b>");
+    let same = ("3</a \\x3cb>, 1", "1</a \\x3cb>");
+    assert_eq!(names_of("", dup, same), [Equal, Explained(Reason::SecondDescriptor), Equal]);
+    let other = ("3</a>, 1<pipe:[6]>", "1");
+    assert_eq!(names_of("", dup, other), [Wrong, Wrong, Unknown]);
+    let deleted = ("close", "3</a>(deleted)", "0");
+    assert_eq!(names_of("", deleted, ("3</a>(deleted)", "0")), [Equal]);
+    assert_eq!(names_of("", deleted, ("3</a>", "0")), [Wrong]);
+    let open = ("openat", "AT_FDCWD</srv>, \"/a\", O_RDONLY", "3</a>");
+    let ours = ("AT_FDCWD, \"/a\", O_RDONLY", "3</a>");
+    assert_eq!(names_of("", open, ours), [Explained(Reason::AbsolutePath), Equal]);
+    let relative = ("openat", "AT_FDCWD</srv>, \"a\", O_RDONLY", "-1 ENOENT (No such file or directory)");
+    assert_eq!(names_of("", relative, ("AT_FDCWD, \"a\", O_RDONLY", "-1 ENOENT")), [Unknown]);
+}
+
+#[test]
+fn names_differ_only_for_reasons_that_apply() {
+    const LOG: &str = "7 bind(3<UNIX-STREAM:[11]>, {sa_family=AF_UNIX, sun_path=\"/s\"}, 5) = 0\n\
+                       7 listen(3<UNIX-STREAM:[11,\"/s\"]>, 9) = 0\n\
+                       7 accept(3<UNIX-STREAM:[11,\"/s\"]>, NULL, NULL) = 5<UNIX-STREAM:[13->12,\"/s\"]>\n\
+                       7 connect(6<UDP:[0.0.0.0:80]>, {sa_family=AF_INET, sin_port=htons(99), sin_addr=inet_addr(\"10.0.0.1\")}, 16) = 0\n";
+    let why = |strace: &str, ktape: &str| {
+        let (strace, ktape) = (format!("3<{strace}>"), format!("3<{ktape}>"));
+        match names_of(LOG, ("read", &strace, "0"), (&ktape, "0"))[0] {
+            names::Verdict::Explained(reason) => Some(reason),
+            _ => None,
+        }
+    };
+    for (strace, ktape, expected) in [
+        ("/dev/null<char 1:3>", "/dev/null", Some(Reason::DeviceNumbers)),
+        ("/dev/null<char 1:3>", "/dev/zero", None),
+        ("pid:7", "anon_inode:[pidfd]", Some(Reason::TypeInBrackets)),
+        ("anon_inode:inotify", "anon_inode:[inotify]", Some(Reason::TypeInBrackets)),
+        ("anon_inode:inotify", "anon_inode:[eventfd]", None),
+        // The server, its own path; the client, that of its peer.
+        ("UNIX-STREAM:[13->12,\"/s\"]", "UNIX:[/s]", Some(Reason::UnixSocket)),
+        ("UNIX-STREAM:[12->13]", "UNIX:[/s]", Some(Reason::UnixSocket)),
+        ("UNIX-STREAM:[12]", "UNIX:[12]", Some(Reason::UnixSocket)),
+        ("UNIX-STREAM:[12]", "UNIX:[13]", None),
+        ("UNIX-STREAM:[20->21]", "UNIX:[/s]", None),
+        ("UNIX-STREAM:[13->12,\"/s\"]", "UNIX:[/t]", None),
+        ("NETLINK:[ROUTE:7]", "NETLINK:[4711]", Some(Reason::Netlink)),
+        ("UDP:[0.0.0.0:80]", "UDP:[10.0.0.2:80->10.0.0.1:99]", Some(Reason::FirstAddress)),
+        ("UDP:[0.0.0.0:80]", "UDP:[10.0.0.2:81->10.0.0.1:99]", None),
+        ("UDP:[0.0.0.0:80]", "UDP:[10.0.0.2:80->10.0.0.3:99]", None),
+        ("TCP:[10.0.0.2:80->10.0.0.1:99]", "TCP:[10.0.0.2:0->10.0.0.1:99]", None),
+    ] {
+        assert_eq!(why(strace, ktape), expected, "{strace} {ktape}");
+    }
+    let memory = ("read", "3</memfd:x>(deleted)", "0");
+    assert_eq!(names_of("", memory, ("3</memfd:x>", "0")), [names::Verdict::Explained(Reason::Memory)]);
 }

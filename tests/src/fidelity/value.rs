@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::log::is_descriptor;
+use super::log::descriptor;
 
 /// What was found of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +41,11 @@ pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
     // `[] => [...]` and the like: before and after the call.
     let strace_in = strace.split(" => ").next().unwrap_or(strace);
     let ktape = ktape.strip_suffix('~').unwrap_or(ktape);
-    // strace runs without `-y`, so that it does not look at files itself.
-    let ktape = match ktape.split_once('<') {
-        Some((descriptor, file)) if is_descriptor(descriptor) && !file.starts_with('<') => descriptor,
-        _ => ktape,
-    };
-    if strace == ktape || strace_in == ktape {
+    // `names.rs` compares the names.
+    let [strace, strace_in, ktape] =
+        [strace, strace_in, ktape].map(|text| descriptor(text).map_or(text, |(number, _)| number));
+    // Two names of one ioctl: `BTRFS_IOC_CLONE or FICLONE`.
+    if strace == ktape || strace_in == ktape || strace.split(" or ").any(|name| name == ktape) {
         return Verdict::Same;
     }
     let is_address =
@@ -105,7 +104,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// A socket address as ktape writes it, from strace's `{sa_family=AF_INET, ...}`.
-fn address(text: &str) -> Option<String> {
+pub(super) fn address(text: &str) -> Option<String> {
     let member = |name: &str| {
         let rest = &text[text.find(&format!("{name}="))? + name.len() + 1..];
         Some(rest.split([',', '}']).next()?.trim())
@@ -138,7 +137,8 @@ fn same_string(strace: &str, ktape: &str) -> bool {
     is_text(strace) && is_text(ktape) && unescaped(strace) == unescaped(ktape)
 }
 
-fn unescaped(text: &str) -> Vec<u8> {
+/// The bytes of a text in which some are escaped.
+pub(super) fn unescaped(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
     while i < bytes.len() {

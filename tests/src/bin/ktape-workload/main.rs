@@ -4,6 +4,7 @@ mod addresses;
 mod bench;
 mod block;
 mod calls;
+mod descriptors;
 mod given;
 mod incidents;
 mod killing;
@@ -65,6 +66,9 @@ const USAGE: &str = "ktape-workload:
   flip DIR                       make calls with a path, and with an address, that another thread changes all the time
   spin                           call getppid on CPU 0 until the end of stdin; a line after 1,000 more for each byte there
   change-user                    become another user, with calls before and after
+  descriptors DIR                open a descriptor of every kind; use each after a line on stdin, see descriptors.rs
+  descriptor-race DIR N READS    run N threads that replace the files behind the same descriptors, and read from these
+  descriptor-load DIR            use files, pipes and sockets until the end of stdin
   neighbour ACTION ARG           turns, signal, cgroup or start: act on another container, see neighbour.rs
   block ...                      send requests to block devices, see block.rs
   bench ...                      run a benchmark, see bench.rs";
@@ -115,6 +119,20 @@ fn main() -> ExitCode {
         ["given", dir] => given::given(dir),
         ["flip", dir] => races::flip(dir),
         ["spin"] => races::spin(),
+        ["descriptors", dir] => descriptors::descriptors(dir),
+        ["descriptors-receive", mark] => match mark.parse() {
+            Ok(mark) => descriptors::received(mark),
+            Err(_) => return usage(),
+        },
+        ["descriptors-inherit", fd, mark] => match (fd.parse(), mark.parse()) {
+            (Ok(fd), Ok(mark)) => descriptors::inherited(fd, mark),
+            _ => return usage(),
+        },
+        ["descriptor-race", dir, threads, reads] => match (number(threads), number(reads)) {
+            (Some(threads), Some(reads)) => descriptors::race(dir, threads, reads),
+            _ => return usage(),
+        },
+        ["descriptor-load", dir] => descriptors::load(dir),
         ["change-user"] => procs::change_user(),
         ["failed-execs", dir] => procs::failed_execs(dir),
         ["orphan"] => procs::orphan(false),
