@@ -194,16 +194,17 @@ pub fn of_returned(cpu: ThisCpu, spec: &Spec, argument: impl Fn(u8) -> u64) -> [
 }
 
 /// The open files behind the descriptors of a call, if other threads can replace them before the kernel looks them up: then the
-/// call may work on others. 0 for those that cannot be replaced.
+/// call may work on others. 0 for those that cannot be replaced. To be called before [`of_call`]: what is replaced in between has
+/// changed too.
 #[inline(always)]
-pub fn replaceable(cpu: ThisCpu, spec: &Spec, files: [u64; 2], argument: impl Fn(u8) -> u64) -> [u64; 2] {
+pub fn replaceable(cpu: ThisCpu, spec: &Spec, argument: impl Fn(u8) -> u64) -> [u64; 2] {
     let mut open = [0; 2];
     if has_own_files(cpu) {
         return open;
     }
     for (slot, to) in open.iter_mut().enumerate() {
         let how = spec.files[slot];
-        if files[slot] != 0 && how & file::DESCRIPTOR != 0 && how & file::CLOSED == 0 {
+        if how & file::DESCRIPTOR != 0 && how & file::CLOSED == 0 {
             let fd = argument(how & file::ARGUMENT) as i32;
             if fd >= 0 {
                 *to = open_file(cpu, fd as u32);

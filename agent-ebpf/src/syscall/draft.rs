@@ -52,11 +52,11 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     }
     let mut result = 0;
     if files != 0 {
+        let open = files::replaceable(cpu, spec, |index| argument(draft, index));
         let found = files::of_call(spec, first, |index| argument(draft, index));
         cpu.set_files(found);
         set_files(draft, spec, found);
         result = files::result_of(spec, [argument(draft, 0), argument(draft, 1)]);
-        let open = files::replaceable(cpu, spec, found, |index| argument(draft, index));
         cpu.set_open(open);
         if open[0] | open[1] != 0 {
             result |= CHECKED;

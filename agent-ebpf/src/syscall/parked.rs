@@ -55,8 +55,8 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
     {
         // Whether a path is relative is not known yet: where it would start from does no harm.
         let call: &TaskState = state;
+        let open = files::replaceable(cpu, spec, |index| argument(call, index));
         let found = files::of_call(spec, [0; 2], |index| argument(call, index));
-        let open = files::replaceable(cpu, spec, found, |index| argument(call, index));
         state.files = found;
         state.open = open;
     }
