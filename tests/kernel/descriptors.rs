@@ -111,8 +111,8 @@ fn a_descriptor_that_other_threads_replace_has_the_name_of_the_file_that_was_rea
     );
     assert!(race.wrong.is_empty(), "{:#?}", &race.wrong[..race.wrong.len().min(20)]);
     let all = race.named + race.unknown;
-    // What was replaced between entry and return is unknown: of these reads, which do nothing else, some in a thousand.
-    assert!(all >= 100_000 && race.unknown * 50 < all && race.missing <= 20, "{race:?}");
+    // What was replaced between entry and return is unknown: of these reads, which do nothing else, 0.1 to 2 %.
+    assert!(all >= 100_000 && race.unknown * 20 < all && race.missing <= 20, "{race:?}");
 }
 
 fn check_race(file: &Path, dir: &Path, out: &str) -> Race {

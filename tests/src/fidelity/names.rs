@@ -154,23 +154,28 @@ fn compare(strace: &str, ktape: &str, sockets: &Sockets) -> Verdict {
     if theirs.starts_with("/memfd:") && is_same(&theirs) {
         return Verdict::Explained(Reason::Memory);
     }
-    if is_as_deleted && ours.strip_prefix("anon_inode:[").is_some_and(|word| is_of_type(word, &theirs)) {
-        return Verdict::Explained(Reason::TypeInBrackets);
-    }
-    match sockets.why(&theirs, &ours) {
+    let reason = special(&theirs, &ours).filter(|_| is_as_deleted);
+    match reason.or_else(|| sockets.why(&theirs, &ours)) {
         Some(reason) => Verdict::Explained(reason),
         None => Verdict::Wrong,
     }
 }
 
-/// Whether strace's text is of the type that ktape has, with a closing bracket.
-fn is_of_type(word: &str, strace: &str) -> bool {
-    match word {
-        "pidfd]" => strace.starts_with("pid:"),
-        "signalfd]" => strace.starts_with("signalfd:["),
-        "namespace]" => strace
-            .split_once(":[")
-            .is_some_and(|(kind, _)| kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')),
-        _ => word.strip_suffix(']').is_some_and(|word| strace.strip_prefix("anon_inode:") == Some(word)),
+/// Why the names of a file without a path differ.
+fn special(strace: &str, ktape: &str) -> Option<Reason> {
+    let is_referent = match ktape {
+        "anon_inode:[pidfd]" => strace.starts_with("pid:"),
+        "anon_inode:[signalfd]" => strace.starts_with("signalfd:["),
+        _ => false,
+    };
+    // `net:[4026531840]` and `namespace:[4026531840]`.
+    let is_namespace = ktape.strip_prefix("namespace:").is_some_and(|number| {
+        let kind = strace.strip_suffix(number).and_then(|kind| kind.strip_suffix(':'));
+        kind.is_some_and(|kind| kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+    });
+    match (is_referent, is_namespace) {
+        (true, _) => Some(Reason::Referent),
+        (_, true) => Some(Reason::Namespace),
+        _ => None,
     }
 }

@@ -17,8 +17,10 @@ pub enum Reason {
     DeviceNumbers,
     /// Memory has no name that could be deleted, but the kernel marks it as deleted.
     Memory,
-    /// ktape has the type of a file in brackets, where the kernel has its name without, or strace what it refers to.
-    TypeInBrackets,
+    /// strace has what a file refers to, a process or signals. ktape has the kernel's name for such files.
+    Referent,
+    /// strace has the kind of a namespace. ktape has one word for all, and the same number.
+    Namespace,
     /// strace has the inodes of a unix socket and its peer, and its path. ktape has its path, or else that of its peer, or
     /// else its inode.
     UnixSocket,
@@ -37,7 +39,8 @@ impl Reason {
             Self::DependentArgument => "whether it is a descriptor depends on another argument",
             Self::DeviceNumbers => "strace adds the numbers of devices",
             Self::Memory => "memory counts as deleted",
-            Self::TypeInBrackets => "the type of an anonymous file in brackets",
+            Self::Referent => "strace has the process or signals that a file refers to",
+            Self::Namespace => "one word for all kinds of namespaces",
             Self::UnixSocket => "inodes or paths of unix sockets",
             Self::Netlink => "inodes or ports of netlink sockets",
             Self::FirstAddress => "strace shows the address before a connect",

@@ -112,9 +112,11 @@ fn names_differ_only_for_reasons_that_apply() {
     for (strace, ktape, expected) in [
         ("/dev/null<char 1:3>", "/dev/null", Some(Reason::DeviceNumbers)),
         ("/dev/null<char 1:3>", "/dev/zero", None),
-        ("pid:7", "anon_inode:[pidfd]", Some(Reason::TypeInBrackets)),
-        ("anon_inode:inotify", "anon_inode:[inotify]", Some(Reason::TypeInBrackets)),
-        ("anon_inode:inotify", "anon_inode:[eventfd]", None),
+        ("pid:7", "anon_inode:[pidfd]", Some(Reason::Referent)),
+        ("pid:7", "anon_inode:[eventfd]", None),
+        ("net:[7]", "namespace:[7]", Some(Reason::Namespace)),
+        ("net:[7]", "namespace:[8]", None),
+        ("anon_inode:inotify", "anon_inode:[inotify]", None),
         // The server, its own path; the client, that of its peer.
         ("UNIX-STREAM:[13->12,\"/s\"]", "UNIX:[/s]", Some(Reason::UnixSocket)),
         ("UNIX-STREAM:[12->13]", "UNIX:[/s]", Some(Reason::UnixSocket)),

@@ -25,8 +25,8 @@ pub(super) fn positions<'a>(call: &str, args: &'a [String]) -> Vec<(usize, &'a s
                 |arg: &'a String| order.iter().find_map(|(name, at)| Some((*at, arg.strip_prefix(name)?)));
             args.iter().filter_map(place).collect()
         }
-        // It shows what it reads from the stack.
-        "rt_sigreturn" => Vec::new(),
+        // It shows what it reads from the stack, or which call goes on.
+        "rt_sigreturn" | "restart_syscall" => Vec::new(),
         // It leaves the second address out, which these operations do not use.
         "futex" if args.len() == 5 && args[1].contains("_BITSET") => {
             let at = |i: usize| if i == 4 { 5 } else { i };
