@@ -114,6 +114,20 @@ fn is_defined(cpu: ThisCpu, id: u64) -> bool {
     false
 }
 
+/// Whether an open file is a socket.
+#[inline(always)]
+fn is_socket(open: u64) -> bool {
+    let inode = word(open, config!(offsets.file_inode));
+    word(inode, config!(offsets.inode_mode)) & TYPE_MASK == SOCKET
+}
+
+/// The id of an open file that is no socket.
+#[inline(always)]
+fn id_of_file(open: u64) -> u64 {
+    let dentry = word(open, config!(offsets.file_dentry));
+    id_of_name(dentry, word(open, config!(offsets.file_mnt)), word(open, config!(offsets.file_op)))
+}
+
 /// The id of an open file, which is then defined; 0 if it could not be.
 #[inline(always)]
 fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
@@ -207,7 +221,8 @@ pub fn replaceable(cpu: ThisCpu, spec: &Spec, argument: impl Fn(u8) -> u64) -> [
         if how & file::DESCRIPTOR != 0 && how & file::CLOSED == 0 {
             let fd = argument(how & file::ARGUMENT) as i32;
             if fd >= 0 {
-                *to = open_file(cpu, fd as u32);
+                let found = open_file(cpu, fd as u32);
+                *to = if found == 0 { 1 } else { found };
             }
         }
     }
@@ -225,7 +240,12 @@ pub fn unchanged(
 ) -> [u64; 2] {
     for (slot, file) in files.iter_mut().enumerate() {
         let fd = argument(spec.files[slot] & file::ARGUMENT) as u32;
-        if open[slot] != 0 && open_file(cpu, fd) != open[slot] {
+        if open[slot] == 0 {
+            continue;
+        }
+        // The kernel uses the memory of a file that was closed for the next one that is opened: it must be the same file, too.
+        let now = open_file(cpu, fd);
+        if now != open[slot] || !is_socket(now) && id_of_file(now) != *file {
             *file = 0;
         }
     }
