@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
+use crate::commands::{capture, check, completions, containers, doctor, fields, info, replay, tree, watch};
 
 const EXAMPLES: &str = "\
 Getting started:
@@ -58,6 +58,8 @@ pub enum Command {
     Info(info::InfoArgs),
     /// List the containers of a capture or of this host
     Containers(containers::ContainersArgs),
+    /// Print the processes of a capture as a tree: who started whom, when, and how it ended
+    Tree(tree::TreeArgs),
     /// Verify the integrity of captures
     Check(check::CheckArgs),
     /// List the fields that filter expressions can use

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use ktape::cli::{self, Cli, Command};
-use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, watch};
+use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, tree, watch};
 use ktape::session::child::CannotRun;
 use ktape::session::messages::{MessageFormat, message};
 use ktape::usage::Usage;
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Containers(args) => containers::run(&args),
+        Command::Tree(args) => tree::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Fields(args) => fields::run(&args),
         Command::Doctor(args) => doctor::run(&args),

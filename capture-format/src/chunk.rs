@@ -388,7 +388,11 @@ impl<'a> TableView<'a> {
             }
             ColumnType::Ref(to) => {
                 let bound = chunk.table(to).map_or(0, |t| t.rows());
-                decode::narrow(&numbers(&bytes)?, offset, "reference", bound).map(ColumnData::Refs)
+                let refs = decode::narrow(&numbers(&bytes)?, offset, "reference", bound)?;
+                if to == self.schema.id {
+                    summarize::not_later(&refs, Some(offset))?;
+                }
+                Ok(ColumnData::Refs(refs))
             }
             ColumnType::Bytes => {
                 let bound = chunk.strings()?.len();

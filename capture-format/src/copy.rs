@@ -12,6 +12,9 @@ use crate::{
     intern::StrId,
 };
 
+/// Stands for a row's own number among its values: a reference to itself, which is one to no other row.
+const OWN_ROW: u64 = u64::MAX;
+
 /// Remembers what was copied to a destination chunk, so that equal strings and dictionary rows are stored once. Use one for each
 /// destination; call [`Self::clear`] after [`ChunkBuilder::clear`].
 #[derive(Debug, Default)]
@@ -139,6 +142,7 @@ fn values(
             ColumnView::U64(v) => key.push(v[row]),
             ColumnView::I64(v) => key.push(v[row] as u64),
             ColumnView::Bytes(v) => key.push(cache.string(source, target, v[row]).0.into()),
+            ColumnView::Ref(to, v) if *to == table && v[row] as usize == row => key.push(OWN_ROW),
             ColumnView::Ref(to, v) => key.push(dictionary_row(source, target, *to, v[row], cache)?.into()),
             ColumnView::U64List(v) => {
                 key.push(v.get(row).len() as u64);
@@ -157,6 +161,7 @@ fn values(
 fn blank_value(target: &mut ChunkBuilder, (table, column): (TableId, usize), cache: &mut CopyCache) -> u64 {
     match target.schema().get(table).and_then(|t| t.columns.get(column)).map(|c| c.ty) {
         Some(ColumnType::Bytes) => target.intern(cache.hidden.text(table, column)).0.into(),
+        Some(ColumnType::Ref(to)) if to == table => OWN_ROW,
         Some(ColumnType::Ref(to)) => blank_row(target, to, cache).into(),
         Some(
             ColumnType::U64 | ColumnType::I64 | ColumnType::U64List { .. } | ColumnType::BytesList { .. },
@@ -173,8 +178,8 @@ fn blank_row(target: &mut ChunkBuilder, table: TableId, cache: &mut CopyCache) -
     stored(target, index, values, cache)
 }
 
-/// Copies a dictionary row unless it was copied before; returns its number in the target. Recursion ends since references
-/// form no cycles.
+/// Copies a dictionary row unless it was copied before; returns its number in the target. Rows of the same dictionary that it
+/// leads to are copied first, so recursion ends: references to other dictionaries form no cycles.
 fn dictionary_row(
     source: &Chunk,
     target: &mut ChunkBuilder,
@@ -187,18 +192,43 @@ fn dictionary_row(
     if known != 0 {
         return Ok(known - 1);
     }
-    let copied = if cache.hidden.has_row(table, row) {
-        blank_row(target, table, cache)
-    } else {
-        let from = source.table_at(index).ok_or_else(|| no_row(row, 0))?;
-        let columns = open(&from)?;
-        let outer = std::mem::take(&mut cache.key);
-        let values = values(source, target, &columns, (table, row), cache)?;
-        cache.key = outer;
-        stored(target, index, values, cache)
-    };
-    cache.rows[index][row as usize] = copied + 1;
+    let from = source.table_at(index).ok_or_else(|| no_row(row, 0))?;
+    let columns = open(&from)?;
+    // The rows to copy, each before the one that leads to it.
+    let mut pending = vec![row];
+    let mut copied = 0;
+    while let Some(&row) = pending.last() {
+        if cache.hidden.has_row(table, row) {
+            copied = blank_row(target, table, cache);
+        } else if let Some(earlier) = uncopied(&columns, (table, row), index, cache) {
+            pending.push(earlier);
+            continue;
+        } else {
+            let outer = std::mem::take(&mut cache.key);
+            let values = values(source, target, &columns, (table, row), cache)?;
+            cache.key = outer;
+            copied = stored(target, index, values, cache);
+        }
+        cache.rows[index][row as usize] = copied + 1;
+        pending.pop();
+    }
     Ok(copied)
+}
+
+/// An earlier row of the same dictionary that a row refers to and that has not been copied.
+fn uncopied(
+    columns: &[ColumnView<'_>],
+    (table, row): (TableId, u32),
+    index: usize,
+    cache: &CopyCache,
+) -> Option<u32> {
+    let blank = cache.hidden.columns(table, row);
+    let shown = columns.iter().enumerate().filter(|(c, _)| !blank.iter().any(|b| usize::from(*b) == *c));
+    let mut earlier = shown.filter_map(|(_, column)| match column {
+        ColumnView::Ref(to, rows) if *to == table => rows.get(row as usize).copied(),
+        _ => None,
+    });
+    earlier.find(|to| *to < row && cache.rows[index].get(*to as usize) == Some(&0))
 }
 
 /// Stores a dictionary row unless an equal one is stored; returns its number.
@@ -215,12 +245,17 @@ fn stored(target: &mut ChunkBuilder, index: usize, values: Vec<u64>, cache: &mut
 fn push(target: &mut ChunkBuilder, index: usize, values: &[u64]) -> u32 {
     let schema = Arc::clone(target.schema());
     let table = target.table_at(index);
+    let own = table.rows();
     let mut values = values.iter().copied();
     let mut next = || values.next().unwrap_or(0);
     for (c, column) in schema.tables()[index].columns.iter().enumerate() {
         match column.ty {
             ColumnType::U64 | ColumnType::I64 => table.push_u64(c, next()),
-            ColumnType::Bytes | ColumnType::Ref(_) => table.push_ref(c, next() as u32),
+            ColumnType::Bytes => table.push_ref(c, next() as u32),
+            ColumnType::Ref(_) => match next() {
+                OWN_ROW => table.push_ref(c, own),
+                row => table.push_ref(c, row as u32),
+            },
             ColumnType::U64List { .. } => {
                 let list: Vec<u64> = (0..next()).map(|_| next()).collect();
                 table.push_list_u64(c, &list);

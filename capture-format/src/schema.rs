@@ -72,6 +72,7 @@ fn refused(what: impl fmt::Display, expected: impl fmt::Display, found: impl fmt
 }
 
 /// All tables of a segment. Event tables may refer to dictionaries, dictionaries to other dictionaries, never in a cycle.
+/// A dictionary may also refer to itself: each row to an earlier one, or to itself if there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
     tables: Vec<TableSchema>,
@@ -173,7 +174,7 @@ impl Schema {
                 _ => state[i] = OPEN,
             }
             for column in &s.tables[i].columns {
-                if let Some(to) = column.ty.reference().and_then(|to| s.index(to)) {
+                if let Some(to) = column.ty.reference().and_then(|to| s.index(to)).filter(|to| *to != i) {
                     visit(s, to, state, out)?;
                 }
             }

@@ -35,7 +35,8 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
                 match (column, declared.ty) {
                     (ColumnBuilder::U32(v), ColumnType::Ref(to)) => {
                         let bound = builder.schema.index(to).map_or(0, |i| builder.rows_at(i) as usize);
-                        below(v, bound, "reference")
+                        below(v, bound, "reference")?;
+                        if to == schema.id { not_later(v, None) } else { Ok(()) }
                     }
                     (ColumnBuilder::U32(v), ColumnType::Bytes) => below(v, strings, "string number"),
                     (ColumnBuilder::ListU64 { ends, values }, ColumnType::U64List { .. }) => {
@@ -53,6 +54,17 @@ pub(crate) fn check(builder: &ChunkBuilder) -> Result<(), FormatError> {
         }
     }
     Ok(())
+}
+
+/// References of a table to itself: no row may refer to a later one.
+pub(crate) fn not_later(refs: &[u32], offset: Option<u64>) -> Result<(), FormatError> {
+    match refs.iter().enumerate().find(|(row, to)| **to as usize > *row) {
+        Some((row, to)) => {
+            let expected = format_args!("at most its own number, {row}");
+            Err(FormatError::invalid(offset, "reference of a row to its own table", expected, (*to).into()))
+        }
+        None => Ok(()),
+    }
 }
 
 fn below(values: &[u32], bound: usize, what: &'static str) -> Result<(), FormatError> {
@@ -145,9 +157,10 @@ fn reached(schema: &Schema) -> Vec<TableSet> {
     reached
 }
 
-/// The tables that the columns of a table refer to, by dense index.
+/// The other tables that the columns of a table refer to, by dense index.
 fn references(schema: &Schema, table: usize) -> impl Iterator<Item = usize> {
-    schema.tables()[table].columns.iter().filter_map(|c| schema.index(c.ty.reference()?))
+    let all = schema.tables()[table].columns.iter().filter_map(|c| schema.index(c.ty.reference()?));
+    all.filter(move |to| *to != table)
 }
 
 /// A set of tables by dense index.
@@ -168,7 +181,8 @@ impl TableSet {
     }
 }
 
-/// For each dictionary row the number of event rows that refer to it, directly or through other dictionaries. If several
+/// For each dictionary row the number of event rows that refer to it, directly or through other dictionaries, but not through
+/// later rows of its own. If several
 /// columns of an event table lead to a dictionary, the first one counts: an event counts once, for its subject.
 fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
     let schema = &builder.schema;
@@ -189,7 +203,8 @@ fn weights(builder: &ChunkBuilder) -> Vec<Vec<u32>> {
         // The tables that earlier columns lead to.
         let mut covered = TableSet::default();
         for (column, declared) in builder.tables[i].columns.iter().zip(&table.columns) {
-            let Some(to) = declared.ty.reference().and_then(|to| schema.index(to)) else { continue };
+            let to = declared.ty.reference().and_then(|to| schema.index(to));
+            let Some(to) = to.filter(|to| *to != i) else { continue };
             let ColumnBuilder::U32(refs) = column else { wrong_builder(declared.ty) };
             let counted = covered.contains(to);
             covered.insert(to);

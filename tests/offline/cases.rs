@@ -103,5 +103,6 @@ topics![
     not_captures,
     recording,
     replay,
+    tree,
     usage,
 ];

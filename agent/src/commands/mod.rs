@@ -9,5 +9,7 @@ pub mod event_format;
 mod expression;
 pub mod fields;
 pub mod info;
+mod inputs;
 pub mod replay;
+pub mod tree;
 pub mod watch;

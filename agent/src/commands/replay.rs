@@ -1,6 +1,5 @@
 //! `ktape replay`: prints events of captures as text, JSON or CSV, counts them, or copies them into a smaller capture.
 
-mod inputs;
 mod output;
 mod request;
 

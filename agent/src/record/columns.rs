@@ -20,7 +20,7 @@ columns! {
     /// Columns of the process dictionary.
     process = PROCESS {
         PID = "pid", START = "start", PPID = "ppid", PNAME = "pname", NAME = "name", EXE = "exe", ARGS = "args",
-        PARENT_CHAIN = "parent_chain", CWD = "cwd",
+        PARENT_CHAIN = "parent_chain", CWD = "cwd", PARENT = "parent",
     }
     /// Columns of the task dictionary.
     task = TASK {

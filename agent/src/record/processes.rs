@@ -3,6 +3,7 @@
 //! Filled from the scan at start, kept up to date by lifecycle events in time order. Threads that have exited stay
 //! known for a while, since events may come late.
 
+mod ancestors;
 mod orphans;
 mod parents;
 mod rows;
@@ -14,11 +15,13 @@ use agent_ebpf::records::{COMM_LEN, TaskInfo};
 use events::flags;
 use rustc_hash::FxHashMap;
 
+use self::ancestors::Above;
 use self::orphans::{Identity, Orphans};
 use super::dictionary_rows::CachedRow;
 use super::users::Users;
 use crate::kernel::ScannedTask;
 use crate::secrets::Masker;
+use ktape_reader::model::dictionaries::Shown;
 
 /// The user of a thread of which no event was seen; no user has it (`INVALID_UID`).
 const UID_UNKNOWN: u32 = u32::MAX;
@@ -51,6 +54,12 @@ struct Process {
     left_by: Option<Identity>,
     /// Counts changes, so that rows written before one are not used after it.
     version: u32,
+    /// Counts the changes that rows of its descendants depend on, too.
+    lineage: u32,
+    /// The parent as of the last row.
+    above: Option<Above>,
+    /// The value of [`Processes::lineages`] as of which `above` is true; 0 is none.
+    above_as_of: u64,
     row: CachedRow,
 }
 
@@ -122,6 +131,8 @@ pub struct Processes {
     incarnations: u32,
     /// Counts changes of processes' names.
     names: u64,
+    /// Counts changes of processes that have children.
+    lineages: u64,
     /// Counts changes of anything that a row of the task dictionary depends on.
     changes: u64,
     users: Users,
@@ -149,6 +160,7 @@ impl Processes {
             retired: VecDeque::new(),
             incarnations: 0,
             names: 0,
+            lineages: 1,
             changes: 1,
             users: Users::default(),
             orphans: Orphans::new(),
@@ -211,18 +223,20 @@ impl Processes {
         let fresh = Self::new(self.masker.keeps());
         let users = std::mem::take(&mut self.users);
         let (names, changes) = (self.names + 1, self.changes + 1);
-        *self = Self { incarnations: self.incarnations, names, changes, users, ..fresh };
+        let lineages = self.lineages + 1;
+        *self = Self { incarnations: self.incarnations, names, lineages, changes, users, ..fresh };
         self.add_scan(tasks);
     }
 
     /// Adds the arguments of a process that ran before the recording, unless it has executed another program since.
     pub fn set_args(&mut self, pid: u32, start: u64, args: &[u8]) {
         let Some(thread) = self.threads.get(&pid) else { return };
-        let process = &mut self.processes[thread.process as usize];
+        let index = thread.process;
+        let process = &mut self.processes[index as usize];
         if process.start == start && process.args.is_empty() {
-            self.changes += 1;
             process.args = Arc::from(self.masker.mask(args));
-            process.version += 1;
+            self.changes += 1;
+            self.note_change(index);
         }
     }
 
@@ -384,7 +398,7 @@ impl Processes {
         let end = args.iter().rposition(|byte| *byte != 0 || !is_cut).map_or(0, |last| last + 1);
         let args = &args[..end];
         row.args = Arc::from(self.masker.mask(args));
-        row.version += 1;
+        self.note_change(process);
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.name = name;
             thread.row = CachedRow::default();
@@ -419,8 +433,8 @@ impl Processes {
         if pid == tid {
             let row = &mut self.processes[process as usize];
             row.name = name.clone();
-            row.version += 1;
             self.names += 1;
+            self.note_change(process);
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.name = name;

@@ -8,6 +8,7 @@ use events::Kind;
 
 use crate::model::{CallEvent, Calls, Event, Rows};
 
+use super::ancestors::ProcessGetter;
 use super::cgroup::KnownCgroup;
 use super::fd::FileGetter;
 use super::field_type::FieldType;
@@ -24,6 +25,8 @@ pub enum FieldArg {
     Key,
     /// `[number]` or `.name`.
     IndexOrName,
+    /// Nothing or `[number]`: how many generations above the process.
+    Generation,
 }
 
 /// How to get a field's value, which determines what the value depends on ([`super::dependency::Dependency`]).
@@ -43,6 +46,8 @@ pub enum Getter {
     AttributeNumber,
     /// From the event's thread and its process.
     Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// From a process: that of the event or one of its ancestors. Without a key, there can be several values.
+    Process(ProcessGetter),
     /// From the number of the syscall ([`events::syscall_key`]); missing in other events.
     Call(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
     /// The name of the syscall; that of the kind in other events.
@@ -93,6 +98,7 @@ impl Getter {
             | Self::Attribute
             | Self::AttributeNumber
             | Self::Task(_)
+            | Self::Process(_)
             | Self::EventType
             | Self::Event(_)
             | Self::EventText(_)

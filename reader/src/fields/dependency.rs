@@ -27,7 +27,7 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Header(_) | Getter::HeaderByKey(_) => Dependency::Segment,
         Getter::Table(_) => Dependency::Table,
         Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
-        Getter::Task(_) => Dependency::Task,
+        Getter::Task(_) | Getter::Process(_) => Dependency::Task,
         Getter::Call(_) | Getter::EventType => Dependency::Call,
         Getter::Files(_) => Dependency::Files,
         Getter::Event(_)

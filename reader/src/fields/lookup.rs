@@ -51,6 +51,11 @@ pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
             Key::Name(if is_attribute { format!("{name}[{key}]").into() } else { key.into() })
         }
         (FieldArg::Key, _) => return wrong("needs a key in brackets"),
+        (FieldArg::Generation, None) => Key::None,
+        (FieldArg::Generation, Some(key)) => match key.parse() {
+            Ok(generation @ 0..=64) => Key::Position(generation),
+            _ => return wrong("needs a number from 0 to 64 in brackets: 0 is the process, 1 its parent"),
+        },
         (FieldArg::IndexOrName, key) => match key.and_then(|k| k.parse().ok()) {
             Some(at @ 0..=5) => Key::Position(at),
             _ => return wrong("needs an argument's name or position: evt.arg.fd, evt.arg[0] to evt.arg[5]"),

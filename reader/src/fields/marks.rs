@@ -81,6 +81,10 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
             Key::None => Mark::Whole,
         },
         Getter::Column(kind, own) if event.field_owner() == Some(*kind) => of_column(event, *own),
+        Getter::Process(of) => match event.task() {
+            Some(task) if of.is_cut(event.view, task, field.key_position()) => Mark::Cut,
+            _ => Mark::Whole,
+        },
         Getter::Header(_)
         | Getter::HeaderByKey(_)
         | Getter::Table(_)

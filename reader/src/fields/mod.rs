@@ -2,6 +2,7 @@
 //! kinds and their parts are derived from the table of kinds. Names follow sysdig where it has them. `docs/fields.md` lists
 //! all fields.
 
+mod ancestors;
 pub mod args;
 mod call;
 mod cgroup;
@@ -29,6 +30,7 @@ use events::{KINDS, Kind};
 
 use crate::model::column;
 
+pub use ancestors::{Generation, ProcessGetter};
 pub use call::Argument;
 pub use cgroup::KnownCgroup;
 pub use decl::{Compared, Field, FieldArg, FieldDecl, Getter, Summarized};
@@ -42,7 +44,7 @@ pub use value::Value;
 /// All fields, in the order in which `ktape fields` lists them.
 pub fn registry() -> &'static [FieldDecl] {
     static REGISTRY: LazyLock<Vec<FieldDecl>> = LazyLock::new(|| {
-        let mut all = table::FIELDS.to_vec();
+        let mut all = table::all();
         all.extend(of_kinds());
         all
     });

@@ -40,6 +40,7 @@ fn section(title: &str, intro: &str, fields: &[&FieldDecl]) -> String {
         let name = match decl.arg {
             FieldArg::None => format!("`{}`", decl.name),
             FieldArg::Key => format!("`{}[KEY]`", decl.name),
+            FieldArg::Generation => format!("`{0}`, `{0}[N]`", decl.name),
             FieldArg::IndexOrName => format!("`{0}.NAME`, `{0}[N]`", decl.name),
         };
         text.push_str(&format!(

@@ -1,13 +1,15 @@
 //! The table of fields that are not columns of a kind. `ktape fields`, `docs/fields.md`, the keys of JSON output, the default
 //! columns of CSV output, and the chunks that a filter can rule out follow from it.
 
+mod process;
+
 use events::flags;
 
 use super::FieldType::{self, Address, Any, Bool, Duration, Number, OneOf, Port, Size, Text, Time, Unsigned};
 use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
 use super::fd::FileGetter;
 use super::fd::PathRole::{Absolute, First, Only, Second, Source, Target};
-use super::{call, cgroup, event, fd, io, marks, sample, task, words};
+use super::{call, cgroup, event, fd, io, marks, sample, words};
 use crate::model::attribute_names as names;
 
 const fn field(name: &'static str, ty: FieldType, getter: Getter, doc: &'static str) -> FieldDecl {
@@ -29,8 +31,13 @@ const fn of_file(name: &'static str, ty: FieldType, get: FileGetter, doc: &'stat
     field(name, ty, Getter::Files(get), doc)
 }
 
-/// The rows, in the order in which `ktape fields` lists them.
-pub(super) const FIELDS: &[FieldDecl] = &[
+/// All rows, in the order in which `ktape fields` lists them.
+pub(super) fn all() -> Vec<FieldDecl> {
+    [EVENT_FIELDS, process::FIELDS, OTHER_FIELDS].concat()
+}
+
+/// The rows of events.
+const EVENT_FIELDS: &[FieldDecl] = &[
     field("evt.num", Unsigned, Getter::Event(event::number_of), "the event's number in the capture, from 1")
         .json(10)
         .csv(10),
@@ -248,51 +255,10 @@ pub(super) const FIELDS: &[FieldDecl] = &[
     )
     .summarized(Summarized::CallName),
     field("syscall.abi", OneOf(&words::ABIS), Getter::Call(call::abi), "native, i386 or x32").json(60),
-    field("proc.name", Text, Getter::Task(task::process_name), "the name of the process (its main thread)")
-        .json(20)
-        .csv(16),
-    field("proc.pid", Unsigned, Getter::Task(task::pid), "the process id in the initial namespace")
-        .json(21)
-        .csv(17),
-    field("proc.ppid", Unsigned, Getter::Task(task::parent_pid), "the process id of the parent at that time").json(22),
-    field("proc.pname", Text, Getter::Task(task::parent_name), "the name of the parent at that time").json(23),
-    field("proc.exe", Text, Getter::Task(task::exe), "the first argument of the process, as it was given")
-        .json(24)
-        .marked(task::exe_mark),
-    field("proc.cwd", Text, Getter::Task(task::working_directory), "the working directory of the process"),
-    field("proc.exepath", Text, Getter::Task(task::exe_path), "the path of the executable").json(25),
-    field(
-        "proc.args",
-        Text,
-        Getter::Task(task::args),
-        "the arguments after the first, joined by spaces; in JSON an array",
-    )
-    .json(26)
-    .marked(task::args_mark)
-    .list(task::args_list),
-    field(
-        "proc.args_cut",
-        Bool,
-        Getter::Task(task::args_cut),
-        "whether the arguments are cut: longer than what is recorded",
-    )
-    .json(27),
-    field(
-        "proc.cmdline",
-        Text,
-        Getter::Task(task::command_line),
-        "the name and the arguments after the first",
-    )
-    .json(28)
-    .marked(task::args_mark),
-    field("thread.tid", Unsigned, Getter::Task(task::tid), "the thread id in the initial namespace")
-        .json(30)
-        .csv(18),
-    field("thread.name", Text, Getter::Task(task::thread_name), "the name of the thread").json(29).csv(19),
-    field("user.uid", Unsigned, Getter::Task(task::uid), "the effective user id in the initial namespace")
-        .json(31)
-        .csv(20),
-    field("user.name", Text, Getter::Task(task::user), "the user's name on the recording host; none in containers").json(32),
+];
+
+/// The rows of containers, hosts, files and samples.
+const OTHER_FIELDS: &[FieldDecl] = &[
     field(
         "container.id",
         Text,

@@ -40,7 +40,9 @@ getters! {
     parent_name: thread => text(thread.process.pname);
     working_directory: thread => text(thread.process.cwd);
     exe_path: thread => text(thread.process.exe);
-    exe: thread => text(thread.process.args.split(|b| *b == 0).next().unwrap_or_default());
+    exe: thread => first(thread.process.args);
+    is_main: thread => if thread.task.tid == 0 { Value::Missing } else { number(thread.task.tid == thread.process.pid) };
+    args_count: thread => if thread.process.args.is_empty() { Value::Missing } else { number(arguments(thread.process.args).count() as u64 - 1) };
 }
 
 pub(super) fn args<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -48,9 +50,23 @@ pub(super) fn args<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Val
     append_args(thread.process.args, scratch)
 }
 
+/// The first argument.
+pub(super) fn first(args: &[u8]) -> Value<'_> {
+    text(args.split(|b| *b == 0).next().unwrap_or_default())
+}
+
+/// The first argument and those after it.
+pub(super) fn exe_line<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    scratch.clear();
+    if let Value::Bytes(exe) = first(thread.process.args) {
+        scratch.extend_from_slice(exe);
+    }
+    append_args(thread.process.args, scratch)
+}
+
 /// Whether arguments are cut: each is followed by a NUL, but for the last one of a list that was longer than what is
 /// recorded.
-fn is_cut(args: &[u8]) -> bool {
+pub(super) fn is_cut(args: &[u8]) -> bool {
     args.last().is_some_and(|last| *last != 0)
 }
 
@@ -78,9 +94,14 @@ pub(super) fn args_list<'a>(event: &Event<'a>, _scratch: &'a mut Vec<u8>) -> Opt
 }
 
 pub(super) fn command_line<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    write_command_line(&thread.process, scratch)
+}
+
+/// The name of a process and its arguments after the first.
+pub(super) fn write_command_line<'a>(process: &ProcessRow<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     scratch.clear();
-    scratch.extend_from_slice(thread.process.name);
-    append_args(thread.process.args, scratch)
+    scratch.extend_from_slice(process.name);
+    append_args(process.args, scratch)
 }
 
 /// Appends the arguments after the first, each after a space unless it comes first.

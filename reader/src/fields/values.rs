@@ -7,7 +7,7 @@ use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows, column};
 
 use super::call::Argument;
 use super::cgroup::KnownCgroup;
-use super::decl::{Field, Getter};
+use super::decl::{Field, FieldArg, Getter};
 use super::fd;
 use super::format::{self, ColumnFormat, Read};
 use super::marks::{self, Mark};
@@ -32,6 +32,10 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         }
         Getter::Task(get) => match event.task() {
             Some(task) => get(&ThreadRows::new(event.view, task), scratch),
+            None => Value::Missing,
+        },
+        Getter::Process(get) => match event.task() {
+            Some(task) => get.shown(event.view, task, field.key_position(), scratch),
             None => Value::Missing,
         },
         Getter::Event(get) => get(&event),
@@ -137,8 +141,11 @@ pub fn task_value<'a, 'c: 'a>(
     field: &Field,
     scratch: &'a mut Vec<u8>,
 ) -> Value<'a> {
-    let Getter::Task(get) = field.getter() else { return Value::Missing };
-    get(&ThreadRows::new(view, task), scratch)
+    match field.getter() {
+        Getter::Task(get) => get(&ThreadRows::new(view, task), scratch),
+        Getter::Process(get) => get.shown(view, task, field.key_position(), scratch),
+        _ => Value::Missing,
+    }
 }
 
 /// The value of a field that depends on the syscall, by its number ([`events::syscall_key`]); [`Value::Missing`]
@@ -169,6 +176,11 @@ pub fn is_list(field: &Field) -> bool {
         let columns = kind.decl().columns;
         columns.iter().any(|c| c.ty == Ty::Args && column(kind, c.name) == own)
     };
+    if let Getter::Process(_) = field.getter() {
+        return field.decl().arg == FieldArg::Generation
+            && field.key_position().is_none()
+            && field.decl().ty.is_text();
+    }
     field.decl().list.is_some() || matches!(field.getter(), Getter::Column(kind, own) if is_args(*kind, *own))
 }
 
@@ -177,6 +189,9 @@ pub fn is_list(field: &Field) -> bool {
 pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Option<&'a [u8]> {
     if let Some(get) = field.decl().list {
         return get(&event, scratch);
+    }
+    if let Getter::Process(get) = field.getter() {
+        return get.list(event.view, event.task()?, field.key_position(), scratch);
     }
     if let Getter::Argument = field.getter()
         && event.kind() == Some(Kind::Syscall)

@@ -122,9 +122,15 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     fn by_task(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let (view, scratch) = (self.view, &mut self.scratch);
         let answers = self.memos[place].tasks.get_or_insert_with(|| {
-            (0..view.task_rows() as u32)
-                .map(|row| test.accepts(values::task_value(view, row, &test.compared, scratch)))
-                .collect()
+            let accepts = |row| match test.compared.getter() {
+                // One of several ancestors is enough.
+                Getter::Process(get) => {
+                    let key = test.compared.key_position();
+                    get.any(view, row, key, &mut |value| test.finds(value)) != test.negated
+                }
+                _ => test.accepts(values::task_value(view, row, &test.compared, scratch)),
+            };
+            (0..view.task_rows() as u32).map(accepts).collect()
         });
         let missing = test.accepts(Value::Missing);
         selected.retain(|row| match rows.task.get(*row as usize) {

@@ -26,6 +26,7 @@ use events::{Kind, SAMPLES};
 
 use crate::fields::{Field, Getter, Summarized, lookup};
 use crate::model::Binding;
+use crate::model::dictionaries::Shown;
 use crate::text::time::{Span, TimeError};
 
 pub use comparison::Comparison;
@@ -38,6 +39,9 @@ pub use quantifier::Quantifier;
 use literal::Written;
 use parse::Parsed;
 use vocabulary::Doubt;
+
+/// Fields of parents that are stored with their children.
+const PARENTS: [&str; 4] = ["proc.pname", "proc.ppid", "proc.ppid.ts", "proc.ppid.duration"];
 
 /// A compiled expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,10 +212,16 @@ impl Filter {
         })
     }
 
-    /// Whether it selects events by the parents of processes.
-    pub fn names_parents(&self) -> bool {
-        let parents = ["proc.pname", "proc.ppid"];
-        self.named_fields().any(|field| parents.contains(&field.decl().name))
+    /// How much of the ancestors of processes it compares.
+    pub fn names_ancestors(&self) -> Shown {
+        let of_field = |field: &Field| match field.getter() {
+            Getter::Process(get) if !get.names_others(field.key_position()) => Shown::Nothing,
+            Getter::Process(get) if get.is_private => Shown::All,
+            Getter::Process(_) => Shown::Name,
+            _ if PARENTS.contains(&field.decl().name) => Shown::Name,
+            _ => Shown::Nothing,
+        };
+        self.named_fields().map(of_field).max().unwrap_or(Shown::Nothing)
     }
 
     /// The prefixes of container ids that the filter compares with.

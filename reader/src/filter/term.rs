@@ -115,6 +115,9 @@ fn any_of_field(event: Event<'_>, field: &Field, found: &mut dyn FnMut(Value<'_>
         let has = field.getter().kind() == event.field_owner();
         return has && get(&event.call(), &mut |value| found(value.show(&mut scratch)));
     }
+    if let Getter::Process(get) = field.getter() {
+        return event.task().is_some_and(|task| get.any(event.view, task, field.key_position(), found));
+    }
     if let Getter::Argument = field.getter()
         && field.getter().kind() == event.field_owner()
         && let call = event.call()

@@ -44,6 +44,8 @@ pub struct ProcessRow<'c> {
     pub parent_chain: &'c [u8],
     /// The working directory; empty if unknown.
     pub cwd: &'c [u8],
+    /// The row of its parent, if there is one.
+    pub parent: Option<u32>,
 }
 
 /// A cgroup.

@@ -108,6 +108,7 @@ pub const DICTIONARIES: [Dictionary; 4] = [
                 "the containers of the parent that created it, as in `chain`; `/` on the host, empty if unknown",
             ),
             value("cwd", Ty::Path, "its working directory; empty if unknown").private(),
+            row("parent", PROCESS, "its parent at that time; the row itself if the parent is unknown, hidden, or has none"),
         ],
         summary: &[],
     },

@@ -7,6 +7,7 @@ pub mod calls;
 mod dict_rows;
 pub mod dictionaries;
 pub mod event;
+mod lineage;
 pub mod metadata;
 pub mod rows;
 mod schema;

@@ -343,7 +343,7 @@ impl<'c> ChunkView<'c> {
 
     /// A row of the process dictionary.
     pub fn process(&self, row: u32) -> ProcessRow<'c> {
-        const C: [u16; 9] = [
+        const C: [u16; 10] = [
             dict_column(PROCESS, "pid"),
             dict_column(PROCESS, "ppid"),
             dict_column(PROCESS, "pname"),
@@ -353,6 +353,7 @@ impl<'c> ChunkView<'c> {
             dict_column(PROCESS, "start"),
             dict_column(PROCESS, "parent_chain"),
             dict_column(PROCESS, "cwd"),
+            dict_column(PROCESS, "parent"),
         ];
         let d = &self.processes;
         ProcessRow {
@@ -365,6 +366,7 @@ impl<'c> ChunkView<'c> {
             args: d.string(self.chunk, C[5], row),
             parent_chain: d.string(self.chunk, C[7], row),
             cwd: d.string(self.chunk, C[8], row),
+            parent: d.reference(C[9], row).filter(|parent| *parent < row),
         }
     }
 

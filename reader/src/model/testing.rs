@@ -206,6 +206,7 @@ impl TestChunk {
         let [pname, name, exe, args, chain, user, cwd] =
             [parent.name, name, &exe, args, parent.chain, "alice", "/srv"]
                 .map(|s| self.builder.intern(s.as_bytes()));
+        let own = self.process_rows();
         let table = self.builder.table(PROCESS);
         table.push_u64(0, pid);
         table.push_u64(1, 1);
@@ -213,7 +214,63 @@ impl TestChunk {
         for (column, string) in [(3, pname), (4, name), (5, exe), (6, args), (7, chain), (8, cwd)] {
             table.push_bytes(column, string);
         }
+        table.push_ref(9, own);
         let process = table.end_row();
+        let table = self.builder.table(TASK);
+        table.push_ref(0, process);
+        table.push_u64(1, tid);
+        table.push_bytes(2, name);
+        table.push_u64(3, 1000);
+        table.push_bytes(4, user);
+        table.push_ref(5, cgroup);
+        table.end_row()
+    }
+
+    fn process_rows(&self) -> u32 {
+        self.builder.schema().index(PROCESS).map_or(0, |index| self.builder.rows_at(index))
+    }
+
+    /// A process that started at `10 * pid`, below the one in the row `parent`, if there is one. Its command line is `line`,
+    /// and its parent's containers are `chain`.
+    pub fn process(&mut self, parent: Option<(u64, u32)>, pid: u64, line: &str, chain: &str) -> u32 {
+        let name = line.split(' ').next().unwrap_or_default();
+        let args = format!("{}\0", line.replace(' ', "\0"));
+        let exe = format!("/usr/bin/{name}");
+        let pname = parent.map(|(ppid, _)| format!("p{ppid}")).unwrap_or_default();
+        let strings = [&pname, name, &exe, &args, chain, "/srv"].map(|s| self.builder.intern(s.as_bytes()));
+        let own = self.process_rows();
+        let table = self.builder.table(PROCESS);
+        table.push_u64(0, pid);
+        table.push_u64(1, pid * 10);
+        table.push_u64(2, parent.map_or(0, |(ppid, _)| ppid));
+        for (column, string) in (3..).zip(strings) {
+            table.push_bytes(column, string);
+        }
+        table.push_ref(9, parent.map_or(own, |(_, row)| row));
+        table.end_row()
+    }
+
+    /// A thread of which only the ids are known.
+    pub fn nameless(&mut self, pid: u64, tid: u64, cgroup: u32) -> u32 {
+        let (own, empty) = (self.process_rows(), self.builder.intern(b""));
+        let table = self.builder.table(PROCESS);
+        (0..3).zip([pid, 0, 0]).for_each(|(column, number)| table.push_u64(column, number));
+        (3..9).for_each(|column| table.push_bytes(column, empty));
+        table.push_ref(9, own);
+        let process = table.end_row();
+        let table = self.builder.table(TASK);
+        table.push_ref(0, process);
+        table.push_u64(1, tid);
+        table.push_bytes(2, empty);
+        table.push_u64(3, u64::from(u32::MAX));
+        table.push_bytes(4, empty);
+        table.push_ref(5, cgroup);
+        table.end_row()
+    }
+
+    /// A thread of the process in a row.
+    pub fn thread(&mut self, process: u32, tid: u64, name: &str, cgroup: u32) -> u32 {
+        let [name, user] = [name, "alice"].map(|s| self.builder.intern(s.as_bytes()));
         let table = self.builder.table(TASK);
         table.push_ref(0, process);
         table.push_u64(1, tid);

@@ -38,8 +38,8 @@ pub(super) struct Privacy {
     wanted: Wanted,
     /// Columns of other parties that the expression compares: these parties are selected too.
     named: Vec<(Kind, u16)>,
-    /// Whether the expression compares parents.
-    names_parents: bool,
+    /// How much of the ancestors of processes the expression compares: of selected processes, they are shown to this extent.
+    names_ancestors: Shown,
     chains: FxHashSet<Vec<u8>>,
     processes: FxHashSet<ProcessKey>,
 }
@@ -59,6 +59,8 @@ struct Levels {
     cgroups: Vec<bool>,
     tasks: Vec<Shown>,
     processes: Vec<Shown>,
+    /// Processes that are shown only as ancestors of others, and of which the expression compares programs or arguments.
+    with_program: Vec<bool>,
 }
 
 impl Privacy {
@@ -72,7 +74,7 @@ impl Privacy {
         Some(Self {
             wanted,
             named: query.filter.as_ref().map(named_columns).unwrap_or_default(),
-            names_parents: query.filter.as_ref().is_some_and(Filter::names_parents),
+            names_ancestors: query.filter.as_ref().map_or(Shown::Nothing, Filter::names_ancestors),
             chains: FxHashSet::default(),
             processes: FxHashSet::default(),
         })
@@ -112,7 +114,7 @@ impl Privacy {
             }
         }
         let mut hidden = Hidden::new();
-        self.hide_dictionary_rows(view, &levels, &mut hidden);
+        let levels = self.hide_dictionary_rows(view, levels, &mut hidden);
         for selection in selected {
             hide_ids(view, selection, &levels, &mut hidden);
         }
@@ -196,6 +198,7 @@ impl Privacy {
             cgroups: (0..wanted.len()).map(|row| wanted[row] || is_host(row)).collect(),
             tasks: (0..view.task_rows() as u32).map(of_task).collect(),
             processes: vec![Shown::Nothing; view.process_rows()],
+            with_program: vec![false; view.process_rows()],
         }
     }
 
@@ -221,7 +224,8 @@ impl Privacy {
         }
     }
 
-    fn hide_dictionary_rows(&self, view: &ChunkView<'_>, levels: &Levels, hidden: &mut Hidden) {
+    /// Hides rows and columns of dictionaries; returns what is shown of them, with the ancestors of processes.
+    fn hide_dictionary_rows(&self, view: &ChunkView<'_>, mut levels: Levels, hidden: &mut Hidden) -> Levels {
         let binding = view.binding;
         for name in ["container", "chain"] {
             if let Some(column) = binding.dict_column(CGROUP, dict_column(CGROUP, name)) {
@@ -242,17 +246,48 @@ impl Privacy {
             shown.collect::<Vec<u16>>()
         };
         let (named, parent) = (stored(Shown::Name), parent_columns(view));
-        let rows = ProcessRows::new(view);
-        Self::hide_peers(&rows, levels, hidden);
+        let program = column_indices(view, &["exe", "args"]);
+        let mut rows = ProcessRows::new(view);
+        let without_parent = self.show_ancestors(&mut rows, &mut levels);
+        Self::hide_peers(&rows, &levels, hidden);
         for (row, level) in levels.processes.iter().enumerate() {
-            let row = row as u32;
             if *level == Shown::Name {
-                hidden.hide_columns(PROCESS, row, (0..all).filter(|column| !named.contains(column)));
+                let shows_program = levels.with_program[row];
+                let is_hidden =
+                    |column: &u16| !(named.contains(column) || shows_program && program.contains(column));
+                hidden.hide_columns(PROCESS, row as u32, (0..all).filter(is_hidden));
             }
-            if *level >= Shown::Name && !self.shows_parent(&rows, row, levels) {
-                hidden.hide_columns(PROCESS, row, parent.iter().copied());
+            if *level >= Shown::Name && without_parent[row] {
+                hidden.hide_columns(PROCESS, row as u32, parent.iter().copied());
             }
         }
+        levels
+    }
+
+    /// Shows the ancestors of shown processes, as far as their parents are shown. Returns for each process whether its parent is
+    /// hidden.
+    fn show_ancestors(&self, rows: &mut ProcessRows<'_, '_>, levels: &mut Levels) -> Vec<bool> {
+        let mut is_hidden = vec![false; levels.processes.len()];
+        let own = levels.processes.clone();
+        // Parents are in earlier rows, so that each process comes after all of its descendants.
+        for row in (0..levels.processes.len()).rev() {
+            if levels.processes[row] < Shown::Name {
+                continue;
+            }
+            let process = rows.view.process(row as u32);
+            let is_named = rows.is_named(row, own[row], self.names_ancestors);
+            if !is_named && !self.shows_parent(rows, row as u32, &own) {
+                is_hidden[row] = true;
+                continue;
+            }
+            let Some(parent) = process.parent.map(|parent| parent as usize) else { continue };
+            let is_selected = !process.parent_chain.is_empty() && self.wants_chain(process.parent_chain);
+            let level = if is_selected { Shown::All } else { Shown::Name };
+            levels.processes[parent] = levels.processes[parent].max(level);
+            levels.with_program[parent] |= is_named && self.names_ancestors == Shown::All;
+            rows.inherit(row, parent, is_named);
+        }
+        is_hidden
     }
 
     /// Hides ids of processes that are not shown at the other end of unix sockets.
@@ -273,14 +308,13 @@ impl Privacy {
         }
     }
 
-    /// Whether the parent of a process is shown.
-    fn shows_parent(&self, rows: &ProcessRows<'_, '_>, row: u32, levels: &Levels) -> bool {
+    /// Whether the parent of a process is shown. `own`: what is shown of processes for their own sake.
+    fn shows_parent(&self, rows: &ProcessRows<'_, '_>, row: u32, own: &[Shown]) -> bool {
         let process = rows.view.process(row);
-        let level = levels.processes.get(row as usize);
-        if process.ppid <= LAST_OF_SYSTEM || self.names_parents && level == Some(&Shown::All) {
+        if process.ppid <= LAST_OF_SYSTEM {
             return true;
         }
-        let is_shown = rows.parent(&process, levels).is_some_and(|level| level >= Shown::Name);
+        let is_shown = rows.parent(&process, own).is_some_and(|level| level >= Shown::Name);
         if process.parent_chain.is_empty() {
             return is_shown;
         }
@@ -292,11 +326,14 @@ impl Privacy {
     }
 }
 
-/// Process rows of a chunk by id, and whether they are in containers.
+/// Process rows of a chunk by id.
 struct ProcessRows<'v, 'c> {
     view: &'v ChunkView<'c>,
     by_pid: FxHashMap<u64, Vec<u32>>,
+    /// Whether they, or descendants of theirs that they are shown with, are in containers.
     in_container: Vec<bool>,
+    /// Whether they are ancestors of processes that are selected by their ancestors.
+    named: Vec<bool>,
 }
 
 impl<'v, 'c> ProcessRows<'v, 'c> {
@@ -313,19 +350,30 @@ impl<'v, 'c> ProcessRows<'v, 'c> {
                 *inside |= !chain_of(view, view.cgroup_of(task)).is_empty();
             }
         }
-        Self { view, by_pid, in_container }
+        Self { view, by_pid, in_container, named: vec![false; view.process_rows()] }
     }
 
     /// What is shown of the parent of a process, if the chunk has it: the one that started last before the child, if its id
     /// was used several times.
-    fn parent(&self, process: &ProcessRow<'_>, levels: &Levels) -> Option<Shown> {
+    fn parent(&self, process: &ProcessRow<'_>, own: &[Shown]) -> Option<Shown> {
         let candidates = self.by_pid.get(&process.ppid)?.iter();
-        let parents = candidates.map(|row| (self.view.process(*row).start, levels.processes[*row as usize]));
+        let parents = candidates.map(|row| (self.view.process(*row).start, own[*row as usize]));
         parents.filter(|(start, _)| *start <= process.start).max().map(|(_, level)| level)
     }
 
     fn is_in_container(&self, row: u32) -> bool {
         self.in_container.get(row as usize) == Some(&true)
+    }
+
+    /// Whether the expression selects a process by its ancestors, or is one of these.
+    fn is_named(&self, row: usize, own: Shown, names_ancestors: Shown) -> bool {
+        names_ancestors >= Shown::Name && (own == Shown::All || self.named[row])
+    }
+
+    /// A parent is shown because of its child.
+    fn inherit(&mut self, child: usize, parent: usize, is_named: bool) {
+        self.in_container[parent] |= self.in_container[child];
+        self.named[parent] |= is_named;
     }
 }
 
@@ -335,7 +383,11 @@ fn chain_of<'c>(view: &ChunkView<'c>, cgroup: Option<u32>) -> &'c [u8] {
 
 /// The columns about a process's parent, by the file's index.
 fn parent_columns(view: &ChunkView<'_>) -> Vec<u16> {
-    let names = ["ppid", "pname", "parent_chain"];
+    column_indices(view, &["ppid", "pname", "parent_chain", "parent"])
+}
+
+/// Columns of processes, by the file's index.
+fn column_indices(view: &ChunkView<'_>, names: &[&str]) -> Vec<u16> {
     names.iter().filter_map(|name| view.binding.dict_column(PROCESS, dict_column(PROCESS, name))).collect()
 }
 

@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result};
 use capture_format::StreamReader;
 use jiff::tz::TimeZone;
 
-use super::{ReplayArgs, inputs, output};
+use super::{ReplayArgs, output};
+use crate::commands::inputs;
 use crate::session::messages::message;
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
@@ -56,7 +57,7 @@ impl<'a> Replay<'a> {
     /// # Errors
     /// An argument is wrong.
     pub fn new(args: &'a ReplayArgs) -> Result<Self> {
-        let (paths, positional) = inputs::split(&args.inputs)?;
+        let (paths, positional) = inputs::split("replay", &args.inputs)?;
         let named = args.filter.as_deref().map(Filter::parse).transpose().map_err(usage)?;
         let filter = match (positional, named) {
             (Some(a), Some(b)) => Some(a.and(b)),

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use clap::Parser;
 
 use super::*;
+use crate::commands::inputs;
 use crate::usage::Usage;
 use ktape_reader::model::testing::{file, header, sample};
 
@@ -28,7 +29,7 @@ fn directory() -> (tempfile::TempDir, String) {
 
 fn split(words: &[&str]) -> Result<(Vec<PathBuf>, bool)> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-    inputs::split(&words).map(|(paths, filter)| (paths, filter.is_some()))
+    inputs::split("replay", &words).map(|(paths, filter)| (paths, filter.is_some()))
 }
 
 #[test]

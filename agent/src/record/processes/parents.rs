@@ -34,7 +34,8 @@ impl Processes {
         (process.ppid, process.parent_start, process.pname) = (ppid, start, name);
         process.parent_cgroup = None;
         process.pname_as_of = self.names;
-        process.version += 1;
+        process.above_as_of = 0;
+        self.note_change(index);
         self.count_child_of(index, 1);
     }
 

@@ -2,11 +2,16 @@
 
 use capture_format::StrId;
 
+use super::ancestors::ANCESTORS_MAX;
 use super::{Processes, RowKey, Subject, UID_UNKNOWN};
 use crate::record::cgroups::Cgroups;
 use crate::record::columns::{Dictionaries, process as p, task as t};
 use crate::record::dictionary_rows::CachedRow;
 use ktape_reader::model::dictionaries::{PROCESS, Shown, shown_from};
+
+/// Rows of the process dictionary in a chunk from which on no more rows of ancestors are written, so that each event adds only
+/// a few: one whose ancestors change all the time would add up to 64 more.
+const ROWS_WITH_ANCESTORS: u32 = 1 << 15;
 
 impl Processes {
     /// The row of the task dictionary for a thread, written if this chunk has none yet.
@@ -37,6 +42,7 @@ impl Processes {
         let Subject { pid, tid, cgroup, .. } = subject;
         let index = self.thread_index(pid, tid);
         self.refresh_parent_name(index);
+        self.refresh_ancestors(index);
         let key = RowKey { cgroup, uid, version: self.processes[index as usize].version };
         if let Some(thread) = self.threads.get(&tid)
             && thread.row.chunk == chunk.number
@@ -68,7 +74,7 @@ impl Processes {
         if let Some(row) = self.hidden.of(chunk.number) {
             return row;
         }
-        let process = write_process(chunk, [0; 3], [b""; 6]);
+        let process = write_process(chunk, [0; 3], [b""; 6], None);
         let cells = TaskCells { name: b"", tid: 0, uid: 0, is_hosts: false };
         let cgroup = cgroups.row(chunk, cgroup);
         let row = self.write_task(chunk, cells, process, cgroup);
@@ -87,7 +93,7 @@ impl Processes {
             return self.hidden_row(chunk, cgroups, subject.cgroup);
         }
         let cgroup = cgroups.row(chunk, subject.cgroup);
-        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 6]);
+        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 6], None);
         let cells = TaskCells { name: b"", tid: subject.tid, uid: UID_UNKNOWN, is_hosts: false };
         self.write_task(chunk, cells, process, cgroup)
     }
@@ -113,6 +119,7 @@ impl Processes {
         table.end_row()
     }
 
+    /// The row of a process. It and its ancestors are written, as far as this chunk has no rows of them.
     fn process_row(
         &mut self,
         chunk: &mut Dictionaries<'_>,
@@ -120,17 +127,42 @@ impl Processes {
         index: u32,
         shown: Shown,
     ) -> u32 {
-        let process = &mut self.processes[index as usize];
-        // The version is part of the number, so that a changed process gets a new row.
-        let key = chunk.number << 34 | u64::from(process.version) << 2 | shown as u64;
-        if let Some(row) = process.row.of(key) {
-            return row;
+        let rows = chunk.builder.rows_at(chunk.index.process);
+        let length = if rows < ROWS_WITH_ANCESTORS { ANCESTORS_MAX + 1 } else { 1 };
+        let mut missing = Vec::new();
+        let mut next = Some((index, shown));
+        let mut row = None;
+        while let Some((index, shown)) = next.filter(|_| missing.len() < length) {
+            row = self.processes[index as usize].row.of(self.row_key(chunk.number, index, shown));
+            if row.is_some() {
+                break;
+            }
+            missing.push((index, shown));
+            let parent_shown = self.parent_shown(cgroups, index);
+            let parent = self.parent_index(index).filter(|_| parent_shown >= Shown::Name);
+            next = parent.map(|parent| (parent, parent_shown));
         }
-        // An unknown parent may be in any container, but init and kthreadd are the same on every host.
-        let is_parent_shown = match process.parent_cgroup {
-            Some(cgroup) => cgroups.shown(cgroup) >= Shown::Name,
-            None => cgroups.is_open() || process.ppid <= 2,
-        };
+        for process in missing.into_iter().rev() {
+            row = Some(self.new_process_row(chunk, cgroups, process, row));
+        }
+        row.unwrap_or_default()
+    }
+
+    /// What a row of a process depends on. The version is part of the number, so that a changed process gets a new row.
+    fn row_key(&self, chunk: u64, index: u32, shown: Shown) -> u64 {
+        chunk << 34 | u64::from(self.processes[index as usize].version) << 2 | shown as u64
+    }
+
+    fn new_process_row(
+        &mut self,
+        chunk: &mut Dictionaries<'_>,
+        cgroups: &mut Cgroups,
+        (index, shown): (u32, Shown),
+        parent: Option<u32>,
+    ) -> u32 {
+        let is_parent_shown = self.parent_shown(cgroups, index) >= Shown::Name;
+        let key = self.row_key(chunk.number, index, shown);
+        let process = &mut self.processes[index as usize];
         let (ppid, pname, parent_cgroup) = if is_parent_shown {
             (process.ppid, &process.pname[..], process.parent_cgroup)
         } else {
@@ -150,7 +182,7 @@ impl Processes {
             if is_shown { text } else { &b""[..] }
         });
         let numbers = [u64::from(process.pid), process.start, u64::from(ppid)];
-        process.row = CachedRow { chunk: key, row: write_process(chunk, numbers, strings) };
+        process.row = CachedRow { chunk: key, row: write_process(chunk, numbers, strings, parent) };
         process.row.row
     }
 }
@@ -166,9 +198,15 @@ struct TaskCells<'a> {
 }
 
 /// Writes a row of the process dictionary: process id, start and parent's id; the parent's name, its own name, executable,
-/// arguments, the parent's containers and its working directory.
-fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], strings: [&[u8]; 6]) -> u32 {
+/// arguments, the parent's containers and its working directory; the parent's row, if it has one.
+fn write_process(
+    chunk: &mut Dictionaries<'_>,
+    [pid, start, ppid]: [u64; 3],
+    strings: [&[u8]; 6],
+    parent: Option<u32>,
+) -> u32 {
     let strings: [StrId; 6] = strings.map(|text| chunk.builder.intern(text));
+    let own = chunk.builder.rows_at(chunk.index.process);
     let table = chunk.builder.table_at(chunk.index.process);
     table.push_u64(p::PID, pid);
     table.push_u64(p::START, start);
@@ -179,5 +217,6 @@ fn write_process(chunk: &mut Dictionaries<'_>, [pid, start, ppid]: [u64; 3], str
     table.push_bytes(p::ARGS, strings[3]);
     table.push_bytes(p::PARENT_CHAIN, strings[4]);
     table.push_bytes(p::CWD, strings[5]);
+    table.push_ref(p::PARENT, parent.unwrap_or(own));
     table.end_row()
 }

@@ -6,6 +6,7 @@ use events::Kind;
 use super::super::Filter;
 use super::super::prune::{LostEvents, may_match_lost};
 use super::super::tests::{matching, matching_of, pruned};
+use crate::model::dictionaries::Shown;
 use crate::model::testing::{TestCall, TestChunk, WALL, call, header, incomplete, sample};
 use crate::model::{Binding, ChunkView, ContainerNames, Context};
 
@@ -236,8 +237,11 @@ fn all_fields_count_for_what_a_filter_selects() {
     assert!(filter("evt.type = val(proc.name)").selects_parties());
     assert!(filter("tolower(proc.name) = a").selects_parties());
     assert!(!filter("tolower(evt.type) = a or evt.type = val(evt.category)").selects_parties());
-    assert!(filter("proc.name = val(proc.pname)").names_parents());
-    assert!(!filter("proc.name != val(proc.pname)").names_parents());
+    assert_eq!(filter("proc.name = val(proc.pname)").names_ancestors(), Shown::Name);
+    assert_eq!(filter("proc.name != val(proc.pname)").names_ancestors(), Shown::Nothing);
+    assert_eq!(filter("proc.aname[0] = a").names_ancestors(), Shown::Nothing);
+    assert_eq!(filter("proc.apid = 1 or not proc.pexe = a").names_ancestors(), Shown::Name);
+    assert_eq!(filter("proc.aname[1] = a or tolower(proc.acmdline) = b").names_ancestors(), Shown::All);
     assert_eq!(filter("proc.pid = val(fork.child_pid)").named_columns().count(), 1);
     assert!(filter("len(loss.stage) > 2").asks_for_loss());
     assert!(filter("toupper(evt.category) = LOSS").asks_for_loss());

@@ -1,3 +1,5 @@
+mod ancestors;
+
 use std::io::Cursor;
 
 use capture_format::{CaptureFile, MetadataKey, MetadataRecord, StrId, SummaryValue};

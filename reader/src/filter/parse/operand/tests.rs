@@ -74,7 +74,7 @@ fn errors_name_what_is_wrong_and_where() {
         ),
         (
             "tolower(proc.nam) = a",
-            "unknown field `proc.nam` (did you mean proc.name, proc.pname, proc.cwd?); `ktape fields` lists all fields (column 9)",
+            "unknown field `proc.nam` (did you mean proc.name, proc.aname, proc.pname?); `ktape fields` lists all fields (column 9)",
         ),
         ("tolower(proc.pid) = 5", "tolower() needs text, but proc.pid has type number (column 9)"),
         ("len(evt.latency) = 5", "len() needs text, but evt.latency has type duration (column 5)"),

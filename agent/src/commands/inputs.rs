@@ -11,15 +11,15 @@ use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::text::escape::{Place, escaped};
 
-/// The paths, and the expression if the last argument is one. A file of that name wins.
+/// The paths among the arguments of a command, and the expression if the last argument is one. A file of that name wins.
 ///
 /// # Errors
 /// A capture does not exist, or the last argument is neither a file nor an expression.
-pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
+pub fn split(command: &str, inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
     let mut paths: Vec<PathBuf> = inputs.iter().map(PathBuf::from).collect();
     let Some((last, others)) = inputs.split_last() else { return Ok((paths, None)) };
     if let Some(position) = others.iter().position(|input| is_missing(input)) {
-        return Err(missing_before_last(inputs, position));
+        return Err(missing_before_last(command, inputs, position));
     }
     if !is_missing(last) {
         return Ok((paths, None));
@@ -34,7 +34,7 @@ pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
     };
     match parsed {
         Ok(_) if others.is_empty() => Err(usage(format!(
-            "no capture given for the expression `{shown}`; use: ktape replay FILE '{shown}'"
+            "no capture given for the expression `{shown}`; use: ktape {command} FILE '{shown}'"
         ))),
         Ok(filter) => {
             paths.pop();
@@ -45,7 +45,7 @@ pub fn split(inputs: &[OsString]) -> Result<(Vec<PathBuf>, Option<Filter>)> {
 }
 
 /// An argument before the last one can only be a capture; an expression there is in the wrong place, or without quotes.
-fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
+fn missing_before_last(command: &str, inputs: &[OsString], position: usize) -> anyhow::Error {
     let missing = &inputs[position];
     let (words, files): (Vec<&OsString>, Vec<&OsString>) = inputs.iter().partition(|input| is_missing(input));
     let whole = join(&words);
@@ -58,7 +58,7 @@ fn missing_before_last(inputs: &[OsString], position: usize) -> anyhow::Error {
             1 => "the expression must be the last argument",
             _ => "the expression must be one argument, the last one",
         };
-        let message = format!("{rule}; use: ktape replay {} '{whole}'", join(&files));
+        let message = format!("{rule}; use: ktape {command} {} '{whole}'", join(&files));
         return usage(match parsed {
             Ok(_) => message,
             Err(reason) => format!("{message}; it is not valid: {reason}"),
