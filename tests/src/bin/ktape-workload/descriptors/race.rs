@@ -10,8 +10,8 @@ use std::thread;
 use super::c;
 use crate::sys;
 
-/// Files, of which each contains its number.
-const FILES: u64 = 16;
+/// Files, of which each contains its number. Many, so that a descriptor that is replaced twice rarely has the same file again.
+const FILES: u64 = 1024;
 /// The descriptors that all threads use.
 const SLOTS: std::ops::Range<u64> = 200..208;
 /// What a file contains.
