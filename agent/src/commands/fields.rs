@@ -80,7 +80,7 @@ fn list(word: Option<&str>, width: Option<usize>) -> String {
         let name = match decl.arg {
             FieldArg::None => decl.name.to_owned(),
             FieldArg::Key => format!("{}[KEY]", decl.name),
-            FieldArg::Generation => format!("{0}, {0}[N]", decl.name),
+            FieldArg::Generation => format!("{}[N]", decl.name),
             FieldArg::IndexOrName => format!("{0}.NAME, {0}[N]", decl.name),
         };
         let head = format!("{name:<26} {:<9} ", decl.ty.name());
@@ -125,9 +125,9 @@ mod tests {
     fn every_field_has_a_line() {
         let text = list(None, None);
         for decl in registry() {
-            let line = text.lines().find(|l| {
-                l.strip_prefix(decl.name).is_some_and(|rest| rest.starts_with([' ', '[', '.', ',']))
-            });
+            let line = text
+                .lines()
+                .find(|l| l.strip_prefix(decl.name).is_some_and(|rest| rest.starts_with([' ', '[', '.'])));
             let line = line.unwrap_or_else(|| panic!("{} has no line", decl.name));
             assert!(line.ends_with(&*decl.description()), "{line}");
         }
