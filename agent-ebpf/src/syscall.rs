@@ -24,6 +24,7 @@ use events::{Abi, syscall_key};
 
 use crate::cpu_ring::ThisCpu;
 use crate::fallback;
+use crate::files;
 use crate::maps::{self, config};
 use crate::preempt_guard::without_preemption;
 use crate::storage;
@@ -199,9 +200,7 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         {
             mark_return::<FALLBACK>(cpu);
             let shape = cpu.shape();
-            if cpu.result() != 0 {
-                draft::complete(cpu, ret, time);
-            }
+            complete(cpu, ret, time);
             // SAFETY: indices of every record.
             unsafe {
                 draft.set(word::TIME, time);
@@ -221,6 +220,22 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         return 0;
     }
     parked::leave_call::<FALLBACK>(ctx, cpu, ret)
+}
+
+/// Completes what the descriptors of a call stand for, in the record at the head.
+#[inline(always)]
+fn complete(cpu: ThisCpu, ret: i64, time: u64) {
+    let result = cpu.result();
+    if result == 0 {
+        return;
+    }
+    if result & draft::CHECKED != 0 {
+        draft::check_files(cpu);
+    }
+    let made = result & !draft::CHECKED;
+    if made != 0 {
+        draft::set_result(cpu, files::file_of_result(made, ret, time), ret);
+    }
 }
 
 #[inline(always)]

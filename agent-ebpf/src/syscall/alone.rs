@@ -6,7 +6,7 @@ use agent_ebpf::spec::spec_flags;
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
-use super::{ctx_regs, draft, identity, is_skipped, key_of, mark_return};
+use super::{complete, ctx_regs, draft, identity, is_skipped, key_of, mark_return};
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, config};
 use crate::storage;
@@ -50,9 +50,7 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     draft::write(cpu, task, draft, regs, key, spec);
     cpu.set_live(live::NONE);
     let own_shape = cpu.shape();
-    if cpu.result() != 0 {
-        draft::complete(cpu, ret, cpu.start());
-    }
+    complete(cpu, ret, cpu.start());
     // SAFETY: indices of every record.
     unsafe {
         draft.set(word::TIME, cpu.start());

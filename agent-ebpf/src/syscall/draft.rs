@@ -86,25 +86,28 @@ fn set_files(draft: Draft, spec: &Spec, files: [u64; 2]) {
 /// In [`ThisCpu::result`]: the files of the call have to be looked at again.
 pub const CHECKED: u64 = 1 << 8;
 
-/// Completes what the descriptors of a call that returns stand for, in the record at the head. In a function of its own, since
-/// most calls have nothing to complete.
+/// Looks again at what the descriptors of a call that returns stand for, in the record at the head. A function that calls no
+/// other: the kernel limits what all functions on the way have on the stack.
 #[inline(never)]
-pub fn complete(cpu: ThisCpu, ret: i64, time: u64) -> i32 {
+pub fn check_files(cpu: ThisCpu) -> i32 {
     let Some(spec) = maps::spec(cpu.key()) else { return 0 };
     let Some(draft) = cpu.draft() else { return 0 };
-    let what = cpu.result();
-    let mut found = cpu.files();
-    if what & CHECKED != 0 {
-        found = files::unchanged(cpu, spec, found, cpu.open(), |index| argument(draft, index));
-    }
-    if what & !CHECKED != 0 {
-        found[1] = files::file_of_result(what & !CHECKED, ret, time);
-        if files::has_created(cpu, spec, ret) && shape::sort(cpu.shape()) == sort::STRINGS {
-            // SAFETY: the index of the lengths, in every record with strings.
-            unsafe { draft.set(word::LENGTHS, draft.get(word::LENGTHS) | u64::from(flags::CREATED) << 32) };
-        }
-    }
+    let found = files::unchanged(cpu, spec, cpu.files(), cpu.open(), |index| argument(draft, index));
+    cpu.set_files(found);
     set_files(draft, spec, found);
+    0
+}
+
+/// Writes what a call that returns has made, by its id. As above.
+#[inline(never)]
+pub fn set_result(cpu: ThisCpu, made: u64, ret: i64) -> i32 {
+    let Some(spec) = maps::spec(cpu.key()) else { return 0 };
+    let Some(draft) = cpu.draft() else { return 0 };
+    set_files(draft, spec, [cpu.files()[0], made]);
+    if files::has_created(cpu, spec, ret) && shape::sort(cpu.shape()) == sort::STRINGS {
+        // SAFETY: the index of the lengths, in every record with strings.
+        unsafe { draft.set(word::LENGTHS, draft.get(word::LENGTHS) | u64::from(flags::CREATED) << 32) };
+    }
     0
 }
 

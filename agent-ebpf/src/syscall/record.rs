@@ -63,14 +63,16 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
     if let Some(spec) = maps::spec(call.key) {
         if RETURNED && spec.file_words != 0 {
             if end.is_known {
-                files = files::unchanged(cpu, spec, files, call.open, |index| argument(call, index));
+                let gone = replaced(cpu, call);
+                files[0] = if gone & 1 != 0 { 0 } else { files[0] };
+                files[1] = if gone & 2 != 0 { 0 } else { files[1] };
             } else {
                 files = files::of_returned(cpu, spec, |index| argument(call, index));
             }
             let made = files::result_of(spec, [call.args[0], call.args[1]]);
             if made != 0 {
                 files[1] = files::file_of_result(made, end.ret, end.time);
-                if files::has_created(cpu, spec, end.ret) {
+                if has_created(cpu, call, end.ret) != 0 {
                     bits |= flags::CREATED;
                 }
             }
@@ -99,6 +101,21 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         draft.set_pair(word::FILES, files);
     }
     cpu.publish(words);
+}
+
+/// Which files of a call that returns another thread may have replaced: bit 0 for the first one, bit 1 for the second one. A
+/// function that calls no other, as the kernel limits what all functions on the way have on the stack.
+#[inline(never)]
+fn replaced(cpu: ThisCpu, call: &TaskState) -> u32 {
+    let Some(spec) = maps::spec(call.key) else { return 0 };
+    let left = files::unchanged(cpu, spec, call.files, call.open, |index| argument(call, index));
+    u32::from(left[0] != call.files[0]) | u32::from(left[1] != call.files[1]) << 1
+}
+
+/// Whether a call has created the file that it opened. As above.
+#[inline(never)]
+fn has_created(cpu: ThisCpu, call: &TaskState, ret: i64) -> u32 {
+    maps::spec(call.key).map_or(0, |spec| u32::from(files::has_created(cpu, spec, ret)))
 }
 
 /// Of a call that has not returned, strings are not read now. It has not filled anything in either.
