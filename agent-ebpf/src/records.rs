@@ -137,7 +137,7 @@ pub struct Exec {
     pub ppid: u32,
     /// Always 0.
     pub reserved: u32,
-    /// The id of the executed file ([`file`]), 0 if unknown.
+    /// The id of the executed file ([`mod@file`]), 0 if unknown.
     pub exe: u64,
     /// The name after the exec.
     pub comm: [u8; COMM_LEN],
@@ -301,7 +301,7 @@ pub struct TaskState {
     pub key: u32,
     /// Bits of [`task_flags`], and the parent that was reported last.
     pub flags: u32,
-    /// What its descriptors stand for: ids of [`file`], 0 for nothing.
+    /// What its descriptors stand for: ids of [`mod@file`], 0 for nothing.
     pub files: [u64; 2],
     /// The open files behind them, should other threads be able to replace them meanwhile; else 0.
     pub open: [u64; 2],

@@ -117,7 +117,7 @@ pub struct Spec {
     pub room: u8,
     /// The least result with which such a call has filled the address in.
     pub least: u8,
-    /// What stands for files: bits of [`file`].
+    /// What stands for files: bits of [`mod@file`].
     pub files: [u8; 2],
     /// What its result stands for, one of [`result`]. Its place is that of the second file.
     pub result: u8,

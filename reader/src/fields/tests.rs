@@ -77,9 +77,9 @@ fn each_flag_has_one_field() {
         .iter()
         .filter_map(|d| if let Getter::Flag(bit) = d.getter { Some(bit) } else { None })
         .collect();
-    assert_eq!(bits.len(), 8);
+    assert_eq!(bits.len(), 9);
     assert!(bits.iter().all(|bit| bit.count_ones() == 1));
-    assert_eq!(bits.iter().fold(0, |all, bit| all | bit).count_ones(), 8);
+    assert_eq!(bits.iter().fold(0, |all, bit| all | bit).count_ones(), 9);
 }
 
 #[test]
