@@ -123,9 +123,12 @@ fn is_on_host(event: &Value, field: &str) -> bool {
 fn assert_contains_nothing(what: &str, file: &Path, secret: &Tenant) {
     let name = secret.program.file_name().unwrap().to_str().unwrap();
     let words = [&secret.id[..12], name, secret.arg];
+    // The path of what a process of the selected container opens itself, though by a link, is no one else's.
+    let has_secret =
+        |text: &str| words.iter().any(|word| text.contains(word)) && !text.contains("/sub/cgroup.procs");
     for string in ktape::all_strings(file) {
         let string = String::from_utf8_lossy(&string).into_owned();
-        assert!(!words.iter().any(|word| string.contains(word)), "{what}: the file has {string:?}");
+        assert!(!has_secret(&string), "{what}: the file has {string:?}");
     }
     let path = file.to_str().unwrap();
     let commands: [&[&str]; 7] = [
@@ -139,7 +142,7 @@ fn assert_contains_nothing(what: &str, file: &Path, secret: &Tenant) {
     ];
     for command in commands {
         let out = ktape::stdout(command);
-        let line = out.lines().find(|line| words.iter().any(|word| line.contains(word)));
+        let line = out.lines().find(|line| has_secret(line));
         assert!(line.is_none(), "{what}: {command:?} says {line:?}");
     }
     for event in ktape::replay_json(file, &[]) {

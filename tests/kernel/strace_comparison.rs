@@ -119,7 +119,7 @@ fn arguments_and_names_of_descriptors_equal_those_of_strace() {
         assert!(found.missing.is_empty(), "{name}: {:#?}", found.missing);
         let names = &found.names;
         assert!(names.are_equal(), "{name}: {:#?} {:#?}", names.unknown, names.wrong);
-        assert!(names.compared > 100 && names.equal * 2 > names.compared, "{name}: {names:?}");
+        assert!(names.equal > 100, "{name}: {names:?}");
         let figures = found.total();
         assert!(figures.same > 100 && figures.same > figures.not_recorded, "{name}: {figures:?}");
     }

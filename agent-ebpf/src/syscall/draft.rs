@@ -2,7 +2,7 @@
 
 use agent_ebpf::records::class;
 use agent_ebpf::records::cpu::{STRING_ROOM, live, shape, sort, word};
-use agent_ebpf::spec::{Spec, read, spec_flags};
+use agent_ebpf::spec::{Spec, read, result, spec_flags};
 use events::flags;
 
 use super::args_of;
@@ -53,7 +53,11 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     let mut result = 0;
     if files != 0 {
         let open = files::replaceable(cpu, spec, |index| argument(draft, index));
-        let found = files::of_call(spec, first, |index| argument(draft, index));
+        let mut found = files::of_call(spec, first, |index| argument(draft, index));
+        if config!(returns_only) != 0 && spec.result == result::CWD {
+            // A relative path started from the directory before this one.
+            found[0] = 0;
+        }
         cpu.set_files(found);
         set_files(draft, spec, found);
         result = files::result_of(spec, [argument(draft, 0), argument(draft, 1)]);
