@@ -143,7 +143,7 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
         return if unsafe { (*scratch).failed } == 0 { 0 } else { undo(cpu) };
     }
     let mut depth = 0;
-    while depth < DEPTH_MAX && define_one(cpu) == 0 {
+    while depth < DEPTH_MAX && define_one() == 0 {
         depth += 1;
     }
     // SAFETY: as above.
@@ -154,15 +154,14 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
 #[cfg(not(feature = "legacy"))]
 #[inline(never)]
 extern "C" fn next_name(_step: u32, _nothing: *mut c_void) -> u64 {
-    match ThisCpu::get() {
-        Some(cpu) => define_one(cpu) as u64,
-        None => 1,
-    }
+    define_one() as u64
 }
 
 /// Defines the name that the walk has reached, and goes on to the directory above it. 1 if the walk ends.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn define_one(cpu: ThisCpu) -> i32 {
+extern "C" fn define_one() -> i32 {
+    let Some(cpu) = ThisCpu::get() else { return 1 };
     let Some(scratch) = FILE_SCRATCH.get_ptr_mut(0) else { return 1 };
     // SAFETY: a map value that this program has for itself.
     let scratch = unsafe { &mut *scratch };
