@@ -158,7 +158,7 @@ extern "C" fn next_name(_step: u32, _nothing: *mut c_void) -> u64 {
 }
 
 /// Defines the name that the walk has reached, and goes on to the directory above it. 1 if the walk ends.
-#[unsafe(no_mangle)]
+#[cfg_attr(feature = "legacy", unsafe(no_mangle))]
 #[inline(never)]
 extern "C" fn define_one() -> i32 {
     let Some(cpu) = ThisCpu::get() else { return 1 };
