@@ -12,7 +12,7 @@
 mod define;
 mod id;
 
-use agent_ebpf::records::cpu::FILES_TOLD_BITS;
+use agent_ebpf::records::cpu::FILES_DEFINED_BITS;
 use agent_ebpf::spec::{Spec, file, result};
 use aya_ebpf::btf_maps::Array;
 use aya_ebpf::helpers::generated::bpf_get_current_task;
@@ -53,9 +53,10 @@ const SOCKET: u64 = 0o140_000;
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+
 /// The ids that each CPU has defined, each at a place that follows from it.
 #[btf_map]
-static TOLD: Array<u64, 4096> = Array::new();
+static DEFINED: Array<u64, 4096> = Array::new();
 
 /// Eight bytes at an address of the kernel; zeroes if there is nothing.
 #[inline(always)]
@@ -95,23 +96,32 @@ fn has_own_files(cpu: ThisCpu) -> bool {
 /// Where a CPU remembers an id, and what stands there if it does.
 #[inline(always)]
 fn place(cpu: ThisCpu, id: u64) -> Option<(*mut u64, u64)> {
-    let index = (cpu.number() << FILES_TOLD_BITS) as u32 | (id >> (64 - FILES_TOLD_BITS)) as u32;
+    let index = (cpu.number() << FILES_DEFINED_BITS) as u32 | (id >> (64 - FILES_DEFINED_BITS)) as u32;
     let epoch = cpu.renewed().wrapping_add(cpu.undefined() << 32);
-    Some((TOLD.get_ptr_mut(index)?, id ^ epoch))
+    Some((DEFINED.get_ptr_mut(index)?, id ^ epoch))
 }
 
 /// Whether this CPU has defined an id. If not, it is noted as defined.
 #[inline(always)]
 fn is_defined(cpu: ThisCpu, id: u64) -> bool {
-    let Some((told, expected)) = place(cpu, id) else { return true };
+    let Some((at, expected)) = place(cpu, id) else { return true };
     // SAFETY: a live value of the map, which only this CPU writes to.
     unsafe {
-        if told.read_volatile() == expected {
+        if at.read_volatile() == expected {
             return true;
         }
-        told.write_volatile(expected);
+        at.write_volatile(expected);
     }
     false
+}
+
+/// Notes an id as not defined.
+#[inline(always)]
+fn forget(cpu: ThisCpu, id: u64) {
+    if let Some((at, _)) = place(cpu, id) {
+        // SAFETY: as above.
+        unsafe { at.write_volatile(0) };
+    }
 }
 
 /// Whether an open file is a socket.
@@ -131,8 +141,8 @@ fn id_of_file(open: u64) -> u64 {
 /// The id of an open file, which is then defined; 0 if it could not be.
 #[inline(always)]
 fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
-    let inode = word(open, config!(offsets.file_inode));
-    if word(inode, config!(offsets.inode_mode)) & TYPE_MASK == SOCKET {
+    if is_socket(open) {
+        let inode = word(open, config!(offsets.file_inode));
         let socket = word(open, config!(offsets.file_private));
         let sk = word(socket, config!(offsets.socket_sk));
         let ino = word(inode, config!(offsets.inode_ino));

@@ -230,11 +230,11 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
         return;
     }
     if result & draft::CHECKED != 0 {
-        draft::check_files(cpu);
+        draft::check_files();
     }
     let made = result & !draft::CHECKED;
     if made != 0 {
-        draft::set_result(cpu, files::file_of_result(made, ret, time), ret);
+        draft::set_result(files::file_of_result(made, ret, time), ret);
     }
 }
 

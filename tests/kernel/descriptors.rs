@@ -31,19 +31,21 @@ impl<'a> Marked<'a> {
     }
 }
 
+/// Starts a load in a directory of its own, and waits until it is ready.
+fn start(load: &str, dir: &Path) -> Workload {
+    std::fs::create_dir(dir).unwrap();
+    let mut load = Workload::start(workload!(), &[load, dir.to_str().unwrap()]);
+    assert_eq!(load.line(), "ready");
+    load
+}
+
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
 fn descriptors_of_every_kind_have_the_names_that_the_kernel_has_for_them() {
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
-    let start = |name: &str| {
-        let own = dir.path().join(name);
-        std::fs::create_dir(&own).unwrap();
-        let mut load = Workload::start(workload!(), &["descriptors", own.to_str().unwrap()]);
-        assert_eq!(load.line(), "ready");
-        load
-    };
+    let start = |name: &str| start("descriptors", &dir.path().join(name));
     let mut before = start("before");
     let capture = Capture::start(&file, &[]);
     let mut after = start("after");
@@ -143,13 +145,7 @@ fn almost_all_calls_with_a_descriptor_have_a_name_whenever_their_process_began()
     let _guard = Guard::exclusive();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
-    let start = |name: &str| {
-        let own = dir.path().join(name);
-        std::fs::create_dir(&own).unwrap();
-        let mut load = Workload::start(workload!(), &["descriptor-load", own.to_str().unwrap()]);
-        assert_eq!(load.line(), "ready");
-        load
-    };
+    let start = |name: &str| start("descriptor-load", &dir.path().join(name));
     let mut before = start("before");
     let capture = Capture::start(&file, &["--buffer", "32MiB"]);
     let mut after = start("after");

@@ -13,7 +13,7 @@ use aya_ebpf::macros::btf_map;
 use events::Kind;
 
 use super::id::{id_of_name, local_port};
-use super::{AF_INET, AF_INET6, AF_UNIX, is_defined, short, word};
+use super::{AF_INET, AF_INET6, AF_UNIX, forget, is_defined, short, word};
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, EVENTS, config};
 use crate::task::has;
@@ -28,8 +28,10 @@ struct Scratch {
     mnt: u64,
     id: u64,
     time: u64,
-    /// Whether a definition was lost.
-    failed: u64,
+    /// How the walk went so far, one of [`walk`].
+    state: u64,
+    /// Definitions written.
+    written: u64,
     named: Named,
     socket: Socket,
 }
@@ -38,11 +40,14 @@ struct Scratch {
 #[btf_map]
 static FILE_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
 
-/// The definition could not be written: everything is defined again on this CPU.
-#[inline(always)]
-fn undo(cpu: ThisCpu) -> i32 {
-    cpu.set_undefined(cpu.undefined().wrapping_add(1));
-    1
+/// How a walk went.
+mod walk {
+    /// All definitions were written.
+    pub const COMPLETE: u64 = 0;
+    /// None was: there was no room.
+    pub const NOTHING: u64 = 1;
+    /// Only some were, so that files are defined below a directory that is not.
+    pub const INCOMPLETE: u64 = 2;
 }
 
 #[inline(always)]
@@ -101,7 +106,11 @@ pub extern "C" fn define_socket(sk: u64, id: u64, ino: u64, time: u64) -> i32 {
     } else {
         maps::output(&EVENTS, record, offset_of!(Socket, path) as u64)
     };
-    if is_written { 0 } else { undo(cpu) }
+    if !is_written {
+        forget(cpu, id);
+        return 1;
+    }
+    0
 }
 
 /// Copies the address of a unix socket without its family; returns how many bytes it has.
@@ -131,7 +140,8 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
         (*scratch).mnt = mnt;
         (*scratch).id = id;
         (*scratch).time = time;
-        (*scratch).failed = 0;
+        (*scratch).state = walk::COMPLETE;
+        (*scratch).written = 0;
     }
     #[cfg(not(feature = "legacy"))]
     if config!(loops) != 0 {
@@ -140,14 +150,29 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
         // SAFETY: the function and its argument; the verifier checks what it does with it.
         unsafe { bpf_loop(DEPTH_MAX, step as *mut c_void, (&raw mut nothing).cast(), 0) };
         // SAFETY: as above.
-        return if unsafe { (*scratch).failed } == 0 { 0 } else { undo(cpu) };
+        return ended(cpu, id, unsafe { (*scratch).state });
     }
     let mut depth = 0;
     while depth < DEPTH_MAX && define_one() == 0 {
         depth += 1;
     }
     // SAFETY: as above.
-    if unsafe { (*scratch).failed } == 0 { 0 } else { undo(cpu) }
+    ended(cpu, id, unsafe { (*scratch).state })
+}
+
+/// What follows from how a walk went. 0 if the definition is complete.
+#[inline(always)]
+fn ended(cpu: ThisCpu, id: u64, state: u64) -> i32 {
+    if state == walk::COMPLETE {
+        return 0;
+    }
+    if state == walk::NOTHING {
+        forget(cpu, id);
+    } else {
+        // Everything is defined again on this CPU.
+        cpu.set_undefined(cpu.undefined().wrapping_add(1));
+    }
+    1
 }
 
 /// A step of the loop; 1 ends it.
@@ -206,9 +231,10 @@ extern "C" fn define_one() -> i32 {
     }
     let bytes = offset_of!(Named, name) as u64 + len;
     if !maps::output(&EVENTS, (&raw const scratch.named).cast::<u8>(), bytes) {
-        scratch.failed = 1;
+        scratch.state = if scratch.written == 0 { walk::NOTHING } else { walk::INCOMPLETE };
         return 1;
     }
+    scratch.written += 1;
     if next.0 == 0 || is_defined(cpu, parent) {
         return 1;
     }

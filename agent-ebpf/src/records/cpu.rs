@@ -29,9 +29,9 @@ pub struct Segment {
 }
 
 /// Files that each CPU remembers as defined.
-pub const FILES_TOLD: u32 = 1 << FILES_TOLD_BITS;
+pub const FILES_DEFINED: u32 = 1 << FILES_DEFINED_BITS;
 /// The number of bits of that.
-pub const FILES_TOLD_BITS: u32 = 12;
+pub const FILES_DEFINED_BITS: u32 = 12;
 
 /// Where the next record begins, after one of `bytes` bytes at `position`.
 #[inline(always)]

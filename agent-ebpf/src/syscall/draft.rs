@@ -92,8 +92,10 @@ pub const CHECKED: u64 = 1 << 8;
 
 /// Looks again at what the descriptors of a call that returns stand for, in the record at the head. A function that calls no
 /// other: the kernel limits what all functions on the way have on the stack.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn check_files(cpu: ThisCpu) -> i32 {
+pub extern "C" fn check_files() -> i32 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
     let Some(spec) = maps::spec(cpu.key()) else { return 0 };
     let Some(draft) = cpu.draft() else { return 0 };
     let found = files::unchanged(cpu, spec, cpu.files(), cpu.open(), |index| argument(draft, index));
@@ -103,8 +105,10 @@ pub fn check_files(cpu: ThisCpu) -> i32 {
 }
 
 /// Writes what a call that returns has made, by its id. As above.
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub fn set_result(cpu: ThisCpu, made: u64, ret: i64) -> i32 {
+pub extern "C" fn set_result(made: u64, ret: i64) -> i32 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
     let Some(spec) = maps::spec(cpu.key()) else { return 0 };
     let Some(draft) = cpu.draft() else { return 0 };
     set_files(draft, spec, [cpu.files()[0], made]);

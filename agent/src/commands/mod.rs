@@ -1,6 +1,7 @@
 //! The commands, each with its options and what it does.
 
 pub mod capture;
+mod cell;
 pub mod check;
 pub mod completions;
 pub mod containers;

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use agent_ebpf::records::cpu::FILES_TOLD;
+use agent_ebpf::records::cpu::FILES_DEFINED;
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
@@ -152,7 +152,7 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
     let sockets = if settings.kinds.contains(&Kind::Net) { SOCKETS_MAX } else { UNUSED_MAP };
     let mut entries = vec![
         ("CPUS", possible_cpus()),
-        ("TOLD", possible_cpus() * FILES_TOLD),
+        ("DEFINED", possible_cpus() * FILES_DEFINED),
         ("SEGMENTS", counts.of_cpus * counts.segments),
         ("EVENTS", cpus),
         ("LIFECYCLE", cpus),

@@ -243,10 +243,10 @@ impl Processes {
     /// A process executes the file with this path.
     pub fn set_exe(&mut self, tid: u32, exe: &[u8]) {
         let Some(thread) = self.threads.get(&tid) else { return };
-        let process = &mut self.processes[thread.process as usize];
+        let index = thread.process;
+        self.processes[index as usize].exe = Arc::from(exe);
         self.changes += 1;
-        process.exe = Arc::from(exe);
-        process.version += 1;
+        self.note_change(index);
     }
 
     /// A process has this working directory.

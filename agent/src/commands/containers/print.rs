@@ -4,26 +4,14 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::Row;
+use crate::commands::cell::{cut, text};
 use ktape_reader::containers::short_id;
 use ktape_reader::model::attribute_names as names;
-use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time;
 use ktape_reader::text::units::count_text;
 
 /// How wide a column of the table may be; labels come last and may be wider.
 const WIDEST: usize = 32;
-
-fn text(value: &str) -> String {
-    escaped(value.as_bytes(), Place::Free).into_owned()
-}
-
-fn cut(value: &str) -> String {
-    let value = text(value);
-    if value.chars().count() <= WIDEST {
-        return value;
-    }
-    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
-}
 
 /// Appends an aligned table, without empty columns.
 pub fn table(rows: &[Row], zone: &TimeZone, live: bool, out: &mut Vec<u8>) {
@@ -37,12 +25,12 @@ pub fn table(rows: &[Row], zone: &TimeZone, live: bool, out: &mut Vec<u8>) {
     let hosts = rows.windows(2).any(|pair| pair[0].host != pair[1].host);
     type Column<'a> = (&'a str, bool, Box<dyn Fn(&Row) -> String + 'a>);
     let columns: Vec<Column<'_>> = vec![
-        ("HOST", false, Box::new(|row| if hosts { cut(&row.host) } else { String::new() })),
-        ("ID", false, Box::new(|row| cut(short_id(&row.id)))),
-        ("NAME", false, Box::new(|row| cut(row.name()))),
-        ("RUNTIME", false, Box::new(|row| cut(&row.runtime))),
-        ("IMAGE", false, Box::new(|row| cut(row.attribute(names::IMAGE)))),
-        ("POD", false, Box::new(|row| cut(&row.pod()))),
+        ("HOST", false, Box::new(|row| if hosts { cut(&row.host, WIDEST) } else { String::new() })),
+        ("ID", false, Box::new(|row| cut(short_id(&row.id), WIDEST))),
+        ("NAME", false, Box::new(|row| cut(row.name(), WIDEST))),
+        ("RUNTIME", false, Box::new(|row| cut(&row.runtime, WIDEST))),
+        ("IMAGE", false, Box::new(|row| cut(row.attribute(names::IMAGE), WIDEST))),
+        ("POD", false, Box::new(|row| cut(&row.pod(), WIDEST))),
         ("BORN", false, Box::new(|row| time(row.born))),
         ("DIED", false, Box::new(|row| time(row.died))),
         ("EXIT", true, Box::new(|row| row.exit_code().map_or(String::new(), |code| code.to_string()))),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::process::{End, Process};
 use super::shape::{Node, Tree};
+use crate::commands::cell::{cut, text};
 use ktape_reader::fields::values;
 use ktape_reader::names::signal_name;
 use ktape_reader::text::escape::{self, Place, escaped};
@@ -89,13 +90,13 @@ impl<'t> Lines<'t> {
         };
         let some = |count: u64| if count == 0 { String::new() } else { count_text(count) };
         [
-            if self.has_hosts { cut(&process.host) } else { String::new() },
+            if self.has_hosts { cut(&process.host, WIDEST) } else { String::new() },
             process.start.map_or_else(String::new, relative),
             process.end.map_or_else(String::new, |end| relative(end.at)),
             process.duration().map_or_else(String::new, duration_text),
             process.end.map_or_else(String::new, exit),
-            cut(&process.user),
-            cut(&process.container),
+            cut(&process.user, WIDEST),
+            cut(&process.container, WIDEST),
             some(process.threads),
             some(process.events),
         ]
@@ -143,18 +144,6 @@ fn exit(end: End) -> String {
         signal if end.dumped_core => format!("{} (core)", signal_name(signal)),
         signal => signal_name(signal).into_owned(),
     }
-}
-
-fn text(value: &str) -> String {
-    escaped(value.as_bytes(), Place::Free).into_owned()
-}
-
-fn cut(value: &str) -> String {
-    let value = text(value);
-    if value.chars().count() <= WIDEST {
-        return value;
-    }
-    value.chars().take(WIDEST - 3).chain("...".chars()).collect()
 }
 
 fn draw(node: &Node<'_>, style: Style, line: &mut String) {
