@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 
 use agent_ebpf::records::Header;
-use agent_ebpf::records::file::{NAME, Named, Socket, UNIX_PATH, class, name_flags};
+use agent_ebpf::records::file::{DEPTH_MAX, NAME, Named, Socket, UNIX_PATH, class, name_flags};
 use aya_ebpf::btf_maps::PerCpuArray;
 #[cfg(not(feature = "legacy"))]
 use aya_ebpf::helpers::generated::bpf_loop;
@@ -18,8 +18,11 @@ use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, EVENTS, config};
 use crate::task::has;
 
-/// Most directories of a path that are defined.
-const DEPTH_MAX: u32 = 64;
+/// Most directories of a path that are defined where each is a step of its own to the verifier.
+#[cfg(not(feature = "legacy"))]
+const STEPS_MAX: u32 = 64;
+#[cfg(feature = "legacy")]
+const STEPS_MAX: u32 = DEPTH_MAX;
 
 /// Room for a definition, and what is left of a walk towards the root.
 #[repr(C)]
@@ -48,6 +51,8 @@ mod walk {
     pub const NOTHING: u64 = 1;
     /// Only some were, so that files are defined below a directory that is not.
     pub const INCOMPLETE: u64 = 2;
+    /// It has not ended: the path has too many directories.
+    pub const UNDER_WAY: u64 = 3;
 }
 
 #[inline(always)]
@@ -140,7 +145,7 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
         (*scratch).mnt = mnt;
         (*scratch).id = id;
         (*scratch).time = time;
-        (*scratch).state = walk::COMPLETE;
+        (*scratch).state = walk::UNDER_WAY;
         (*scratch).written = 0;
     }
     #[cfg(not(feature = "legacy"))]
@@ -150,24 +155,29 @@ pub extern "C" fn define_name(dentry: u64, mnt: u64, id: u64, time: u64) -> i32 
         // SAFETY: the function and its argument; the verifier checks what it does with it.
         unsafe { bpf_loop(DEPTH_MAX, step as *mut c_void, (&raw mut nothing).cast(), 0) };
         // SAFETY: as above.
-        return ended(cpu, id, unsafe { (*scratch).state });
+        return unsafe { ended(cpu, id, (*scratch).state, (*scratch).id) };
     }
     let mut depth = 0;
-    while depth < DEPTH_MAX && define_one() == 0 {
+    while depth < STEPS_MAX && define_one() == 0 {
         depth += 1;
     }
     // SAFETY: as above.
-    ended(cpu, id, unsafe { (*scratch).state })
+    unsafe { ended(cpu, id, (*scratch).state, (*scratch).id) }
 }
 
-/// What follows from how a walk went. 0 if the definition is complete.
+/// What follows from how a walk from the name `id` went, which stopped at the directory `at`. 0 if the definition is
+/// complete.
 #[inline(always)]
-fn ended(cpu: ThisCpu, id: u64, state: u64) -> i32 {
+fn ended(cpu: ThisCpu, id: u64, state: u64, at: u64) -> i32 {
     if state == walk::COMPLETE {
         return 0;
     }
     if state == walk::NOTHING {
         forget(cpu, id);
+    } else if state == walk::UNDER_WAY {
+        // It counts as defined and is not: a shorter path defines it.
+        forget(cpu, at);
+        return 0;
     } else {
         // Everything is defined again on this CPU.
         cpu.set_undefined(cpu.undefined().wrapping_add(1));
@@ -236,6 +246,7 @@ extern "C" fn define_one() -> i32 {
     }
     scratch.written += 1;
     if next.0 == 0 || is_defined(cpu, parent) {
+        scratch.state = walk::COMPLETE;
         return 1;
     }
     scratch.dentry = next.0;

@@ -23,6 +23,8 @@ pub mod name_flags {
     pub const DETACHED: u16 = 1 << 2;
 }
 
+/// Most directories that a path is put together from. Of a longer one the beginning is missing.
+pub const DEPTH_MAX: u32 = 256;
 /// Bytes of a name, its NUL included (`NAME_MAX`).
 pub const NAME: usize = 256;
 

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 
 use agent_ebpf::records::Header;
-use agent_ebpf::records::file::class;
+use agent_ebpf::records::file::{DEPTH_MAX, class};
 use events::UNKNOWN;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -316,13 +316,11 @@ impl Files {
 
     /// The path of a directory, which is kept.
     fn path(&mut self, id: u64) -> Option<Path> {
-        /// Most directories of a path.
-        const DEPTH_MAX: usize = 64;
         let changes = self.changes;
         // From the bottom up to what has a path, and down again.
         let mut climb = Vec::new();
         let (mut at, mut above) = (id, None);
-        while at != 0 && climb.len() < DEPTH_MAX {
+        while at != 0 && climb.len() < DEPTH_MAX as usize {
             let Some(File { what: What::Named(name), .. }) = self.find(at) else { break };
             if let Some(path) = name.path_as_of(changes) {
                 above = Some(path.clone());

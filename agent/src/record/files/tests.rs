@@ -143,6 +143,23 @@ fn a_renamed_directory_takes_along_what_is_in_it() {
 }
 
 #[test]
+fn of_a_very_long_path_the_beginning_is_missing() {
+    let path = |directories: u64| {
+        let mut written = Written::new();
+        define(&mut written.files, &named(1, 0, "", DIRECTORY));
+        for id in 2..=directories {
+            define(&mut written.files, &named(id, id - 1, "d", DIRECTORY));
+        }
+        define(&mut written.files, &named(directories + 1, directories, "file", REGULAR));
+        written.shown(directories + 1)
+    };
+    let most = u64::from(DEPTH_MAX);
+    let file = |directories: u64| "/d".repeat(directories as usize - 1) + "/file";
+    assert_eq!(path(most), ("file".to_owned(), file(most), false, false));
+    assert_eq!(path(most + 1), ("file".to_owned(), file(most + 1), false, true));
+}
+
+#[test]
 fn what_is_missing_or_deleted_is_marked() {
     let mut written = Written::new();
     define(&mut written.files, &named(4, 3, "file", REGULAR));

@@ -13,7 +13,7 @@ use super::{Opened, c};
 use crate::sys;
 
 /// Directories of the deep path.
-const DEPTH: usize = 60;
+const DEPTH: usize = 200;
 
 /// One of each kind.
 pub struct Kinds {
