@@ -29,6 +29,15 @@ pub mod read {
     pub const ARGV: u8 = 8;
     /// The same with 32-bit pointers.
     pub const ARGV32: u8 = 9;
+    /// A string; the one that another argument points to follows its NUL. The second one of a call only.
+    pub const TWO_STRINGS: u8 = 10;
+    /// Bytes that the call is given, as many as [`super::Spec::unit`] and [`super::Spec::count`] say. This and the next two
+    /// are the highest ones.
+    pub const BYTES: u8 = 11;
+    /// Bytes that the call changes: read at the entry and again at the return.
+    pub const BYTES_BOTH: u8 = 12;
+    /// Bytes that the call fills in.
+    pub const BYTES_OUT: u8 = 13;
 
     /// Bytes of a pointer in the array, for one of the last two: by arithmetic, since each branch doubles the work of the
     /// kernel's verifier.
@@ -64,6 +73,20 @@ pub mod spec_flags {
     pub const YIELD: u8 = 1 << 4;
     /// Sends a signal as the process that makes the call (`kill`, `pidfd_send_signal`).
     pub const KILL: u8 = 1 << 6;
+    /// Fills in bytes that are recorded ([`super::read::BYTES_OUT`], [`super::read::BYTES_BOTH`]).
+    pub const FILLS: u8 = 1 << 7;
+}
+
+/// How many units of bytes there are: bits of [`Spec::count`].
+pub mod count {
+    /// The argument that has the number, or the pointer to the second string of [`super::read::TWO_STRINGS`].
+    pub const ARGUMENT: u8 = 7;
+    /// One.
+    pub const ONE: u8 = 1 << 3;
+    /// The result has the number.
+    pub const RESULT: u8 = 1 << 4;
+    /// As many words of 8 bytes as have this number of bits.
+    pub const BITS: u8 = 1 << 5;
 }
 
 /// What a call's descriptors stand for: how [`Spec::files`] say what to look up.
@@ -94,6 +117,8 @@ pub mod result {
     pub const CWD: u8 = 3;
     /// Of `bpf`: a descriptor, if the command makes or opens something.
     pub const BPF: u8 = 4;
+    /// Nothing, but the first string is two descriptors that the call has made. Both files are theirs.
+    pub const PAIR: u8 = 5;
 }
 
 /// What to record of a call. 16 bytes.
@@ -115,7 +140,7 @@ pub struct Spec {
     /// Of a call that fills in a socket address: the argument that carries nothing, whose slot keeps from the entry on how
     /// much room the caller gave. 0 of all other calls.
     pub room: u8,
-    /// The least result with which such a call has filled the address in.
+    /// The least result with which a call has filled in an address or bytes.
     pub least: u8,
     /// What stands for files: bits of [`mod@file`].
     pub files: [u8; 2],
@@ -123,8 +148,10 @@ pub struct Spec {
     pub result: u8,
     /// How many words there are for files in its record, 0 to 2.
     pub file_words: u8,
-    /// Always 0.
-    pub reserved: u32,
+    /// Of strings that are bytes: how many one unit has.
+    pub unit: [u8; 2],
+    /// How many units there are: bits of [`mod@count`].
+    pub count: [u8; 2],
 }
 
 const _: () = assert!(size_of::<Spec>() == 16);

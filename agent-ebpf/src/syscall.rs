@@ -10,13 +10,14 @@ mod alone;
 mod arguments;
 mod draft;
 mod exec;
+mod filled;
 mod identity;
 mod parked;
 mod record;
 
 use agent_ebpf::records::cpu::{live, verdict, word};
 use agent_ebpf::records::{fallback as of, task_flags};
-use agent_ebpf::spec::{Spec, spec_flags};
+use agent_ebpf::spec::{Spec, result, spec_flags};
 use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -190,15 +191,18 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         return alone::record::<FALLBACK>(ctx, cpu, ret);
     }
     let call = cpu.live();
-    if call == live::READY || call == live::SHARED {
+    if call == live::READY || call == live::SHARED || call == live::FILLS {
         let time = cpu.now();
         let dur = time.wrapping_sub(cpu.start());
         if dur >> 32 == 0
             && !(-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret)
-            && (call == live::READY || again::append(cpu) == 0)
+            && (call != live::SHARED || again::append(cpu) == 0)
             && let Some(draft) = cpu.draft()
         {
             mark_return::<FALLBACK>(cpu);
+            if call == live::FILLS {
+                filled::fill(ret);
+            }
             let shape = cpu.shape();
             complete(cpu, ret, time);
             // SAFETY: indices of every record.
@@ -233,7 +237,13 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
         draft::check_files();
     }
     let made = result & !draft::CHECKED;
-    if made != 0 {
+    if made == u64::from(result::PAIR) {
+        if let Some(draft) = cpu.draft() {
+            let files = filled::files_of_pair(draft, ret, time);
+            // SAFETY: an index of every record with strings.
+            unsafe { draft.set_pair(word::FILES, files) };
+        }
+    } else if made != 0 {
         draft::set_result(files::file_of_result(made, ret, time), ret);
     }
 }

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use agent_ebpf::spec::read;
+use agent_ebpf::spec::{Spec, count, read};
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str};
 use events::flags;
 
@@ -20,7 +20,10 @@ pub struct Got {
 impl Got {
     /// There was more than there is room for.
     pub const CUT: u32 = flags::STR0_CUT;
-    const UNREAD: Self = Self { len: 0, bits: flags::STR0_UNREAD };
+    /// It could not be read.
+    pub const UNREAD: Self = Self { len: 0, bits: flags::STR0_UNREAD };
+    /// There is nothing to read.
+    pub const NOTHING: Self = Self { len: 0, bits: 0 };
 }
 
 const _: () =
@@ -177,14 +180,13 @@ pub fn read_room(how: u8, at: u64, next: u64) -> Room {
 /// `to` has room for `size` bytes, and `size` is a constant of at least [`SOCKADDR_MAX`].
 #[inline(always)]
 pub unsafe fn read_string(to: *mut u8, size: u32, source: &Source) -> Got {
-    const NOTHING: Got = Got { len: 0, bits: 0 };
     let Source { how, at, next, room } = *source;
     if how == read::STRING {
         // SAFETY: by contract.
         return unsafe { read_path(to, size, at) };
     }
     if at == 0 || room == NOT_FILLED_IN {
-        return NOTHING;
+        return Got::NOTHING;
     }
     // 64 bits wide: the verifier loses a bound that was checked on a 32-bit copy.
     let (mut address, mut len) = (at, next & 0xffff_ffff);
@@ -207,7 +209,7 @@ pub unsafe fn read_string(to: *mut u8, size: u32, source: &Source) -> Got {
         _ => {}
     }
     if address == 0 || len == 0 {
-        return NOTHING;
+        return Got::NOTHING;
     }
     let mut bits = 0;
     if matches!(how, read::SOCKADDR_OUT | read::MSGHDR_OUT | read::MSGHDR_OUT32) {
@@ -231,6 +233,39 @@ pub unsafe fn read_string(to: *mut u8, size: u32, source: &Source) -> Got {
         return Got::UNREAD;
     }
     Got { len: len.min(SOCKADDR_MAX) as u32, bits }
+}
+
+/// Most bytes of a structure that are read.
+const BYTES_MAX: u64 = 512;
+
+/// How many bytes the structure of this index has, of a call with these arguments and this result.
+#[inline(always)]
+pub fn bytes_of(spec: &Spec, index: usize, args: impl Fn(u8) -> u64, ret: i64) -> u64 {
+    let (unit, how) = (u64::from(spec.unit[index]), spec.count[index]);
+    if how & count::ONE != 0 {
+        return unit;
+    }
+    let number = if how & count::RESULT != 0 { ret as u64 } else { args(how & count::ARGUMENT) };
+    let number = number & 0xffff_ffff;
+    if how & count::BITS != 0 { number.div_ceil(64) * 8 } else { unit * number }
+}
+
+/// Reads bytes.
+///
+/// # Safety
+///
+/// `to` has room for [`BYTES_MAX`] bytes.
+#[inline(always)]
+pub unsafe fn read_bytes(to: *mut u8, len: u64, from: u64) -> Got {
+    if from == 0 || len == 0 {
+        return Got::NOTHING;
+    }
+    // SAFETY: by contract.
+    if unsafe { read_user_at_most::<BYTES_MAX>(to, len, from) } != 0 {
+        return Got::UNREAD;
+    }
+    let bits = if len > BYTES_MAX { Got::CUT } else { 0 };
+    Got { len: len.min(BYTES_MAX) as u32, bits }
 }
 
 /// Reads the arguments of a program, up to `MAX` of them, each with its NUL. What does not fit, and what follows something that

@@ -245,131 +245,7 @@ const PATHS: &[&str] = &[
 
 /// Types of arguments whose meaning does not follow from their C type. A bare name applies to scalar arguments of that name
 /// in every call.
-const SEMANTICS: &str = "
-fd: fd epfd oldfd newfd in_fd out_fd fd_in fd_out fdin fdout ufd pidfd fs_fd fanotify_fd group_fd ruleset_fd
-fd: dup.fildes epoll_ctl.fd mmap.fd
-dirfd: dfd olddfd newdfd from_dfd to_dfd mountdirfd execveat.fd fsconfig.aux
-signal: sig
-uint: rseq.sig
-size: len count nbytes addrlen addr_len upeer_addrlen optlen sizemask sigsetsize plen argsz usize bytecount
-size: len_in old_len new_len bufsiz msgsz maxnode rseq_len setdomainname.len sethostname.len syslog.len
-size: getcwd.size remap_file_pages.size bpf.size lsm_set_self_attr.size sched_getaffinity.len sched_setaffinity.len
-address: start addr new_addr futex.uaddr futex.uaddr2 futex_wait.uaddr futex_wake.uaddr brk.brk clone.newsp
-address: shmat.shmaddr shmdt.shmaddr clone.tls ctx_id io_destroy.ctx
-offset: mmap.off remap_file_pages.pgoff truncate.length ftruncate.length pos_l sync_file_range.nbytes fallocate.len
-sockaddr: bind.umyaddr connect.uservaddr sendto.addr
-sockaddr_out: accept.upeer_sockaddr accept4.upeer_sockaddr getsockname.usockaddr getpeername.usockaddr recvfrom.addr
-msghdr: sendmsg.msg recvmsg.msg sendmmsg.mmsg recvmmsg.mmsg
-argv: execve.argv execveat.argv
-path: acct.name umount2.name name_to_handle_at.name
-string: add_key._type add_key._description request_key._type request_key._description request_key._callout_info
-string: mount.type fsopen._fs_name fsconfig._key memfd_create.uname mq_open.u_name mq_unlink.u_name
-string: getxattr.name lgetxattr.name fgetxattr.name setxattr.name lsetxattr.name fsetxattr.name removexattr.name
-string: lremovexattr.name fremovexattr.name setxattrat.name getxattrat.name removexattrat.name
-pid: get_robust_list.pid ptrace.pid
-mode: umask.mask
-flags: flags mask
-at_flags: at_flags flag faccessat2.flags linkat.flags utimensat.flags statx.flags execveat.flags fchmodat2.flags
-access_flags: access.mode faccessat.mode faccessat2.mode
-open_flags: open.flags openat.flags mq_open.oflag open_by_handle_at.flags pipe2.flags dup3.flags
-open_flags: fanotify_init.event_f_flags
-rwf_flags: preadv2.flags pwritev2.flags
-open_tree_flags: open_tree.flags open_tree_attr.flags
-mmap_prot: mmap.prot mprotect.prot pkey_mprotect.prot remap_file_pages.prot
-mmap_flags: mmap.flags remap_file_pages.flags
-mremap_flags: mremap.flags
-msync_flags: msync.flags
-mlock_flags: mlock2.flags
-mlockall_flags: mlockall.flags
-fallocate_flags: fallocate.mode
-sync_range_flags: sync_file_range.flags
-splice_flags: splice.flags tee.flags vmsplice.flags
-rename_flags: renameat2.flags
-close_range_flags: close_range.flags
-xattr_flags: setxattr.flags lsetxattr.flags fsetxattr.flags
-statx_mask: statx.mask
-mount_flags: mount.flags
-umount_flags: umount2.flags
-fsopen_flags: fsopen.flags
-fsmount_flags: fsmount.flags
-mount_attr_flags: fsmount.attr_flags
-fspick_flags: fspick.flags
-move_mount_flags: move_mount.flags
-mount_setattr_flags: mount_setattr.flags
-swap_flags: swapon.swap_flags
-clone_flags: clone.clone_flags unshare.unshare_flags setns.flags
-wait_flags: wait4.options waitid.options
-pidfd_flags: pidfd_open.flags
-personality_flags: personality.personality
-socket_type_flags: socket.type socketpair.type
-accept_flags: accept4.flags
-msg_flags: sendto.flags recvfrom.flags sendmsg.flags recvmsg.flags sendmmsg.flags recvmmsg.flags
-eventfd_flags: eventfd2.flags
-epoll_flags: epoll_create1.flags
-inotify_flags: inotify_init1.flags
-inotify_mask: inotify_add_watch.mask
-fanotify_init_flags: fanotify_init.flags
-fanotify_mark_flags: fanotify_mark.flags
-fanotify_mask: fanotify_mark.mask
-memfd_flags: memfd_create.flags memfd_secret.flags
-signalfd_flags: signalfd4.flags
-timerfd_flags: timerfd_create.flags
-timer_flags: timerfd_settime.flags timer_settime.flags clock_nanosleep.flags
-userfaultfd_flags: userfaultfd.flags
-random_flags: getrandom.flags
-uring_enter_flags: io_uring_enter.flags
-perf_flags: perf_event_open.flags
-seccomp_flags: seccomp.flags
-mempolicy_flags: get_mempolicy.flags mbind.flags
-move_pages_flags: move_pages.flags
-futex2_flags: futex_wait.flags futex_wake.flags futex_requeue.flags
-futex_mask: futex_wait.mask futex_wake.mask
-ipc_get_flags: msgget.msgflg semget.semflg shmget.shmflg
-ipc_flags: msgrcv.msgflg msgsnd.msgflg
-shmat_flags: shmat.shmflg
-rseq_flags: rseq.flags
-landlock_flags: landlock_create_ruleset.flags
-futex_cmd: futex.op
-ioctl_cmd: ioctl.cmd
-fcntl_cmd: fcntl.cmd
-flock_cmd: flock.cmd
-prctl_cmd: prctl.option
-arch_prctl_cmd: arch_prctl.option
-ptrace_cmd: ptrace.request
-bpf_cmd: bpf.cmd
-seccomp_cmd: seccomp.op
-keyctl_cmd: keyctl.option
-epoll_ctl_cmd: epoll_ctl.op
-quota_cmd: quotactl.cmd quotactl_fd.cmd
-reboot_cmd: reboot.cmd
-ipc_cmd: msgctl.cmd semctl.cmd shmctl.cmd
-membarrier_cmd: membarrier.cmd
-uring_register_cmd: io_uring_register.opcode
-fsconfig_cmd: fsconfig.cmd
-syslog_cmd: syslog.type
-sysfs_cmd: sysfs.option
-modify_ldt_cmd: modify_ldt.func
-family_const: socket.family socketpair.family
-whence_const: lseek.whence
-shutdown_const: shutdown.how
-sigprocmask_const: rt_sigprocmask.how
-sockopt_level_const: setsockopt.level getsockopt.level
-sockopt_const: setsockopt.optname getsockopt.optname
-clock_const: clockid which_clock
-resource_const: resource
-itimer_const: getitimer.which setitimer.which
-priority_const: getpriority.which setpriority.which
-ioprio_const: ioprio_get.which ioprio_set.which
-idtype_const: waitid.which
-rusage_const: getrusage.who
-madvise_const: madvise.behavior process_madvise.behavior
-fadvise_const: fadvise64.advice
-sched_const: sched_setscheduler.policy sched_get_priority_max.policy sched_get_priority_min.policy
-mempolicy_const: set_mempolicy.mode mbind.mode
-kcmp_const: kcmp.type
-lsm_attr_const: lsm_get_self_attr.attr lsm_set_self_attr.attr
-key_const: ringid destringid
-";
+const SEMANTICS: &str = include_str!("syscalls/semantics.txt");
 
 /// Calls that a kernel may be built without, or that have a number but never existed.
 const EXTRA: &str = "
@@ -409,7 +285,7 @@ move_pages pid:pid nr_pages:ulong pages:ptr nodes:ptr status:ptr flags:move_page
 /// Calls that exist only in the 32-bit ABI or take different arguments there: 64-bit values are split into two halves, and
 /// old calls have different layouts.
 const I386: &str = "
-waitpid pid:pid stat_addr:ptr options:wait_flags
+waitpid pid:pid stat_addr:wait_status_out options:wait_flags
 break
 oldstat filename:path statbuf:ptr
 oldfstat fd:fd statbuf:ptr

@@ -122,6 +122,8 @@ pub mod live {
     pub const SKIPPED: u32 = 3;
     /// As [`READY`], but other threads may change its strings: they are read again once the kernel has its copy.
     pub const SHARED: u32 = 4;
+    /// As [`READY`], but at the return what the call has filled in is read.
+    pub const FILLS: u32 = 5;
 }
 
 /// The words of a record in a ring.
@@ -143,7 +145,8 @@ pub mod word {
     /// Strings, each padded with whatever was there to whole words.
     pub const STRINGS: usize = 13;
     /// In place of a bit of [`events::flags`]. With [`super::sort::STRINGS`]: the second string is the first one, read again.
-    /// With [`super::sort::LONG`]: the strings are those of the thread's last [`super::sort::ENTERED`], read again.
+    /// With [`super::sort::LONG`]: the strings are those of the thread's last [`super::sort::ENTERED`], read again; of a call
+    /// that fills in bytes, those bytes.
     pub const AGAIN: u32 = 1 << 31;
 }
 

@@ -2,14 +2,14 @@
 //! agent can compare them with those of the entry.
 
 use agent_ebpf::records::TaskState;
-use agent_ebpf::records::cpu::{STRING_ROOM, shape, sort, word};
+use agent_ebpf::records::cpu::{shape, sort, word};
 use agent_ebpf::spec::read;
 
 use super::arguments::{argument, copy_args};
-use super::draft::{self, padded, read_first, read_second};
+use super::draft::{self, padded, read_first, read_second, read_string_of};
 use crate::cpu_ring::ThisCpu;
 use crate::maps;
-use crate::user::{Got, Source, read_string};
+use crate::user::Got;
 
 /// Appends the string of a call that returns to its record. 0 if it is there: two strings would have no room.
 #[inline(never)]
@@ -19,12 +19,6 @@ pub fn append(cpu: ThisCpu) -> i32 {
         return 1;
     }
     let Some(draft) = cpu.draft() else { return 1 };
-    let source = Source {
-        how: spec.read0,
-        at: draft::argument(draft, spec.arg0),
-        next: draft::argument(draft, spec.arg0 + 1),
-        room: 0,
-    };
     // SAFETY: an index of every record with strings.
     let lengths = unsafe { draft.get(word::LENGTHS) };
     let first = lengths as u32 & 0xffff;
@@ -32,7 +26,8 @@ pub fn append(cpu: ThisCpu) -> i32 {
     // SAFETY: as in `read_second`.
     let again = unsafe {
         core::arch::asm!("{after} &= 8184", after = inout(reg) after);
-        read_string(draft.at(word::STRINGS).add(after as usize), STRING_ROOM, &source)
+        let to = draft.at(word::STRINGS).add(after as usize);
+        read_string_of(to, spec, |index| draft::argument(draft, index))
     };
     let bits = (lengths >> 32) | u64::from(again.bits << 2 | word::AGAIN);
     // SAFETY: as above.
@@ -48,10 +43,11 @@ pub fn read(cpu: ThisCpu, call: &TaskState) -> i32 {
     let Some(spec) = maps::spec(call.key) else { return 0 };
     let Some(draft) = cpu.room() else { return 1 };
     copy_args::<6>(draft.at(word::ARGS).cast(), call);
-    let first = read_first(draft, spec, argument(call, spec.arg0));
-    let mut second = Got { len: 0, bits: 0 };
+    let args = |index| argument(call, index);
+    let first = read_first(draft, spec, args);
+    let mut second = Got::NOTHING;
     if spec.read1 != read::NONE {
-        second = read_second(draft, padded(first.len), argument(call, spec.arg1), None);
+        second = read_second(draft, padded(first.len), spec, args, None);
     }
     let words = word::STRINGS as u32 + (padded(first.len) + padded(second.len)) / 8;
     let bits = u64::from(first.bits | second.bits << 2);

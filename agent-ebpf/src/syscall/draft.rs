@@ -2,7 +2,7 @@
 
 use agent_ebpf::records::class;
 use agent_ebpf::records::cpu::{STRING_ROOM, live, shape, sort, word};
-use agent_ebpf::spec::{Spec, read, result, spec_flags};
+use agent_ebpf::spec::{Spec, count, read, result, spec_flags};
 use events::flags;
 
 use super::args_of;
@@ -10,7 +10,7 @@ use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
 use crate::maps::{self, config};
 use crate::task::Task;
-use crate::user::{Got, Source, read_path, read_room, read_string};
+use crate::user::{Got, Source, bytes_of, read_bytes, read_path, read_room, read_string};
 
 /// Writes arguments and strings of a call that is entered.
 #[inline(always)]
@@ -41,6 +41,8 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
                 shape = shape::of(sort::STRINGS, key, words);
                 if !complete {
                     state = live::PARTIAL;
+                } else if spec.flags & spec_flags::FILLS != 0 {
+                    state = live::FILLS;
                 } else if spec.room == 0 && task.shares_memory() {
                     state = live::SHARED;
                 }
@@ -140,15 +142,15 @@ fn strings(draft: Draft, spec: &Spec, starts: &mut [u8; 2]) -> (u32, bool) {
         }
         return (word::STRINGS as u32, !room.exists);
     }
-    let first = read_first(draft, spec, at);
+    let args = |index| argument(draft, index);
+    let first = read_first(draft, spec, args);
     starts[0] = start(draft.at(word::STRINGS), first.len);
-    let mut second = Got { len: 0, bits: 0 };
+    let mut second = Got::NOTHING;
     let mut complete = at == 0 || first.bits & flags::STR0_UNREAD == 0;
     let mut len = padded(first.len);
-    if spec.read1 == read::STRING {
-        let at = argument(draft, spec.arg1);
-        second = read_second(draft, len, at, Some(&mut starts[1]));
-        complete &= at == 0 || second.bits & flags::STR0_UNREAD == 0;
+    if spec.read1 >= read::TWO_STRINGS || spec.read1 == read::STRING {
+        second = read_second(draft, len, spec, args, Some(&mut starts[1]));
+        complete &= argument(draft, spec.arg1) == 0 || second.bits & flags::STR0_UNREAD == 0;
         len += padded(second.len);
     } else if spec.read1 != read::NONE {
         // The arguments of a program are not read here.
@@ -162,28 +164,87 @@ fn strings(draft: Draft, spec: &Spec, starts: &mut [u8; 2]) -> (u32, bool) {
     (word::STRINGS as u32 + len / 8, complete)
 }
 
-/// Reads the first string of a call to where it belongs.
+/// Reads the first string of a call, which has these arguments, to where it belongs: what the call is given.
 #[inline(always)]
-pub fn read_first(draft: Draft, spec: &Spec, at: u64) -> Got {
-    let source = Source { how: spec.read0, at, next: argument(draft, spec.arg0 + 1), room: 0 };
+pub fn read_first(draft: Draft, spec: &Spec, args: impl Fn(u8) -> u64) -> Got {
     // SAFETY: a draft has room for two strings of this size.
-    unsafe { read_string(draft.at(word::STRINGS), STRING_ROOM, &source) }
+    unsafe { read_string_of(draft.at(word::STRINGS), spec, args) }
 }
 
-/// Reads the second string of a call to its place, `after` bytes behind the start of the first one.
+/// Reads the first string of a call, which has these arguments.
+///
+/// # Safety
+///
+/// `to` has room for [`STRING_ROOM`] bytes.
 #[inline(always)]
-pub fn read_second(draft: Draft, after: u32, at: u64, starts: Option<&mut u8>) -> Got {
+pub unsafe fn read_string_of(to: *mut u8, spec: &Spec, args: impl Fn(u8) -> u64) -> Got {
+    let at = args(spec.arg0);
+    if spec.read0 >= read::BYTES {
+        if spec.read0 == read::BYTES_OUT {
+            return Got::NOTHING;
+        }
+        // SAFETY: by contract.
+        return unsafe { read_bytes(to, bytes_of(spec, 0, args, 0), at) };
+    }
+    let source = Source { how: spec.read0, at, next: args(spec.arg0 + 1), room: 0 };
+    // SAFETY: by contract.
+    unsafe { read_string(to, STRING_ROOM, &source) }
+}
+
+/// Bytes of room for the second one of two strings in one.
+const SHORT_ROOM: u32 = 64;
+
+/// Reads the second string of a call, which has these arguments, to its place, `after` bytes behind the start of the first
+/// one.
+#[inline(always)]
+pub fn read_second(
+    draft: Draft,
+    after: u32,
+    spec: &Spec,
+    args: impl Fn(u8) -> u64,
+    starts: Option<&mut u8>,
+) -> Got {
+    if spec.read1 == read::BYTES_OUT {
+        return Got::NOTHING;
+    }
+    let to = second_place(draft, after);
+    let at = args(spec.arg1);
+    if spec.read1 >= read::BYTES {
+        // SAFETY: a draft has room for this and a string.
+        return unsafe { read_bytes(to, bytes_of(spec, 1, args, 0), at) };
+    }
+    // SAFETY: as above.
+    let mut got = unsafe { read_path(to, STRING_ROOM, at) };
+    if let Some(byte) = starts {
+        *byte = start(to, got.len);
+    }
+    if spec.read1 == read::TWO_STRINGS && got.bits & flags::STR0_UNREAD == 0 {
+        let at = args(spec.count[1] & count::ARGUMENT);
+        let mut next = u64::from(got.len);
+        // SAFETY: as in `second_place`; there is room for two strings and a short one.
+        unsafe {
+            core::arch::asm!("{next} &= 8191", next = inout(reg) next);
+            let to = to.add(next as usize);
+            to.write_volatile(0);
+            let third = read_path(to.add(1), SHORT_ROOM, at);
+            got.len += 1 + third.len;
+            if at != 0 {
+                got.bits |= third.bits;
+            }
+        }
+    }
+    got
+}
+
+/// The place of a second string, `after` bytes behind the start of the first one.
+#[inline(always)]
+pub fn second_place(draft: Draft, after: u32) -> *mut u8 {
     let mut after = u64::from(after);
     // SAFETY: the mask changes nothing: no first string is longer. It is for the verifier, as are its bounds: a draft has
     // room for what it leaves and a string.
     unsafe {
         core::arch::asm!("{after} &= 8184", after = inout(reg) after);
-        let to = draft.at(word::STRINGS).add(after as usize);
-        let got = read_path(to, STRING_ROOM, at);
-        if let Some(byte) = starts {
-            *byte = start(to, got.len);
-        }
-        got
+        draft.at(word::STRINGS).add(after as usize)
     }
 }
 

@@ -127,7 +127,7 @@ pub fn settle(cpu: ThisCpu, task: Task, why: Why) {
         cpu.set_marks(0);
         state.flags = state.flags & !MARKS | marks;
     }
-    if call == live::READY || call == live::SHARED || call == live::PARTIAL {
+    if matches!(call, live::READY | live::SHARED | live::FILLS | live::PARTIAL) {
         park(cpu, task, state, call);
         if why == Why::Waits && state.flags & task_flags::SHARED != 0 && again::read(cpu, state) == 0 {
             state.flags &= !task_flags::SHARED;
@@ -159,8 +159,9 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
         // SAFETY: indices of arguments.
         *arg = unsafe { draft.get(word::ARGS + i) };
     }
-    if call != live::PARTIAL {
-        let words = shape::words(call_shape);
+    let words = shape::words(call_shape);
+    // What is only filled in has not been read.
+    if call != live::PARTIAL && (call != live::FILLS || words > word::STRINGS as u32) {
         let entered = shape::of(sort::ENTERED, key, words);
         // SAFETY: indices of every record.
         unsafe {

@@ -2,11 +2,12 @@
 
 use agent_ebpf::records::cpu::{STRING_ROOM, shape, sort, verdict, word};
 use agent_ebpf::records::{TaskState, class, stage};
-use agent_ebpf::spec::{Spec, read, spec_flags};
+use agent_ebpf::spec::{Spec, read, result, spec_flags};
 use events::{Kind, flags};
 
 use super::arguments::argument;
 use super::draft::{padded, read_first, read_second};
+use super::filled::{self, Lengths, read_filled};
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
 use crate::maps;
@@ -70,7 +71,7 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
                 files = files::of_returned(cpu, spec, |index| argument(call, index));
             }
             let made = files::result_of(spec, [call.args[0], call.args[1]]);
-            if made != 0 {
+            if made != 0 && made != u64::from(result::PAIR) {
                 files[1] = files::file_of_result(made, end.ret, end.time);
                 if has_created(cpu, call, end.ret) != 0 {
                     bits |= flags::CREATED;
@@ -80,13 +81,21 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         if spec.flags & spec_flags::NO_RESULT != 0 {
             bits |= flags::NO_RESULT;
         }
-        if end.sent && !end.shared {
+        let fills = RETURNED && spec.flags & spec_flags::FILLS != 0 && end.ret >= i64::from(spec.least);
+        if end.sent && fills {
+            let filled = filled::read_alone(draft, call, spec, end.ret);
+            strings = Strings { len: filled.len, bits: filled.bits };
+            bits |= word::AGAIN;
+        } else if end.sent && !end.shared {
             record_sort = sort::LONG_ENTERED;
         } else if spec.class >= class::STRINGS {
             strings = if RETURNED { at_return(draft, call, end, spec) } else { unread(spec) };
             if end.shared {
                 bits |= word::AGAIN;
             }
+        }
+        if RETURNED && spec.result == result::PAIR && strings.len[0] == 8 {
+            files = filled::files_of_pair(draft, end.ret, end.time);
         }
     }
     let words = word::STRINGS as u32 + (padded(strings.len[0]) + padded(strings.len[1])) / 8;
@@ -122,10 +131,10 @@ fn has_created(cpu: ThisCpu, call: &TaskState, ret: i64) -> u32 {
 #[inline(always)]
 fn unread(spec: &Spec) -> Strings {
     let mut bits = 0;
-    if spec.read0 != read::NONE && spec.room == 0 {
+    if spec.read0 != read::NONE && spec.read0 != read::BYTES_OUT && spec.room == 0 {
         bits |= flags::STR0_UNREAD;
     }
-    if spec.read1 != read::NONE {
+    if spec.read1 != read::NONE && spec.read1 != read::BYTES_OUT {
         bits |= flags::STR1_UNREAD;
     }
     Strings { len: [0; 2], bits }
@@ -140,7 +149,7 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
         if end.ret == 0 {
             return Strings { len: [0; 2], bits: 0 };
         }
-        let path = read_first(draft, spec, at);
+        let path = read_first(draft, spec, |index| argument(call, index));
         return Strings { len: [path.len, 0], bits: path.bits | uncertain(path.len) | flags::STR1_UNREAD };
     }
     if spec.room != 0 {
@@ -150,13 +159,20 @@ fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strin
         let address = unsafe { read_string(draft.at(word::STRINGS), STRING_ROOM, &source) };
         return Strings { len: [address.len, 0], bits: address.bits };
     }
-    let first = read_first(draft, spec, at);
-    let mut second = Got { len: 0, bits: 0 };
+    let args = |index| argument(call, index);
+    let first = read_first(draft, spec, args);
+    let mut second = Got::NOTHING;
     if spec.read1 != read::NONE {
-        second = read_second(draft, padded(first.len), argument(call, spec.arg1), None);
+        second = read_second(draft, padded(first.len), spec, args, None);
     }
     let bits = first.bits | second.bits << 2 | uncertain(first.len + second.len);
-    Strings { len: [first.len, second.len], bits }
+    let mut strings = Strings { len: [first.len, second.len], bits };
+    if spec.flags & spec_flags::FILLS != 0 {
+        let mut lengths = Lengths { len: strings.len, bits };
+        read_filled(draft, spec, end.ret, args, &mut lengths);
+        strings = Strings { len: lengths.len, bits: lengths.bits };
+    }
+    strings
 }
 
 /// The mark of strings that were read at the return.

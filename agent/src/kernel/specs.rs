@@ -1,11 +1,13 @@
 //! What the programs in the kernel read of each call.
 
 use agent_ebpf::records::class;
-use agent_ebpf::spec::{ABIS, NUMBERS, Spec, read, spec_flags};
+use agent_ebpf::spec::{ABIS, NUMBERS, Spec, count, read, spec_flags};
 use events::Abi;
 
 use events::ALL_ABIS;
-use ktape_reader::syscalls::{ArgType, Syscall, SyscallTable, kept, string_positions};
+use ktape_reader::syscalls::{
+    Arg, ArgType, Extent, Stated, StructType, Syscall, SyscallTable, kept, string_positions,
+};
 
 mod files;
 
@@ -24,6 +26,20 @@ pub fn spec(call: &Syscall) -> Spec {
     if let Some(second) = positions.get(1) {
         (spec.read1, spec.arg1) = (how(second), *second);
     }
+    if let Some(third) = positions.get(2) {
+        spec.read1 = read::TWO_STRINGS;
+        spec.count[1] = *third;
+    }
+    for (index, position) in positions.iter().enumerate().take(2) {
+        let arg = &call.args[usize::from(*position)];
+        if arg.ty.is_struct() {
+            (spec.unit[index], spec.count[index]) = size_of_struct(arg, *position);
+        }
+        if arg.ty.is_filled_in() {
+            spec.flags |= spec_flags::FILLS;
+            spec.least = least_of(call.name);
+        }
+    }
     if spec.read0 == read::MSGHDR && call.name.starts_with("recv") {
         spec.read0 = read::MSGHDR_OUT;
     }
@@ -34,6 +50,32 @@ pub fn spec(call: &Syscall) -> Spec {
     }
     files::set(&mut spec, call);
     spec
+}
+
+/// Unit and count of a structure, which is the argument at a position.
+fn size_of_struct(arg: &Arg, position: u8) -> (u8, u8) {
+    let Some(ty) = StructType::of_tag(&arg.tag) else { return (0, count::ONE) };
+    let count_of = |stated| match stated {
+        Stated::After => position + 1,
+        Stated::Before => position.saturating_sub(1),
+        Stated::First => 0,
+        Stated::Result => count::RESULT,
+    };
+    match ty.extent {
+        Extent::Elements(number) => (ty.size.saturating_mul(number), count::ONE),
+        Extent::ElementsOf(stated) => (ty.size, count_of(stated)),
+        Extent::BytesOf(stated) => (1, count_of(stated)),
+        Extent::BitsOf(stated) => (1, count::BITS | count_of(stated)),
+    }
+}
+
+/// The least result with which a call has filled in a structure: of most calls 0; of those that return how many they have
+/// found, or a process, 1.
+fn least_of(name: &str) -> u8 {
+    let counts = ["wait4", "waitpid", "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6"];
+    let others = ["pselect6_time64", "epoll_wait", "epoll_pwait", "epoll_pwait2", "sched_getaffinity"];
+    let is_count = counts.contains(&name) || others.contains(&name) || name.starts_with("rt_sigtimedwait");
+    u8::from(is_count)
 }
 
 /// An argument of which nothing is stored: the last one where the call has fewer, else the address of a buffer. The kernel
@@ -79,6 +121,9 @@ fn read_of(ty: ArgType) -> u8 {
         ArgType::SockaddrOut => read::SOCKADDR_OUT,
         ArgType::Msghdr => read::MSGHDR,
         ArgType::Argv => read::ARGV,
+        ArgType::Struct => read::BYTES,
+        ArgType::StructInOut => read::BYTES_BOTH,
+        ArgType::StructOut => read::BYTES_OUT,
         _ => read::NONE,
     }
 }

@@ -4,11 +4,12 @@
 //! without a name are hexadecimal. A pointer whose target is not recorded is `_`.
 
 use super::fd::{LinkStyle, write_link};
+use super::numbers::write_value;
+use super::structs::struct_value;
 use super::task::arguments;
 use crate::model::{CallEvent, CallString, FileRow};
-use crate::names;
 use crate::syscalls::sockaddr::SockAddr;
-use crate::syscalls::{ArgType, FileArg, ValueSet};
+use crate::syscalls::{ArgType, FileArg};
 use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
 
@@ -35,7 +36,11 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
         separate(i, out);
         if let Some(Some(slot)) = known.strings.get(i) {
             let string = call.string(*slot, i);
-            if matches!(string, CallString::Read { .. }) && (arg.ty == ArgType::Path || is_address(arg.ty)) {
+            if arg.ty.is_struct() {
+                write_struct(call, i, paint, out);
+            } else if matches!(string, CallString::Read { .. })
+                && (arg.ty == ArgType::Path || is_address(arg.ty))
+            {
                 paint.write(Style::File, out, |out| write_string(arg.ty, string, out));
             } else {
                 write_string(arg.ty, string, out);
@@ -45,7 +50,7 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
                 Some(value) if matches!(arg.ty, ArgType::Fd | ArgType::Dirfd) => {
                     let file = match known.file_roles().args[i] {
                         FileArg::Descriptor(slot) | FileArg::Directory(slot) => call.file(slot),
-                        FileArg::None | FileArg::Path(_) => None,
+                        FileArg::None | FileArg::Path(_) | FileArg::Pair => None,
                     };
                     write_descriptor((*value as i64, arg.ty), file, LinkStyle::Escaped(paint), out);
                 }
@@ -53,6 +58,41 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
                 None => out.push(b'_'),
             }
         }
+    }
+}
+
+/// A structure, or an array of them. Two descriptors that the call has made have their names.
+fn write_struct(call: &CallEvent<'_>, position: usize, paint: Paint, out: &mut Vec<u8>) {
+    let string =
+        call.call().and_then(|known| known.strings[position]).map(|slot| call.string(slot, position));
+    match string {
+        Some(CallString::Read { bytes: [_, ..], uncertain, .. }) => {
+            let Some(value) = struct_value(call, position) else {
+                out.push(b'_');
+                return;
+            };
+            let pair = call.call().and_then(|known| known.file_roles().pair());
+            if pair == Some(position as u8)
+                && let Some(numbers) = value.numbers()
+            {
+                out.push(b'[');
+                for (i, number) in numbers.into_iter().enumerate() {
+                    separate(i, out);
+                    let file = call.file(i as u8);
+                    write_descriptor((number as i64, ArgType::Fd), file, LinkStyle::Escaped(paint), out);
+                }
+                out.push(b']');
+            } else {
+                value.write(out);
+            }
+            if uncertain {
+                out.push(b'~');
+            }
+        }
+        Some(CallString::Null) => out.extend_from_slice(b"NULL"),
+        Some(CallString::Unread) => out.push(b'?'),
+        // What the call fills in, if it has not.
+        Some(CallString::Read { .. } | CallString::NotRecorded) | None => out.push(b'_'),
     }
 }
 
@@ -97,6 +137,7 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
     match string {
         CallString::Null => out.extend_from_slice(b"NULL"),
         CallString::Unread => out.push(b'?'),
+        CallString::NotRecorded => out.push(b'_'),
         CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
         CallString::Read { bytes, cut, uncertain } => {
             if is_address(ty) {
@@ -144,66 +185,5 @@ fn write_address(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
             escape::quote(name, out);
         }
         Some(address) => address.format(out),
-    }
-}
-
-/// Appends the name of a value that has one, or the names of its bits; returns false, and appends nothing, if it has none.
-pub fn write_named(value: u64, ty: Option<ArgType>, set: Option<&ValueSet>, out: &mut Vec<u8>) -> bool {
-    match (ty, set) {
-        // A pointer or a number without names may be 0, too.
-        (Some(ArgType::Ulong), Some(_)) if value == 0 => false,
-        (_, Some(set)) => set.write(value, out),
-        (Some(ArgType::Signal), None) => match u32::try_from(value) {
-            Ok(signal @ 1..=64) => {
-                out.extend_from_slice(names::signal_name(signal).as_bytes());
-                true
-            }
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8>) {
-    if write_named(value, Some(ty), set, out) {
-        return;
-    }
-    match ty {
-        ArgType::Int
-        | ArgType::Long
-        | ArgType::Fd
-        | ArgType::Dirfd
-        | ArgType::Offset
-        | ArgType::Pid
-        | ArgType::Signal
-        | ArgType::Const => number::signed(value as i64, out),
-        ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
-        // An address: what it is for depends on another argument.
-        ArgType::Ulong if value > u64::from(u16::MAX) => number::hex(value, out),
-        ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
-            number::decimal(value, out);
-        }
-        ArgType::Mode => number::octal(value, out),
-        ArgType::Flags | ArgType::Command if value == 0 => out.push(b'0'),
-        ArgType::Flags | ArgType::Command => number::hex(value, out),
-        ArgType::Address if value == 0 => out.extend_from_slice(b"NULL"),
-        ArgType::Address => number::hex(value, out),
-        ArgType::Path
-        | ArgType::Sockaddr
-        | ArgType::SockaddrOut
-        | ArgType::Msghdr
-        | ArgType::Argv
-        | ArgType::String
-            if value == 0 =>
-        {
-            out.extend_from_slice(b"NULL");
-        }
-        ArgType::Ptr
-        | ArgType::Path
-        | ArgType::Sockaddr
-        | ArgType::SockaddrOut
-        | ArgType::Msghdr
-        | ArgType::Argv
-        | ArgType::String => out.push(b'_'),
     }
 }

@@ -4,10 +4,12 @@ use super::args;
 use super::decl::Field;
 use super::fd::LinkStyle;
 use super::format::join;
+use super::numbers::write_named;
+use super::structs::{MemberValue, StructValue, struct_value};
 use super::value::{Value, number, optional, text};
 use crate::model::{CallEvent, CallString, Calls, FileRef, calls};
 use crate::names;
-use crate::syscalls::{self, ArgType, FileArg, ValueSet, sockaddr};
+use crate::syscalls::{self, ArgType, FileArg, Member, ValueSet, sockaddr};
 use crate::text::number::signed;
 
 pub(super) fn name<'a>(calls: &'a Calls, key: u64, scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -48,6 +50,7 @@ pub(super) fn outcome<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Val
 fn opens(call: &CallEvent<'_>, modes: [u64; 2]) -> Value<'static> {
     /// `O_PATH`: neither.
     const PATH_ONLY: u64 = 0o10_000_000;
+    let opens_with = |flags: u64| flags & PATH_ONLY == 0 && modes.contains(&(flags & 3));
     let Some(known) = call.call() else { return Value::Missing };
     let flags = match known.name() {
         "creat" => return number(modes.contains(&1)),
@@ -55,10 +58,15 @@ fn opens(call: &CallEvent<'_>, modes: [u64; 2]) -> Value<'static> {
             let at = known.signature.args.iter().position(|arg| arg.name == "flags");
             at.and_then(|at| call.args().get(at))
         }
-        "openat2" => return Value::Missing,
+        "openat2" => {
+            let how = known.signature.args.iter().position(|arg| arg.name == "how");
+            let how = how.and_then(|at| struct_value(call, at));
+            let flags = how.and_then(|how| how.values(how.member("flags")?).next());
+            return optional(flags.map(|flags| opens_with(flags.value as u64)));
+        }
         _ => return number(false),
     };
-    optional(flags.map(|flags| flags & PATH_ONLY == 0 && modes.contains(&(flags & 3))))
+    optional(flags.copied().map(opens_with))
 }
 
 pub(super) fn is_open_read<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -80,16 +88,20 @@ pub(super) fn args<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<
     Value::Bytes(scratch)
 }
 
-/// The first descriptor among the arguments; of a call without one, the one that it returned.
+/// The first descriptor among the arguments; of a call without one, the one that it returned, or the first one that it made.
 pub(super) fn descriptor<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
     let Some(known) = call.call() else { return Value::Missing };
     let position = known.signature.args.iter().position(|arg| arg.ty == ArgType::Fd);
     let given = position.and_then(|position| call.args().get(position)).map(|number| *number as i64);
     let returned =
         || call.result().filter(|result| *result >= 0 && known.file_roles().returns_descriptor(call.args()));
+    let made = || {
+        let pair = struct_value(call, known.file_roles().pair()?.into())?;
+        pair.numbers()?.first().map(|number| *number as i64)
+    };
     match given {
         Some(given @ 0..) => number(given),
-        given => optional(returned().or(given)),
+        given => optional(returned().or_else(made).or(given)),
     }
 }
 
@@ -122,6 +134,31 @@ pub enum Argument<'a> {
     Address(&'a [u8]),
     /// Strings, each with its NUL.
     List(&'a [u8]),
+    /// A structure, or an array of them.
+    Struct(StructValue<'a>),
+    /// A member of a structure, or of each in an array.
+    Member(StructValue<'a>, &'static Member),
+}
+
+impl Argument<'_> {
+    /// The numbers that it consists of, if it is made of numbers.
+    pub fn numbers(&self) -> Option<Vec<i128>> {
+        match self {
+            Self::Struct(value) => value.numbers(),
+            Self::Member(value, member) => Some(value.values(member).map(|number| number.value).collect()),
+            _ => None,
+        }
+    }
+
+    /// Whether it is always one number.
+    pub fn is_number(&self) -> bool {
+        match self {
+            Self::Number { .. } | Self::Descriptor { .. } => true,
+            Self::Struct(value) => value.is_number(),
+            Self::Member(value, _) => value.has_members(),
+            Self::Missing | Self::Text(_) | Self::Address(_) | Self::List(_) => false,
+        }
+    }
 }
 
 /// One argument of a call, by its position from 0, as it is stored.
@@ -138,12 +175,15 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     if position >= known.meanings().count(known.signature.args.len(), values) {
         return Argument::Missing;
     }
+    if arg.ty.is_struct() {
+        return struct_value(call, position).map_or(Argument::Missing, Argument::Struct);
+    }
     if let Some(Some(slot)) = known.strings.get(position) {
         return match call.string(*slot, position) {
             CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
             CallString::Read { bytes, .. } if arg.ty == ArgType::Argv => Argument::List(bytes),
             CallString::Read { bytes, .. } => Argument::Text(bytes),
-            CallString::Null | CallString::Unread => Argument::Missing,
+            CallString::Null | CallString::Unread | CallString::NotRecorded => Argument::Missing,
         };
     }
     let (Some(value), true) = (values.get(position), syscalls::kept(arg.ty)) else {
@@ -163,28 +203,62 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     }
 }
 
-/// One argument of a call, by its position from 0, as a number if it is one.
-pub fn raw_argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    match stored_argument(call, position) {
+/// What a field's key stands for: an argument, or a member of one.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgumentKey<'f> {
+    /// The position of the argument.
+    position: usize,
+    /// The name of the member.
+    member: Option<&'f str>,
+}
+
+impl<'f> ArgumentKey<'f> {
+    /// What the key of a field stands for in a call; `None` if the call has no such argument.
+    pub fn of(call: &CallEvent<'_>, field: &'f Field) -> Option<Self> {
+        if let Some(position) = field.key_position() {
+            return Some(Self { position: position.into(), member: None });
+        }
+        let (name, member) = split_member(field.key_name()?);
+        let position = call.call()?.signature.args.iter().position(|arg| arg.name == name)?;
+        Some(Self { position, member })
+    }
+
+    /// The argument or member.
+    pub fn get<'a>(&self, call: &CallEvent<'a>) -> Argument<'a> {
+        match (stored_argument(call, self.position), self.member) {
+            (argument, None) => argument,
+            (Argument::Struct(value), Some(name)) => {
+                value.member(name).map_or(Argument::Missing, |member| Argument::Member(value, member))
+            }
+            (_, Some(_)) => Argument::Missing,
+        }
+    }
+}
+
+/// The name of an argument, and that of the member after it: `how.flags`.
+pub fn split_member(key: &str) -> (&str, Option<&str>) {
+    key.split_once('.').map_or((key, None), |(name, member)| (name, Some(member)))
+}
+
+/// An argument as a number if it is one.
+pub fn raw_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    match argument {
         Argument::Number { value, .. } => Value::Int(value),
         Argument::Descriptor { number: value, .. } => number(value),
+        Argument::Struct(_) | Argument::Member(..) if argument.is_number() => {
+            argument.numbers().and_then(|numbers| numbers.first().copied()).map_or(Value::Missing, Value::Int)
+        }
         other => argument_value(other, scratch),
     }
 }
 
-/// One argument of a call, by its position from 0. A number whose bits or values have names is written with them, a
-/// descriptor with what it stands for.
-pub fn argument<'a>(call: &CallEvent<'a>, position: usize, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    argument_value(stored_argument(call, position), scratch)
-}
-
-/// The same of one that is at hand.
+/// An argument. A number whose bits or values have names is written with them, a descriptor with what it stands for.
 pub fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
     match argument {
         Argument::Missing => Value::Missing,
         Argument::Number { value, ty, set } => {
             scratch.clear();
-            if args::write_named(value as u64, ty, set, scratch) {
+            if write_named(value as u64, ty, set, scratch) {
                 Value::Bytes(scratch)
             } else {
                 Value::Int(value)
@@ -209,14 +283,30 @@ pub fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> V
             join(bytes, b' ', scratch);
             Value::Bytes(scratch)
         }
+        Argument::Struct(value) => {
+            scratch.clear();
+            value.write(scratch);
+            Value::Bytes(scratch)
+        }
+        Argument::Member(value, member) => {
+            scratch.clear();
+            let mut only = None;
+            for (i, MemberValue { value, ty, set }) in value.values(member).enumerate() {
+                if i > 0 {
+                    scratch.push(b' ');
+                }
+                only = Some(value).filter(|_| i == 0);
+                if write_named(value as u64, Some(ty), set, scratch) {
+                    only = None;
+                } else {
+                    signed(value as i64, scratch);
+                }
+            }
+            match only {
+                Some(value) if !scratch.is_empty() => Value::Int(value),
+                _ if scratch.is_empty() => Value::Missing,
+                _ => Value::Bytes(scratch),
+            }
+        }
     }
-}
-
-/// The position of the argument that a field's key stands for.
-pub fn argument_position(call: &CallEvent<'_>, field: &Field) -> Option<usize> {
-    if let Some(position) = field.key_position() {
-        return Some(position.into());
-    }
-    let name = field.key_name()?;
-    call.call()?.signature.args.iter().position(|arg| arg.name == name)
 }

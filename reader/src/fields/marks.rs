@@ -123,7 +123,7 @@ fn argument(event: &Event<'_>, wanted: impl Fn(usize, &str) -> bool) -> Mark {
 
 fn of_string(string: CallString<'_>) -> Mark {
     match string {
-        CallString::Null | CallString::Read { cut: false, .. } => Mark::Whole,
+        CallString::Null | CallString::NotRecorded | CallString::Read { cut: false, .. } => Mark::Whole,
         CallString::Unread => Mark::Unread,
         CallString::Read { cut: true, .. } => Mark::Cut,
     }

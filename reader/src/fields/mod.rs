@@ -16,8 +16,10 @@ mod io;
 mod lookup;
 pub mod marks;
 mod narrow;
+mod numbers;
 mod part;
 mod sample;
+mod structs;
 mod table;
 mod task;
 mod value;
@@ -38,6 +40,7 @@ pub use fd::{FileGetter, FileValue};
 pub use field_type::{FieldType, Shape};
 pub use lookup::{FieldError, lookup};
 pub use part::Part;
+pub use structs::StructValue;
 pub use task::ThreadRows;
 pub use value::Value;
 

@@ -16,9 +16,9 @@ use super::task::ThreadRows;
 use super::value::{Value, number};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
-pub use super::args::write_named;
-pub use super::call::{argument, argument_position, argument_value, raw_argument, stored_argument};
+pub use super::call::{ArgumentKey, argument_value, raw_value, split_member, stored_argument};
 pub use super::format::{IDLE, join};
+pub use super::numbers::write_named;
 pub use super::task::arguments;
 
 /// The value of a field in an event. `scratch` holds text that has to be built.
@@ -50,11 +50,12 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Syscall(get) if event.kind() == Some(Kind::Syscall) => get(&event.call(), scratch),
         Getter::Argument if event.kind() == Some(Kind::Syscall) => {
             let call = event.call();
-            argument_position(&call, field).map_or(Value::Missing, |at| argument(&call, at, scratch))
+            ArgumentKey::of(&call, field)
+                .map_or(Value::Missing, |key| argument_value(key.get(&call), scratch))
         }
         Getter::RawArgument if event.kind() == Some(Kind::Syscall) => {
             let call = event.call();
-            argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch))
+            ArgumentKey::of(&call, field).map_or(Value::Missing, |key| raw_value(key.get(&call), scratch))
         }
         Getter::Files(get) if event.kind() == Some(Kind::Syscall) => fd::shown(&event.call(), *get, scratch),
         Getter::Syscall(_) | Getter::Files(_) | Getter::Argument | Getter::RawArgument => Value::Missing,
@@ -82,7 +83,8 @@ pub fn typed_value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>
         && event.kind() == Some(Kind::Syscall)
     {
         let call = event.call();
-        return argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch));
+        return ArgumentKey::of(&call, field)
+            .map_or(Value::Missing, |key| raw_value(key.get(&call), scratch));
     }
     value(event, field, scratch)
 }
@@ -197,14 +199,9 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         && event.kind() == Some(Kind::Syscall)
     {
         let call = event.call();
-        let position = argument_position(&call, field)?;
-        return match stored_argument(&call, position) {
+        return match ArgumentKey::of(&call, field)?.get(&call) {
             Argument::List(list) => Some(list),
-            Argument::Missing
-            | Argument::Number { .. }
-            | Argument::Descriptor { .. }
-            | Argument::Text(_)
-            | Argument::Address(_) => None,
+            _ => None,
         };
     }
     let Getter::Column(kind, own) = field.getter() else { return None };

@@ -209,6 +209,20 @@ impl Comparison {
                 }
                 self.finds_number(number.into(), |literal| literal.of(Some(ty), None))
             }
+            Argument::Struct(_)
+                if !self.op.is_text()
+                    && let Some(numbers) = argument.numbers() =>
+            {
+                numbers.into_iter().any(|number| self.finds_number(number, |literal| literal.number))
+            }
+            Argument::Struct(_) => match values::argument_value(argument, scratch) {
+                Value::Bytes(text) => self.finds_bytes(text),
+                _ => false,
+            },
+            Argument::Member(value, member) => value.values(member).any(|number| {
+                let set = number.set.filter(|_| matches!(self.compared.getter(), Getter::Argument));
+                self.finds_named((number.value, Some(number.ty), set), scratch)
+            }),
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
             Argument::List(list) if self.by_element => {

@@ -202,15 +202,15 @@ impl<'f, 'c> Evaluator<'f, 'c> {
     fn by_argument(&mut self, test: &Comparison, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let columns = CallColumns::new(rows);
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
-        let (mut last, mut position) = (None, None);
+        let (mut last, mut argument_key) = (None, None);
         selected.retain(|row| {
             let call = Event::new(context, view, rows, *row as usize).call_of(columns);
             let key = call.key();
             if last != Some(key) {
                 last = Some(key);
-                position = values::argument_position(&call, &test.compared);
+                argument_key = values::ArgumentKey::of(&call, &test.compared);
             }
-            let argument = position.map_or(Argument::Missing, |at| values::stored_argument(&call, at));
+            let argument = argument_key.map_or(Argument::Missing, |key| key.get(&call));
             test.finds_argument(argument, scratch) != test.negated
         });
     }

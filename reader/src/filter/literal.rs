@@ -206,7 +206,10 @@ impl Literal {
                 | ArgType::Address
                 | ArgType::Command
                 | ArgType::Const
-                | ArgType::String,
+                | ArgType::String
+                | ArgType::Struct
+                | ArgType::StructOut
+                | ArgType::StructInOut,
             )
             | None => self.number,
         }
@@ -320,16 +323,20 @@ fn octal(text: &str) -> Option<i128> {
     i128::from_str_radix(digits, 8).ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// The types that arguments of this name have in the calls that this version knows.
+/// The types that arguments of this name, or members of one (`how.flags`), have in the calls that this version knows.
 pub(super) fn argument_types(name: &str) -> &'static [ArgType] {
-    static TYPES: LazyLock<HashMap<&'static str, Vec<ArgType>>> = LazyLock::new(|| {
-        let mut types: HashMap<&'static str, Vec<ArgType>> = HashMap::new();
+    static TYPES: LazyLock<HashMap<String, Vec<ArgType>>> = LazyLock::new(|| {
+        let mut types: HashMap<String, Vec<ArgType>> = HashMap::new();
+        let mut add = |name: String, ty: ArgType| {
+            let known = types.entry(name).or_default();
+            if !known.contains(&ty) {
+                known.push(ty);
+            }
+        };
         for arg in syscalls::table().iter().flat_map(|call| &call.args) {
-            if let std::borrow::Cow::Borrowed(name) = arg.name {
-                let known = types.entry(name).or_default();
-                if !known.contains(&arg.ty) {
-                    known.push(arg.ty);
-                }
+            add(arg.name.to_string(), arg.ty);
+            for member in arg.members() {
+                add(format!("{}.{}", arg.name, member.name), member.ty);
             }
         }
         types

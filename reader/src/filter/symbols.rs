@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use crate::syscalls::{self, Arch, BitTest, Meanings, Signature, ValueSet};
+use crate::syscalls::{self, Arch, BitTest, Meanings, Signature, ValueSet, value_sets};
 use crate::text::suggest;
 
 /// What a literal is as a value of each set that has it.
@@ -61,21 +61,29 @@ pub(super) fn refusal(text: &str, argument: &str) -> Option<String> {
     Some(format!("`{word}` is not a value of `{argument}`{hint}"))
 }
 
-/// The sets of the arguments of this name in the calls that this version knows, on all architectures.
+/// The sets of the arguments of this name, or of members of one, in the calls that this version knows, on all architectures.
 fn sets(argument: Option<&str>) -> &'static [&'static ValueSet] {
     static SETS: LazyLock<HashMap<Option<String>, Vec<&'static ValueSet>>> = LazyLock::new(|| {
         let mut found: HashMap<Option<String>, Vec<&'static ValueSet>> = HashMap::new();
+        let mut add = |name: String, set: &'static ValueSet| {
+            for key in [None, Some(name)] {
+                let known = found.entry(key).or_default();
+                if !known.iter().any(|other| other.id() == set.id()) {
+                    known.push(set);
+                }
+            }
+        };
         for call in syscalls::table().iter() {
             let signature = Signature::from(call);
             for arch in Arch::ALL {
                 let meanings = Meanings::new(&signature, arch);
                 for (at, arg) in signature.args.iter().enumerate() {
                     for set in meanings.all_sets(at) {
-                        for key in [None, Some(arg.name.to_string())] {
-                            let known = found.entry(key).or_default();
-                            if !known.iter().any(|other| other.id() == set.id()) {
-                                known.push(set);
-                            }
+                        add(arg.name.to_string(), set);
+                    }
+                    for member in arg.members() {
+                        if let Some(set) = value_sets(arch).named(member.set) {
+                            add(format!("{}.{}", arg.name, member.name), set);
                         }
                     }
                 }

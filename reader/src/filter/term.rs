@@ -121,8 +121,8 @@ fn any_of_field(event: Event<'_>, field: &Field, found: &mut dyn FnMut(Value<'_>
     if let Getter::Argument = field.getter()
         && field.getter().kind() == event.field_owner()
         && let call = event.call()
-        && let Some(position) = values::argument_position(&call, field)
-        && let Argument::Descriptor { number, .. } = values::stored_argument(&call, position)
+        && let Some(key) = values::ArgumentKey::of(&call, field)
+        && let Argument::Descriptor { number, .. } = key.get(&call)
         && found(Value::Int(number.into()))
     {
         // Compared with another field, a descriptor is its number; as text, it is followed by what it stands for.

@@ -2,12 +2,14 @@
 //! capture of another version may have names that this one does not know, so that only captures tell whether such a name
 //! is misspelled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use events::{KINDS, Kind};
 
+use crate::fields::values;
 use crate::model::Binding;
-use crate::syscalls::{self, ArgType, Signature};
+use crate::syscalls::{self, Arg, ArgType, Signature};
 use crate::text::suggest;
 
 use super::error::ParseError;
@@ -93,6 +95,18 @@ impl Doubt {
             NameOf::Argument if argument_types(name).contains(&ArgType::Ptr) => {
                 format!("the argument `{name}` is a pointer, and what it points to is not recorded")
             }
+            NameOf::Argument if let (argument, Some(_)) = values::split_member(name) => {
+                let args = syscalls::table().iter().flat_map(|call| &call.args);
+                let members =
+                    args.filter(|arg| arg.name == argument).flat_map(Arg::members).map(|member| member.name);
+                let members: BTreeSet<&str> = members.collect();
+                if members.is_empty() {
+                    format!("the argument `{argument}` has no members")
+                } else {
+                    let all: Vec<&str> = members.into_iter().collect();
+                    format!("the members of `{argument}` are {}", all.join(", "))
+                }
+            }
             NameOf::Argument => {
                 let own = syscalls::table().iter().flat_map(|call| &call.args);
                 let own = own.filter(|arg| is_kept(arg.ty)).map(|arg| arg.name.as_ref());
@@ -125,8 +139,12 @@ fn has(binding: &Binding, of: NameOf, name: &str) -> bool {
         NameOf::Call => binding.calls.has(name),
         NameOf::EventType => is_kind() && name != Kind::Syscall.decl().name || binding.calls.has(name),
         NameOf::Argument => {
-            let kept =
-                |signature: &Signature| signature.args.iter().any(|arg| arg.name == name && is_kept(arg.ty));
+            let (argument, member) = values::split_member(name);
+            let has_member =
+                |arg: &Arg| member.is_none_or(|name| arg.members().iter().any(|m| m.name == name));
+            let kept = |signature: &Signature| {
+                signature.args.iter().any(|arg| arg.name == argument && is_kept(arg.ty) && has_member(arg))
+            };
             binding.calls.signatures().any(kept)
         }
     }

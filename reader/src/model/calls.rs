@@ -7,7 +7,7 @@ use events::Abi;
 use rustc_hash::FxHashMap;
 
 use super::schema::CALLS;
-use crate::syscalls::{self, Arch, FileRoles, Meanings, Signature};
+use crate::syscalls::{self, Arch, FileRoles, Meanings, Signature, StructType};
 use crate::text::number;
 
 /// Numbers below this are found without a hash, in each ABI.
@@ -20,7 +20,10 @@ pub struct Call {
     pub signature: Signature,
     /// For each argument, which of the stored strings is its value.
     pub strings: [Option<u8>; 6],
-    arch: Arch,
+    /// For each argument, which structure it is.
+    pub structs: [Option<&'static StructType>; 6],
+    /// The architecture of the recording host.
+    pub arch: Arch,
     meanings: OnceLock<Meanings>,
     file_roles: OnceLock<FileRoles>,
 }
@@ -31,7 +34,11 @@ impl Call {
         for (slot, position) in signature.string_positions().iter().enumerate() {
             strings[usize::from(*position)] = Some(slot as u8);
         }
-        Self { signature, strings, arch, meanings: OnceLock::new(), file_roles: OnceLock::new() }
+        let mut structs = [None; 6];
+        for (known, arg) in structs.iter_mut().zip(&signature.args).filter(|(_, arg)| arg.ty.is_struct()) {
+            *known = StructType::of_tag(&arg.tag);
+        }
+        Self { signature, strings, structs, arch, meanings: OnceLock::new(), file_roles: OnceLock::new() }
     }
 
     /// What its arguments mean together. Looked up on first use, since few of the calls of a file are shown.

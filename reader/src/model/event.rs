@@ -209,7 +209,7 @@ impl<'a> CallEvent<'a> {
         self.columns.args(self.event.row)
     }
 
-    /// The string in a slot (0 or 1) that belongs to the argument at `position`.
+    /// The string in a slot (0 to 2) that belongs to the argument at `position`.
     pub fn string(&self, slot: u8, position: usize) -> CallString<'a> {
         self.columns.string(self.event.rows, self.event.row, slot, position)
     }

@@ -44,6 +44,8 @@ pub enum CallString<'c> {
     Null,
     /// The kernel side could not read it, or did not try.
     Unread,
+    /// The recorder does not read this one.
+    NotRecorded,
     /// Its bytes.
     Read {
         /// What was kept.
@@ -108,14 +110,16 @@ impl<'c> CallColumns<'c> {
         self.args.as_ref().map_or(&[], |list| list.get(row))
     }
 
-    /// The string in a slot (0 or 1) that belongs to the argument at `position`.
+    /// The string in a slot (0 to 2) that belongs to the argument at `position`.
     pub fn string(&self, rows: &Rows<'c>, row: usize, slot: u8, position: usize) -> CallString<'c> {
         if self.args(row).get(position) == Some(&0) {
             return CallString::Null;
         }
         let (unread, cut) = match slot {
             0 => (flags::STR0_UNREAD, flags::STR0_CUT),
-            _ => (flags::STR1_UNREAD, flags::STR1_CUT),
+            1 => (flags::STR1_UNREAD, flags::STR1_CUT),
+            // It is read with the second one.
+            _ => (flags::STR1_UNREAD, 0),
         };
         let bits = rows.flags(row);
         let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
@@ -124,6 +128,8 @@ impl<'c> CallColumns<'c> {
                 let uncertain = bits & flags::STRINGS_UNCERTAIN != 0;
                 CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, uncertain }
             }
+            // Captures before 0.2 have two at most.
+            None if slot >= 2 => CallString::NotRecorded,
             _ => CallString::Unread,
         }
     }

@@ -23,6 +23,8 @@ pub enum FileArg {
     /// A path. If it is relative, the slot has the directory that it starts from. `None`: it starts from no directory that the
     /// call knows, as the contents of a symbolic link.
     Path(Option<u8>),
+    /// Two descriptors in memory, which the call has made; their files are in both slots.
+    Pair,
 }
 
 /// What a call returns.
@@ -37,6 +39,8 @@ pub enum FileResult {
     DescriptorIf(u8, &'static [u64]),
     /// Success or failure; the file in the second slot is the new working directory.
     Directory,
+    /// Success or failure; the files in both slots are those of the descriptors that the argument at this position has.
+    Pair(u8),
 }
 
 /// Which end of a connection a socket is, where the call is proof of it.
@@ -135,6 +139,10 @@ impl FileRoles {
                 ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr => {
                     roles.address = roles.address.or(Some(at as u8));
                 }
+                ArgType::StructOut if arg.tag == "fds_out" => {
+                    roles.args[at] = FileArg::Pair;
+                    roles.result = FileResult::Pair(at as u8);
+                }
                 _ => {}
             }
         }
@@ -163,7 +171,7 @@ impl FileRoles {
     /// Whether the call with these arguments returns a descriptor if it succeeds.
     pub fn returns_descriptor(&self, args: &[u64]) -> bool {
         match self.result {
-            FileResult::None | FileResult::Directory => false,
+            FileResult::None | FileResult::Directory | FileResult::Pair(_) => false,
             FileResult::Descriptor => true,
             FileResult::DescriptorIf(at, values) => {
                 args.get(usize::from(at)).is_some_and(|value| values.contains(value))
@@ -173,12 +181,21 @@ impl FileRoles {
 
     /// The slot of what it returned.
     pub fn result_slot(&self) -> Option<u8> {
-        (self.result != FileResult::None).then_some(RESULT)
+        (!matches!(self.result, FileResult::None | FileResult::Pair(_))).then_some(RESULT)
+    }
+
+    /// The position of two descriptors in memory that it has made.
+    pub fn pair(&self) -> Option<u8> {
+        if let FileResult::Pair(at) = self.result { Some(at) } else { None }
     }
 
     /// The slot of its first descriptor that is more than the start of a path.
     pub fn descriptor(&self) -> Option<u8> {
-        self.args.iter().find_map(|arg| if let FileArg::Descriptor(slot) = arg { Some(*slot) } else { None })
+        self.args.iter().find_map(|arg| match arg {
+            FileArg::Descriptor(slot) => Some(*slot),
+            FileArg::Pair => Some(0),
+            FileArg::None | FileArg::Directory(_) | FileArg::Path(_) => None,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ mod meaning;
 mod sets;
 mod signature;
 pub mod sockaddr;
+mod structs;
 mod types;
 
 #[cfg(test)]
@@ -24,8 +25,9 @@ use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
 
 pub use file_roles::{FileArg, FileResult, FileRoles, Paths, SocketRole};
 pub use meaning::Meanings;
-pub use sets::{Arch, BitTest, ValueSet};
-pub use signature::{Arg, Signature, SignatureError, StringPositions, string_positions};
+pub use sets::{Arch, BitTest, ValueSet, value_sets};
+pub use signature::{Arg, STRINGS_MAX, Signature, SignatureError, StringPositions, string_positions};
+pub use structs::{Extent, Form, Member, STRUCT_MAX, Stated, StructType};
 pub use types::{ArgType, kept, stored};
 
 /// One call of one ABI.
@@ -103,7 +105,10 @@ impl SyscallTable {
                 continue;
             };
             let Ok(nr) = nr.parse::<u16>() else { continue };
-            let args: Vec<Arg> = words.filter_map(Arg::parse_static).collect();
+            let mut args: Vec<Arg> = words.filter_map(Arg::parse_static).collect();
+            if !matches!(column, "common" | "64") {
+                args.iter_mut().for_each(|arg| arg.remove_wide_struct(name));
+            }
             for &abi in abis(column) {
                 let Some(slot) = slot(abi, nr) else { continue };
                 self.index[slot] = u16::try_from(self.calls.len()).ok();

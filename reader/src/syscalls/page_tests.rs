@@ -38,6 +38,7 @@ fn shown(signature: &Signature, meanings: &Meanings, at: usize) -> &'static str 
         ArgType::Address => "address",
         ArgType::Flags | ArgType::Command | ArgType::Const => "number",
         ArgType::Int | ArgType::Uint | ArgType::Long | ArgType::Ulong => "number",
+        ArgType::Struct | ArgType::StructOut | ArgType::StructInOut => "structure",
         ArgType::Ptr => "-",
     }
 }

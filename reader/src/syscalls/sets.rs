@@ -232,6 +232,11 @@ impl ValueSets {
         all
     }
 
+    /// The set with this name.
+    pub fn named(&'static self, name: &str) -> Option<&'static ValueSet> {
+        self.by_name.get(name).map(|place| &self.sets[usize::from(*place)])
+    }
+
     /// The names of an argument's values.
     pub fn of(&'static self, call: &str, argument: &str, tag: &str) -> Option<&'static ValueSet> {
         let own = self.by_name.get(format!("{call}.{argument}").as_str());

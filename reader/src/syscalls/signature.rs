@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::structs::{Member, StructType};
 use super::types::ArgType;
 
 #[cfg(test)]
@@ -29,6 +30,19 @@ impl Arg {
     pub(super) fn parse_static(word: &'static str) -> Option<Self> {
         let (name, tag) = split(word)?;
         Some(Self { name: Cow::Borrowed(name), tag: Cow::Borrowed(tag), ty: ArgType::parse(tag) })
+    }
+
+    /// The members of the structure that it is.
+    pub fn members(&self) -> &'static [Member] {
+        let ty = if self.ty.is_struct() { StructType::of_tag(&self.tag) } else { None };
+        ty.map_or(&[], |ty| ty.members)
+    }
+
+    /// Of a call of 32-bit callers: if it is a structure of which they have another one, it is only a pointer.
+    pub(super) fn remove_wide_struct(&mut self, call: &str) {
+        if self.ty.is_struct() && StructType::of_tag(&self.tag).is_none_or(|ty| !ty.is_common_of(call)) {
+            (self.tag, self.ty) = (Cow::Borrowed(ArgType::Ptr.name()), ArgType::Ptr);
+        }
     }
 }
 
@@ -135,10 +149,13 @@ impl From<&super::Syscall> for Signature {
     }
 }
 
-/// At most two argument positions, ascending; derefs to a slice.
+/// Most strings of a call.
+pub const STRINGS_MAX: usize = 3;
+
+/// Argument positions, ascending; derefs to a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StringPositions {
-    positions: [u8; 2],
+    positions: [u8; STRINGS_MAX],
     len: u8,
 }
 
@@ -150,22 +167,33 @@ impl std::ops::Deref for StringPositions {
     }
 }
 
-/// The arguments that the eBPF programs read as strings and that a file stores, in argument order: the first two paths
-/// and addresses, then, if there are fewer than two of these, other strings.
+/// The arguments that the eBPF programs read from memory and that a file stores, in argument order: the first two paths and
+/// addresses, then, if there are fewer than two of these, other strings, then structures. If a string that is no path follows
+/// two strings, it is the third one.
 ///
 /// Recorder and reader both depend on this rule, so it can only change together with the file format.
 pub fn string_positions(args: &[Arg]) -> StringPositions {
     let mut found = StringPositions::default();
-    let wanted = |other: bool| {
-        args.iter()
-            .enumerate()
-            .filter(move |(_, arg)| arg.ty.is_string() && (arg.ty == ArgType::String) == other)
-            .map(|(i, _)| i as u8)
+    let rank = |ty: ArgType| match ty {
+        ArgType::String => 1,
+        ty if ty.is_struct() => 2,
+        _ => 0,
     };
-    for (slot, position) in found.positions.iter_mut().zip(wanted(false).chain(wanted(true))) {
-        *slot = position;
+    let strings = |wanted: u8| {
+        let of_rank = move |(_, arg): &(usize, &Arg)| arg.ty.is_string() && rank(arg.ty) == wanted;
+        args.iter().enumerate().filter(of_rank).map(|(i, _)| i as u8)
+    };
+    for position in strings(0).chain(strings(1)).chain(strings(2)).take(2) {
+        found.positions[usize::from(found.len)] = position;
         found.len += 1;
     }
     found.positions[..usize::from(found.len)].sort_unstable();
+    if let [_, second] = *found
+        && !args[usize::from(second)].ty.is_struct()
+        && let Some(third) = strings(1).find(|third| *third > second)
+    {
+        found.positions[2] = third;
+        found.len = 3;
+    }
     found
 }

@@ -50,7 +50,7 @@ fn important_calls() {
         ),
         (59, "execve(filename:path, argv:argv, envp:ptr)"),
         (60, "exit(error_code:int)"),
-        (61, "wait4(upid:pid, stat_addr:ptr, options:wait_flags, ru:ptr)"),
+        (61, "wait4(upid:pid, stat_addr:wait_status_out, options:wait_flags, ru:ptr)"),
         (62, "kill(pid:pid, sig:signal)"),
         (72, "fcntl(fd:fd, cmd:fcntl_cmd, arg:ulong)"),
         (82, "rename(oldname:path, newname:path)"),
@@ -60,16 +60,16 @@ fn important_calls() {
         (165, "mount(dev_name:path, dir_name:path, type:string, flags:mount_flags, data:ptr)"),
         (166, "umount2(name:path, flags:umount_flags)"),
         (202, "futex(uaddr:address, op:futex_cmd, val:uint, utime:ptr, uaddr2:address, val3:uint)"),
-        (232, "epoll_wait(epfd:fd, events:ptr, maxevents:int, timeout:int)"),
+        (232, "epoll_wait(epfd:fd, events:epoll_events_out, maxevents:int, timeout:int)"),
         (257, "openat(dfd:dirfd, filename:path, flags:open_flags, mode:mode)"),
         (262, "newfstatat(dfd:dirfd, filename:path, statbuf:ptr, flag:at_flags)"),
         (288, "accept4(fd:fd, upeer_sockaddr:sockaddr_out, upeer_addrlen:ptr, flags:accept_flags)"),
-        (302, "prlimit64(pid:pid, resource:resource_const, new_rlim:ptr, old_rlim:ptr)"),
+        (302, "prlimit64(pid:pid, resource:resource_const, new_rlim:rlimit64_in, old_rlim:rlimit64_out)"),
         (316, "renameat2(olddfd:dirfd, oldname:path, newdfd:dirfd, newname:path, flags:rename_flags)"),
         (319, "memfd_create(uname:string, flags:memfd_flags)"),
         (322, "execveat(fd:dirfd, filename:path, argv:argv, envp:ptr, flags:at_flags)"),
         (332, "statx(dfd:dirfd, filename:path, flags:at_flags, mask:statx_mask, buffer:ptr)"),
-        (435, "clone3(uargs:ptr, size:size)"),
+        (435, "clone3(uargs:clone_args_in, size:size)"),
     ] {
         assert_eq!(signature(Abi::Native, nr), expected);
     }
@@ -79,7 +79,7 @@ fn important_calls() {
 fn calls_of_32_bit_callers() {
     for (nr, expected) in [
         (1, "exit(error_code:int)"),
-        (7, "waitpid(pid:pid, stat_addr:ptr, options:wait_flags)"),
+        (7, "waitpid(pid:pid, stat_addr:wait_status_out, options:wait_flags)"),
         (20, "getpid()"),
         (22, "umount(name:path)"),
         (52, "umount2(name:path, flags:umount_flags)"),

@@ -72,6 +72,12 @@ arg_types! {
     Const = "const",
     /// A NUL-terminated string that is not a path.
     String = "string",
+    /// A structure that the call is given, see [`super::StructType`].
+    Struct = "struct_in",
+    /// A structure that the call fills in.
+    StructOut = "struct_out",
+    /// A structure that the call is given and changes.
+    StructInOut = "struct_inout",
 }
 
 impl ArgType {
@@ -89,6 +95,9 @@ impl ArgType {
             "const" => Self::Const,
             "path" => Self::Path,
             "string" => Self::String,
+            "in" => Self::Struct,
+            "out" => Self::StructOut,
+            "inout" => Self::StructInOut,
             _ => Self::Ulong,
         }
     }
@@ -98,7 +107,17 @@ impl ArgType {
         matches!(
             self,
             Self::Path | Self::Sockaddr | Self::SockaddrOut | Self::Msghdr | Self::Argv | Self::String
-        )
+        ) || self.is_struct()
+    }
+
+    /// Whether it is a structure in user memory.
+    pub const fn is_struct(self) -> bool {
+        matches!(self, Self::Struct | Self::StructOut | Self::StructInOut)
+    }
+
+    /// Whether it is one that the call fills in or changes.
+    pub const fn is_filled_in(self) -> bool {
+        matches!(self, Self::StructOut | Self::StructInOut)
     }
 
     /// Whether [`stored`] returns a two's complement number.

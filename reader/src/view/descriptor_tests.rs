@@ -110,7 +110,7 @@ fn calls_are_written_as_by_strace() {
     assert_eq!(text(unlink, [srv, unknown()]), r#"unlink("x") = 0"#, "no argument stands for the directory");
     assert_eq!(
         text(call("epoll_ctl", &[3, 1, 4, 0], 0), [file("eventpoll", ""), file("pipe", "")]),
-        "epoll_ctl(3<anon_inode:[eventpoll]>, EPOLL_CTL_ADD, 4<pipe:[4711]>, _) = 0"
+        "epoll_ctl(3<anon_inode:[eventpoll]>, EPOLL_CTL_ADD, 4<pipe:[4711]>, NULL) = 0"
     );
     assert_eq!(text(call("dup2", &[3, 1], 1), [log, log]), "dup2(3</srv/app.log>, 1) = 1</srv/app.log>");
     assert_eq!(

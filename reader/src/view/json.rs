@@ -5,7 +5,7 @@ use events::{Kind, NO_CALL};
 
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::format::ColumnFormat;
-use crate::fields::{self, Argument, Field, FieldType, Getter, Shape, Value, args, values};
+use crate::fields::{self, Argument, Field, FieldType, Getter, Shape, StructValue, Value, args, values};
 use crate::model::{BoundColumn, Event, Rows};
 use crate::text::escape::{self, Place};
 use crate::text::number;
@@ -95,15 +95,23 @@ impl JsonView {
         let known = call.call();
         let count = known.map_or(call.args().len(), |c| c.signature.args.len());
         for position in 0..count {
-            let value = values::raw_argument(&call, position, &mut self.scratch);
+            let argument = values::stored_argument(&call, position);
+            let name = known.map(|known| &*known.signature.args[position].name);
+            if let (Argument::Struct(value), Some(name)) = (argument, name)
+                && value.has_members()
+            {
+                struct_members(&value, name, out);
+                continue;
+            }
+            let value = values::raw_value(argument, &mut self.scratch);
             if value == Value::Missing {
                 continue;
             }
             out.extend_from_slice(b",\"evt.arg");
-            match known {
-                Some(known) => {
+            match name {
+                Some(name) => {
                     out.push(b'.');
-                    out.extend_from_slice(known.signature.args[position].name.as_bytes());
+                    out.extend_from_slice(name.as_bytes());
                 }
                 None => {
                     out.push(b'[');
@@ -112,16 +120,17 @@ impl JsonView {
                 }
             }
             out.extend_from_slice(b"\":");
-            match values::stored_argument(&call, position) {
+            match argument {
                 Argument::List([]) => out.extend_from_slice(b"[]"),
                 Argument::List(list) => write_list(list, out),
-                Argument::Missing
-                | Argument::Number { .. }
-                | Argument::Descriptor { .. }
-                | Argument::Text(_)
-                | Argument::Address(_) => {
-                    write_value(value, out);
+                Argument::Struct(value) if value.is_array() => struct_array(&value, out),
+                Argument::Struct(value)
+                    if !value.is_number()
+                        && let Some(numbers) = value.numbers() =>
+                {
+                    write_array(numbers, out, |number, out| write_value(Value::Int(number), out));
                 }
+                _ => write_value(value, out),
             }
         }
         self.scratch.clear();
@@ -338,6 +347,48 @@ pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWrit
             value,
         ) => write_value(value, out),
     }
+}
+
+/// The members of a structure, each as a key: `evt.arg.how.flags`.
+fn struct_members(value: &StructValue<'_>, name: &str, out: &mut Vec<u8>) {
+    for member in value.ty.members {
+        let Some(number) = value.values(member).next() else { continue };
+        out.extend_from_slice(b",\"evt.arg.");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(member.name.as_bytes());
+        out.extend_from_slice(b"\":");
+        write_value(Value::Int(number.value), out);
+    }
+}
+
+/// An array of structures, each as an object.
+fn struct_array(value: &StructValue<'_>, out: &mut Vec<u8>) {
+    write_array(value.ty.elements(value.bytes), out, |element, out| {
+        out.push(b'{');
+        for (i, member) in value.ty.members.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(member.name.as_bytes());
+            out.extend_from_slice(b"\":");
+            let number = StructValue { bytes: element, ..*value }.values(member).next();
+            write_value(number.map_or(Value::Int(0), |number| Value::Int(number.value)), out);
+        }
+        out.push(b'}');
+    });
+}
+
+fn write_array<T>(elements: impl IntoIterator<Item = T>, out: &mut Vec<u8>, write: impl Fn(T, &mut Vec<u8>)) {
+    out.push(b'[');
+    for (i, element) in elements.into_iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write(element, out);
+    }
+    out.push(b']');
 }
 
 /// Appends a list as an array of strings.

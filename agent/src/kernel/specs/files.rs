@@ -33,7 +33,7 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
     let string = |argument: usize| strings.iter().position(|at| usize::from(*at) == argument);
     for (at, arg) in roles.args.iter().enumerate() {
         match *arg {
-            FileArg::None | FileArg::Path(None) => {}
+            FileArg::None | FileArg::Path(None) | FileArg::Pair => {}
             FileArg::Descriptor(slot) => {
                 let closed = if call.name == "close" { file::CLOSED } else { 0 };
                 spec.files[usize::from(slot)] = file::DESCRIPTOR | closed | at as u8;
@@ -59,6 +59,7 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
         // The descriptor is looked up when it is used.
         (FileResult::DescriptorIf(..), _) => result::NONE,
         (FileResult::Directory, _) => result::CWD,
+        (FileResult::Pair(_), _) => result::PAIR,
     };
     let used = spec.files.iter().rposition(|how| *how != 0).map_or(0, |last| last as u8 + 1);
     spec.file_words = if spec.result == result::NONE { used } else { 2 };

@@ -38,6 +38,8 @@ fn files_are_looked_up_by_descriptor_and_by_the_start_of_relative_paths() {
     assert_eq!(files("chdir"), ([CWD, 0], result::CWD, 2));
     assert_eq!(files("fchdir"), ([FIRST, 0], result::CWD, 2));
     assert_eq!(files("execve"), ([CWD, 0], result::NONE, 1));
+    assert_eq!(files("pipe2"), ([0, 0], result::PAIR, 2));
+    assert_eq!(files("socketpair"), ([0, 0], result::PAIR, 2));
     for call in table().iter() {
         let spec = spec(call);
         // The words of files follow three or six arguments, or none.
@@ -62,16 +64,15 @@ fn strings(read0: u8, arg0: u8, read1: u8, arg1: u8) -> Spec {
 fn classes_follow_from_the_highest_kept_argument() {
     for (name, class) in [
         ("getppid", class::ARGS0),
-        ("gettimeofday", class::ARGS0),
+        ("times", class::ARGS0),
         ("rt_sigreturn", class::ARGS0),
         ("close", class::ARGS3),
         ("read", class::ARGS3),
         ("write", class::ARGS3),
         ("pread64", class::ARGS6),
         ("mmap", class::ARGS6),
-        ("epoll_wait", class::ARGS6),
         ("futex", class::ARGS6),
-        ("wait4", class::ARGS3),
+        ("getrusage", class::ARGS3),
     ] {
         assert_eq!(of(name), Spec { class, flags: of(name).flags, ..Spec::default() }, "{name}");
     }
@@ -81,7 +82,8 @@ fn classes_follow_from_the_highest_kept_argument() {
 fn strings_and_addresses_are_read() {
     assert_eq!(of("openat"), strings(read::STRING, 1, 0, 0));
     assert_eq!(of("renameat2"), strings(read::STRING, 1, read::STRING, 3));
-    assert_eq!(of("mount"), strings(read::STRING, 0, read::STRING, 1));
+    let mount = strings(read::STRING, 0, read::TWO_STRINGS, 1);
+    assert_eq!(of("mount"), Spec { count: [0, 2], ..mount });
     assert_eq!(of("connect"), strings(read::SOCKADDR, 1, 0, 0));
     assert_eq!(of("sendto"), strings(read::SOCKADDR, 4, 0, 0));
     assert_eq!(of("sendmsg"), strings(read::MSGHDR, 1, 0, 0));
@@ -118,8 +120,41 @@ fn exec_and_calls_without_result_are_marked() {
     for name in ["exit", "exit_group", "rt_sigreturn"] {
         assert_eq!(of(name).flags, spec_flags::NO_RESULT, "{name}");
     }
-    let marked: Vec<_> = table().iter().filter(|call| spec(call).flags != 0).map(|call| call.name).collect();
+    let marked: Vec<_> = table()
+        .iter()
+        .filter(|call| spec(call).flags & !spec_flags::FILLS != 0)
+        .map(|call| call.name)
+        .collect();
     assert_eq!(marked.len(), 5 + 5 + 6, "{marked:?}");
+}
+
+#[test]
+fn structures_are_read_when_they_are_there_and_as_long_as_they_are() {
+    let given = |read1, arg1, unit, count| Spec { unit, count, ..strings(read::BYTES, 0, read1, arg1) };
+    assert_eq!(of("nanosleep"), given(0, 0, [16, 0], [count::ONE, 0]));
+    assert_eq!(of("clone3"), given(0, 0, [1, 0], [1, 0]));
+    let openat2 = strings(read::STRING, 1, read::BYTES, 2);
+    assert_eq!(of("openat2"), Spec { unit: [0, 1], count: [0, 3], ..openat2 });
+    let affinity = strings(read::BYTES, 2, 0, 0);
+    assert_eq!(of("sched_setaffinity"), Spec { unit: [1, 0], count: [1, 0], ..affinity });
+
+    let filled = |read0, arg0, unit: u8, count: u8, least| Spec {
+        flags: spec_flags::FILLS,
+        least,
+        unit: [unit, 0],
+        count: [count, 0],
+        ..strings(read0, arg0, 0, 0)
+    };
+    assert_eq!(of("pipe2"), filled(read::BYTES_OUT, 0, 8, count::ONE, 0));
+    assert_eq!(of("wait4"), filled(read::BYTES_OUT, 1, 4, count::ONE, 1));
+    assert_eq!(of("epoll_wait"), filled(read::BYTES_OUT, 1, 12, count::RESULT, 1));
+    assert_eq!(of("poll"), filled(read::BYTES_BOTH, 0, 8, 1, 1));
+    let select = filled(read::BYTES_BOTH, 1, 1, count::BITS, 1);
+    let both = Spec { read1: read::BYTES_BOTH, arg1: 2, unit: [1; 2], count: [count::BITS; 2], ..select };
+    assert_eq!(of("select"), both);
+    let limits = strings(read::BYTES, 2, read::BYTES_OUT, 3);
+    let limits = Spec { flags: spec_flags::FILLS, unit: [16; 2], count: [count::ONE; 2], ..limits };
+    assert_eq!(of("prlimit64"), limits);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use capture_format::ChunkBuilder;
 use events::{Kind, NO_CALL, flags};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::syscall::StoredCall;
+use super::stored_call::StoredCall;
 use super::{RowWriter, col};
 use crate::record::cpu_stream::{CallRecord, CpuStream, StreamThread};
 use crate::record::decode;

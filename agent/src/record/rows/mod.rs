@@ -12,6 +12,7 @@ mod sample;
 mod scope;
 mod signal;
 mod stall;
+mod stored_call;
 mod switch;
 mod syscall;
 mod written;
@@ -46,7 +47,7 @@ pub use loss::LossSpan;
 use rustc_hash::FxHashMap;
 use scope::Party;
 pub use scope::Scope;
-use syscall::StoredCalls;
+use stored_call::StoredCalls;
 use written::Written;
 
 /// The place of a column, found when this is compiled.

@@ -1,194 +1,21 @@
 //! System calls.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use agent_ebpf::records::Header;
-use agent_ebpf::spec::{ABIS, NUMBERS};
-use capture_format::{ChunkBuilder, StrId};
+use capture_format::ChunkBuilder;
 use events::flags;
-use events::{Abi, Kind, NO_CALL, syscall_key};
+use events::{Kind, NO_CALL};
 
 use super::effects::Effect;
 use super::{RowWriter, col};
 use crate::agent_events::Link;
-use crate::kernel::{FileSource, OpenCall, ScannedTask, file_sources, has_no_result, is_filled_in};
+use crate::kernel::{FileSource, OpenCall, ScannedTask, file_sources};
 use crate::record::cpu_stream::{CallRecord, CpuRecord, CpuStream, StreamThread};
 use crate::record::dictionary_rows::CachedRow;
 use crate::record::files::LinkedCall;
 use crate::record::processes::{STRING_BITS, Subject};
 use ktape_reader::syscalls;
-
-/// What of a call's record goes into the file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct StoredCall {
-    /// How many arguments it has.
-    args: u8,
-    /// What is stored of each.
-    forms: [Form; 6],
-    /// How many of them are strings.
-    strings: u8,
-    /// Which ones.
-    places: [u8; 2],
-    /// `execve` or `execveat`: a path and the program's arguments.
-    pub exec: bool,
-    /// What it changes if it succeeds.
-    effect: Effect,
-    /// Its string is an address that the kernel fills in, if it returns.
-    filled_in: bool,
-    /// Bits of each of its events' flags.
-    flags: u32,
-}
-
-impl StoredCall {
-    /// A call that is not in the table: all its registers.
-    const UNKNOWN: Self = Self {
-        args: 6,
-        forms: [Form::Whole; 6],
-        strings: 0,
-        places: [0; 2],
-        exec: false,
-        effect: Effect::None,
-        filled_in: false,
-        flags: 0,
-    };
-
-    /// Whether it is `execveat`, which has a descriptor before its path.
-    fn is_execveat(&self) -> bool {
-        self.exec && self.places[0] == 1
-    }
-
-    /// What is to be said of a call of which only the return was seen.
-    fn of_return(&self, call: &CallRecord<'_>) -> u32 {
-        let read = if self.filled_in {
-            if call.ret < 0 { 0 } else { flags::STR0_UNREAD }
-        } else if self.exec && call.ret == 0 || call.strings.iter().all(|text| text.is_empty()) {
-            0
-        } else {
-            flags::STRINGS_UNCERTAIN
-        };
-        flags::START_UNKNOWN | read
-    }
-
-    /// The marks of its strings if none of them was read.
-    pub fn unread(&self) -> u32 {
-        let first = if self.strings > 0 && !self.filled_in { flags::STR0_UNREAD } else { 0 };
-        first | if self.strings > 1 { flags::STR1_UNREAD } else { 0 }
-    }
-
-    /// The arguments as they are stored.
-    #[inline]
-    pub fn apply(&self, mut args: [u64; 6]) -> [u64; 6] {
-        for (arg, form) in args.iter_mut().zip(self.forms) {
-            *arg = form.apply(*arg);
-        }
-        args
-    }
-
-    /// Those that the call has.
-    #[inline]
-    pub fn list<'a>(&self, args: &'a [u64; 6]) -> &'a [u64] {
-        &args[..usize::from(self.args)]
-    }
-
-    /// Where the string of this number is in memory. `None` if the call writes its result there.
-    pub fn address(&self, args: &[u64; 6], string: usize) -> Option<u64> {
-        let address = args[usize::from(self.places[string]).min(5)];
-        let uses = self.list(args).iter().filter(|arg| **arg == address).count();
-        (uses == 1).then_some(address)
-    }
-
-    /// The first ones of the record's strings, as many as the call has.
-    #[inline]
-    pub fn strings<'a, T>(&self, strings: &'a [T; 2]) -> &'a [T] {
-        &strings[..usize::from(self.strings)]
-    }
-}
-
-/// Calls by [`syscall_key`].
-#[derive(Debug)]
-pub(super) struct StoredCalls(Vec<StoredCall>);
-
-impl StoredCalls {
-    /// All of the table of syscalls.
-    pub fn all() -> &'static Self {
-        static ALL: LazyLock<StoredCalls> = LazyLock::new(StoredCalls::new);
-        &ALL
-    }
-
-    fn new() -> Self {
-        let mut stored = vec![StoredCall::UNKNOWN; (ABIS * NUMBERS) as usize];
-        for call in syscalls::table().iter() {
-            let mut forms = [Form::Nothing; 6];
-            for (form, arg) in forms.iter_mut().zip(&call.args) {
-                *form = Form::of(arg.ty, call.abi);
-            }
-            let positions = syscalls::string_positions(&call.args);
-            let mut places = [0; 2];
-            for (place, position) in places.iter_mut().zip(positions.iter()) {
-                *place = *position;
-            }
-            stored[slot(syscall_key(call.abi, call.nr))] = StoredCall {
-                args: call.args.len().min(6) as u8,
-                forms,
-                strings: positions.len() as u8,
-                places,
-                exec: matches!(call.name, "execve" | "execveat"),
-                effect: Effect::of(call.name),
-                filled_in: is_filled_in(call),
-                flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
-            };
-        }
-        Self(stored)
-    }
-
-    #[inline]
-    pub fn get(&self, key: u32) -> &StoredCall {
-        self.0.get(slot(key)).unwrap_or(&StoredCall::UNKNOWN)
-    }
-}
-
-#[inline]
-fn slot(key: u32) -> usize {
-    let nr = key & 0xffff;
-    if nr >= NUMBERS { usize::MAX } else { ((key >> 16) * NUMBERS + nr) as usize }
-}
-
-/// What of an argument register is stored: [`syscalls::stored`], worked out in advance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// All of it.
-    Whole,
-    /// The lower half.
-    Low,
-    /// The lower half, sign-extended.
-    SignedLow,
-    /// Whether it is zero.
-    Presence,
-    /// Nothing.
-    Nothing,
-}
-
-impl Form {
-    const ALL: [Self; 5] = [Self::Nothing, Self::Presence, Self::Whole, Self::Low, Self::SignedLow];
-
-    #[inline]
-    fn apply(self, register: u64) -> u64 {
-        match self {
-            Self::Whole => register,
-            Self::Low => register & 0xffff_ffff,
-            Self::SignedLow => register as u32 as i32 as i64 as u64,
-            Self::Presence => u64::from(register != 0),
-            Self::Nothing => 0,
-        }
-    }
-
-    /// The form that agrees with [`syscalls::stored`] for this type.
-    fn of(ty: syscalls::ArgType, abi: Abi) -> Self {
-        const PROBES: [u64; 4] = [0, 1, 0xffff_ffff, 0xdead_beef_8000_0001];
-        let agrees = |form: &Self| PROBES.iter().all(|&r| form.apply(r) == syscalls::stored(ty, abi, r));
-        Self::ALL.into_iter().find(agrees).unwrap_or(Self::Whole)
-    }
-}
 
 /// The path that a call of `execveat` was given. Where it is not absolute, and there is a descriptor, the kernel makes a path of
 /// both (`alloc_bprm` in `fs/exec.c`).
@@ -208,6 +35,10 @@ fn is_of_script(program: &[u8], given: &[u8]) -> bool {
     let first = given.iter().position(|byte| *byte == 0).map_or(0, |nul| nul + 1);
     count(program) > count(given) && program.ends_with(&given[first..])
 }
+
+/// The marks of the first and the second string.
+const MARKS_OF_STRINGS: [u32; 2] =
+    [flags::STR0_UNREAD | flags::STR0_CUT, flags::STR1_UNREAD | flags::STR1_CUT];
 
 impl RowWriter {
     /// Writes the row of a record of a CPU's own ring buffer, if it is wanted.
@@ -241,10 +72,11 @@ impl RowWriter {
     /// A call whose strings are not in its record.
     #[cold]
     fn entered_call(&mut self, builder: &mut ChunkBuilder, stream: &mut CpuStream, call: CallRecord<'_>) {
-        if call.again {
+        let stored = self.calls.get(call.key);
+        let fills = call.again && stored.fills();
+        if call.again && !fills {
             self.read_again(builder, stream.thread, &call);
         }
-        let stored = self.calls.get(call.key);
         let tid = stream.thread.tid;
         let exec_path = if stored.exec && call.ret == 0 { self.processes.take_exec_path(tid) } else { None };
         let args: Arc<[u8]>;
@@ -278,7 +110,19 @@ impl RowWriter {
                     strings = entered.strings();
                     bits |= entered.bits;
                 }
-                None => bits |= stored.unread(),
+                None => {
+                    strings = [b""; 2];
+                    bits |= stored.unread();
+                }
+            }
+        }
+        if fills {
+            for (at, marks) in MARKS_OF_STRINGS.into_iter().enumerate() {
+                let is_read = stored.out[at] || !call.strings[at].is_empty();
+                if stored.filled[at] && is_read {
+                    strings[at] = call.strings[at];
+                    bits = bits & !marks | call.flags & marks;
+                }
             }
         }
         if stored.exec && exec_path.is_none() {
@@ -322,10 +166,7 @@ impl RowWriter {
         }
         let index = self.chunk.index.event(Kind::Syscall);
         let files = self.file_rows(builder, call.files);
-        let mut ids = [StrId::default(); 2];
-        for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
-            *id = builder.intern(bytes);
-        }
+        let (ids, strings) = stored.interned(builder, &call.strings);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "time"), call.time);
         table.push_u64(col!(Syscall, "cpu"), u64::from(stream.cpu()));
@@ -336,7 +177,7 @@ impl RowWriter {
         table.push_i64(col!(Syscall, "ret"), call.ret);
         let args = call.args.iter().zip(&stored.forms).take(usize::from(stored.args));
         table.push_list_of(col!(Syscall, "args"), args.map(|(arg, form)| form.apply(*arg)));
-        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
+        table.push_list_bytes(col!(Syscall, "strs"), &ids[..strings]);
         table.push_ref(col!(Syscall, "file"), files[0]);
         table.push_ref(col!(Syscall, "file2"), files[1]);
         Some(table.end_row())
@@ -448,16 +289,13 @@ impl RowWriter {
         let index = self.common(builder, Kind::Syscall, &head, thread.uid);
         let files = self.linked_rows(builder, call.files, &call.links);
         let args = stored.apply(call.args);
-        let mut ids = [StrId::default(); 2];
-        for (id, bytes) in ids.iter_mut().zip(stored.strings(&call.strings)) {
-            *id = builder.intern(bytes);
-        }
+        let (ids, strings) = stored.interned(builder, &call.strings);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), 0);
         table.push_list_u64(col!(Syscall, "args"), stored.list(&args));
-        table.push_list_bytes(col!(Syscall, "strs"), stored.strings(&ids));
+        table.push_list_bytes(col!(Syscall, "strs"), &ids[..strings]);
         table.push_ref(col!(Syscall, "file"), files[0]);
         table.push_ref(col!(Syscall, "file2"), files[1]);
         table.end_row();

@@ -75,7 +75,7 @@ fn a_full_disk_deletes_the_oldest_rotated_files() {
 #[test]
 fn a_full_disk_with_nothing_left_to_delete_ends_rotated_files_too() {
     let mut fixture = Fixture::new(1 << 20);
-    let limits = StoreLimits { rotate_bytes: Some(256 << 10), ..unlimited() };
+    let limits = StoreLimits { rotate_bytes: Some(512 << 10), ..unlimited() };
     let mut store = fixture.rotated(limits).unwrap();
     store.write(&mut fixture.chunk(10), 0).unwrap();
     // Other programs fill the disk.

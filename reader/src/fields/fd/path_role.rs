@@ -66,7 +66,7 @@ impl PathRole {
         let position = self.position(subject.roles.paths, call);
         match position.and_then(|position| call.string_argument(position)) {
             Some(CallString::Read { bytes, .. }) => found(FileValue::Text(bytes)),
-            Some(CallString::Null | CallString::Unread) | None => false,
+            Some(CallString::Null | CallString::Unread | CallString::NotRecorded) | None => false,
         }
     }
 

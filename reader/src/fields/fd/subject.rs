@@ -60,7 +60,7 @@ impl<'c, 'a> Subject<'c, 'a> {
         };
         match self.call.string_argument(path)? {
             CallString::Null | CallString::Read { bytes: b"", .. } => self.call.file(slot),
-            CallString::Unread | CallString::Read { .. } => None,
+            CallString::Unread | CallString::NotRecorded | CallString::Read { .. } => None,
         }
     }
 
@@ -85,7 +85,7 @@ impl<'c, 'a> Subject<'c, 'a> {
         }
         let argument = Some(position);
         match self.call.string_argument(position) {
-            None | Some(CallString::Null) => Named::NOTHING,
+            None | Some(CallString::Null | CallString::NotRecorded) => Named::NOTHING,
             Some(CallString::Unread) => Named { is_there: false, argument },
             Some(CallString::Read { bytes, .. }) => {
                 let base = match self.roles.args.get(usize::from(position)) {
@@ -136,7 +136,7 @@ impl<'c, 'a> Subject<'c, 'a> {
     fn given_address(&self) -> Option<SockAddr<'a>> {
         match self.call.string_argument(self.roles.address?)? {
             CallString::Read { bytes, .. } => SockAddr::parse(bytes),
-            CallString::Null | CallString::Unread => None,
+            CallString::Null | CallString::Unread | CallString::NotRecorded => None,
         }
     }
 
@@ -174,7 +174,9 @@ impl<'c, 'a> Subject<'c, 'a> {
             }
         }
         let slots = [0, 1].into_iter().filter(|slot| {
-            self.roles.result_slot() == Some(*slot) || self.roles.args.contains(&FileArg::Descriptor(*slot))
+            self.roles.result_slot() == Some(*slot)
+                || self.roles.pair().is_some()
+                || self.roles.args.contains(&FileArg::Descriptor(*slot))
         });
         let files = slots.filter_map(|slot| self.call.file(slot));
         let itself = self.roles.paths.positions().filter_map(|path| self.itself(path));
@@ -194,7 +196,9 @@ pub(super) fn mark(event: &Event<'_>, argument: impl Fn(&Subject<'_, '_>) -> Opt
     let call = event.call();
     let position = Subject::of(&call).and_then(|subject| argument(&subject));
     match position.and_then(|position| call.string_argument(position)) {
-        None | Some(CallString::Null | CallString::Read { cut: false, .. }) => Mark::Whole,
+        None | Some(CallString::Null | CallString::NotRecorded | CallString::Read { cut: false, .. }) => {
+            Mark::Whole
+        }
         Some(CallString::Unread) => Mark::Unread,
         Some(CallString::Read { cut: true, .. }) => Mark::Cut,
     }

@@ -71,6 +71,8 @@ fn paths_addresses_and_roles() {
     assert_eq!((accept.address, accept.role), (Some(1), Some(SocketRole::Server)));
     assert!(roles("bind(fd:fd, umyaddr:sockaddr, addrlen:int)").is_local_address);
     assert!(!roles("sendto(fd:fd, addr:sockaddr)").is_local_address);
+    let pipe = roles("pipe2(fildes:fds_out, flags:open_flags)");
+    assert_eq!((pipe.args[0], pipe.pair(), pipe.result_slot()), (FileArg::Pair, Some(0), None));
 }
 
 #[test]
@@ -78,5 +80,5 @@ fn every_call_that_returns_a_descriptor_is_in_the_table() {
     let named = crate::syscalls::table().iter().filter(|call| {
         FileRoles::new(&Signature::from(*call)).result != FileResult::None && call.abi == events::Abi::Native
     });
-    assert_eq!(named.count(), 39);
+    assert_eq!(named.count(), 42);
 }

@@ -50,12 +50,16 @@ fn hostile_text_is_refused() {
 }
 
 #[test]
-fn at_most_two_strings_paths_first() {
+fn at_most_three_strings_paths_first() {
     assert!(positions("read(fd:fd, buf:ptr, count:size)").is_empty());
     assert_eq!(positions("openat(dfd:dirfd, filename:path)"), [1]);
-    assert_eq!(positions("mount(dev_name:path, dir_name:path, type:string)"), [0, 1]);
+    assert_eq!(positions("mount(dev_name:path, dir_name:path, type:string)"), [0, 1, 2]);
+    assert_eq!(positions("x(a:path, b:path, c:path)"), [0, 1]);
     assert_eq!(positions("x(a:string, b:string, c:path)"), [0, 2]);
-    assert_eq!(positions("x(a:string, b:string, c:string)"), [0, 1]);
+    assert_eq!(positions("x(a:string, b:string, c:string)"), [0, 1, 2]);
+    assert_eq!(positions("x(a:open_how_in, b:path)"), [0, 1]);
+    assert_eq!(positions("x(a:open_how_in, b:path, c:string)"), [1, 2]);
+    assert_eq!(positions("x(a:fd_set_inout, b:fd_set_inout, c:timeval_in, d:string)"), [0, 3]);
     assert_eq!(positions("execve(filename:path, argv:argv, envp:ptr)"), [0, 1]);
     // As captures have it whose programs' arguments are in their exec events alone.
     assert_eq!(positions("execve(filename:path, argv:ptr, envp:ptr)"), [0]);

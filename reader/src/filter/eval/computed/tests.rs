@@ -26,8 +26,8 @@ fn passes(expr: &Expr, event: Event<'_>) -> bool {
         }
         Getter::Argument | Getter::RawArgument => {
             let call = event.call();
-            let position = values::argument_position(&call, &test.compared);
-            let argument = position.map_or(Argument::Missing, |at| values::stored_argument(&call, at));
+            let key = values::ArgumentKey::of(&call, &test.compared);
+            let argument = key.map_or(Argument::Missing, |key| key.get(&call));
             test.finds_argument(argument, scratch) != test.negated
         }
         _ => test.accepts(values::value(event, &test.compared, scratch)),

@@ -1,0 +1,72 @@
+//! Numbers of a syscall as text: by the names of their values, or as their type has it.
+
+use crate::names;
+use crate::syscalls::{ArgType, ValueSet};
+use crate::text::number;
+
+/// Appends the name of a value that has one, or the names of its bits; returns false, and appends nothing, if it has none.
+pub fn write_named(value: u64, ty: Option<ArgType>, set: Option<&ValueSet>, out: &mut Vec<u8>) -> bool {
+    match (ty, set) {
+        // A pointer or a number without names may be 0, too.
+        (Some(ArgType::Ulong), Some(_)) if value == 0 => false,
+        (_, Some(set)) => set.write(value, out),
+        (Some(ArgType::Signal), None) => match u32::try_from(value) {
+            Ok(signal @ 1..=64) => {
+                out.extend_from_slice(names::signal_name(signal).as_bytes());
+                true
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8>) {
+    if write_named(value, Some(ty), set, out) {
+        return;
+    }
+    match ty {
+        ArgType::Int
+        | ArgType::Long
+        | ArgType::Fd
+        | ArgType::Dirfd
+        | ArgType::Offset
+        | ArgType::Pid
+        | ArgType::Signal
+        | ArgType::Const => number::signed(value as i64, out),
+        ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
+        // An address: what it is for depends on another argument.
+        ArgType::Ulong if value > u64::from(u16::MAX) => number::hex(value, out),
+        ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
+            number::decimal(value, out);
+        }
+        ArgType::Mode => number::octal(value, out),
+        ArgType::Flags | ArgType::Command if value == 0 => out.push(b'0'),
+        ArgType::Flags | ArgType::Command => number::hex(value, out),
+        ArgType::Address if value == 0 => out.extend_from_slice(b"NULL"),
+        ArgType::Address => number::hex(value, out),
+        ArgType::Path
+        | ArgType::Sockaddr
+        | ArgType::SockaddrOut
+        | ArgType::Msghdr
+        | ArgType::Argv
+        | ArgType::String
+        | ArgType::Struct
+        | ArgType::StructOut
+        | ArgType::StructInOut
+            if value == 0 =>
+        {
+            out.extend_from_slice(b"NULL");
+        }
+        ArgType::Ptr
+        | ArgType::Path
+        | ArgType::Sockaddr
+        | ArgType::SockaddrOut
+        | ArgType::Msghdr
+        | ArgType::Argv
+        | ArgType::String
+        | ArgType::Struct
+        | ArgType::StructOut
+        | ArgType::StructInOut => out.push(b'_'),
+    }
+}

@@ -1,0 +1,86 @@
+use super::*;
+
+fn value<'a>(tag: &str, bytes: &'a [u8]) -> StructValue<'a> {
+    let ty = StructType::of_tag(tag).unwrap();
+    StructValue { ty, bytes, is_cut: false, arch: Arch::X86_64, option: None }
+}
+
+fn text(value: &StructValue<'_>) -> String {
+    let mut out = Vec::new();
+    value.write(&mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn shown(tag: &str, words: &[u64]) -> String {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    text(&value(tag, &bytes))
+}
+
+/// The expected texts are those of strace.
+#[test]
+fn structures_have_their_members_by_name() {
+    assert_eq!(
+        shown("open_how_in", &[0o101, 0o644, 8]),
+        "{flags=O_WRONLY|O_CREAT, mode=0644, resolve=RESOLVE_BENEATH}"
+    );
+    assert_eq!(shown("timespec_in", &[1, 500]), "{tv_sec=1, tv_nsec=500}");
+    assert_eq!(
+        shown("itimerspec_in", &[0, 0, 5, 1]),
+        "{it_interval={tv_sec=0, tv_nsec=0}, it_value={tv_sec=5, tv_nsec=1}}"
+    );
+    assert_eq!(shown("rlimit_in", &[0, u64::MAX]), "{rlim_cur=0, rlim_max=RLIM64_INFINITY}");
+    assert_eq!(
+        shown("sigaction_in", &[1, 0x1400_0000, 0x7f00_0000_1000, 1 << 16]),
+        "{sa_handler=SIG_IGN, sa_mask=[CHLD], sa_flags=SA_RESTORER|SA_RESTART, sa_restorer=0x7f0000001000}"
+    );
+    assert_eq!(
+        shown("timespecs_in", &[1, 0x3fff_ffff, 2, 0x3fff_fffe]),
+        "[{tv_sec=1, tv_nsec=UTIME_NOW}, {tv_sec=2, tv_nsec=UTIME_OMIT}]"
+    );
+}
+
+#[test]
+fn arrays_have_an_entry_for_each_element() {
+    let bytes = [3, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0x10, 0];
+    let polled = value("pollfd_inout", &bytes);
+    let expected = "[{fd=3, events=POLLIN, revents=0}, {fd=4, events=POLLOUT, revents=POLLHUP}";
+    assert_eq!(text(&polled), format!("{expected}]"));
+    assert_eq!(text(&StructValue { is_cut: true, ..polled }), format!("{expected}...]"));
+    let fds: Vec<i128> = polled.values(polled.member("fd").unwrap()).map(|number| number.value).collect();
+    assert_eq!((fds, polled.numbers()), (vec![3, 4], None));
+    assert_eq!(shown("fds_out", &[7 << 32 | 3]), "[3, 7]");
+    assert_eq!(shown("fd_set_inout", &[1 << 3 | 1 << 63, 1]), "[3 63 64]");
+}
+
+#[test]
+fn sets_of_signals_are_shown_by_what_is_shorter() {
+    assert_eq!(shown("sigset_in", &[0]), "[]");
+    assert_eq!(shown("sigset_in", &[1 << 1 | 1 << 16]), "[INT CHLD]");
+    assert_eq!(shown("sigset_in", &[u64::MAX]), "~[]");
+    assert_eq!(shown("sigset_in", &[!(1 << 31 | 1 << 33)]), "~[32 RTMIN]");
+}
+
+#[test]
+fn the_status_of_a_child_is_shown_by_the_macros_of_wait() {
+    let shown = |status: i32| text(&value("wait_status_out", &status.to_le_bytes()));
+    assert_eq!(shown(0x0300), "[{WIFEXITED(s) && WEXITSTATUS(s) == 3}]");
+    assert_eq!(shown(9), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]");
+    assert_eq!(shown(0x8b), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGSEGV && WCOREDUMP(s)}]");
+    assert_eq!(shown(0x137f), "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGSTOP}]");
+    assert_eq!(shown(0xffff), "[{WIFCONTINUED(s)}]");
+}
+
+#[test]
+fn options_of_sockets_are_shown_by_what_they_are() {
+    let shown = |args: &[u64], bytes: &[u8]| {
+        text(&StructValue { option: Some(SocketOption::of(args)), ..value("sockopt_in", bytes) })
+    };
+    assert_eq!(shown(&[3, 6, 1], &1i32.to_le_bytes()), "[1]");
+    assert_eq!(shown(&[3, 1, 4], &111i32.to_le_bytes()), "[ECONNREFUSED]");
+    assert_eq!(shown(&[3, 1, 4], &0i32.to_le_bytes()), "[0]");
+    let time = [5i64, 250_000].map(i64::to_le_bytes).concat();
+    assert_eq!(shown(&[3, 1, 20], &time), "{tv_sec=5, tv_usec=250000}");
+    assert_eq!(shown(&[3, 1, 13], &[1, 0, 0, 0, 9, 0, 0, 0]), "{l_onoff=1, l_linger=9}");
+    assert_eq!(shown(&[3, 1, 25], b"eth0\0\0"), "\"eth0\"");
+    assert_eq!(shown(&[3, 1, 26], &[0; 16]), "_");
+}
