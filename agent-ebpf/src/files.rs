@@ -93,11 +93,33 @@ fn has_own_files(cpu: ThisCpu) -> bool {
     word(files, config!(offsets.files_count)) as u32 == 1
 }
 
+/// How often a recorded call has changed mounts.
+#[btf_map]
+static MOUNTS_CHANGED: Array<u64, 1> = Array::new();
+
+#[inline(always)]
+fn mounts_changed() -> u64 {
+    // SAFETY: a live value of the map.
+    MOUNTS_CHANGED.get_ptr_mut(0).map_or(0, |count| unsafe { count.read_volatile() })
+}
+
+/// A call has changed mounts: all CPUs define all files again, as the id of a file does not depend on where the mounts above it
+/// are.
+#[inline(always)]
+pub fn note_mounts(ret: i64) {
+    if ret == 0
+        && let Some(count) = MOUNTS_CHANGED.get_ptr_mut(0)
+    {
+        // SAFETY: a live value of the map. Of two calls at a time one may not be counted, but both change the number.
+        unsafe { count.write_volatile(count.read_volatile().wrapping_add(1)) };
+    }
+}
+
 /// Where a CPU remembers an id, and what stands there if it does.
 #[inline(always)]
 fn place(cpu: ThisCpu, id: u64) -> Option<(*mut u64, u64)> {
     let index = (cpu.number() << FILES_DEFINED_BITS) as u32 | (id >> (64 - FILES_DEFINED_BITS)) as u32;
-    let epoch = cpu.renewed().wrapping_add(cpu.undefined() << 32);
+    let epoch = cpu.renewed().wrapping_add(cpu.undefined() << 32).wrapping_add(mounts_changed() << 48);
     Some((DEFINED.get_ptr_mut(index)?, id ^ epoch))
 }
 

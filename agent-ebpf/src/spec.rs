@@ -85,6 +85,8 @@ pub mod count {
     pub const ONE: u8 = 1 << 3;
     /// The result has the number.
     pub const RESULT: u8 = 1 << 4;
+    /// The argument points to an `int` that is the number, of bytes that are filled in.
+    pub const POINTED: u8 = 1 << 6;
     /// As many words of 8 bytes as have this number of bits.
     pub const BITS: u8 = 1 << 5;
 }
@@ -119,6 +121,8 @@ pub mod result {
     pub const BPF: u8 = 4;
     /// Nothing, but the first string is two descriptors that the call has made. Both files are theirs.
     pub const PAIR: u8 = 5;
+    /// Nothing, but the call has changed mounts, so that paths have changed.
+    pub const MOUNTS: u8 = 6;
 }
 
 /// What to record of a call. 16 bytes.

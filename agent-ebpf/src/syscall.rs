@@ -243,6 +243,8 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
             // SAFETY: an index of every record with strings.
             unsafe { draft.set_pair(word::FILES, files) };
         }
+    } else if made == u64::from(result::MOUNTS) {
+        files::note_mounts(ret);
     } else if made != 0 {
         draft::set_result(files::file_of_result(made, ret, time), ret);
     }

@@ -245,8 +245,11 @@ pub fn bytes_of(spec: &Spec, index: usize, args: impl Fn(u8) -> u64, ret: i64) -
     if how & count::ONE != 0 {
         return unit;
     }
-    let number = if how & count::RESULT != 0 { ret as u64 } else { args(how & count::ARGUMENT) };
-    let number = number & 0xffff_ffff;
+    let mut number = if how & count::RESULT != 0 { ret as u64 } else { args(how & count::ARGUMENT) };
+    if how & count::POINTED != 0 {
+        number = read_user::<u32>(number).map_or(0, u64::from);
+    }
+    number &= 0xffff_ffff;
     if how & count::BITS != 0 { number.div_ceil(64) * 8 } else { unit * number }
 }
 

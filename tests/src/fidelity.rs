@@ -9,6 +9,7 @@ mod names;
 mod programs;
 mod reason;
 mod sockets;
+mod structs;
 mod value;
 
 use std::collections::BTreeMap;

@@ -71,7 +71,9 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
                 files = files::of_returned(cpu, spec, |index| argument(call, index));
             }
             let made = files::result_of(spec, [call.args[0], call.args[1]]);
-            if made != 0 && made != u64::from(result::PAIR) {
+            if made == u64::from(result::MOUNTS) {
+                files::note_mounts(end.ret);
+            } else if made != 0 && made != u64::from(result::PAIR) {
                 files[1] = files::file_of_result(made, end.ret, end.time);
                 if has_created(cpu, call, end.ret) != 0 {
                     bits |= flags::CREATED;

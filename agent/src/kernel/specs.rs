@@ -57,6 +57,7 @@ fn size_of_struct(arg: &Arg, position: u8) -> (u8, u8) {
     let Some(ty) = StructType::of_tag(&arg.tag) else { return (0, count::ONE) };
     let count_of = |stated| match stated {
         Stated::After => position + 1,
+        Stated::AtAfter => count::POINTED | (position + 1),
         Stated::Before => position.saturating_sub(1),
         Stated::First => 0,
         Stated::Result => count::RESULT,
@@ -72,10 +73,8 @@ fn size_of_struct(arg: &Arg, position: u8) -> (u8, u8) {
 /// The least result with which a call has filled in a structure: of most calls 0; of those that return how many they have
 /// found, or a process, 1.
 fn least_of(name: &str) -> u8 {
-    let counts = ["wait4", "waitpid", "poll", "ppoll", "ppoll_time64", "select", "_newselect", "pselect6"];
-    let others = ["pselect6_time64", "epoll_wait", "epoll_pwait", "epoll_pwait2", "sched_getaffinity"];
-    let is_count = counts.contains(&name) || others.contains(&name) || name.starts_with("rt_sigtimedwait");
-    u8::from(is_count)
+    let starts = ["wait4", "waitpid", "poll", "ppoll", "epoll_", "sched_getaffinity", "rt_sigtimedwait"];
+    u8::from(starts.iter().any(|start| name.starts_with(start)))
 }
 
 /// An argument of which nothing is stored: the last one where the call has fewer, else the address of a buffer. The kernel

@@ -32,6 +32,8 @@ pub enum SocketOption {
     Linger,
     /// The name of a network interface.
     Interface,
+    /// A `struct ucred`.
+    Credentials,
     /// Anything else.
     Other,
 }
@@ -45,6 +47,7 @@ impl SocketOption {
             [_, SOL_SOCKET, 20 | 21 | 66 | 67, ..] => Self::Time,
             [_, SOL_SOCKET, 13, ..] => Self::Linger,
             [_, SOL_SOCKET, 25, ..] => Self::Interface,
+            [_, SOL_SOCKET, 17, ..] => Self::Credentials,
             _ => Self::Other,
         }
     }
@@ -104,9 +107,9 @@ impl<'a> StructValue<'a> {
     /// The values of a member: one, or one for each element.
     pub fn values(&self, member: &'static Member) -> impl Iterator<Item = MemberValue> + use<'a> {
         let set = set_of(member, self.arch);
-        let (ty, is_signed) = (member.ty, member.ty.is_signed());
+        let (of, ty, is_signed) = (self.ty, member.ty, member.ty.is_signed());
         self.ty.elements(self.bytes).filter_map(move |element| {
-            let value = member.of(element)?;
+            let value = of.value(member, element)?;
             Some(MemberValue {
                 value: if is_signed { i128::from(value as i64) } else { value.into() },
                 ty,
@@ -164,7 +167,7 @@ impl<'a> StructValue<'a> {
         out.push(b'{');
         let mut inner = "";
         for (i, member) in self.ty.members.iter().enumerate() {
-            let Some(value) = member.of(element) else { continue };
+            let Some(value) = self.ty.value(member, element) else { continue };
             let (prefix, name) = member.name.split_once('.').unwrap_or(("", member.name));
             if prefix != inner && !inner.is_empty() {
                 out.push(b'}');
@@ -177,12 +180,25 @@ impl<'a> StructValue<'a> {
             inner = prefix;
             out.extend_from_slice(name.as_bytes());
             out.push(b'=');
-            write_member(member, value, self.arch, out);
+            if self.is_signal(member, element) {
+                out.extend_from_slice(names::signal_name(value as u32).as_bytes());
+            } else {
+                write_member(member, value, self.arch, out);
+            }
         }
         if !inner.is_empty() {
             out.push(b'}');
         }
         out.push(b'}');
+    }
+
+    /// Whether it is the status of a child that a signal has changed (sigaction(2)).
+    fn is_signal(&self, member: &Member, element: &[u8]) -> bool {
+        const CLD_KILLED: u64 = 2;
+        const CLD_CONTINUED: u64 = 6;
+        let code = if member.name == "si_status" { self.member("si_code") } else { None };
+        let code = code.and_then(|code| code.of(element));
+        code.is_some_and(|code| (CLD_KILLED..=CLD_CONTINUED).contains(&code))
     }
 
     /// The value of a socket option (socket(7)).
@@ -215,6 +231,13 @@ impl<'a> StructValue<'a> {
                 number::signed(int(0).unwrap_or(0).into(), out);
                 out.extend_from_slice(b", l_linger=");
                 number::signed(int(4).unwrap_or(0).into(), out);
+                out.push(b'}');
+            }
+            (Some(SocketOption::Credentials), 12) => {
+                for (i, name) in [&b"{pid="[..], b", uid=", b", gid="].into_iter().enumerate() {
+                    out.extend_from_slice(name);
+                    number::signed(int(4 * i).unwrap_or(0).into(), out);
+                }
                 out.push(b'}');
             }
             (Some(SocketOption::Interface), _) => {

@@ -100,14 +100,16 @@ impl LengthRule {
     }
 }
 
-/// Calls with arguments that the kernel uses only with some values of another one (open(2), mq_open(3), fcntl(2), mremap(2), futex(2),
-/// prctl(2)).
+/// Calls with arguments that the kernel uses only with some values of another one (open(2), mq_open(3), fcntl(2), epoll_ctl(2), mremap(2),
+/// futex(2), prctl(2)).
 const LENGTHS: &[LengthRule] = &[
     LengthRule { call: "open", at: 1, used: |flags| without_mode(flags).then_some(2) },
     LengthRule { call: "openat", at: 2, used: |flags| without_mode(flags).then_some(3) },
     LengthRule { call: "mq_open", at: 1, used: |flags| (flags & O_CREAT == 0).then_some(2) },
     LengthRule { call: "fcntl", at: 1, used: fcntl },
     LengthRule { call: "fcntl64", at: 1, used: fcntl },
+    // EPOLL_CTL_DEL
+    LengthRule { call: "epoll_ctl", at: 1, used: |operation| (operation == 2).then_some(3) },
     LengthRule { call: "mremap", at: 3, used: |flags| (flags & MREMAP_FIXED_OR_DONTUNMAP == 0).then_some(4) },
     LengthRule { call: "futex", at: 1, used: futex },
     LengthRule { call: "prctl", at: 0, used: prctl },

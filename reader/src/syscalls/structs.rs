@@ -30,6 +30,8 @@ pub enum Extent {
 pub enum Stated {
     /// The argument after it.
     After,
+    /// An `int` that the argument after it points to.
+    AtAfter,
     /// The argument before it.
     Before,
     /// The first argument.
@@ -70,11 +72,22 @@ pub struct Member {
     pub ty: ArgType,
     /// The names of its values: a set of [`super::sets`]. Empty if they have none.
     pub set: &'static str,
+    /// Where its upper half begins, if that is not behind the lower one; else 0.
+    pub upper: u8,
+    /// Bits of the first member: with none of them, this one does not count. 0 if it always does.
+    pub needs: u64,
 }
 
 impl Member {
     /// Its value in a structure, extended to 64 bits as its type has it; `None` if the structure ends before it.
     pub fn of(&self, element: &[u8]) -> Option<u64> {
+        if self.upper != 0 {
+            let half = |at: u8| {
+                let bytes = element.get(usize::from(at)..)?.first_chunk()?;
+                Some(u64::from(u32::from_le_bytes(*bytes)))
+            };
+            return Some(half(self.at)? | half(self.upper)? << 32);
+        }
         let bytes = element.get(usize::from(self.at)..)?.get(..usize::from(self.width))?;
         let mut whole = [0; 8];
         whole[..bytes.len()].copy_from_slice(bytes);
@@ -115,6 +128,13 @@ impl StructType {
         STRUCTS.iter().find(|known| known.name == name)
     }
 
+    /// The value of a member of an element; `None` if it has none, or it does not count.
+    pub fn value(&self, member: &Member, element: &[u8]) -> Option<u64> {
+        let first = self.members.first()?;
+        (member.needs == 0 || first.of(element)? & member.needs != 0).then_some(())?;
+        member.of(element)
+    }
+
     /// The elements of which all bytes, or at least those of one member, are there.
     pub fn elements<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         // A later kernel's structure may have more members, an earlier caller's fewer.
@@ -127,11 +147,11 @@ impl StructType {
 }
 
 const fn member(name: &'static str, at: u8, width: u8, ty: ArgType) -> Member {
-    Member { name, at, width, ty, set: "" }
+    Member { name, at, width, ty, set: "", upper: 0, needs: 0 }
 }
 
 const fn named(name: &'static str, at: u8, width: u8, ty: ArgType, set: &'static str) -> Member {
-    Member { name, at, width, ty, set }
+    Member { name, at, width, ty, set, upper: 0, needs: 0 }
 }
 
 const fn one(name: &'static str, size: u8, members: &'static [Member]) -> StructType {
@@ -141,6 +161,16 @@ const fn one(name: &'static str, size: u8, members: &'static [Member]) -> Struct
 const fn number(name: &'static str, members: &'static [Member]) -> StructType {
     let size = members[0].width;
     StructType { name, size, extent: Extent::Elements(1), form: Form::Numbers, members, is_common: true }
+}
+
+impl Member {
+    const fn upper(self, upper: u8) -> Self {
+        Self { upper, ..self }
+    }
+
+    const fn needs(self, needs: u64) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 impl StructType {
@@ -156,6 +186,14 @@ impl StructType {
         Self { is_common: true, ..self }
     }
 }
+
+/// Flags of `clone3` (`include/uapi/linux/sched.h`).
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_SETTLS: u64 = 0x8_0000;
+const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 use ArgType::{Address, Flags, Int, Long, Mode, Pid, Signal, Size, Uid, Uint, Ulong};
 
@@ -178,16 +216,16 @@ static STRUCTS: &[StructType] = &[
         88,
         &[
             named("flags", 0, 8, Flags, "clone_flags"),
-            member("pidfd", 8, 8, Address),
-            member("child_tid", 16, 8, Address),
-            member("parent_tid", 24, 8, Address),
+            member("pidfd", 8, 8, Address).needs(CLONE_PIDFD),
+            member("child_tid", 16, 8, Address).needs(CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID),
+            member("parent_tid", 24, 8, Address).needs(CLONE_PARENT_SETTID),
             member("exit_signal", 32, 8, Signal),
             member("stack", 40, 8, Address),
             member("stack_size", 48, 8, Address),
-            member("tls", 56, 8, Address),
+            member("tls", 56, 8, Address).needs(CLONE_SETTLS),
             member("set_tid", 64, 8, Address),
             member("set_tid_size", 72, 8, Size),
-            member("cgroup", 80, 8, Ulong),
+            member("cgroup", 80, 8, Ulong).needs(CLONE_INTO_CGROUP),
         ],
     )
     .extent(Extent::BytesOf(Stated::After))
@@ -261,8 +299,9 @@ static STRUCTS: &[StructType] = &[
     number("sockopt", &[member("value", 0, 4, Int)])
         .extent(Extent::BytesOf(Stated::After))
         .form(Form::SocketOption),
-    // The length is behind a pointer. Most options are numbers.
-    number("sockopt_int", &[member("value", 0, 4, Int)]).form(Form::SocketOption),
+    number("sockopt_filled", &[member("value", 0, 4, Int)])
+        .extent(Extent::BytesOf(Stated::AtAfter))
+        .form(Form::SocketOption),
     number("sigset", &[member("mask", 0, 8, Ulong)]).form(Form::Signals),
     number("fd_set", &[member("bits", 0, 8, Ulong)]).extent(Extent::BitsOf(Stated::First)).form(Form::Bits),
     number("cpu_set", &[member("bits", 0, 8, Ulong)])
@@ -342,18 +381,22 @@ static STRUCTS: &[StructType] = &[
         ],
     )
     .common(),
-    one("cap_header", 8, &[member("version", 0, 4, Flags), member("pid", 4, 4, Pid)]).common(),
+    one(
+        "cap_header",
+        8,
+        &[named("version", 0, 4, Flags, "capability_version_const"), member("pid", 4, 4, Pid)],
+    )
+    .common(),
+    // Two, each with half of the bits.
     one(
         "cap_data",
-        12,
+        24,
         &[
-            member("effective", 0, 4, Flags),
-            member("permitted", 4, 4, Flags),
-            member("inheritable", 8, 4, Flags),
+            named("effective", 0, 4, Flags, "capability_flags").upper(12),
+            named("permitted", 4, 4, Flags, "capability_flags").upper(16),
+            named("inheritable", 8, 4, Flags, "capability_flags").upper(20),
         ],
     )
-    .extent(Extent::Elements(2))
-    .form(Form::Array)
     .common(),
     one(
         "mq_attr",

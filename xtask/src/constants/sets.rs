@@ -11,6 +11,7 @@
 //! - `include SET`, `include SET flags`: everything of an earlier section, or its flags only.
 //!
 //! `alias` before a list: names that are accepted, but never printed. `htons`: the bytes of 16-bit values are swapped.
+//! `bit`: values are the numbers of bits.
 //! `int`: negative values may also appear zero-extended from 32 bits. A name is one of:
 //!
 //! - `NAME`: the value is that of the crate;
@@ -81,6 +82,8 @@ pub enum Change {
     None,
     /// Bytes of 16 bits swapped.
     Htons,
+    /// The bit of this number.
+    Bit,
     /// Negative values also zero-extended from 32 bits.
     Int,
 }
@@ -136,6 +139,7 @@ fn item(line: &str) -> Option<Item> {
     let (change, head) = match head.split_once(' ') {
         Some(("htons", head)) => (Change::Htons, head),
         Some(("int", head)) => (Change::Int, head),
+        Some(("bit", head)) => (Change::Bit, head),
         _ => (Change::None, head),
     };
     let kind = match *head.split(' ').collect::<Vec<_>>() {

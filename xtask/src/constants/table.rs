@@ -74,6 +74,7 @@ fn list_entries(list: &List, values: &Values) -> Result<Vec<Entry>> {
     for (name, value) in named_values(&list.words, values)? {
         match list.change {
             Change::Htons => found.push((name, value.map(|v| i64::from((v as u16).swap_bytes())))),
+            Change::Bit => found.push((name, value.map(|bit| 1 << bit))),
             Change::Int if value.first() < 0 => {
                 found.push((name.clone(), value));
                 found.push((name, value.map(|v| i64::from(v as u32))));

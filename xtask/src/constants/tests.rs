@@ -164,6 +164,7 @@ fn lists_become_entries_in_order() {
     assert_eq!(both("[a]\nalias flags: B=A_ONE"), "[a]\nB 0x1 0x1 alias");
     assert_eq!(both("[a]\nint values: B=-1"), "[a]\nB -1 *\nB 0xffffffff *");
     assert_eq!(both("[a]\nhtons values: A_THREE"), "[a]\nA_THREE 768 *");
+    assert_eq!(both("[a]\nbit flags: A_THREE"), "[a]\nA_THREE 0x8 0x8");
     assert_eq!(both("[a]\nsignal 0xff\nmode 0x1ff"), "[a]\n%signal 0 0xff\n%mode 0 0x1ff");
     assert_eq!(
         both("[a]\nvalues: A_ONE\nflags: A_TWO\n[b]\ninclude a flags"),

@@ -61,8 +61,11 @@ pub(super) fn set(spec: &mut Spec, call: &Syscall) {
         (FileResult::Directory, _) => result::CWD,
         (FileResult::Pair(_), _) => result::PAIR,
     };
+    if matches!(call.name, "mount" | "umount" | "umount2" | "oldumount" | "move_mount" | "pivot_root") {
+        spec.result = result::MOUNTS;
+    }
     let used = spec.files.iter().rposition(|how| *how != 0).map_or(0, |last| last as u8 + 1);
-    spec.file_words = if spec.result == result::NONE { used } else { 2 };
+    spec.file_words = if matches!(spec.result, result::NONE | result::MOUNTS) { used } else { 2 };
 }
 
 fn second(string: usize) -> u8 {

@@ -40,6 +40,8 @@ fn files_are_looked_up_by_descriptor_and_by_the_start_of_relative_paths() {
     assert_eq!(files("execve"), ([CWD, 0], result::NONE, 1));
     assert_eq!(files("pipe2"), ([0, 0], result::PAIR, 2));
     assert_eq!(files("socketpair"), ([0, 0], result::PAIR, 2));
+    assert_eq!(files("pivot_root"), ([CWD, CWD | SECOND], result::MOUNTS, 2));
+    assert_eq!(files("umount2"), ([CWD, 0], result::MOUNTS, 1));
     for call in table().iter() {
         let spec = spec(call);
         // The words of files follow three or six arguments, or none.
@@ -149,9 +151,9 @@ fn structures_are_read_when_they_are_there_and_as_long_as_they_are() {
     assert_eq!(of("wait4"), filled(read::BYTES_OUT, 1, 4, count::ONE, 1));
     assert_eq!(of("epoll_wait"), filled(read::BYTES_OUT, 1, 12, count::RESULT, 1));
     assert_eq!(of("poll"), filled(read::BYTES_BOTH, 0, 8, 1, 1));
-    let select = filled(read::BYTES_BOTH, 1, 1, count::BITS, 1);
-    let both = Spec { read1: read::BYTES_BOTH, arg1: 2, unit: [1; 2], count: [count::BITS; 2], ..select };
-    assert_eq!(of("select"), both);
+    assert_eq!(of("getsockopt"), filled(read::BYTES_OUT, 3, 1, count::POINTED | 4, 0));
+    let select = strings(read::BYTES, 1, read::BYTES, 2);
+    assert_eq!(of("select"), Spec { unit: [1; 2], count: [count::BITS; 2], ..select });
     let limits = strings(read::BYTES, 2, read::BYTES_OUT, 3);
     let limits = Spec { flags: spec_flags::FILLS, unit: [16; 2], count: [count::ONE; 2], ..limits };
     assert_eq!(of("prlimit64"), limits);

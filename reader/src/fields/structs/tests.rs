@@ -40,6 +40,41 @@ fn structures_have_their_members_by_name() {
 }
 
 #[test]
+fn members_that_do_not_count_are_not_shown() {
+    let args = |flags: u64| [flags, 0x10, 0x20, 0x30, 17, 0x40, 0x50, 0x60, 0, 0, 7];
+    assert_eq!(
+        shown("clone_args_in", &args(0x10_0000)),
+        "{flags=CLONE_PARENT_SETTID, parent_tid=0x30, exit_signal=SIGCHLD, stack=0x40, stack_size=0x50, \
+         set_tid=NULL, set_tid_size=0}"
+    );
+    assert_eq!(
+        shown("clone_args_in", &args(0x2_0000_1000)),
+        "{flags=CLONE_PIDFD|CLONE_INTO_CGROUP, pidfd=0x10, exit_signal=SIGCHLD, stack=0x40, stack_size=0x50, \
+         set_tid=NULL, set_tid_size=0, cgroup=7}"
+    );
+}
+
+#[test]
+fn the_status_of_a_child_is_a_signal_if_one_has_changed_it() {
+    let shown = |code: i32, status: i32| {
+        let words = [17, 0, code, 0, 4711, 0, status].map(i32::to_le_bytes).concat();
+        text(&value("siginfo_out", &words))
+    };
+    let begin = "{si_signo=SIGCHLD, si_code=CLD_";
+    assert_eq!(shown(1, 9), format!("{begin}EXITED, si_pid=4711, si_uid=0, si_status=9}}"));
+    assert_eq!(shown(2, 9), format!("{begin}KILLED, si_pid=4711, si_uid=0, si_status=SIGKILL}}"));
+}
+
+#[test]
+fn capabilities_are_in_two_halves() {
+    let words = [1 << 21 | 1u32, 1 << 21, 0, 1 << 6, 0, 0].map(u32::to_le_bytes).concat();
+    assert_eq!(
+        text(&value("cap_data_in", &words)),
+        "{effective=CAP_CHOWN|CAP_SYS_ADMIN|CAP_PERFMON, permitted=CAP_SYS_ADMIN, inheritable=0}"
+    );
+}
+
+#[test]
 fn arrays_have_an_entry_for_each_element() {
     let bytes = [3, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0x10, 0];
     let polled = value("pollfd_inout", &bytes);
@@ -49,7 +84,7 @@ fn arrays_have_an_entry_for_each_element() {
     let fds: Vec<i128> = polled.values(polled.member("fd").unwrap()).map(|number| number.value).collect();
     assert_eq!((fds, polled.numbers()), (vec![3, 4], None));
     assert_eq!(shown("fds_out", &[7 << 32 | 3]), "[3, 7]");
-    assert_eq!(shown("fd_set_inout", &[1 << 3 | 1 << 63, 1]), "[3 63 64]");
+    assert_eq!(shown("fd_set_in", &[1 << 3 | 1 << 63, 1]), "[3 63 64]");
 }
 
 #[test]
@@ -82,5 +117,7 @@ fn options_of_sockets_are_shown_by_what_they_are() {
     assert_eq!(shown(&[3, 1, 20], &time), "{tv_sec=5, tv_usec=250000}");
     assert_eq!(shown(&[3, 1, 13], &[1, 0, 0, 0, 9, 0, 0, 0]), "{l_onoff=1, l_linger=9}");
     assert_eq!(shown(&[3, 1, 25], b"eth0\0\0"), "\"eth0\"");
+    let credentials = [7i32, 0, -1].map(i32::to_le_bytes).concat();
+    assert_eq!(shown(&[3, 1, 17], &credentials), "{pid=7, uid=0, gid=-1}");
     assert_eq!(shown(&[3, 1, 26], &[0; 16]), "_");
 }

@@ -59,7 +59,7 @@ fn at_most_three_strings_paths_first() {
     assert_eq!(positions("x(a:string, b:string, c:string)"), [0, 1, 2]);
     assert_eq!(positions("x(a:open_how_in, b:path)"), [0, 1]);
     assert_eq!(positions("x(a:open_how_in, b:path, c:string)"), [1, 2]);
-    assert_eq!(positions("x(a:fd_set_inout, b:fd_set_inout, c:timeval_in, d:string)"), [0, 3]);
+    assert_eq!(positions("x(a:fd_set_in, b:fd_set_in, c:timeval_in, d:string)"), [0, 3]);
     assert_eq!(positions("execve(filename:path, argv:argv, envp:ptr)"), [0, 1]);
     // As captures have it whose programs' arguments are in their exec events alone.
     assert_eq!(positions("execve(filename:path, argv:ptr, envp:ptr)"), [0]);
