@@ -31,13 +31,28 @@ pub mod read {
     pub const ARGV32: u8 = 9;
     /// A string; the one that another argument points to follows its NUL. The second one of a call only.
     pub const TWO_STRINGS: u8 = 10;
+    /// An array of `struct mmsghdr`, as many as the argument that follows says, each of which may point to a socket address:
+    /// of each address its length in one byte, 0 for none, then the address.
+    pub const MMSGHDR: u8 = 11;
+    /// The same with 32-bit pointers.
+    pub const MMSGHDR32: u8 = 12;
+    /// The same with room for addresses, which the kernel fills in; as many as the result says.
+    pub const MMSGHDR_OUT: u8 = 13;
+    /// The same with 32-bit pointers.
+    pub const MMSGHDR_OUT32: u8 = 14;
     /// Bytes that the call is given, as many as [`super::Spec::unit`] and [`super::Spec::count`] say. This and the next two
     /// are the highest ones.
-    pub const BYTES: u8 = 11;
+    pub const BYTES: u8 = 15;
     /// Bytes that the call changes: read at the entry and again at the return.
-    pub const BYTES_BOTH: u8 = 12;
+    pub const BYTES_BOTH: u8 = 16;
     /// Bytes that the call fills in.
-    pub const BYTES_OUT: u8 = 13;
+    pub const BYTES_OUT: u8 = 17;
+
+    /// Whether it is one of the four kinds of arrays of messages.
+    #[inline(always)]
+    pub const fn is_messages(how: u8) -> bool {
+        how >= MMSGHDR && how < BYTES
+    }
 
     /// Bytes of a pointer in the array, for one of the last two: by arithmetic, since each branch doubles the work of the
     /// kernel's verifier.
@@ -51,6 +66,8 @@ pub mod read {
         match how {
             MSGHDR => MSGHDR32,
             MSGHDR_OUT => MSGHDR_OUT32,
+            MMSGHDR => MMSGHDR32,
+            MMSGHDR_OUT => MMSGHDR_OUT32,
             ARGV => ARGV32,
             _ => how,
         }

@@ -10,8 +10,9 @@ mod alone;
 mod arguments;
 mod draft;
 mod exec;
-mod filled;
+mod head;
 mod identity;
+mod messages;
 mod parked;
 mod record;
 
@@ -196,12 +197,12 @@ fn returned<const FALLBACK: bool>(ctx: &BtfTracePointContext) -> i32 {
         let dur = time.wrapping_sub(cpu.start());
         if dur >> 32 == 0
             && !(-ERESTART_LAST..=-ERESTART_FIRST).contains(&ret)
-            && (call != live::SHARED || again::append(cpu) == 0)
+            && (call != live::SHARED || again::append() == 0)
             && let Some(draft) = cpu.draft()
         {
             mark_return::<FALLBACK>(cpu);
             if call == live::FILLS {
-                filled::fill(ret);
+                head::fill(ret);
             }
             let shape = cpu.shape();
             complete(cpu, ret, time);
@@ -239,7 +240,7 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
     let made = result & !draft::CHECKED;
     if made == u64::from(result::PAIR) {
         if let Some(draft) = cpu.draft() {
-            let files = filled::files_of_pair(draft, ret, time);
+            let files = head::files_of_pair(draft, ret, time);
             // SAFETY: an index of every record with strings.
             unsafe { draft.set_pair(word::FILES, files) };
         }

@@ -127,7 +127,7 @@ pub const NOT_FILLED_IN: u64 = u64::MAX - 1;
 
 /// Reads an integer from the caller's memory.
 #[inline(always)]
-fn read_user<T: Copy>(from: u64) -> Option<T> {
+pub fn read_user<T: Copy>(from: u64) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: reads the size of the value, which is initialised if that succeeds; T is an integer or an array of them.
     unsafe {
@@ -160,7 +160,7 @@ pub fn read_room(how: u8, at: u64, next: u64) -> Room {
             None => UNKNOWN,
         },
         // struct msghdr starts with the address of the name and its length.
-        read::MSGHDR_OUT => match read_user::<[u64; 2]>(at) {
+        read::MSGHDR_OUT | read::MMSGHDR_OUT => match read_user::<[u64; 2]>(at) {
             Some([0, _]) => NONE,
             Some([_, len]) => Room { bytes: len & 0xffff_ffff, exists: true },
             None => UNKNOWN,

@@ -6,7 +6,7 @@ use agent_ebpf::spec::spec_flags;
 use aya_ebpf::programs::BtfTracePointContext;
 use events::Kind;
 
-use super::{complete, ctx_regs, draft, filled, identity, is_skipped, key_of, mark_return};
+use super::{complete, ctx_regs, draft, head, identity, is_skipped, key_of, mark_return};
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, config};
 use crate::storage;
@@ -50,7 +50,7 @@ pub fn record<const FALLBACK: bool>(ctx: &BtfTracePointContext, cpu: ThisCpu, re
     draft::write(cpu, task, draft, regs, key, spec);
     cpu.set_live(live::NONE);
     if spec.flags & spec_flags::FILLS != 0 {
-        filled::fill(ret);
+        head::fill(ret);
     }
     let own_shape = cpu.shape();
     complete(cpu, ret, cpu.start());

@@ -6,6 +6,7 @@ use agent_ebpf::spec::{Spec, count, read, result, spec_flags};
 use events::flags;
 
 use super::args_of;
+use super::messages::read_addresses;
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
 use crate::maps::{self, config};
@@ -185,6 +186,10 @@ pub unsafe fn read_string_of(to: *mut u8, spec: &Spec, args: impl Fn(u8) -> u64)
         }
         // SAFETY: by contract.
         return unsafe { read_bytes(to, bytes_of(spec, 0, args, 0), at) };
+    }
+    if read::is_messages(spec.read0) {
+        // The place is that of the first string, see `again::append`.
+        return read_addresses(spec.read0, at, args(spec.arg0 + 1), u64::MAX);
     }
     let source = Source { how: spec.read0, at, next: args(spec.arg0 + 1), room: 0 };
     // SAFETY: by contract.

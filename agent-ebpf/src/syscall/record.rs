@@ -1,18 +1,18 @@
 //! The record of a call that took the long way, or that has ended with its thread.
 
-use agent_ebpf::records::cpu::{STRING_ROOM, shape, sort, verdict, word};
+use agent_ebpf::records::cpu::{shape, sort, verdict, word};
 use agent_ebpf::records::{TaskState, class, stage};
 use agent_ebpf::spec::{Spec, read, result, spec_flags};
 use events::{Kind, flags};
 
 use super::arguments::argument;
-use super::draft::{padded, read_first, read_second};
-use super::filled::{self, Lengths, read_filled};
+use super::draft::padded;
+use super::head::{self, Lengths};
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
 use crate::maps;
 use crate::task::Task;
-use crate::user::{Got, NOT_FILLED_IN, ROOM_UNKNOWN, Source, read_string};
+use crate::user::{NOT_FILLED_IN, ROOM_UNKNOWN};
 
 /// How a call ended.
 pub struct Return {
@@ -28,13 +28,6 @@ pub struct Return {
     pub shared: bool,
     /// What its descriptors stand for was looked up at its entry.
     pub is_known: bool,
-}
-
-/// What is known of a call's strings at its end.
-struct Strings {
-    /// Lengths of the first and second one.
-    len: [u32; 2],
-    bits: u32,
 }
 
 /// Writes the record. `RETURNED`: the call has returned, so that strings can be read that were not read at the entry.
@@ -58,7 +51,7 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         // SAFETY: indices of arguments.
         unsafe { draft.set(word::ARGS + i, *arg) };
     }
-    let mut strings = Strings { len: [0; 2], bits: 0 };
+    let mut strings = Lengths { len: [0; 2], bits: 0 };
     let mut record_sort = sort::LONG;
     let mut files = call.files;
     if let Some(spec) = maps::spec(call.key) {
@@ -85,19 +78,27 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         }
         let fills = RETURNED && spec.flags & spec_flags::FILLS != 0 && end.ret >= i64::from(spec.least);
         if end.sent && fills {
-            let filled = filled::read_alone(draft, call, spec, end.ret);
-            strings = Strings { len: filled.len, bits: filled.bits };
+            cpu.set_key(call.key);
+            // SAFETY: an index of every record with strings.
+            unsafe { draft.set(word::LENGTHS, 0) };
+            head::fill(end.ret);
+            strings = Lengths::of(draft);
             bits |= word::AGAIN;
         } else if end.sent && !end.shared {
             record_sort = sort::LONG_ENTERED;
         } else if spec.class >= class::STRINGS {
-            strings = if RETURNED { at_return(draft, call, end, spec) } else { unread(spec) };
+            if RETURNED {
+                cpu.set_key(call.key);
+                strings = at_return(draft, call, end, spec);
+            } else {
+                strings = unread(spec);
+            }
             if end.shared {
                 bits |= word::AGAIN;
             }
         }
         if RETURNED && spec.result == result::PAIR && strings.len[0] == 8 {
-            files = filled::files_of_pair(draft, end.ret, end.time);
+            files = head::files_of_pair(draft, end.ret, end.time);
         }
     }
     let words = word::STRINGS as u32 + (padded(strings.len[0]) + padded(strings.len[1])) / 8;
@@ -131,7 +132,7 @@ fn has_created(cpu: ThisCpu, call: &TaskState, ret: i64) -> u32 {
 
 /// Of a call that has not returned, strings are not read now. It has not filled anything in either.
 #[inline(always)]
-fn unread(spec: &Spec) -> Strings {
+fn unread(spec: &Spec) -> Lengths {
     let mut bits = 0;
     if spec.read0 != read::NONE && spec.read0 != read::BYTES_OUT && spec.room == 0 {
         bits |= flags::STR0_UNREAD;
@@ -139,42 +140,27 @@ fn unread(spec: &Spec) -> Strings {
     if spec.read1 != read::NONE && spec.read1 != read::BYTES_OUT {
         bits |= flags::STR1_UNREAD;
     }
-    Strings { len: [0; 2], bits }
+    Lengths { len: [0; 2], bits }
 }
 
 /// Reads the strings of a call that has returned: what it has filled in, or what could not be read at its entry.
 #[inline(always)]
-fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Strings {
-    let at = argument(call, spec.arg0);
-    if spec.flags & spec_flags::EXEC != 0 {
+fn at_return(draft: Draft, call: &TaskState, end: &Return, spec: &Spec) -> Lengths {
+    if spec.flags & spec_flags::EXEC != 0 && end.ret == 0 {
         // After an exec the old memory is gone: the agent takes path and arguments from the exec event.
-        if end.ret == 0 {
-            return Strings { len: [0; 2], bits: 0 };
-        }
-        let path = read_first(draft, spec, |index| argument(call, index));
-        return Strings { len: [path.len, 0], bits: path.bits | uncertain(path.len) | flags::STR1_UNREAD };
+        return Lengths { len: [0; 2], bits: 0 };
     }
     if spec.room != 0 {
-        let source =
-            Source { how: spec.read0, at, next: argument(call, spec.arg0 + 1), room: room(call, end, spec) };
-        // SAFETY: a draft has room for a string of this size.
-        let address = unsafe { read_string(draft.at(word::STRINGS), STRING_ROOM, &source) };
-        return Strings { len: [address.len, 0], bits: address.bits };
+        head::read_address(room(call, end, spec), end.ret);
+        return Lengths::of(draft);
     }
-    let args = |index| argument(call, index);
-    let first = read_first(draft, spec, args);
-    let mut second = Got::NOTHING;
-    if spec.read1 != read::NONE {
-        second = read_second(draft, padded(first.len), spec, args, None);
-    }
-    let bits = first.bits | second.bits << 2 | uncertain(first.len + second.len);
-    let mut strings = Strings { len: [first.len, second.len], bits };
+    head::read_given();
+    let given = Lengths::of(draft);
     if spec.flags & spec_flags::FILLS != 0 {
-        let mut lengths = Lengths { len: strings.len, bits };
-        read_filled(draft, spec, end.ret, args, &mut lengths);
-        strings = Strings { len: lengths.len, bits: lengths.bits };
+        head::fill(end.ret);
     }
-    strings
+    let strings = Lengths::of(draft);
+    Lengths { bits: strings.bits | uncertain(given.len[0] + given.len[1]), ..strings }
 }
 
 /// The mark of strings that were read at the return.

@@ -40,12 +40,16 @@ pub fn spec(call: &Syscall) -> Spec {
             spec.least = least_of(call.name);
         }
     }
-    if spec.read0 == read::MSGHDR && call.name.starts_with("recv") {
-        spec.read0 = read::MSGHDR_OUT;
+    if call.name.starts_with("recv") {
+        spec.read0 = match spec.read0 {
+            read::MSGHDR => read::MSGHDR_OUT,
+            read::MMSGHDR => read::MMSGHDR_OUT,
+            other => other,
+        };
     }
-    if matches!(spec.read0, read::SOCKADDR_OUT | read::MSGHDR_OUT) {
+    if matches!(spec.read0, read::SOCKADDR_OUT | read::MSGHDR_OUT | read::MMSGHDR_OUT) {
         spec.room = unused_argument(call);
-        // The number of messages, of which the first one has the address.
+        // The number of messages.
         spec.least = u8::from(call.name.starts_with("recvmmsg"));
     }
     files::set(&mut spec, call);
@@ -119,6 +123,7 @@ fn read_of(ty: ArgType) -> u8 {
         ArgType::Sockaddr => read::SOCKADDR,
         ArgType::SockaddrOut => read::SOCKADDR_OUT,
         ArgType::Msghdr => read::MSGHDR,
+        ArgType::Mmsghdr => read::MMSGHDR,
         ArgType::Argv => read::ARGV,
         ArgType::Struct => read::BYTES,
         ArgType::StructInOut => read::BYTES_BOTH,

@@ -8,7 +8,7 @@ use super::numbers::write_value;
 use super::structs::struct_value;
 use super::task::arguments;
 use crate::model::{CallEvent, CallString, FileRow};
-use crate::syscalls::sockaddr::SockAddr;
+use crate::syscalls::sockaddr::{self, SockAddr};
 use crate::syscalls::{ArgType, FileArg};
 use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
@@ -139,6 +139,13 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
         CallString::Unread => out.push(b'?'),
         CallString::NotRecorded => out.push(b'_'),
         CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
+        CallString::Read { bytes, cut, uncertain: false } if ty == ArgType::Mmsghdr => {
+            write_addresses(bytes, cut, out);
+        }
+        CallString::Read { bytes, cut, .. } if ty == ArgType::Mmsghdr => {
+            write_addresses(bytes, cut, out);
+            out.push(b'~');
+        }
         CallString::Read { bytes, cut, uncertain } => {
             if is_address(ty) {
                 write_address(bytes, cut, out);
@@ -170,9 +177,30 @@ fn write_list(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
     out.push(b']');
 }
 
-/// Whether arguments of this type are recorded as socket addresses.
+/// Whether arguments of this type are recorded as a socket address.
 pub fn is_address(ty: ArgType) -> bool {
     matches!(ty, ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr)
+}
+
+/// The addresses of several messages as text; empty for a message without an address.
+pub fn each_address(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    sockaddr::addresses(bytes).map(|address| {
+        let mut text = Vec::new();
+        if !address.is_empty() {
+            write_address(address, false, &mut text);
+        }
+        text
+    })
+}
+
+/// The addresses of several messages; `_` stands for one without an address.
+pub(super) fn write_addresses(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (i, address) in sockaddr::addresses(bytes).enumerate() {
+        separate(i, out);
+        write_address(address, false, out);
+    }
+    out.extend_from_slice(if cut { b"...]" } else { b"]" });
 }
 
 fn write_address(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {

@@ -132,6 +132,8 @@ pub enum Argument<'a> {
     Text(&'a [u8]),
     /// A `struct sockaddr`.
     Address(&'a [u8]),
+    /// The addresses of several messages ([`sockaddr::addresses`]).
+    Addresses(&'a [u8]),
     /// Strings, each with its NUL.
     List(&'a [u8]),
     /// A structure, or an array of them.
@@ -156,7 +158,7 @@ impl Argument<'_> {
             Self::Number { .. } | Self::Descriptor { .. } => true,
             Self::Struct(value) => value.is_number(),
             Self::Member(value, _) => value.has_members(),
-            Self::Missing | Self::Text(_) | Self::Address(_) | Self::List(_) => false,
+            Self::Missing | Self::Text(_) | Self::Address(_) | Self::Addresses(_) | Self::List(_) => false,
         }
     }
 }
@@ -182,6 +184,8 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
         return match call.string(*slot, position) {
             CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
             CallString::Read { bytes, .. } if arg.ty == ArgType::Argv => Argument::List(bytes),
+            CallString::Read { bytes: b"", .. } if arg.ty == ArgType::Mmsghdr => Argument::Missing,
+            CallString::Read { bytes, .. } if arg.ty == ArgType::Mmsghdr => Argument::Addresses(bytes),
             CallString::Read { bytes, .. } => Argument::Text(bytes),
             CallString::Null | CallString::Unread | CallString::NotRecorded => Argument::Missing,
         };
@@ -277,6 +281,11 @@ pub fn argument_value<'a>(argument: Argument<'a>, scratch: &'a mut Vec<u8>) -> V
             scratch.clear();
             sockaddr::format(bytes, scratch);
             text(scratch)
+        }
+        Argument::Addresses(bytes) => {
+            scratch.clear();
+            args::write_addresses(bytes, false, scratch);
+            Value::Bytes(scratch)
         }
         Argument::List(bytes) => {
             scratch.clear();

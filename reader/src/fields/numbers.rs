@@ -49,6 +49,7 @@ pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Ve
         | ArgType::Sockaddr
         | ArgType::SockaddrOut
         | ArgType::Msghdr
+        | ArgType::Mmsghdr
         | ArgType::Argv
         | ArgType::String
         | ArgType::Struct
@@ -63,6 +64,7 @@ pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Ve
         | ArgType::Sockaddr
         | ArgType::SockaddrOut
         | ArgType::Msghdr
+        | ArgType::Mmsghdr
         | ArgType::Argv
         | ArgType::String
         | ArgType::Struct

@@ -4,7 +4,7 @@ use crate::fields::{
     Argument, Compared, Field, FieldError, FieldType, FileValue, Getter, Value, lookup, values,
 };
 use crate::model::Event;
-use crate::syscalls::sockaddr::SockAddr;
+use crate::syscalls::sockaddr::{self, SockAddr};
 use crate::syscalls::{ArgType, ValueSet};
 use crate::text::number;
 use crate::text::time::{Span, TimeError};
@@ -225,6 +225,9 @@ impl Comparison {
             }),
             Argument::Text(bytes) => self.finds_bytes(bytes),
             Argument::Address(bytes) => self.finds_address(bytes, scratch),
+            Argument::Addresses(bytes) => {
+                sockaddr::addresses(bytes).any(|address| self.finds_address(address, scratch))
+            }
             Argument::List(list) if self.by_element => {
                 values::arguments(list).any(|element| self.finds_bytes(element))
             }

@@ -197,6 +197,7 @@ impl Literal {
                 | ArgType::Sockaddr
                 | ArgType::SockaddrOut
                 | ArgType::Msghdr
+                | ArgType::Mmsghdr
                 | ArgType::Argv
                 | ArgType::Ptr
                 | ArgType::Size

@@ -136,7 +136,7 @@ impl FileRoles {
                     let slot = slot();
                     roles.add_path(at, slot.filter(|_| !starts_nowhere(name, &arg.name)));
                 }
-                ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr => {
+                ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr | ArgType::Mmsghdr => {
                     roles.address = roles.address.or(Some(at as u8));
                 }
                 ArgType::StructOut if arg.tag == "fds_out" => {

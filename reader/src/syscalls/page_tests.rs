@@ -29,6 +29,7 @@ fn shown(signature: &Signature, meanings: &Meanings, at: usize) -> &'static str 
         ArgType::String => "text",
         ArgType::Argv => "list",
         ArgType::Sockaddr | ArgType::SockaddrOut | ArgType::Msghdr => "socket address",
+        ArgType::Mmsghdr => "socket addresses",
         ArgType::Fd => "descriptor",
         ArgType::Dirfd => "directory",
         ArgType::Size | ArgType::Offset => "bytes",

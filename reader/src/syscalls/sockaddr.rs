@@ -15,6 +15,29 @@ const AF_NETLINK: u16 = 16;
 const AF_PACKET: u16 = 17;
 const AF_VSOCK: u16 = 40;
 
+/// The addresses of several messages, each stored with its length before it; an empty one is none.
+pub fn addresses(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (len, after) = rest.split_first()?;
+        let (address, next) = after.split_at_checked(usize::from(*len))?;
+        rest = next;
+        Some(address)
+    })
+}
+
+/// The same without what stands for messages without an address at the end.
+pub fn without_last_empty(bytes: &[u8]) -> &[u8] {
+    let (mut at, mut end) = (0, 0);
+    for address in addresses(bytes) {
+        at += 1 + address.len();
+        if !address.is_empty() {
+            end = at;
+        }
+    }
+    &bytes[..end]
+}
+
 /// A socket address, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -42,8 +42,11 @@ arg_types! {
     Sockaddr = "sockaddr",
     /// A buffer for a socket address; the argument that follows points to its length.
     SockaddrOut = "sockaddr_out",
-    /// A message header, which may point to a socket address. Of an array only the first is read.
+    /// A message header, which may point to a socket address. In captures before 0.2 also an array, of which the first one
+    /// was read.
     Msghdr = "msghdr",
+    /// An array of message headers, each of which may point to a socket address; see [`super::sockaddr::addresses`].
+    Mmsghdr = "mmsghdr",
     /// The arguments of a program; stored as strings, each with its NUL.
     Argv = "argv",
     /// A pointer without meaning outside the process; not recorded.
@@ -106,7 +109,13 @@ impl ArgType {
     pub const fn is_string(self) -> bool {
         matches!(
             self,
-            Self::Path | Self::Sockaddr | Self::SockaddrOut | Self::Msghdr | Self::Argv | Self::String
+            Self::Path
+                | Self::Sockaddr
+                | Self::SockaddrOut
+                | Self::Msghdr
+                | Self::Mmsghdr
+                | Self::Argv
+                | Self::String
         ) || self.is_struct()
     }
 

@@ -123,6 +123,10 @@ impl JsonView {
             match argument {
                 Argument::List([]) => out.extend_from_slice(b"[]"),
                 Argument::List(list) => write_list(list, out),
+                Argument::Addresses(bytes) => {
+                    let addresses = args::each_address(bytes);
+                    write_array(addresses, out, |address, out| write_value(Value::Bytes(&address), out));
+                }
                 Argument::Struct(value) if value.is_array() => struct_array(&value, out),
                 Argument::Struct(value)
                     if !value.is_number()

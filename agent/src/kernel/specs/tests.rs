@@ -89,7 +89,7 @@ fn strings_and_addresses_are_read() {
     assert_eq!(of("connect"), strings(read::SOCKADDR, 1, 0, 0));
     assert_eq!(of("sendto"), strings(read::SOCKADDR, 4, 0, 0));
     assert_eq!(of("sendmsg"), strings(read::MSGHDR, 1, 0, 0));
-    assert_eq!(of("sendmmsg"), strings(read::MSGHDR, 1, 0, 0));
+    assert_eq!(of("sendmmsg"), strings(read::MMSGHDR, 1, 0, 0));
     assert_eq!(of("memfd_create"), strings(read::STRING, 0, 0, 0));
     assert_eq!(of("setxattr"), strings(read::STRING, 0, read::STRING, 1));
 }
@@ -103,14 +103,15 @@ fn the_room_for_an_address_is_kept_where_no_argument_is_stored() {
     assert_eq!(of("getpeername"), filled(read::SOCKADDR_OUT, 1, 5, 0));
     assert_eq!(of("recvfrom"), filled(read::SOCKADDR_OUT, 4, 1, 0));
     assert_eq!(of("recvmsg"), filled(read::MSGHDR_OUT, 1, 5, 0));
-    assert_eq!(of("recvmmsg"), filled(read::MSGHDR_OUT, 1, 5, 1));
+    assert_eq!(of("recvmmsg"), filled(read::MMSGHDR_OUT, 1, 5, 1));
     for call in table().iter() {
         let spec = spec(call);
         let stored =
             call.args.get(usize::from(spec.room)).is_some_and(|arg| kept(arg.ty) || arg.ty.is_string());
         assert!(spec.room == 0 || !stored, "{}", call.name);
         let fills_in = call.args.iter().any(|arg| arg.ty == ArgType::SockaddrOut)
-            || call.name.starts_with("recv") && call.args.iter().any(|arg| arg.ty == ArgType::Msghdr);
+            || call.name.starts_with("recv")
+                && call.args.iter().any(|arg| matches!(arg.ty, ArgType::Msghdr | ArgType::Mmsghdr));
         assert_eq!(spec.room != 0, fills_in, "{}", call.name);
     }
 }

@@ -10,7 +10,7 @@ use events::{Abi, syscall_key};
 use super::effects::Effect;
 use crate::kernel::{has_no_result, is_filled_in};
 use crate::record::cpu_stream::CallRecord;
-use ktape_reader::syscalls::{self, ArgType, STRINGS_MAX};
+use ktape_reader::syscalls::{self, ArgType, STRINGS_MAX, sockaddr};
 
 /// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(super) struct StoredCall {
     pub(super) forms: [Form; 6],
     /// How many strings its record has.
     strings: u8,
+    /// The first one of them is the addresses of several messages.
+    has_addresses: bool,
     /// The second one of them is two, with a NUL between them.
     is_double: bool,
     /// Which of them the call fills in or changes.
@@ -45,6 +47,7 @@ impl StoredCall {
         args: 6,
         forms: [Form::Whole; 6],
         strings: 0,
+        has_addresses: false,
         is_double: false,
         filled: [false; 2],
         out: [false; 2],
@@ -119,6 +122,9 @@ impl StoredCall {
         for (id, bytes) in ids.iter_mut().zip(self.strings(strings)) {
             *id = builder.intern(bytes);
         }
+        if self.has_addresses {
+            ids[0] = builder.intern(sockaddr::without_last_empty(strings[0]));
+        }
         if !self.is_double {
             return (ids, self.strings.into());
         }
@@ -163,6 +169,7 @@ impl StoredCalls {
                 args: call.args.len().min(6) as u8,
                 forms,
                 strings: positions.len().min(2) as u8,
+                has_addresses: call.args.iter().any(|arg| arg.ty == ArgType::Mmsghdr),
                 is_double: positions.len() > 2,
                 filled,
                 out,

@@ -62,11 +62,15 @@ impl<'a> Ends<'a> {
 }
 
 /// A socket address; `None` for none, also one that stands for not being bound or connected.
-pub(super) fn address(bytes: &[u8]) -> Option<SockAddr<'_>> {
-    let is_nothing = |address: &SockAddr<'_>| match address {
-        SockAddr::Unspec | SockAddr::UnixUnnamed => true,
-        SockAddr::Inet { ip, port: 0, .. } => ip.is_unspecified(),
-        _ => false,
-    };
-    SockAddr::parse(bytes).filter(|address| !is_nothing(address))
+fn address(bytes: &[u8]) -> Option<SockAddr<'_>> {
+    SockAddr::parse(bytes).filter(is_something)
+}
+
+/// Whether an address does not stand for not being bound or connected.
+pub(super) fn is_something(address: &SockAddr<'_>) -> bool {
+    match address {
+        SockAddr::Unspec | SockAddr::UnixUnnamed => false,
+        SockAddr::Inet { ip, port: 0, .. } => !ip.is_unspecified(),
+        _ => true,
+    }
 }

@@ -53,8 +53,7 @@ fn of_ends(
     pick: [fn(&Ends<'_>) -> Option<FileValue<'static>>; 2],
 ) -> bool {
     let Some(subject) = Subject::of(call) else { return false };
-    let ends = subject.ends();
-    pick.into_iter().filter_map(|pick| pick(&ends)).any(found)
+    subject.ends().any(|ends| pick.into_iter().filter_map(|pick| pick(&ends)).any(&mut *found))
 }
 
 fn ip(end: Option<SockAddr<'_>>) -> Option<FileValue<'static>> {

@@ -2,14 +2,14 @@
 
 use events::{Kind, flags};
 
-use super::ends::{Ends, address};
+use super::ends::{Ends, is_something};
 use super::file_value::FileValue;
 use super::name::{write_name, write_path};
 use super::path::write_absolute;
 use crate::fields::value::Mark;
 use crate::model::{CallEvent, CallString, Event, FileRow};
-use crate::syscalls::sockaddr::SockAddr;
-use crate::syscalls::{FileArg, FileRoles, SocketRole};
+use crate::syscalls::sockaddr::{SockAddr, addresses};
+use crate::syscalls::{ArgType, FileArg, FileRoles, SocketRole};
 
 /// A call with what its files are to it.
 #[derive(Clone, Copy)]
@@ -132,28 +132,42 @@ impl<'c, 'a> Subject<'c, 'a> {
         Named { is_there: false, argument: self.roles.address.filter(is_unread) }
     }
 
-    /// The address among the arguments.
-    fn given_address(&self) -> Option<SockAddr<'a>> {
-        match self.call.string_argument(self.roles.address?)? {
-            CallString::Read { bytes, .. } => SockAddr::parse(bytes),
-            CallString::Null | CallString::Unread | CallString::NotRecorded => None,
-        }
+    /// The addresses among the arguments: of several messages, one for each.
+    fn given_addresses(&self) -> impl Iterator<Item = SockAddr<'a>> + use<'a> {
+        let position = self.roles.address;
+        let is_array = position.is_some_and(|at| {
+            let args = self.call.call().map(|known| &known.signature.args);
+            args.and_then(|args| args.get(usize::from(at))).is_some_and(|arg| arg.ty == ArgType::Mmsghdr)
+        });
+        let bytes = match position.and_then(|at| self.call.string_argument(at)) {
+            Some(CallString::Read { bytes, .. }) => bytes,
+            Some(CallString::Null | CallString::Unread | CallString::NotRecorded) | None => b"",
+        };
+        let one = if is_array { None } else { SockAddr::parse(bytes) };
+        let several = if is_array { bytes } else { b"" };
+        one.into_iter().chain(addresses(several).filter_map(SockAddr::parse))
     }
 
-    /// The ends of the socket that the call works on: a datagram goes to, or comes from, the address among the arguments.
-    pub(super) fn ends(&self) -> Ends<'a> {
+    /// The address among the arguments, the first one of several.
+    fn given_address(&self) -> Option<SockAddr<'a>> {
+        self.given_addresses().next()
+    }
+
+    /// The ends of the socket that the call works on: a datagram goes to, or comes from, the address among the arguments; of
+    /// several messages, those of each.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Ends<'a>> + use<'a> {
         let role = self.roles.role;
-        let mut ends = Ends { role, ..self.file().map(|file| Ends::of_file(&file)).unwrap_or_default() };
-        if role == Some(SocketRole::Server) && ends.remote.is_some() {
-            return ends;
-        }
-        if let Some(argument) = self.roles.address
-            && let Some(CallString::Read { bytes, .. }) = self.call.string_argument(argument)
-            && let Some(given) = address(bytes)
-        {
-            *(if self.roles.is_local_address { &mut ends.local } else { &mut ends.remote }) = Some(given);
-        }
-        ends
+        let own = Ends { role, ..self.file().map(|file| Ends::of_file(&file)).unwrap_or_default() };
+        let is_accepted = role == Some(SocketRole::Server) && own.remote.is_some();
+        let mut given = self.given_addresses().filter(is_something).peekable();
+        let alone = (is_accepted || given.peek().is_none()).then_some(own);
+        let is_local = self.roles.is_local_address;
+        let given = given.filter(move |_| !is_accepted).map(move |given| {
+            let mut ends = own;
+            *(if is_local { &mut ends.local } else { &mut ends.remote }) = Some(given);
+            ends
+        });
+        alone.into_iter().chain(given)
     }
 
     /// All names of what the call works on, see `fd.name`.
@@ -183,7 +197,7 @@ impl<'c, 'a> Subject<'c, 'a> {
         if { files }.chain(itself).any(|file| any_name_of(&file, &mut name, found)) {
             return true;
         }
-        self.given_address().is_some_and(|given| found(FileValue::Address(given)))
+        self.given_addresses().any(|given| found(FileValue::Address(given)))
     }
 }
 

@@ -52,3 +52,14 @@ fn others() {
     assert_eq!(text(&[2]), "");
     assert_eq!(text(&[]), "");
 }
+
+#[test]
+fn addresses_of_messages_have_their_length_before_them() {
+    let stored = b"\x02ab\0\x01c\0\0";
+    let found: Vec<&[u8]> = addresses(stored).collect();
+    assert_eq!(found, [&b"ab"[..], b"", b"c", b"", b""]);
+    assert_eq!(without_last_empty(stored), b"\x02ab\0\x01c");
+    assert_eq!(without_last_empty(b"\0\0"), b"");
+    // Cut off.
+    assert_eq!(addresses(b"\x02ab\x09c").collect::<Vec<_>>(), [b"ab"]);
+}

@@ -56,6 +56,7 @@ fn pointers_are_not_stored() {
             "sockaddr",
             "sockaddr_out",
             "msghdr",
+            "mmsghdr",
             "argv",
             "ptr",
             "string",
