@@ -36,4 +36,5 @@ mod stall;
 mod start;
 mod strace_comparison;
 mod stress;
+mod structs;
 mod syscalls;

@@ -17,6 +17,7 @@ mod sched;
 mod seccomp;
 mod signals;
 mod sockets;
+mod structs;
 mod sys;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ const USAGE: &str = "ktape-workload:
   compat                         make 32-bit calls from 64-bit code
   paths DIR                      make calls with long and unusual paths
   sockets DIR                    make calls with socket addresses
+  structs DIR                    make calls with structures in memory
   exit STATUS                    exit with this status
   now                            print the wall-clock time, ns since 1970
   addresses                      make calls that receive socket addresses: whole, cut, or none
@@ -106,6 +108,7 @@ fn main() -> ExitCode {
         ["compat"] => calls::compat(),
         ["paths", dir] => paths::paths(dir),
         ["sockets", dir] => sockets::sockets(dir),
+        ["structs", dir] => structs::structs(dir),
         ["exit", status] => match status.parse::<u8>() {
             Ok(status) => return ExitCode::from(status),
             Err(_) => return usage(),
