@@ -32,12 +32,14 @@ pub fn read_addresses(how: u8, from: u64, count: u64, room: u64) -> Got {
 #[inline(never)]
 pub extern "C" fn read_messages(from: u64, count: u64, width: u64, room: u64) -> u64 {
     // No branches but to the end: each would double the work of the verifier.
-    let (mut at, mut i, mut last) = (0u64, 0, 0);
+    let (mut at, mut i, mut last, mut is_cut) = (0u64, 0, 0, 0);
     while i < MESSAGES_MAX {
         if i >= count {
             break;
         }
-        last = read_message(from.wrapping_add(i * width), width, room, at);
+        let read = read_message(from.wrapping_add(i * width), width, room, at);
+        is_cut |= read & CUT;
+        last = read & !CUT;
         if last > ADDRESS_MAX {
             break;
         }
@@ -47,16 +49,18 @@ pub extern "C" fn read_messages(from: u64, count: u64, width: u64, room: u64) ->
     let mut bits = 0;
     if last > ADDRESS_MAX && at == 0 {
         bits = flags::STR0_UNREAD;
-    } else if last > ADDRESS_MAX || count > MESSAGES_MAX {
+    } else if last > ADDRESS_MAX || count > MESSAGES_MAX || is_cut != 0 {
         bits = flags::STR0_CUT;
     }
     at | u64::from(bits) << 32
 }
 
 /// What [`read_message`] returns if there is no address to read, or no room for it.
-const STOP: u64 = u64::MAX;
+const STOP: u64 = 0xffff;
+/// A bit of what it returns: the address is longer than what was read.
+const CUT: u64 = 1 << 16;
 
-/// Reads the address of a message to the place `at` of the first string, behind its length. Returns the length.
+/// Reads the address of a message to the place `at` of the first string, behind its length. Returns the length, and [`CUT`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn read_message(message: u64, width: u64, room: u64, at: u64) -> u64 {
@@ -73,6 +77,7 @@ pub extern "C" fn read_message(message: u64, width: u64, room: u64, at: u64) -> 
         let Some(both) = read_user::<u64>(message) else { return STOP };
         (both & 0xffff_ffff, both >> 32)
     };
+    let is_cut = name != 0 && len > room;
     len = len.min(room).min(ADDRESS_MAX);
     let mut at = at;
     // SAFETY: the mask changes nothing and is for the verifier. There is room for what it leaves and an address.
@@ -84,5 +89,5 @@ pub extern "C" fn read_message(message: u64, width: u64, room: u64, at: u64) -> 
         }
         entry.write_volatile(len as u8);
     }
-    len
+    if is_cut { len | CUT } else { len }
 }

@@ -139,7 +139,7 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
         CallString::Unread => out.push(b'?'),
         CallString::NotRecorded => out.push(b'_'),
         CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
-        CallString::Read { bytes: b"", .. } if ty == ArgType::Mmsghdr => out.push(b'_'),
+        CallString::Read { bytes: b"", cut: false, .. } if ty == ArgType::Mmsghdr => out.push(b'_'),
         CallString::Read { bytes, cut, uncertain: false } if ty == ArgType::Mmsghdr => {
             write_addresses(bytes, cut, out);
         }
