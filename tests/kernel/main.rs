@@ -37,3 +37,4 @@ mod start;
 mod strace_comparison;
 mod stress;
 mod syscalls;
+mod uring;

@@ -414,6 +414,18 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     of_file("evt.abspath.src", Text, |call, found| First.absolute(call, found), "the absolute first path of a syscall that was given two").marked(|event| First.mark(event)),
     of_file("evt.abspath.dst", Text, |call, found| Second.absolute(call, found), "the absolute second path of such a syscall").marked(|event| Second.mark(event)),
     field(
+        "uring.file",
+        FieldType::File,
+        Getter::RequestFiles(fd::name),
+        "what the request works on, as fd.name",
+    ),
+    field(
+        "uring.path",
+        Text,
+        Getter::RequestFiles(fd::given_paths),
+        "the path of the request as it was given; of two, the first is shown and each is compared",
+    ),
+    field(
         "sample.cpu_percent",
         Unsigned,
         Getter::Sample(sample::cpu_percent),

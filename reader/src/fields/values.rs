@@ -47,17 +47,23 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             Some(Kind::Syscall) => call_value(&event.view.binding.calls, event.call().key(), field, scratch),
             _ => Value::Missing,
         },
-        Getter::Syscall(get) if event.kind() == Some(Kind::Syscall) => get(&event.call(), scratch),
-        Getter::Argument if event.kind() == Some(Kind::Syscall) => {
+        Getter::Syscall(get) if event.is_about_call() => get(&event.call(), scratch),
+        Getter::Argument if event.is_about_call() => {
             let call = event.call();
             argument_position(&call, field).map_or(Value::Missing, |at| argument(&call, at, scratch))
         }
-        Getter::RawArgument if event.kind() == Some(Kind::Syscall) => {
+        Getter::RawArgument if event.is_about_call() => {
             let call = event.call();
             argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch))
         }
-        Getter::Files(get) if event.kind() == Some(Kind::Syscall) => fd::shown(&event.call(), *get, scratch),
-        Getter::Syscall(_) | Getter::Files(_) | Getter::Argument | Getter::RawArgument => Value::Missing,
+        Getter::Files(get) | Getter::RequestFiles(get) if field.getter().is_of(event.kind()) => {
+            fd::shown(&event.call(), *get, scratch)
+        }
+        Getter::Syscall(_)
+        | Getter::Files(_)
+        | Getter::RequestFiles(_)
+        | Getter::Argument
+        | Getter::RawArgument => Value::Missing,
         Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.field_owner() == Some(*kind) => {
             column_value(event, *own, scratch)
         }
@@ -79,7 +85,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
 /// The value of a field where types matter, as in JSON: flags and enumerations are numbers.
 pub fn typed_value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
     if let Getter::Argument = field.getter()
-        && event.kind() == Some(Kind::Syscall)
+        && event.is_about_call()
     {
         let call = event.call();
         return argument_position(&call, field).map_or(Value::Missing, |at| raw_argument(&call, at, scratch));
@@ -194,7 +200,7 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         return get.list(event.view, event.task()?, field.key_position(), scratch);
     }
     if let Getter::Argument = field.getter()
-        && event.kind() == Some(Kind::Syscall)
+        && event.is_about_call()
     {
         let call = event.call();
         let position = argument_position(&call, field)?;

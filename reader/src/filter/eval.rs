@@ -86,9 +86,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         if test.computed.is_some() {
             return self.by_computed(test, place, rows, selected);
         }
-        if let Some(kind) = test.compared.getter().kind()
-            && rows.event.field_owner() != Some(kind)
-        {
+        if !test.compared.getter().is_of(rows.event.field_owner()) {
             return all_or_none(test.accepts(Value::Missing), selected);
         }
         match dependency(&test.compared) {
@@ -186,7 +184,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
 
     /// Values that follow from the files of a call: one of them is enough.
     fn by_files(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        let Getter::Files(get) = test.compared.getter() else { return };
+        let Some(get) = test.compared.getter().files() else { return };
         let columns = CallColumns::new(rows);
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
         let memo = &mut self.memos[place].files;

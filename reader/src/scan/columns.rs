@@ -104,7 +104,7 @@ impl<'a> TableMatches<'a> {
     }
 
     fn ids(&self, field: &Field) -> Ids<'a> {
-        if field.getter().kind().is_some_and(|kind| self.rows.event.field_owner() != Some(kind)) {
+        if !field.getter().is_of(self.rows.event.field_owner()) {
             return Ids::Constant;
         }
         match dependency(field) {

@@ -1,5 +1,6 @@
 //! Events as output: text for people who know strace, JSON and CSV for programs.
 
+mod call_text;
 mod cell;
 mod columns;
 mod csv;

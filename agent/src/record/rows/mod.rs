@@ -14,6 +14,7 @@ mod signal;
 mod stall;
 mod switch;
 mod syscall;
+mod uring;
 mod written;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ use rustc_hash::FxHashMap;
 use scope::Party;
 pub use scope::Scope;
 use syscall::StoredCalls;
+use uring::Submissions;
 use written::Written;
 
 /// The place of a column, found when this is compiled.
@@ -86,6 +88,7 @@ pub struct RowWriter {
     entered: EnteredCalls,
     /// Those of threads whose hang was reported and has not ended.
     hanging: FxHashMap<u32, Arc<EnteredCall>>,
+    uring: Submissions,
     block: BlockNames,
     files: Files,
     /// A call may have changed the paths of files.
@@ -109,6 +112,7 @@ impl RowWriter {
             returns_only: false,
             entered: EnteredCalls::default(),
             hanging: FxHashMap::default(),
+            uring: Submissions::default(),
             block: BlockNames::default(),
             files: Files::default(),
             renamed: false,
@@ -300,6 +304,7 @@ impl RowWriter {
             Some(Kind::Net) => self.net(builder, bytes),
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
+            Some(Kind::Uring) => self.uring(builder, bytes),
             // In the CPUs' own ring buffers, or made by the agent.
             Some(
                 Kind::Switch

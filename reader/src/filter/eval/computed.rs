@@ -20,8 +20,7 @@ impl<'c> Evaluator<'_, 'c> {
         selected: &mut Vec<u32>,
     ) {
         let fields = test.fields();
-        let has =
-            |field: &&Field| field.getter().kind().is_none_or(|kind| rows.event.field_owner() == Some(kind));
+        let has = |field: &&Field| field.getter().is_of(rows.event.field_owner());
         if !fields.iter().all(has) {
             return all_or_none(test.accepts(Value::Missing), selected);
         }
