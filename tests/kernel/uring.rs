@@ -170,6 +170,11 @@ fn sockets(recorded: &Recorded) {
     assert_eq!(text(accept, "uring.opcode"), Some("ACCEPT"));
     let name = text(accept, "fd.name").unwrap_or_default();
     assert!(name.ends_with(&format!("->{server}")), "{accept}");
+    let target = "127.0.0.78:9";
+    assert_eq!(text(recorded.one(22), "evt.arg.msg"), Some(target), "{}", recorded.one(22));
+    assert_eq!(text(recorded.one(22), "uring.opcode"), Some("SENDMSG"));
+    assert_eq!(text(recorded.one(23), "uring.call"), Some("sendto"));
+    assert_eq!(text(recorded.one(23), "evt.arg.addr"), Some(target), "{}", recorded.one(23));
 }
 
 fn durations(recorded: &Recorded) {

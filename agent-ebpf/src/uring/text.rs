@@ -17,6 +17,9 @@ use crate::user::{Got, Source, read_path, read_string};
 /// In what [`send`] returns: the string was sent.
 pub const SENT: u32 = 1 << 31;
 
+/// The word of which 16 bits are the length of an address (`addr_len`).
+const LENGTH_WORD: u8 = 5;
+
 /// Sends a string of the request in the scratch. Returns bits of [`events::flags`] about it, and [`SENT`]. Where the kernel has
 /// made a copy, that is sent: it is what the request works on.
 #[unsafe(no_mangle)]
@@ -49,7 +52,10 @@ pub extern "C" fn send(req: u64, slot: u32, failed: u32) -> u32 {
         }
     }
     if !is_path {
-        let next = request.sqe[usize::from(op.len_at) & (SQE_WORDS - 1)];
+        let mut next = request.sqe[usize::from(op.len_at) & (SQE_WORDS - 1)];
+        if op.len_at == LENGTH_WORD {
+            next = next >> 32 & 0xffff;
+        }
         let source = Source { how: how_of(op.how[slot]), at, next, room: 0 };
         // SAFETY: as above.
         got = unsafe { read_string(to, TEXT as u32, &source) };

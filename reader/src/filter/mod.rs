@@ -20,6 +20,8 @@ mod transformer;
 mod vocabulary;
 
 #[cfg(test)]
+mod request_tests;
+#[cfg(test)]
 mod tests;
 
 use events::{Kind, KindSet, SAMPLES};

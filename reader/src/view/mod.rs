@@ -14,6 +14,8 @@ mod text;
 #[cfg(test)]
 mod descriptor_tests;
 #[cfg(test)]
+mod request_tests;
+#[cfg(test)]
 mod tests;
 
 use jiff::tz::TimeZone;

@@ -35,6 +35,7 @@ mod op {
     pub const NOP: u8 = 0;
     pub const FSYNC: u8 = 3;
     pub const POLL_ADD: u8 = 6;
+    pub const SENDMSG: u8 = 9;
     pub const ACCEPT: u8 = 13;
     pub const CONNECT: u8 = 16;
     pub const OPENAT: u8 = 18;
@@ -42,6 +43,7 @@ mod op {
     pub const STATX: u8 = 21;
     pub const READ: u8 = 22;
     pub const WRITE: u8 = 23;
+    pub const SEND: u8 = 26;
     pub const RENAMEAT: u8 = 35;
     pub const UNLINKAT: u8 = 36;
     pub const MKDIRAT: u8 = 37;
@@ -235,6 +237,18 @@ fn sockets(ring: &Ring) {
     ring.submit(Sqe { fd: socket(), user_data: 21, ..to });
     ring.complete();
     ring.complete();
+    let datagrams = sys!(SYS_socket, libc::AF_INET, libc::SOCK_DGRAM, 0).expect("a socket") as i32;
+    let target = libc::sockaddr_in { sin_port: 9u16.to_be(), ..address };
+    let mut part = libc::iovec { iov_base: (&raw const target).cast_mut().cast(), iov_len: 4 };
+    // SAFETY: zeroes are a message without anything.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_name, message.msg_namelen) = ((&raw const target).cast_mut().cast(), len);
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    let send = Sqe { fd: datagrams, addr: &raw const message as u64, len: 1, ..Sqe::default() };
+    ring.run(Sqe { opcode: op::SENDMSG, user_data: 22, ..send });
+    // Kernels before 6.0 ignore the address, or refuse it.
+    let send = Sqe { addr: part.iov_base as u64, len: 4, off: &raw const target as u64, ..send };
+    ring.run(Sqe { opcode: op::SEND, user_data: 23, file_index: len, ..send });
 }
 
 fn waits(ring: &Ring) {
