@@ -48,8 +48,11 @@ pub enum Getter {
     Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
     /// From a process: that of the event or one of its ancestors. Without a key, there can be several values.
     Process(ProcessGetter),
-    /// From the number of the syscall ([`events::syscall_key`]); missing in other events.
+    /// From the number of the syscall ([`events::syscall_key`]), or of the one that does the same as a request of io_uring;
+    /// missing in other events.
     Call(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
+    /// The same, of syscalls alone.
+    OwnCall(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
     /// The name of the syscall; that of the kind in other events.
     EventType,
     /// From columns that all events have.
@@ -88,8 +91,10 @@ impl Getter {
         /// [`Kind::is_about_call`].
         const CALLS: KindSet = KindSet::of(&[Kind::Syscall, Kind::Uring]);
         match self {
-            Self::Call(_) => Some(KindSet::of(&[Kind::Syscall])),
-            Self::Syscall(_) | Self::Files(_) | Self::Argument | Self::RawArgument => Some(CALLS),
+            Self::OwnCall(_) => Some(KindSet::of(&[Kind::Syscall])),
+            Self::Call(_) | Self::Syscall(_) | Self::Files(_) | Self::Argument | Self::RawArgument => {
+                Some(CALLS)
+            }
             Self::RequestFiles(_) => Some(KindSet::of(&[Kind::Uring])),
             Self::Sample(_) => Some(KindSet::of(&[Kind::Sample])),
             Self::Column(kind, _)
@@ -114,6 +119,15 @@ impl Getter {
     /// Whether events with the fields of this kind can have the field; `None` is an unknown kind.
     pub fn is_of(&self, owner: Option<Kind>) -> bool {
         self.kinds().is_none_or(|kinds| owner.is_some_and(|owner| kinds.contains(owner)))
+    }
+
+    /// Whether it depends on the number of a call alone, in events of this kind.
+    pub fn is_by_call(&self, kind: Option<Kind>) -> bool {
+        match self {
+            Self::EventType => kind == Some(Kind::Syscall),
+            Self::Call(_) | Self::OwnCall(_) => self.is_of(kind),
+            _ => false,
+        }
     }
 
     /// How its values are got from the files of a call.

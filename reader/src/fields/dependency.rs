@@ -28,7 +28,7 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Table(_) => Dependency::Table,
         Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
         Getter::Task(_) | Getter::Process(_) => Dependency::Task,
-        Getter::Call(_) | Getter::EventType => Dependency::Call,
+        Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType => Dependency::Call,
         Getter::Files(_) | Getter::RequestFiles(_) => Dependency::Files,
         Getter::Event(_)
         | Getter::EventText(_)

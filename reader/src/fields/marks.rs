@@ -93,6 +93,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::AttributeNumber
         | Getter::Task(_)
         | Getter::Call(_)
+        | Getter::OwnCall(_)
         | Getter::EventType
         | Getter::Event(_)
         | Getter::EventText(_)

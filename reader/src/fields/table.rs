@@ -250,11 +250,11 @@ const EVENT_FIELDS: &[FieldDecl] = &[
     field(
         "syscall.type",
         FieldType::Call,
-        Getter::Call(call::name),
+        Getter::OwnCall(call::name),
         "the name of the syscall; other events have none",
     )
     .summarized(Summarized::CallName),
-    field("syscall.abi", OneOf(&words::ABIS), Getter::Call(call::abi), "native, i386 or x32").json(60),
+    field("syscall.abi", OneOf(&words::ABIS), Getter::OwnCall(call::abi), "native, i386 or x32").json(60),
 ];
 
 /// The rows of containers, hosts, files and samples.

@@ -43,10 +43,12 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Sample(get) if event.kind() == Some(Kind::Sample) => get(&event),
         Getter::Flag(bit) => number(event.flags() & bit != 0),
         Getter::EventType if event.kind() != Some(Kind::Syscall) => of_event::kind(event.rows),
-        Getter::Call(_) | Getter::EventType => match event.kind() {
-            Some(Kind::Syscall) => call_value(&event.view.binding.calls, event.call().key(), field, scratch),
-            _ => Value::Missing,
-        },
+        getter @ (Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType) => {
+            if !getter.is_by_call(event.kind()) {
+                return Value::Missing;
+            }
+            call_value(&event.view.binding.calls, event.call().key(), field, scratch)
+        }
         Getter::Syscall(get) if event.is_about_call() => get(&event.call(), scratch),
         Getter::Argument if event.is_about_call() => {
             let call = event.call();
@@ -157,7 +159,7 @@ pub fn task_value<'a, 'c: 'a>(
 /// The value of a field that depends on the syscall, by its number ([`events::syscall_key`]); [`Value::Missing`]
 /// for another field.
 pub fn call_value<'a>(calls: &'a Calls, key: u64, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    if let Getter::Call(get) = field.getter() {
+    if let Getter::Call(get) | Getter::OwnCall(get) = field.getter() {
         return get(calls, key, scratch);
     }
     if let Getter::EventType = field.getter() {

@@ -4,7 +4,6 @@
 mod computed;
 
 use capture_format::ColumnView;
-use events::Kind;
 use rustc_hash::FxHashMap;
 
 use crate::fields::dependency::{Dependency, dependency};
@@ -139,7 +138,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
 
     fn by_call(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let Some(first) = selected.first().copied() else { return };
-        if rows.event.kind != Some(Kind::Syscall) {
+        if !test.compared.getter().is_by_call(rows.event.kind) {
             let value = values::value(
                 Event::new(&self.context, self.view, rows, first as usize),
                 &test.compared,

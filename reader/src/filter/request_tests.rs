@@ -17,6 +17,13 @@ fn filters_find_requests_by_what_they_share_with_calls_and_by_their_own_fields()
         ("evt.type=uring and evt.failed=true", "uring:3"),
         ("evt.count.error=1", "uring:3"),
         ("syscall.type=openat", "syscall:0"),
+        ("evt.is_io_read=true and fd.name=/etc/hosts", "uring:1"),
+        ("evt.is_io=true and evt.type=uring", "uring:1 uring:5"),
+        (
+            "toupper(evt.type)=URING and evt.is_io_write=false",
+            "uring:0 uring:1 uring:2 uring:3 uring:4 uring:5",
+        ),
+        ("toupper(evt.type)=OPENAT", "syscall:0"),
         ("toupper(uring.file)=/ETC/HOSTS", "uring:0 uring:1"),
         ("not uring.file exists and evt.type=uring", "uring:4"),
     ] {

@@ -111,7 +111,7 @@ impl<'a> TableMatches<'a> {
             Dependency::Segment | Dependency::Table => Ids::Constant,
             Dependency::Cgroup => Ids::Cgroup,
             Dependency::Task => Ids::Task(self.rows.task),
-            Dependency::Call if self.kind() == Some(Kind::Syscall) => {
+            Dependency::Call if field.getter().is_by_call(self.kind()) => {
                 Ids::Call(CallColumns::new(self.rows).nr)
             }
             Dependency::Call => Ids::Constant,

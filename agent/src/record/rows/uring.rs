@@ -16,8 +16,12 @@ use crate::kernel::uring::{Field, OPERATIONS, Operation, Trait, WITHOUT_OFFSET, 
 use crate::record::decode;
 use crate::record::processes::STRING_BITS;
 
-/// Strings of requests in flight that are kept, at most.
+/// Requests in flight of which strings are kept, at most ...
 const KEPT_MAX: usize = 65_536;
+/// ... and bytes of these.
+const KEPT_BYTES: usize = 4 << 20;
+/// Requests that have completed among those in [`Submissions::order`], approximately.
+const COMPLETED_MAX: usize = 1024;
 /// Flags of requests (`IOSQE_*`), by their bits.
 const SQE_FLAGS: [&str; 7] = ["fixed_file", "drain", "link", "hardlink", "async", "buffer", "skip_success"];
 /// The last one of these: no completion if it succeeds.
@@ -78,27 +82,47 @@ pub(super) struct Submissions {
     strings: FxHashMap<u64, Strings>,
     /// In the order of their submission; some have completed.
     order: VecDeque<u64>,
+    /// Bytes of all strings.
+    bytes: usize,
+}
+
+fn bytes_of(strings: &Strings) -> usize {
+    strings.iter().flatten().map(|text| text.len()).sum()
 }
 
 impl Submissions {
-    /// Keeps a string until its request completes. `None` if the record is damaged.
+    /// Keeps a string until its request completes, if there is room. `None` if the record is damaged.
     pub fn keep(&mut self, bytes: &[u8]) -> Option<()> {
         let (id, slot, text) = decode::uring_text(bytes)?;
+        if slot >= 2 {
+            return None;
+        }
         if !self.strings.contains_key(&id) {
             self.order.push_back(id);
         }
-        *self.strings.entry(id).or_default().get_mut(slot)? = Some(text.into());
-        while self.order.len() > KEPT_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.strings.remove(&oldest);
-            }
+        let replaced = self.strings.entry(id).or_default()[slot].replace(text.into());
+        self.bytes += text.len();
+        self.bytes -= replaced.map_or(0, |text| text.len());
+        while self.strings.len() > KEPT_MAX || self.bytes > KEPT_BYTES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.remove(oldest);
+        }
+        if self.order.len() > 2 * self.strings.len() + COMPLETED_MAX {
+            let strings = &self.strings;
+            self.order.retain(|id| strings.contains_key(id));
         }
         Some(())
     }
 
+    fn remove(&mut self, id: u64) -> Option<Strings> {
+        let strings = self.strings.remove(&id)?;
+        self.bytes -= bytes_of(&strings);
+        Some(strings)
+    }
+
     /// The strings of a request; they are kept if `more` completions follow.
     fn of(&mut self, id: u64, more: bool) -> Strings {
-        let found = if more { self.strings.get(&id).cloned() } else { self.strings.remove(&id) };
+        let found = if more { self.strings.get(&id).cloned() } else { self.remove(id) };
         found.unwrap_or_default()
     }
 }

@@ -68,9 +68,21 @@ fn strings_are_kept_until_the_last_completion_and_not_without_end() {
     assert_eq!(strings(kept.of(1, false)), both);
     assert_eq!(strings(kept.of(1, false)), [None, None]);
     assert_eq!(strings(kept.of(2, false)), [Some(Vec::new()), None]);
-    for id in 10..10 + KEPT_MAX as u64 + 1 {
+    assert_eq!((kept.strings.len(), kept.bytes), (0, 0));
+    // One that waits is kept, however many others complete meanwhile.
+    kept.keep(&text(9, 0, b"waits")).unwrap();
+    for id in 10..10_000 {
         kept.keep(&text(id, 0, b"x")).unwrap();
+        kept.of(id, false);
     }
-    assert!(kept.strings.len() <= KEPT_MAX && kept.order.len() <= KEPT_MAX);
-    assert_eq!(strings(kept.of(10, false)), [None, None], "the oldest");
+    assert!(kept.order.len() <= COMPLETED_MAX + 4, "{}", kept.order.len());
+    let long = vec![b'x'; 4000];
+    let fit = (KEPT_BYTES - 5) / long.len();
+    for id in 0..fit as u64 {
+        kept.keep(&text(20_000 + id, 0, &long)).unwrap();
+    }
+    assert_eq!(strings(kept.of(9, true)), [Some(b"waits".to_vec()), None]);
+    kept.keep(&text(30_000, 0, &long)).unwrap();
+    assert_eq!(strings(kept.of(9, true)), [None, None], "the oldest");
+    assert!(kept.bytes <= KEPT_BYTES);
 }
