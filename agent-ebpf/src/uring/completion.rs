@@ -7,10 +7,11 @@ use events::{Kind, flags};
 
 use super::state::{
     URING_FULL, URING_OPS, URING_REQUESTS, by_user_data, has_requests, is_descriptor, is_fixed, is_open,
+    is_recorded,
 };
 use crate::files::{self, file_of_open, word};
 use crate::maps::{self, EVENTS, config};
-use crate::task::{Task, is_left_out, now};
+use crate::task::{Task, now};
 
 /// `IORING_CQE_F_MORE`: more completions of this request follow.
 const CQE_MORE: u32 = 1 << 1;
@@ -127,7 +128,7 @@ fn not_seen(completion: &Completion) {
         request.tid = task.tid();
         request.uid = task.uid();
         request.cgroup = task.cgroup();
-        if is_left_out(request.pid) {
+        if !is_recorded(task) {
             return;
         }
     }

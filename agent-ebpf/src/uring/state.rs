@@ -1,12 +1,15 @@
 //! What the programs of io_uring keep.
 
 use agent_ebpf::config::uring_completion;
+use agent_ebpf::records::task_flags;
 use agent_ebpf::records::uring::{OPS, Op, Request, Text, fd_at};
 use agent_ebpf::spec::file;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::macros::btf_map;
 
 use crate::maps::config;
+use crate::storage;
+use crate::task::{Task, is_left_out, load};
 
 /// `IOSQE_FIXED_FILE`: `fd` is a place among the ring's own files.
 const SQE_FIXED_FILE: u64 = 1 << 0;
@@ -64,6 +67,29 @@ pub fn is_fixed(request: &Request, how: u8) -> bool {
 #[inline(always)]
 pub fn is_descriptor(how: u8) -> bool {
     how & file::DESCRIPTOR != 0 && how & (file::BASE | file::CLOSED) == 0
+}
+
+/// Whether the requests of the current thread are recorded, as far as that depends on processes.
+#[inline(always)]
+pub fn is_recorded(task: Task) -> bool {
+    if is_left_out(task.pid()) {
+        return false;
+    }
+    let tree = config!(tree_pid);
+    if tree == 0 && config!(readers) == 0 {
+        return true;
+    }
+    // SAFETY: the current task.
+    let mut state = unsafe { storage::state(task.0, false) };
+    if state.is_null() {
+        // A thread that polls for its process is no child that anyone has seen. Loaded as it is: the verifier has to trust it.
+        let leader: *mut u8 = load(task.0, config!(offsets.task_leader));
+        // SAFETY: the leader of the current task, which exists as long as that does.
+        state = unsafe { storage::state(leader, false) };
+    }
+    // SAFETY: not null.
+    let known = if state.is_null() { 0 } else { unsafe { (*state).flags } };
+    known & task_flags::EXCLUDED == 0 && (tree == 0 || known & task_flags::TREE != 0)
 }
 
 /// The scratch of this CPU, and what to look up of its request.

@@ -1,7 +1,7 @@
 //! The submission of a request: whose it is, what it says, and what its descriptors stand for.
 
+use agent_ebpf::records::stage;
 use agent_ebpf::records::uring::{Request, SQE_WORDS, bits, fd_at, op_flags};
-use agent_ebpf::records::{stage, task_flags};
 use agent_ebpf::spec::file;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
@@ -9,13 +9,12 @@ use events::{Kind, flags};
 
 use super::completion::{End, emit};
 use super::state::{
-    URING_FULL, URING_OPS, URING_REQUESTS, URING_SCRATCH, by_user_data, has_requests, is_fixed,
+    URING_FULL, URING_OPS, URING_REQUESTS, URING_SCRATCH, by_user_data, has_requests, is_fixed, is_recorded,
 };
 use super::text;
 use crate::files::{self, file_of_open, is_wanted, word, working_directory};
 use crate::maps::{self, config};
-use crate::storage;
-use crate::task::{Task, has, is_left_out, load, now};
+use crate::task::{Task, has, now};
 
 /// `AT_FDCWD`.
 const AT_FDCWD: i32 = -100;
@@ -25,29 +24,6 @@ const SETUP_SQE128: u32 = 1 << 10;
 const SQE_SKIP_SUCCESS: u64 = 1 << 6;
 /// `SPLICE_F_FD_IN_FIXED`: so is `splice_fd_in`.
 const SPLICE_FIXED: u64 = 1 << 31;
-/// Whether the requests of the current thread are recorded, as far as that depends on processes.
-#[inline(always)]
-fn is_recorded(task: Task) -> bool {
-    if is_left_out(task.pid()) {
-        return false;
-    }
-    let tree = config!(tree_pid);
-    if tree == 0 && config!(readers) == 0 {
-        return true;
-    }
-    // SAFETY: the current task.
-    let mut state = unsafe { storage::state(task.0, false) };
-    if state.is_null() {
-        // A thread that polls for its process is no child that anyone has seen. Loaded as it is: the verifier has to trust it.
-        let leader: *mut u8 = load(task.0, config!(offsets.task_leader));
-        // SAFETY: the leader of the current task, which exists as long as that does.
-        state = unsafe { storage::state(leader, false) };
-    }
-    // SAFETY: not null.
-    let known = if state.is_null() { 0 } else { unsafe { (*state).flags } };
-    known & task_flags::EXCLUDED == 0 && (tree == 0 || known & task_flags::TREE != 0)
-}
-
 /// A request is submitted, or has `failed` before. A function of its own, as several programs call it.
 #[unsafe(no_mangle)]
 #[inline(never)]
