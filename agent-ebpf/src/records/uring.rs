@@ -9,8 +9,8 @@ pub const OPS: u32 = 256;
 
 /// Bits in [`Request::bits`].
 pub mod bits {
-    /// Other requests of the same ring with the same user data are in flight, and this kernel does not say which one has
-    /// completed.
+    /// What has completed is not known: this kernel does not say, and several requests of the ring with the same user data are
+    /// in flight, or none is.
     pub const AMBIGUOUS: u32 = 1 << 0;
     /// The submission was not seen.
     pub const UNKNOWN: u32 = 1 << 1;

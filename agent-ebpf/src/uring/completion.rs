@@ -6,8 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_smp_processor_i
 use events::{Kind, flags};
 
 use super::state::{
-    URING_FULL, URING_OPS, URING_REQUESTS, by_user_data, has_requests, is_descriptor, is_fixed, is_open,
-    is_recorded,
+    URING_FULL, URING_OPS, URING_REQUESTS, by_user_data, has_requests, is_descriptor, is_fixed, is_recorded,
 };
 use crate::files::{self, file_of_open, word};
 use crate::maps::{self, EVENTS, config};
@@ -107,17 +106,17 @@ fn find_made(known: &Request, op_bits: u8, end: &mut End) {
     }
 }
 
-/// The completion of a request whose submission was not seen, which was before the capture.
+/// The completion of a request whose submission was not seen: it was before the capture or, where the kernel has no hook for
+/// that, something is wrong with the request.
 #[inline(always)]
 fn not_seen(completion: &Completion) {
-    // Without a request, a message of another ring.
-    if completion.request == 0 || !is_open() || URING_FULL.get(0).is_some_and(|full| *full != 0) {
+    // Where completions name their requests, one without is a message of another ring.
+    if completion.request == 0 && has_requests() || URING_FULL.get(0).is_some_and(|full| *full != 0) {
         return;
     }
     let task = Task::current();
     let mut request = Request {
         user_data: completion.user_data,
-        opcode: u32::from(word(completion.request, config!(offsets.req_opcode)) as u8),
         bits: bits::UNKNOWN | bits::NO_ENTRY,
         uid: u32::MAX,
         ..Request::default()
@@ -128,13 +127,21 @@ fn not_seen(completion: &Completion) {
         request.tid = task.tid();
         request.uid = task.uid();
         request.cgroup = task.cgroup();
-        if !is_recorded(task) {
+        if !is_recorded(task) || config!(filter_cgroups) != 0 && !maps::allowed(request.cgroup) {
             return;
         }
+    } else if config!(filter_cgroups) != 0 || config!(tree_pid) != 0 {
+        return;
     }
     let time = now();
     request.start = time;
-    if let Some(op) = URING_OPS.get(request.opcode)
+    if completion.request == 0 {
+        request.bits |= bits::AMBIGUOUS;
+    } else {
+        request.opcode = u32::from(word(completion.request, config!(offsets.req_opcode)) as u8);
+    }
+    if completion.request != 0
+        && let Some(op) = URING_OPS.get(request.opcode)
         && is_descriptor(op.files[0])
     {
         request.files[0] = file_of_open(word(completion.request, config!(offsets.req_file)), time);

@@ -51,12 +51,6 @@ pub fn by_user_data(ring: u64, user_data: u64) -> u64 {
     ring.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(user_data.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)) | 1
 }
 
-/// Whether everything is recorded, so that what nothing is known of is recorded too.
-#[inline(always)]
-pub fn is_open() -> bool {
-    config!(filter_cgroups) == 0 && config!(tree_pid) == 0
-}
-
 /// Whether the entry's `fd` is a place among the ring's own files.
 #[inline(always)]
 pub fn is_fixed(request: &Request, how: u8) -> bool {

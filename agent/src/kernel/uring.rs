@@ -80,7 +80,7 @@ impl Support {
         })
     }
 
-    /// Sets what the programs have to know of it.
+    /// Sets what differs between kernels.
     pub(super) fn set_config(self, config: &mut Config) {
         if let Some(hooks) = self.hooks() {
             config.uring_request = hooks.request;

@@ -44,7 +44,7 @@ fn a_read_without_an_offset_is_another_call() {
 }
 
 #[test]
-fn operations_have_names_unless_requests_cannot_be_told_apart() {
+fn operations_have_names_unless_requests_are_ambiguous() {
     assert_eq!(name_of(&request(number("CONNECT"), 0)), "CONNECT");
     assert_eq!(name_of(&request(200, 0)), "OP_200");
     assert_eq!(name_of(&Request { bits: bits::AMBIGUOUS, ..request(3, 0) }), "unknown");
