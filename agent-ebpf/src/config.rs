@@ -3,7 +3,7 @@
 
 pub mod offsets;
 
-pub use offsets::{ALTERNATIVES, OPTIONAL, Offsets};
+pub use offsets::{ALTERNATIVES, OPTIONAL, Offsets, URING_STRUCTS};
 
 /// How much of a process that reads the recorder's output is excluded: bits of the values of `READERS`.
 pub mod reader {
@@ -28,6 +28,16 @@ pub mod block_hook {
     pub const RQ_ISSUE: u32 = 1 << 3;
     /// `block_rq_requeue`.
     pub const RQ_REQUEUE: u32 = 1 << 4;
+}
+
+/// What the hook of io_uring's completions passes, after the ring.
+pub mod uring_completion {
+    /// User data, result, flags.
+    pub const USER_DATA: u32 = 0;
+    /// The request first.
+    pub const REQUEST: u32 = 1;
+    /// The request, then a completion queue entry.
+    pub const ENTRY: u32 = 2;
 }
 
 /// No hierarchy: not a number that the kernel gives out.
@@ -118,6 +128,10 @@ pub struct Config {
     pub block_flush_seq: u32,
     /// The first operation that is between a driver and its device alone (`REQ_OP_DRV_IN`).
     pub block_op_driver: u32,
+    /// The argument of the hook of io_uring's submissions that is the request.
+    pub uring_request: u32,
+    /// One of [`uring_completion`].
+    pub uring_completion: u32,
 }
 
 impl Config {
@@ -162,5 +176,7 @@ impl Config {
         block_has_queue: 0,
         block_flush_seq: 0,
         block_op_driver: 0,
+        uring_request: 0,
+        uring_completion: 0,
     };
 }

@@ -60,7 +60,7 @@ static DEFINED: Array<u64, 4096> = Array::new();
 
 /// Eight bytes at an address of the kernel; zeroes if there is nothing.
 #[inline(always)]
-fn word(base: u64, offset: u32) -> u64 {
+pub fn word(base: u64, offset: u32) -> u64 {
     if config!(casts) != 0 && !cfg!(feature = "legacy") {
         let at = (base as *mut u8).wrapping_add(offset as usize);
         return load(untrusted!(at, WORDS), 0);
@@ -77,7 +77,13 @@ fn short(base: u64, offset: u32) -> u16 {
 /// The open file behind a descriptor of the current thread, 0 if there is none.
 #[inline(always)]
 fn open_file(cpu: ThisCpu, fd: u32) -> u64 {
-    let files = word(cpu.task(), config!(offsets.task_files));
+    open_file_of(cpu.task(), fd)
+}
+
+/// The open file behind a descriptor of a thread, 0 if there is none.
+#[inline(always)]
+pub fn open_file_of(task: u64, fd: u32) -> u64 {
+    let files = word(task, config!(offsets.task_files));
     let table = word(files, config!(offsets.files_fdt));
     if fd >= word(table, config!(offsets.fdt_max)) as u32 {
         return 0;
@@ -180,10 +186,10 @@ fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
     if is_defined(cpu, id) || define_name(dentry, mnt, id, time) == 0 { id } else { 0 }
 }
 
-/// The id of the current thread's working directory.
+/// The id of a thread's working directory.
 #[inline(always)]
-fn of_working_directory(cpu: ThisCpu, time: u64) -> u64 {
-    let fs = word(cpu.task(), config!(offsets.task_fs));
+fn of_working_directory(cpu: ThisCpu, task: u64, time: u64) -> u64 {
+    let fs = word(task, config!(offsets.task_fs));
     let dentry = word(fs, config!(offsets.pwd_dentry));
     let mnt = word(fs, config!(offsets.pwd_mnt));
     let id = id_of_name(dentry, mnt, 0);
@@ -202,14 +208,38 @@ extern "C" fn file_at_entry(how: u32, argument: u64) -> u64 {
         return if open == 0 { 0 } else { of_file(cpu, open, cpu.now()) };
     }
     if fd == AT_FDCWD && how & (file::BASE | file::CWD) != 0 {
-        return of_working_directory(cpu, cpu.now());
+        return of_working_directory(cpu, cpu.task(), cpu.now());
     }
     0
 }
 
+/// The id of an open file.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn file_of_open(open: u64, time: u64) -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
+    if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
+}
+
+/// The id of the current thread's working directory, whatever this CPU's verdict is about.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn working_directory(time: u64) -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
+    // SAFETY: no arguments.
+    let task = unsafe { bpf_get_current_task() };
+    of_working_directory(cpu, task, time.wrapping_sub(1))
+}
+
+/// Whether the open of a file has created it.
+#[inline(always)]
+pub fn was_created(open: u64) -> bool {
+    open != 0 && word(open, config!(offsets.file_mode)) as u32 & FMODE_CREATED != 0
+}
+
 /// Whether something has to be looked up. `first`: the first byte of each string.
 #[inline(always)]
-fn is_wanted(how: u8, first: [u8; 2]) -> bool {
+pub fn is_wanted(how: u8, first: [u8; 2]) -> bool {
     if how & (file::BASE | file::CWD) == 0 {
         return how != 0;
     }
@@ -293,7 +323,7 @@ pub extern "C" fn file_of_result(what: u64, ret: i64, time: u64) -> u64 {
         return 0;
     }
     if what == u64::from(result::CWD) {
-        return of_working_directory(cpu, time.wrapping_sub(1));
+        return of_working_directory(cpu, cpu.task(), time.wrapping_sub(1));
     }
     let open = open_file(cpu, ret as u32);
     if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
@@ -305,8 +335,7 @@ pub fn has_created(cpu: ThisCpu, spec: &Spec, ret: i64) -> bool {
     if ret < 0 || spec.result != result::DESCRIPTOR || spec.files[0] & (file::BASE | file::CWD) == 0 {
         return false;
     }
-    let open = open_file(cpu, ret as u32);
-    open != 0 && word(open, config!(offsets.file_mode)) as u32 & FMODE_CREATED != 0
+    was_created(open_file(cpu, ret as u32))
 }
 
 /// The id of the program that the current thread executes, as of an exec.

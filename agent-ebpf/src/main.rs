@@ -24,6 +24,7 @@ mod stall;
 mod storage;
 mod syscall;
 mod task;
+mod uring;
 mod user;
 
 #[panic_handler]

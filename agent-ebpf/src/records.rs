@@ -9,6 +9,7 @@ pub mod oom;
 pub mod sched;
 pub mod signals;
 pub mod stall;
+pub mod uring;
 
 /// The start of every record. 32 bytes.
 #[repr(C)]

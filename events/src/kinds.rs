@@ -339,6 +339,20 @@ kinds! {
     }
     /// a hang that lasts: reported at once, and again each time its duration doubles
     StallOngoing = 21, "stall_ongoing", Agent, "task iterator" as Stall;
+    /// a completed request of io_uring: operation, files, paths and addresses, result, duration; its thread is the one that submitted it
+    Uring = 22, "uring", Event, "io_uring:io_uring_submit_req, io_uring:io_uring_complete" {
+        dur: Duration, "from submission to completion; of a request that succeeded without one (skip_success), until that was noticed";
+        opcode: Text, "the operation, as liburing names it: READ, OPENAT, CONNECT, ...";
+        call: Syscall, "the system call that does the same, whose arguments args are; none for operations without such a call";
+        result: SyscallResult, "its result; negative values are errors";
+        args: SyscallArgs, "the arguments of that call";
+        strs: SyscallStrings, "its paths and socket addresses";
+        file: File, "what its first descriptor stands for; of a request with a relative path, the directory that the path starts from";
+        file2: File, "the same of a second descriptor or path, or what the descriptor stands for that it returned";
+        sqe_flags: Text, "flags of the request: fixed_file (its descriptor is a place among the ring's own files), drain, link, hardlink, async, buffer, skip_success, joined by |";
+        user_data: U64, "the number by which the program knows the request";
+        more: Bool, "whether more completions of the same request follow (multishot)";
+    }
 }
 
 /// The highest number of a kind.

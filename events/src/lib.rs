@@ -115,6 +115,11 @@ impl Kind {
         matches!(self, Kind::Loss | Kind::Clock)
     }
 
+    /// Whether its events are about a call: a system call, or a request of io_uring that does the same as one.
+    pub const fn is_about_call(self) -> bool {
+        matches!(self, Kind::Syscall | Kind::Uring)
+    }
+
     /// Whether some column of this kind refers to a task or cgroup besides the subject: the event concerns that too.
     pub const fn has_other_parties(self) -> bool {
         let columns = self.decl().columns;

@@ -38,3 +38,4 @@ mod strace_comparison;
 mod stress;
 mod structs;
 mod syscalls;
+mod uring;

@@ -329,17 +329,43 @@ offsets! {
     rq_sector = "request.__sector";
     /// The first bio that is left.
     rq_bio = "request.bio";
+    /// The operation of an io_uring request.
+    req_opcode = "io_kiocb.opcode";
+    /// Its ring.
+    req_ctx = "io_kiocb.ctx";
+    /// The file that it works on.
+    req_file = "io_kiocb.file";
+    /// What identifies it to the program (5.19 and later).
+    req_user_data = "io_kiocb.cqe.user_data";
+    /// The same before 5.19.
+    req_own_user_data = "io_kiocb.user_data";
+    /// `IORING_SETUP_*`.
+    ring_flags = "io_ring_ctx.flags";
+    /// The submission queue entries.
+    ring_entries = "io_ring_ctx.sq_sqes";
+    /// How many there are, a power of two.
+    ring_size = "io_ring_ctx.sq_entries";
+    /// How many were taken so far.
+    ring_head = "io_ring_ctx.cached_sq_head";
+    /// The order of the entries.
+    ring_order = "io_ring_ctx.sq_array";
+    /// The text of a path that the kernel has copied.
+    filename_name = "filename.name";
 }
 
 /// Members that stand for each other: a kernel has one or the other, by its version.
-pub const ALTERNATIVES: [(&str, &str); 6] = [
+pub const ALTERNATIVES: [(&str, &str); 7] = [
     ("task_struct.start_boottime", "task_struct.real_start_time"),
     ("task_struct.__state", "task_struct.state"),
     ("task_struct.worker_private", "task_struct.set_child_tid"),
     ("sock.sk_cgrp_data.cgroup", "sock.sk_cgrp_data.val"),
     ("bio.bi_bdev", "bio.bi_disk"),
     ("request_queue.disk", "request.rq_disk"),
+    ("io_kiocb.cqe.user_data", "io_kiocb.user_data"),
 ];
+
+/// Structs of io_uring, which a kernel may lack as a whole.
+pub const URING_STRUCTS: [&str; 2] = ["io_kiocb.", "io_ring_ctx."];
 
 /// Members that some kernels are built without, and what is not known then.
 pub const OPTIONAL: [(&str, &str); 2] = [

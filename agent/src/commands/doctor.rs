@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use agent_ebpf::config::{ALTERNATIVES, OPTIONAL, Offsets};
 use anyhow::{Context, Result};
+use events::Kind;
 
 use crate::containers::ContainerFilter;
 use crate::containers::Hierarchy;
 use crate::host_root::HostRoot;
 use crate::kernel::btf::Btf;
 use crate::kernel::hooks::{HOOKS, Hook, Kernels};
-use crate::kernel::{self, SyscallSelection, preemption};
+use crate::kernel::{self, SyscallSelection, preemption, uring};
 use crate::record::{self, MemoryNeed, Request};
 use crate::runtimes::Sockets;
 use crate::session::privileges;
@@ -72,7 +73,9 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
         Ok(btf) => {
             line(true, "kernel types (BTF)".to_owned());
             // A tracepoint can have two programs.
-            let mut tracepoints: Vec<&Hook> = HOOKS.iter().collect();
+            let support = uring::Support::of(&btf);
+            let is_needed = |hook: &&Hook| hook.needed_for != [Kind::Uring] || support.uses(hook);
+            let mut tracepoints: Vec<&Hook> = HOOKS.iter().filter(is_needed).collect();
             tracepoints.dedup_by_key(|hook| hook.tracepoint);
             for hook in tracepoints {
                 let (name, without) = (hook.tracepoint, hook.without);
@@ -84,12 +87,21 @@ fn examine(out: &mut Vec<u8>) -> Result<ExitCode> {
                 };
                 line(there, text);
             }
+            match support {
+                uring::Support::Full(_) => {}
+                uring::Support::None => line(true, "no io_uring in this kernel".to_owned()),
+                uring::Support::Unknown => line(
+                    false,
+                    "io_uring: the tracepoints of this kernel are not known; cannot record its requests"
+                        .to_owned(),
+                ),
+            }
             let there = |path: &str| btf.offset(path).is_some();
             let replaced = |path: &str| {
                 ALTERNATIVES.iter().any(|(a, b)| path == *a && there(b) || path == *b && there(a))
             };
-            let absent: Vec<&str> =
-                Offsets::PATHS.iter().copied().filter(|path| !there(path) && !replaced(path)).collect();
+            let is_absent = |path: &&str| !there(path) && !replaced(path) && !uring::is_member(path);
+            let absent: Vec<&str> = Offsets::PATHS.iter().copied().filter(is_absent).collect();
             let (optional, absent): (Vec<&str>, Vec<&str>) =
                 absent.into_iter().partition(|path| OPTIONAL.iter().any(|(other, _)| other == path));
             line(absent.is_empty(), format!("kernel structs{}{}", sep(&absent), absent.join(", ")));

@@ -201,6 +201,23 @@ impl Btf {
         Some(bits)
     }
 
+    /// Whether a member is one of these structs, or points to one.
+    pub fn member_names(&self, path: &str, structs: &[&str]) -> bool {
+        let mut parts = path.split('.');
+        let mut id = parts.next().and_then(|name| self.named(kind::STRUCT, name));
+        for part in parts {
+            id =
+                id.and_then(|id| self.member(self.resolve(id), part.as_bytes(), 0)).map(|(_, member)| member);
+        }
+        let Some(mut id) = id.map(|id| self.resolve(id)) else { return false };
+        if let Some((kind::PTR, _, target, _)) = self.type_at(id) {
+            id = self.resolve(target);
+        }
+        let Some((kind::STRUCT, _, _, at)) = self.type_at(id) else { return false };
+        self.word(at - 12)
+            .is_some_and(|name| structs.iter().any(|other| self.string(name) == other.as_bytes()))
+    }
+
     /// Bit offset and type of a member.
     fn member(&self, id: u32, name: &[u8], depth: u32) -> Option<(u32, u32)> {
         let (kind, vlen, _, at) = self.type_at(id)?;

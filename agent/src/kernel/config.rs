@@ -11,6 +11,7 @@ use super::error::LoadError;
 use super::hooks::Kernels;
 use super::ring_buffer::page_size;
 use super::settings::{Settings, SyscallSelection};
+use super::uring;
 use crate::containers::Hierarchy;
 use ktape_reader::syscalls;
 
@@ -61,6 +62,7 @@ pub fn globals(
     config.cgroup_subsys = cgroup_subsys(&settings.hierarchy, kernel)?;
     set_tracepoint_shapes(&mut config, kernel);
     block::set_config(&mut config, kernel);
+    uring::Support::of(kernel).set_config(&mut config);
     set_net_and_oom(&mut config, kernel, &settings.kinds);
     if variant == Kernels::Legacy {
         config.stack_registers = stack_registers(kernel);

@@ -101,6 +101,12 @@ const fn block(name: &'static str, without: &'static str) -> Hook {
     event(name, None, &[Kind::Block], without)
 }
 
+/// A hook of requests of io_uring, as for those of blocks. A kernel has one or the other of those of submissions, see
+/// [`super::uring`].
+const fn uring(name: &'static str, without: &'static str) -> Hook {
+    event(name, None, &[Kind::Uring], without)
+}
+
 const fn event(
     name: &'static str,
     lost: Option<Kind>,
@@ -169,6 +175,10 @@ pub const HOOKS: &[Hook] = &[
     },
     event("signal_generate", Some(Kind::Signal), &[Kind::Signal], "signals"),
     event("mark_victim", Some(Kind::Oom), &[Kind::Oom], "processes that the OOM killer killed"),
+    uring("io_uring_complete", "requests of io_uring"),
+    uring("io_uring_req_failed", "requests of io_uring in which something is wrong"),
+    Hook { tracepoint: "io_uring_submit_sqe", ..uring("io_uring_submit", "requests of io_uring") },
+    Hook { tracepoint: "io_uring_submit_req", ..uring("io_uring_submit", "requests of io_uring") },
     event("sched_wakeup", None, &[Kind::Switch], "how long threads wait for a CPU"),
     event("sched_wakeup_new", None, &[Kind::Switch], "how long new threads wait for a CPU"),
     event("sched_switch", Some(Kind::Switch), &[Kind::Switch], "context switches"),

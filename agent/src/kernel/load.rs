@@ -27,6 +27,7 @@ use super::reader_set::ReaderSet;
 use super::ring_buffer::RingBuffer;
 use super::ring_buffers::{RingBuffers, cpu_rings, create_ring_buffers, online_cpus, possible_cpus};
 use super::settings::{Settings, SyscallSelection};
+use super::uring;
 use super::verify::{self, LoadedProgram, ProgramToLoad};
 
 /// Open TCP sockets whose owner is kept, at most: 4 MiB of kernel memory.
@@ -68,6 +69,7 @@ impl LoadedPrograms {
             let rings = spawn(scope, || create_rings(outer, settings, cpus))?;
             fill_specs(&mut object, &settings.selection)?;
             let kernel = join(kernel)?;
+            uring::fill_lookups(&mut object, &kernel)?;
             let variant = kernel_variant(&kernel);
             let casts = Casts::of(&kernel);
             // The legacy programs read through a helper, whatever the pointer is.
@@ -78,6 +80,11 @@ impl LoadedPrograms {
             object.finish(unfinished, &[("AYA_LOG_LEVEL", &[log_level]), ("CONFIG", globals.bytes())])?;
             fill_in_numbers(&mut object, &kernel, variant, &casts);
             let mut needed = hooks::needed(&settings.kinds, &settings.selection, variant);
+            let support = uring::Support::of(&kernel);
+            needed.retain(|hook| support.uses(hook));
+            if support == uring::Support::Unknown && settings.kinds.contains(&Kind::Uring) {
+                tracing::warn!("this kernel's hooks of io_uring are not known: cannot record its requests");
+            }
             needed.retain(|hook| settings.durations || hook.tracepoint != "sys_enter");
             let hooks = available(&kernel, needed)?;
             let programs = verify::load(&object, &kernel, &programs_to_load(&hooks, settings))?;
@@ -159,6 +166,7 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
         ("BLOCK_BIOS", block_entries),
         ("BLOCK_REQUESTS", block_entries),
         ("SOCKETS", sockets),
+        ("URING_REQUESTS", uring::entries(settings.kinds.contains(&Kind::Uring), cpus)),
     ];
     if settings.cgroups.is_none() {
         entries.push(("ALLOWED", UNUSED_MAP));

@@ -25,6 +25,7 @@ pub mod stalls;
 pub mod symbols;
 mod tasks;
 mod trial;
+pub mod uring;
 mod verify;
 
 pub use block::RequestNames;

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use agent_ebpf::records::block::Block;
+use agent_ebpf::records::uring::Request;
 use agent_ebpf::records::{fallback, net};
 use aya::maps::{HashMap, MapData, PerCpuArray};
 use aya_log::EbpfLogger;
@@ -23,6 +24,7 @@ use super::object::Object;
 use super::reader_set::ReaderSet;
 use super::stalls::StallScanner;
 use super::tasks::{self, ScannedTask};
+use super::uring;
 use super::verify::LoadedProgram;
 
 /// The program that iterates over the sockets of all processes.
@@ -162,6 +164,11 @@ impl LoadedPrograms {
     /// Block requests in flight at `now` (boot clock, ns); exact once the hooks are detached.
     pub fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
         block::in_flight(&self.object, now)
+    }
+
+    /// Requests of io_uring in flight at `now` (boot clock, ns); exact once the hooks are detached.
+    pub fn urings_in_flight(&self, now: u64) -> Vec<Request> {
+        uring::in_flight(&self.object, now)
     }
 
     /// Adds a cgroup to the allow-set, or removes it.

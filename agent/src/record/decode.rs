@@ -3,6 +3,7 @@
 
 pub use agent_ebpf::records::Plain;
 use agent_ebpf::records::file::{Named, Socket};
+use agent_ebpf::records::uring::TextHead;
 use agent_ebpf::records::{Cgroup, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header, Parent};
 use events::Kind;
 
@@ -54,6 +55,13 @@ pub fn given(bytes: &[u8]) -> Option<GivenRecord<'_>> {
     let strings = bytes.get(std::mem::offset_of!(ExecGiven<0>, bytes)..)?.get(..size)?;
     let (path, args) = strings.split_at(args_at);
     Some(GivenRecord { head, strings: [path.get(..len[0] as usize)?, args.get(..len[1] as usize)?] })
+}
+
+/// Reads a string of a request of io_uring: the request's number, which string it is, and its bytes.
+pub fn uring_text(bytes: &[u8]) -> Option<(u64, usize, &[u8])> {
+    let fixed: TextHead = read(bytes, 0)?;
+    let text = bytes.get(size_of::<TextHead>()..)?.get(..fixed.len as usize)?;
+    Some((fixed.id, fixed.slot as usize, text))
 }
 
 /// Reads the definition of a name, and the name.

@@ -2,6 +2,7 @@
 //! everything above runs in tests and benchmarks from bytes, without root.
 
 use agent_ebpf::records::block::Block;
+use agent_ebpf::records::uring::Request as UringRequest;
 
 use crate::kernel::{self, EventLoss, LoadError, LoadedPrograms, OpenCall, ScannedTask};
 
@@ -73,6 +74,9 @@ pub trait Kernel {
     /// Block requests that began until `now` (ns of the boot clock) and have not completed, once the hooks are
     /// detached.
     fn blocks_in_flight(&self, now: u64) -> Vec<Block>;
+
+    /// The same of requests of io_uring.
+    fn urings_in_flight(&self, now: u64) -> Vec<UringRequest>;
 
     /// The calls of threads that have not left their CPU since the entry, once the hooks are detached.
     fn open_calls(&self) -> Vec<OpenCall>;
@@ -173,6 +177,10 @@ impl Kernel for LoadedPrograms {
 
     fn blocks_in_flight(&self, now: u64) -> Vec<Block> {
         LoadedPrograms::blocks_in_flight(self, now)
+    }
+
+    fn urings_in_flight(&self, now: u64) -> Vec<UringRequest> {
+        LoadedPrograms::urings_in_flight(self, now)
     }
 
     fn open_calls(&self) -> Vec<OpenCall> {

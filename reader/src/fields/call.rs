@@ -1,5 +1,7 @@
 //! Values of a syscall.
 
+use events::Kind;
+
 use super::args;
 use super::decl::Field;
 use super::fd::LinkStyle;
@@ -7,7 +9,7 @@ use super::format::join;
 use super::numbers::write_named;
 use super::structs::{MemberValue, StructValue, struct_value};
 use super::value::{Value, number, optional, text};
-use crate::model::{CallEvent, CallString, Calls, FileRef, calls};
+use crate::model::{CallEvent, CallString, Calls, FileRef, calls, column};
 use crate::names;
 use crate::syscalls::{self, ArgType, FileArg, Member, ValueSet, sockaddr};
 use crate::text::number::signed;
@@ -92,9 +94,14 @@ pub(super) fn args<'a>(call: &CallEvent<'a>, scratch: &'a mut Vec<u8>) -> Value<
 pub(super) fn descriptor<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
     let Some(known) = call.call() else { return Value::Missing };
     let position = known.signature.args.iter().position(|arg| arg.ty == ArgType::Fd);
+    // A request of io_uring can have places among the ring's own files instead.
+    let has = |flag: &[u8]| request_flags(call).any(|set| set == flag);
     let given = position.and_then(|position| call.args().get(position)).map(|number| *number as i64);
-    let returned =
-        || call.result().filter(|result| *result >= 0 && known.file_roles().returns_descriptor(call.args()));
+    let given = given.filter(|_| !has(b"fixed_file"));
+    let returned = || {
+        let is_one = |result: &i64| *result >= 0 && known.file_roles().returns_descriptor(call.args());
+        call.result().filter(is_one).filter(|_| !has(b"direct"))
+    };
     let made = || {
         let pair = struct_value(call, known.file_roles().pair()?.into())?;
         pair.numbers()?.first().map(|number| *number as i64)
@@ -103,6 +110,13 @@ pub(super) fn descriptor<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) ->
         Some(given @ 0..) => number(given),
         given => optional(returned().or_else(made).or(given)),
     }
+}
+
+/// The flags of a request of io_uring; a syscall has none.
+fn request_flags<'a>(call: &CallEvent<'a>) -> impl Iterator<Item = &'a [u8]> {
+    let is_request = call.event.kind() == Some(Kind::Uring);
+    let flags = || call.event.column_bytes(const { column(Kind::Uring, "sqe_flags") });
+    is_request.then(flags).flatten().unwrap_or_default().split(|byte| *byte == b'|')
 }
 
 /// An argument as it is stored.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ptr;
 
 use capture_format::Header;
-use events::Kind;
+use events::{Kind, KindSet};
 
 use crate::model::{CallEvent, Calls, Event, Rows};
 
@@ -48,8 +48,11 @@ pub enum Getter {
     Task(for<'a> fn(&ThreadRows<'a>, &'a mut Vec<u8>) -> Value<'a>),
     /// From a process: that of the event or one of its ancestors. Without a key, there can be several values.
     Process(ProcessGetter),
-    /// From the number of the syscall ([`events::syscall_key`]); missing in other events.
+    /// From the number of the syscall ([`events::syscall_key`]), or of the one that does the same as a request of io_uring;
+    /// missing in other events.
     Call(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
+    /// The same, of syscalls alone.
+    OwnCall(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
     /// The name of the syscall; that of the kind in other events.
     EventType,
     /// From columns that all events have.
@@ -60,11 +63,14 @@ pub enum Getter {
     Sample(for<'a> fn(&Event<'a>) -> Value<'a>),
     /// Whether the event has this bit of [`events::flags`].
     Flag(u32),
-    /// From a syscall with its arguments and result; missing in other events.
+    /// From a syscall, or a request of io_uring, with its arguments and result; missing in other events.
     Syscall(for<'a> fn(&CallEvent<'a>, &'a mut Vec<u8>) -> Value<'a>),
-    /// From the files of a syscall, which can have several values of which the first is shown; missing in other events.
+    /// From the files of a syscall or request, which can have several values of which the first is shown; missing in other
+    /// events.
     Files(FileGetter),
-    /// The argument of a syscall that the field's key names; missing in other events.
+    /// The same, of requests alone.
+    RequestFiles(FileGetter),
+    /// The argument of a syscall or request that the field's key names; missing in other events.
     Argument,
     /// The same, as a number if it is one.
     RawArgument,
@@ -79,18 +85,22 @@ pub enum Getter {
 }
 
 impl Getter {
-    /// The only kind of event that has the field, with the kinds that share its fields ([`Kind::field_owner`]); `None` if
-    /// other kinds can have it, too.
-    pub fn kind(&self) -> Option<Kind> {
+    /// The only kinds of event that have the field, with the kinds that share their fields ([`Kind::field_owner`]); `None` if
+    /// all kinds can have it.
+    pub fn kinds(&self) -> Option<KindSet> {
+        /// [`Kind::is_about_call`].
+        const CALLS: KindSet = KindSet::of(&[Kind::Syscall, Kind::Uring]);
         match self {
+            Self::OwnCall(_) => Some(KindSet::of(&[Kind::Syscall])),
             Self::Call(_) | Self::Syscall(_) | Self::Files(_) | Self::Argument | Self::RawArgument => {
-                Some(Kind::Syscall)
+                Some(CALLS)
             }
-            Self::Sample(_) => Some(Kind::Sample),
+            Self::RequestFiles(_) => Some(KindSet::of(&[Kind::Uring])),
+            Self::Sample(_) => Some(KindSet::of(&[Kind::Sample])),
             Self::Column(kind, _)
             | Self::Stored(kind, _)
             | Self::SockAddr(kind, _)
-            | Self::Part(kind, ..) => Some(*kind),
+            | Self::Part(kind, ..) => Some(KindSet::of(&[*kind])),
             Self::Header(_)
             | Self::HeaderByKey(_)
             | Self::Table(_)
@@ -103,6 +113,28 @@ impl Getter {
             | Self::Event(_)
             | Self::EventText(_)
             | Self::Flag(_) => None,
+        }
+    }
+
+    /// Whether events with the fields of this kind can have the field; `None` is an unknown kind.
+    pub fn is_of(&self, owner: Option<Kind>) -> bool {
+        self.kinds().is_none_or(|kinds| owner.is_some_and(|owner| kinds.contains(owner)))
+    }
+
+    /// Whether it depends on the number of a call alone, in events of this kind.
+    pub fn is_by_call(&self, kind: Option<Kind>) -> bool {
+        match self {
+            Self::EventType => kind == Some(Kind::Syscall),
+            Self::Call(_) | Self::OwnCall(_) => self.is_of(kind),
+            _ => false,
+        }
+    }
+
+    /// How its values are got from the files of a call.
+    pub fn files(&self) -> Option<FileGetter> {
+        match self {
+            Self::Files(get) | Self::RequestFiles(get) => Some(*get),
+            _ => None,
         }
     }
 }

@@ -28,8 +28,8 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Table(_) => Dependency::Table,
         Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
         Getter::Task(_) | Getter::Process(_) => Dependency::Task,
-        Getter::Call(_) | Getter::EventType => Dependency::Call,
-        Getter::Files(_) => Dependency::Files,
+        Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType => Dependency::Call,
+        Getter::Files(_) | Getter::RequestFiles(_) => Dependency::Files,
         Getter::Event(_)
         | Getter::EventText(_)
         | Getter::Sample(_)

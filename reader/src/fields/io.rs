@@ -2,7 +2,6 @@
 
 use super::value::{Value, number, optional};
 use crate::model::{CallEvent, Calls, Event};
-use events::Kind;
 
 /// Which way bytes go between a descriptor and the process, or two descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +123,7 @@ pub(super) fn count<'a>(_event: &Event<'a>) -> Value<'a> {
 }
 
 pub(super) fn error_count<'a>(event: &Event<'a>) -> Value<'a> {
-    if event.kind() != Some(Kind::Syscall) {
+    if !event.is_about_call() {
         return number(0u64);
     }
     number(event.call().result().is_some_and(|result| (-4095..0).contains(&result)))

@@ -93,6 +93,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::AttributeNumber
         | Getter::Task(_)
         | Getter::Call(_)
+        | Getter::OwnCall(_)
         | Getter::EventType
         | Getter::Event(_)
         | Getter::EventText(_)
@@ -100,6 +101,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::Flag(_)
         | Getter::Syscall(_)
         | Getter::Files(_)
+        | Getter::RequestFiles(_)
         | Getter::Column(..)
         | Getter::Stored(..)
         | Getter::SockAddr(..)
@@ -109,7 +111,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
 
 /// The first argument that `wanted` accepts, by position and name.
 fn argument(event: &Event<'_>, wanted: impl Fn(usize, &str) -> bool) -> Mark {
-    if event.kind() != Some(Kind::Syscall) || event.flags() & ANY == 0 {
+    if !event.is_about_call() || event.flags() & ANY == 0 {
         return Mark::Whole;
     }
     let call = event.call();
@@ -135,7 +137,7 @@ fn each(event: &Event<'_>, mut found: impl FnMut(&[&str], Mark)) {
     if bits & ANY == 0 {
         return;
     }
-    if event.kind() == Some(Kind::Syscall) {
+    if event.is_about_call() {
         let call = event.call();
         let Some(known) = call.call() else { return };
         for (position, arg) in known.signature.args.iter().enumerate() {

@@ -37,6 +37,7 @@ pub use call::Argument;
 pub use cgroup::KnownCgroup;
 pub use decl::{Compared, Field, FieldArg, FieldDecl, Getter, Summarized};
 pub use fd::{FileGetter, FileValue};
+pub(crate) use fd::{LinkStyle, write_link};
 pub use field_type::{FieldType, Shape};
 pub use lookup::{FieldError, lookup};
 pub use part::Part;

@@ -20,6 +20,7 @@ static COLUMNS: &[(Kind, &str, FieldType)] = &[
     (Kind::Signal, "result", OneOf(&words::SIGNAL_RESULTS)),
     (Kind::Oom, "scope", OneOf(&words::OOM_SCOPES)),
     (Kind::Stall, "phase", OneOf(&words::STALL_PHASES)),
+    (Kind::Uring, "sqe_flags", FieldType::Flags(&words::URING_FLAGS)),
     (Kind::Stall, "dev_from", OneOf(&words::STALL_DEVICES)),
 ];
 

@@ -15,7 +15,7 @@ const END: &str = "<!-- end generated -->\n";
 fn tables() -> String {
     let mut of_kinds: BTreeMap<_, Vec<&FieldDecl>> = BTreeMap::new();
     for decl in registry() {
-        of_kinds.entry(decl.getter.kind()).or_default().push(decl);
+        of_kinds.entry(decl.getter.kinds().and_then(|kinds| kinds.iter().next())).or_default().push(decl);
     }
     let mut page = section("All events", "", &of_kinds[&None]);
     for kind in KINDS {

@@ -250,11 +250,11 @@ const EVENT_FIELDS: &[FieldDecl] = &[
     field(
         "syscall.type",
         FieldType::Call,
-        Getter::Call(call::name),
+        Getter::OwnCall(call::name),
         "the name of the syscall; other events have none",
     )
     .summarized(Summarized::CallName),
-    field("syscall.abi", OneOf(&words::ABIS), Getter::Call(call::abi), "native, i386 or x32").json(60),
+    field("syscall.abi", OneOf(&words::ABIS), Getter::OwnCall(call::abi), "native, i386 or x32").json(60),
 ];
 
 /// The rows of containers, hosts, files and samples.
@@ -413,6 +413,18 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     .marked(|event| Absolute.mark(event)),
     of_file("evt.abspath.src", Text, |call, found| First.absolute(call, found), "the absolute first path of a syscall that was given two").marked(|event| First.mark(event)),
     of_file("evt.abspath.dst", Text, |call, found| Second.absolute(call, found), "the absolute second path of such a syscall").marked(|event| Second.mark(event)),
+    field(
+        "uring.file",
+        FieldType::File,
+        Getter::RequestFiles(fd::name),
+        "what the request works on, as fd.name",
+    ),
+    field(
+        "uring.path",
+        Text,
+        Getter::RequestFiles(fd::given_paths),
+        "the path of the request as it was given; of two, the first is shown and each is compared",
+    ),
     field(
         "sample.cpu_percent",
         Unsigned,

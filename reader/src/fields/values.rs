@@ -43,22 +43,30 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Sample(get) if event.kind() == Some(Kind::Sample) => get(&event),
         Getter::Flag(bit) => number(event.flags() & bit != 0),
         Getter::EventType if event.kind() != Some(Kind::Syscall) => of_event::kind(event.rows),
-        Getter::Call(_) | Getter::EventType => match event.kind() {
-            Some(Kind::Syscall) => call_value(&event.view.binding.calls, event.call().key(), field, scratch),
-            _ => Value::Missing,
-        },
-        Getter::Syscall(get) if event.kind() == Some(Kind::Syscall) => get(&event.call(), scratch),
-        Getter::Argument if event.kind() == Some(Kind::Syscall) => {
+        getter @ (Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType) => {
+            if !getter.is_by_call(event.kind()) {
+                return Value::Missing;
+            }
+            call_value(&event.view.binding.calls, event.call().key(), field, scratch)
+        }
+        Getter::Syscall(get) if event.is_about_call() => get(&event.call(), scratch),
+        Getter::Argument if event.is_about_call() => {
             let call = event.call();
             ArgumentKey::of(&call, field)
                 .map_or(Value::Missing, |key| argument_value(key.get(&call), scratch))
         }
-        Getter::RawArgument if event.kind() == Some(Kind::Syscall) => {
+        Getter::RawArgument if event.is_about_call() => {
             let call = event.call();
             ArgumentKey::of(&call, field).map_or(Value::Missing, |key| raw_value(key.get(&call), scratch))
         }
-        Getter::Files(get) if event.kind() == Some(Kind::Syscall) => fd::shown(&event.call(), *get, scratch),
-        Getter::Syscall(_) | Getter::Files(_) | Getter::Argument | Getter::RawArgument => Value::Missing,
+        Getter::Files(get) | Getter::RequestFiles(get) if field.getter().is_of(event.kind()) => {
+            fd::shown(&event.call(), *get, scratch)
+        }
+        Getter::Syscall(_)
+        | Getter::Files(_)
+        | Getter::RequestFiles(_)
+        | Getter::Argument
+        | Getter::RawArgument => Value::Missing,
         Getter::Column(kind, own) | Getter::SockAddr(kind, own) if event.field_owner() == Some(*kind) => {
             column_value(event, *own, scratch)
         }
@@ -80,7 +88,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
 /// The value of a field where types matter, as in JSON: flags and enumerations are numbers.
 pub fn typed_value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
     if let Getter::Argument = field.getter()
-        && event.kind() == Some(Kind::Syscall)
+        && event.is_about_call()
     {
         let call = event.call();
         return ArgumentKey::of(&call, field)
@@ -153,7 +161,7 @@ pub fn task_value<'a, 'c: 'a>(
 /// The value of a field that depends on the syscall, by its number ([`events::syscall_key`]); [`Value::Missing`]
 /// for another field.
 pub fn call_value<'a>(calls: &'a Calls, key: u64, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
-    if let Getter::Call(get) = field.getter() {
+    if let Getter::Call(get) | Getter::OwnCall(get) = field.getter() {
         return get(calls, key, scratch);
     }
     if let Getter::EventType = field.getter() {
@@ -196,7 +204,7 @@ pub fn list<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Op
         return get.list(event.view, event.task()?, field.key_position(), scratch);
     }
     if let Getter::Argument = field.getter()
-        && event.kind() == Some(Kind::Syscall)
+        && event.is_about_call()
     {
         let call = event.call();
         return match ArgumentKey::of(&call, field)?.get(&call) {

@@ -55,6 +55,11 @@ pub static BLOCK_FLAGS: Words = words(
     "a flag of a disk request",
     &["sync", "meta", "prio", "fua", "preflush", "ahead", "background", "nowait"],
 );
+/// The flags in `uring.sqe_flags`, in the order in which the recorder joins them.
+pub static URING_FLAGS: Words = words(
+    "a flag of a request of io_uring",
+    &["fixed_file", "drain", "link", "hardlink", "async", "buffer", "skip_success", "direct"],
+);
 /// `block.owner_kind`.
 pub static BLOCK_OWNERS: Words = words("a source of an owner", &["bio", "submitter", "unknown"]);
 /// `net.old`.

@@ -4,7 +4,6 @@
 mod computed;
 
 use capture_format::ColumnView;
-use events::Kind;
 use rustc_hash::FxHashMap;
 
 use crate::fields::dependency::{Dependency, dependency};
@@ -86,9 +85,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
         if test.computed.is_some() {
             return self.by_computed(test, place, rows, selected);
         }
-        if let Some(kind) = test.compared.getter().kind()
-            && rows.event.field_owner() != Some(kind)
-        {
+        if !test.compared.getter().is_of(rows.event.field_owner()) {
             return all_or_none(test.accepts(Value::Missing), selected);
         }
         match dependency(&test.compared) {
@@ -141,7 +138,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
 
     fn by_call(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
         let Some(first) = selected.first().copied() else { return };
-        if rows.event.kind != Some(Kind::Syscall) {
+        if !test.compared.getter().is_by_call(rows.event.kind) {
             let value = values::value(
                 Event::new(&self.context, self.view, rows, first as usize),
                 &test.compared,
@@ -186,7 +183,7 @@ impl<'f, 'c> Evaluator<'f, 'c> {
 
     /// Values that follow from the files of a call: one of them is enough.
     fn by_files(&mut self, test: &Comparison, place: usize, rows: &Rows<'c>, selected: &mut Vec<u32>) {
-        let Getter::Files(get) = test.compared.getter() else { return };
+        let Some(get) = test.compared.getter().files() else { return };
         let columns = CallColumns::new(rows);
         let (context, view, scratch) = (&self.context, self.view, &mut self.scratch);
         let memo = &mut self.memos[place].files;

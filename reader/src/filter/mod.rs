@@ -20,9 +20,11 @@ mod transformer;
 mod vocabulary;
 
 #[cfg(test)]
+mod request_tests;
+#[cfg(test)]
 mod tests;
 
-use events::{Kind, SAMPLES};
+use events::{Kind, KindSet, SAMPLES};
 
 use crate::fields::{Field, Getter, Summarized, lookup};
 use crate::model::Binding;
@@ -184,7 +186,7 @@ impl Filter {
             c.fields().into_iter().any(|field| match field.decl().summarized {
                 Summarized::KindName | Summarized::TypeName => names(c),
                 Summarized::No | Summarized::CallName | Summarized::Chain(_) | Summarized::Time => {
-                    field.getter().kind() == Some(kind)
+                    field.getter().kinds() == Some(KindSet::of(&[kind]))
                 }
             })
         })

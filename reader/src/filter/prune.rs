@@ -5,7 +5,7 @@ use capture_format::{ChunkSummary, SummaryValue, SummaryValues};
 use events::Kind;
 
 use crate::fields::dependency::{Dependency, dependency};
-use crate::fields::{Summarized, Value, values};
+use crate::fields::{Getter, Summarized, Value, values};
 use crate::model::dictionaries::{CGROUP, dict_column};
 use crate::model::{Binding, ChunkView, Context, column};
 
@@ -36,7 +36,7 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
     }
     if test.computed.is_some() {
         // Values of functions are not summarized, but each field has to occur.
-        return test.fields().iter().all(|field| has_owner(field.getter().kind(), binding, summary));
+        return test.fields().iter().all(|field| has_owner(field.getter(), binding, summary));
     }
     let has = |kind: Kind| binding.table_of(kind).is_some_and(|t| summary.rows(t.id) > 0);
     let has_named = || {
@@ -80,15 +80,14 @@ fn chunk_may_pass(test: &Comparison, binding: &Binding, summary: &ChunkSummary) 
             let (low, high) = (wall(summary.start_min), wall(summary.end_max));
             range_may_pass(test, low, high)
         }
-        Summarized::No => has_owner(decl.getter.kind(), binding, summary),
+        Summarized::No => has_owner(&decl.getter, binding, summary),
     }
 }
 
-/// Whether a chunk has events with the fields of a kind; of any, if there is none.
-fn has_owner(owner: Option<Kind>, binding: &Binding, summary: &ChunkSummary) -> bool {
-    owner.is_none_or(|owner| {
-        binding.events.iter().any(|t| t.field_owner() == Some(owner) && summary.rows(t.id) > 0)
-    })
+/// Whether a chunk has events that can have a field.
+fn has_owner(getter: &Getter, binding: &Binding, summary: &ChunkSummary) -> bool {
+    getter.kinds().is_none()
+        || binding.events.iter().any(|t| getter.is_of(t.field_owner()) && summary.rows(t.id) > 0)
 }
 
 /// Whether any number from `low` to `high` may pass.
@@ -132,10 +131,10 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
     let table = view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind);
     let syscall = table.is_some_and(|t| t.kind == Some(Kind::Syscall));
     // Events of another kind do not have this field.
-    let of_kind =
-        |owner: Kind| table.is_none_or(|t| t.field_owner() == Some(owner)) || test.accepts(Value::Missing);
+    let can_have =
+        |getter: &Getter| table.is_none_or(|t| getter.is_of(t.field_owner())) || test.accepts(Value::Missing);
     if test.computed.is_some() {
-        return test.fields().iter().all(|field| field.getter().kind().is_none_or(of_kind));
+        return test.fields().iter().all(|field| can_have(field.getter()));
     }
     let has_kind_name = || table.is_none_or(|t| test.accepts(Value::Bytes(t.name.as_bytes())));
     let has_call_name = || view.binding.calls.names().any(|name| test.accepts(Value::Bytes(name.as_bytes())));
@@ -157,7 +156,7 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
             | Dependency::Task
             | Dependency::Call
             | Dependency::Files
-            | Dependency::Row => decl.getter.kind().is_none_or(of_kind),
+            | Dependency::Row => can_have(&decl.getter),
         },
     }
 }

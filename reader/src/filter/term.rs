@@ -111,15 +111,15 @@ impl Term {
 
 fn any_of_field(event: Event<'_>, field: &Field, found: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
     let mut scratch = Vec::new();
-    if let Getter::Files(get) = field.getter() {
-        let has = field.getter().kind() == event.field_owner();
+    if let Some(get) = field.getter().files() {
+        let has = field.getter().is_of(event.field_owner());
         return has && get(&event.call(), &mut |value| found(value.show(&mut scratch)));
     }
     if let Getter::Process(get) = field.getter() {
         return event.task().is_some_and(|task| get.any(event.view, task, field.key_position(), found));
     }
     if let Getter::Argument = field.getter()
-        && field.getter().kind() == event.field_owner()
+        && field.getter().is_of(event.field_owner())
         && let call = event.call()
         && let Some(key) = values::ArgumentKey::of(&call, field)
         && let Argument::Descriptor { number, .. } = key.get(&call)

@@ -50,6 +50,12 @@ impl<'a> Event<'a> {
         self.rows.event.field_owner()
     }
 
+    /// Whether it is about a call, see [`Kind::is_about_call`].
+    #[inline]
+    pub fn is_about_call(&self) -> bool {
+        self.kind().is_some_and(Kind::is_about_call)
+    }
+
     /// The name of its kind, as the file gives it.
     #[inline]
     pub fn kind_name(&self) -> &'a str {
@@ -130,7 +136,7 @@ impl<'a> Event<'a> {
         self.kind() == Some(Kind::Switch) && self.view.task(task).tid == 0 && !self.view.is_hidden(task)
     }
 
-    /// Its syscall: that of a syscall event, or the one that a stalled thread is in.
+    /// Its syscall: that of a syscall event, the one that a stalled thread is in, or the one that does the same as a request.
     #[inline]
     pub fn call(self) -> CallEvent<'a> {
         self.call_of(CallColumns::new(self.rows))

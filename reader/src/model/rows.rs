@@ -22,7 +22,7 @@ const CGROUP_COLUMNS: [Option<u16>; KIND_COUNT] = {
     columns
 };
 
-/// The columns that only syscalls have, and stalls in one. One that the file lacks is empty.
+/// The columns that only syscalls have, stalls in one, and requests of io_uring. One that the file lacks is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct CallColumns<'c> {
     /// Which call ([`events::syscall_key`]).
@@ -75,6 +75,14 @@ impl<'c> CallColumns<'c> {
             column(Kind::Stall, "file"),
             column(Kind::Stall, "file2"),
         ];
+        const URING: [u16; 6] = [
+            column(Kind::Uring, "call"),
+            column(Kind::Uring, "result"),
+            column(Kind::Uring, "args"),
+            column(Kind::Uring, "strs"),
+            column(Kind::Uring, "file"),
+            column(Kind::Uring, "file2"),
+        ];
         let (event, table) = (rows.event, &rows.table);
         let refs = |own: u16| event.known(own).and_then(|c| table.refs(c).ok()).unwrap_or(&[]);
         if event.field_owner() == Some(Kind::Stall) {
@@ -84,6 +92,15 @@ impl<'c> CallColumns<'c> {
                 args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
                 strs: event.known(STALL[2]).and_then(|c| table.list_bytes(c).ok()),
                 files: [refs(STALL[3]), refs(STALL[4])],
+            };
+        }
+        if event.kind == Some(Kind::Uring) {
+            return Self {
+                nr: event.known(URING[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
+                ret: event.known(URING[1]).and_then(|c| table.i64(c).ok()).unwrap_or(&[]),
+                args: event.known(URING[2]).and_then(|c| table.list_u64(c).ok()),
+                strs: event.known(URING[3]).and_then(|c| table.list_bytes(c).ok()),
+                files: [refs(URING[4]), refs(URING[5])],
             };
         }
         if event.kind != Some(Kind::Syscall) {

@@ -1,5 +1,7 @@
 //! Small captures for tests, made row by row.
 
+mod requests;
+
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use events::{Abi, Kind, syscall_key};
 use super::dictionaries::{CGROUP, FILE, PARENT_ON_HOST, PROCESS, TASK};
 use super::{CALLS, event_table, schema};
 use crate::syscalls;
+
+pub use requests::requests;
 
 /// 2026-11-22T12:00:00Z, when boot time 0 is in these captures.
 pub const WALL: i64 = 1_795_348_800_000_000_000;

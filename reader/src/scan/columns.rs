@@ -104,14 +104,14 @@ impl<'a> TableMatches<'a> {
     }
 
     fn ids(&self, field: &Field) -> Ids<'a> {
-        if field.getter().kind().is_some_and(|kind| self.rows.event.field_owner() != Some(kind)) {
+        if !field.getter().is_of(self.rows.event.field_owner()) {
             return Ids::Constant;
         }
         match dependency(field) {
             Dependency::Segment | Dependency::Table => Ids::Constant,
             Dependency::Cgroup => Ids::Cgroup,
             Dependency::Task => Ids::Task(self.rows.task),
-            Dependency::Call if self.kind() == Some(Kind::Syscall) => {
+            Dependency::Call if field.getter().is_by_call(self.kind()) => {
                 Ids::Call(CallColumns::new(self.rows).nr)
             }
             Dependency::Call => Ids::Constant,

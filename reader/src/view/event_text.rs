@@ -11,6 +11,7 @@ use crate::model::{ChunkView, Event, column, short_id};
 use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number, units};
 
+use super::call_text::write_request;
 use super::subject;
 
 /// Follows text that is cut.
@@ -42,7 +43,7 @@ pub(super) fn write_event_text(event: Event<'_>, out: &mut Vec<u8>) {
 type Phrase = fn(Event<'_>, &mut Vec<u8>);
 
 /// The kinds that are described in words of their own; the others are described by all their columns.
-const PHRASES: [(Kind, Phrase); 11] = [
+const PHRASES: [(Kind, Phrase); 12] = [
     (Kind::Fork, fork),
     (Kind::Exec, exec),
     (Kind::Exit, exit),
@@ -54,6 +55,7 @@ const PHRASES: [(Kind, Phrase); 11] = [
     (Kind::Stall, stall),
     (Kind::Block, block),
     (Kind::StallOngoing, stall),
+    (Kind::Uring, |event, out| write_request(event, Paint::Plain, out)),
 ];
 
 /// Appends `name=value` for the columns whose meaning this version does not know.

@@ -244,7 +244,7 @@ impl View for JsonView {
         for field in &self.keys.tail {
             key_field(event, field, (&mut self.clock, &mut self.scratch), out);
         }
-        if event.kind() == Some(Kind::Syscall) {
+        if event.is_about_call() {
             self.args(event, out);
         }
         self.columns(event, out);

@@ -1,5 +1,6 @@
 //! Events as output: text for people who know strace, JSON and CSV for programs.
 
+mod call_text;
 mod cell;
 mod columns;
 mod csv;
@@ -12,6 +13,8 @@ mod text;
 
 #[cfg(test)]
 mod descriptor_tests;
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;
 

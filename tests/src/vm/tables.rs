@@ -88,6 +88,7 @@ pub const SUITES: &[Suite] = &[
     kernel_suite("clock"),
     kernel_suite("limits"),
     kernel_suite("signal"),
+    kernel_suite("uring"),
     kernel_suite("oom"),
     kernel_suite("in_flight"),
     Suite {

@@ -147,6 +147,6 @@ fn build_output_in_the_repository_is_reported() {
     let tracked = ["small", "large", "deleted"].map(str::to_owned);
     assert_eq!(
         too_large(dir.path(), &tracked),
-        ["large: 1048577 bytes, more than the maximum of 1048576: remove build output from git"]
+        ["large: 1310721 bytes, more than the maximum of 1310720: remove build output from git"]
     );
 }

@@ -62,6 +62,7 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
         if complete {
             self.write_calls(&in_flight, deadline);
             self.write_blocks(in_flight.end, deadline);
+            self.write_urings(in_flight.end, deadline);
         }
         self.merge.drop_rest();
         self.collect_losses();
@@ -155,6 +156,13 @@ impl<K: Kernel, S: RecordSource, C: Clock> Drain<K, S, C> {
                 continue;
             }
             self.rows.block_unfinished(self.chunk.builder(), &block);
+            self.make_room(deadline);
+        }
+    }
+
+    fn write_urings(&mut self, end: u64, deadline: Instant) {
+        for request in self.kernel.urings_in_flight(end) {
+            self.rows.uring_unfinished(self.chunk.builder(), &request, end);
             self.make_room(deadline);
         }
     }

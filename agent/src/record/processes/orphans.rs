@@ -220,7 +220,13 @@ impl Processes {
         let (Some(old), ppid) = (process.left_by, process.ppid) else { return };
         let shown = match kind {
             Kind::Syscall => old.pid,
-            Kind::Switch | Kind::Block | Kind::Net | Kind::Oom | Kind::Stall | Kind::StallOngoing => 0,
+            Kind::Switch
+            | Kind::Block
+            | Kind::Net
+            | Kind::Oom
+            | Kind::Stall
+            | Kind::StallOngoing
+            | Kind::Uring => 0,
             // Their records have it.
             _ => ppid,
         };

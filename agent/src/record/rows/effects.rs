@@ -33,14 +33,7 @@ impl RowWriter {
     #[cold]
     pub(super) fn follow(&mut self, effect: Effect, tid: u32, call: &CallRecord<'_>) {
         match effect {
-            Effect::Renames => {
-                let [old, new] = [0, 1].map(|at| self.files.absolute(call.files[at], call.strings[at]));
-                self.renamed |= match (old, new) {
-                    (Some(old), Some(new)) => self.files.rename(&old, &new),
-                    // Perhaps.
-                    _ => true,
-                };
-            }
+            Effect::Renames => self.follow_rename(call.files, call.strings),
             Effect::Mounts => self.renamed = true,
             Effect::WorkingDirectory => {
                 let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
@@ -48,5 +41,15 @@ impl RowWriter {
             }
             Effect::None => {}
         }
+    }
+
+    /// Follows the change of a path. `files`: the directories that both paths start from.
+    pub(super) fn follow_rename(&mut self, files: [u64; 2], paths: [&[u8]; 2]) {
+        let [old, new] = [0, 1].map(|at| self.files.absolute(files[at], paths[at]));
+        self.renamed |= match (old, new) {
+            (Some(old), Some(new)) => self.files.rename(&old, &new),
+            // Perhaps.
+            _ => true,
+        };
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use agent_ebpf::records::uring::Text;
 use capture_format::ChunkBuilder;
 use events::{Kind, NO_CALL, flags};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -210,8 +211,11 @@ impl RowWriter {
 
     /// Keeps what a record says about calls that follow.
     pub(super) fn about_calls(&mut self, bytes: &[u8]) -> Option<()> {
-        if files::is_definition(&decode::record(bytes)?) {
+        let head = decode::record(bytes)?;
+        if files::is_definition(&head) {
             self.files.define(bytes)
+        } else if head.class == Text::CLASS {
+            self.uring.keep(bytes)
         } else {
             self.exec_given(bytes)
         }

@@ -15,6 +15,7 @@ mod stall;
 mod stored_call;
 mod switch;
 mod syscall;
+mod uring;
 mod written;
 
 #[cfg(test)]
@@ -48,6 +49,7 @@ use rustc_hash::FxHashMap;
 use scope::Party;
 pub use scope::Scope;
 use stored_call::StoredCalls;
+use uring::Submissions;
 use written::Written;
 
 /// The place of a column, found when this is compiled.
@@ -87,6 +89,7 @@ pub struct RowWriter {
     entered: EnteredCalls,
     /// Those of threads whose hang was reported and has not ended.
     hanging: FxHashMap<u32, Arc<EnteredCall>>,
+    uring: Submissions,
     block: BlockNames,
     files: Files,
     /// A call may have changed the paths of files.
@@ -110,6 +113,7 @@ impl RowWriter {
             returns_only: false,
             entered: EnteredCalls::default(),
             hanging: FxHashMap::default(),
+            uring: Submissions::default(),
             block: BlockNames::default(),
             files: Files::default(),
             renamed: false,
@@ -301,6 +305,7 @@ impl RowWriter {
             Some(Kind::Net) => self.net(builder, bytes),
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
+            Some(Kind::Uring) => self.uring(builder, bytes),
             // In the CPUs' own ring buffers, or made by the agent.
             Some(
                 Kind::Switch

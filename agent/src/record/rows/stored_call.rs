@@ -84,6 +84,16 @@ impl StoredCall {
         first | if is_given(1) { flags::STR1_UNREAD } else { 0 }
     }
 
+    /// Whether its string is an address that the kernel fills in.
+    pub fn is_filled_in(&self) -> bool {
+        self.filled_in
+    }
+
+    /// Whether it changes the path of a file.
+    pub fn renames(&self) -> bool {
+        self.effect == Effect::Renames
+    }
+
     /// The arguments as they are stored.
     #[inline]
     pub fn apply(&self, mut args: [u64; 6]) -> [u64; 6] {

@@ -22,6 +22,7 @@ use crate::record::testing::{SeenChunk, no_hierarchy, rows_of, switch_record};
 
 mod block;
 mod entered;
+mod uring;
 
 /// A writer and its chunk.
 struct Writer {

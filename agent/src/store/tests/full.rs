@@ -82,7 +82,7 @@ fn a_full_disk_with_nothing_left_to_delete_ends_rotated_files_too() {
     let used = (1 << 20) - fixture.disk.free();
     fixture.disk.capacity.store(used, Ordering::Relaxed);
     // Metadata is dropped without an error.
-    store.name(vec![named(7, 100_000)], &[]).unwrap();
+    store.name(vec![named(7, 80_000)], &[]).unwrap();
     store.write(&mut fixture.chunk(5), 0).unwrap();
     assert_eq!(fixture.progress.wants_to_end(), Some(End::Full));
     // Nothing but losses is written to a capture that has ended.

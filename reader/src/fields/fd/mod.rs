@@ -18,7 +18,7 @@ use path::split;
 use subject::{Subject, mark};
 
 use super::value::Mark;
-use crate::model::{CallEvent, Event, FileRow};
+use crate::model::{CallEvent, CallString, Event, FileRow};
 use crate::syscalls::SocketRole;
 use crate::syscalls::sockaddr::SockAddr;
 
@@ -28,7 +28,22 @@ pub(super) use path_role::PathRole;
 
 /// Gets `fd.name`.
 pub(super) fn name(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
-    Subject::of(call).is_some_and(|subject| subject.any_name(found))
+    if let Some(subject) = Subject::of(call) {
+        return subject.any_name(found);
+    }
+    // A request that no system call does the same as.
+    let mut text = Vec::new();
+    let is_named = call.file(0).is_some_and(|file| name::write_name(&file, None, &mut text));
+    is_named && found(FileValue::Text(&text))
+}
+
+/// Gets the paths of a request as they were given.
+pub(super) fn given_paths(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
+    let Some(subject) = Subject::of(call) else { return false };
+    subject.roles.paths.positions().any(|position| match call.string_argument(position) {
+        Some(CallString::Read { bytes, .. }) => found(FileValue::Text(bytes)),
+        Some(CallString::Null | CallString::Unread | CallString::NotRecorded) | None => false,
+    })
 }
 
 /// How much there is of `fd.name`.

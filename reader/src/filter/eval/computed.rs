@@ -20,8 +20,7 @@ impl<'c> Evaluator<'_, 'c> {
         selected: &mut Vec<u32>,
     ) {
         let fields = test.fields();
-        let has =
-            |field: &&Field| field.getter().kind().is_none_or(|kind| rows.event.field_owner() == Some(kind));
+        let has = |field: &&Field| field.getter().is_of(rows.event.field_owner());
         if !fields.iter().all(has) {
             return all_or_none(test.accepts(Value::Missing), selected);
         }
@@ -34,9 +33,11 @@ impl<'c> Evaluator<'_, 'c> {
         // What a row lacks has a key of its own.
         let known = |key: Option<u32>| key.map_or(u64::MAX, u64::from);
         match common(&fields) {
-            Dependency::Call if rows.event.kind == Some(Kind::Syscall) => {
+            Dependency::Call if rows.event.kind.is_some_and(Kind::is_about_call) => {
                 let columns = CallColumns::new(rows);
-                selected.retain(|row| once(columns.key(*row as usize), *row));
+                // The type of a request is not that of the call that does the same.
+                let of_table = u64::from(rows.event.kind == Some(Kind::Syscall)) << 63;
+                selected.retain(|row| once(columns.key(*row as usize) ^ of_table, *row));
             }
             Dependency::Segment | Dependency::Table | Dependency::Call => {
                 let Some(first) = selected.first() else { return };

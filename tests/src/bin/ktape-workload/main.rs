@@ -19,6 +19,7 @@ mod signals;
 mod sockets;
 mod structs;
 mod sys;
+mod uring;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,7 @@ const USAGE: &str = "ktape-workload:
   tcp-hold ADDRESS               connect after a line on stdin, and wait until the server closes
   tcp-prefork IP                 serve one connection in a child of the process that listens
   signal-origins                 receive signals of every origin
+  uring DIR                      make requests of io_uring, keep one in flight until stdin is closed
   eat-memory BYTES               allocate memory after a line on stdin
   rename NAME                    change its process name
   token N                        pass a byte between two threads N times, print their switches
@@ -156,6 +158,7 @@ fn main() -> ExitCode {
         ["tcp-unreachable"] => net::unreachable(),
         ["tcp-hold", address] => net::hold(address),
         ["tcp-prefork", address] => net::prefork(address),
+        ["uring", dir] => uring::requests(dir),
         ["signal-origins"] => killing::signal_origins(),
         ["eat-memory", bytes] => match number(bytes) {
             Some(bytes) => killing::eat(bytes),

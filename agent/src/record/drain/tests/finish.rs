@@ -27,6 +27,7 @@ fn the_end_detaches_scans_in_between_and_writes_what_is_in_flight() {
         let mut state = bench.kernel.0.borrow_mut();
         state.tasks = vec![ScannedTask { info, exe: Vec::new() }];
         state.blocks = vec![block];
+        state.urings = vec![UringRequest { start: START - 70, pid: 10, tid: 10, ..UringRequest::default() }];
     }
     // Within the margin: read at the end all the same.
     bench.calls(1, START, 2);
@@ -35,7 +36,7 @@ fn the_end_detaches_scans_in_between_and_writes_what_is_in_flight() {
     let Ending { outcome, unsent } = bench.drain.finish();
     assert!(unsent.is_none());
     assert_eq!(bench.kernel.calls(), ["detach events", "scan", "detach all"]);
-    assert_eq!((outcome.events, outcome.lost, outcome.damaged), (5, 4, 0));
+    assert_eq!((outcome.events, outcome.lost, outcome.damaged), (6, 4, 0));
     assert_eq!(outcome.lost_by, [("ring syscall".to_owned(), 4)]);
     let chunks: Vec<SeenChunk> =
         bench.output.chunks.try_iter().map(|filled| SeenChunk::new(filled.builder)).collect();
@@ -43,6 +44,7 @@ fn the_end_detaches_scans_in_between_and_writes_what_is_in_flight() {
     assert_eq!(chunks[0].times(Kind::Syscall), [START, START + 1, START]);
     assert_eq!(chunks[0].numbers(Kind::Syscall, "dur"), [0, 0, 100]);
     assert_eq!(chunks[0].numbers(Kind::Block, "dur"), [50]);
+    assert_eq!(chunks[0].numbers(Kind::Uring, "dur"), [70]);
     assert_eq!(chunks[0].times(Kind::SampleHost), [START]);
     assert_eq!(summary(&chunks[0].losses()), [("ring", Some(Kind::Syscall), 7, 4)]);
     assert_eq!(chunks[0].clock_steps(), [0, 0], "the last row tells when the recording ended");

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 
 use agent_ebpf::records::block::{Block, Request};
+use agent_ebpf::records::uring::Request as UringRequest;
 use agent_ebpf::records::{Cgroup, Exit, Fork, Header, TaskInfo};
 use capture_format::limits::CHUNK_EVENT_ROWS;
 use events::{KINDS, Kind};
@@ -40,6 +41,7 @@ struct KernelState {
     losses: Vec<EventLoss>,
     tasks: Vec<ScannedTask>,
     blocks: Vec<Block>,
+    urings: Vec<UringRequest>,
     open: Vec<OpenCall>,
     scan_fails: bool,
 }
@@ -92,6 +94,10 @@ impl Kernel for TestKernel {
 
     fn blocks_in_flight(&self, _now: u64) -> Vec<Block> {
         self.0.borrow().blocks.clone()
+    }
+
+    fn urings_in_flight(&self, _now: u64) -> Vec<UringRequest> {
+        self.0.borrow().urings.clone()
     }
 
     fn open_calls(&self) -> Vec<OpenCall> {

@@ -17,11 +17,11 @@ fn passes(expr: &Expr, event: Event<'_>) -> bool {
     }
     let scratch = &mut Vec::new();
     let getter = test.compared.getter();
-    if getter.kind().is_some_and(|kind| event.field_owner() != Some(kind)) {
+    if !getter.is_of(event.field_owner()) {
         return test.accepts(Value::Missing);
     }
     match getter {
-        Getter::Files(get) => {
+        Getter::Files(get) | Getter::RequestFiles(get) => {
             get(&event.call(), &mut |value| test.finds_file_value(value, scratch)) != test.negated
         }
         Getter::Argument | Getter::RawArgument => {
