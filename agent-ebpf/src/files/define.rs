@@ -55,9 +55,21 @@ mod walk {
     pub const UNDER_WAY: u64 = 3;
 }
 
+/// Writes the header of a definition. Word by word: otherwise the compiler calls a function to clear it, and what all functions
+/// on the way have on the stack is limited.
 #[inline(always)]
-fn header(class: u8, time: u64) -> Header {
-    Header { time, kind: Kind::Syscall as u8, class, ..Header::default() }
+fn set_header(head: &mut Header, class: u8, time: u64) {
+    const _: () = assert!(
+        size_of::<Header>() == 32 && offset_of!(Header, kind) == 30 && offset_of!(Header, class) == 31
+    );
+    let words = core::ptr::from_mut(head).cast::<u64>();
+    // SAFETY: four words, which are integers.
+    unsafe {
+        words.write_volatile(time);
+        words.add(1).write_volatile(0);
+        words.add(2).write_volatile(0);
+        words.add(3).write_volatile(u64::from(Kind::Syscall as u8) << 48 | u64::from(class) << 56);
+    }
 }
 
 /// Defines a socket. 0 if that is done.
@@ -69,7 +81,7 @@ pub extern "C" fn define_socket(sk: u64, id: u64, ino: u64, time: u64) -> i32 {
     // SAFETY: a map value that this program has for itself.
     let socket = unsafe { &mut (*scratch).socket };
     let family = short(sk, config!(offsets.sk_family));
-    socket.head = header(class::SOCKET, time);
+    set_header(&mut socket.head, class::SOCKET, time);
     socket.id = id;
     socket.ino = ino;
     socket.family = family;
@@ -229,7 +241,7 @@ extern "C" fn define_one() -> i32 {
     }
     let parent = if next.0 == 0 { 0 } else { id_of_name(next.0, next.1, 0) };
     describe(&mut scratch.named, dentry, is_named);
-    scratch.named.head = header(class::NAMED, scratch.time);
+    set_header(&mut scratch.named.head, class::NAMED, scratch.time);
     scratch.named.id = scratch.id;
     scratch.named.parent = parent;
     scratch.named.flags = flags;

@@ -223,12 +223,13 @@ pub fn read_second(
     if let Some(byte) = starts {
         *byte = start(to, got.len);
     }
-    if spec.read1 == read::TWO_STRINGS && got.bits & flags::STR0_UNREAD == 0 {
+    if spec.read1 == read::TWO_STRINGS && got.bits & (flags::STR0_UNREAD | flags::STR0_CUT) == 0 {
         let at = args(spec.count[1] & count::ARGUMENT);
         let mut next = u64::from(got.len);
-        // SAFETY: as in `second_place`; there is room for two strings and a short one.
+        // SAFETY: the mask changes nothing, as no path that is whole is longer (`PATH_MAX`), and is for the verifier; there is
+        // room for two strings and a short one.
         unsafe {
-            core::arch::asm!("{next} &= 8191", next = inout(reg) next);
+            core::arch::asm!("{next} &= 4095", next = inout(reg) next);
             let to = to.add(next as usize);
             to.write_volatile(0);
             let third = read_path(to.add(1), SHORT_ROOM, at);

@@ -100,6 +100,7 @@ pub const SUITES: &[Suite] = &[
     },
     kernel_suite("arguments"),
     kernel_suite("syscalls"),
+    kernel_suite("structs"),
     Suite {
         excluded: &[everywhere(
             "a_descriptor_that_other_threads_replace_has_the_name_of_the_file_that_was_read",
