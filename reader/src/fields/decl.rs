@@ -142,7 +142,7 @@ impl Getter {
 /// What the summary of a chunk records about the values of a field in the chunk.
 #[derive(Clone, Copy, Debug)]
 pub enum Summarized {
-    /// Nothing, except which kinds of events occur ([`Getter::kind`]).
+    /// Nothing, except which kinds of events occur ([`Getter::kinds`]).
     No,
     /// The value is the name of a kind that occurs.
     KindName,

@@ -70,7 +70,7 @@ pub struct Member {
     pub width: u8,
     /// What it means.
     pub ty: ArgType,
-    /// The names of its values: a set of [`super::sets`]. Empty if they have none.
+    /// The names of its values: a set of constants. Empty if they have none.
     pub set: &'static str,
     /// Where its upper half begins, if that is not behind the lower one; else 0.
     pub upper: u8,
