@@ -237,6 +237,7 @@ impl<'f> ArgumentKey<'f> {
             return Some(Self { position: position.into(), member: None });
         }
         let (name, member) = split_member(field.key_name()?);
+        let name = syscalls::argument_name(name);
         let position = call.call()?.signature.args.iter().position(|arg| arg.name == name)?;
         Some(Self { position, member })
     }

@@ -94,6 +94,47 @@ pub(super) fn container_name<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
     }
 }
 
+/// The parts of an image's name: `registry/repository:tag@digest`.
+struct Image<'a> {
+    repository: &'a [u8],
+    tag: Option<&'a [u8]>,
+    digest: Option<&'a [u8]>,
+}
+
+impl<'a> Image<'a> {
+    fn parse(name: &'a [u8]) -> Self {
+        let split = |text: &'a [u8], at: Option<usize>| match at {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        let (name, digest) = split(name, name.iter().position(|byte| *byte == b'@'));
+        // The registry may have a port.
+        let path = name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let (repository, tag) =
+            split(name, name[path..].iter().position(|byte| *byte == b':').map(|at| path + at));
+        Self { repository, tag, digest }
+    }
+}
+
+fn part<'a>(cgroup: &KnownCgroup<'a>, get: impl Fn(Image<'a>) -> Option<&'a [u8]>) -> Value<'a> {
+    match cgroup.attribute(attribute_names::IMAGE) {
+        Value::Bytes(name) => get(Image::parse(name)).map_or(Value::Missing, Value::Bytes),
+        Value::Missing | Value::Int(_) => Value::Missing,
+    }
+}
+
+pub(super) fn image_repository<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    part(cgroup, |image| Some(image.repository))
+}
+
+pub(super) fn image_tag<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    part(cgroup, |image| image.tag)
+}
+
+pub(super) fn image_digest<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
+    part(cgroup, |image| image.digest)
+}
+
 pub(super) fn pod_uid<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
     text(cgroup.row.pod_uid)
 }
@@ -124,3 +165,6 @@ pub(super) fn whole_chain(chain: &[u8]) -> Value<'_> {
 fn innermost(chain: &[u8]) -> &[u8] {
     chain.rsplit(|b| *b == b'>').next().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

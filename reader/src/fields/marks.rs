@@ -3,10 +3,12 @@
 
 use events::{Kind, flags};
 
+use super::call::split_member;
 use super::decl::{Field, Getter, Key};
 use super::fd;
 use super::value::{Value, number};
 use crate::model::{CallString, Event, column};
+use crate::syscalls::argument_name;
 
 pub use super::value::Mark;
 
@@ -76,7 +78,10 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
     }
     match field.getter() {
         Getter::Argument | Getter::RawArgument => match &field.key {
-            Key::Name(name) => argument(event, |_, arg| arg == &**name),
+            Key::Name(name) => {
+                let name = argument_name(split_member(name).0);
+                argument(event, |_, arg| arg == name)
+            }
             Key::Position(position) => argument(event, |at, _| at == usize::from(*position)),
             Key::None => Mark::Whole,
         },

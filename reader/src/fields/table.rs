@@ -300,6 +300,14 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     .json(42)
     .csv(15),
     attribute(names::IMAGE, "the image of the container").json(44),
+    field(
+        "container.image.repository",
+        Text,
+        Getter::Cgroup(cgroup::image_repository),
+        "the image's name without tag and digest: docker.io/library/nginx",
+    ),
+    field("container.image.tag", Text, Getter::Cgroup(cgroup::image_tag), "the tag in the image's name"),
+    field("container.image.digest", Text, Getter::Cgroup(cgroup::image_digest), "the digest in the image's name"),
     attribute(names::LABEL, "a label of the container: container.label[KEY]").arg(FieldArg::Key),
     attribute(names::ANNOTATION, "an annotation of the container: container.annotation[KEY]")
         .arg(FieldArg::Key),
@@ -385,6 +393,8 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     of_file("fd.rnet", Address, fd::remote_ip, "the same as fd.rip"),
     of_file("fd.cnet", Address, fd::client_ip, "the same as fd.cip"),
     of_file("fd.snet", Address, fd::server_ip, "the same as fd.sip"),
+    of_file("fd.connected", Bool, fd::is_connected, "whether the socket has a remote address; of connect, whether it had one before"),
+    of_file("fd.name_changed", Bool, fd::names_other_peer, "whether the call names another peer than its socket has: a datagram to or from an address, connect"),
     of_file("fd.is_server", Bool, fd::is_server, "whether the process is the server of the connection; only for connect, accept and accept4"),
     of_file("fs.path.name", Text, |call, found| Only.absolute(call, found), "the absolute path of a syscall that was given one path").marked(|event| Only.mark(event)),
     of_file("fs.path.nameraw", Text, |call, found| Only.raw(call, found), "the same, as it was given").marked(|event| Only.raw_mark(event)),

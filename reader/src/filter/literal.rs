@@ -342,5 +342,5 @@ pub(super) fn argument_types(name: &str) -> &'static [ArgType] {
         }
         types
     });
-    TYPES.get(name).map_or(&[], Vec::as_slice)
+    TYPES.get(syscalls::argument_name(name)).map_or(&[], Vec::as_slice)
 }

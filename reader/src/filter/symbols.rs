@@ -91,5 +91,6 @@ fn sets(argument: Option<&str>) -> &'static [&'static ValueSet] {
         }
         found
     });
-    SETS.get(&argument.map(str::to_owned)).map_or(&[], Vec::as_slice)
+    let name = argument.map(|name| syscalls::argument_name(name).to_owned());
+    SETS.get(&name).map_or(&[], Vec::as_slice)
 }

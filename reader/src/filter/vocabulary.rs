@@ -143,6 +143,7 @@ fn has(binding: &Binding, of: NameOf, name: &str) -> bool {
             let has_member =
                 |arg: &Arg| member.is_none_or(|name| arg.members().iter().any(|m| m.name == name));
             let kept = |signature: &Signature| {
+                let argument = syscalls::argument_name(argument);
                 signature.args.iter().any(|arg| arg.name == argument && is_kept(arg.ty) && has_member(arg))
             };
             binding.calls.signatures().any(kept)

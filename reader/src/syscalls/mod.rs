@@ -26,7 +26,9 @@ use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
 pub use file_roles::{FileArg, FileResult, FileRoles, Paths, SocketRole};
 pub use meaning::Meanings;
 pub use sets::{Arch, BitTest, ValueSet, value_sets};
-pub use signature::{Arg, STRINGS_MAX, Signature, SignatureError, StringPositions, string_positions};
+pub use signature::{
+    Arg, STRINGS_MAX, Signature, SignatureError, StringPositions, argument_name, string_positions,
+};
 pub use structs::{Extent, Form, Member, STRUCT_MAX, Stated, StructType};
 pub use types::{ArgType, kept, stored};
 

@@ -149,6 +149,20 @@ impl From<&super::Syscall> for Signature {
     }
 }
 
+/// Falco's names of arguments, with the kernel's names of the same.
+const ALIASES: [(&str, &str); 5] = [
+    ("oldpath", "oldname"),
+    ("newpath", "newname"),
+    ("linkpath", "newname"),
+    ("target", "oldname"),
+    ("domain", "family"),
+];
+
+/// The kernel's name of an argument that may have Falco's name.
+pub fn argument_name(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, own)| own)
+}
+
 /// Most strings of a call.
 pub const STRINGS_MAX: usize = 3;
 

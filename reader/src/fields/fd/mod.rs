@@ -154,6 +154,27 @@ pub(super) fn device(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) 
     dev != UNKNOWN && found(FileValue::Text(format!("{}:{}", dev >> 20, dev & 0xf_ffff).as_bytes()))
 }
 
+/// Whether the socket of a call has a remote address.
+pub(super) fn is_connected(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
+    of_file(call, found, |file| {
+        let is_socket = matches!(class(file), FileClass::Inet | FileClass::Unix);
+        let is_connected = Ends::of_file(file).remote.is_some();
+        is_socket.then_some(FileValue::Number(is_connected.into()))
+    })
+}
+
+/// Whether a call names another peer than its socket has.
+pub(super) fn names_other_peer(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
+    let Some(subject) = Subject::of(call) else { return false };
+    let Some(file) = subject.file().filter(|file| matches!(class(file), FileClass::Inet | FileClass::Unix))
+    else {
+        return false;
+    };
+    let own = Ends::of_file(&file).remote;
+    let is_other = subject.names_peer_other_than(own);
+    found(FileValue::Number(is_other.into()))
+}
+
 /// Whether the process is the server of a connection, if the call is proof of it.
 pub(super) fn is_server(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
     let role = Subject::of(call).and_then(|subject| subject.roles.role);

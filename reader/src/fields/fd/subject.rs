@@ -153,6 +153,12 @@ impl<'c, 'a> Subject<'c, 'a> {
         self.given_addresses().next()
     }
 
+    /// Whether an address among the arguments is that of a peer, and not this one.
+    pub(super) fn names_peer_other_than(&self, own: Option<SockAddr<'_>>) -> bool {
+        let is_peer = !self.roles.is_local_address && self.roles.role != Some(SocketRole::Server);
+        is_peer && self.given_addresses().any(|given| Some(given) != own)
+    }
+
     /// The ends of the socket that the call works on: a datagram goes to, or comes from, the address among the arguments; of
     /// several messages, those of each.
     pub(super) fn ends(&self) -> impl Iterator<Item = Ends<'a>> + use<'a> {

@@ -1,4 +1,5 @@
 mod sockets;
+mod structs;
 
 use std::sync::Arc;
 

@@ -48,6 +48,8 @@ fn sockets_have_two_ends() {
         ("fd.sip", "-"),
         ("fd.sport", "-"),
         ("fd.is_server", "-"),
+        ("fd.connected", "1"),
+        ("fd.name_changed", "0"),
     ]);
     read.finds(&[
         ("fd.name = '10.0.0.7:4711->10.0.0.2:80'", true),
@@ -80,6 +82,7 @@ fn sockets_have_two_ends() {
     let listening = v6(80);
     let listener =
         Recorded::new(call("listen", &[3, 128], 0)).with(socket("ipv6", "tcp", &listening, &[]), UNKNOWN);
+    listener.has(&[("fd.connected", "0"), ("fd.name_changed", "0")]);
     listener.has(&[("fd.name", "[::1]:80"), ("fd.lip", "::1"), ("fd.rip", "-"), ("fd.port", "80")]);
     let unbound = v4([0; 4], 0);
     let unbound =
@@ -103,6 +106,8 @@ fn a_call_may_prove_who_is_the_server() {
         ("fd.rip", "10.0.0.2"),
         ("fd.cip", "-"),
         ("fd.is_server", "0"),
+        ("fd.connected", "0"),
+        ("fd.name_changed", "1"),
     ]);
     connect.with(socket("ipv4", "tcp", &local, &[]), UNKNOWN).has(&[
         ("fd.name", "10.0.0.7:4711->10.0.0.2:80"),
@@ -124,6 +129,7 @@ fn a_call_may_prove_who_is_the_server() {
         ("fd.sport", "80"),
         ("fd.cport", "4711"),
         ("fd.is_server", "1"),
+        ("fd.name_changed", "0"),
     ]);
     accept.finds(&[
         ("fd.name = 0.0.0.0:80", true),
