@@ -31,12 +31,12 @@ pub mod read {
     pub const ARGV32: u8 = 9;
     /// A string; the one that another argument points to follows its NUL. The second one of a call only.
     pub const TWO_STRINGS: u8 = 10;
-    /// An array of `struct mmsghdr`, as many as the argument that follows says, each of which may point to a socket address:
+    /// An array of `struct mmsghdr`, as many as the argument that follows states, each of which may point to a socket address:
     /// of each address its length in one byte, 0 for none, then the address.
     pub const MMSGHDR: u8 = 11;
     /// The same with 32-bit pointers.
     pub const MMSGHDR32: u8 = 12;
-    /// The same with room for addresses, which the kernel fills in; as many as the result says.
+    /// The same with room for addresses, which the kernel fills in; as many as the result states.
     pub const MMSGHDR_OUT: u8 = 13;
     /// The same with 32-bit pointers.
     pub const MMSGHDR_OUT32: u8 = 14;

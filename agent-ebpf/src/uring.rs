@@ -1,6 +1,6 @@
 //! Requests of io_uring, one record each, at completion.
 //!
-//! A request is submitted by the thread whose it is: one that enters the ring, or the one that polls the submission queue
+//! A request is submitted by the thread that owns it: one that enters the ring, or the one that polls the submission queue
 //! for its process. It may complete on any thread. So the submitter is noted by request (`URING_REQUESTS`), with the
 //! submission queue entry and what its descriptors stand for then; the strings are sent at once, as paths are gone before the
 //! completion. All memory is read as numbers, see `files.rs`: the kernel's types of these structs are incomplete.

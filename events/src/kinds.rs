@@ -343,7 +343,7 @@ kinds! {
     Uring = 22, "uring", Event, "io_uring:io_uring_submit_req, io_uring:io_uring_complete" {
         dur: Duration, "from submission to completion; of a request that succeeded without one (skip_success), until that was noticed";
         opcode: Text, "the operation, as liburing names it: READ, OPENAT, CONNECT, ...";
-        call: Syscall, "the system call that does the same, whose arguments args are; none for operations without such a call";
+        call: Syscall, "the system call that does the same, with args as its arguments; none for operations without such a call";
         result: SyscallResult, "its result; negative values are errors";
         args: SyscallArgs, "the arguments of that call";
         strs: SyscallStrings, "its paths and socket addresses";

@@ -9,7 +9,7 @@ pub const OPS: u32 = 256;
 
 /// Bits in [`Request::bits`].
 pub mod bits {
-    /// What has completed is not known: this kernel does not say, and several requests of the ring with the same user data are
+    /// What has completed is not known: this kernel does not report it, and several requests of the ring with the same user data are
     /// in flight, or none is.
     pub const AMBIGUOUS: u32 = 1 << 0;
     /// The submission was not seen.
@@ -20,8 +20,6 @@ pub mod bits {
     pub const TEXT0: u32 = 1 << 3;
     /// The second string was sent.
     pub const TEXT1: u32 = 1 << 4;
-    /// The request has ended without a completion, as it was asked to if it succeeds.
-    pub const SILENT: u32 = 1 << 5;
 }
 
 /// Where the integer is that stands for a file, in the [`crate::spec::file::ARGUMENT`] bits of [`Op::files`].
@@ -38,7 +36,7 @@ pub mod fd_at {
 
 /// Bits of [`Op::flags`].
 pub mod op_flags {
-    /// Its result is a descriptor, unless it asks for a place among the ring's own files.
+    /// Its result is a descriptor, unless the file goes to a place among the ring's own files.
     pub const RETURNS_FILE: u8 = 1 << 0;
     /// It accepts a connection.
     pub const ACCEPTS: u8 = 1 << 1;

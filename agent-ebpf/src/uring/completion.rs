@@ -90,7 +90,7 @@ fn find_fixed(known: &mut Request, op: &Op, req: u64, time: u64) {
 #[inline(always)]
 fn find_made(known: &Request, op_bits: u8, end: &mut End) {
     let task = Task::current();
-    // A place among the ring's own files was asked for, or the descriptors are of another process.
+    // The result is a place among the ring's own files, or the descriptors are of another process.
     if known.sqe[5] >> 32 != 0 || task.pid() != known.pid {
         return;
     }

@@ -1,4 +1,4 @@
-//! The submission of a request: whose it is, what it says, and what its descriptors stand for.
+//! The submission of a request: its owner, its entry, and what its descriptors stand for.
 
 use agent_ebpf::records::stage;
 use agent_ebpf::records::uring::{Request, SQE_WORDS, bits, fd_at, op_flags};

@@ -140,21 +140,18 @@ fn write_string(ty: ArgType, string: CallString<'_>, out: &mut Vec<u8>) {
         CallString::NotRecorded => out.push(b'_'),
         CallString::Read { bytes, cut, .. } if ty == ArgType::Argv => write_list(bytes, cut, out),
         CallString::Read { bytes: b"", cut: false, .. } if ty == ArgType::Mmsghdr => out.push(b'_'),
-        CallString::Read { bytes, cut, uncertain: false } if ty == ArgType::Mmsghdr => {
-            write_addresses(bytes, cut, out);
-        }
-        CallString::Read { bytes, cut, .. } if ty == ArgType::Mmsghdr => {
-            write_addresses(bytes, cut, out);
-            out.push(b'~');
-        }
         CallString::Read { bytes, cut, uncertain } => {
-            if is_address(ty) {
-                write_address(bytes, cut, out);
+            if ty == ArgType::Mmsghdr {
+                write_addresses(bytes, cut, out);
             } else {
-                escape::quote(bytes, out);
-            }
-            if cut {
-                out.extend_from_slice(b"...");
+                if is_address(ty) {
+                    write_address(bytes, cut, out);
+                } else {
+                    escape::quote(bytes, out);
+                }
+                if cut {
+                    out.extend_from_slice(b"...");
+                }
             }
             if uncertain {
                 out.push(b'~');

@@ -20,8 +20,8 @@ static COLUMNS: &[(Kind, &str, FieldType)] = &[
     (Kind::Signal, "result", OneOf(&words::SIGNAL_RESULTS)),
     (Kind::Oom, "scope", OneOf(&words::OOM_SCOPES)),
     (Kind::Stall, "phase", OneOf(&words::STALL_PHASES)),
-    (Kind::Uring, "sqe_flags", FieldType::Flags(&words::URING_FLAGS)),
     (Kind::Stall, "dev_from", OneOf(&words::STALL_DEVICES)),
+    (Kind::Uring, "sqe_flags", FieldType::Flags(&words::URING_FLAGS)),
 ];
 
 /// The type of a column's field, where it is narrower than that of the column's type.

@@ -21,6 +21,7 @@ pub fn write_named(value: u64, ty: Option<ArgType>, set: Option<&ValueSet>, out:
     }
 }
 
+/// Appends a value: by its name, or as its type has it. A pointer of which the target is not recorded is `_`.
 pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Vec<u8>) {
     if write_named(value, Some(ty), set, out) {
         return;
@@ -45,20 +46,7 @@ pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Ve
         ArgType::Flags | ArgType::Command => number::hex(value, out),
         ArgType::Address if value == 0 => out.extend_from_slice(b"NULL"),
         ArgType::Address => number::hex(value, out),
-        ArgType::Path
-        | ArgType::Sockaddr
-        | ArgType::SockaddrOut
-        | ArgType::Msghdr
-        | ArgType::Mmsghdr
-        | ArgType::Argv
-        | ArgType::String
-        | ArgType::Struct
-        | ArgType::StructOut
-        | ArgType::StructInOut
-            if value == 0 =>
-        {
-            out.extend_from_slice(b"NULL");
-        }
+        _ if ty.is_string() && value == 0 => out.extend_from_slice(b"NULL"),
         ArgType::Ptr
         | ArgType::Path
         | ArgType::Sockaddr

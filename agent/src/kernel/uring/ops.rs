@@ -56,7 +56,7 @@ impl Field {
 /// What else is to be known of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trait {
-    /// Its result is a descriptor, unless `file_index` asks for a place among the ring's own files.
+    /// Its result is a descriptor, unless `file_index` is a place among the ring's own files.
     ReturnsFile,
     /// It accepts connections.
     Accepts,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_ebpf::records::Header;
-use capture_format::{ChunkBuilder, StrId};
+use capture_format::ChunkBuilder;
 use events::{NO_CALL, flags};
 
 use super::entered::EnteredCall;
@@ -40,14 +40,13 @@ impl RowWriter {
         let waker = self.task(builder, Subject { pid, tid, cgroup, uid: None });
         let files = self.linked_rows(builder, place.files, &place.links);
         let stored = self.calls.get(place.call);
-        let mut ids = [StrId::default(); 2];
-        if let Some(given) = &given {
-            let strings = given.strings();
-            let masked = self.processes.masked(strings[1]);
-            let strings = if stored.exec { [strings[0], &masked] } else { strings };
-            ids = strings.map(|text| builder.intern(text));
+        let mut strings = given.as_ref().map_or([&b""[..]; 2], |given| given.strings());
+        let masked = self.processes.masked(strings[1]);
+        if stored.exec {
+            strings[1] = &masked;
         }
-        let strings = if place.call == NO_CALL { &[] } else { stored.strings(&ids) };
+        let (ids, count) = stored.interned(builder, &strings);
+        let strings = if place.call == NO_CALL { &[] } else { &ids[..count] };
         let args = stored.apply(place.args);
         let args = if place.call == NO_CALL { &[] } else { stored.list(&args) };
         let [wait, stack, dev, workqueue] =

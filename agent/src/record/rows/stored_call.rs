@@ -121,27 +121,28 @@ impl StoredCall {
         self.filled[0] || self.filled[1]
     }
 
-    /// The strings as they are stored.
+    /// The strings of a record as they are stored, and how many there are.
     #[inline]
     pub fn interned(
         &self,
         builder: &mut ChunkBuilder,
         strings: &[&[u8]; 2],
     ) -> ([StrId; STRINGS_MAX], usize) {
+        let mut stored = [strings[0], strings[1], b""];
+        let mut count = usize::from(self.strings);
+        if self.has_addresses {
+            stored[0] = sockaddr::without_last_empty(strings[0]);
+        }
+        if self.is_double {
+            let at = strings[1].iter().position(|byte| *byte == 0).unwrap_or(strings[1].len());
+            (stored[1], stored[2]) = (&strings[1][..at], strings[1].get(at + 1..).unwrap_or_default());
+            count = STRINGS_MAX;
+        }
         let mut ids = [StrId::default(); STRINGS_MAX];
-        for (id, bytes) in ids.iter_mut().zip(self.strings(strings)) {
+        for (id, bytes) in ids.iter_mut().zip(stored).take(count) {
             *id = builder.intern(bytes);
         }
-        if self.has_addresses {
-            ids[0] = builder.intern(sockaddr::without_last_empty(strings[0]));
-        }
-        if !self.is_double {
-            return (ids, self.strings.into());
-        }
-        let at = strings[1].iter().position(|byte| *byte == 0).unwrap_or(strings[1].len());
-        ids[1] = builder.intern(&strings[1][..at]);
-        ids[2] = builder.intern(strings[1].get(at + 1..).unwrap_or_default());
-        (ids, STRINGS_MAX)
+        (ids, count)
     }
 
     /// The first ones of the record's strings, as many as the call has.

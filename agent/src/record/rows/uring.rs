@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use agent_ebpf::records::Header;
 use agent_ebpf::records::uring::{Request, Uring, bits};
-use capture_format::{ChunkBuilder, StrId};
+use capture_format::ChunkBuilder;
 use events::{Kind, NO_CALL, flags};
 use rustc_hash::FxHashMap;
 
@@ -213,7 +213,7 @@ impl RowWriter {
         let uid = (head.pid != 0).then_some(request.uid);
         let index = self.common(builder, Kind::Uring, &head, uid);
         let files = self.file_rows(builder, files);
-        let ids: [StrId; 2] = texts.map(|text| builder.intern(text));
+        let (ids, strings) = stored.map_or_else(Default::default, |stored| stored.interned(builder, &texts));
         let opcode = builder.intern(name_of(request).as_bytes());
         let words = entry.map_or_else(String::new, |known| flag_words(request, known.is_direct));
         let sqe_flags = builder.intern(words.as_bytes());
@@ -223,7 +223,7 @@ impl RowWriter {
         table.push_u64(col!(Uring, "call"), u64::from(call));
         table.push_i64(col!(Uring, "result"), i64::from(record.result));
         table.push_list_u64(col!(Uring, "args"), stored.map_or(&[], |stored| stored.list(&args)));
-        table.push_list_bytes(col!(Uring, "strs"), stored.map_or(&[], |stored| stored.strings(&ids)));
+        table.push_list_bytes(col!(Uring, "strs"), &ids[..strings]);
         table.push_ref(col!(Uring, "file"), files[0]);
         table.push_ref(col!(Uring, "file2"), files[1]);
         table.push_bytes(col!(Uring, "sqe_flags"), sqe_flags);

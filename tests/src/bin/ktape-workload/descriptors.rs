@@ -181,3 +181,20 @@ fn c(path: &Path) -> std::ffi::CString {
     use std::os::unix::ffi::OsStrExt;
     std::ffi::CString::new(path.as_os_str().as_bytes()).expect("no NUL inside")
 }
+
+/// Moves a mount back and forth `times` times, and makes the call on a file in it after each time.
+pub fn on_moving_mount(dir: &str, times: u64) {
+    let dir = Path::new(dir);
+    let mut from = kinds::mount(dir);
+    let mut to = dir.join("other");
+    fs::create_dir(&to).expect("a directory");
+    fs::write(from.join("file"), "x").expect("a file");
+    for _ in 0..times {
+        let file = fs::File::open(from.join("file")).expect("the file");
+        mark(file.as_raw_fd(), next_number(), "file on a mount", "file", None);
+        let paths = [&from, &to].map(|path| c(path));
+        sys!(SYS_mount, paths[0].as_ptr(), paths[1].as_ptr(), 0, libc::MS_MOVE, 0).expect("moved");
+        mark(file.as_raw_fd(), next_number(), "file on a mount that was moved", "file", None);
+        std::mem::swap(&mut from, &mut to);
+    }
+}

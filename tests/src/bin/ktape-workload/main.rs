@@ -72,6 +72,7 @@ const USAGE: &str = "ktape-workload:
   change-user                    become another user, with calls before and after
   descriptors DIR                open a descriptor of every kind; use each after a line on stdin, see descriptors.rs
   descriptor-race DIR N READS    run N threads that replace the files behind the same descriptors, and read from these
+  descriptors-move DIR N         move a mount N times, and use a file in it after each time
   descriptor-load DIR            use files, pipes and sockets until the end of stdin
   neighbour ACTION ARG           turns, signal, cgroup or start: act on another container, see neighbour.rs
   block ...                      send requests to block devices, see block.rs
@@ -136,6 +137,10 @@ fn main() -> ExitCode {
         ["descriptor-race", dir, threads, reads] => match (number(threads), number(reads)) {
             (Some(threads), Some(reads)) => descriptors::race(dir, threads, reads),
             _ => return usage(),
+        },
+        ["descriptors-move", dir, times] => match number(times) {
+            Some(times) => descriptors::on_moving_mount(dir, times),
+            None => return usage(),
         },
         ["descriptor-load", dir] => descriptors::load(dir),
         ["change-user"] => procs::change_user(),

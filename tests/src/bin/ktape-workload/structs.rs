@@ -218,15 +218,14 @@ fn files(dir: &Path) {
     let path = CString::new(dir.join("made").into_os_string().into_vec()).expect("no NUL");
     let name = dir.join("made");
     let how: [u64; 3] = [(libc::O_WRONLY | libc::O_CREAT) as u64, 0o640, 4];
-    if let Ok(fd) = sys!(SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), 24) {
-        made(
-            "openat2",
-            &format!(
-                "AT_FDCWD, {name:?}, {{flags=O_WRONLY|O_CREAT, mode=0640, resolve=RESOLVE_NO_SYMLINKS}}, 24"
-            ),
-        );
-        sys!(SYS_close, fd).expect("closed");
-    }
+    let fd = sys!(SYS_openat2, libc::AT_FDCWD, path.as_ptr(), how.as_ptr(), 24).expect("a file");
+    made(
+        "openat2",
+        &format!(
+            "AT_FDCWD, {name:?}, {{flags=O_WRONLY|O_CREAT, mode=0640, resolve=RESOLVE_NO_SYMLINKS}}, 24"
+        ),
+    );
+    sys!(SYS_close, fd).expect("closed");
     fs::write(&name, "x").expect("a file");
     let times = [
         libc::timespec { tv_sec: 0, tv_nsec: libc::UTIME_OMIT },

@@ -41,6 +41,65 @@ fn a_call_that_waits_has_the_strings_that_it_was_given() {
     assert_eq!(bits, [0, flags::STR0_UNREAD, unfinished, unfinished]);
 }
 
+/// The strings of each event of a kind.
+fn strings(view: &ktape_reader::model::ChunkView<'_>, kind: Kind) -> Vec<Vec<String>> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    rows_of(view, kind)
+        .map(|(rows, row)| {
+            let strings = rows.table.list_bytes(rows.event.known(column(kind, "strs")).unwrap()).unwrap();
+            strings.get(row).iter().map(|id| text(rows.table.chunk().str(*id))).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn a_mount_has_three_strings_also_while_it_hangs() {
+    let mut writer = Writer::open();
+    let given = call_with(3, 10, "mount", ["/dev/vdb", "/mnt\0ext4"]);
+    writer.call(&Call { sort: sort::ENTERED, ..given });
+    let place = Arc::new(SleepPlace { call: key("mount"), args: [1; 6], ..SleepPlace::UNKNOWN });
+    let stall = Stall {
+        time: 5,
+        dur: 2,
+        phase: Phase::Unfinished,
+        pid: 10,
+        tid: 10,
+        uid: 0,
+        cgroup: 7,
+        place,
+        waker: None,
+    };
+    writer.rows.add_agent_event(&mut writer.builder, &AgentEvent::Stall(Box::new(stall)));
+    writer.call(&Call { sort: sort::LONG_ENTERED, ..call_with(9, 10, "mount", ["", ""]) });
+    let seen = writer.close();
+    let expected = [["/dev/vdb", "/mnt", "ext4"]];
+    assert_eq!(strings(&seen.view(), Kind::Stall), expected);
+    assert_eq!(strings(&seen.view(), Kind::Syscall), expected);
+}
+
+#[test]
+fn what_a_call_fills_in_joins_what_it_was_given() {
+    let mut writer = Writer::open();
+    let mut call = |name: &str, given: [&str; 2], filled: Option<[&str; 2]>| {
+        writer.call(&Call { sort: sort::ENTERED, ..call_with(3, 10, name, given) });
+        let returned = match filled {
+            Some(filled) => Call { sort: sort::LONG, flags: word::AGAIN, ..call_with(9, 10, name, filled) },
+            None => Call { sort: sort::LONG_ENTERED, ..call_with(9, 10, name, ["", ""]) },
+        };
+        writer.call(&returned);
+    };
+    call("ppoll", ["asked", "limit"], Some(["ready", ""]));
+    call("ppoll", ["asked", "limit"], None);
+    call("prlimit64", ["new", ""], Some(["", "old"]));
+    call("prlimit64", ["new", ""], Some(["", ""]));
+    // Addresses of messages, of which the last one has none.
+    call("sendmmsg", ["\x02ab\0", ""], None);
+    let seen = writer.close();
+    let expected: [&[&str]; 5] =
+        [&["ready", "limit"], &["asked", "limit"], &["new", "old"], &["new", ""], &["\x02ab"]];
+    assert_eq!(strings(&seen.view(), Kind::Syscall), expected);
+}
+
 #[test]
 fn strings_that_change_during_a_call_are_marked() {
     let mut writer = Writer::open();

@@ -187,7 +187,7 @@ fn made(result: Result<i64, i32>) -> OwnedFd {
 }
 
 /// Mounts a file system that no other process sees, which ends with this one.
-fn mount(dir: &Path) -> PathBuf {
+pub fn mount(dir: &Path) -> PathBuf {
     let at = dir.join("mount");
     fs::create_dir(&at).expect("a directory");
     sys!(SYS_unshare, libc::CLONE_NEWNS).expect("needs root");
