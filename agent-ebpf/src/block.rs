@@ -41,7 +41,7 @@ static BLOCK_COMPLETING: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// `block:block_rq_issue` ([queue,] request): the driver gets it.
 #[btf_tracepoint(function = "block_rq_issue")]
 pub fn block_rq_issue(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| rq_issued(&ctx))
+    without_preemption!(rq_issued(&ctx))
 }
 
 #[inline(always)]
@@ -115,7 +115,7 @@ fn rq_issued(ctx: &BtfTracePointContext) -> i32 {
 /// `block:block_rq_requeue` ([queue,] request): the driver gives it back, to get it again later.
 #[btf_tracepoint(function = "block_rq_requeue")]
 pub fn block_rq_requeue(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| rq_requeued(&ctx))
+    without_preemption!(rq_requeued(&ctx))
 }
 
 #[inline(always)]
@@ -131,17 +131,20 @@ fn rq_requeued(ctx: &BtfTracePointContext) -> i32 {
 /// `block:block_rq_complete` (request, error, bytes): this many bytes are done, perhaps not all.
 #[btf_tracepoint(function = "block_rq_complete")]
 pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
-        let Some(active) = BLOCK_COMPLETING.get_ptr_mut(0) else {
-            return 0;
-        };
-        // SAFETY: a live map value of this CPU.
-        unsafe { active.write_volatile(1) };
-        rq_completed(&ctx);
-        // SAFETY: as above.
-        unsafe { active.write_volatile(0) };
-        0
-    })
+    without_preemption!(rq_completed_first(&ctx))
+}
+
+#[inline(always)]
+fn rq_completed_first(ctx: &BtfTracePointContext) -> i32 {
+    let Some(active) = BLOCK_COMPLETING.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a live map value of this CPU.
+    unsafe { active.write_volatile(1) };
+    rq_completed(ctx);
+    // SAFETY: as above.
+    unsafe { active.write_volatile(0) };
+    0
 }
 
 /// The same hook once more. A driver that completes requests in its interrupt interrupts one that completes them in a
@@ -150,13 +153,16 @@ pub fn block_rq_complete(ctx: BtfTracePointContext) -> i32 {
 /// over when it looks.
 #[btf_tracepoint(function = "block_rq_complete")]
 pub fn block_rq_complete_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
-        let Some(active) = BLOCK_COMPLETING.get_ptr(0) else {
-            return 0;
-        };
-        // SAFETY: a live map value of this CPU.
-        if unsafe { active.read_volatile() } != 0 || is_left(&ctx) { rq_completed(&ctx) } else { 0 }
-    })
+    without_preemption!(rq_completed_again(&ctx))
+}
+
+#[inline(always)]
+fn rq_completed_again(ctx: &BtfTracePointContext) -> i32 {
+    let Some(active) = BLOCK_COMPLETING.get_ptr(0) else {
+        return 0;
+    };
+    // SAFETY: a live map value of this CPU.
+    if unsafe { active.read_volatile() } != 0 || is_left(ctx) { rq_completed(ctx) } else { 0 }
 }
 
 /// Whether a request that completes here as a whole is still kept: then the first program was skipped, though it was not

@@ -1,5 +1,5 @@
-//! Read-only globals of the kernel side, set once at load. The verifier treats them as constants,
-//! so struct offsets may be used in direct loads and switched-off features cost nothing.
+//! Constants of the kernel side, set once at load: numbers in its instructions, so that struct offsets may be used in direct
+//! loads and switched-off features cost nothing.
 
 pub mod offsets;
 
@@ -132,6 +132,38 @@ pub struct Config {
     pub uring_request: u32,
     /// One of [`uring_completion`].
     pub uring_completion: u32,
+}
+
+/// What stands for the first field of [`Config`] in the object's instructions; the fields after it have the numbers after it.
+/// They stand nowhere else.
+const PLACEHOLDER: u32 = 0x6b75_0000;
+
+/// What stands for the field at this offset.
+pub const fn placeholder(offset: usize) -> u32 {
+    PLACEHOLDER + offset as u32 / 4
+}
+
+/// The least negative offset of a load that stands for a field of [`Config`], and never for memory: no program has so much
+/// behind a pointer's back.
+const OFFSET_PLACEHOLDER: i32 = -0x7000;
+
+/// The offset of a load that stands for the one in the field at this offset.
+pub const fn offset_placeholder(offset: usize) -> i32 {
+    OFFSET_PLACEHOLDER - offset as i32 / 4
+}
+
+/// The index of the field that the offset of a load stands for.
+pub const fn offset_field(number: i16) -> Option<usize> {
+    let index = OFFSET_PLACEHOLDER - number as i32;
+    if index >= 0 && (index as usize) < size_of::<Config>() / 4 { Some(index as usize) } else { None }
+}
+
+/// The index of the field that a number of an instruction stands for.
+pub const fn field(number: u32) -> Option<usize> {
+    match number.checked_sub(PLACEHOLDER) {
+        Some(index) if (index as usize) < size_of::<Config>() / 4 => Some(index as usize),
+        _ => None,
+    }
 }
 
 impl Config {

@@ -11,6 +11,8 @@
 
 mod define;
 mod id;
+#[cfg(not(feature = "legacy"))]
+mod open;
 
 use agent_ebpf::records::cpu::FILES_DEFINED_BITS;
 use agent_ebpf::spec::{Spec, file, result};
@@ -19,7 +21,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::btf_map;
 
 use self::define::{define_name, define_socket};
-use self::id::{id_of_name, id_of_socket};
+use self::id::{Name, id_of_socket};
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
 use crate::maps::config;
@@ -92,6 +94,16 @@ pub fn open_file_of(task: u64, fd: u32) -> u64 {
     word(array.wrapping_add(u64::from(fd) * 8), 0)
 }
 
+/// The same of the current thread, and whether it alone has its descriptors.
+#[inline(always)]
+fn open_file_and_owner(cpu: ThisCpu, fd: u32) -> (u64, bool) {
+    #[cfg(not(feature = "legacy"))]
+    if config!(casts) != 0 {
+        return open::open_file_and_owner(cpu, fd);
+    }
+    (open_file(cpu, fd), has_own_files(cpu))
+}
+
 /// Whether the current thread alone has its descriptors.
 #[inline(always)]
 fn has_own_files(cpu: ThisCpu) -> bool {
@@ -100,23 +112,24 @@ fn has_own_files(cpu: ThisCpu) -> bool {
 }
 
 /// How often a recorded call has changed mounts.
-#[btf_map]
-static MOUNTS_CHANGED: Array<u64, 1> = Array::new();
+#[unsafe(no_mangle)]
+static mut MOUNTS_CHANGED: u64 = 0;
 
+/// A number that changes when files are to be defined again on a CPU.
 #[inline(always)]
-fn mounts_changed() -> u64 {
-    // SAFETY: a live value of the map.
-    MOUNTS_CHANGED.get_ptr_mut(0).map_or(0, |count| unsafe { count.read_volatile() })
+fn epoch(cpu: ThisCpu) -> u64 {
+    // SAFETY: a variable of the object.
+    let mounts = unsafe { (&raw const MOUNTS_CHANGED).read_volatile() };
+    cpu.renewed().wrapping_add(cpu.undefined() << 32).wrapping_add(mounts << 48)
 }
 
 /// A call has changed mounts: all CPUs define all files again, as the id of a file does not depend on where the mounts above it
 /// are.
 #[inline(always)]
 pub fn note_mounts(ret: i64) {
-    if ret == 0
-        && let Some(count) = MOUNTS_CHANGED.get_ptr_mut(0)
-    {
-        // SAFETY: a live value of the map. Of two calls at a time one may not be counted, but both change the number.
+    if ret == 0 {
+        let count = &raw mut MOUNTS_CHANGED;
+        // SAFETY: a variable of the object. Of two calls at a time one may not be counted, but both change the number.
         unsafe { count.write_volatile(count.read_volatile().wrapping_add(1)) };
     }
 }
@@ -125,8 +138,7 @@ pub fn note_mounts(ret: i64) {
 #[inline(always)]
 fn place(cpu: ThisCpu, id: u64) -> Option<(*mut u64, u64)> {
     let index = (cpu.number() << FILES_DEFINED_BITS) as u32 | (id >> (64 - FILES_DEFINED_BITS)) as u32;
-    let epoch = cpu.renewed().wrapping_add(cpu.undefined() << 32).wrapping_add(mounts_changed() << 48);
-    Some((DEFINED.get_ptr_mut(index)?, id ^ epoch))
+    Some((DEFINED.get_ptr_mut(index)?, id ^ epoch(cpu)))
 }
 
 /// Whether this CPU has defined an id. If not, it is noted as defined.
@@ -159,66 +171,69 @@ fn is_socket(open: u64) -> bool {
     word(inode, config!(offsets.inode_mode)) & TYPE_MASK == SOCKET
 }
 
-/// The id of an open file that is no socket.
+/// The id of an open file, if this CPU has it already; 0 if not.
 #[inline(always)]
-fn id_of_file(open: u64) -> u64 {
-    let dentry = word(open, config!(offsets.file_dentry));
-    id_of_name(dentry, word(open, config!(offsets.file_mnt)), word(open, config!(offsets.file_op)))
+fn known(_cpu: ThisCpu, _open: u64) -> u64 {
+    #[cfg(not(feature = "legacy"))]
+    if config!(casts) != 0 {
+        return open::known(_cpu, _open);
+    }
+    0
 }
 
 /// The id of an open file, which is then defined; 0 if it could not be.
 #[inline(always)]
-fn of_file(cpu: ThisCpu, open: u64, time: u64) -> u64 {
+fn of_file(cpu: ThisCpu, open: u64, time: impl FnOnce() -> u64) -> u64 {
     if is_socket(open) {
         let inode = word(open, config!(offsets.file_inode));
         let socket = word(open, config!(offsets.file_private));
         let sk = word(socket, config!(offsets.socket_sk));
         let ino = word(inode, config!(offsets.inode_ino));
         let id = id_of_socket(sk, ino);
-        if is_defined(cpu, id) || define_socket(sk, id, ino, time) == 0 {
+        if is_defined(cpu, id) || define_socket(sk, id, ino, time()) == 0 {
+            #[cfg(not(feature = "legacy"))]
+            open::remember_socket(cpu, open, word(open, config!(offsets.file_op)), inode, ino, sk, id);
             return id;
         }
         return 0;
     }
-    let dentry = word(open, config!(offsets.file_dentry));
-    let mnt = word(open, config!(offsets.file_mnt));
-    let id = id_of_name(dentry, mnt, word(open, config!(offsets.file_op)));
-    if is_defined(cpu, id) || define_name(dentry, mnt, id, time) == 0 { id } else { 0 }
-}
-
-/// The id of a thread's working directory.
-#[inline(always)]
-fn of_working_directory(cpu: ThisCpu, task: u64, time: u64) -> u64 {
-    let fs = word(task, config!(offsets.task_fs));
-    let dentry = word(fs, config!(offsets.pwd_dentry));
-    let mnt = word(fs, config!(offsets.pwd_mnt));
-    let id = id_of_name(dentry, mnt, 0);
-    if is_defined(cpu, id) || define_name(dentry, mnt, id, time) == 0 { id } else { 0 }
-}
-
-/// What one of [`Spec::files`] stands for, with the value of its argument.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn file_at_entry(how: u32, argument: u64) -> u64 {
-    let Some(cpu) = ThisCpu::get() else { return 0 };
-    let how = how as u8;
-    let fd = if how & file::CWD != 0 { AT_FDCWD } else { argument as i32 };
-    if fd >= 0 {
-        let open = open_file(cpu, fd as u32);
-        return if open == 0 { 0 } else { of_file(cpu, open, cpu.now()) };
-    }
-    if fd == AT_FDCWD && how & (file::BASE | file::CWD) != 0 {
-        return of_working_directory(cpu, cpu.task(), cpu.now());
+    let name = Name::of_file(open);
+    let id = name.id();
+    if is_defined(cpu, id) || define_name(name.dentry, name.mnt, id, time()) == 0 {
+        #[cfg(not(feature = "legacy"))]
+        open::remember_name(cpu, open, name, id);
+        return id;
     }
     0
 }
 
-/// The id of an open file.
+/// The id of a thread's working directory.
+#[inline(always)]
+fn of_working_directory(cpu: ThisCpu, task: u64, time: impl FnOnce() -> u64) -> u64 {
+    let fs = word(task, config!(offsets.task_fs));
+    let dentry = word(fs, config!(offsets.pwd_dentry));
+    let mnt = word(fs, config!(offsets.pwd_mnt));
+    let id = Name::of_directory(dentry, mnt).id();
+    if is_defined(cpu, id) || define_name(dentry, mnt, id, time()) == 0 { id } else { 0 }
+}
+
+/// The id of an open file that is not [`known`] or has not to be looked up fast; `time`: just after what it is needed for, 0 for now.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn file_of_open(open: u64, time: u64) -> u64 {
     let Some(cpu) = ThisCpu::get() else { return 0 };
-    if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
+    if open == 0 {
+        return 0;
+    }
+    of_file(cpu, open, || if time == 0 { cpu.now() } else { time - 1 })
+}
+
+/// The id of the working directory of the thread that this CPU's verdict is about.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn directory_at_entry() -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
+    of_working_directory(cpu, cpu.task(), || cpu.now())
 }
 
 /// The id of the current thread's working directory, whatever this CPU's verdict is about.
@@ -228,7 +243,7 @@ pub extern "C" fn working_directory(time: u64) -> u64 {
     let Some(cpu) = ThisCpu::get() else { return 0 };
     // SAFETY: no arguments.
     let task = unsafe { bpf_get_current_task() };
-    of_working_directory(cpu, task, time.wrapping_sub(1))
+    of_working_directory(cpu, task, || time.wrapping_sub(1))
 }
 
 /// Whether the open of a file has created it.
@@ -247,14 +262,59 @@ pub fn is_wanted(how: u8, first: [u8; 2]) -> bool {
     byte != b'/'
 }
 
+/// What the descriptors of a call stand for.
+#[derive(Clone, Copy)]
+pub struct Files {
+    /// The id of each, 0 if it is not known or there is none.
+    pub ids: [u64; 2],
+    /// The open files behind the descriptors, if other threads can replace them before the kernel looks them up: then the call
+    /// may work on others. 0 for those that cannot be replaced, 1 for one that is not open.
+    pub open: [u64; 2],
+}
+
+/// The id of what one of [`Spec::files`] stands for, and its open file if it can be replaced. `FAST`: without a call of a function
+/// for a file that is known.
+#[inline(always)]
+fn look_up<const FAST: bool>(cpu: ThisCpu, how: u8, argument: u64) -> (u64, u64) {
+    let fd = argument as i32;
+    if how & file::DESCRIPTOR != 0 && fd >= 0 {
+        let (open, own) = open_file_and_owner(cpu, fd as u32);
+        // Taken before its id is made: what is replaced in between has changed too.
+        let replaceable = match open {
+            _ if own || how & file::CLOSED != 0 => 0,
+            0 => 1,
+            open => open,
+        };
+        let id = if FAST { known(cpu, open) } else { 0 };
+        return (if id == 0 { file_of_open(open, 0) } else { id }, replaceable);
+    }
+    if how & file::CWD != 0 || how & file::BASE != 0 && fd == AT_FDCWD {
+        return (directory_at_entry(), 0);
+    }
+    (0, 0)
+}
+
+/// The same of the second one, which few calls have; the open file is in [`ThisCpu::open`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn second_at_entry(how: u32, argument: u64) -> u64 {
+    let Some(cpu) = ThisCpu::get() else { return 0 };
+    let (id, open) = look_up::<false>(cpu, how as u8, argument);
+    cpu.set_open([0, open]);
+    id
+}
+
 /// What the descriptors of a call that is entered stand for.
 #[inline(always)]
-pub fn of_call(spec: &Spec, first: [u8; 2], argument: impl Fn(u8) -> u64) -> [u64; 2] {
-    let mut files = [0; 2];
-    for (to, how) in files.iter_mut().zip(spec.files) {
-        if is_wanted(how, first) {
-            *to = file_at_entry(u32::from(how), argument(how & file::ARGUMENT));
-        }
+pub fn of_call(cpu: ThisCpu, spec: &Spec, first: [u8; 2], argument: impl Fn(u8) -> u64) -> Files {
+    let mut files = Files { ids: [0; 2], open: [0; 2] };
+    let [how, second] = spec.files;
+    if is_wanted(how, first) {
+        (files.ids[0], files.open[0]) = look_up::<true>(cpu, how, argument(how & file::ARGUMENT));
+    }
+    if second != 0 && is_wanted(second, first) {
+        files.ids[1] = second_at_entry(u32::from(second), argument(second & file::ARGUMENT));
+        files.open[1] = cpu.open()[1];
     }
     files
 }
@@ -266,29 +326,7 @@ pub fn of_returned(cpu: ThisCpu, spec: &Spec, argument: impl Fn(u8) -> u64) -> [
     if !has_own_files(cpu) {
         return [0; 2];
     }
-    of_call(spec, [0; 2], argument)
-}
-
-/// The open files behind the descriptors of a call, if other threads can replace them before the kernel looks them up: then the
-/// call may work on others. 0 for those that cannot be replaced. To be called before [`of_call`]: what is replaced in between has
-/// changed too.
-#[inline(always)]
-pub fn replaceable(cpu: ThisCpu, spec: &Spec, argument: impl Fn(u8) -> u64) -> [u64; 2] {
-    let mut open = [0; 2];
-    if has_own_files(cpu) {
-        return open;
-    }
-    for (slot, to) in open.iter_mut().enumerate() {
-        let how = spec.files[slot];
-        if how & file::DESCRIPTOR != 0 && how & file::CLOSED == 0 {
-            let fd = argument(how & file::ARGUMENT) as i32;
-            if fd >= 0 {
-                let found = open_file(cpu, fd as u32);
-                *to = if found == 0 { 1 } else { found };
-            }
-        }
-    }
-    open
+    of_call(cpu, spec, [0; 2], argument).ids
 }
 
 /// The files of a call that returns, without those that another thread may have replaced.
@@ -307,42 +345,58 @@ pub fn unchanged(
         }
         // The kernel uses the memory of a file that was closed for the next one that is opened: it must be the same file, too.
         let now = open_file(cpu, fd);
-        if now != open[slot] || !is_socket(now) && id_of_file(now) != *file {
+        let is_same = now == open[slot]
+            && (known(cpu, now) == *file || is_socket(now) || Name::of_file(now).id() == *file);
+        if !is_same {
             *file = 0;
         }
     }
     files
 }
 
-/// What a call that returned has made: the file behind its descriptor, or the working directory.
+/// What a call has made.
+pub struct Made {
+    /// Its id, 0 if it is not known.
+    pub id: u64,
+    /// The open file, 0 if it is a directory that the thread works in now.
+    pub open: u64,
+}
+
+/// What a call that has not failed has made: the file behind its descriptor, or the working directory.
+#[inline(always)]
+pub fn made(cpu: ThisCpu, what: u64, ret: i64, time: u64) -> Made {
+    if what == u64::from(result::CWD) {
+        return Made { id: of_working_directory(cpu, cpu.task(), || time.wrapping_sub(1)), open: 0 };
+    }
+    let (open, _) = open_file_and_owner(cpu, ret as u32);
+    let id = known(cpu, open);
+    Made { id: if id == 0 { file_of_open(open, time) } else { id }, open }
+}
+
+/// The id of what a call that returned has made.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn file_of_result(what: u64, ret: i64, time: u64) -> u64 {
     let Some(cpu) = ThisCpu::get() else { return 0 };
-    if ret < 0 {
-        return 0;
-    }
-    if what == u64::from(result::CWD) {
-        return of_working_directory(cpu, cpu.task(), time.wrapping_sub(1));
-    }
-    let open = open_file(cpu, ret as u32);
-    if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
+    if ret < 0 { 0 } else { made(cpu, what, ret, time).id }
+}
+
+/// Whether a call opens a path, and may create a file.
+#[inline(always)]
+pub fn opens(spec: &Spec) -> bool {
+    spec.result == result::DESCRIPTOR && spec.files[0] & (file::BASE | file::CWD) != 0
 }
 
 /// Whether a call has created the file behind the descriptor that it returns. Only calls that open paths do.
 #[inline(always)]
 pub fn has_created(cpu: ThisCpu, spec: &Spec, ret: i64) -> bool {
-    if ret < 0 || spec.result != result::DESCRIPTOR || spec.files[0] & (file::BASE | file::CWD) == 0 {
-        return false;
-    }
-    was_created(open_file(cpu, ret as u32))
+    ret >= 0 && opens(spec) && was_created(open_file(cpu, ret as u32))
 }
 
 /// The id of the program that the current thread executes, as of an exec.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn file_of_program(time: u64) -> u64 {
-    let Some(cpu) = ThisCpu::get() else { return 0 };
     // SAFETY: no arguments.
     let task = unsafe { bpf_get_current_task() };
     let mm = word(task, config!(offsets.task_mm));
@@ -350,7 +404,7 @@ pub extern "C" fn file_of_program(time: u64) -> u64 {
         return 0;
     }
     let open = word(mm, config!(offsets.mm_exe_file));
-    if open == 0 { 0 } else { of_file(cpu, open, time.wrapping_sub(1)) }
+    file_of_open(open, time)
 }
 
 /// What to look up when a call returns: [`Spec::result`], but of some calls by the command that is their first or second

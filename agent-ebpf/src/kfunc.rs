@@ -56,8 +56,13 @@ pub mod types {
     /// `struct timespec64`: two numbers of 64 bits. Any memory is read as such, where no pointer is wanted.
     pub const WORDS: u32 = 0x6b74_7107;
 
+    /// `struct file`.
+    pub const FILE: u32 = 0x6b74_7108;
+    /// `struct socket`.
+    pub const SOCKET: u32 = 0x6b74_7109;
+
     /// All of them, with the kernel's names.
-    pub const ALL: [(u32, &str); 7] = [
+    pub const ALL: [(u32, &str); 9] = [
         (TASK, "task_struct"),
         (SOCK, "sock"),
         (REQUEST, "request"),
@@ -65,6 +70,8 @@ pub mod types {
         (CGROUP, "cgroup"),
         (CSS, "cgroup_subsys_state"),
         (WORDS, "timespec64"),
+        (FILE, "file"),
+        (SOCKET, "socket"),
     ];
 }
 

@@ -34,7 +34,7 @@ fn is_own(task: Task) -> bool {
 /// `sched:sched_process_fork` (parent, child).
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
+    without_preemption!({
         fallback::seen(of::FORK);
         forked(&ctx)
     })
@@ -44,7 +44,7 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| if fallback::is_needed(of::FORK) { forked(&ctx) } else { 0 })
+    without_preemption!(if fallback::is_needed(of::FORK) { forked(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -105,7 +105,7 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
 /// `sched:sched_process_exec` (task, old tid, linux_binprm).
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
+    without_preemption!({
         fallback::seen(of::EXEC);
         executed(&ctx)
     })
@@ -115,7 +115,7 @@ pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn sched_process_exec_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| if fallback::is_needed(of::EXEC) { executed(&ctx) } else { 0 })
+    without_preemption!(if fallback::is_needed(of::EXEC) { executed(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -244,7 +244,7 @@ unsafe fn write_exec(image: &Image, exec: *mut Exec, args_len: u32, mut bits: u3
 /// `sched:sched_process_exit` (task[, group_dead]).
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
+    without_preemption!({
         fallback::seen(of::EXIT);
         exited(&ctx)
     })
@@ -254,7 +254,7 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn sched_process_exit_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| if fallback::is_needed(of::EXIT) { exited(&ctx) } else { 0 })
+    without_preemption!(if fallback::is_needed(of::EXIT) { exited(&ctx) } else { 0 })
 }
 
 #[inline(always)]
@@ -317,7 +317,7 @@ pub fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
 /// `task:task_rename` (task, comm).
 #[btf_tracepoint(function = "task_rename")]
 pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
+    without_preemption!({
         fallback::seen(of::RENAME);
         renamed(&ctx)
     })
@@ -327,7 +327,7 @@ pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "task_rename")]
 pub fn task_rename_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| if fallback::is_needed(of::RENAME) { renamed(&ctx) } else { 0 })
+    without_preemption!(if fallback::is_needed(of::RENAME) { renamed(&ctx) } else { 0 })
 }
 
 #[inline(always)]

@@ -3,7 +3,6 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use agent_ebpf::config::Config;
 use agent_ebpf::records::net::{Net, SockInfo};
 use agent_ebpf::records::sched::SchedState;
 use agent_ebpf::records::stall::{StallBody, StallHead, Wake};
@@ -120,23 +119,61 @@ pub fn note_stall_reported() {
     }
 }
 
-/// Set by the agent before the load, read-only afterwards.
-#[unsafe(no_mangle)]
-pub static CONFIG: Config = Config::EMPTY;
-
-/// Reads a field of [`CONFIG`] in such a way that the compiler cannot assume its initial value;
-/// the verifier then sees a constant.
+/// What the agent puts in place of a number ([`agent_ebpf::config::placeholder`]) before the load. The verifier sees a constant,
+/// so that a switched-off feature costs nothing and an offset no access to memory.
 #[inline(always)]
-pub fn constant<T: Copy>(field: &'static T) -> T {
-    // SAFETY: a reference is valid for reads.
-    unsafe { ptr::read_volatile(field) }
+pub fn constant<const NUMBER: u32>() -> u32 {
+    let value: u64;
+    // Not `pure`: what the compiler keeps for the next use takes room on the stack, which is scarce.
+    // SAFETY: one instruction that sets a register, to a number of 32 bits.
+    unsafe {
+        core::arch::asm!(
+            "{value} = {number} ll",
+            value = out(reg) value,
+            number = const NUMBER,
+            options(nomem, nostack),
+        );
+        core::hint::assert_unchecked(value <= u32::MAX as u64);
+    }
+    value as u32
 }
 
-/// A field of [`CONFIG`].
+/// A field of [`agent_ebpf::config::Config`].
 macro_rules! config {
-    ($($field:tt)+) => { $crate::maps::constant(&$crate::maps::CONFIG.$($field)+) };
+    ($array:ident[$index:literal]) => {
+        $crate::maps::config!(@ core::mem::offset_of!(agent_ebpf::config::Config, $array) + 4 * $index)
+    };
+    (@ $offset:expr) => { $crate::maps::constant::<{ agent_ebpf::config::placeholder($offset) }>() };
+    ($($field:tt)+) => {
+        $crate::maps::config!(@ core::mem::offset_of!(agent_ebpf::config::Config, $($field)+))
+    };
 }
 pub(crate) use config;
+
+/// Loads a member of a struct that the verifier knows by its type: one instruction, the offset in which the agent fills in.
+/// `$size`: as the instruction names it. The result is a pointer to the verifier if the member is one to a struct.
+#[cfg(not(feature = "legacy"))]
+macro_rules! member {
+    ($base:expr, $name:ident, $size:literal) => {{
+        let base: u64 = $base;
+        let value: u64;
+        // SAFETY: the verifier checks the load.
+        unsafe {
+            core::arch::asm!(
+                concat!("{value} = *(", $size, " *)({base} - {place})"),
+                base = in(reg) base,
+                value = lateout(reg) value,
+                place = const -agent_ebpf::config::offset_placeholder(
+                    core::mem::offset_of!(agent_ebpf::config::Config, offsets.$name)
+                ),
+                options(readonly, nostack),
+            );
+        }
+        value
+    }};
+}
+#[cfg(not(feature = "legacy"))]
+pub(crate) use member;
 
 /// A reserved record: to be filled and submitted, or discarded.
 pub struct Slot<T>(*mut T);

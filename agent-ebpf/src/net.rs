@@ -35,17 +35,20 @@ static NET_USER: PerCpuArray<SockInfo, 2> = PerCpuArray::new();
 /// `sock:inet_sock_set_state` (sk, oldstate, newstate).
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
-        let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
-            return 0;
-        };
-        // SAFETY: a live map value of this CPU.
-        unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(1) };
-        changed(&ctx, 0);
-        // SAFETY: as above.
-        unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(0) };
-        0
-    })
+    without_preemption!(changed_first(&ctx))
+}
+
+#[inline(always)]
+fn changed_first(ctx: &BtfTracePointContext) -> i32 {
+    let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a live map value of this CPU.
+    unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(1) };
+    changed(ctx, 0);
+    // SAFETY: as above.
+    unsafe { (&raw mut (*runs)[net::ACTIVE]).write_volatile(0) };
+    0
 }
 
 /// The same hook once more. While a process changes a socket a packet may arrive on its CPU and change another, and the
@@ -53,19 +56,22 @@ pub fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
 /// It has to be attached after the first one, so that a change that was not skipped is over when it looks.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn inet_sock_set_state_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
-        let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
+    without_preemption!(changed_again(&ctx))
+}
+
+#[inline(always)]
+fn changed_again(ctx: &BtfTracePointContext) -> i32 {
+    let Some(runs) = NET_RUNS.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a live map value of this CPU.
+    unsafe {
+        if (&raw const (*runs)[net::ACTIVE]).read_volatile() == 0 {
             return 0;
-        };
-        // SAFETY: a live map value of this CPU.
-        unsafe {
-            if (&raw const (*runs)[net::ACTIVE]).read_volatile() == 0 {
-                return 0;
-            }
-            (*runs)[net::NESTED] += 1;
         }
-        changed(&ctx, 1)
-    })
+        (*runs)[net::NESTED] += 1;
+    }
+    changed(ctx, 1)
 }
 
 #[inline(always)]

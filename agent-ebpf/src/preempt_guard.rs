@@ -13,17 +13,21 @@ use agent_ebpf::kfunc;
 /// Does the work of a program with preemption disabled, on kernels that would preempt it.
 ///
 /// On other kernels the agent removes the calls before the load, and this costs nothing.
-#[inline(always)]
-pub fn without_preemption(work: impl FnOnce() -> i32) -> i32 {
-    disable();
-    let result = work();
-    enable();
-    result
+///
+/// A macro, as the compiler makes closures that are long functions of their own.
+macro_rules! without_preemption {
+    ($work:expr) => {{
+        $crate::preempt_guard::disable();
+        let result = $work;
+        $crate::preempt_guard::enable();
+        result
+    }};
 }
+pub(crate) use without_preemption;
 
 #[cfg(not(feature = "legacy"))]
 #[inline(always)]
-fn disable() {
+pub fn disable() {
     // SAFETY: one call of a function of the kernel without arguments, or nothing. What it clobbers is named.
     unsafe {
         core::arch::asm!(
@@ -38,7 +42,7 @@ fn disable() {
 /// ended, and nothing would be gained. With interrupts off it is deferred until after the program.
 #[cfg(not(feature = "legacy"))]
 #[inline(always)]
-fn enable() {
+pub fn enable() {
     let mut flags = MaybeUninit::<u64>::uninit();
     // SAFETY: calls of functions of the kernel, or nothing. What they clobber is named; the first writes to `flags` and
     // the last one reads it.
@@ -61,8 +65,8 @@ fn enable() {
 /// No kernel with the legacy programs preempts them.
 #[cfg(feature = "legacy")]
 #[inline(always)]
-fn disable() {}
+pub fn disable() {}
 
 #[cfg(feature = "legacy")]
 #[inline(always)]
-fn enable() {}
+pub fn enable() {}

@@ -91,15 +91,17 @@ fn is_skipped(spec: Option<&Spec>) -> bool {
 
 /// `raw_syscalls:sys_enter` (regs, id).
 #[btf_tracepoint(function = "sys_enter")]
+#[inline(always)]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| entered::<false>(&ctx))
+    without_preemption!(entered::<false>(&ctx))
 }
 
 /// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sys_enter")]
+#[inline(always)]
 pub fn sys_enter_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| entered::<true>(&ctx))
+    without_preemption!(entered::<true>(&ctx))
 }
 
 /// Where the first program ends early for a reason that lasts, its fallback program ends early too, whether the first one
@@ -169,15 +171,17 @@ fn was_seen(cpu: ThisCpu, mark: u32) -> bool {
 
 /// `raw_syscalls:sys_exit` (regs, ret).
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| returned::<false>(&ctx))
+    without_preemption!(returned::<false>(&ctx))
 }
 
 /// Its fallback program.
 #[cfg(not(feature = "legacy"))]
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 pub fn sys_exit_nested(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| returned::<true>(&ctx))
+    without_preemption!(returned::<true>(&ctx))
 }
 
 /// See [`entered`].
@@ -237,7 +241,7 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
     if result & draft::CHECKED != 0 {
         draft::check_files();
     }
-    let made = result & !draft::CHECKED;
+    let made = result & draft::MADE;
     if made == u64::from(result::PAIR) {
         if let Some(draft) = cpu.draft() {
             let files = head::files_of_pair(draft, ret, time);
@@ -246,8 +250,8 @@ fn complete(cpu: ThisCpu, ret: i64, time: u64) {
         }
     } else if made == u64::from(result::MOUNTS) {
         files::note_mounts(ret);
-    } else if made != 0 {
-        draft::set_result(files::file_of_result(made, ret, time), ret);
+    } else if made != 0 && ret >= 0 {
+        draft::set_result(result, ret, time);
     }
 }
 

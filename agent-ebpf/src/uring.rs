@@ -32,20 +32,20 @@ fn argument(ctx: &BtfTracePointContext, index: u32) -> u64 {
 /// `io_uring_submit_sqe` (request, force_nonblock), before 6.0 (ring, request, ...): the agent attaches the program there.
 #[btf_tracepoint(function = "io_uring_submit_req")]
 pub fn io_uring_submit(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| uring_submitted(argument(&ctx, config!(uring_request)), 0))
+    without_preemption!(uring_submitted(argument(&ctx, config!(uring_request)), 0))
 }
 
 /// `io_uring:io_uring_req_failed` (entry, request, error): it is not submitted, since something is wrong with it. It completes
 /// all the same.
 #[btf_tracepoint(function = "io_uring_req_failed")]
 pub fn io_uring_req_failed(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| uring_submitted(argument(&ctx, 1), 1))
+    without_preemption!(uring_submitted(argument(&ctx, 1), 1))
 }
 
 /// `io_uring:io_uring_complete` (ring, ...), see [`uring_completion`].
 #[btf_tracepoint(function = "io_uring_complete")]
 pub fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| {
+    without_preemption!({
         let ring = argument(&ctx, 0);
         let shape = config!(uring_completion);
         let completion = if shape == uring_completion::USER_DATA {

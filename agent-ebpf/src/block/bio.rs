@@ -126,7 +126,7 @@ pub fn note(bio: *mut u8, who: &Origin, disk: *mut u8, queued: u32) {
 /// `block:block_bio_queue` ([queue,] bio): a bio is submitted to a device.
 #[btf_tracepoint(function = "block_bio_queue")]
 pub fn block_bio_queue(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| bio_queued(&ctx))
+    without_preemption!(bio_queued(&ctx))
 }
 
 #[inline(always)]
@@ -203,7 +203,7 @@ fn push(via: &mut [u32; VIA], devno: u32) {
 /// a partition to its disk, or from a bio-based device to one below it.
 #[btf_tracepoint(function = "block_bio_remap")]
 pub fn block_bio_remap(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| bio_remapped(&ctx))
+    without_preemption!(bio_remapped(&ctx))
 }
 
 #[inline(always)]
@@ -231,7 +231,7 @@ fn bio_remapped(ctx: &BtfTracePointContext) -> i32 {
 /// address, and is what the piece's `bi_private` points to.
 #[btf_tracepoint(function = "block_split")]
 pub fn block_split(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| bio_split(&ctx))
+    without_preemption!(bio_split(&ctx))
 }
 
 #[inline(always)]
@@ -251,7 +251,7 @@ fn bio_split(ctx: &BtfTracePointContext) -> i32 {
 /// this is for those that failed before, and for bio-based devices.
 #[btf_tracepoint(function = "block_bio_complete")]
 pub fn block_bio_complete(ctx: BtfTracePointContext) -> i32 {
-    without_preemption(|| bio_completed(&ctx))
+    without_preemption!(bio_completed(&ctx))
 }
 
 #[inline(always)]

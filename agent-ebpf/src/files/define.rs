@@ -12,7 +12,7 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_
 use aya_ebpf::macros::btf_map;
 use events::Kind;
 
-use super::id::{id_of_name, local_port};
+use super::id::{Name, local_port};
 use super::{AF_INET, AF_INET6, AF_UNIX, forget, is_defined, short, word};
 use crate::cpu_ring::ThisCpu;
 use crate::maps::{self, EVENTS, config};
@@ -239,7 +239,7 @@ extern "C" fn define_one() -> i32 {
     if is_named && word(dentry, config!(offsets.dentry_pprev)) == 0 {
         flags |= name_flags::DELETED;
     }
-    let parent = if next.0 == 0 { 0 } else { id_of_name(next.0, next.1, 0) };
+    let parent = if next.0 == 0 { 0 } else { Name::of_directory(next.0, next.1).id() };
     describe(&mut scratch.named, dentry, is_named);
     set_header(&mut scratch.named.head, class::NAMED, scratch.time);
     scratch.named.id = scratch.id;

@@ -16,23 +16,69 @@ const FACTORS: [u64; 8] = [
     0x94d0_49bb_1331_11eb,
 ];
 
-/// The id of a name in a mount. `ops`: how an open file works, which alone distinguishes anonymous files.
-#[inline(always)]
-pub fn id_of_name(dentry: u64, mnt: u64, ops: u64) -> u64 {
-    let parent = word(dentry, config!(offsets.dentry_parent));
-    let hash = word(dentry, config!(offsets.dentry_hash));
-    let inode = word(dentry, config!(offsets.dentry_inode));
-    let exists = word(dentry, config!(offsets.dentry_pprev)) != 0;
-    let ino = word(inode, config!(offsets.inode_ino));
-    let generation = word(inode, config!(offsets.inode_generation)) as u32;
-    let ops = if parent == dentry { ops } else { 0 };
-    dentry
-        .wrapping_mul(FACTORS[0])
-        .wrapping_add(mnt.wrapping_mul(FACTORS[1]))
-        .wrapping_add(parent.wrapping_add(u64::from(exists)).wrapping_mul(FACTORS[2]))
-        .wrapping_add(hash.wrapping_mul(FACTORS[3]))
-        .wrapping_add(ino.wrapping_mul(FACTORS[4]))
-        .wrapping_add((ops ^ u64::from(generation) << 32).wrapping_mul(FACTORS[5]))
+/// What the name of a file depends on.
+#[derive(Clone, Copy)]
+pub struct Name {
+    /// The name in its directory.
+    pub dentry: u64,
+    /// The mount.
+    pub mnt: u64,
+    /// How an open file works, which alone distinguishes some anonymous files.
+    pub ops: u64,
+    /// What has the name.
+    pub inode: u64,
+    /// The directory.
+    pub parent: u64,
+    /// The hash and the length of the name.
+    pub hash: u64,
+    /// Whether it was not removed.
+    pub exists: bool,
+    /// The number of the inode.
+    pub ino: u64,
+}
+
+impl Name {
+    /// The name of an open file.
+    #[inline(always)]
+    pub fn of_file(open: u64) -> Self {
+        let dentry = word(open, config!(offsets.file_dentry));
+        let mnt = word(open, config!(offsets.file_mnt));
+        Self::with(dentry, mnt, word(open, config!(offsets.file_op)), word(open, config!(offsets.file_inode)))
+    }
+
+    /// The name of a directory in a mount.
+    #[inline(always)]
+    pub fn of_directory(dentry: u64, mnt: u64) -> Self {
+        Self::with(dentry, mnt, 0, word(dentry, config!(offsets.dentry_inode)))
+    }
+
+    #[inline(always)]
+    fn with(dentry: u64, mnt: u64, ops: u64, inode: u64) -> Self {
+        Self {
+            dentry,
+            mnt,
+            ops,
+            inode,
+            parent: word(dentry, config!(offsets.dentry_parent)),
+            hash: word(dentry, config!(offsets.dentry_hash)),
+            exists: word(dentry, config!(offsets.dentry_pprev)) != 0,
+            ino: word(inode, config!(offsets.inode_ino)),
+        }
+    }
+
+    /// The id.
+    #[inline(always)]
+    pub fn id(self) -> u64 {
+        let generation = word(self.inode, config!(offsets.inode_generation)) as u32;
+        let ops = if self.parent == self.dentry { self.ops } else { 0 };
+        self.dentry
+            .wrapping_mul(FACTORS[0])
+            .wrapping_add(self.mnt.wrapping_mul(FACTORS[1]))
+            .wrapping_add(self.parent.wrapping_add(u64::from(self.exists)).wrapping_mul(FACTORS[2]))
+            .wrapping_add(self.hash.wrapping_mul(FACTORS[3]))
+            .wrapping_add(self.ino.wrapping_mul(FACTORS[4]))
+            .wrapping_add((ops ^ u64::from(generation) << 32).wrapping_mul(FACTORS[5]))
+    }
 }
 
 /// The port of a socket in network order, which it keeps when it gives the port up.

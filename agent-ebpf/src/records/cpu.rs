@@ -33,6 +33,11 @@ pub const FILES_DEFINED: u32 = 1 << FILES_DEFINED_BITS;
 /// The number of bits of that.
 pub const FILES_DEFINED_BITS: u32 = 12;
 
+/// Open files that each CPU remembers with their ids.
+pub const FILES_OPEN: u32 = 1 << FILES_OPEN_BITS;
+/// The number of bits of that.
+pub const FILES_OPEN_BITS: u32 = 7;
+
 /// Where the next record begins, after one of `bytes` bytes at `position`.
 #[inline(always)]
 pub const fn next(position: u64, bytes: u64) -> u64 {

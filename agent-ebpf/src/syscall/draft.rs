@@ -55,17 +55,22 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     }
     let mut result = 0;
     if files != 0 {
-        let open = files::replaceable(cpu, spec, |index| argument(draft, index));
-        let mut found = files::of_call(spec, first, |index| argument(draft, index));
+        let mut found = files::of_call(cpu, spec, first, |index| argument(draft, index));
         if config!(returns_only) != 0 && spec.result == result::CWD {
             // A relative path started from the directory before this one.
-            found[0] = 0;
+            found.ids[0] = 0;
         }
-        cpu.set_files(found);
-        set_files(draft, spec, found);
+        cpu.set_files(found.ids);
+        set_files(draft, spec, found.ids);
         result = files::result_of(spec, [argument(draft, 0), argument(draft, 1)]);
-        cpu.set_open(open);
-        if open[0] | open[1] != 0 {
+        if result != 0 {
+            result |= u64::from(place_of_files(spec) + 1) << PLACE_SHIFT;
+            if spec.class >= class::STRINGS && files::opens(spec) {
+                result |= OPENS;
+            }
+        }
+        cpu.set_open(found.open);
+        if found.open[0] | found.open[1] != 0 {
             result |= CHECKED;
         }
     }
@@ -74,6 +79,17 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     cpu.set_shape(shape);
     cpu.set_live(state);
     cpu.set_start(cpu.now());
+}
+
+/// The index of what the first descriptor of a call stands for, behind its arguments.
+#[inline(always)]
+fn place_of_files(spec: &Spec) -> u32 {
+    match spec.class {
+        class::ARGS0 => word::ARGS as u32,
+        class::ARGS3 => word::ARGS as u32 + 3,
+        class::ARGS6 => word::ARGS as u32 + 6,
+        _ => word::FILES as u32,
+    }
 }
 
 /// Writes what the descriptors of a call stand for behind its arguments.
@@ -90,8 +106,14 @@ fn set_files(draft: Draft, spec: &Spec, files: [u64; 2]) {
     }
 }
 
-/// In [`ThisCpu::result`]: the files of the call have to be looked at again.
+/// In [`ThisCpu::result`]: what the call makes, one of [`result`].
+pub const MADE: u64 = 0xff;
+/// The files of the call have to be looked at again.
 pub const CHECKED: u64 = 1 << 8;
+/// The call opens a path, and may create it.
+const OPENS: u64 = 1 << 9;
+/// The word of the record for what the call makes is from this bit on.
+const PLACE_SHIFT: u32 = 16;
 
 /// Looks again at what the descriptors of a call that returns stand for, in the record at the head. A function that calls no
 /// other: the kernel limits what all functions on the way have on the stack.
@@ -107,17 +129,20 @@ pub extern "C" fn check_files() -> i32 {
     0
 }
 
-/// Writes what a call that returns has made, by its id. As above.
+/// Writes what a call that returns has made, in the record at the head.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn set_result(made: u64, ret: i64) -> i32 {
+pub extern "C" fn set_result(result: u64, ret: i64, time: u64) -> i32 {
     let Some(cpu) = ThisCpu::get() else { return 0 };
-    let Some(spec) = maps::spec(cpu.key()) else { return 0 };
     let Some(draft) = cpu.draft() else { return 0 };
-    set_files(draft, spec, [cpu.files()[0], made]);
-    if files::has_created(cpu, spec, ret) && shape::sort(cpu.shape()) == sort::STRINGS {
-        // SAFETY: the index of the lengths, in every record with strings.
-        unsafe { draft.set(word::LENGTHS, draft.get(word::LENGTHS) | u64::from(flags::CREATED) << 32) };
+    let made = files::made(cpu, result & MADE, ret, time);
+    let place = (result >> PLACE_SHIFT) as usize & 15;
+    // SAFETY: 16 words are inside any record, and what has strings has their lengths.
+    unsafe {
+        draft.at(0).cast::<u64>().add(place).write_volatile(made.id);
+        if result & OPENS != 0 && files::was_created(made.open) {
+            draft.set(word::LENGTHS, draft.get(word::LENGTHS) | u64::from(flags::CREATED) << 32);
+        }
     }
     0
 }

@@ -55,10 +55,9 @@ pub fn enter(cpu: ThisCpu, regs: *mut u8, key: u32, spec: Option<&Spec>) -> i32 
     {
         // Whether a path is relative is not known yet: where it would start from does no harm.
         let call: &TaskState = state;
-        let open = files::replaceable(cpu, spec, |index| argument(call, index));
-        let found = files::of_call(spec, [0; 2], |index| argument(call, index));
-        state.files = found;
-        state.open = open;
+        let found = files::of_call(cpu, spec, [0; 2], |index| argument(call, index));
+        state.files = found.ids;
+        state.open = found.open;
     }
     state.start = cpu.now();
     let mut entered = task_flags::LIVE;

@@ -66,7 +66,7 @@ mod tests {
         let cast = |ty| [kfunc::pass_type(ty), kfunc::call(kfunc::CAST)];
         let object = bytes(&[&cast(types::TASK)[..], &[7], &cast(types::CGROUP)].concat());
         let mut with = object.clone();
-        Casts(Some(Numbers { function: 99, types: [1, 2, 3, 4, 5, 6, 7] })).fill(&mut with);
+        Casts(Some(Numbers { function: 99, types: [1, 2, 3, 4, 5, 6, 7, 8, 9] })).fill(&mut with);
         let called = |ty| [kfunc::pass_type(ty), kfunc::call(99)];
         assert_eq!(with, bytes(&[&called(1)[..], &[7], &called(5)].concat()));
         let mut without = object;

@@ -1,7 +1,7 @@
-//! The read-only globals of the kernel side: struct offsets of this kernel, registers of this architecture, and which
+//! The constants of the kernel side: struct offsets of this kernel, registers of this architecture, and which
 //! events are recorded.
 
-use agent_ebpf::config::{ABSENT, Config, NO_HIERARCHY, Offsets};
+use agent_ebpf::config::{self, ABSENT, Config, NO_HIERARCHY, Offsets};
 use agent_ebpf::spec::{Spec, read, spec_flags};
 use events::Kind;
 
@@ -18,14 +18,36 @@ use ktape_reader::syscalls;
 /// Bytes of a kernel stack (`THREAD_SIZE`).
 const THREAD_SIZE: u32 = 16 << 10;
 
-/// The read-only globals.
-pub struct Globals(Config);
+/// The constants of the kernel side.
+pub struct Constants(Config);
 
-impl Globals {
-    /// As the kernel side sees them.
-    pub fn bytes(&self) -> &[u8] {
+/// `BPF_LD | BPF_IMM | BPF_DW`.
+const LOAD_NUMBER: u8 = 0x18;
+/// `BPF_LDX | BPF_MEM`, without the size, which is in two of the bits.
+const LOAD: u8 = 0x61;
+const LOAD_MASK: u8 = !0x18;
+
+impl Constants {
+    /// Fills the constants into a program.
+    pub fn fill(&self, instructions: &mut [u8]) {
         // SAFETY: `Config` is repr(C) and made of u32 alone.
-        unsafe { std::slice::from_raw_parts((&raw const self.0).cast(), size_of::<Config>()) }
+        let values: [u32; size_of::<Config>() / 4] = unsafe { std::mem::transmute(self.0) };
+        for instruction in instructions.chunks_exact_mut(8) {
+            let (code, [low, high]) = (instruction[0], [instruction[2], instruction[3]]);
+            if code == LOAD_NUMBER {
+                let number = &mut instruction[4..];
+                let of = (&*number).try_into().map(u32::from_le_bytes).ok().and_then(config::field);
+                if let Some(index) = of {
+                    number.copy_from_slice(&values[index].to_le_bytes());
+                }
+            } else if code & LOAD_MASK == LOAD
+                && let Some(index) = config::offset_field(i16::from_le_bytes([low, high]))
+            {
+                // Where the kernel has no such member, the load is never reached.
+                let offset = i16::try_from(values[index]).unwrap_or(0);
+                instruction[2..4].copy_from_slice(&offset.to_le_bytes());
+            }
+        }
     }
 }
 
@@ -40,17 +62,17 @@ pub struct Rings {
     pub segments: u32,
 }
 
-/// The read-only globals for these settings on this kernel. `casts`: programs may take a number for a pointer.
+/// The constants for these settings on this kernel. `casts`: programs may take a number for a pointer.
 ///
 /// # Errors
 /// The kernel's types lack the cgroup controller that identifies containers.
-pub fn globals(
+pub fn constants(
     settings: &Settings,
     kernel: &Btf,
     variant: Kernels,
     rings: Rings,
     casts: bool,
-) -> Result<Globals, LoadError> {
+) -> Result<Constants, LoadError> {
     let mut config = Config { offsets: offsets(kernel), ..Config::EMPTY };
     set_registers(&mut config);
     set_recorded(&mut config, settings);
@@ -69,7 +91,7 @@ pub fn globals(
     }
     config.fallbacks = u32::from(variant == Kernels::Preemptible);
     config.loops = u32::from(kernel.has_function("bpf_loop"));
-    Ok(Globals(config))
+    Ok(Constants(config))
 }
 
 /// Sets which processes, cgroups and kinds are recorded.

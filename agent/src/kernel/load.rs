@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use agent_ebpf::records::cpu::FILES_DEFINED;
+use agent_ebpf::records::cpu::{FILES_DEFINED, FILES_OPEN};
 use agent_ebpf::records::{LossKey, stage};
 use agent_ebpf::spec::Spec;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuHashMap, PerCpuValues};
@@ -14,7 +14,7 @@ use super::block::{self, RequestNames};
 use super::bpf;
 use super::btf::{Btf, RawTypes};
 use super::casts::Casts;
-use super::config::{self, Rings};
+use super::config::{self, Constants, Rings};
 use super::cpu_rings::{self, segments};
 use super::error::{LoadError, map_error};
 use super::hooks::{self, Group, Hook, Kernels};
@@ -74,11 +74,11 @@ impl LoadedPrograms {
             let casts = Casts::of(&kernel);
             // The legacy programs read through a helper, whatever the pointer is.
             let numbers = casts.are_made() || variant == Kernels::Legacy;
-            let globals = config::globals(settings, &kernel, variant, counts, numbers)?;
+            let constants = config::constants(settings, &kernel, variant, counts, numbers)?;
             // 0 is off, 5 logs everything; the verifier removes disabled code.
             let log_level = if settings.kernel_log { 5u8 } else { 0 };
-            object.finish(unfinished, &[("AYA_LOG_LEVEL", &[log_level]), ("CONFIG", globals.bytes())])?;
-            fill_in_numbers(&mut object, &kernel, variant, &casts);
+            object.finish(unfinished, &[("AYA_LOG_LEVEL", &[log_level])])?;
+            fill_in_numbers(&mut object, &kernel, variant, &casts, &constants);
             let mut needed = hooks::needed(&settings.kinds, &settings.selection, variant);
             let support = uring::Support::of(&kernel);
             needed.retain(|hook| support.uses(hook));
@@ -160,6 +160,7 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
     let mut entries = vec![
         ("CPUS", possible_cpus()),
         ("DEFINED", possible_cpus() * FILES_DEFINED),
+        ("OPEN_FILES", possible_cpus() * FILES_OPEN),
         ("SEGMENTS", counts.of_cpus * counts.segments),
         ("EVENTS", cpus),
         ("LIFECYCLE", cpus),
@@ -183,11 +184,18 @@ fn entries(settings: &Settings, legacy: bool, counts: Rings) -> Vec<(&'static st
 }
 
 /// Fills the numbers of the kernel's functions and types into the programs.
-fn fill_in_numbers(object: &mut Object, kernel: &Btf, variant: Kernels, casts: &Casts) {
+fn fill_in_numbers(
+    object: &mut Object,
+    kernel: &Btf,
+    variant: Kernels,
+    casts: &Casts,
+    constants: &Constants,
+) {
     let functions = (variant == Kernels::Preemptible).then(|| preemption::functions(kernel)).flatten();
     for instructions in object.instructions_mut() {
         preemption::set_functions(instructions, functions.as_ref());
         casts.fill(instructions);
+        constants.fill(instructions);
     }
 }
 

@@ -1,3 +1,4 @@
+use std::mem::offset_of;
 use std::time::Duration;
 
 use super::*;
@@ -30,7 +31,7 @@ fn settings() -> Settings {
 }
 
 #[test]
-fn settings_become_globals() {
+fn settings_become_constants() {
     let mut config = Config::EMPTY;
     set_recorded(&mut config, &settings());
     assert_eq!(config.own_pid, std::process::id());
@@ -77,4 +78,47 @@ fn a_named_selection_skips_all_other_calls() {
         0,
         "signals are also read from calls that are not recorded"
     );
+}
+
+#[test]
+fn constants_are_filled_into_instructions() {
+    let number = |value: u32| u64::from(value) << 32 | u64::from(LOAD_NUMBER);
+    let load = |code: u8, offset: i16| u64::from(code) | u64::from(offset as u16) << 16;
+    let stands_for = |offset: usize| config::offset_placeholder(offset) as i16;
+    let mut values = Config::EMPTY;
+    values.offsets.task_pid = 1200;
+    values.offsets.task_tgid = ABSENT;
+    values.own_pid = 4711;
+    let own_pid = config::placeholder(offset_of!(Config, own_pid));
+    let (pid, tgid) = (offset_of!(Config, offsets.task_pid), offset_of!(Config, offsets.task_tgid));
+    // Loads of 8, 4, 2 and 1 bytes, a store, and loads before and behind the offsets that stand for something.
+    let program = [
+        number(own_pid),
+        0,
+        number(own_pid - 1 - (offset_of!(Config, own_pid) / 4) as u32),
+        load(0x79, stands_for(pid)),
+        load(0x61, stands_for(pid)),
+        load(0x69, stands_for(pid)),
+        load(0x71, stands_for(tgid)),
+        load(0x7b, stands_for(pid)),
+        load(0x79, -8),
+        load(0x79, i16::MIN),
+    ];
+    let mut bytes: Vec<u8> = program.iter().flat_map(|word: &u64| word.to_le_bytes()).collect();
+    Constants(values).fill(&mut bytes);
+    let filled: Vec<u64> =
+        bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().unwrap())).collect();
+    let expected = [
+        number(4711),
+        0,
+        program[2],
+        load(0x79, 1200),
+        load(0x61, 1200),
+        load(0x69, 1200),
+        load(0x71, 0),
+        program[7],
+        program[8],
+        program[9],
+    ];
+    assert_eq!(filled, expected);
 }
