@@ -128,6 +128,10 @@ pub struct Config {
     pub block_flush_seq: u32,
     /// The first operation that is between a driver and its device alone (`REQ_OP_DRV_IN`).
     pub block_op_driver: u32,
+    /// Bytes of `struct upid`.
+    pub upid_size: u32,
+    /// Bytes of `struct inode`: behind it, overlayfs has the file in the upper layer.
+    pub inode_size: u32,
     /// The argument of the hook of io_uring's submissions that is the request.
     pub uring_request: u32,
     /// One of [`uring_completion`].
@@ -208,6 +212,8 @@ impl Config {
         block_has_queue: 0,
         block_flush_seq: 0,
         block_op_driver: 0,
+        upid_size: 0,
+        inode_size: 0,
         uring_request: 0,
         uring_completion: 0,
     };

@@ -7,6 +7,7 @@ use agent_ebpf::records::{TaskState, task_flags};
 use agent_ebpf::spec::spec_flags;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 
+use crate::details;
 use crate::maps::{self, ITER_SCRATCH, IterScratch, config};
 use crate::storage;
 use crate::syscall::{args_of, copy_args, key_of};
@@ -71,6 +72,8 @@ fn fill(task: Task, scratch: &mut IterScratch) {
     info.flags = 0;
     info.exe_len = 0;
     info.files = [0; 2];
+    // SAFETY: it has room.
+    unsafe { details::write(task, &raw mut info.details) };
     if info.kthread != 0 || info.pid == config!(own_pid) {
         return;
     }

@@ -15,6 +15,7 @@ use events::flags;
 
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
+use crate::details;
 use crate::fallback;
 use crate::files;
 use crate::maps::{self, LIFECYCLE, config};
@@ -78,7 +79,9 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
             maps::count_loss(Kind::Syscall as u8, stage::STORAGE, cgroup);
         } else {
             // SAFETY: not null; the child does not run yet.
-            unsafe { (*state).flags = inherited | task_flags::CHILD | ppid << task_flags::PARENT_SHIFT };
+            let state = unsafe { &mut *state };
+            state.flags = inherited | task_flags::CHILD | ppid << task_flags::PARENT_SHIFT;
+            details::note_reported(child, state);
         }
     }
     let Some(slot) = maps::reserve::<Fork>(&LIFECYCLE, Kind::Fork as u8, cgroup) else {
@@ -97,6 +100,7 @@ fn forked(ctx: &BtfTracePointContext) -> i32 {
         (&raw mut (*record).ppid).write(parent.parent().pid());
         (&raw mut (*record).tree).write(u32::from(inherited & task_flags::TREE != 0));
         child.comm(&raw mut (*record).comm);
+        details::write(child, &raw mut (*record).child);
     }
     slot.submit();
     0
@@ -145,6 +149,12 @@ fn executed(ctx: &BtfTracePointContext) -> i32 {
             // SAFETY: not null; the task is the current one.
             unsafe { (*state).flags |= task_flags::TREE };
         }
+    }
+    // SAFETY: an argument of the hook.
+    let state = unsafe { storage::state(task.0, false) };
+    if !state.is_null() {
+        // SAFETY: not null; the task is the current one.
+        details::note_reported(task, unsafe { &mut *state });
     }
     let mm: *mut u8 = task.pointer(config!(offsets.task_mm));
     let start: u64 = load(mm, config!(offsets.mm_arg_start));
@@ -236,6 +246,7 @@ unsafe fn write_exec(image: &Image, exec: *mut Exec, args_len: u32, mut bits: u3
         (&raw mut (*exec).reserved).write(0);
         (&raw mut (*exec).exe).write(exe);
         task.comm(&raw mut (*exec).comm);
+        details::write(task, &raw mut (*exec).details);
         (&raw mut (*exec).head).write(task.header(Kind::Exec as u8, 0, bits, time, cgroup));
     }
     0

@@ -9,6 +9,7 @@
 mod block;
 mod cast;
 mod cpu_ring;
+mod details;
 mod fallback;
 mod files;
 mod iter;

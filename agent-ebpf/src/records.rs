@@ -3,6 +3,7 @@
 
 pub mod block;
 pub mod cpu;
+pub mod details;
 pub mod file;
 pub mod net;
 pub mod oom;
@@ -67,6 +68,8 @@ pub const GIVEN_ARGS: [usize; 3] = [512, 4104, 2 * EXEC_ARGS];
 /// `TASK_COMM_LEN` of the kernel.
 pub const COMM_LEN: usize = 16;
 
+use details::TaskDetails;
+
 /// A new task. The header's subject is the parent.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,13 +94,16 @@ pub struct Fork {
     pub ppid: u32,
     /// The parent's name, which the child inherits.
     pub comm: [u8; COMM_LEN],
+    /// The child's ids and credentials.
+    pub child: TaskDetails,
 }
 
-/// A thread whose process has another parent than was reported: the last one has ended, and an ancestor or the init process
-/// has taken its place. No event, and a [`Fork`] by its kind; its [`Header::class`] is [`Parent::CLASS`].
+/// A thread that has changed since it was reported last: its process has another parent, because the last one has ended and an
+/// ancestor or the init process has taken its place, or it has other credentials, another session, process group or terminal.
+/// No event, and a [`Fork`] by its kind; its [`Header::class`] is [`Change::CLASS`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Parent {
+pub struct Change {
     /// Common part; the subject is the thread.
     pub head: Header,
     /// The parent's process id.
@@ -106,9 +112,11 @@ pub struct Parent {
     pub reserved: u32,
     /// The name of the parent's leader, should the agent not know it.
     pub comm: [u8; COMM_LEN],
+    /// What is true now.
+    pub details: TaskDetails,
 }
 
-impl Parent {
+impl Change {
     /// In [`Header::class`], where a [`Fork`] has 0.
     pub const CLASS: u8 = 1;
 }
@@ -142,6 +150,8 @@ pub struct Exec {
     pub exe: u64,
     /// The name after the exec.
     pub comm: [u8; COMM_LEN],
+    /// Ids and credentials after the exec.
+    pub details: TaskDetails,
     /// The path as given to the call.
     pub path: [u8; EXEC_PATH],
 }
@@ -257,6 +267,8 @@ pub struct TaskInfo {
     pub flags: u32,
     /// What the call's descriptors stand for.
     pub files: [u64; 2],
+    /// Ids and credentials.
+    pub details: TaskDetails,
 }
 
 /// Per-task state of the kernel side ([`TaskState::flags`]).
@@ -290,7 +302,7 @@ pub mod task_flags {
     pub const KEPT: u32 = EXCLUDED | TREE | PARENT;
 }
 
-/// The value of the task storage: the call that a task is in. 96 bytes.
+/// The value of the task storage: the call that a task is in, and what was reported of it. 136 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TaskState {
@@ -306,6 +318,9 @@ pub struct TaskState {
     pub files: [u64; 2],
     /// The open files behind them, should other threads be able to replace them meanwhile; else 0.
     pub open: [u64; 2],
+    /// What the last reported [`TaskDetails`] are from: the kernel's objects for credentials, session, process group and
+    /// terminal; the login user.
+    pub reported: [u64; 5],
 }
 
 /// Fallback programs, which do the work of another program on the same hook where the kernel has skipped that: the index of
@@ -379,15 +394,15 @@ pub(crate) use plain;
 plain! {
     Header = 32;
     ExecGiven<{ GIVEN_SIZES[0] }> = 32 + 8 + GIVEN_SIZES[0];
-    Fork = 32 + 16 + 24 + 16;
-    Parent = 40 + 16;
-    Exec = 32 + 32 + 16 + EXEC_PATH;
-    ExecArgs<{ EXEC_ARGS_SIZES[0] }> = 32 + 32 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[0];
-    ExecArgs<{ EXEC_ARGS_SIZES[1] }> = 32 + 32 + 16 + EXEC_PATH + EXEC_ARGS_SIZES[1];
+    Fork = 32 + 16 + 24 + 16 + 72;
+    Change = 40 + 16 + 72;
+    Exec = 32 + 32 + 16 + 72 + EXEC_PATH;
+    ExecArgs<{ EXEC_ARGS_SIZES[0] }> = 32 + 32 + 16 + 72 + EXEC_PATH + EXEC_ARGS_SIZES[0];
+    ExecArgs<{ EXEC_ARGS_SIZES[1] }> = 32 + 32 + 16 + 72 + EXEC_PATH + EXEC_ARGS_SIZES[1];
     Exit = 48;
     Rename = 56;
     Cgroup = 32 + 32 + CGROUP_PATH;
-    TaskState = 96;
-    TaskInfo = 32 + 48 + 24 + 32 + 8 + 16;
+    TaskState = 136;
+    TaskInfo = 32 + 48 + 24 + 32 + 8 + 16 + 72;
     LossKey = 16;
 }

@@ -121,7 +121,7 @@ mod tables {
     use agent_ebpf::records::TaskState;
     use agent_ebpf::records::sched::SchedState;
     use aya_ebpf::bindings::BPF_NOEXIST;
-    use aya_ebpf::btf_maps::HashMap;
+    use aya_ebpf::btf_maps::{Array, HashMap};
     use aya_ebpf::macros::btf_map;
 
     /// As the task storage of the same name. Made in advance: nothing is allocated where a run queue is locked.
@@ -132,6 +132,12 @@ mod tables {
     #[btf_map]
     static SCHED: HashMap<u64, SchedState, 65536> = HashMap::new();
 
+    /// What a state is at first: not on the stack, which has no room for it.
+    #[btf_map]
+    static NO_STATE: Array<[u64; 17], 1> = Array::new();
+
+    const _: () = assert!(size_of::<TaskState>() <= 136 && size_of::<SchedState>() <= 136);
+
     #[inline(always)]
     fn get<T, const N: usize>(map: &HashMap<u64, T, N>, task: *mut u8, create: bool) -> *mut T {
         let key = task as u64;
@@ -141,8 +147,9 @@ mod tables {
         if !create {
             return ptr::null_mut();
         }
-        // SAFETY: both states are made of integers.
-        let zero = unsafe { core::mem::MaybeUninit::<T>::zeroed().assume_init() };
+        let Some(zero) = NO_STATE.get_ptr(0) else { return ptr::null_mut() };
+        // SAFETY: as long as the longer of both states, which are made of integers. Nothing writes to it.
+        let zero = unsafe { &*zero.cast::<T>() };
         // Another CPU may have been first, which is as good.
         let _ = map.insert(key, zero, u64::from(BPF_NOEXIST));
         match map.get_ptr_mut(key) {

@@ -17,6 +17,7 @@ mod documentation;
 mod escaping;
 mod failing_disks;
 mod follow;
+mod identity;
 mod in_flight;
 mod lifecycle;
 mod limits;

@@ -77,6 +77,30 @@ offsets! {
     kn_id = "kernfs_node.id";
     /// Effective user id.
     cred_euid = "cred.euid";
+    /// Effective group id.
+    cred_egid = "cred.egid";
+    /// Capabilities.
+    cred_effective = "cred.cap_effective";
+    /// Capabilities that it can make effective.
+    cred_permitted = "cred.cap_permitted";
+    /// Capabilities that it can pass on.
+    cred_inheritable = "cred.cap_inheritable";
+    /// The user who has logged in, with the audit subsystem.
+    task_loginuid = "task_struct.loginuid";
+    /// A thread's numbers.
+    task_thread_pid = "task_struct.thread_pid";
+    /// Those of the process, its group and its session, by `enum pid_type`.
+    signal_pids = "signal_struct.pids";
+    /// The controlling terminal.
+    signal_tty = "signal_struct.tty";
+    /// The driver of a terminal.
+    tty_driver = "tty_struct.driver";
+    /// Its number among those of the driver.
+    tty_index = "tty_struct.index";
+    /// A driver's major number.
+    driver_major = "tty_driver.major";
+    /// Its first minor number.
+    driver_minor = "tty_driver.minor_start";
     /// `SIGNAL_*` bits.
     signal_flags = "signal_struct.flags";
     /// Threads that have not ended.
@@ -147,6 +171,10 @@ offsets! {
     sk_peer_pid = "sock.sk_peer_pid";
     /// A process's numbers, that of the initial namespace first.
     pid_numbers = "pid.numbers";
+    /// How many namespaces below the initial one these go.
+    pid_level = "pid.level";
+    /// The namespace that such a number is of.
+    upid_ns = "upid.ns";
     /// The path given to exec.
     bprm_filename = "linux_binprm.filename";
     /// A cgroup's place among its controllers' states.
@@ -368,10 +396,11 @@ pub const ALTERNATIVES: [(&str, &str); 7] = [
 pub const URING_STRUCTS: [&str; 2] = ["io_kiocb.", "io_ring_ctx."];
 
 /// Members that some kernels are built without, and what is not known then.
-pub const OPTIONAL: [(&str, &str); 2] = [
+pub const OPTIONAL: [(&str, &str); 3] = [
     (
         "mem_cgroup.under_oom",
         "the limit that a process was killed for is the first one above it that is full",
     ),
     ("task_struct.seccomp.mode", "no call can be answered by seccomp"),
+    ("task_struct.loginuid", "the users who have logged in are unknown"),
 ];

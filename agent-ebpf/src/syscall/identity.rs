@@ -2,13 +2,14 @@
 //! again when something changes that it depends on.
 
 use agent_ebpf::records::cpu::verdict;
-use agent_ebpf::records::{Parent, TaskState, task_flags};
+use agent_ebpf::records::{Change, TaskState, task_flags};
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::warn;
 use events::Kind;
 
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
+use crate::details;
 use crate::maps::{self, LIFECYCLE, config};
 use crate::storage;
 use crate::task::{Task, is_left_out};
@@ -98,8 +99,8 @@ fn decide(ctx: &BtfTracePointContext, cpu: ThisCpu, task: Task, at_entry: bool) 
         }
     }
     let parent = task.parent().pid();
-    if known >> task_flags::PARENT_SHIFT != parent {
-        report_parent(task, state, parent, cpu.now(), cgroup);
+    if known >> task_flags::PARENT_SHIFT != parent || details::have_changed(task, state) {
+        report_change(task, state, parent, cpu.now(), cgroup);
     }
     let ids = u64::from(pid) | u64::from(task.tid()) << 32;
     if cpu.write_identity(cgroup, ids, u64::from(task.uid()), || cpu.now()) {
@@ -109,12 +110,13 @@ fn decide(ctx: &BtfTracePointContext, cpu: ThisCpu, task: Task, at_entry: bool) 
     }
 }
 
-/// Reports that a thread's process has another parent than was reported last. Without room in the ring buffer, that is tried
-/// again when the thread gets the CPU next.
+/// Reports that a thread has another parent or other details than were reported last. Without room in the ring buffer, that is
+/// tried again when the thread gets the CPU next.
 #[inline(never)]
-fn report_parent(task: Task, state: &mut TaskState, parent: u32, time: u64, cgroup: u64) -> i32 {
-    let Some(slot) = maps::try_reserve::<Parent>(&LIFECYCLE) else { return 0 };
-    let head = task.header(Kind::Fork as u8, Parent::CLASS, 0, time.wrapping_sub(1), cgroup);
+fn report_change(task: Task, state: &mut TaskState, parent: u32, time: u64, cgroup: u64) -> i32 {
+    let Some(slot) = maps::try_reserve::<Change>(&LIFECYCLE) else { return 0 };
+    let head = task.header(Kind::Fork as u8, Change::CLASS, 0, time.wrapping_sub(1), cgroup);
+    details::note_reported(task, state);
     // SAFETY: reserved for this type.
     unsafe {
         let record = slot.as_ptr();
@@ -122,6 +124,7 @@ fn report_parent(task: Task, state: &mut TaskState, parent: u32, time: u64, cgro
         (&raw mut (*record).ppid).write(parent);
         (&raw mut (*record).reserved).write(0);
         task.parent().leader().comm(&raw mut (*record).comm);
+        details::write(task, &raw mut (*record).details);
     }
     slot.submit();
     state.flags = state.flags & !task_flags::PARENT | parent << task_flags::PARENT_SHIFT;

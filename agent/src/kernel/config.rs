@@ -89,6 +89,8 @@ pub fn constants(
     if variant == Kernels::Legacy {
         config.stack_registers = stack_registers(kernel);
     }
+    config.upid_size = kernel.size("upid").unwrap_or(0);
+    config.inode_size = kernel.size("inode").unwrap_or(0);
     config.fallbacks = u32::from(variant == Kernels::Preemptible);
     config.loops = u32::from(kernel.has_function("bpf_loop"));
     Ok(Constants(config))
@@ -182,7 +184,7 @@ pub fn stack_registers(btf: &Btf) -> u32 {
     btf.size("pt_regs").map_or(0, |registers| size.saturating_sub(registers))
 }
 
-/// Threads that the legacy programs can keep state of: twice the present number, at least 32,768, which takes 10 MB of
+/// Threads that the legacy programs can keep state of: twice the present number, at least 32,768, which takes 11 MB of
 /// kernel memory.
 pub fn tasks_max() -> u32 {
     let threads = std::fs::read_to_string("/proc/loadavg")

@@ -21,10 +21,14 @@ columns! {
     process = PROCESS {
         PID = "pid", START = "start", PPID = "ppid", PNAME = "pname", NAME = "name", EXE = "exe", ARGS = "args",
         PARENT_CHAIN = "parent_chain", CWD = "cwd", PARENT = "parent",
+        VPID = "vpid", SID = "sid", PGID = "pgid", VPGID = "vpgid", TTY = "tty", EXE_INO = "exe_ino",
+        EXE_UPPER_LAYER = "exe_upper_layer", EXE_MEMFD = "exe_memfd",
     }
     /// Columns of the task dictionary.
     task = TASK {
         PROCESS = "process", TID = "tid", NAME = "name", UID = "uid", USER = "user", CGROUP = "cgroup",
+        VTID = "vtid", GID = "gid", GROUP = "group", LOGINUID = "loginuid", LOGIN = "login",
+        CAP_EFFECTIVE = "cap_effective", CAP_PERMITTED = "cap_permitted", CAP_INHERITABLE = "cap_inheritable",
     }
     /// Columns of the cgroup dictionary.
     cgroup = CGROUP {

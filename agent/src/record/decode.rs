@@ -4,7 +4,7 @@
 pub use agent_ebpf::records::Plain;
 use agent_ebpf::records::file::{Named, Socket};
 use agent_ebpf::records::uring::TextHead;
-use agent_ebpf::records::{Cgroup, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header, Parent};
+use agent_ebpf::records::{Cgroup, Change, Exec, ExecGiven, GIVEN_ARGS, GIVEN_SIZES, Header};
 use events::Kind;
 
 /// The bytes of a record, as they lie in a ring buffer.
@@ -87,14 +87,14 @@ pub fn socket(bytes: &[u8]) -> Option<Socket> {
     read(&fixed, 0)
 }
 
-/// Whether a record is an event: a changed parent and what an exec was given are none.
+/// Whether a record is an event: a change of a thread and what an exec was given are none.
 pub fn is_event(bytes: &[u8]) -> bool {
-    kind(bytes) != Some(Kind::Syscall) && !is_parent(bytes)
+    kind(bytes) != Some(Kind::Syscall) && !is_change(bytes)
 }
 
-/// Whether a record is a [`Parent`], and so no event.
-pub fn is_parent(bytes: &[u8]) -> bool {
-    kind(bytes) == Some(Kind::Fork) && bytes.get(std::mem::offset_of!(Header, class)) == Some(&Parent::CLASS)
+/// Whether a record is a [`Change`], and so no event.
+pub fn is_change(bytes: &[u8]) -> bool {
+    kind(bytes) == Some(Kind::Fork) && bytes.get(std::mem::offset_of!(Header, class)) == Some(&Change::CLASS)
 }
 
 /// An exec record.

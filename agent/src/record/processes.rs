@@ -4,6 +4,7 @@
 //! known for a while, since events may come late.
 
 mod ancestors;
+mod details;
 mod orphans;
 mod parents;
 mod rows;
@@ -11,6 +12,7 @@ mod rows;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use agent_ebpf::records::details::{ProcessDetails, ThreadDetails};
 use agent_ebpf::records::{COMM_LEN, TaskInfo};
 use events::flags;
 use rustc_hash::FxHashMap;
@@ -46,6 +48,8 @@ struct Process {
     args: Arc<[u8]>,
     /// Its working directory; empty if unknown.
     cwd: Arc<[u8]>,
+    /// All zero if unknown.
+    details: ProcessDetails,
     /// Whether its last thread has exited.
     has_ended: bool,
     /// Known processes that are its children and have not ended.
@@ -69,6 +73,8 @@ struct Thread {
     name: Arc<[u8]>,
     /// Its user id as of its last event; `None` if no event had one.
     uid: Option<u32>,
+    /// All zero if unknown.
+    details: ThreadDetails,
     /// The path of an exec whose return is still to come.
     exec_path: Option<ExecPath>,
     row: CachedRow,
@@ -176,7 +182,7 @@ impl Processes {
         self.changes
     }
 
-    /// Users have these names.
+    /// Users and groups have these names.
     pub fn name_users(&mut self, users: Users) {
         self.users = users;
     }
@@ -205,9 +211,11 @@ impl Processes {
             if info.pid == info.tid {
                 self.processes[process as usize].exe = Arc::from(&task.exe[..]);
             }
+            self.processes[process as usize].details = info.details.process;
             self.add_thread(info.tid, process, Arc::from(comm(&info.comm)));
             if let Some(thread) = self.threads.get_mut(&info.tid) {
                 thread.uid = Some(info.uid);
+                thread.details = info.details.thread;
             }
         }
         for index in by_pid.into_values() {
@@ -288,6 +296,7 @@ impl Processes {
             process,
             name,
             uid: None,
+            details: ThreadDetails::default(),
             exec_path: None,
             row: CachedRow::default(),
             row_key: RowKey::default(),
@@ -357,6 +366,7 @@ impl Processes {
                 exe: from.exe.clone(),
                 args: from.args.clone(),
                 cwd: from.cwd.clone(),
+                details: fork.child.process,
                 ..Process::default()
             };
             let child = self.add_process(child);
@@ -366,6 +376,7 @@ impl Processes {
         self.add_thread(fork.child_tid, process, name);
         if let Some(thread) = self.threads.get_mut(&fork.child_tid) {
             thread.uid = Some(fork.uid);
+            thread.details = fork.child.thread;
         }
     }
 

@@ -116,6 +116,7 @@ pub fn exec(time: u64, pid: u32, program: &str) -> ExecArgs<{ EXEC_ARGS_SIZES[0]
             uid: 0,
             path_len: path.len() as u32,
             args_len: args.len() as u32,
+            details: Default::default(),
             comm: comm(program),
             ppid: 10,
             reserved: 0,

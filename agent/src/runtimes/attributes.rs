@@ -1,6 +1,7 @@
 //! The attributes of one container, within limits.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ktape_reader::model::attribute_names as names;
 
@@ -10,6 +11,28 @@ const VALUES_MAX: usize = 256;
 const VALUE_BYTES_MAX: usize = 4 << 10;
 /// Bytes of all names and values of a container, at most.
 const BYTES_MAX: usize = 64 << 10;
+
+/// A mount of a container.
+#[derive(Clone, Copy, Debug)]
+pub struct Mount<'a> {
+    /// The path on the host.
+    pub source: &'a str,
+    /// The path in the container.
+    pub destination: &'a str,
+    /// As the user gave it; empty if the runtime does not report it.
+    pub mode: &'a str,
+    /// Whether the container may write to it.
+    pub is_writable: bool,
+    /// How mounts below it travel, such as `rprivate`.
+    pub propagation: &'a str,
+}
+
+impl fmt::Display for Mount<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, destination, mode, is_writable, propagation } = self;
+        write!(f, "{source}:{destination}:{mode}:{is_writable}:{propagation}")
+    }
+}
 
 /// The attributes of one container, by the name of the field that shows them. Their number and size are limited, because
 /// they are untrusted input.
@@ -56,6 +79,20 @@ impl Attributes {
     pub fn set_cpu_limit(&mut self, quota: i64, period: i64) {
         let period = if period > 0 { period } else { 100_000 };
         self.set_number(names::CPU_LIMIT, quota.saturating_mul(1000) / period);
+    }
+
+    /// Adds whether the container is privileged.
+    pub fn set_privileged(&mut self, is_privileged: bool) {
+        self.set(names::PRIVILEGED, is_privileged.to_string());
+    }
+
+    /// Adds the mounts of the container.
+    pub fn set_mounts<'a>(&mut self, mounts: impl IntoIterator<Item = Mount<'a>>) {
+        let all: Vec<String> = mounts.into_iter().map(|mount| mount.to_string()).collect();
+        for (number, mount) in all.iter().enumerate() {
+            self.set(format!("{}[{number}]", names::MOUNT), mount.as_str());
+        }
+        self.set(names::MOUNTS, all.join(","));
     }
 
     /// Adds attributes with keys, such as labels and annotations, as `name[key]`.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use serde::Deserialize;
 use tonic::Status;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Mount};
 use super::grpc::GrpcClient;
 use ktape_reader::model::attribute_names as names;
 
@@ -99,12 +100,18 @@ struct PodSandboxMetadata {
 struct ContainerStatusRequest {
     #[prost(string, tag = "1")]
     container_id: String,
+    /// With the runtime's own description, too.
+    #[prost(bool, tag = "2")]
+    verbose: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ContainerStatusResponse {
     #[prost(message, optional, tag = "1")]
     status: Option<ContainerStatus>,
+    /// What the runtime has to add, as JSON.
+    #[prost(map = "string, string", tag = "2")]
+    info: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -114,8 +121,61 @@ struct ContainerStatus {
     state: i32,
     #[prost(int32, tag = "7")]
     exit_code: i32,
+    #[prost(message, repeated, tag = "14")]
+    mounts: Vec<CriMount>,
     #[prost(message, optional, tag = "16")]
     resources: Option<ContainerResources>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CriMount {
+    #[prost(string, tag = "1")]
+    container_path: String,
+    #[prost(string, tag = "2")]
+    host_path: String,
+    #[prost(bool, tag = "3")]
+    readonly: bool,
+    /// `MountPropagation`.
+    #[prost(int32, tag = "5")]
+    propagation: i32,
+}
+
+/// What containerd and CRI-O add to a status.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Info {
+    /// CRI-O's.
+    privileged: Option<bool>,
+    /// containerd's.
+    config: Option<InfoConfig>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InfoConfig {
+    linux: Option<InfoLinux>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InfoLinux {
+    security_context: Option<InfoSecurity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InfoSecurity {
+    /// Left out where it is false.
+    privileged: bool,
+}
+
+impl Info {
+    /// Whether the container is privileged; `None` if the runtime does not report it.
+    fn privileged(&self) -> Option<bool> {
+        let linux = self.config.as_ref().and_then(|config| config.linux.as_ref());
+        let security = linux.map(|linux| linux.security_context.as_ref().is_some_and(|c| c.privileged));
+        self.privileged.or(security)
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -176,10 +236,12 @@ pub async fn one(client: &GrpcClient, id: &str) -> Result<Option<Attributes>, St
     let pods: ListPodSandboxResponse = client.call(LIST_PODS, ListPodSandboxRequest { filter }, None).await?;
     let pod = pods.items.iter().find(|pod| pod.id == container.pod_sandbox_id);
     let mut attributes = of_container(container, pod);
-    let request = ContainerStatusRequest { container_id: id.to_owned() };
+    let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
     // The container may be gone by now; the other attributes stay.
-    if let Ok(ContainerStatusResponse { status: Some(status) }) = client.call(STATUS, request, None).await {
+    let answer: Result<ContainerStatusResponse, Status> = client.call(STATUS, request, None).await;
+    if let Ok(ContainerStatusResponse { status: Some(status), info }) = answer {
         add_status(&mut attributes, &status);
+        add_info(&mut attributes, &info);
     }
     Ok(Some(attributes))
 }
@@ -227,12 +289,32 @@ fn add_status(attributes: &mut Attributes, status: &ContainerStatus) {
     if status.state == EXITED {
         attributes.set(names::EXIT_CODE, status.exit_code.to_string());
     }
+    attributes.set_mounts(status.mounts.iter().map(|mount| Mount {
+        source: &mount.host_path,
+        destination: &mount.container_path,
+        mode: "",
+        is_writable: !mount.readonly,
+        propagation: match mount.propagation {
+            0 => "private",
+            1 => "rslave",
+            2 => "rshared",
+            _ => "",
+        },
+    }));
     let Some(linux) = status.resources.as_ref().and_then(|resources| resources.linux.as_ref()) else {
         return;
     };
     attributes.set_number(names::MEMORY_LIMIT, linux.memory_limit_in_bytes);
     attributes.set_number(names::CPU_SHARES, linux.cpu_shares);
     attributes.set_cpu_limit(linux.cpu_quota, linux.cpu_period);
+}
+
+/// Adds what the runtime describes in its own way.
+fn add_info(attributes: &mut Attributes, info: &HashMap<String, String>) {
+    let info: Option<Info> = info.get("info").and_then(|text| serde_json::from_str(text).ok());
+    if let Some(is_privileged) = info.and_then(|info| info.privileged()) {
+        attributes.set_privileged(is_privileged);
+    }
 }
 
 /// Adds the attributes of the pod that the kubelet writes into labels, for every runtime.
@@ -259,6 +341,45 @@ pub fn created(ns: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mounts_and_privileges_are_in_the_status() {
+        let status = ContainerStatus {
+            mounts: vec![
+                CriMount {
+                    container_path: "/etc/hosts".into(),
+                    host_path: "/var/lib/kubelet/hosts".into(),
+                    readonly: true,
+                    propagation: 0,
+                },
+                CriMount {
+                    container_path: "/h".into(),
+                    host_path: "/".into(),
+                    readonly: false,
+                    propagation: 2,
+                },
+            ],
+            ..ContainerStatus::default()
+        };
+        let mut attributes = Attributes::default();
+        add_status(&mut attributes, &status);
+        assert_eq!(
+            attributes.get(names::MOUNTS),
+            Some("/var/lib/kubelet/hosts:/etc/hosts::false:private,/:/h::true:rshared")
+        );
+        assert_eq!(attributes.get("container.mount[1]"), Some("/:/h::true:rshared"));
+
+        let privileged = |text: &str| {
+            let mut attributes = Attributes::default();
+            add_info(&mut attributes, &HashMap::from([("info".to_owned(), text.to_owned())]));
+            attributes.get(names::PRIVILEGED).map(str::to_owned)
+        };
+        let containerd = r#"{"pid":1,"config":{"linux":{"security_context":{"privileged":true}}}}"#;
+        assert_eq!(privileged(containerd).as_deref(), Some("true"));
+        assert_eq!(privileged(r#"{"config":{"linux":{"resources":{}}}}"#).as_deref(), Some("false"));
+        assert_eq!(privileged(r#"{"sandboxID":"x","privileged":true}"#).as_deref(), Some("true"), "CRI-O");
+        assert_eq!(privileged(r#"{"pid":1}"#), None);
+    }
 
     #[test]
     fn containers_inherit_the_attributes_of_their_pod() {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 use tokio::sync::mpsc::Receiver;
 
-use super::attributes::Attributes;
+use super::attributes::{Attributes, Mount};
 use super::http::{self, HttpError, Lines};
 use super::registry::{ContainerRegistry, Lookup, RequestTime};
 use super::retry::{Backoff, LookupQueue};
@@ -38,6 +38,18 @@ struct Inspected {
     config: ContainerConfig,
     state: ContainerState,
     host_config: HostConfig,
+    mounts: Option<Vec<MountPoint>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct MountPoint {
+    source: String,
+    destination: String,
+    mode: String,
+    #[serde(rename = "RW")]
+    is_writable: bool,
+    propagation: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +70,7 @@ struct ContainerState {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct HostConfig {
+    privileged: Option<bool>,
     memory: i64,
     nano_cpus: i64,
     cpu_quota: i64,
@@ -212,6 +225,17 @@ fn of_inspected(inspected: &Inspected, kind: Protocol) -> Attributes {
     attributes.set_number(names::CPU_SHARES, host.cpu_shares);
     attributes.set_cpu_limit(host.cpu_quota, host.cpu_period);
     attributes.set_number(names::CPU_LIMIT, host.nano_cpus / 1_000_000);
+    if let Some(is_privileged) = host.privileged {
+        attributes.set_privileged(is_privileged);
+    }
+    let mounts = inspected.mounts.as_deref().unwrap_or_default();
+    attributes.set_mounts(mounts.iter().map(|mount| Mount {
+        source: &mount.source,
+        destination: &mount.destination,
+        mode: &mount.mode,
+        is_writable: mount.is_writable,
+        propagation: &mount.propagation,
+    }));
     if matches!(state.status.as_str(), "exited" | "dead" | "stopped") {
         attributes.set(names::EXIT_CODE, state.exit_code.to_string());
     }
@@ -271,7 +295,10 @@ mod tests {
         let text = r#"{"Id":"ab","Name":"/web","Created":"2026-01-02T03:04:05.6Z","Image":"sha256:00",
             "Config":{"Image":"nginx:1","Labels":{"app":"x","io.kubernetes.pod.name":"web-0"}},
             "State":{"Status":"running","Pid":42,"ExitCode":0},
-            "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null},"New":[1]}"#;
+            "HostConfig":{"Memory":1048576,"NanoCpus":1500000000,"PidsLimit":null,"Privileged":true},
+            "Mounts":[{"Type":"bind","Source":"/srv/a","Destination":"/data","Mode":"ro,z","RW":false,"Propagation":"rprivate"},
+            {"Type":"volume","Name":"v","Source":"/var/lib/v","Destination":"/v","Mode":"","RW":true,"Propagation":""}],
+            "New":[1]}"#;
         let attributes = of_inspected(&serde_json::from_str(text).unwrap(), Protocol::Docker);
         let all: Vec<_> = attributes.iter().collect();
         let expected = [
@@ -282,8 +309,12 @@ mod tests {
             ("container.label[app]", "x"),
             ("container.label[io.kubernetes.pod.name]", "web-0"),
             ("container.memory.limit", "1048576"),
+            ("container.mount[0]", "/srv/a:/data:ro,z:false:rprivate"),
+            ("container.mount[1]", "/var/lib/v:/v::true:"),
+            ("container.mounts", "/srv/a:/data:ro,z:false:rprivate,/var/lib/v:/v::true:"),
             ("container.name", "web"),
             ("container.pid", "42"),
+            ("container.privileged", "true"),
             ("container.type", "docker"),
             ("k8s.pod.name", "web-0"),
         ];

@@ -9,6 +9,8 @@ use crate::model::{ChunkView, ProcessRow};
 pub enum Generation {
     /// Its parent.
     Parent,
+    /// The leader of its session, or else the oldest known ancestor in the same session.
+    Session,
     /// The one that the field's key counts, where 0 is the process itself, 1 its parent. Without a key, all ancestors.
     Key,
 }
@@ -50,6 +52,8 @@ pub(super) const EXES: ProcessGetter =
     of_args(Generation::Key, |process, _| task::first(process.args), is_exe_cut);
 pub(super) const COMMAND_LINES: ProcessGetter =
     of_args(Generation::Key, task::write_command_line, task::is_cut);
+pub(super) const SESSION_NAME: ProcessGetter =
+    of(Generation::Session, false, |process, _| text(process.name));
 pub(super) const PARENT_EXE_PATH: ProcessGetter =
     of(Generation::Parent, true, |process, _| text(process.exe));
 pub(super) const PARENT_EXE: ProcessGetter =
@@ -65,7 +69,7 @@ impl ProcessGetter {
     /// The only process that a field with this key is about, counted from that of the event; `None` if it is about all ancestors.
     fn depth(&self, key: Option<u8>) -> Option<usize> {
         match self.generation {
-            Generation::Parent => Some(1),
+            Generation::Parent | Generation::Session => Some(1),
             Generation::Key => key.map(usize::from),
         }
     }
@@ -82,7 +86,10 @@ impl ProcessGetter {
         task: u32,
         key: Option<u8>,
     ) -> impl Iterator<Item = ProcessRow<'c>> + use<'v, 'c> {
-        let (skip, take) = self.depth(key).map_or((1, usize::MAX), |depth| (depth, 1));
+        let (skip, take) = match self.generation {
+            Generation::Session => leader_of_session(view, task).map_or((0, 0), |depth| (depth, 1)),
+            _ => self.depth(key).map_or((1, usize::MAX), |depth| (depth, 1)),
+        };
         view.lineage(task).skip(skip).take(take)
     }
 
@@ -152,6 +159,17 @@ impl ProcessGetter {
     pub(super) fn is_cut(&self, view: &ChunkView<'_>, task: u32, key: Option<u8>) -> bool {
         self.processes(view, task, key).any(|process| (self.is_cut)(process.args))
     }
+}
+
+/// How many generations above a process the leader of its session is, or else its oldest known ancestor in the same session;
+/// `None` if the session is unknown.
+fn leader_of_session(view: &ChunkView<'_>, task: u32) -> Option<usize> {
+    let session = view.lineage(task).next().filter(|process| process.vpid != 0)?.sid;
+    if let Some(leader) = view.lineage(task).position(|process| process.pid == session) {
+        return Some(leader);
+    }
+    let inside = view.lineage(task).take_while(|process| process.vpid != 0 && process.sid == session);
+    inside.count().checked_sub(1)
 }
 
 fn append(value: Value<'_>, out: &mut Vec<u8>) {

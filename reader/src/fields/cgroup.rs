@@ -6,7 +6,7 @@ use super::field_type::FieldType;
 use super::value::{Value, nonzero, number, text};
 use crate::containers;
 use crate::model::{CgroupRow, ChunkView, ContainerNames, Context, attribute_names, short_id};
-use crate::text::number as decimal;
+use crate::text::{glob, number as decimal};
 
 /// Value of container fields for processes of the host.
 const HOST: &[u8] = b"host";
@@ -133,6 +133,82 @@ pub(super) fn image_tag<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
 
 pub(super) fn image_digest<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {
     part(cgroup, |image| image.digest)
+}
+
+/// Value of the fields of one mount if the container has no such mount, as in Falco's rules.
+const NO_MOUNT: &[u8] = b"N/A";
+
+/// A mount, as runtimes' metadata has it: [`attribute_names::MOUNT`].
+struct Mount<'a> {
+    whole: &'a [u8],
+    source: &'a [u8],
+    destination: &'a [u8],
+    mode: &'a [u8],
+    is_writable: &'a [u8],
+    propagation: &'a [u8],
+}
+
+impl<'a> Mount<'a> {
+    fn parse(whole: &'a [u8]) -> Option<Self> {
+        let mut parts = whole.rsplitn(4, |byte| *byte == b':');
+        let mut next = || parts.next();
+        let (propagation, is_writable, mode, paths) = (next()?, next()?, next()?, next()?);
+        // A path in the container is absolute.
+        let colon = paths.windows(2).rposition(|bytes| bytes == b":/")?;
+        Some(Self {
+            whole,
+            source: &paths[..colon],
+            destination: &paths[colon + 1..],
+            mode,
+            is_writable,
+            propagation,
+        })
+    }
+}
+
+/// The first mount that the key of a field names: by its number, or by a path, which can be a glob.
+fn mount<'a>(
+    cgroup: &KnownCgroup<'a>,
+    key: &str,
+    named_by: impl Fn(&Mount<'a>) -> &'a [u8],
+    get: impl Fn(&Mount<'a>) -> &'a [u8],
+) -> Value<'a> {
+    let at = |number: usize| match cgroup.attribute(&format!("{}[{number}]", attribute_names::MOUNT)) {
+        Value::Bytes(whole) => Some(whole),
+        Value::Missing | Value::Int(_) => None,
+    };
+    let found = match key.parse() {
+        Ok(number) => at(number).and_then(Mount::parse),
+        Err(_) => (0..)
+            .map_while(at)
+            .filter_map(Mount::parse)
+            .find(|mount| glob::matches(key.as_bytes(), named_by(mount))),
+    };
+    Value::Bytes(found.map_or(NO_MOUNT, |mount| get(&mount)))
+}
+
+pub(super) fn whole_mount<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.source, |mount| mount.whole)
+}
+
+pub(super) fn mount_source<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.destination, |mount| mount.source)
+}
+
+pub(super) fn mount_destination<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.source, |mount| mount.destination)
+}
+
+pub(super) fn mount_mode<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.source, |mount| mount.mode)
+}
+
+pub(super) fn mount_is_writable<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.source, |mount| mount.is_writable)
+}
+
+pub(super) fn mount_propagation<'a>(cgroup: &KnownCgroup<'a>, key: &str) -> Value<'a> {
+    mount(cgroup, key, |mount| mount.source, |mount| mount.propagation)
 }
 
 pub(super) fn pod_uid<'a>(cgroup: &KnownCgroup<'a>) -> Value<'a> {

@@ -40,6 +40,8 @@ pub enum Getter {
     Table(for<'a> fn(&Rows<'a>) -> Value<'a>),
     /// From the event's cgroup; missing if that is unknown.
     Cgroup(for<'a> fn(&KnownCgroup<'a>) -> Value<'a>),
+    /// The same, by the key in brackets.
+    CgroupByKey(for<'a> fn(&KnownCgroup<'a>, &str) -> Value<'a>),
     /// The attribute of the event's container with the name of the field, including the key.
     Attribute,
     /// The same, as the number that it stands for; missing if it stands for none.
@@ -105,6 +107,7 @@ impl Getter {
             | Self::HeaderByKey(_)
             | Self::Table(_)
             | Self::Cgroup(_)
+            | Self::CgroupByKey(_)
             | Self::Attribute
             | Self::AttributeNumber
             | Self::Task(_)
@@ -196,6 +199,8 @@ pub struct FieldDecl {
     /// For text that may be incomplete: how much of it there is. Arguments of syscalls and columns of kinds
     /// need none, see [`super::marks::of_field`].
     pub mark: Option<for<'a> fn(&Event<'a>) -> Mark>,
+    /// Whether no event ever has a value: the reason is in the documentation.
+    pub is_unrecorded: bool,
     /// For a list: its elements. Columns of kinds need none, see [`super::values::list`].
     pub list: Option<ListGetter>,
 }
@@ -226,6 +231,7 @@ impl FieldDecl {
             summarized: Summarized::No,
             compared: Compared::Whole,
             mark: None,
+            is_unrecorded: false,
             list: None,
         }
     }
@@ -252,6 +258,11 @@ impl FieldDecl {
     /// With text that may be incomplete.
     pub(super) const fn marked(self, mark: for<'a> fn(&Event<'a>) -> Mark) -> Self {
         Self { mark: Some(mark), ..self }
+    }
+
+    /// Without a value in any event.
+    pub(super) const fn unrecorded(self) -> Self {
+        Self { is_unrecorded: true, ..self }
     }
 
     /// With values that are lists.

@@ -26,7 +26,9 @@ pub fn dependency(field: &Field) -> Dependency {
     match field.getter() {
         Getter::Header(_) | Getter::HeaderByKey(_) => Dependency::Segment,
         Getter::Table(_) => Dependency::Table,
-        Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => Dependency::Cgroup,
+        Getter::Cgroup(_) | Getter::CgroupByKey(_) | Getter::Attribute | Getter::AttributeNumber => {
+            Dependency::Cgroup
+        }
         Getter::Task(_) | Getter::Process(_) => Dependency::Task,
         Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType => Dependency::Call,
         Getter::Files(_) | Getter::RequestFiles(_) => Dependency::Files,

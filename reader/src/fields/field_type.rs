@@ -15,7 +15,7 @@ pub enum FieldType {
     Hundredths,
     /// A port, 0 to 65535.
     Port,
-    /// Nanoseconds; literals carry a unit.
+    /// Nanoseconds; literals may carry a unit.
     Duration,
     /// Wall-clock time, nanoseconds since 1970.
     Time,

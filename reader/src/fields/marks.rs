@@ -94,6 +94,7 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::HeaderByKey(_)
         | Getter::Table(_)
         | Getter::Cgroup(_)
+        | Getter::CgroupByKey(_)
         | Getter::Attribute
         | Getter::AttributeNumber
         | Getter::Task(_)

@@ -9,6 +9,7 @@ use super::FieldType::{self, Address, Any, Bool, Duration, Number, OneOf, Port, 
 use super::decl::{Compared, FieldArg, FieldDecl, Getter, Summarized};
 use super::fd::FileGetter;
 use super::fd::PathRole::{Absolute, First, Only, Second, Source, Target};
+use super::value::Value;
 use super::{call, cgroup, event, fd, io, marks, sample, words};
 use crate::model::attribute_names as names;
 
@@ -24,6 +25,20 @@ const fn attribute(name: &'static str, doc: &'static str) -> FieldDecl {
 /// An attribute that stands for a number, a time or a yes or no.
 const fn number_attribute(name: &'static str, ty: FieldType, doc: &'static str) -> FieldDecl {
     field(name, ty, Getter::Attribute, doc).compared(Compared::As(Getter::AttributeNumber))
+}
+
+/// A value of a mount of a container.
+const fn of_mount(
+    name: &'static str,
+    get: for<'a> fn(&cgroup::KnownCgroup<'a>, &str) -> Value<'a>,
+    doc: &'static str,
+) -> FieldDecl {
+    field(name, Text, Getter::CgroupByKey(get), doc).arg(FieldArg::Key)
+}
+
+/// A field that never has a value, so that conditions of other tools can be read.
+const fn unrecorded(name: &'static str, doc: &'static str) -> FieldDecl {
+    field(name, Text, Getter::Header(|_| Value::Missing), doc).unrecorded()
 }
 
 /// A field that follows from the files of a syscall.
@@ -323,6 +338,14 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     ),
     number_attribute(names::CPU_SHARES, Unsigned, "the CPU weight of the container"),
     number_attribute(names::PIDS_LIMIT, Unsigned, "the process limit of the container"),
+    number_attribute(names::PRIVILEGED, Bool, "whether the container is privileged; missing if its runtime does not report it: containers of ctr and nerdctl, LXC, nspawn"),
+    attribute(names::MOUNTS, "the mounts of the container, joined by commas, each as SOURCE:DEST:MODE:RDWR:PROPAGATION; missing if longer than 4 KiB"),
+    of_mount(names::MOUNT, cgroup::whole_mount, "one of these mounts, by its number or source, which can be a glob: container.mount[0], container.mount[/srv/*]; N/A if there is none"),
+    of_mount("container.mount.source", cgroup::mount_source, "the source of a mount, by its number or destination"),
+    of_mount("container.mount.dest", cgroup::mount_destination, "the destination of a mount, by its number or source"),
+    of_mount("container.mount.mode", cgroup::mount_mode, "the mode of a mount, by its number or source"),
+    of_mount("container.mount.rdwr", cgroup::mount_is_writable, "whether the container may write to a mount, true or false, by its number or source"),
+    of_mount("container.mount.propagation", cgroup::mount_propagation, "the propagation of a mount, by its number or source"),
     number_attribute(
         names::POD_SANDBOX,
         Bool,
@@ -358,6 +381,13 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     .marked(fd::name_mark)
     .json(66),
     of_file(
+        "fd.nameraw",
+        Text,
+        fd::given_paths,
+        "the path of a syscall as it was given; of two, the first is shown and each is compared; missing where a descriptor alone names the file",
+    )
+    .marked(fd::given_mark),
+    of_file(
         "fd.type",
         Text,
         fd::type_name,
@@ -383,6 +413,10 @@ const OTHER_FIELDS: &[FieldDecl] = &[
     of_file("fd.rip", Address, fd::remote_ip, "the remote IP address of the socket; of a datagram, the address that the call names"),
     of_file("fd.cip", Address, fd::client_ip, "the IP address of the client; only for calls that are proof of who it is: connect, accept and accept4"),
     of_file("fd.sip", Address, fd::server_ip, "the IP address of the server; for the same calls"),
+    unrecorded("fd.sip.name", "never has a value: names of hosts are not resolved while recording, and another host would resolve them differently; fd.sip has the address"),
+    unrecorded("fd.cip.name", "never has a value, like fd.sip.name; fd.cip has the address"),
+    unrecorded("fd.lip.name", "never has a value, like fd.sip.name; fd.lip has the address"),
+    unrecorded("fd.rip.name", "never has a value, like fd.sip.name; fd.rip has the address"),
     of_file("fd.port", Port, fd::any_port, "the port of either end of the socket, the local one is shown"),
     of_file("fd.lport", Port, fd::local_port, "the local port of the socket"),
     of_file("fd.rport", Port, fd::remote_port, "the remote port of the socket"),

@@ -2,6 +2,7 @@
 
 use super::value::{Mark, Value, nonzero, number, text};
 use crate::model::{ChunkView, Event, ProcessRow, TaskRow};
+use crate::names;
 
 /// A thread with its process.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,28 @@ impl<'a> ThreadRows<'a> {
     pub(super) fn new(view: &ChunkView<'a>, row: u32) -> Self {
         let task = view.task(row);
         Self { task, process: task.process.map(|process| view.process(process)).unwrap_or_default() }
+    }
+}
+
+impl<'a> ThreadRows<'a> {
+    /// A value that is known with the id of the thread in its own namespace.
+    fn of_thread(&self, value: impl Into<i128>) -> Value<'a> {
+        if self.task.vtid == 0 { Value::Missing } else { number(value) }
+    }
+
+    /// A value that is known with the id of the process in its own namespace.
+    fn of_process(&self, value: impl Into<i128>) -> Value<'a> {
+        if self.process.vpid == 0 { Value::Missing } else { number(value) }
+    }
+
+    /// The names of a set of capabilities.
+    fn capabilities(&self, set: usize, out: &'a mut Vec<u8>) -> Value<'a> {
+        if self.task.vtid == 0 {
+            return Value::Missing;
+        }
+        out.clear();
+        names::write_capabilities(self.task.capabilities[set], out);
+        Value::Bytes(out)
     }
 }
 
@@ -38,11 +61,40 @@ getters! {
     pid: thread => nonzero(thread.process.pid);
     parent_pid: thread => nonzero(thread.process.ppid);
     parent_name: thread => text(thread.process.pname);
+    virtual_tid: thread => nonzero(thread.task.vtid);
+    gid: thread => thread.of_thread(thread.task.gid);
+    group: thread => text(thread.task.group);
+    // Without a login, -1, as sysdig has it.
+    login_uid: thread => thread.of_thread(if thread.task.loginuid == u64::from(u32::MAX) { -1 } else { i128::from(thread.task.loginuid) });
+    login_name: thread => text(thread.task.login);
+    virtual_pid: thread => nonzero(thread.process.vpid);
+    session: thread => thread.of_process(thread.process.sid);
+    group_id: thread => thread.of_process(thread.process.pgid);
+    virtual_group_id: thread => thread.of_process(thread.process.vpgid);
+    terminal: thread => thread.of_process(thread.process.tty);
+    exe_inode: thread => nonzero(thread.process.exe_ino);
+    is_exe_upper_layer: thread => thread.of_process(thread.process.is_exe_upper_layer);
+    is_exe_memfd: thread => thread.of_process(thread.process.is_exe_memfd);
+    is_session_leader: thread => thread.of_process(thread.process.sid == thread.process.pid);
+    is_group_leader: thread => thread.of_process(thread.process.pgid == thread.process.pid);
+    is_virtual_group_leader: thread => thread.of_process(thread.process.vpgid == thread.process.vpid);
     working_directory: thread => text(thread.process.cwd);
     exe_path: thread => text(thread.process.exe);
     exe: thread => first(thread.process.args);
     is_main: thread => if thread.task.tid == 0 { Value::Missing } else { number(thread.task.tid == thread.process.pid) };
     args_count: thread => if thread.process.args.is_empty() { Value::Missing } else { number(arguments(thread.process.args).count() as u64 - 1) };
+}
+
+pub(super) fn cap_effective<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    thread.capabilities(0, scratch)
+}
+
+pub(super) fn cap_permitted<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    thread.capabilities(1, scratch)
+}
+
+pub(super) fn cap_inheritable<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    thread.capabilities(2, scratch)
 }
 
 pub(super) fn args<'a>(thread: &ThreadRows<'a>, scratch: &'a mut Vec<u8>) -> Value<'a> {
@@ -120,3 +172,6 @@ pub fn arguments(args: &[u8]) -> impl Iterator<Item = &[u8]> {
     let whole = args.strip_suffix(b"\0").unwrap_or(args);
     (!args.is_empty()).then(|| whole.split(|b| *b == 0)).into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests;

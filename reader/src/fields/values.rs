@@ -27,7 +27,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
         Getter::Header(_) | Getter::HeaderByKey(_) | Getter::Table(_) => {
             table_value(event.view, event.rows, field)
         }
-        Getter::Cgroup(_) | Getter::Attribute | Getter::AttributeNumber => {
+        Getter::Cgroup(_) | Getter::CgroupByKey(_) | Getter::Attribute | Getter::AttributeNumber => {
             cgroup_value(event.context, event.view, event.cgroup(), field)
         }
         Getter::Task(get) => match event.task() {
@@ -123,6 +123,9 @@ pub fn cgroup_value<'a>(
     let Some(cgroup) = KnownCgroup::new(context, view, cgroup) else { return Value::Missing };
     if let Getter::Cgroup(get) = field.getter() {
         return get(&cgroup);
+    }
+    if let Getter::CgroupByKey(get) = field.getter() {
+        return field.key_name().map_or(Value::Missing, |key| get(&cgroup, key));
     }
     if let Getter::Attribute = field.getter() {
         return cgroup.attribute(field.attribute());

@@ -49,6 +49,24 @@ pub(super) fn of(name: &str, comparison: &Comparison, ty: FieldType, values: &[W
     Some(format!("`=` compares `{text}` as it stands; for a pattern use: {name} glob '{text}'"))
 }
 
+/// A reminder that a field never has a value.
+pub(super) fn of_unrecorded(name: &str, comparison: &Comparison) -> Option<String> {
+    let decl = comparison.field.decl();
+    decl.is_unrecorded.then(|| format!("`{name}` {}", decl.doc))
+}
+
+/// Advice on a number without a unit that is compared with a duration.
+pub(super) fn of_duration(name: &str, ty: FieldType, values: &[Written]) -> Option<String> {
+    let is_plain = |value: &&Written| {
+        value.bytes != b"0" && !value.bytes.is_empty() && value.bytes.iter().all(u8::is_ascii_digit)
+    };
+    let value = values.iter().find(|value| ty == FieldType::Duration && is_plain(value))?;
+    let text = String::from_utf8_lossy(&value.bytes);
+    Some(format!(
+        "`{text}` has no unit, and is compared with {name} in nanoseconds, as in sysdig; units: {text}ms, {text}s"
+    ))
+}
+
 /// What to add to the message that refuses a value.
 pub(super) fn for_refused(name: &str, value: &Written, ty: FieldType) -> String {
     if is_missing(value) {

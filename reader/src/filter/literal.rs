@@ -241,14 +241,10 @@ fn not_a_number(text: &str) -> String {
     format!("`{text}` is not a number")
 }
 
-/// Nanoseconds; only 0 needs no unit.
+/// Nanoseconds. A number without a unit is one of them, as in sysdig; whoever meant another unit gets a hint.
 fn duration(text: &str, number: Option<i128>) -> Result<i128, String> {
-    match number {
-        Some(0) => return Ok(0),
-        Some(_) => {
-            return Err(format!("`{text}` has no unit: write {text}ns, {text}us, {text}ms or {text}s"));
-        }
-        None => {}
+    if let Some(number) = number {
+        return Ok(number);
     }
     let (negative, positive) = match text.strip_prefix('-') {
         Some(positive) => (true, positive),

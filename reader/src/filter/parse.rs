@@ -186,6 +186,8 @@ impl<'a> Parser<'a> {
         if is_plain {
             self.doubt_values(&comparison, ty, &values);
         }
+        self.hints.extend(hint::of_unrecorded(&name, &comparison));
+        self.hints.extend(hint::of_duration(&name, ty, &values));
         self.hints.extend(hint::of(&name, &comparison, ty, &values));
         Ok(Expr::Comparison(comparison))
     }

@@ -358,11 +358,18 @@ fn what_was_most_likely_not_meant_is_said() {
         hints("proc.name regex nginx"),
         "`regex` matches the whole value; for a part of it use: proc.name regex '.*nginx.*', or contains"
     );
+    assert_eq!(
+        hints("evt.latency > 5"),
+        "`5` has no unit, and is compared with evt.latency in nanoseconds, as in sysdig; units: 5ms, 5s"
+    );
+    assert!(hints("not proc.env contains X").starts_with("`proc.env` never has a value: environments"));
     assert_eq!(hints("proc.name in ()"), "`in ()` is never true: the list is empty");
     for text in [
         "proc.name = 'ngin*'",
         "fd.name = '-'",
         "proc.name glob ngin*",
+        "evt.latency > 0",
+        "evt.latency > 5ns",
         "fd.name contains *",
         "proc.name regex 'a'",
     ] {

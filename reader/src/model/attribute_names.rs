@@ -24,6 +24,12 @@ pub const CPU_LIMIT: &str = "container.cpu.limit";
 pub const CPU_SHARES: &str = "container.cpu.shares";
 /// Its limit on the number of processes.
 pub const PIDS_LIMIT: &str = "container.pids.limit";
+/// Whether it is privileged: `true` or `false`.
+pub const PRIVILEGED: &str = "container.privileged";
+/// All of its mounts, each as [`MOUNT`], joined by commas.
+pub const MOUNTS: &str = "container.mounts";
+/// A mount, `source:destination:mode:writable:propagation`: followed by its number in brackets, from 0.
+pub const MOUNT: &str = "container.mount";
 /// A label: followed by its key in brackets.
 pub const LABEL: &str = "container.label";
 /// An annotation: followed by its key in brackets.

@@ -21,6 +21,18 @@ pub struct TaskRow<'c> {
     pub user: &'c [u8],
     /// The row of its cgroup, if there is one.
     pub cgroup: Option<u32>,
+    /// Thread id in its own pid namespace; 0 if that and what follows is unknown.
+    pub vtid: u64,
+    /// Effective group id.
+    pub gid: u64,
+    /// The group's name; empty if it has none.
+    pub group: &'c [u8],
+    /// The user who has logged in; `u32::MAX` if there is none.
+    pub loginuid: u64,
+    /// That user's name; empty if it has none.
+    pub login: &'c [u8],
+    /// Effective, permitted and inheritable capabilities, by their bits.
+    pub capabilities: [u64; 3],
 }
 
 /// A process.
@@ -46,6 +58,22 @@ pub struct ProcessRow<'c> {
     pub cwd: &'c [u8],
     /// The row of its parent, if there is one.
     pub parent: Option<u32>,
+    /// Process id in its own pid namespace; 0 if that and what follows is unknown.
+    pub vpid: u64,
+    /// Its session.
+    pub sid: u64,
+    /// Its process group.
+    pub pgid: u64,
+    /// The same in its own pid namespace; 0 if it is outside.
+    pub vpgid: u64,
+    /// The device number of its controlling terminal; 0 if it has none.
+    pub tty: u64,
+    /// The inode number of its executable; 0 if it has none.
+    pub exe_ino: u64,
+    /// Whether its executable is in the upper layer of an overlayfs.
+    pub is_exe_upper_layer: bool,
+    /// Whether its executable was made by `memfd_create`.
+    pub is_exe_memfd: bool,
 }
 
 /// A cgroup.

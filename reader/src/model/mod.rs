@@ -12,6 +12,7 @@ pub mod metadata;
 pub mod rows;
 mod schema;
 mod select;
+mod task_rows;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

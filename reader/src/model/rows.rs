@@ -7,7 +7,7 @@ use events::flags;
 use events::{CPU_UNKNOWN, KIND_COUNT, KINDS, Kind};
 
 use super::binding::{Binding, EventTable};
-use super::dict_rows::{CgroupRow, Dict, FileRow, ProcessRow, TaskRow};
+use super::dict_rows::{CgroupRow, Dict, FileRow};
 use super::dictionaries::{CGROUP, FILE, PROCESS, TASK, dict_column};
 use super::schema::{cgroup_column, column};
 
@@ -168,8 +168,8 @@ pub struct ChunkView<'c> {
     /// How many events the capture has before this chunk.
     pub first_number: u64,
     tables: Vec<Option<Rows<'c>>>,
-    processes: Dict<'c>,
-    tasks: Dict<'c>,
+    pub(super) processes: Dict<'c>,
+    pub(super) tasks: Dict<'c>,
     cgroups: Dict<'c>,
     files: Dict<'c>,
     ranks: OnceCell<Vec<Vec<u32>>>,
@@ -341,56 +341,6 @@ impl<'c> ChunkView<'c> {
     /// How many files the chunk knows.
     pub fn file_rows(&self) -> usize {
         self.files.rows
-    }
-
-    /// A row of the task dictionary.
-    pub fn task(&self, row: u32) -> TaskRow<'c> {
-        const C: [u16; 6] = [
-            dict_column(TASK, "process"),
-            dict_column(TASK, "tid"),
-            dict_column(TASK, "name"),
-            dict_column(TASK, "uid"),
-            dict_column(TASK, "user"),
-            dict_column(TASK, "cgroup"),
-        ];
-        let d = &self.tasks;
-        TaskRow {
-            process: d.reference(C[0], row),
-            tid: d.number(C[1], row),
-            name: d.string(self.chunk, C[2], row),
-            uid: d.number(C[3], row),
-            user: d.string(self.chunk, C[4], row),
-            cgroup: d.reference(C[5], row),
-        }
-    }
-
-    /// A row of the process dictionary.
-    pub fn process(&self, row: u32) -> ProcessRow<'c> {
-        const C: [u16; 10] = [
-            dict_column(PROCESS, "pid"),
-            dict_column(PROCESS, "ppid"),
-            dict_column(PROCESS, "pname"),
-            dict_column(PROCESS, "name"),
-            dict_column(PROCESS, "exe"),
-            dict_column(PROCESS, "args"),
-            dict_column(PROCESS, "start"),
-            dict_column(PROCESS, "parent_chain"),
-            dict_column(PROCESS, "cwd"),
-            dict_column(PROCESS, "parent"),
-        ];
-        let d = &self.processes;
-        ProcessRow {
-            pid: d.number(C[0], row),
-            start: d.number(C[6], row),
-            ppid: d.number(C[1], row),
-            pname: d.string(self.chunk, C[2], row),
-            name: d.string(self.chunk, C[3], row),
-            exe: d.string(self.chunk, C[4], row),
-            args: d.string(self.chunk, C[5], row),
-            parent_chain: d.string(self.chunk, C[7], row),
-            cwd: d.string(self.chunk, C[8], row),
-            parent: d.reference(C[9], row).filter(|parent| *parent < row),
-        }
     }
 
     /// A row of the cgroup dictionary.

@@ -6,7 +6,8 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use capture_format::{
-    Chunk, ChunkBuilder, EncodeOptions, Encoder, Header, MetadataRecord, SegmentWriter, Vocabulary,
+    Chunk, ChunkBuilder, EncodeOptions, Encoder, Header, MetadataRecord, SegmentWriter, StrId, TableBuilder,
+    Vocabulary,
 };
 use events::{Abi, Kind, syscall_key};
 
@@ -207,8 +208,8 @@ impl TestChunk {
         cgroup: u32,
     ) -> u32 {
         let exe = format!("/usr/bin/{name}");
-        let [pname, name, exe, args, chain, user, cwd] =
-            [parent.name, name, &exe, args, parent.chain, "alice", "/srv"]
+        let [pname, name, exe, args, chain, user, cwd, group, login] =
+            [parent.name, name, &exe, args, parent.chain, "alice", "/srv", "users", "bob"]
                 .map(|s| self.builder.intern(s.as_bytes()));
         let own = self.process_rows();
         let table = self.builder.table(PROCESS);
@@ -219,6 +220,7 @@ impl TestChunk {
             table.push_bytes(column, string);
         }
         table.push_ref(9, own);
+        push_process_details(table, [7, pid, pid, 7, 34_816, 4711, 1, 0]);
         let process = table.end_row();
         let table = self.builder.table(TASK);
         table.push_ref(0, process);
@@ -227,6 +229,11 @@ impl TestChunk {
         table.push_u64(3, 1000);
         table.push_bytes(4, user);
         table.push_ref(5, cgroup);
+        push_task_details(
+            table,
+            [tid.saturating_sub(pid) + 7, 100, 1001, 1 << 21 | 2, 1 << 21 | 3, 0],
+            [group, login],
+        );
         table.end_row()
     }
 
@@ -251,6 +258,7 @@ impl TestChunk {
             table.push_bytes(column, string);
         }
         table.push_ref(9, parent.map_or(own, |(_, row)| row));
+        push_process_details(table, [pid % 100, 500, 500, 0, 0, 4711, 0, 1]);
         table.end_row()
     }
 
@@ -261,6 +269,7 @@ impl TestChunk {
         (0..3).zip([pid, 0, 0]).for_each(|(column, number)| table.push_u64(column, number));
         (3..9).for_each(|column| table.push_bytes(column, empty));
         table.push_ref(9, own);
+        push_process_details(table, [0; 8]);
         let process = table.end_row();
         let table = self.builder.table(TASK);
         table.push_ref(0, process);
@@ -269,12 +278,13 @@ impl TestChunk {
         table.push_u64(3, u64::from(u32::MAX));
         table.push_bytes(4, empty);
         table.push_ref(5, cgroup);
+        push_task_details(table, [0; 6], [empty; 2]);
         table.end_row()
     }
 
     /// A thread of the process in a row.
     pub fn thread(&mut self, process: u32, tid: u64, name: &str, cgroup: u32) -> u32 {
-        let [name, user] = [name, "alice"].map(|s| self.builder.intern(s.as_bytes()));
+        let [name, user, empty] = [name, "alice", ""].map(|s| self.builder.intern(s.as_bytes()));
         let table = self.builder.table(TASK);
         table.push_ref(0, process);
         table.push_u64(1, tid);
@@ -282,11 +292,12 @@ impl TestChunk {
         table.push_u64(3, 1000);
         table.push_bytes(4, user);
         table.push_ref(5, cgroup);
+        push_task_details(table, [0; 6], [empty; 2]);
         table.end_row()
     }
 
     /// The columns that every kind has.
-    fn common(&mut self, kind: Kind, time: u64, task: u32, flags: u32) -> &mut capture_format::TableBuilder {
+    fn common(&mut self, kind: Kind, time: u64, task: u32, flags: u32) -> &mut TableBuilder {
         let table = self.builder.table(event_table(kind));
         table.push_u64(0, time);
         table.push_u64(1, 1);
@@ -462,4 +473,15 @@ pub fn incomplete(header: &Header) -> TestChunk {
     chunk.exec(s + 5, java, b"/bin/true", b"true\0a\0\0b\0\0");
     chunk.marked_mkdir((s + 6, STR0_CUT), java, host);
     chunk
+}
+
+/// The columns of a process from `vpid` on.
+fn push_process_details(table: &mut TableBuilder, values: [u64; 8]) {
+    (10..).zip(values).for_each(|(column, value)| table.push_u64(column, value));
+}
+
+/// The columns of a thread from `vtid` on: the numbers, and the names of group and login user.
+fn push_task_details(table: &mut TableBuilder, numbers: [u64; 6], names: [StrId; 2]) {
+    [6, 7, 9, 11, 12, 13].into_iter().zip(numbers).for_each(|(column, value)| table.push_u64(column, value));
+    [8, 10].into_iter().zip(names).for_each(|(column, name)| table.push_bytes(column, name));
 }

@@ -108,6 +108,7 @@ pub const SUITES: &[Suite] = &[
         )],
         ..kernel_suite("descriptors")
     },
+    kernel_suite("identity"),
     kernel_suite("lifecycle"),
     Suite {
         binary: "kernel",

@@ -1,5 +1,6 @@
 //! Rows of the task and process dictionaries.
 
+use agent_ebpf::records::details::{ProcessDetails, ThreadDetails, exe};
 use capture_format::StrId;
 
 use super::ancestors::ANCESTORS_MAX;
@@ -55,8 +56,11 @@ impl Processes {
         let row = if shown == Shown::Nothing {
             self.hidden_row(chunk, cgroups, cgroup)
         } else {
-            let name = self.threads.get(&tid).map_or(&self.empty, |thread| &thread.name).clone();
-            let cells = TaskCells { name: &name, tid, uid, is_hosts: tid != 0 && cgroups.is_host(cgroup) };
+            let thread = self.threads.get(&tid);
+            let name = thread.map_or(&self.empty, |thread| &thread.name).clone();
+            let details = thread.map(|thread| thread.details).unwrap_or_default();
+            let is_hosts = tid != 0 && cgroups.is_host(cgroup);
+            let cells = TaskCells { name: &name, tid, uid, details, is_hosts };
             let process = self.process_row(chunk, cgroups, index, shown);
             let cgroup = cgroups.row(chunk, cgroup);
             self.write_task(chunk, cells, process, cgroup)
@@ -74,8 +78,8 @@ impl Processes {
         if let Some(row) = self.hidden.of(chunk.number) {
             return row;
         }
-        let process = write_process(chunk, [0; 3], [b""; 6], None);
-        let cells = TaskCells { name: b"", tid: 0, uid: 0, is_hosts: false };
+        let process = write_process(chunk, &ProcessCells::of(0), None);
+        let cells = TaskCells::default();
         let cgroup = cgroups.row(chunk, cgroup);
         let row = self.write_task(chunk, cells, process, cgroup);
         self.hidden = CachedRow { chunk: chunk.number, row };
@@ -93,8 +97,8 @@ impl Processes {
             return self.hidden_row(chunk, cgroups, subject.cgroup);
         }
         let cgroup = cgroups.row(chunk, subject.cgroup);
-        let process = write_process(chunk, [u64::from(subject.pid), 0, 0], [b""; 6], None);
-        let cells = TaskCells { name: b"", tid: subject.tid, uid: UID_UNKNOWN, is_hosts: false };
+        let process = write_process(chunk, &ProcessCells::of(subject.pid), None);
+        let cells = TaskCells { tid: subject.tid, uid: UID_UNKNOWN, ..TaskCells::default() };
         self.write_task(chunk, cells, process, cgroup)
     }
 
@@ -105,10 +109,14 @@ impl Processes {
         process: u32,
         cgroup: u32,
     ) -> u32 {
-        let TaskCells { name, tid, uid, is_hosts } = cells;
+        let TaskCells { name, tid, uid, details, is_hosts } = cells;
         let name = chunk.builder.intern(name);
         // A container has users of its own.
-        let user = chunk.builder.intern(if is_hosts { self.users.name(uid) } else { b"" });
+        let is_known = details.vtid != 0;
+        let mut named = |is_named, name| chunk.builder.intern(if is_named { name } else { &b""[..] });
+        let user = named(is_hosts, self.users.name(uid));
+        let group = named(is_hosts && is_known, self.users.group(details.gid));
+        let login = named(is_hosts && is_known, self.users.name(details.loginuid));
         let table = chunk.builder.table_at(chunk.index.task);
         table.push_ref(t::PROCESS, process);
         table.push_u64(t::TID, u64::from(tid));
@@ -116,6 +124,14 @@ impl Processes {
         table.push_u64(t::UID, u64::from(uid));
         table.push_bytes(t::USER, user);
         table.push_ref(t::CGROUP, cgroup);
+        table.push_u64(t::VTID, u64::from(details.vtid));
+        table.push_u64(t::GID, u64::from(details.gid));
+        table.push_bytes(t::GROUP, group);
+        table.push_u64(t::LOGINUID, u64::from(details.loginuid));
+        table.push_bytes(t::LOGIN, login);
+        table.push_u64(t::CAP_EFFECTIVE, details.cap_effective);
+        table.push_u64(t::CAP_PERMITTED, details.cap_permitted);
+        table.push_u64(t::CAP_INHERITABLE, details.cap_inheritable);
         table.end_row()
     }
 
@@ -182,29 +198,43 @@ impl Processes {
             if is_shown { text } else { &b""[..] }
         });
         let numbers = [u64::from(process.pid), process.start, u64::from(ppid)];
-        process.row = CachedRow { chunk: key, row: write_process(chunk, numbers, strings, parent) };
+        let cells = ProcessCells { numbers, strings, details: process.details };
+        process.row = CachedRow { chunk: key, row: write_process(chunk, &cells, parent) };
         process.row.row
     }
 }
 
 /// The columns of a thread's row that are not references.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct TaskCells<'a> {
     name: &'a [u8],
     tid: u32,
     uid: u32,
+    details: ThreadDetails,
     /// Whether it runs on the host, whose users have names.
     is_hosts: bool,
 }
 
-/// Writes a row of the process dictionary: process id, start and parent's id; the parent's name, its own name, executable,
-/// arguments, the parent's containers and its working directory; the parent's row, if it has one.
-fn write_process(
-    chunk: &mut Dictionaries<'_>,
-    [pid, start, ppid]: [u64; 3],
-    strings: [&[u8]; 6],
-    parent: Option<u32>,
-) -> u32 {
+/// The columns of a process's row that are not references.
+#[derive(Clone, Copy, Default)]
+struct ProcessCells<'a> {
+    /// Process id, start and parent's id.
+    numbers: [u64; 3],
+    /// The parent's name, its own name, executable, arguments, the parent's containers and its working directory.
+    strings: [&'a [u8]; 6],
+    details: ProcessDetails,
+}
+
+impl ProcessCells<'_> {
+    /// A process of which only the id is known.
+    fn of(pid: u32) -> Self {
+        Self { numbers: [u64::from(pid), 0, 0], ..Self::default() }
+    }
+}
+
+/// Writes a row of the process dictionary, with the parent's row, if it has one.
+fn write_process(chunk: &mut Dictionaries<'_>, cells: &ProcessCells<'_>, parent: Option<u32>) -> u32 {
+    let ProcessCells { numbers: [pid, start, ppid], strings, details } = *cells;
     let strings: [StrId; 6] = strings.map(|text| chunk.builder.intern(text));
     let own = chunk.builder.rows_at(chunk.index.process);
     let table = chunk.builder.table_at(chunk.index.process);
@@ -218,5 +248,13 @@ fn write_process(
     table.push_bytes(p::PARENT_CHAIN, strings[4]);
     table.push_bytes(p::CWD, strings[5]);
     table.push_ref(p::PARENT, parent.unwrap_or(own));
+    table.push_u64(p::VPID, u64::from(details.vpid));
+    table.push_u64(p::SID, u64::from(details.sid));
+    table.push_u64(p::PGID, u64::from(details.pgid));
+    table.push_u64(p::VPGID, u64::from(details.vpgid));
+    table.push_u64(p::TTY, u64::from(details.tty));
+    table.push_u64(p::EXE_INO, details.exe_ino);
+    table.push_u64(p::EXE_UPPER_LAYER, u64::from(details.exe & exe::UPPER_LAYER != 0));
+    table.push_u64(p::EXE_MEMFD, u64::from(details.exe & exe::MEMFD != 0));
     table.end_row()
 }

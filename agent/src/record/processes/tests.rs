@@ -178,3 +178,45 @@ fn what_is_cut_of_an_exec_is_known_as_such() {
     assert_eq!(&*process_of(&processes, 10).exe, b"/bin/a");
     assert_eq!(&*processes.args_of(10), b"a\0b\0\0");
 }
+
+#[test]
+fn details_follow_forks_changes_and_new_sessions() {
+    use agent_ebpf::records::details::{ProcessDetails, TaskDetails, ThreadDetails};
+
+    let details = |vpid, sid, gid| TaskDetails {
+        thread: ThreadDetails { vtid: vpid, gid, ..ThreadDetails::default() },
+        process: ProcessDetails { vpid, sid, pgid: sid, tty: 0x8800, ..ProcessDetails::default() },
+    };
+    let mut processes = Processes::new(false);
+    processes.set_details(&head(10, 10), &details(10, 10, 100));
+    processes.fork(&Fork {
+        head: head(10, 10),
+        child_pid: 20,
+        child_tid: 20,
+        child_ppid: 10,
+        child: details(2, 10, 100),
+        ..Fork::default()
+    });
+    let child = |processes: &Processes| process_of(processes, 20).details;
+    assert_eq!((child(&processes).vpid, child(&processes).sid), (2, 10));
+    assert_eq!(processes.threads[&20].details.gid, 100);
+
+    let changes = processes.changes();
+    processes.set_details(&head(20, 20), &details(2, 10, 100));
+    assert_eq!(processes.changes(), changes, "nothing has changed");
+    processes.set_details(&head(20, 20), &details(2, 10, 101));
+    assert_eq!(processes.threads[&20].details.gid, 101);
+    assert_ne!(processes.changes(), changes);
+
+    processes.lead_group(20);
+    assert_eq!((child(&processes).pgid, child(&processes).vpgid, child(&processes).sid), (20, 2, 10));
+    processes.lead_session(20);
+    assert_eq!((child(&processes).sid, child(&processes).tty), (20, 0));
+    assert_eq!(process_of(&processes, 10).details.sid, 10);
+
+    // Of another process, nothing is known that could be changed.
+    fork(&mut processes, 10, 30, 30);
+    processes.lead_session(30);
+    assert_eq!(process_of(&processes, 30).details, ProcessDetails::default());
+    assert_eq!(processes.vpid(30), None);
+}

@@ -14,6 +14,10 @@ pub(super) enum Effect {
     Mounts,
     /// The working directory.
     WorkingDirectory,
+    /// The session.
+    Session,
+    /// The process group.
+    Group,
 }
 
 impl Effect {
@@ -23,6 +27,8 @@ impl Effect {
             "rename" | "renameat" | "renameat2" => Self::Renames,
             "mount" | "umount" | "umount2" | "oldumount" | "move_mount" | "pivot_root" => Self::Mounts,
             "chdir" | "fchdir" => Self::WorkingDirectory,
+            "setsid" => Self::Session,
+            "setpgid" => Self::Group,
             _ => Self::None,
         }
     }
@@ -38,6 +44,15 @@ impl RowWriter {
             Effect::WorkingDirectory => {
                 let cwd = self.files.path_of(call.files[1]).unwrap_or_default();
                 self.processes.set_cwd(tid, cwd);
+            }
+            Effect::Session => self.processes.lead_session(tid),
+            // Anything else is reported when the process that it changes gets the CPU next.
+            Effect::Group => {
+                let vpid = self.processes.vpid(tid).map(u64::from);
+                let own = |id: u64| id == 0 || Some(id) == vpid;
+                if own(call.args[0]) && own(call.args[1]) {
+                    self.processes.lead_group(tid);
+                }
             }
             Effect::None => {}
         }

@@ -1,6 +1,6 @@
 //! Forks, execs, exits and renames of threads; creation, removal and members of cgroups.
 
-use agent_ebpf::records::{Exit, Fork, Parent, Rename, cgroup_class};
+use agent_ebpf::records::{Change, Exit, Fork, Rename, cgroup_class};
 use capture_format::ChunkBuilder;
 use events::Kind;
 
@@ -10,10 +10,11 @@ use crate::record::processes::comm;
 
 impl RowWriter {
     pub(super) fn fork(&mut self, builder: &mut ChunkBuilder, bytes: &[u8]) -> Option<()> {
-        if decode::is_parent(bytes) {
-            let changed = decode::record::<Parent>(bytes)?;
+        if decode::is_change(bytes) {
+            let changed = decode::record::<Change>(bytes)?;
             self.processes.set_parent(&changed.head, changed.ppid);
             self.processes.name_parent(&changed.head, &changed.comm);
+            self.processes.set_details(&changed.head, &changed.details);
             return Some(());
         }
         let fork: Fork = decode::record(bytes)?;
@@ -52,6 +53,7 @@ impl RowWriter {
         let record = decode::exec(bytes)?;
         let exec = record.fixed;
         let old_comm = self.processes.exec(&exec, record.path, record.args);
+        self.processes.set_details(&exec.head, &exec.details);
         if let Some(exe) = self.files.shown_path(exec.exe) {
             self.processes.set_exe(exec.head.tid, &exe);
         }

@@ -161,7 +161,7 @@ impl RowWriter {
         if self.written.is_late(call.time) {
             bits |= flags::LATE;
         }
-        if stored.effect != Effect::None && call.ret == 0 {
+        if stored.effect != Effect::None && call.ret >= 0 {
             self.follow(stored.effect, stream.thread.tid, call);
         }
         let index = self.chunk.index.event(Kind::Syscall);

@@ -1,7 +1,7 @@
 use agent_ebpf::records::cpu::{SwitchWords, sort};
 use agent_ebpf::records::net::{Net, tcp};
 use agent_ebpf::records::sched::class;
-use agent_ebpf::records::{Exit, Fork, Parent, Rename, TaskInfo};
+use agent_ebpf::records::{Change, Exit, Fork, Rename, TaskInfo};
 use agent_ebpf::records::{oom::Oom, signals::Signal};
 use events::{KINDS, NO_CALL, UNKNOWN};
 use ktape_reader::model::column;
@@ -128,8 +128,8 @@ fn a_changed_parent_is_not_an_event() {
     writer.add(&fork(1, 1, 10));
     writer.add(&fork(2, 10, 20));
     writer.call(&call(3, 20, "getpid"));
-    let head = Header { class: Parent::CLASS, ..head(Kind::Fork, 4, 20) };
-    writer.add(&Parent { head, ppid: 1, ..Parent::default() });
+    let head = Header { class: Change::CLASS, ..head(Kind::Fork, 4, 20) };
+    writer.add(&Change { head, ppid: 1, ..Change::default() });
     writer.call(&call(5, 20, "getpid"));
     writer.add(&Exit { ppid: 77, ..exit(6, 20, 0) });
     let seen = writer.close();

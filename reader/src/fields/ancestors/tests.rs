@@ -162,3 +162,9 @@ fn cut_arguments_of_ancestors_are_marked() {
         }
     });
 }
+
+#[test]
+fn a_session_is_named_after_its_leader_or_its_oldest_member() {
+    // All are in the session 500, whose leader is not among the ancestors.
+    assert_eq!(value("proc.sname"), "systemd");
+}

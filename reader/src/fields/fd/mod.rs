@@ -37,13 +37,19 @@ pub(super) fn name(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) ->
     is_named && found(FileValue::Text(&text))
 }
 
-/// Gets the paths of a request as they were given.
+/// Gets the paths of a syscall or request as they were given.
 pub(super) fn given_paths(call: &CallEvent<'_>, found: &mut dyn FnMut(FileValue<'_>) -> bool) -> bool {
     let Some(subject) = Subject::of(call) else { return false };
     subject.roles.paths.positions().any(|position| match call.string_argument(position) {
         Some(CallString::Read { bytes, .. }) => found(FileValue::Text(bytes)),
         Some(CallString::Null | CallString::Unread | CallString::NotRecorded) | None => false,
     })
+}
+
+/// How much there is of the first of these paths.
+pub(super) fn given_mark(event: &Event<'_>) -> Mark {
+    let call = event.call();
+    mark(event, |subject| subject.roles.paths.positions().find(|at| call.string_argument(*at).is_some()))
 }
 
 /// How much there is of `fd.name`.

@@ -6,6 +6,7 @@ mod block;
 mod calls;
 mod descriptors;
 mod given;
+mod identity;
 mod incidents;
 mod killing;
 mod neighbour;
@@ -69,6 +70,7 @@ const USAGE: &str = "ktape-workload:
   given DIR                      paths and addresses that change during the call; the last one waits until a byte on stdin
   flip DIR                       make calls with a path, and with an address, that another thread changes all the time
   spin                           call getppid on CPU 0 until the end of stdin; a line after 1,000 more for each byte there
+  change-identity                change group, session, terminal and capabilities after a byte on stdin; wait for another one
   change-user                    become another user, with calls before and after
   descriptors DIR                open a descriptor of every kind; use each after a line on stdin, see descriptors.rs
   descriptor-race DIR N READS    run N threads that replace the files behind the same descriptors, and read from these
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
             None => return usage(),
         },
         ["descriptor-load", dir] => descriptors::load(dir),
+        ["change-identity"] => identity::change(),
         ["change-user"] => procs::change_user(),
         ["failed-execs", dir] => procs::failed_execs(dir),
         ["orphan"] => procs::orphan(false),
