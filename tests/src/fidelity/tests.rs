@@ -1,6 +1,6 @@
 use super::*;
 
-const LOG: &str = r#"10 execve("/bin/sh", ["sh", "-c", "a\tb"], 0x7ffd /* 20 vars */) = 0
+const LOG: &str = r#"10 execve("/bin/sh", ["sh", "-c", "a\tb"], 0x7ffd00001000 /* 20 vars */) = 0
 10 openat(AT_FDCWD, "/etc/x,y", O_RDONLY|O_CLOEXEC) = -1 ENOENT (No such file or directory)
 11 connect(3, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("10.0.0.1")}, 16 <unfinished ...>
 10 read(3, "\177ELF", 832) = 4
