@@ -104,6 +104,8 @@ pub mod count {
     pub const RESULT: u8 = 1 << 4;
     /// The argument points to an `int` that is the number, of bytes that are filled in.
     pub const POINTED: u8 = 1 << 6;
+    /// None if what points to them is no pointer: below 65536, where nothing is mapped.
+    pub const IF_POINTER: u8 = 1 << 7;
     /// As many words of 8 bytes as have this number of bits.
     pub const BITS: u8 = 1 << 5;
 }

@@ -243,7 +243,8 @@ const BYTES_MAX: u64 = 512;
 pub fn bytes_of(spec: &Spec, index: usize, args: impl Fn(u8) -> u64, ret: i64) -> u64 {
     let (unit, how) = (u64::from(spec.unit[index]), spec.count[index]);
     if how & count::ONE != 0 {
-        return unit;
+        let at = args(if index == 0 { spec.arg0 } else { spec.arg1 });
+        return if how & count::IF_POINTER != 0 && at >> 16 == 0 { 0 } else { unit };
     }
     let mut number = if how & count::RESULT != 0 { ret as u64 } else { args(how & count::ARGUMENT) };
     if how & count::POINTED != 0 {

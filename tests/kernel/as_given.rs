@@ -138,7 +138,7 @@ fn strings_that_another_thread_changes_are_marked() {
     let file = dir.path().join("x.ktape");
     let capture = Capture::start(&file, &[]);
     let mut load = Workload::start(workload!(), &["flip", dir.path().to_str().unwrap()]);
-    let [accesses, links, execs, connects] = [(); 4].map(|()| load.line().parse::<usize>().unwrap());
+    let [accesses, stats, links, execs, connects] = [(); 5].map(|()| load.line().parse::<usize>().unwrap());
     load.finish();
     capture.stop();
     let own =
@@ -160,6 +160,18 @@ fn strings_that_another_thread_changes_are_marked() {
         };
         assert_marked(call, &calls.iter().map(verdict).collect::<Vec<_>>());
     }
+
+    // Those that found a file, of which both the path and what was filled in are there.
+    let calls = own("= stat");
+    let of_file =
+        |event: &Value| text(event, "evt.arg.filename").unwrap().starts_with(dir.path().to_str().unwrap());
+    assert_eq!(calls.iter().filter(|event| of_file(event)).count(), stats);
+    let found = calls.iter().filter(|event| of_file(event) && int(event, "evt.rawres") == Some(0));
+    let verdict = |event: &Value| {
+        assert_eq!(int(event, "evt.arg.statbuf.st_nlink"), Some(1), "{event}");
+        (text(event, "evt.arg.filename").unwrap().ends_with('a'), truth(event, "evt.args_uncertain"))
+    };
+    assert_marked("stat", &found.map(verdict).collect::<Vec<_>>());
 
     let calls = own("in (connect, getpeername)");
     assert_eq!(calls.len(), 2 * connects);

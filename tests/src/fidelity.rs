@@ -46,6 +46,10 @@ pub struct Figures {
     pub same: u64,
     /// Of these, those whose value ktape does not record: what a pointer points to.
     pub not_recorded: u64,
+    /// Of these, the contents of buffers, which ktape does not record by design.
+    pub content: u64,
+    /// Of these, addresses of buffers without their content, not recorded by design either.
+    pub addresses: u64,
 }
 
 impl Figures {
@@ -54,6 +58,13 @@ impl Figures {
         self.positions += other.positions;
         self.same += other.same;
         self.not_recorded += other.not_recorded;
+        self.content += other.content;
+        self.addresses += other.addresses;
+    }
+
+    /// Those of which ktape has another value than strace.
+    pub fn different(&self) -> u64 {
+        self.positions - self.same - self.not_recorded - self.content - self.addresses
     }
 }
 
@@ -93,20 +104,28 @@ impl Fidelity {
         total
     }
 
-    /// A table by system call, those with the most positions that are not recorded first.
+    /// A table by system call, those with the most positions that are not recorded, or not by design, first.
     pub fn table(&self) -> String {
         let mut text = String::from(
-            "| call | calls | positions | same | not recorded | different |\n|---|---:|---:|---:|---:|---:|\n",
+            "| call | calls | positions | same | not recorded | content | addresses | different |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         let mut rows: Vec<(&str, &Figures)> = self.calls.iter().map(|(name, f)| (name.as_str(), f)).collect();
-        rows.sort_by_key(|(_, figures)| std::cmp::Reverse(figures.not_recorded));
+        rows.sort_by_key(|(_, figures)| {
+            std::cmp::Reverse((figures.not_recorded, figures.content + figures.addresses))
+        });
         let total = self.total();
         for (name, f) in rows.into_iter().chain([("all", &total)]) {
-            let different = f.positions - f.same - f.not_recorded;
             let _ = writeln!(
                 text,
-                "| {name} | {} | {} | {} | {} | {different} |",
-                f.calls, f.positions, f.same, f.not_recorded
+                "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+                f.calls,
+                f.positions,
+                f.same,
+                f.not_recorded,
+                f.content,
+                f.addresses,
+                f.different()
             );
         }
         text
@@ -121,7 +140,10 @@ impl Fidelity {
 pub fn run(program: &Program, dir: &Path) -> Fidelity {
     let (log, file) = (dir.join("strace.log"), dir.join("x.ktape"));
     let log_text = log.to_string_lossy();
+    // Structures with all their members, but programs without their environments.
+    let whole = ["-e", "abbrev=execve,execveat"];
     let mut command = vec!["strace", "-f", "-yy", "-a1", "-s", "65536", "-o", &log_text];
+    command.extend(whole);
     command.extend(["sh", "-c", program.script, "sh"]);
     let dir_text = dir.to_string_lossy();
     command.push(&dir_text);
@@ -194,6 +216,8 @@ fn compare_call(expected: &Logged, found: &Logged, fidelity: &mut Fidelity) {
         match value::same(&expected.name, wanted, got) {
             Verdict::Same => figures.same += 1,
             Verdict::NotRecorded => figures.not_recorded += 1,
+            Verdict::Content => figures.content += 1,
+            Verdict::Address => figures.addresses += 1,
             Verdict::Different => fidelity
                 .differences
                 .push(format!("{}, argument {position}: {wanted} (strace), {got} (ktape)", expected.name)),

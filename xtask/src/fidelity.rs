@@ -35,24 +35,26 @@ pub fn compare(names: &[String]) -> Result<()> {
         programs.iter().flat_map(|program| program.needs).filter(is_missing).copied().collect();
     let mut all = Fidelity::default();
     println!(
-        "| program | calls | positions | same | not recorded | different | calls not recorded | names | equal | explained | \
-         unknown | wrong |"
+        "| program | calls | positions | same | not recorded | content | addresses | different | calls not recorded | names | \
+         equal | explained | unknown | wrong |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for program in programs {
         if program.needs.iter().any(|command| missing.contains(command)) {
-            println!("| {} | not installed | | | | | | | | | | |", program.name);
+            println!("| {} | not installed | | | | | | | | | | | | |", program.name);
             continue;
         }
         let found = one(program)?;
         let (figures, names) = (found.total(), &found.names);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             program.name,
             figures.calls,
             figures.positions,
             figures.same,
             figures.not_recorded,
+            figures.content,
+            figures.addresses,
             found.differences.len(),
             found.missing.len(),
             names.compared,

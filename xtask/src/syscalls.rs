@@ -277,7 +277,7 @@ uretprobe
 uprobe
 mbind start:address len:size mode:mempolicy_const nmask:ptr maxnode:size flags:mempolicy_flags
 set_mempolicy mode:mempolicy_const nmask:ptr maxnode:size
-get_mempolicy policy:ptr nmask:ptr maxnode:size addr:address flags:mempolicy_flags
+get_mempolicy policy:ints_out nmask:ptr maxnode:size addr:address flags:mempolicy_flags
 migrate_pages pid:pid maxnode:size old_nodes:ptr new_nodes:ptr
 move_pages pid:pid nr_pages:ulong pages:ptr nodes:ptr status:ptr flags:move_pages_flags
 ";
@@ -318,9 +318,9 @@ mmap arg:ptr
 mmap2 addr:address len:size prot:mmap_prot flags:mmap_flags fd:fd pgoff:offset
 socketcall call:socketcall_cmd args:ptr
 ipc call:ipc_cmd first:int second:ulong third:ulong ptr:ptr fifth:long
-clone clone_flags:clone_flags newsp:address parent_tidptr:ptr tls:address child_tidptr:ptr
+clone clone_flags:clone_flags newsp:address parent_tidptr:address tls:address child_tidptr:address
 bdflush func:int data:long
-_llseek fd:fd offset_high:ulong offset_low:ulong result:ptr whence:whence_const
+_llseek fd:fd offset_high:ulong offset_low:ulong result:offsets_out whence:whence_const
 vm86old user_vm86:ptr
 vm86 cmd:vm86_cmd arg:ulong
 pread64 fd:fd buf:ptr count:size poslo:uint poshi:uint
@@ -338,13 +338,18 @@ preadv fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint
 pwritev fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint
 preadv2 fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint flags:rwf_flags
 pwritev2 fd:fd vec:ptr vlen:ulong pos_low:uint pos_high:uint flags:rwf_flags
+stat64 filename:path statbuf:stat64_out
+lstat64 filename:path statbuf:stat64_out
+fstat64 fd:fd statbuf:stat64_out
+fstatat64 dfd:dirfd filename:path statbuf:stat64_out flag:at_flags
+sendfile64 out_fd:fd in_fd:fd offset:offsets_in count:size
 statfs64 pathname:path sz:size buf:ptr
 fstatfs64 fd:fd sz:size buf:ptr
 ";
 
 /// Calls of the 32-bit ABI with the arguments of a 64-bit call of another name.
 const I386_SAME: &str = "
-ugetrlimit=getrlimit stat64=stat lstat64=lstat fstat64=fstat fstatat64=newfstatat fcntl64=fcntl sendfile64=sendfile
+ugetrlimit=getrlimit fcntl64=fcntl
 lchown32=lchown chown32=chown fchown32=fchown getuid32=getuid getgid32=getgid geteuid32=geteuid
 getegid32=getegid setreuid32=setreuid setregid32=setregid getgroups32=getgroups setgroups32=setgroups
 setresuid32=setresuid getresuid32=getresuid setresgid32=setresgid getresgid32=getresgid setuid32=setuid

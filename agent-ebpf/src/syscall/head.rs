@@ -1,16 +1,17 @@
 //! The strings of a call in the record at the head of the CPU's ring, which has its arguments already, by functions of their own:
 //! they have numbers as arguments, so that the verifier looks at each once. The call is that of [`ThisCpu::key`].
 
-use agent_ebpf::records::cpu::{STRING_ROOM, shape, sort, word};
+use agent_ebpf::records::cpu::{STRING_ROOM, live, shape, sort, word};
 use agent_ebpf::spec::{Spec, read, result, spec_flags};
 use events::flags;
 
 use super::draft::{argument, padded, read_first, read_second, second_place};
+use super::identity;
 use super::messages::read_addresses;
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
-use crate::maps;
-use crate::user::{Got, NOT_FILLED_IN, ROOM_UNKNOWN, Source, bytes_of, read_bytes, read_string};
+use crate::maps::{self, config};
+use crate::user::{Got, NOT_FILLED_IN, ROOM_UNKNOWN, Source, bytes_of, read_bytes, read_path, read_string};
 
 /// Lengths of the strings, and the bits of [`flags`] about them.
 pub struct Lengths {
@@ -96,14 +97,25 @@ pub extern "C" fn read_address(room: u64, ret: i64) -> i32 {
     0
 }
 
-/// Reads what the call has filled in to its place among the other strings.
+/// Reads what the call has filled in to its place among the other strings. A path is read once more where other threads use the
+/// same memory: behind both strings, or, if they are in a record of the entry, as the first one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn fill(ret: i64) -> i32 {
     let Some((cpu, draft, spec)) = head() else { return 0 };
     let mut lengths = Lengths::of(draft);
+    let args = |index| argument(draft, index);
+    let is_short = cpu.live() == live::FILLS;
+    let mut is_again = false;
+    if spec.read0 == read::STRING && config!(returns_only) == 0 {
+        is_again = identity::task(cpu).shares_memory();
+        if is_again && !is_short {
+            let got = read_first(draft, spec, args);
+            lengths.len[0] = got.len;
+            lengths.bits |= got.bits;
+        }
+    }
     if ret >= i64::from(spec.least) {
-        let args = |index| argument(draft, index);
         if spec.read0 >= read::BYTES_BOTH {
             let len = bytes_of(spec, 0, args, ret);
             // SAFETY: a draft has room for two strings.
@@ -116,10 +128,19 @@ pub extern "C" fn fill(ret: i64) -> i32 {
             let got = unsafe { read_bytes(to, bytes_of(spec, 1, args, ret), args(spec.arg1)) };
             lengths.take(1, &got);
         }
-        lengths.write(draft);
     }
-    let words = word::STRINGS as u32 + (padded(lengths.len[0]) + padded(lengths.len[1])) / 8;
-    cpu.set_shape(shape::of(sort::STRINGS, cpu.key(), words));
+    let mut len = padded(lengths.len[0]) + padded(lengths.len[1]);
+    if is_again && is_short {
+        // SAFETY: a draft has room for two strings and a structure.
+        let got = unsafe { read_path(second_place(draft, len), STRING_ROOM, args(spec.arg0)) };
+        lengths.bits |= word::AGAIN;
+        if got.bits & flags::STR0_UNREAD == 0 {
+            // With its NUL.
+            len += padded(got.len + 1);
+        }
+    }
+    lengths.write(draft);
+    cpu.set_shape(shape::of(sort::STRINGS, cpu.key(), word::STRINGS as u32 + len / 8));
     0
 }
 

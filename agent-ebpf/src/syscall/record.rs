@@ -76,7 +76,10 @@ pub fn emit<const RETURNED: bool>(cpu: ThisCpu, task: Task, call: &TaskState, en
         if spec.flags & spec_flags::NO_RESULT != 0 {
             bits |= flags::NO_RESULT;
         }
-        let fills = RETURNED && spec.flags & spec_flags::FILLS != 0 && end.ret >= i64::from(spec.least);
+        // Of a call that failed, a path alone is read: once more.
+        let fills = RETURNED
+            && spec.flags & spec_flags::FILLS != 0
+            && (end.ret >= i64::from(spec.least) || spec.read0 == read::STRING);
         if end.sent && fills {
             cpu.set_key(call.key);
             // SAFETY: an index of every record with strings.

@@ -40,5 +40,5 @@ pub use reader_set::ReaderSet;
 pub use ring_buffer::{RingBuffer, page_size};
 pub use ring_buffers::{RingBuffers, cpu_rings};
 pub use settings::{Settings, SyscallSelection};
-pub use specs::{FileSource, file_sources, has_no_result, is_filled_in};
+pub use specs::{FileSource, file_sources, has_no_result, is_filled_in, room_of};
 pub use tasks::ScannedTask;

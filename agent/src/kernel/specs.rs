@@ -67,7 +67,10 @@ fn size_of_struct(arg: &Arg, position: u8) -> (u8, u8) {
         Stated::Result => count::RESULT,
     };
     match ty.extent {
-        Extent::Elements(number) => (ty.size.saturating_mul(number), count::ONE),
+        Extent::Elements(number) => {
+            let only = if arg.ty == ArgType::StructOrNumber { count::IF_POINTER } else { 0 };
+            (ty.size.saturating_mul(number), count::ONE | only)
+        }
         Extent::ElementsOf(stated) => (ty.size, count_of(stated)),
         Extent::BytesOf(stated) => (1, count_of(stated)),
         Extent::BitsOf(stated) => (1, count::BITS | count_of(stated)),
@@ -85,6 +88,13 @@ fn least_of(name: &str) -> u8 {
 /// side knows these two, see `note_room` there.
 fn unused_argument(call: &Syscall) -> u8 {
     if call.args.len() < 6 { 5 } else { 1 }
+}
+
+/// Of a call that fills in a socket address after which its length is stated: where a record has the room for it, and the
+/// argument that it belongs to.
+pub fn room_of(call: &Syscall) -> Option<(u8, u8)> {
+    let stated = call.args.iter().position(|arg| arg.ty == ArgType::Socklen)?;
+    Some((spec(call).room, stated as u8))
 }
 
 /// Whether the call's string is a socket address that the kernel fills in.
@@ -125,7 +135,7 @@ fn read_of(ty: ArgType) -> u8 {
         ArgType::Msghdr => read::MSGHDR,
         ArgType::Mmsghdr => read::MMSGHDR,
         ArgType::Argv => read::ARGV,
-        ArgType::Struct => read::BYTES,
+        ArgType::Struct | ArgType::StructOrNumber => read::BYTES,
         ArgType::StructInOut => read::BYTES_BOTH,
         ArgType::StructOut => read::BYTES_OUT,
         _ => read::NONE,

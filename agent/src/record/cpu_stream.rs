@@ -105,6 +105,8 @@ pub struct CallRecord<'a> {
     pub files: [u64; 2],
     /// Its strings.
     pub strings: [&'a [u8]; 2],
+    /// Its path, if that is its first string and it was read once more behind both.
+    pub path_again: Option<&'a [u8]>,
     /// Its strings are in an earlier record, of its entry.
     pub was_entered: bool,
     /// It has its strings once more as they were at the return: in their place if it was entered, else the first string in place
@@ -138,6 +140,7 @@ impl<'a> CpuRecord<'a> {
             args: [0; 6],
             files: [0; 2],
             strings: [b"", b""],
+            path_again: None,
             was_entered: record_sort == sort::LONG_ENTERED,
             again: false,
         };
@@ -170,6 +173,11 @@ impl<'a> CpuRecord<'a> {
             strings.get(..first)?,
             strings.get(first.next_multiple_of(8)..).unwrap_or_default().get(..second)?,
         ];
+        if record_sort == sort::STRINGS && call.again {
+            let after = first.next_multiple_of(8) + second.next_multiple_of(8);
+            let third = strings.get(after..).unwrap_or_default();
+            call.path_again = third.split(|byte| *byte == 0).next().filter(|_| !third.is_empty());
+        }
         if matches!(record_sort, sort::LONG | sort::LONG_ENTERED) {
             call.dur = word_of(more, 1);
             call.was_entered |= call.again;

@@ -9,7 +9,7 @@ use super::structs::struct_value;
 use super::task::arguments;
 use crate::model::{CallEvent, CallString, FileRow};
 use crate::syscalls::sockaddr::{self, SockAddr};
-use crate::syscalls::{ArgType, FileArg};
+use crate::syscalls::{ArgType, Extent, FileArg, Stated};
 use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
 
@@ -36,7 +36,10 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
         separate(i, out);
         if let Some(Some(slot)) = known.strings.get(i) {
             let string = call.string(*slot, i);
-            if arg.ty.is_struct() {
+            if arg.ty == ArgType::StructOrNumber && !known.meanings().is_struct(values) {
+                let value = values.get(i).copied().unwrap_or(0);
+                write_value(ArgType::Ulong, known.meanings().set(i, values), value, out);
+            } else if arg.ty.is_struct() {
                 write_struct(call, i, paint, out);
             } else if matches!(string, CallString::Read { .. })
                 && (arg.ty == ArgType::Path || is_address(arg.ty))
@@ -54,6 +57,7 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
                     };
                     write_descriptor((*value as i64, arg.ty), file, LinkStyle::Escaped(paint), out);
                 }
+                Some(room) if arg.ty == ArgType::Socklen => write_room(call, i, *room, out),
                 Some(value) => write_value(arg.ty, known.meanings().set(i, values), *value, out),
                 None => out.push(b'_'),
             }
@@ -91,9 +95,37 @@ fn write_struct(call: &CallEvent<'_>, position: usize, paint: Paint, out: &mut V
         }
         Some(CallString::Null) => out.extend_from_slice(b"NULL"),
         Some(CallString::Unread) => out.push(b'?'),
+        // As many elements as the result states: none.
+        Some(CallString::Read { .. }) if is_empty_array(call, position) => out.extend_from_slice(b"[]"),
         // What the call fills in, if it has not.
         Some(CallString::Read { .. } | CallString::NotRecorded) | None => out.push(b'_'),
     }
+}
+
+/// The room for a socket address, which is the argument before it, and its length if that is another number: `[128 => 16]`.
+fn write_room(call: &CallEvent<'_>, position: usize, room: u64, out: &mut Vec<u8>) {
+    let before = position.checked_sub(1).and_then(|before| call.string_argument(before as u8));
+    let filled = call.result().is_some_and(|result| result >= 0);
+    let len = match before {
+        Some(CallString::Null) => return out.extend_from_slice(b"NULL"),
+        _ if room >= u64::from(u32::MAX) => return out.push(b'_'),
+        Some(CallString::Read { bytes, cut: false, .. }) if filled => bytes.len() as u64,
+        _ => room,
+    };
+    out.push(b'[');
+    number::decimal(room, out);
+    if len != room {
+        out.extend_from_slice(b" => ");
+        number::decimal(len, out);
+    }
+    out.push(b']');
+}
+
+/// Whether a call that returned fills in as many elements of an array as its result states, and found none.
+fn is_empty_array(call: &CallEvent<'_>, position: usize) -> bool {
+    let ty = call.call().and_then(|known| known.structs[position]);
+    let counts = ty.is_some_and(|ty| ty.extent == Extent::ElementsOf(Stated::Result));
+    counts && call.result() == Some(0)
 }
 
 /// Appends what the descriptor stands for that a call returned: `</etc/hosts>`.

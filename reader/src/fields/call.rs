@@ -191,10 +191,13 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     if position >= known.meanings().count(known.signature.args.len(), values) {
         return Argument::Missing;
     }
-    if arg.ty.is_struct() {
+    let is_number = arg.ty == ArgType::StructOrNumber && !known.meanings().is_struct(values);
+    if arg.ty.is_struct() && !is_number {
         return struct_value(call, position).map_or(Argument::Missing, Argument::Struct);
     }
-    if let Some(Some(slot)) = known.strings.get(position) {
+    if let Some(Some(slot)) = known.strings.get(position)
+        && !is_number
+    {
         return match call.string(*slot, position) {
             CallString::Read { bytes, .. } if args::is_address(arg.ty) => Argument::Address(bytes),
             CallString::Read { bytes, .. } if arg.ty == ArgType::Argv => Argument::List(bytes),
@@ -247,7 +250,10 @@ impl<'f> ArgumentKey<'f> {
         match (stored_argument(call, self.position), self.member) {
             (argument, None) => argument,
             (Argument::Struct(value), Some(name)) => {
-                value.member(name).map_or(Argument::Missing, |member| Argument::Member(value, member))
+                value.member(name).map_or(Argument::Missing, |member| match member.text(value.bytes) {
+                    Some(text) => Argument::Text(text),
+                    None => Argument::Member(value, member),
+                })
             }
             (_, Some(_)) => Argument::Missing,
         }

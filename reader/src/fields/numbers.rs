@@ -37,10 +37,17 @@ pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Ve
         | ArgType::Const => number::signed(value as i64, out),
         ArgType::Uid | ArgType::Gid if value == u64::from(u32::MAX) => out.extend_from_slice(b"-1"),
         // An address: what it is for depends on another argument.
-        ArgType::Ulong if value > u64::from(u16::MAX) => number::hex(value, out),
-        ArgType::Uint | ArgType::Ulong | ArgType::Size | ArgType::Uid | ArgType::Gid => {
+        ArgType::Ulong | ArgType::StructOrNumber if value > u64::from(u16::MAX) => number::hex(value, out),
+        ArgType::Uint
+        | ArgType::Ulong
+        | ArgType::StructOrNumber
+        | ArgType::Size
+        | ArgType::Socklen
+        | ArgType::Uid
+        | ArgType::Gid => {
             number::decimal(value, out);
         }
+        ArgType::Device => write_device(value, out),
         ArgType::Mode => number::octal(value, out),
         ArgType::Flags | ArgType::Command if value == 0 => out.push(b'0'),
         ArgType::Flags | ArgType::Command => number::hex(value, out),
@@ -59,4 +66,15 @@ pub fn write_value(ty: ArgType, set: Option<&ValueSet>, value: u64, out: &mut Ve
         | ArgType::StructOut
         | ArgType::StructInOut => out.push(b'_'),
     }
+}
+
+/// The number of a device with its two halves, as the kernel encodes them for programs (`new_encode_dev`).
+fn write_device(value: u64, out: &mut Vec<u8>) {
+    let (major, minor) =
+        (value >> 8 & 0xfff | value >> 32 & !0xfff, value & 0xff | value >> 12 & 0xffff_ff00);
+    out.extend_from_slice(b"makedev(");
+    write_value(ArgType::Flags, None, major, out);
+    out.extend_from_slice(b", ");
+    write_value(ArgType::Flags, None, minor, out);
+    out.push(b')');
 }

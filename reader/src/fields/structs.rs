@@ -108,14 +108,12 @@ impl<'a> StructValue<'a> {
     pub fn values(&self, member: &'static Member) -> impl Iterator<Item = MemberValue> + use<'a> {
         let set = set_of(member, self.arch);
         let (of, ty, is_signed) = (self.ty, member.ty, member.ty.is_signed());
-        self.ty.elements(self.bytes).filter_map(move |element| {
-            let value = of.value(member, element)?;
-            Some(MemberValue {
-                value: if is_signed { i128::from(value as i64) } else { value.into() },
-                ty,
-                set,
-            })
-        })
+        let value_of = move |value: u64| MemberValue {
+            value: if is_signed { i128::from(value as i64) } else { value.into() },
+            ty,
+            set,
+        };
+        self.ty.elements(self.bytes).flat_map(move |element| of.values(member, element).map(value_of))
     }
 
     /// The numbers that it consists of; `None` if it has members with names.
@@ -166,13 +164,19 @@ impl<'a> StructValue<'a> {
     fn write_members(&self, element: &[u8], out: &mut Vec<u8>) {
         out.push(b'{');
         let mut inner = "";
-        for (i, member) in self.ty.members.iter().enumerate() {
-            let Some(value) = self.ty.value(member, element) else { continue };
+        for (at, member) in self.ty.members.iter().enumerate() {
+            let text = member.text(element);
+            let mut values = self.ty.values(member, element).peekable();
+            // Only a device has the number of one.
+            let is_absent = member.name == "st_rdev" && values.peek() == Some(&0);
+            if text.is_none() && values.peek().is_none() || is_absent {
+                continue;
+            }
             let (prefix, name) = member.name.split_once('.').unwrap_or(("", member.name));
             if prefix != inner && !inner.is_empty() {
                 out.push(b'}');
             }
-            separate(i, b", ", out);
+            separate(at, b", ", out);
             if prefix != inner && !prefix.is_empty() {
                 out.extend_from_slice(prefix.as_bytes());
                 out.extend_from_slice(b"={");
@@ -180,10 +184,24 @@ impl<'a> StructValue<'a> {
             inner = prefix;
             out.extend_from_slice(name.as_bytes());
             out.push(b'=');
-            if self.is_signal(member, element) {
-                out.extend_from_slice(names::signal_name(value as u32).as_bytes());
-            } else {
-                write_member(member, value, self.arch, out);
+            if let Some(text) = text {
+                escape::quote(text, out);
+                continue;
+            }
+            let is_list = member.count > 1;
+            if is_list {
+                out.push(b'[');
+            }
+            for (i, value) in values.enumerate() {
+                separate(i, b", ", out);
+                if self.is_signal(member, element) {
+                    out.extend_from_slice(names::signal_name(value as u32).as_bytes());
+                } else {
+                    write_member(member, value, self.arch, out);
+                }
+            }
+            if is_list {
+                out.push(b']');
             }
         }
         if !inner.is_empty() {

@@ -196,6 +196,7 @@ impl Literal {
                 | ArgType::Path
                 | ArgType::Sockaddr
                 | ArgType::SockaddrOut
+                | ArgType::Socklen
                 | ArgType::Msghdr
                 | ArgType::Mmsghdr
                 | ArgType::Argv
@@ -208,7 +209,9 @@ impl Literal {
                 | ArgType::Command
                 | ArgType::Const
                 | ArgType::String
+                | ArgType::Device
                 | ArgType::Struct
+                | ArgType::StructOrNumber
                 | ArgType::StructOut
                 | ArgType::StructInOut,
             )

@@ -304,7 +304,7 @@ fn names_that_no_capture_has_are_refused() {
         ("loss.kind = syscal", "did you mean syscall?"),
         ("evt.arg.filenam = x", "argument named `filenam` (did you mean filename?) (column 9)"),
         ("evt.arg.nosuch exists", "argument named `nosuch`"),
-        ("evt.arg.buf = 5", "`buf` is a pointer, and what it points to is not recorded"),
+        ("evt.arg.dirent = 5", "`dirent` is a pointer, and what it points to is not recorded"),
     ] {
         let error = checked(text, &[]).unwrap_err();
         assert!(error.contains(part), "{text}: {error}");
@@ -323,13 +323,13 @@ fn names_that_no_capture_has_are_refused() {
 
 #[test]
 fn names_of_captures_of_later_versions_are_known() {
-    let calls = ["newcall(newarg:ulong, text:string)", "newread(buf:string)"];
+    let calls = ["newcall(newarg:ulong, text:string)", "newread(dirent:string)"];
     for text in [
         "evt.type = newcall",
         "syscall.type = newcall",
         "evt.arg.newarg = 5",
         "evt.arg.newarg = x",
-        "evt.arg.buf = x",
+        "evt.arg.dirent = x",
     ] {
         assert_eq!(checked(text, &calls), Ok(()), "{text}");
         assert!(checked(text, &[]).is_err(), "{text}");

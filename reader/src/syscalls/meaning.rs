@@ -22,6 +22,8 @@ enum NamesOf {
 pub struct Meanings {
     names: [NamesOf; 6],
     length: Option<&'static LengthRule>,
+    /// Whether what may be a structure is one, by the second argument.
+    is_struct: Option<fn(u64) -> bool>,
 }
 
 impl Meanings {
@@ -47,6 +49,11 @@ impl Meanings {
                 }
             }
         }
+        meanings.is_struct = match &**call {
+            "fcntl" => Some(fcntl_has_lock),
+            "futex" | "futex_time64" => Some(futex_has_timeout),
+            _ => None,
+        };
         meanings.length = LENGTHS.iter().find(|rule| rule.call == signature.name);
         meanings
     }
@@ -61,6 +68,15 @@ impl Meanings {
                 let deciding = args.get(usize::from(*other))?;
                 Some(sets.iter().find(|(wanted, _)| wanted.accepts(*deciding))?.1)
             }
+        }
+    }
+
+    /// Whether an argument that may be a structure or a number is a structure, in a call with these arguments.
+    #[inline]
+    pub fn is_struct(&self, args: &[u64]) -> bool {
+        match (self.is_struct, args.get(1)) {
+            (Some(is_struct), Some(deciding)) => is_struct(*deciding),
+            _ => true,
         }
     }
 
@@ -129,6 +145,16 @@ const MREMAP_FIXED_OR_DONTUNMAP: u64 = 2 | 4;
 /// `F_GETFD`, `F_GETFL`, `F_GETOWN`, `F_GETSIG`, `F_GETLEASE`, `F_GETPIPE_SZ`, `F_GET_SEALS`.
 fn fcntl(command: u64) -> Option<usize> {
     matches!(command, 1 | 3 | 9 | 11 | 1025 | 1032 | 1034).then_some(2)
+}
+
+/// F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW. The two that find a lock fill it in at the return.
+fn fcntl_has_lock(command: u64) -> bool {
+    matches!(command, 6 | 7 | 37 | 38)
+}
+
+/// FUTEX_WAIT, FUTEX_LOCK_PI, FUTEX_WAIT_BITSET, FUTEX_WAIT_REQUEUE_PI, FUTEX_LOCK_PI2: others have a number in its place.
+fn futex_has_timeout(operation: u64) -> bool {
+    matches!(operation & 0x7f, 0 | 6 | 9 | 11 | 13)
 }
 
 fn futex(operation: u64) -> Option<usize> {

@@ -32,14 +32,15 @@ fn shown(signature: &Signature, meanings: &Meanings, at: usize) -> &'static str 
         ArgType::Mmsghdr => "socket addresses",
         ArgType::Fd => "descriptor",
         ArgType::Dirfd => "directory",
-        ArgType::Size | ArgType::Offset => "bytes",
+        ArgType::Size | ArgType::Offset | ArgType::Socklen => "bytes",
         ArgType::Mode => "permissions",
         ArgType::Pid | ArgType::Uid | ArgType::Gid => "id",
         ArgType::Signal => "signal",
         ArgType::Address => "address",
         ArgType::Flags | ArgType::Command | ArgType::Const => "number",
-        ArgType::Int | ArgType::Uint | ArgType::Long | ArgType::Ulong => "number",
+        ArgType::Int | ArgType::Uint | ArgType::Long | ArgType::Ulong | ArgType::Device => "number",
         ArgType::Struct | ArgType::StructOut | ArgType::StructInOut => "structure",
+        ArgType::StructOrNumber => "structure or number",
         ArgType::Ptr => "-",
     }
 }

@@ -38,10 +38,11 @@ impl Arg {
         ty.map_or(&[], |ty| ty.members)
     }
 
-    /// Of a call of 32-bit callers: if it is a structure of which they have another one, it is only a pointer.
+    /// Of a call of 32-bit callers: if it is a structure of which they have another one, it is only a pointer or number.
     pub(super) fn remove_wide_struct(&mut self, call: &str) {
         if self.ty.is_struct() && StructType::of_tag(&self.tag).is_none_or(|ty| !ty.is_common_of(call)) {
-            (self.tag, self.ty) = (Cow::Borrowed(ArgType::Ptr.name()), ArgType::Ptr);
+            let ty = if self.ty == ArgType::StructOrNumber { ArgType::Ulong } else { ArgType::Ptr };
+            (self.tag, self.ty) = (Cow::Borrowed(ty.name()), ty);
         }
     }
 }
@@ -166,7 +167,7 @@ pub fn argument_name(name: &str) -> &str {
 /// Most strings of a call.
 pub const STRINGS_MAX: usize = 3;
 
-/// Argument positions, ascending; derefs to a slice.
+/// Argument positions in the order of the stored strings; derefs to a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StringPositions {
     positions: [u8; STRINGS_MAX],
@@ -181,9 +182,9 @@ impl std::ops::Deref for StringPositions {
     }
 }
 
-/// The arguments that the eBPF programs read from memory and that a file stores, in argument order: the first two paths and
-/// addresses, then, if there are fewer than two of these, other strings, then structures. If a string that is no path follows
-/// two strings, it is the third one.
+/// The arguments that the eBPF programs read from memory and that a file stores: the first two paths and addresses, then, if
+/// there are fewer than two of these, other strings, then structures. They are in argument order, but what a call only fills in
+/// is behind what it is given. If a string that is no path follows two strings, it is the third one.
 ///
 /// Recorder and reader both depend on this rule, so it can only change together with the file format.
 pub fn string_positions(args: &[Arg]) -> StringPositions {
@@ -201,7 +202,9 @@ pub fn string_positions(args: &[Arg]) -> StringPositions {
         found.positions[usize::from(found.len)] = position;
         found.len += 1;
     }
-    found.positions[..usize::from(found.len)].sort_unstable();
+    // What is read at the return follows what was read at the entry.
+    let is_out = |at: &u8| args[usize::from(*at)].ty == ArgType::StructOut;
+    found.positions[..usize::from(found.len)].sort_unstable_by_key(|at| (is_out(at), *at));
     if let [_, second] = *found
         && !args[usize::from(second)].ty.is_struct()
         && let Some(third) = strings(1).find(|third| *third > second)

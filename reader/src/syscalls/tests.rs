@@ -46,29 +46,32 @@ fn important_calls() {
         (47, "recvmsg(fd:fd, msg:msghdr, flags:msg_flags)"),
         (
             56,
-            "clone(clone_flags:clone_flags, newsp:address, parent_tidptr:ptr, child_tidptr:ptr, tls:address)",
+            "clone(clone_flags:clone_flags, newsp:address, parent_tidptr:address, child_tidptr:address, tls:address)",
         ),
         (59, "execve(filename:path, argv:argv, envp:ptr)"),
         (60, "exit(error_code:int)"),
-        (61, "wait4(upid:pid, stat_addr:wait_status_out, options:wait_flags, ru:ptr)"),
+        (61, "wait4(upid:pid, stat_addr:wait_status_out, options:wait_flags, ru:rusage_out)"),
         (62, "kill(pid:pid, sig:signal)"),
-        (72, "fcntl(fd:fd, cmd:fcntl_cmd, arg:ulong)"),
+        (72, "fcntl(fd:fd, cmd:fcntl_cmd, arg:flock_either)"),
         (82, "rename(oldname:path, newname:path)"),
         (92, "chown(filename:path, user:uid, group:gid)"),
         (110, "getppid()"),
         (157, "prctl(option:prctl_cmd, arg2:ulong, arg3:ulong, arg4:ulong, arg5:ulong)"),
         (165, "mount(dev_name:path, dir_name:path, type:string, flags:mount_flags, data:ptr)"),
         (166, "umount2(name:path, flags:umount_flags)"),
-        (202, "futex(uaddr:address, op:futex_cmd, val:uint, utime:ptr, uaddr2:address, val3:uint)"),
+        (
+            202,
+            "futex(uaddr:address, op:futex_cmd, val:uint, utime:timespec_either, uaddr2:address, val3:uint)",
+        ),
         (232, "epoll_wait(epfd:fd, events:epoll_events_out, maxevents:int, timeout:int)"),
         (257, "openat(dfd:dirfd, filename:path, flags:open_flags, mode:mode)"),
-        (262, "newfstatat(dfd:dirfd, filename:path, statbuf:ptr, flag:at_flags)"),
+        (262, "newfstatat(dfd:dirfd, filename:path, statbuf:stat_out, flag:at_flags)"),
         (288, "accept4(fd:fd, upeer_sockaddr:sockaddr_out, upeer_addrlen:ptr, flags:accept_flags)"),
         (302, "prlimit64(pid:pid, resource:resource_const, new_rlim:rlimit64_in, old_rlim:rlimit64_out)"),
         (316, "renameat2(olddfd:dirfd, oldname:path, newdfd:dirfd, newname:path, flags:rename_flags)"),
         (319, "memfd_create(uname:string, flags:memfd_flags)"),
         (322, "execveat(fd:dirfd, filename:path, argv:argv, envp:ptr, flags:at_flags)"),
-        (332, "statx(dfd:dirfd, filename:path, flags:at_flags, mask:statx_mask, buffer:ptr)"),
+        (332, "statx(dfd:dirfd, filename:path, flags:at_flags, mask:statx_mask, buffer:statx_out)"),
         (435, "clone3(uargs:clone_args_in, size:size)"),
     ] {
         assert_eq!(signature(Abi::Native, nr), expected);
@@ -88,12 +91,15 @@ fn calls_of_32_bit_callers() {
         (119, "sigreturn()"),
         (
             120,
-            "clone(clone_flags:clone_flags, newsp:address, parent_tidptr:ptr, tls:address, child_tidptr:ptr)",
+            "clone(clone_flags:clone_flags, newsp:address, parent_tidptr:address, tls:address, child_tidptr:address)",
         ),
-        (140, "_llseek(fd:fd, offset_high:ulong, offset_low:ulong, result:ptr, whence:whence_const)"),
+        (140, "_llseek(fd:fd, offset_high:ulong, offset_low:ulong, result:offsets_out, whence:whence_const)"),
         (192, "mmap2(addr:address, len:size, prot:mmap_prot, flags:mmap_flags, fd:fd, pgoff:offset)"),
-        (195, "stat64(filename:path, statbuf:ptr)"),
-        (422, "futex_time64(uaddr:address, op:futex_cmd, val:uint, utime:ptr, uaddr2:address, val3:uint)"),
+        (195, "stat64(filename:path, statbuf:stat64_out)"),
+        (
+            422,
+            "futex_time64(uaddr:address, op:futex_cmd, val:uint, utime:timespec_either, uaddr2:address, val3:uint)",
+        ),
     ] {
         assert_eq!(signature(Abi::Compat, nr), expected);
     }

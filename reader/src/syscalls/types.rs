@@ -40,6 +40,8 @@ arg_types! {
     Path = "path",
     /// A socket address; its length is the argument that follows.
     Sockaddr = "sockaddr",
+    /// Where the room for a socket address is stated, and then its length. The room is stored, all bits if it is unknown.
+    Socklen = "socklen",
     /// A buffer for a socket address; the argument that follows points to its length.
     SockaddrOut = "sockaddr_out",
     /// A message header, which may point to a socket address. In captures before 0.2 also an array, of which the first one
@@ -75,8 +77,12 @@ arg_types! {
     Const = "const",
     /// A NUL-terminated string that is not a path.
     String = "string",
+    /// The number of a device.
+    Device = "device",
     /// A structure that the call is given, see [`super::StructType`].
     Struct = "struct_in",
+    /// A structure that the call is given, or a number: that depends on another argument. Both are stored.
+    StructOrNumber = "struct_either",
     /// A structure that the call fills in.
     StructOut = "struct_out",
     /// A structure that the call is given and changes.
@@ -99,6 +105,7 @@ impl ArgType {
             "path" => Self::Path,
             "string" => Self::String,
             "in" => Self::Struct,
+            "either" => Self::StructOrNumber,
             "out" => Self::StructOut,
             "inout" => Self::StructInOut,
             _ => Self::Ulong,
@@ -121,7 +128,7 @@ impl ArgType {
 
     /// Whether it is a structure in user memory.
     pub const fn is_struct(self) -> bool {
-        matches!(self, Self::Struct | Self::StructOut | Self::StructInOut)
+        matches!(self, Self::Struct | Self::StructOrNumber | Self::StructOut | Self::StructInOut)
     }
 
     /// Whether it is one that the call fills in or changes.
@@ -166,7 +173,7 @@ impl ArgType {
 /// Whether an argument's register is stored. Pointers are not: strings are stored by content, and addresses of buffers
 /// have no meaning outside the process.
 pub const fn kept(ty: ArgType) -> bool {
-    !matches!(ty, ArgType::Ptr) && !ty.is_string()
+    matches!(ty, ArgType::StructOrNumber) || !matches!(ty, ArgType::Ptr) && !ty.is_string()
 }
 
 /// The value to store for an argument register.
@@ -178,11 +185,8 @@ pub const fn stored(ty: ArgType, abi: Abi, register: u64) -> u64 {
         Abi::Compat => register as u32 as u64,
         Abi::Native | Abi::X32 => register,
     };
-    if ty.is_string() {
-        return (register != 0) as u64;
-    }
     if !kept(ty) {
-        return 0;
+        return (ty.is_string() && register != 0) as u64;
     }
     let narrow = ty.is_32_bits() || matches!(abi, Abi::Compat);
     match (narrow, ty.is_signed()) {

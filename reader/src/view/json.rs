@@ -356,13 +356,19 @@ pub(super) fn write_typed(value: Value<'_>, ty: FieldType, clock: &mut ClockWrit
 /// The members of a structure, each as a key: `evt.arg.how.flags`.
 fn struct_members(value: &StructValue<'_>, name: &str, out: &mut Vec<u8>) {
     for member in value.ty.members {
-        let Some(number) = value.values(member).next() else { continue };
+        let text = member.text(value.bytes);
+        let mut numbers = value.values(member).map(|number| Value::Int(number.value)).peekable();
+        let Some(shown) = text.map(Value::Bytes).or_else(|| numbers.peek().copied()) else { continue };
         out.extend_from_slice(b",\"evt.arg.");
         out.extend_from_slice(name.as_bytes());
         out.push(b'.');
         out.extend_from_slice(member.name.as_bytes());
         out.extend_from_slice(b"\":");
-        write_value(Value::Int(number.value), out);
+        if member.count > 1 {
+            write_array(numbers, out, write_value);
+        } else {
+            write_value(shown, out);
+        }
     }
 }
 

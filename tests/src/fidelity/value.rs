@@ -9,8 +9,12 @@ use super::structs::{self, number};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Same,
-    /// ktape does not record it: it shows `_`, for a pointer or for what it points to.
+    /// ktape does not record it: it shows `_`, for what a pointer points to.
     NotRecorded,
+    /// The same of the content of a buffer, which ktape never records.
+    Content,
+    /// The same of an address as such: there is nothing behind it, or strace does not show it either.
+    Address,
     Different,
 }
 
@@ -44,7 +48,7 @@ pub(super) fn positions<'a>(call: &str, args: &'a [String]) -> Vec<(usize, &'a s
 /// Compares an argument in strace's log with that of ktape.
 pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
     // `[] => [...]` and the like: before and after the call.
-    let strace_in = strace.split(" => ").next().unwrap_or(strace);
+    let (strace_in, strace_out) = strace.split_once(" => ").unwrap_or((strace, strace));
     let ktape = ktape.strip_suffix('~').unwrap_or(ktape);
     // `names.rs` compares the names.
     let [strace, strace_in, ktape] =
@@ -56,16 +60,29 @@ pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
     let is_address =
         ktape.starts_with("0x") && number(ktape).is_some_and(|number| number > u64::from(u16::MAX));
     if ktape == "_" || is_address && strace.starts_with(['"', '{', '[']) {
-        let is_pointed =
-            |text: &str| text == "NULL" || text.starts_with(['"', '{', '[', '~']) || number(text).is_some();
-        return if is_pointed(strace) { Verdict::NotRecorded } else { Verdict::Different };
+        return not_recorded(call, strace);
     }
     if words(call, strace) == words(call, ktape) || address(strace).is_some_and(|address| address == ktape) {
         return Verdict::Same;
     }
     let same_word = |their: &str, our: &str| same(call, their, our) == Verdict::Same;
-    let is_same = same_string(strace, ktape) || structs::same(strace_in, ktape, &same_word);
+    let is_same = same_string(strace, ktape)
+        || structs::same(strace_in, ktape, &same_word)
+        || structs::same(strace_out, ktape, &same_word);
     if is_same { Verdict::Same } else { Verdict::Different }
+}
+
+/// What it means that ktape shows `_` where strace shows this.
+fn not_recorded(call: &str, strace: &str) -> Verdict {
+    match number(strace) {
+        _ if strace == "NULL" => Verdict::Address,
+        Some(number) if number > u64::from(u16::MAX) => Verdict::Address,
+        _ if strace.starts_with('"') || strace.starts_with('[') && call.starts_with("getdents") => {
+            Verdict::Content
+        }
+        None if !strace.starts_with(['{', '[', '~']) => Verdict::Different,
+        _ => Verdict::NotRecorded,
+    }
 }
 
 /// Names and numbers that are joined by `|`, in any order, without those that stand for 0.

@@ -66,15 +66,14 @@ fn strings(read0: u8, arg0: u8, read1: u8, arg1: u8) -> Spec {
 fn classes_follow_from_the_highest_kept_argument() {
     for (name, class) in [
         ("getppid", class::ARGS0),
-        ("times", class::ARGS0),
         ("rt_sigreturn", class::ARGS0),
         ("close", class::ARGS3),
         ("read", class::ARGS3),
         ("write", class::ARGS3),
         ("pread64", class::ARGS6),
         ("mmap", class::ARGS6),
-        ("futex", class::ARGS6),
-        ("getrusage", class::ARGS3),
+        ("mremap", class::ARGS6),
+        ("getrandom", class::ARGS3),
     ] {
         assert_eq!(of(name), Spec { class, flags: of(name).flags, ..Spec::default() }, "{name}");
     }
@@ -149,10 +148,18 @@ fn structures_are_read_when_they_are_there_and_as_long_as_they_are() {
         ..strings(read0, arg0, 0, 0)
     };
     assert_eq!(of("pipe2"), filled(read::BYTES_OUT, 0, 8, count::ONE, 0));
-    assert_eq!(of("wait4"), filled(read::BYTES_OUT, 1, 4, count::ONE, 1));
+    let waited = Spec { read1: read::BYTES_OUT, arg1: 3, ..filled(read::BYTES_OUT, 1, 4, count::ONE, 1) };
+    assert_eq!(of("wait4"), Spec { unit: [4, 144], count: [count::ONE; 2], ..waited });
+    let state = Spec { read1: read::BYTES_OUT, arg1: 2, ..filled(read::STRING, 1, 0, 0, 0) };
+    assert_eq!(of("newfstatat"), Spec { unit: [0, 120], count: [0, count::ONE], ..state });
+    let lock = given(0, 0, [24, 0], [count::ONE | count::IF_POINTER, 0]);
+    assert_eq!(of("fcntl"), Spec { arg0: 2, ..lock });
+    assert_eq!(of("writev"), Spec { arg0: 1, ..given(0, 0, [16, 0], [2, 0]) });
     assert_eq!(of("epoll_wait"), filled(read::BYTES_OUT, 1, 12, count::RESULT, 1));
     assert_eq!(of("poll"), filled(read::BYTES_BOTH, 0, 8, 1, 1));
-    assert_eq!(of("getsockopt"), filled(read::BYTES_OUT, 3, 1, count::POINTED | 4, 0));
+    // What is only filled in is behind the room for it.
+    let option = Spec { read1: read::BYTES_OUT, arg1: 3, ..filled(read::BYTES_BOTH, 4, 4, count::ONE, 0) };
+    assert_eq!(of("getsockopt"), Spec { unit: [4, 1], count: [count::ONE, count::POINTED | 4], ..option });
     let select = strings(read::BYTES, 1, read::BYTES, 2);
     assert_eq!(of("select"), Spec { unit: [1; 2], count: [count::BITS; 2], ..select });
     let limits = strings(read::BYTES, 2, read::BYTES_OUT, 3);
@@ -177,7 +184,7 @@ fn an_address_is_followed_by_its_length() {
             let next = call.args.get(i + 1).map(|next| next.ty);
             match arg.ty {
                 ArgType::Sockaddr => assert_eq!(next, Some(ArgType::Int), "{}", call.name),
-                ArgType::SockaddrOut => assert_eq!(next, Some(ArgType::Ptr), "{}", call.name),
+                ArgType::SockaddrOut => assert_eq!(next, Some(ArgType::Socklen), "{}", call.name),
                 _ => {}
             }
         }

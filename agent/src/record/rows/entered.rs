@@ -21,7 +21,7 @@ const UNSTEADY_MAX: usize = 4096;
 const RECENT_MAX: usize = 64;
 
 /// Where a string of a call was in memory: the process id, and the address. Both are 0 if none was compared.
-type Buffer = (u32, u64);
+pub(super) type Buffer = (u32, u64);
 
 /// The strings of a call that has not returned.
 #[derive(Clone, Debug)]
@@ -68,9 +68,9 @@ struct StringsOf<'a> {
 
 /// What a comparison has found.
 #[derive(Debug, Default)]
-struct Compared {
+pub(super) struct Compared {
     /// What was compared.
-    buffers: [Buffer; 2],
+    pub buffers: [Buffer; 2],
     /// Some of it changes.
     changes: bool,
     /// What was not known to change before.
@@ -78,7 +78,7 @@ struct Compared {
 }
 
 impl Compared {
-    fn bits(&self) -> u32 {
+    pub fn bits(&self) -> u32 {
         if self.changes { flags::STRINGS_UNCERTAIN } else { 0 }
     }
 }
@@ -179,7 +179,21 @@ impl RowWriter {
         self.entered.by_thread.insert(thread.tid, entered);
     }
 
-    /// A call that has returned, with its string as it is now in place of a second one.
+    /// Compares the path of a call that fills something in, which has its path as it is now as its first string.
+    pub(super) fn compare_path(
+        &mut self,
+        builder: &mut ChunkBuilder,
+        pid: u32,
+        call: &CallRecord<'_>,
+        was: &[u8],
+    ) -> Compared {
+        let of = StringsOf { pid, args: &call.args, stored: self.calls.get(call.key) };
+        let compared = self.entered.compare(&of, [was, b""], [call.strings[0], b""]);
+        self.mark_recent(builder, &compared);
+        compared
+    }
+
+    /// A call that has returned, with its string as it is now in place of a second one, or, if it has filled one in, behind that.
     pub(super) fn compared_call(
         &mut self,
         builder: &mut ChunkBuilder,
@@ -189,10 +203,16 @@ impl RowWriter {
         let [was, is] = call.strings;
         let stored = self.calls.get(call.key);
         let of = StringsOf { pid: stream.thread.pid, args: &call.args, stored };
+        let (is, filled, mut bits) = if stored.fills() {
+            (call.path_again.unwrap_or_default(), is, call.flags)
+        } else {
+            (is, &b""[..], call.flags & !(flags::STR1_UNREAD | flags::STR1_CUT))
+        };
+        // What a call has filled in is what it was: the second string is not compared.
         let compared = self.entered.compare(&of, [was, b""], [is, b""]);
         self.mark_recent(builder, &compared);
-        let bits = call.flags & !(flags::STR1_UNREAD | flags::STR1_CUT) | compared.bits();
-        let row = self.call(builder, stream, &CallRecord { strings: [was, b""], flags: bits, ..call });
+        bits |= compared.bits();
+        let row = self.call(builder, stream, &CallRecord { strings: [was, filled], flags: bits, ..call });
         if let Some(row) = row {
             self.entered.wrote(compared.buffers, self.chunk.number, row);
         }

@@ -8,7 +8,7 @@ use events::flags;
 use events::{Abi, syscall_key};
 
 use super::effects::Effect;
-use crate::kernel::{has_no_result, is_filled_in};
+use crate::kernel::{has_no_result, is_filled_in, room_of};
 use crate::record::cpu_stream::CallRecord;
 use ktape_reader::syscalls::{self, ArgType, STRINGS_MAX, sockaddr};
 
@@ -37,6 +37,8 @@ pub(super) struct StoredCall {
     pub(super) effect: Effect,
     /// Its string is an address that the kernel fills in, if it returns.
     pub(super) filled_in: bool,
+    /// Where its record has the room for that, and the argument that it belongs to.
+    room: Option<(u8, u8)>,
     /// Bits of each of its events' flags.
     pub(super) flags: u32,
 }
@@ -55,6 +57,7 @@ impl StoredCall {
         exec: false,
         effect: Effect::None,
         filled_in: false,
+        room: None,
         flags: 0,
     };
 
@@ -92,6 +95,17 @@ impl StoredCall {
     /// Whether it changes the path of a file.
     pub fn renames(&self) -> bool {
         self.effect == Effect::Renames
+    }
+
+    /// The arguments of a record with these flags, with the room for a socket address in the place of the pointer to it: all
+    /// bits if its entry was not seen.
+    #[inline]
+    pub fn with_room(&self, mut args: [u64; 6], bits: u32) -> [u64; 6] {
+        if let Some((from, to)) = self.room {
+            let is_unknown = bits & (flags::START_UNKNOWN | flags::SECCOMP) != 0;
+            args[usize::from(to)] = if is_unknown { u64::MAX } else { args[usize::from(from)] };
+        }
+        args
     }
 
     /// The arguments as they are stored.
@@ -188,6 +202,7 @@ impl StoredCalls {
                 exec: matches!(call.name, "execve" | "execveat"),
                 effect: Effect::of(call.name),
                 filled_in: is_filled_in(call),
+                room: room_of(call),
                 flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
             };
         }

@@ -8,6 +8,7 @@ use events::flags;
 use events::{Kind, NO_CALL};
 
 use super::effects::Effect;
+use super::entered::Buffer;
 use super::{RowWriter, col};
 use crate::agent_events::Link;
 use crate::kernel::{FileSource, OpenCall, ScannedTask, file_sources};
@@ -116,7 +117,13 @@ impl RowWriter {
                 }
             }
         }
+        let mut buffers = entered.as_ref().map_or([Buffer::default(); 2], |entered| entered.compared);
         if fills {
+            if !stored.filled[0] && !call.strings[0].is_empty() {
+                let compared = self.compare_path(builder, stream.thread.pid, &call, strings[0]);
+                bits |= compared.bits();
+                buffers = compared.buffers;
+            }
             for (at, marks) in MARKS_OF_STRINGS.into_iter().enumerate() {
                 let is_read = stored.out[at] || !call.strings[at].is_empty();
                 if stored.filled[at] && is_read {
@@ -132,8 +139,8 @@ impl RowWriter {
         // After an exec, the registers are those of the new program: what they held is known only to have been there.
         let args = if self.returns_only && exec_path.is_some() { [1; 6] } else { call.args };
         let row = self.call(builder, stream, &CallRecord { strings, flags: bits, args, ..call });
-        if let (Some(row), Some(entered)) = (row, &entered) {
-            self.entered.wrote(entered.compared, self.chunk.number, row);
+        if let Some(row) = row {
+            self.entered.wrote(buffers, self.chunk.number, row);
         }
     }
 
@@ -175,7 +182,8 @@ impl RowWriter {
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));
         table.push_i64(col!(Syscall, "ret"), call.ret);
-        let args = call.args.iter().zip(&stored.forms).take(usize::from(stored.args));
+        let args = stored.with_room(call.args, call.flags);
+        let args = args.iter().zip(&stored.forms).take(usize::from(stored.args));
         table.push_list_of(col!(Syscall, "args"), args.map(|(arg, form)| form.apply(*arg)));
         table.push_list_bytes(col!(Syscall, "strs"), &ids[..strings]);
         table.push_ref(col!(Syscall, "file"), files[0]);
@@ -288,7 +296,7 @@ impl RowWriter {
         self.count(thread.cgroup);
         let index = self.common(builder, Kind::Syscall, &head, thread.uid);
         let files = self.linked_rows(builder, call.files, &call.links);
-        let args = stored.apply(call.args);
+        let args = stored.apply(stored.with_room(call.args, call.bits));
         let (ids, strings) = stored.interned(builder, &call.strings);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "dur"), call.dur);

@@ -195,7 +195,7 @@ impl RowWriter {
         let call = entry.map_or(NO_CALL, |known| known.call_of(request));
         let stored = (call != NO_CALL).then(|| self.calls.get(call));
         let args = entry.map_or([0; 6], |known| known.args(request));
-        let args = stored.map_or(args, |stored| stored.apply(args));
+        let args = stored.map_or(args, |stored| stored.apply(stored.with_room(args, flags::START_UNKNOWN)));
         let files = if is_ambiguous { [0; 2] } else { files_of(record) };
         for (slot, sent) in [bits::TEXT0, bits::TEXT1].into_iter().enumerate() {
             if !is_ambiguous && request.bits & sent != 0 && strings[slot].is_none() {

@@ -39,6 +39,53 @@ fn structures_have_their_members_by_name() {
     );
 }
 
+/// The expected texts are those of `strace -v`.
+#[test]
+fn the_state_of_files_and_processes_has_its_members() {
+    let times = [1_700_000_000, 1, 1_700_000_001, 2, 1_700_000_002, 3];
+    let stat = |mode: u64, rdev: u64| {
+        let mut words = vec![0x801, 77, 2, 1000 << 32 | mode, 100, rdev, 2996, 4096, 8];
+        words.extend(times);
+        shown("stat_out", &words)
+    };
+    let ends = "st_atime=1700000000, st_atime_nsec=1, st_mtime=1700000001, st_mtime_nsec=2, st_ctime=1700000002, \
+                st_ctime_nsec=3}";
+    assert_eq!(
+        stat(0o100_644, 0),
+        format!(
+            "{{st_dev=makedev(0x8, 0x1), st_ino=77, st_mode=S_IFREG|0644, st_nlink=2, st_uid=1000, st_gid=100, \
+             st_blksize=4096, st_blocks=8, st_size=2996, {ends}"
+        )
+    );
+    assert!(
+        stat(0o20_620, 0x8803).contains("st_mode=S_IFCHR|0620")
+            && stat(0o20_620, 0x8803).contains("st_rdev=makedev(0x88, 0x3)")
+    );
+    assert!(stat(0o41_777, 0).contains("st_mode=S_IFDIR|S_ISVTX|0777"));
+    assert_eq!(
+        shown("statfs_out", &[0xef53, 4096, 5, 4, 3, 2, 1, 7 << 32 | 0x1f, 255, 4096, 0x1020]),
+        "{f_type=EXT2_SUPER_MAGIC, f_bsize=4096, f_blocks=5, f_bfree=4, f_bavail=3, f_files=2, f_ffree=1, \
+         f_fsid={val=[0x1f, 0x7]}, f_namelen=255, f_frsize=4096, f_flags=ST_VALID|ST_RELATIME}"
+    );
+    assert_eq!(
+        shown("sysinfo_out", &[9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 70, 0, 0, 1]),
+        "{uptime=9, loads=[1, 2, 3], totalram=4, freeram=5, sharedram=6, bufferram=7, totalswap=8, freeswap=9, \
+         procs=70, totalhigh=0, freehigh=0, mem_unit=1}"
+    );
+    assert!(
+        shown("rusage_out", &[1, 2, 3, 4])
+            .starts_with("{ru_utime={tv_sec=1, tv_usec=2}, ru_stime={tv_sec=3, tv_usec=4}")
+    );
+    let mut names = [0u8; 195];
+    names[..5].copy_from_slice(b"Linux");
+    names[65..68].copy_from_slice(b"a\"b");
+    names[130..133].copy_from_slice(b"6.1");
+    let uname = value("utsname_out", &names);
+    assert_eq!(text(&uname), r#"{sysname="Linux", nodename="a\"b", release="6.1"}"#);
+    assert_eq!(uname.member("release").unwrap().text(&names), Some(&b"6.1"[..]));
+    assert_eq!(uname.values(uname.member("release").unwrap()).count(), 0);
+}
+
 #[test]
 fn members_that_do_not_count_are_not_shown() {
     let args = |flags: u64| [flags, 0x10, 0x20, 0x30, 17, 0x40, 0x50, 0x60, 0, 0, 7];

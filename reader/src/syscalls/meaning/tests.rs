@@ -62,3 +62,14 @@ fn unused_arguments_are_not_counted() {
         assert_eq!(meanings.count(signature.args.len(), &args), expected, "{call}{args:?}");
     }
 }
+
+#[test]
+fn an_argument_is_a_structure_with_some_operations_only() {
+    let is_struct = |call: &str, args: &[u64]| meanings(call).1.is_struct(args);
+    // F_SETLKW, F_SETFL; FUTEX_WAIT_BITSET of a private one, FUTEX_CMP_REQUEUE.
+    assert!(is_struct("fcntl", &[3, 7, 0x7fff_0000_0000]));
+    assert!(!is_struct("fcntl", &[3, 4, 0o4000]));
+    assert!(is_struct("futex", &[0x1000, 9 | 128, 1, 0]));
+    assert!(!is_struct("futex", &[0x1000, 4, 1, 100]));
+    assert!(is_struct("nanosleep", &[0x1000, 0]));
+}

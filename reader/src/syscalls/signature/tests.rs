@@ -65,3 +65,12 @@ fn at_most_three_strings_paths_first() {
     assert_eq!(positions("execve(filename:path, argv:ptr, envp:ptr)"), [0]);
     assert_eq!(positions("x(a:path, b:sockaddr, c:uint, d:path)"), [0, 1]);
 }
+
+#[test]
+fn what_is_only_filled_in_is_behind_what_is_given() {
+    let positions = |signature: &str| Signature::parse(signature).unwrap().string_positions().to_vec();
+    assert_eq!(positions("wait(a:int, filled:fds_out, given:sigset_in)"), [2, 1]);
+    assert_eq!(positions("wait(filled:fds_out, other:fds_out, given:sigset_in)"), [0, 1]);
+    assert_eq!(positions("stat(name:path, filled:stat_out)"), [0, 1]);
+    assert_eq!(positions("poll(both:pollfd_inout, given:timespec_in)"), [0, 1]);
+}

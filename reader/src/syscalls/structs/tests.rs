@@ -12,11 +12,13 @@ fn every_tag_names_a_structure_whose_members_fit_and_have_their_sets() {
             used.insert(ty.name);
         }
     }
-    for ty in STRUCTS {
+    for ty in all() {
         assert!(used.contains(ty.name), "no call has a {}", ty.name);
         assert!(!ty.members.is_empty(), "{}", ty.name);
         for member in ty.members {
-            assert!(member.at + member.width <= ty.size, "{}.{}", ty.name, member.name);
+            let end = u32::from(member.at) + u32::from(member.width) * u32::from(member.count);
+            assert!(end <= ty.size.into(), "{}.{}", ty.name, member.name);
+            assert!(member.width <= 8 || member.is_text(), "{}.{}", ty.name, member.name);
             for arch in Arch::ALL {
                 let set = value_sets(arch).named(member.set);
                 assert_eq!(set.is_some(), !member.set.is_empty(), "{}.{}", ty.name, member.name);

@@ -40,7 +40,7 @@ fn while_it_flips(at: &AtomicU8, values: [u8; 2], call: impl Fn()) {
     });
 }
 
-/// `access`, `link` and `execve` of DIR/a, which exists, or DIR/b, which does not: they fail in different ways. Then `connect`
+/// `access`, `stat`, `link` and `execve` of DIR/a, which exists, or DIR/b, which does not: they fail in different ways. Then `connect`
 /// to one of two addresses, after which `getpeername` has the right one.
 pub fn flip(dir: &str) {
     let dir = Path::new(dir);
@@ -52,6 +52,12 @@ pub fn flip(dir: &str) {
     let letter = unsafe { AtomicU8::from_ptr(path.add(last)) };
     while_it_flips(letter, *b"ab", || {
         let _ = sys!(SYS_access, path, libc::R_OK);
+    });
+    // SAFETY: all-zero is a valid stat.
+    let mut state: libc::stat = unsafe { std::mem::zeroed() };
+    let state = &raw mut state;
+    while_it_flips(letter, *b"ab", || {
+        let _ = sys!(SYS_stat, path, state);
     });
     let existing = CString::new(dir.as_os_str().as_bytes()).expect("no NUL");
     while_it_flips(letter, *b"ab", || {

@@ -12,6 +12,8 @@ use std::time::Duration;
 use crate::sys;
 use crate::sys::{is_blocked, pipe};
 
+mod states;
+
 /// Prints a call with its arguments.
 fn made(call: &str, args: &str) {
     println!("{call}\t{args}");
@@ -32,6 +34,7 @@ pub fn structs(dir: &str) {
     times();
     limits_and_signals();
     files(Path::new(dir));
+    states::states(Path::new(dir));
     sockets();
     unreadable();
 }
@@ -106,6 +109,16 @@ fn waiting() {
     let found = sys!(SYS_select, reader + 1, &raw mut set, 0, 0, 0);
     assert_eq!(found, Ok(1));
     made("select", &format!("{}, [{reader}], NULL, _, _", reader + 1));
+
+    // Nobody waits, and nobody wakes.
+    let word = 7u32;
+    let limit = libc::timespec { tv_sec: 3, tv_nsec: 9 };
+    sys!(SYS_futex, &raw const word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 8, &raw const limit, 0, 0)
+        .expect_err("not 8");
+    made(
+        "futex",
+        &format!("{:#x}, FUTEX_WAIT_PRIVATE, 8, {{tv_sec=3, tv_nsec=9}}", &raw const word as usize),
+    );
 }
 
 fn epoll() {
@@ -119,7 +132,7 @@ fn epoll() {
 
     let mut found = [libc::epoll_event { events: 0, u64: 0 }; 4];
     assert_eq!(sys!(SYS_epoll_wait, epoll, found.as_mut_ptr(), 4, 1), Ok(0));
-    made("epoll_wait", &format!("{set}, _, 4, 1"));
+    made("epoll_wait", &format!("{set}, [], 4, 1"));
     let waker = wake_later(move || write_byte(writer));
     assert_eq!(sys!(SYS_epoll_wait, epoll, found.as_mut_ptr(), 4, 60_000), Ok(1));
     made("epoll_wait", &format!("{set}, [{{events=EPOLLIN, data=0x700000009}}], 4, 60000"));
@@ -142,14 +155,14 @@ fn children() {
     let mut status = 0i32;
     let pid = child(|| sys::exit(3));
     sys!(SYS_wait4, pid, &raw mut status, 0, 0).expect("it ends");
-    made("wait4", &format!("{pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == 3}}], 0, _"));
+    made("wait4", &format!("{pid}, [{{WIFEXITED(s) && WEXITSTATUS(s) == 3}}], 0, NULL"));
     let pid = child(|| {
         loop {
             thread::sleep(Duration::from_secs(1));
         }
     });
     assert_eq!(sys!(SYS_wait4, pid, &raw mut status, libc::WNOHANG, 0), Ok(0));
-    made("wait4", &format!("{pid}, _, WNOHANG, _"));
+    made("wait4", &format!("{pid}, _, WNOHANG, NULL"));
     sys!(SYS_kill, pid, libc::SIGKILL).expect("it runs");
     // SAFETY: all-zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { zeroed() };
@@ -157,7 +170,7 @@ fn children() {
     made(
         "waitid",
         &format!(
-            "P_PID, {pid}, {{si_signo=SIGCHLD, si_code=CLD_KILLED, si_pid={pid}, si_uid=0, si_status=SIGKILL}}, WEXITED, _"
+            "P_PID, {pid}, {{si_signo=SIGCHLD, si_code=CLD_KILLED, si_pid={pid}, si_uid=0, si_status=SIGKILL}}, WEXITED, NULL"
         ),
     );
 }
@@ -198,7 +211,7 @@ fn limits_and_signals() {
 
     let set: u64 = 1 << (libc::SIGUSR1 - 1) | 1 << (libc::SIGCHLD - 1);
     sys!(SYS_rt_sigprocmask, libc::SIG_BLOCK, &raw const set, 0, 8).expect("blocked");
-    made("rt_sigprocmask", "SIG_BLOCK, [USR1 CHLD], _, 8");
+    made("rt_sigprocmask", "SIG_BLOCK, [USR1 CHLD], NULL, 8");
     let limit = libc::timespec { tv_sec: 5, tv_nsec: 0 };
     // SAFETY: all-zero is a valid siginfo_t; no preconditions.
     let (mut info, pid) = unsafe { (zeroed::<libc::siginfo_t>(), libc::getpid()) };
@@ -210,7 +223,7 @@ fn limits_and_signals() {
     sys!(SYS_rt_sigaction, libc::SIGUSR2, action.as_ptr(), 0, 8).expect("set");
     made(
         "rt_sigaction",
-        "SIGUSR2, {sa_handler=SIG_IGN, sa_mask=[HUP], sa_flags=SA_RESTART, sa_restorer=NULL}, _, 8",
+        "SIGUSR2, {sa_handler=SIG_IGN, sa_mask=[HUP], sa_flags=SA_RESTART, sa_restorer=NULL}, NULL, 8",
     );
 }
 
@@ -252,6 +265,13 @@ fn sockets() {
     let socket = sys!(SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0).expect("a socket") as usize;
     // Its name is that of a socket without addresses.
     let shown = format!("{socket}<TCP:[{}]>", inode(socket));
+    let (name, mut room) = ([0u8; 128], 128u32);
+    sys!(SYS_getsockname, socket, name.as_ptr(), &raw mut room).expect("a name");
+    made("getsockname", &format!("{shown}, 0.0.0.0:0, [128 => 16]"));
+    sys!(SYS_getsockname, socket, name.as_ptr(), &raw mut room).expect("a name");
+    made("getsockname", &format!("{shown}, 0.0.0.0:0, [16]"));
+    sys!(SYS_getpeername, socket, name.as_ptr(), &raw mut room).expect_err("no peer");
+    made("getpeername", &format!("{shown}, _, [16]"));
     let one = 1i32;
     sys!(SYS_setsockopt, socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, &raw const one, 4).expect("set");
     made("setsockopt", &format!("{shown}, SOL_SOCKET, SO_REUSEADDR, [1], 4"));
