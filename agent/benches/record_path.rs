@@ -320,6 +320,7 @@ fn lifecycle(i: u64) -> Record {
                     ppid: 99,
                     reserved: 0,
                     exe: 0,
+                    details: Default::default(),
                     path: [0; EXEC_PATH],
                 },
                 args: [0; EXEC_ARGS_SIZES[0]],

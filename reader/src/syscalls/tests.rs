@@ -66,7 +66,7 @@ fn important_calls() {
         (232, "epoll_wait(epfd:fd, events:epoll_events_out, maxevents:int, timeout:int)"),
         (257, "openat(dfd:dirfd, filename:path, flags:open_flags, mode:mode)"),
         (262, "newfstatat(dfd:dirfd, filename:path, statbuf:stat_out, flag:at_flags)"),
-        (288, "accept4(fd:fd, upeer_sockaddr:sockaddr_out, upeer_addrlen:ptr, flags:accept_flags)"),
+        (288, "accept4(fd:fd, upeer_sockaddr:sockaddr_out, upeer_addrlen:socklen, flags:accept_flags)"),
         (302, "prlimit64(pid:pid, resource:resource_const, new_rlim:rlimit64_in, old_rlim:rlimit64_out)"),
         (316, "renameat2(olddfd:dirfd, oldname:path, newdfd:dirfd, newname:path, flags:rename_flags)"),
         (319, "memfd_create(uname:string, flags:memfd_flags)"),
