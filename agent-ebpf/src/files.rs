@@ -192,7 +192,7 @@ fn of_file(cpu: ThisCpu, open: u64, time: impl FnOnce() -> u64) -> u64 {
         let id = id_of_socket(sk, ino);
         if is_defined(cpu, id) || define_socket(sk, id, ino, time()) == 0 {
             #[cfg(not(feature = "legacy"))]
-            open::remember_socket(cpu, open, word(open, config!(offsets.file_op)), inode, ino, sk, id);
+            open::remember_socket(cpu, open, inode, ino, sk, id);
             return id;
         }
         return 0;

@@ -154,7 +154,7 @@ pub(crate) use config;
 /// `$size`: as the instruction names it. The result is a pointer to the verifier if the member is one to a struct.
 #[cfg(not(feature = "legacy"))]
 macro_rules! member {
-    ($base:expr, $name:ident, $size:literal) => {{
+    (@ $base:expr, $offset:expr, $size:literal) => {{
         let base: u64 = $base;
         let value: u64;
         // SAFETY: the verifier checks the load.
@@ -163,14 +163,26 @@ macro_rules! member {
                 concat!("{value} = *(", $size, " *)({base} - {place})"),
                 base = in(reg) base,
                 value = lateout(reg) value,
-                place = const -agent_ebpf::config::offset_placeholder(
-                    core::mem::offset_of!(agent_ebpf::config::Config, offsets.$name)
-                ),
+                place = const -agent_ebpf::config::offset_placeholder($offset),
                 options(readonly, nostack),
             );
         }
         value
     }};
+    ($base:expr, $array:ident[$index:literal], $size:literal) => {
+        $crate::maps::member!(
+            @ $base,
+            core::mem::offset_of!(agent_ebpf::config::Config, $array) + 4 * $index,
+            $size
+        )
+    };
+    ($base:expr, $name:ident, $size:literal) => {
+        $crate::maps::member!(
+            @ $base,
+            core::mem::offset_of!(agent_ebpf::config::Config, offsets.$name),
+            $size
+        )
+    };
 }
 #[cfg(not(feature = "legacy"))]
 pub(crate) use member;

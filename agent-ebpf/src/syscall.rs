@@ -46,7 +46,7 @@ const ENOSYS: i64 = 38;
 #[inline(always)]
 pub fn key_of(task: Task, nr: u32) -> u32 {
     let bits = config!(compat_bits);
-    if bits != 0 && load::<u32>(task.0, config!(offsets.task_status)) & bits != 0 {
+    if bits != 0 && task.status() & bits != 0 {
         return syscall_key(Abi::Compat, 0) | (nr & 0xffff);
     }
     if nr & X32_BIT != 0 {

@@ -7,6 +7,8 @@ use agent_ebpf::records::{COMM_LEN, Header};
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel};
 
 use crate::cast::untrusted;
+#[cfg(not(feature = "legacy"))]
+use crate::maps::member;
 use crate::maps::{self, config};
 
 /// All threads of the process are about to die (`SIGNAL_GROUP_EXIT`).
@@ -67,6 +69,16 @@ impl Task {
             stack if stack.is_null() || config!(stack_registers) == 0 => core::ptr::null_mut(),
             stack => stack.wrapping_add(config!(stack_registers) as usize),
         };
+    }
+
+    /// Bits of the call that it is in (`TS_*`).
+    #[inline(always)]
+    pub fn status(self) -> u32 {
+        #[cfg(not(feature = "legacy"))]
+        let status = member!(self.0 as u64, task_status, "u32") as u32;
+        #[cfg(feature = "legacy")]
+        let status = load(self.0, config!(offsets.task_status));
+        status
     }
 
     /// Thread id in the initial namespace.

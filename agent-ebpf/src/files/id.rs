@@ -66,11 +66,17 @@ impl Name {
         }
     }
 
+    /// How it works, if that tells it from others of its name, else 0.
+    #[inline(always)]
+    pub fn own_ops(&self) -> u64 {
+        if self.parent == self.dentry { self.ops } else { 0 }
+    }
+
     /// The id.
     #[inline(always)]
     pub fn id(self) -> u64 {
         let generation = word(self.inode, config!(offsets.inode_generation)) as u32;
-        let ops = if self.parent == self.dentry { self.ops } else { 0 };
+        let ops = self.own_ops();
         self.dentry
             .wrapping_mul(FACTORS[0])
             .wrapping_add(self.mnt.wrapping_mul(FACTORS[1]))

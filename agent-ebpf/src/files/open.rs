@@ -22,6 +22,7 @@ struct Open {
     /// See [`epoch`].
     epoch: u64,
     id: u64,
+    /// How it works, if the id depends on it, else 0.
     ops: u64,
     inode: u64,
     ino: u64,
@@ -83,7 +84,7 @@ pub fn known(cpu: ThisCpu, open: u64) -> u64 {
         return 0;
     }
     let ino = member!(inode, inode_ino, "u64");
-    if !is!(ino: ino) || !is!(ops: member!(file, file_op, "u64")) {
+    if !is!(ino: ino) {
         return 0;
     }
     // SAFETY: a live value of the map.
@@ -97,6 +98,9 @@ pub fn known(cpu: ThisCpu, open: u64) -> u64 {
         return id;
     }
     if !is!(mnt: member!(file, file_mnt, "u64")) {
+        return 0;
+    }
+    if !is!(ops: 0) && !is!(ops: member!(file, file_op, "u64")) {
         return 0;
     }
     let dentry = member!(file, file_dentry, "u64");
@@ -119,7 +123,7 @@ pub fn remember_name(cpu: ThisCpu, open: u64, name: Name, id: u64) {
         (&raw mut (*known).file).write_volatile(open);
         (&raw mut (*known).epoch).write_volatile(epoch(cpu));
         (&raw mut (*known).id).write_volatile(id);
-        (&raw mut (*known).ops).write_volatile(name.ops);
+        (&raw mut (*known).ops).write_volatile(name.own_ops());
         (&raw mut (*known).inode).write_volatile(name.inode);
         (&raw mut (*known).ino).write_volatile(name.ino);
         (&raw mut (*known).sk).write_volatile(0);
@@ -133,14 +137,13 @@ pub fn remember_name(cpu: ThisCpu, open: u64, name: Name, id: u64) {
 
 /// Remembers the id of a socket.
 #[inline(always)]
-pub fn remember_socket(cpu: ThisCpu, open: u64, ops: u64, inode: u64, ino: u64, sk: u64, id: u64) {
+pub fn remember_socket(cpu: ThisCpu, open: u64, inode: u64, ino: u64, sk: u64, id: u64) {
     let Some(known) = place(cpu, open) else { return };
     // SAFETY: as above.
     unsafe {
         (&raw mut (*known).file).write_volatile(open);
         (&raw mut (*known).epoch).write_volatile(epoch(cpu));
         (&raw mut (*known).id).write_volatile(id);
-        (&raw mut (*known).ops).write_volatile(ops);
         (&raw mut (*known).inode).write_volatile(inode);
         (&raw mut (*known).ino).write_volatile(ino);
         (&raw mut (*known).sk).write_volatile(sk);

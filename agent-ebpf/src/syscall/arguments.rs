@@ -3,32 +3,66 @@
 use agent_ebpf::records::TaskState;
 use events::Abi;
 
+#[cfg(feature = "legacy")]
 use crate::maps::config;
+#[cfg(not(feature = "legacy"))]
+use crate::maps::member;
+#[cfg(feature = "legacy")]
 use crate::task::load;
+
+/// A member of `struct pt_regs` whose offset is in an array of [`agent_ebpf::config::Config`].
+macro_rules! register {
+    ($regs:ident, $ty:ty, $size:literal, $array:ident[$index:literal]) => {{
+        #[cfg(feature = "legacy")]
+        let value = u64::from(load::<$ty>($regs, config!($array[$index])));
+        #[cfg(not(feature = "legacy"))]
+        let value = member!($regs as u64, $array[$index], $size);
+        value
+    }};
+}
+
+/// The first three arguments of the call that `regs` entered with.
+#[inline(always)]
+pub fn first_args_of(regs: *mut u8, key: u32) -> [u64; 3] {
+    if key >> 16 == Abi::Compat as u32 {
+        // Only the lower halves are arguments.
+        [
+            register!(regs, u32, "u32", regs_compat_args[0]),
+            register!(regs, u32, "u32", regs_compat_args[1]),
+            register!(regs, u32, "u32", regs_compat_args[2]),
+        ]
+    } else {
+        [
+            register!(regs, u64, "u64", regs_args[0]),
+            register!(regs, u64, "u64", regs_args[1]),
+            register!(regs, u64, "u64", regs_args[2]),
+        ]
+    }
+}
+
+/// The other three arguments.
+#[inline(always)]
+pub fn last_args_of(regs: *mut u8, key: u32) -> [u64; 3] {
+    if key >> 16 == Abi::Compat as u32 {
+        [
+            register!(regs, u32, "u32", regs_compat_args[3]),
+            register!(regs, u32, "u32", regs_compat_args[4]),
+            register!(regs, u32, "u32", regs_compat_args[5]),
+        ]
+    } else {
+        [
+            register!(regs, u64, "u64", regs_args[3]),
+            register!(regs, u64, "u64", regs_args[4]),
+            register!(regs, u64, "u64", regs_args[5]),
+        ]
+    }
+}
 
 /// Reads the arguments of the call that `regs` entered with.
 #[inline(always)]
 pub fn args_of(regs: *mut u8, key: u32) -> [u64; 6] {
-    if key >> 16 == Abi::Compat as u32 {
-        // Only the lower halves are arguments.
-        [
-            u64::from(load::<u32>(regs, config!(regs_compat_args[0]))),
-            u64::from(load::<u32>(regs, config!(regs_compat_args[1]))),
-            u64::from(load::<u32>(regs, config!(regs_compat_args[2]))),
-            u64::from(load::<u32>(regs, config!(regs_compat_args[3]))),
-            u64::from(load::<u32>(regs, config!(regs_compat_args[4]))),
-            u64::from(load::<u32>(regs, config!(regs_compat_args[5]))),
-        ]
-    } else {
-        [
-            load(regs, config!(regs_args[0])),
-            load(regs, config!(regs_args[1])),
-            load(regs, config!(regs_args[2])),
-            load(regs, config!(regs_args[3])),
-            load(regs, config!(regs_args[4])),
-            load(regs, config!(regs_args[5])),
-        ]
-    }
+    let ([a, b, c], [d, e, f]) = (first_args_of(regs, key), last_args_of(regs, key));
+    [a, b, c, d, e, f]
 }
 
 /// Word by word: a plain copy would become a loop over bytes.

@@ -5,7 +5,7 @@ use agent_ebpf::records::cpu::{STRING_ROOM, live, shape, sort, word};
 use agent_ebpf::spec::{Spec, count, read, result, spec_flags};
 use events::flags;
 
-use super::args_of;
+use super::arguments::{first_args_of, last_args_of};
 use super::messages::read_addresses;
 use crate::cpu_ring::{Draft, ThisCpu};
 use crate::files;
@@ -21,7 +21,7 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
     let mut first = [0; 2];
     let mut shape = shape::of(sort::CALL, key, word::ARGS as u32 + files);
     if spec.class != class::ARGS0 {
-        let args = args_of(regs, key);
+        let args = first_args_of(regs, key);
         // SAFETY: indices of arguments.
         unsafe {
             draft.set(word::ARGS, args[0]);
@@ -30,11 +30,12 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
         }
         shape = shape::of(sort::CALL, key, word::ARGS as u32 + 3 + files);
         if spec.class != class::ARGS3 {
+            let args = last_args_of(regs, key);
             // SAFETY: as above.
             unsafe {
-                draft.set(word::ARGS + 3, args[3]);
-                draft.set(word::ARGS + 4, args[4]);
-                draft.set(word::ARGS + 5, args[5]);
+                draft.set(word::ARGS + 3, args[0]);
+                draft.set(word::ARGS + 4, args[1]);
+                draft.set(word::ARGS + 5, args[2]);
             }
             shape = shape::of(sort::CALL, key, word::ARGS as u32 + 6 + files);
             if spec.class >= class::STRINGS {
@@ -69,8 +70,8 @@ pub fn write(cpu: ThisCpu, task: Task, draft: Draft, regs: *mut u8, key: u32, sp
                 result |= OPENS;
             }
         }
-        cpu.set_open(found.open);
         if found.open[0] | found.open[1] != 0 {
+            cpu.set_open(found.open);
             result |= CHECKED;
         }
     }

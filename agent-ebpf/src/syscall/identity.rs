@@ -10,6 +10,8 @@ use events::Kind;
 use crate::cast::untrusted;
 use crate::cpu_ring::ThisCpu;
 use crate::details;
+#[cfg(not(feature = "legacy"))]
+use crate::maps::member;
 use crate::maps::{self, LIFECYCLE, config};
 use crate::storage;
 use crate::task::{Task, is_left_out};
@@ -27,12 +29,19 @@ pub fn task(cpu: ThisCpu) -> Task {
 /// The pointers of a thread that change with its cgroup, parent and user.
 #[inline(always)]
 fn pointers(task: Task) -> [u64; 3] {
-    let pointer = |offset| task.pointer(offset) as u64;
-    [
-        pointer(config!(offsets.task_cgroups)),
-        pointer(config!(offsets.task_parent)),
-        pointer(config!(offsets.task_cred)),
-    ]
+    #[cfg(not(feature = "legacy"))]
+    macro_rules! pointer {
+        ($name:ident) => {
+            member!(task.0 as u64, $name, "u64")
+        };
+    }
+    #[cfg(feature = "legacy")]
+    macro_rules! pointer {
+        ($name:ident) => {
+            task.pointer(config!(offsets.$name)) as u64
+        };
+    }
+    [pointer!(task_cgroups), pointer!(task_parent), pointer!(task_cred)]
 }
 
 /// Whether [`find`] has to be called.

@@ -8,6 +8,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use events::{Kind, flags};
 
 use super::arguments::argument;
+use super::draft::CHECKED;
 use super::record::{Return, emit};
 use super::{
     ENOSYS, ERESTART_FIRST, ERESTART_LAST, again, args_of, ctx_regs, exec, identity, is_skipped, key_of,
@@ -140,7 +141,9 @@ fn park(cpu: ThisCpu, task: Task, state: &mut TaskState, call: u32) {
     let call_shape = cpu.shape();
     state.key = key;
     (state.files, state.open) = match maps::spec(key) {
-        Some(spec) if spec.file_words != 0 => (cpu.files(), cpu.open()),
+        Some(spec) if spec.file_words != 0 => {
+            (cpu.files(), if cpu.result() & CHECKED == 0 { [0; 2] } else { cpu.open() })
+        }
         _ => ([0; 2], [0; 2]),
     };
     state.start = cpu.start();
