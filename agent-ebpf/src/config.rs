@@ -147,8 +147,8 @@ pub const fn placeholder(offset: usize) -> u32 {
     PLACEHOLDER + offset as u32 / 4
 }
 
-/// The least negative offset of a load that stands for a field of [`Config`], and never for memory: no program has so much
-/// behind a pointer's back.
+/// The offset of a load that stands for the one in the first field of [`Config`]; the fields after it have the offsets below it. No
+/// program reads so far in front of what a pointer points to.
 const OFFSET_PLACEHOLDER: i32 = -0x7000;
 
 /// The offset of a load that stands for the one in the field at this offset.

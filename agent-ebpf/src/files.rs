@@ -172,12 +172,15 @@ fn is_socket(open: u64) -> bool {
 }
 
 /// The id of an open file, if this CPU has it already; 0 if not.
+#[cfg(not(feature = "legacy"))]
 #[inline(always)]
-fn known(_cpu: ThisCpu, _open: u64) -> u64 {
-    #[cfg(not(feature = "legacy"))]
-    if config!(casts) != 0 {
-        return open::known(_cpu, _open);
-    }
+fn known(cpu: ThisCpu, open: u64) -> u64 {
+    if config!(casts) != 0 { open::known(cpu, open) } else { 0 }
+}
+
+#[cfg(feature = "legacy")]
+#[inline(always)]
+fn known(_: ThisCpu, _: u64) -> u64 {
     0
 }
 
@@ -217,7 +220,7 @@ fn of_working_directory(cpu: ThisCpu, task: u64, time: impl FnOnce() -> u64) -> 
     if is_defined(cpu, id) || define_name(dentry, mnt, id, time()) == 0 { id } else { 0 }
 }
 
-/// The id of an open file that is not [`known`] or has not to be looked up fast; `time`: just after what it is needed for, 0 for now.
+/// The id of an open file, without a look at those that are [`known`]. `time`: just after what it is needed for, 0 for now.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn file_of_open(open: u64, time: u64) -> u64 {

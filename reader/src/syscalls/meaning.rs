@@ -49,11 +49,7 @@ impl Meanings {
                 }
             }
         }
-        meanings.is_struct = match &**call {
-            "fcntl" => Some(fcntl_has_lock),
-            "futex" | "futex_time64" => Some(futex_has_timeout),
-            _ => None,
-        };
+        meanings.is_struct = has_struct(call);
         meanings.length = LENGTHS.iter().find(|rule| rule.call == signature.name);
         meanings
     }
@@ -145,6 +141,16 @@ const MREMAP_FIXED_OR_DONTUNMAP: u64 = 2 | 4;
 /// `F_GETFD`, `F_GETFL`, `F_GETOWN`, `F_GETSIG`, `F_GETLEASE`, `F_GETPIPE_SZ`, `F_GET_SEALS`.
 fn fcntl(command: u64) -> Option<usize> {
     matches!(command, 1 | 3 | 9 | 11 | 1025 | 1032 | 1034).then_some(2)
+}
+
+/// Whether what may be a structure or a number in this call is a structure, by the call's second argument; `None` if the call has
+/// no such argument.
+pub fn has_struct(call: &str) -> Option<fn(u64) -> bool> {
+    match call {
+        "fcntl" => Some(fcntl_has_lock),
+        "futex" | "futex_time64" => Some(futex_has_timeout),
+        _ => None,
+    }
 }
 
 /// F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW. The two that find a lock fill it in at the return.

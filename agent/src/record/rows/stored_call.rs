@@ -39,6 +39,8 @@ pub(super) struct StoredCall {
     pub(super) filled_in: bool,
     /// Where its record has the room for that, and the argument that it belongs to.
     room: Option<(u8, u8)>,
+    /// Its first string is a structure if this holds for the second argument; else a number is in its place.
+    has_struct: Option<fn(u64) -> bool>,
     /// Bits of each of its events' flags.
     pub(super) flags: u32,
 }
@@ -58,6 +60,7 @@ impl StoredCall {
         effect: Effect::None,
         filled_in: false,
         room: None,
+        has_struct: None,
         flags: 0,
     };
 
@@ -106,6 +109,22 @@ impl StoredCall {
             args[usize::from(to)] = if is_unknown { u64::MAX } else { args[usize::from(from)] };
         }
         args
+    }
+
+    /// The marks and strings of a record with these arguments: what was read where a number points to is none.
+    #[inline]
+    pub fn without_number<'a>(
+        &self,
+        args: &[u64; 6],
+        bits: u32,
+        strings: [&'a [u8]; 2],
+    ) -> (u32, [&'a [u8]; 2]) {
+        match self.has_struct {
+            Some(has_struct) if !has_struct(args[1]) => {
+                (bits & !(flags::STR0_UNREAD | flags::STR0_CUT | flags::STRINGS_UNCERTAIN), [b"", strings[1]])
+            }
+            _ => (bits, strings),
+        }
     }
 
     /// The arguments as they are stored.
@@ -203,6 +222,7 @@ impl StoredCalls {
                 effect: Effect::of(call.name),
                 filled_in: is_filled_in(call),
                 room: room_of(call),
+                has_struct: syscalls::has_struct(call.name),
                 flags: if has_no_result(call) { flags::NO_RESULT } else { 0 },
             };
         }

@@ -161,7 +161,8 @@ impl RowWriter {
         self.count(thread.cgroup);
         let stored = self.calls.get(call.key);
         let task = self.task_of(builder, stream, call.time);
-        let mut bits = call.flags | stored.flags;
+        let (marks, strings) = stored.without_number(&call.args, call.flags, call.strings);
+        let mut bits = marks | stored.flags;
         if self.returns_only {
             bits |= stored.of_return(call);
         }
@@ -173,7 +174,7 @@ impl RowWriter {
         }
         let index = self.chunk.index.event(Kind::Syscall);
         let files = self.file_rows(builder, call.files);
-        let (ids, strings) = stored.interned(builder, &call.strings);
+        let (ids, strings) = stored.interned(builder, &strings);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "time"), call.time);
         table.push_u64(col!(Syscall, "cpu"), u64::from(stream.cpu()));
@@ -284,12 +285,13 @@ impl RowWriter {
             return;
         }
         let stored = self.calls.get(call.key);
+        let (marks, strings) = stored.without_number(&call.args, call.bits, call.strings);
         let head = Header {
             time: now,
             cgroup: thread.cgroup,
             pid: thread.pid,
             tid: thread.tid,
-            flags: flags::UNFINISHED | flags::AT_END | call.bits,
+            flags: flags::UNFINISHED | flags::AT_END | marks,
             kind: Kind::Syscall as u8,
             ..Header::default()
         };
@@ -297,7 +299,7 @@ impl RowWriter {
         let index = self.common(builder, Kind::Syscall, &head, thread.uid);
         let files = self.linked_rows(builder, call.files, &call.links);
         let args = stored.apply(stored.with_room(call.args, call.bits));
-        let (ids, strings) = stored.interned(builder, &call.strings);
+        let (ids, strings) = stored.interned(builder, &strings);
         let table = builder.table_at(index);
         table.push_u64(col!(Syscall, "dur"), call.dur);
         table.push_u64(col!(Syscall, "nr"), u64::from(call.key));

@@ -110,7 +110,7 @@ fn waiting() {
     assert_eq!(found, Ok(1));
     made("select", &format!("{}, [{reader}], NULL, _, _", reader + 1));
 
-    // Nobody waits, and nobody wakes.
+    // No thread waits, and none wakes.
     let word = 7u32;
     let limit = libc::timespec { tv_sec: 3, tv_nsec: 9 };
     sys!(SYS_futex, &raw const word, libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG, 8, &raw const limit, 0, 0)

@@ -174,3 +174,45 @@ fn bits_of(writer: Writer) -> Vec<u32> {
     let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
     (0..rows.table.rows()).map(|row| rows.flags(row)).collect()
 }
+
+#[test]
+fn a_number_in_place_of_a_structure_was_not_read() {
+    const F_SETLKW: u64 = 7;
+    const F_SETPIPE_SZ: u64 = 1031;
+    const FUTEX_WAIT: u64 = 0;
+    const FUTEX_REQUEUE: u64 = 3;
+    let mut writer = Writer::open();
+    let calls =
+        [("fcntl", F_SETLKW), ("fcntl", F_SETPIPE_SZ), ("futex", FUTEX_WAIT), ("futex", FUTEX_REQUEUE)];
+    for (time, (name, command)) in (1..).step_by(2).zip(calls) {
+        let args = vec![3, command, 1 << 20, 1 << 20, 0, 0];
+        let unread = flags::STR0_UNREAD;
+        writer.call(&Call { args: args.clone(), flags: unread, ..call_with(time, 10, name, ["", ""]) });
+        writer.call(&Call { args, ..call_with(time + 1, 10, name, ["memory", ""]) });
+    }
+    let seen = writer.close();
+    let view = seen.view();
+    let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
+    let bits: Vec<u32> = (0..8).map(|row| rows.flags(row)).collect();
+    let unread = flags::STR0_UNREAD;
+    assert_eq!(bits, [unread, 0, 0, 0, unread, 0, 0, 0]);
+    let expected = [[""], ["memory"], [""], [""], [""], ["memory"], [""], [""]];
+    assert_eq!(strings(&view, Kind::Syscall), expected);
+}
+
+#[test]
+fn the_path_of_a_call_that_fills_in_is_compared_with_what_it_is_at_the_return() {
+    let mut writer = Writer::open();
+    for at_return in ["/srv/a", "/srv/b"] {
+        writer.call(&Call { sort: sort::ENTERED, ..call_with(3, 10, "stat", ["/srv/a", ""]) });
+        let filled = call_with(9, 10, "stat", [at_return, "64 bytes"]);
+        writer.call(&Call { sort: sort::LONG, flags: word::AGAIN, ..filled });
+    }
+    let seen = writer.close();
+    let view = seen.view();
+    let (rows, _) = rows_of(&view, Kind::Syscall).next().unwrap();
+    // The memory is known to change from then on, so the call before it is uncertain, too.
+    let bits: Vec<u32> = (0..2).map(|row| rows.flags(row)).collect();
+    assert_eq!(bits, [flags::STRINGS_UNCERTAIN; 2]);
+    assert_eq!(strings(&view, Kind::Syscall), [["/srv/a", "64 bytes"]; 2]);
+}
