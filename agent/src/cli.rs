@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
-use crate::commands::{capture, check, completions, containers, doctor, fields, info, replay, tree, watch};
+use crate::commands::{
+    capture, check, completions, containers, doctor, fields, info, replay, stats, tree, watch,
+};
 
 const EXAMPLES: &str = "\
 Getting started:
@@ -54,6 +56,8 @@ pub enum Command {
     Watch(watch::WatchArgs),
     /// Print, filter or copy recorded events
     Replay(replay::ReplayArgs),
+    /// Count, sum and rank recorded events by any field
+    Stats(stats::StatsArgs),
     /// Summarize captures: time range, host, size, event counts, lost events, containers
     Info(info::InfoArgs),
     /// List the containers of a capture or of this host

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use ktape::cli::{self, Cli, Command};
-use ktape::commands::{capture, check, completions, containers, doctor, fields, info, replay, tree, watch};
+use ktape::commands::{
+    capture, check, completions, containers, doctor, fields, info, replay, stats, tree, watch,
+};
 use ktape::session::child::CannotRun;
 use ktape::session::messages::{MessageFormat, message};
 use ktape::usage::Usage;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Command::Capture(args) => capture::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Containers(args) => containers::run(&args),
         Command::Tree(args) => tree::run(&args),

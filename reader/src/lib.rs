@@ -77,6 +77,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`scan`] | open captures, query them, events and columns, filtered copies |
+//! | [`stats`] | group, count, sum, percentiles: questions about many events |
 //! | [`fields`] | every field by name, and its value in an event |
 //! | [`filter`] | the expression language: parse, evaluate, decide from a chunk's summary |
 //! | [`model`] | what is in a chunk: events, threads, processes, cgroups, names of containers |
@@ -91,6 +92,7 @@ pub mod filter;
 pub mod model;
 pub mod names;
 pub mod scan;
+pub mod stats;
 pub mod syscalls;
 pub mod text;
 pub mod view;

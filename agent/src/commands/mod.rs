@@ -12,5 +12,8 @@ pub mod fields;
 pub mod info;
 mod inputs;
 pub mod replay;
+mod report;
+mod selection;
+pub mod stats;
 pub mod tree;
 pub mod watch;

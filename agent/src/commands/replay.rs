@@ -10,25 +10,16 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::event_format::EventOutput;
+use super::selection::{EVENTS, SelectionOptions, ZoneOptions, times};
 use crate::session::options::{OUTPUT, selectors};
 use crate::store::output::is_broken_pipe;
 use crate::usage::usage;
 use ktape_reader::scan::container_match::Ambiguous;
 
-const EVENTS: &str = "Which events";
 const PLAYBACK: &str = "Playback";
 
 const AFTER_HELP: &str = concat!(
-    "\
-Times:
-  2026-11-26T12:00:01Z   RFC 3339; also with +01:00 and fractions
-  2026-11-26 12:00       in the time zone of the output
-  12:00, 12:00:01        in the time zone of the output; with its date if the
-                         capture has it on several days
-  +5s                    after the start
-  -10s                   before the end
-
-",
+    times!(),
     selectors!(),
     "
 Examples:
@@ -50,21 +41,9 @@ pub struct ReplayArgs {
     /// Captures, directories of captures, or `-` for stdin; the last argument may be a filter expression
     #[arg(value_name = "FILE|EXPR", required = true)]
     inputs: Vec<OsString>,
-    /// Only events that match this expression (see `ktape fields`)
-    #[arg(long, value_name = "EXPR", help_heading = EVENTS)]
-    filter: Option<String>,
-    /// Only these event kinds and syscalls, separated by commas
-    #[arg(short, long, value_name = "LIST", help_heading = EVENTS)]
-    events: Vec<String>,
-    /// Only events of this container (repeatable; see Selectors)
-    #[arg(long, value_name = "SELECTOR", help_heading = EVENTS)]
-    container: Vec<String>,
-    /// Only events still running at or after TIME
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = EVENTS)]
-    from: Option<String>,
-    /// Only events that started at or before TIME
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = EVENTS)]
-    to: Option<String>,
+    /// Which events.
+    #[command(flatten)]
+    selection: SelectionOptions,
     /// Only events within TIME before and after those that match EXPR, whatever the other options select
     #[arg(long, num_args = 2, value_names = ["EXPR", "TIME"], help_heading = EVENTS)]
     around: Option<Vec<String>>,
@@ -83,12 +62,9 @@ pub struct ReplayArgs {
     /// With --write: overwrite an existing file
     #[arg(long, requires = "write", help_heading = OUTPUT)]
     force: bool,
-    /// Print times in UTC
-    #[arg(long, conflicts_with = "tz", help_heading = OUTPUT)]
-    utc: bool,
-    /// Print times in this time zone [default: the recording host's]
-    #[arg(long, value_name = "ZONE", allow_hyphen_values = true, help_heading = OUTPUT)]
-    tz: Option<String>,
+    /// The zone of times.
+    #[command(flatten)]
+    zone: ZoneOptions,
     /// Exit with code 3 if events that could match were lost, or if data is damaged
     #[arg(long, help_heading = OUTPUT)]
     strict: bool,

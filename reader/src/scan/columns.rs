@@ -53,6 +53,11 @@ impl<'a> ChunkMatches<'a> {
         self.view
     }
 
+    /// What the values of its events depend on outside the chunk.
+    pub(crate) fn context(&self) -> &'a Context<'a> {
+        self.context
+    }
+
     /// Each event table with matching rows.
     pub fn tables(&self) -> impl Iterator<Item = TableMatches<'a>> + use<'a> {
         let (context, view) = (self.context, self.view);
@@ -90,6 +95,14 @@ impl<'a> TableMatches<'a> {
     /// The numbers of the matching rows, ascending; at least one.
     pub fn rows(&self) -> &'a [u32] {
         self.matching
+    }
+
+    /// The same table with fewer matching rows, ascending.
+    pub(crate) fn narrowed<'b>(&self, rows: &'b [u32]) -> TableMatches<'b>
+    where
+        'a: 'b,
+    {
+        TableMatches { context: self.context, view: self.view, rows: self.rows, matching: rows }
     }
 
     /// The matching events, in the order of the table.

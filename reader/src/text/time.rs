@@ -58,6 +58,13 @@ pub struct Span {
     pub zone: TimeZone,
 }
 
+impl Span {
+    /// How far its zone is ahead of UTC at its start, ns.
+    pub fn utc_offset(&self) -> i64 {
+        i64::from(self.zone.to_offset(stamp(self.start)).seconds()) * 1_000_000_000
+    }
+}
+
 impl TimeSpec {
     /// Parses a date with or without time and offset (RFC 3339, also with spaces, as `ktape info` prints it), a time of
     /// day, `+` offset or `-` offset. A date without offset is in the zone of the [`Span`].

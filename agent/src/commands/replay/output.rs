@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::ReplayArgs;
-use crate::session::messages::{Advice, explain_loss, message, report_lost};
+use crate::commands::report;
 use crate::store::output::{is_stdout, refuse_terminal};
 use crate::usage::usage;
 use ktape_reader::scan::{Capture, Playback, PrintSink, ScanReport, Search};
@@ -70,22 +70,7 @@ pub fn finish(args: &ReplayArgs, report: &ScanReport) -> Result<ExitCode> {
     if args.count {
         writeln!(io::stdout(), "{}", report.matching)?;
     }
-    for line in [report.damaged.cut(), report.damaged.warning()].into_iter().flatten() {
-        message(line);
-    }
-    for wanted in &report.unknown_containers {
-        message(format_args!("no container `{wanted}` in the capture; list them with `ktape containers`"));
-    }
-    if report.disordered {
-        message("too many chunks overlap in time; some events are out of order");
-    }
-    let lost = &report.lost;
-    if lost.total > 0 {
-        report_lost(lost);
-        explain_loss(lost.by.keys().map(|(_, stage)| stage.as_str()), Advice::Omitted);
-    }
-    let whole = lost.total == 0 && report.damaged.is_empty();
-    Ok(if args.strict && !whole { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    Ok(report::finish(report, args.strict))
 }
 
 /// Creates the file of `-w`.

@@ -1,0 +1,118 @@
+//! `ktape stats`: groups, counts and sums events of captures.
+
+mod output;
+mod request;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use super::selection::{SelectionOptions, ZoneOptions, times};
+use crate::session::options::{OUTPUT, selectors};
+use crate::store::output::is_broken_pipe;
+use crate::usage::usage;
+use ktape_reader::scan::container_match::Ambiguous;
+
+const WHAT: &str = "Groups and columns";
+
+const AFTER_HELP: &str = concat!(
+    "\
+Groups:
+  proc.name, container.name, fd.name, ...   any field, see `ktape fields`
+  container.label[app], host.label[zone]    labels
+  fd.directory[2]                           the first two components of a path
+  log2(evt.latency)                         powers of two
+
+Columns:
+  count                        events
+  sum, avg, min, max, stddev   of a field: sum(evt.buflen)
+  p50, p99, p99.9, ...         percentiles, at most 1 % off: p99(evt.latency)
+  distinct                     different values, exact up to 4,096
+  first, last, any             the value of the first or last event
+  rate, rate(FIELD)            events, or the sum of a field, per second
+  share, share(FIELD)          part of all events, or of the sum of a field
+  sum(FIELD if EXPR)           only of events that match
+  count(EXPR)                  only events that match
+  a / b, a * 100, a - b        arithmetic between them
+  TITLE = ...                  gives a column a title
+
+",
+    times!(),
+    selectors!(),
+    "
+Examples:
+  ktape stats web.ktape --by proc.name
+  ktape stats web.ktape 'evt.is_io = true' --by fd.name --columns 'count,sum(evt.buflen)'
+  ktape stats web.ktape --by syscall.type --columns 'count,p50(evt.latency),p99(evt.latency)'
+  ktape stats web.ktape -e connect --by container.name --per 1s --columns rate
+  ktape stats web.ktape --by container.name --columns 'failed = count(evt.failed = true)'
+  ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv"
+);
+
+/// Arguments of `ktape stats`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct StatsArgs {
+    /// Captures or directories of captures; the last argument may be a filter expression
+    #[arg(value_name = "FILE|EXPR", required = true)]
+    inputs: Vec<OsString>,
+    /// Group by these fields, separated by commas (see Groups) [default: one row for all events]
+    #[arg(long, value_name = "FIELDS", help_heading = WHAT)]
+    by: Vec<String>,
+    /// Group by time, too, in steps of TIME, such as 1s or 5m
+    #[arg(long, value_name = "TIME", help_heading = WHAT)]
+    per: Option<String>,
+    /// What to compute for each group, separated by commas (see Columns) [default: count,rate,share]
+    #[arg(short, long, value_name = "LIST", help_heading = WHAT)]
+    columns: Vec<String>,
+    /// Only groups of which this is true, such as 'count > 100 and p99(evt.latency) > 5ms'
+    #[arg(long, value_name = "COMPARISON", help_heading = WHAT)]
+    having: Option<String>,
+    /// Order by these columns or fields, separated by commas, each optionally with :asc or :desc [default: by time, then by
+    /// the first column, greatest first]
+    #[arg(long, value_name = "LIST", help_heading = WHAT)]
+    sort: Vec<String>,
+    /// Only the first N groups; 0: all. With --per, those that come first over the whole time [default: 50 in tables]
+    #[arg(short = 'n', long, value_name = "N", help_heading = WHAT)]
+    top: Option<usize>,
+    /// Which events.
+    #[command(flatten)]
+    selection: SelectionOptions,
+    /// Output format: table, csv (with a header line), tsv or json (one JSON object per line); numbers of csv, tsv and json
+    /// are whole, in ns and bytes
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
+    format: Format,
+    /// The zone of times.
+    #[command(flatten)]
+    zone: ZoneOptions,
+    /// Exit with code 3 if events that could match were lost, or if data is damaged
+    #[arg(long, help_heading = OUTPUT)]
+    strict: bool,
+}
+
+/// The values of `--format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Aligned columns, with units.
+    #[default]
+    Table,
+    /// One object per line.
+    Json,
+    /// With a header line.
+    Csv,
+    /// The same, separated by tabs.
+    Tsv,
+}
+
+/// Prints the answer.
+///
+/// # Errors
+/// The arguments are wrong, a capture cannot be read, or the output cannot be written.
+pub fn run(args: &StatsArgs) -> Result<ExitCode> {
+    match request::run(args) {
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is::<Ambiguous>() => Err(usage(error)),
+        result => result,
+    }
+}

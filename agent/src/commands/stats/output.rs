@@ -1,0 +1,257 @@
+//! An answer as a table, CSV, TSV or JSON.
+
+use std::io::{self, IsTerminal};
+
+use jiff::tz::TimeZone;
+use serde_json::{Number, Value};
+
+use ktape_reader::fields::{FieldType, Shape};
+use ktape_reader::stats::text::Formatter;
+use ktape_reader::stats::{Answer, AnswerRow, Base, Cell, Column, Datum, Plan};
+use ktape_reader::text::escape::{Place, escaped};
+use ktape_reader::text::time;
+
+/// The name of the row of groups that did not fit into memory.
+const OTHER: &str = "other";
+
+/// A key is not cut to less than this.
+const NARROWEST: usize = 12;
+
+/// The width of the terminal; `None` if standard output is none.
+pub fn width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    (io::stdout().is_terminal() && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// A column of a table as text.
+struct TextColumn {
+    is_right: bool,
+    /// Whether it may be cut to fit the terminal.
+    is_key: bool,
+    cells: Vec<String>,
+    width: usize,
+}
+
+impl TextColumn {
+    fn new(is_right: bool, is_key: bool, cells: Vec<String>) -> Self {
+        let width = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        Self { is_right, is_key, cells, width }
+    }
+}
+
+/// Whether values of a key are lined up at their right ends.
+fn is_right(ty: FieldType) -> bool {
+    match ty.shape() {
+        Shape::Number | Shape::Hundredths | Shape::Duration => true,
+        Shape::Time | Shape::Bool | Shape::Code | Shape::Address | Shape::Text | Shape::Any => false,
+    }
+}
+
+/// Appends an aligned table; keys are cut if it is wider than the terminal.
+pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>, out: &mut Vec<u8>) {
+    let format = Formatter::new(zone.clone(), answer.range);
+    let mut columns = Vec::new();
+    for (at, key) in plan.keys().iter().enumerate() {
+        let values = answer.rows.iter().map(|row| format.key(&row.key[at], key.ty));
+        let other = answer.other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
+        let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(&key.name) };
+        columns.push(TextColumn::new(
+            is_right(key.ty),
+            true,
+            std::iter::once(head).chain(values).chain(other).collect(),
+        ));
+    }
+    for (at, column) in plan.columns().iter().enumerate() {
+        let unit = column.unit();
+        let rows = answer.rows.iter().map(|row| &row.cells).chain(&answer.other);
+        let values = rows.map(|cells| format.cell(&cells[at], unit));
+        let is_right = !matches!(unit.base, Base::Field(_));
+        columns.push(TextColumn::new(
+            is_right,
+            !is_right,
+            std::iter::once(head(&column.title)).chain(values).collect(),
+        ));
+    }
+    if let Some(width) = width {
+        fit(&mut columns, width);
+    }
+    let lines = columns.first().map_or(0, |column| column.cells.len());
+    for line in 0..lines {
+        let mut text = String::new();
+        for (at, column) in columns.iter().enumerate() {
+            if at > 0 {
+                text.push_str("  ");
+            }
+            let cell = cut(&column.cells[line], column.width);
+            let pad = column.width - cell.chars().count();
+            if column.is_right {
+                text.extend(std::iter::repeat_n(' ', pad));
+                text.push_str(&cell);
+            } else {
+                text.push_str(&cell);
+                text.extend(std::iter::repeat_n(' ', pad));
+            }
+        }
+        out.extend_from_slice(text.trim_end().as_bytes());
+        out.push(b'\n');
+    }
+}
+
+fn head(title: &str) -> String {
+    escaped(title.to_uppercase().as_bytes(), Place::Free).into_owned()
+}
+
+/// Narrows the widest keys until the table fits, or none can be cut further.
+fn fit(columns: &mut [TextColumn], width: usize) {
+    loop {
+        let all = columns.iter().map(|column| column.width).sum::<usize>() + 2 * (columns.len().max(1) - 1);
+        let keys = columns.iter_mut().filter(|column| column.is_key && column.width > NARROWEST);
+        let Some(widest) = keys.max_by_key(|column| column.width).filter(|_| all > width) else { return };
+        let excess = all - width;
+        widest.width = widest.width.saturating_sub(excess.min(8)).max(NARROWEST);
+    }
+}
+
+/// The end of what does not fit says more than the middle: `/var/lib/...d-shm/data.log`.
+fn cut(cell: &str, width: usize) -> String {
+    let characters: Vec<char> = cell.chars().collect();
+    if characters.len() <= width {
+        return cell.to_owned();
+    }
+    let before = (width - 3) / 3;
+    let after = width - 3 - before;
+    let end = &characters[characters.len() - after..];
+    characters[..before].iter().chain(&['.'; 3]).chain(end).collect()
+}
+
+/// What separates values of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separator {
+    /// CSV: values in quotes where they need it.
+    Comma,
+    /// TSV: tabs and newlines in values are escaped.
+    Tab,
+}
+
+/// Appends a header and one line per row, for programs.
+pub fn separated(plan: &Plan, answer: &Answer, separator: Separator, out: &mut Vec<u8>) {
+    let heads =
+        plan.keys().iter().map(|key| &key.name).chain(plan.columns().iter().map(|column| &column.title));
+    line(heads.map(|head| escaped(head.as_bytes(), Place::Free).into_owned()), separator, out);
+    for row in &answer.rows {
+        let keys = row.key.iter().zip(plan.keys()).map(|(value, key)| plain_datum(value, key.ty));
+        line(keys.chain(row.cells.iter().zip(plan.columns()).map(plain_cell)), separator, out);
+    }
+    if let Some(other) = &answer.other {
+        let keys =
+            plan.keys().iter().enumerate().map(|(at, _)| (if at == 0 { OTHER } else { "" }).to_owned());
+        line(keys.chain(other.iter().zip(plan.columns()).map(plain_cell)), separator, out);
+    }
+}
+
+fn line(cells: impl Iterator<Item = String>, separator: Separator, out: &mut Vec<u8>) {
+    for (at, cell) in cells.enumerate() {
+        match separator {
+            _ if at == 0 => {}
+            Separator::Comma => out.push(b','),
+            Separator::Tab => out.push(b'\t'),
+        }
+        if separator == Separator::Comma && cell.contains([',', '"', '\n', '\r']) {
+            out.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
+        } else {
+            out.extend_from_slice(cell.as_bytes());
+        }
+    }
+    out.push(b'\n');
+}
+
+/// A value for a program: numbers in ns and bytes, times in UTC, nothing if it is missing.
+fn plain_datum(value: &Datum, ty: FieldType) -> String {
+    match value {
+        Datum::Missing => String::new(),
+        Datum::Text(text) => escaped(text, Place::Free).into_owned(),
+        Datum::Number(number) => match ty.shape() {
+            Shape::Time => rfc3339(*number),
+            Shape::Hundredths => format!("{:.2}", *number as f64 / 100.0),
+            Shape::Number
+            | Shape::Duration
+            | Shape::Bool
+            | Shape::Code
+            | Shape::Address
+            | Shape::Text
+            | Shape::Any => number.to_string(),
+        },
+    }
+}
+
+fn plain_cell((cell, column): (&Cell, &Column)) -> String {
+    match (cell, column.unit().base) {
+        (Cell::Missing, _) => String::new(),
+        (Cell::Datum(value), Base::Field(ty)) => plain_datum(value, ty),
+        (Cell::Number(number) | Cell::Datum(Datum::Number(number)), Base::Time) => rfc3339(*number),
+        (Cell::Number(number), _) => number.to_string(),
+        (Cell::Real(number), _) => plain_real(*number),
+        (Cell::Datum(value), _) => plain_datum(value, FieldType::Any),
+    }
+}
+
+/// With as many digits as are needed to read the same number again.
+fn plain_real(number: f64) -> String {
+    number.to_string()
+}
+
+fn rfc3339(ns: i128) -> String {
+    time::rfc3339(i64::try_from(ns).unwrap_or(i64::MAX))
+}
+
+/// Appends one object per row, with the keys first. Missing values are null.
+pub fn json(plan: &Plan, answer: &Answer, out: &mut Vec<u8>) {
+    let columns = |cells: &[Cell]| -> Vec<(String, Value)> {
+        let values = cells.iter().zip(plan.columns());
+        values.map(|(cell, column)| (column.title.clone(), json_cell(cell, column))).collect()
+    };
+    for AnswerRow { key, cells } in &answer.rows {
+        let keys = key.iter().zip(plan.keys());
+        let keys = keys.map(|(value, key)| (key.name.clone(), json_datum(value, key.ty)));
+        object(keys.chain(columns(cells)), out);
+    }
+    if let Some(cells) = &answer.other {
+        object(std::iter::once((OTHER.to_owned(), Value::Bool(true))).chain(columns(cells)), out);
+    }
+}
+
+fn object(members: impl Iterator<Item = (String, Value)>, out: &mut Vec<u8>) {
+    for (at, (name, value)) in members.enumerate() {
+        out.push(if at == 0 { b'{' } else { b',' });
+        out.extend_from_slice(format!("{}:{value}", Value::String(name)).as_bytes());
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn json_cell(cell: &Cell, column: &Column) -> Value {
+    match (cell, column.unit().base) {
+        (Cell::Missing | Cell::Datum(Datum::Missing), _) => Value::Null,
+        (Cell::Real(number), _) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
+        (Cell::Datum(value), Base::Field(ty)) => json_datum(value, ty),
+        (Cell::Number(number), base) if base != Base::Time => whole(*number),
+        (cell, _) => Value::String(plain_cell((cell, column))),
+    }
+}
+
+fn json_datum(value: &Datum, ty: FieldType) -> Value {
+    match value {
+        Datum::Missing => Value::Null,
+        Datum::Number(number) if ty.shape() == Shape::Bool => Value::Bool(*number != 0),
+        Datum::Number(number) if !matches!(ty.shape(), Shape::Time | Shape::Hundredths) => whole(*number),
+        value => Value::String(plain_datum(value, ty)),
+    }
+}
+
+/// A whole number; as text if it is too large for one.
+fn whole(number: i128) -> Value {
+    match (i64::try_from(number), u64::try_from(number)) {
+        (Ok(number), _) => number.into(),
+        (_, Ok(number)) => number.into(),
+        _ => Value::String(number.to_string()),
+    }
+}

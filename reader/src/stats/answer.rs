@@ -1,0 +1,189 @@
+//! The answer to a question: rows in order, and what is to be known about them.
+
+use std::cmp::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use super::datum::Datum;
+use super::expr::{Cell, Row};
+use super::function::Function;
+use super::gathered::Store;
+use super::partial::Partial;
+use super::plan::{Plan, SortBy};
+
+/// A row of the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerRow {
+    /// The values of the keys.
+    pub key: Vec<Datum>,
+    /// The values of the columns.
+    pub cells: Vec<Cell>,
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The rows, in order.
+    pub rows: Vec<AnswerRow>,
+    /// Groups that did not fit into memory, together; `None` if all did.
+    pub other: Option<Vec<Cell>>,
+    /// All events together.
+    pub total: Vec<Cell>,
+    /// Rows that are not among [`Self::rows`] because only the first ones were wanted.
+    pub more: usize,
+    /// If not all groups did fit: by how much the leading column of a row may be too low.
+    pub undercount: f64,
+    /// Whether some number of different values is an estimate ([`super::STANDARD_ERROR`]).
+    pub is_estimate: bool,
+    /// The time that it is about, wall-clock ns; `None` if that is not known.
+    pub range: Option<(i64, i64)>,
+}
+
+/// One group, as expressions see it.
+struct Group<'a> {
+    stores: &'a [Store],
+    group: usize,
+    seconds: Option<f64>,
+    total: Option<&'a Group<'a>>,
+}
+
+impl Row for Group<'_> {
+    fn aggregate(&self, function: Function, gathering: usize) -> Cell {
+        self.stores[gathering].value(function, self.group)
+    }
+
+    fn total(&self) -> &dyn Row {
+        self.total.map_or(self, |total| total)
+    }
+
+    fn seconds(&self) -> Option<f64> {
+        self.seconds
+    }
+}
+
+fn seconds(from: i64, to: i64) -> Option<f64> {
+    (to > from).then(|| (to - from) as f64 / 1e9)
+}
+
+impl Answer {
+    /// The answer that follows from the result of all chunks.
+    pub(super) fn new(plan: &Plan, mut partial: Partial<'_>, range: Option<(i64, i64)>) -> Self {
+        partial.complete();
+        let total_stores = partial.total();
+        let whole = range.and_then(|(from, to)| seconds(from, to));
+        let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
+        let cells = |group: &Group<'_>| plan.columns.iter().map(|c| c.expr.evaluate(group)).collect();
+        let values: Vec<Vec<Datum>> = partial.codes.iter().map(super::groups::Codes::values).collect();
+        let step = plan.keys.first().and_then(super::keys::Key::step_width);
+        let wanted = step.and(plan.top).map(|top| leading(plan, &partial, &values, whole, top));
+        let mut cut_groups: usize = 0;
+        let mut rows = Vec::with_capacity(partial.groups.len());
+        for at in 0..partial.groups.len() {
+            let codes = partial.groups.codes(at);
+            if let Some((wanted, _)) = &wanted
+                && !wanted.contains_key(&codes[1..])
+            {
+                cut_groups += 1;
+                continue;
+            }
+            let key: Vec<Datum> =
+                codes.iter().zip(&values).map(|(code, values)| values[*code as usize].clone()).collect();
+            let seconds = match (step, key.first(), range) {
+                (Some(width), Some(Datum::Number(start)), Some((from, to))) => {
+                    let start = i64::try_from(*start).unwrap_or(i64::MAX);
+                    let end = start.saturating_add(width);
+                    seconds(start.max(from), end.min(to)).or_else(|| seconds(start, end))
+                }
+                (Some(width), ..) => Some(width as f64 / 1e9),
+                (None, ..) => whole,
+            };
+            let group = Group { stores: &partial.stores, group: at, seconds, total: Some(&total) };
+            if plan.having.as_ref().is_none_or(|having| having.accepts(&group)) {
+                rows.push(AnswerRow { key, cells: cells(&group) });
+            }
+        }
+        rows.sort_by(|a, b| plan.compare(a, b));
+        let mut more = 0;
+        if let Some(top) = plan.top.filter(|_| step.is_none()) {
+            more = rows.len().saturating_sub(top);
+            rows.truncate(top);
+        } else if let Some((wanted, all)) = &wanted {
+            more = all - wanted.len();
+        }
+        debug_assert!(cut_groups == 0 || more > 0, "rows are cut only with groups");
+        let other = partial
+            .other
+            .as_ref()
+            .map(|stores| cells(&Group { stores, group: 0, seconds: whole, total: Some(&total) }));
+        let is_estimate = partial
+            .stores
+            .iter()
+            .any(|store| (0..partial.groups.len()).any(|group| store.is_estimate(group)));
+        Self { rows, other, total: cells(&total), more, undercount: partial.undercount, is_estimate, range }
+    }
+}
+
+/// The groups without their time step that come first over the whole time, by their codes, and how many there are.
+fn leading(
+    plan: &Plan,
+    partial: &Partial<'_>,
+    values: &[Vec<Datum>],
+    whole: Option<f64>,
+    top: usize,
+) -> (FxHashMap<Vec<u32>, ()>, usize) {
+    let (groups, stores) = partial.without_first_key();
+    let total_stores = partial.total();
+    let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
+    let mut rows: Vec<(AnswerRow, usize)> = (0..groups.len())
+        .map(|at| {
+            let group = Group { stores: &stores, group: at, seconds: whole, total: Some(&total) };
+            let own = groups.codes(at).iter().zip(&values[1..]).map(|(code, v)| v[*code as usize].clone());
+            let key = std::iter::once(Datum::Missing).chain(own).collect();
+            (AnswerRow { key, cells: plan.columns.iter().map(|c| c.expr.evaluate(&group)).collect() }, at)
+        })
+        .collect();
+    rows.sort_by(|a, b| plan.compare(&a.0, &b.0));
+    let all = rows.len();
+    rows.truncate(top);
+    (rows.into_iter().map(|(_, at)| (groups.codes(at).to_vec(), ())).collect(), all)
+}
+
+impl Plan {
+    /// The order of two rows: as sorted, then by their keys.
+    fn compare(&self, a: &AnswerRow, b: &AnswerRow) -> Ordering {
+        for (by, descending) in &self.sort {
+            let order = match by {
+                SortBy::Key(at) => directed(a.key[*at].cmp(&b.key[*at]), *descending),
+                SortBy::Column(at) => compare_cells(&a.cells[*at], &b.cells[*at], *descending),
+            };
+            if order != Ordering::Equal {
+                return order;
+            }
+        }
+        a.key.cmp(&b.key)
+    }
+}
+
+fn directed(order: Ordering, descending: bool) -> Ordering {
+    if descending { order.reverse() } else { order }
+}
+
+/// Missing values come last in both directions.
+fn compare_cells(a: &Cell, b: &Cell, descending: bool) -> Ordering {
+    let is_missing = |cell: &Cell| matches!(cell, Cell::Missing | Cell::Datum(Datum::Missing));
+    match (is_missing(a), is_missing(b)) {
+        (true, true) => return Ordering::Equal,
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        (false, false) => {}
+    }
+    let order = match (a, b) {
+        (Cell::Number(a), Cell::Number(b)) => a.cmp(b),
+        (Cell::Datum(a), Cell::Datum(b)) => a.cmp(b),
+        _ => match (a.number(), b.number()) {
+            (Some(a), Some(b)) => a.total_cmp(&b),
+            _ => Ordering::Equal,
+        },
+    };
+    directed(order, descending)
+}

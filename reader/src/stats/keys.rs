@@ -1,0 +1,301 @@
+//! What events are grouped by, and the code of each event's group.
+
+use rustc_hash::FxHashMap;
+
+use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup};
+use crate::model::{CallColumns, FilesKey};
+use crate::scan::{FieldColumn, TableMatches};
+
+use super::groups::Codes;
+
+/// Ids above this are looked up in a map.
+const MOST_DENSE_IDS: u32 = 1 << 17;
+
+/// Stands for an id whose code is not known yet.
+const UNSET: u32 = u32::MAX;
+
+/// Why something cannot be grouped by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The field is wrong.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// `log2` of something else than a number.
+    #[error("`log2({0})` needs a number, and {0} is of type {1}")]
+    NotNumber(String, &'static str),
+    /// Components of something else than a path.
+    #[error("`{0}[{1}]`: only of paths, such as fd.directory, the first components can be chosen")]
+    NotPath(String, u8),
+}
+
+/// What is done with the value of a field before events are grouped by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reduced {
+    /// Nothing.
+    Not,
+    /// The first components of a path: 2 for `/var/log` of `/var/log/nginx/access.log`.
+    Components(u8),
+    /// The greatest power of two that it is not less than; 0 for numbers below 1.
+    PowerOfTwo,
+}
+
+/// Something that events are grouped by.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// Its name: as it was written, or given in a view.
+    pub name: String,
+    /// The type of its values.
+    pub ty: FieldType,
+    source: Source,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Field(Field, Reduced),
+    /// The beginning of the time step in which the event started.
+    Step {
+        width: i64,
+        offset: i64,
+    },
+}
+
+impl Key {
+    /// Parses a field, `FIELD[COMPONENTS]` of a path, or `log2(FIELD)`.
+    ///
+    /// # Errors
+    /// If there is no such field, or it does not have such values.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let name = text.to_owned();
+        if let Some(inner) = text.strip_prefix("log2(").and_then(|rest| rest.strip_suffix(')')) {
+            let (field, ty) = lookup(inner.trim())?;
+            return match ty.shape() {
+                Shape::Number | Shape::Duration | Shape::Any => {
+                    Ok(Self { name, ty, source: Source::Field(field, Reduced::PowerOfTwo) })
+                }
+                Shape::Hundredths
+                | Shape::Time
+                | Shape::Bool
+                | Shape::Code
+                | Shape::Address
+                | Shape::Text => Err(KeyError::NotNumber(inner.trim().to_owned(), ty.name())),
+            };
+        }
+        match lookup(text) {
+            Ok((field, ty)) => Ok(Self { name, ty, source: Source::Field(field, Reduced::Not) }),
+            Err(error) => {
+                let components = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
+                let Some((path, Ok(count))) = components.map(|(path, count)| (path, count.parse())) else {
+                    return Err(error.into());
+                };
+                let (field, ty) = lookup(path).map_err(|_| error)?;
+                if ty.shape() != Shape::Text || count == 0 {
+                    return Err(KeyError::NotPath(path.to_owned(), count));
+                }
+                Ok(Self { name, ty, source: Source::Field(field, Reduced::Components(count)) })
+            }
+        }
+    }
+
+    /// Steps of so many ns, which begin at multiples of it; `offset` is what local time is ahead of UTC, in ns.
+    pub fn step(width: u64, offset: i64) -> Self {
+        let width = i64::try_from(width).unwrap_or(i64::MAX).max(1);
+        Self { name: "evt.time".to_owned(), ty: FieldType::Time, source: Source::Step { width, offset } }
+    }
+
+    /// The width of its time steps, ns.
+    pub fn step_width(&self) -> Option<i64> {
+        match self.source {
+            Source::Step { width, .. } => Some(width),
+            Source::Field(..) => None,
+        }
+    }
+
+    /// Appends the code of each matching row of a table.
+    pub(super) fn codes(&self, table: &TableMatches<'_>, codes: &mut Codes, out: &mut Vec<u32>) {
+        match &self.source {
+            Source::Step { width, offset } => steps(table, *width, *offset, codes, out),
+            Source::Field(field, reduced) => field_codes(table, field, *reduced, codes, out),
+        }
+    }
+}
+
+fn field_codes(
+    table: &TableMatches<'_>,
+    field: &Field,
+    reduced: Reduced,
+    codes: &mut Codes,
+    out: &mut Vec<u32>,
+) {
+    let mut coder = Coder { reduced, codes, scratch: Vec::new() };
+    let column = table.column(field);
+    if column.has_ids() {
+        coder.by_id(table, &column, out);
+    } else if let Getter::Files(_) | Getter::RequestFiles(_) = field.getter() {
+        coder.by_files(table, &column, out);
+    } else {
+        out.extend(table.rows().iter().map(|row| coder.code(&column, *row)));
+    }
+}
+
+fn steps(table: &TableMatches<'_>, width: i64, offset: i64, codes: &mut Codes, out: &mut Vec<u32>) {
+    let (mut start, mut end, mut code) = (0, 0, 0);
+    for event in table.events() {
+        let time = event.start();
+        if !(start..end).contains(&time) {
+            let local = time.saturating_add(offset);
+            start = (local - local.rem_euclid(width)).saturating_sub(offset);
+            end = start.saturating_add(width);
+            code = codes.code(Value::Int(start.into()));
+        }
+        out.push(code);
+    }
+}
+
+struct Coder<'c> {
+    reduced: Reduced,
+    codes: &'c mut Codes,
+    scratch: Vec<u8>,
+}
+
+impl Coder<'_> {
+    fn code(&mut self, column: &FieldColumn<'_>, row: u32) -> u32 {
+        let value = column.value(row, &mut self.scratch);
+        self.codes.code(match (self.reduced, value) {
+            (Reduced::Components(count), Value::Bytes(path)) => Value::Bytes(components(path, count)),
+            (Reduced::PowerOfTwo, Value::Int(number)) => Value::Int(power_of_two(number)),
+            (Reduced::PowerOfTwo, Value::Bytes(_)) => Value::Missing,
+            (_, value) => value,
+        })
+    }
+
+    /// Looks at each value once.
+    fn by_id(&mut self, table: &TableMatches<'_>, column: &FieldColumn<'_>, out: &mut Vec<u32>) {
+        let mut dense: Vec<u32> = Vec::new();
+        let mut sparse: FxHashMap<u32, u32> = FxHashMap::default();
+        let (mut last, mut last_code) = (None, 0);
+        for row in table.rows() {
+            let id = column.id(*row);
+            if id.is_none() || id != last {
+                last_code = match id {
+                    None => self.code(column, *row),
+                    Some(id) if id < MOST_DENSE_IDS => {
+                        let at = id as usize;
+                        if dense.len() <= at {
+                            dense.resize(at + 1, UNSET);
+                        }
+                        if dense[at] == UNSET {
+                            dense[at] = self.code(column, *row);
+                        }
+                        dense[at]
+                    }
+                    Some(id) => *sparse.entry(id).or_insert_with(|| self.code(column, *row)),
+                };
+                last = id;
+            }
+            out.push(last_code);
+        }
+    }
+
+    /// The same for what follows from the files of calls.
+    fn by_files(&mut self, table: &TableMatches<'_>, column: &FieldColumn<'_>, out: &mut Vec<u32>) {
+        let columns = CallColumns::new(table.table());
+        let mut known: FxHashMap<FilesKey, u32> = FxHashMap::default();
+        let mut last: Option<(FilesKey, u32)> = None;
+        for event in table.events() {
+            let key = event.call_of(columns).files_key();
+            let code = match last {
+                Some((last, code)) if last == key => code,
+                _ => *known.entry(key).or_insert_with(|| self.code(column, event.row as u32)),
+            };
+            last = Some((key, code));
+            out.push(code);
+        }
+    }
+}
+
+/// The first components of a path; the whole of what is no absolute path.
+fn components(path: &[u8], count: u8) -> &[u8] {
+    if path.first() != Some(&b'/') {
+        return path;
+    }
+    let slashes = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/');
+    match { slashes }.nth(usize::from(count) - 1) {
+        Some((end, _)) => &path[..end],
+        None => path,
+    }
+}
+
+fn power_of_two(number: i128) -> i128 {
+    if number < 1 { 0 } else { 1 << number.ilog2() }
+}
+
+/// Calls `add` with each matching row that has a number, and the number.
+pub(super) fn numbers(table: &TableMatches<'_>, field: &Field, mut add: impl FnMut(u32, i128)) {
+    let column = table.column(field);
+    let mut scratch = Vec::new();
+    let mut last: Option<(u32, Option<i128>)> = None;
+    for row in table.rows() {
+        let number = match (column.id(*row), last) {
+            (Some(id), Some((known, number))) if id == known => number,
+            (id, _) => {
+                let number = match column.value(*row, &mut scratch) {
+                    Value::Int(number) => Some(number),
+                    Value::Missing | Value::Bytes(_) => None,
+                };
+                last = id.map(|id| (id, number));
+                number
+            }
+        };
+        if let Some(number) = number {
+            add(*row, number);
+        }
+    }
+}
+
+/// The different values of a field in the matching rows of a table, and the code of each row.
+pub(super) fn values(table: &TableMatches<'_>, field: &Field) -> (Codes, Vec<u32>) {
+    let (mut codes, mut of_rows) = (Codes::default(), Vec::with_capacity(table.rows().len()));
+    field_codes(table, field, Reduced::Not, &mut codes, &mut of_rows);
+    (codes, of_rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_reduced_to_components() {
+        let path = b"/var/log/nginx/access.log";
+        assert_eq!(components(path, 1), b"/var");
+        assert_eq!(components(path, 2), b"/var/log");
+        assert_eq!(components(path, 3), b"/var/log/nginx");
+        assert_eq!(components(path, 4), path);
+        assert_eq!(components(path, 9), path);
+        assert_eq!(components(b"/", 2), b"/");
+        assert_eq!(components(b"pipe:[1]", 1), b"pipe:[1]");
+    }
+
+    #[test]
+    fn numbers_are_reduced_to_powers_of_two() {
+        let reduced = [-5, 0, 1, 2, 3, 4, 1023, 1024].map(power_of_two);
+        assert_eq!(reduced, [0, 0, 1, 2, 2, 4, 512, 1024]);
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        assert!(Key::parse("fd.directory[2]").is_ok());
+        assert!(Key::parse("container.label[app]").is_ok());
+        assert!(Key::parse("log2(evt.latency)").is_ok());
+        let wrong = |text: &str| Key::parse(text).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(wrong("log2(fd.name)"), "`log2(fd.name)` needs a number, and fd.name is of type text");
+        assert_eq!(
+            wrong("evt.latency[2]"),
+            "`evt.latency[2]`: only of paths, such as fd.directory, the first components can be chosen"
+        );
+        assert!(
+            wrong("proc.nam").starts_with("unknown field `proc.nam` (did you mean"),
+            "{}",
+            wrong("proc.nam")
+        );
+    }
+}

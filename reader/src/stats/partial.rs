@@ -1,0 +1,289 @@
+//! The result of some chunks. Results of different chunks merge, in any order, to that of all of them.
+
+use crate::fields::Field;
+use crate::filter::Evaluator;
+use crate::scan::{ChunkMatches, TableMatches};
+
+use super::datum::Datum;
+use super::expr::Cell;
+use super::function::Gathering;
+use super::gathered::{self, Store};
+use super::groups::{self, Codes, Groups};
+use super::keys::{self, numbers};
+use super::plan::Plan;
+
+/// Check memory after so many events, and after four times as many as there are groups.
+const EVENTS_BETWEEN_CHECKS: usize = 1 << 18;
+
+/// What some chunks contribute to the groups.
+#[derive(Debug)]
+pub(super) struct Partial<'p> {
+    plan: &'p Plan,
+    /// Most bytes to use.
+    budget: usize,
+    pub(super) codes: Vec<Codes>,
+    pub(super) groups: Groups,
+    /// What is gathered, as in the plan.
+    pub(super) stores: Vec<Store>,
+    /// The sum of the groups that did not fit, if there were any.
+    pub(super) other: Option<Vec<Store>>,
+    /// By how much the leading column of a group may be too low, because part of it is in `other`.
+    pub(super) undercount: f64,
+    unchecked: usize,
+    buffers: Buffers,
+}
+
+/// Memory that is used for each table again.
+#[derive(Debug, Default)]
+struct Buffers {
+    /// The group of each row of a table, valid for matching rows.
+    group_of: Vec<u32>,
+    /// The codes of matching rows, for each key.
+    codes: Vec<Vec<u32>>,
+}
+
+fn stores(gatherings: &[Gathering], groups: usize) -> Vec<Store> {
+    let new = |gathering: &Gathering| {
+        let mut store = Store::new(gathering.kind);
+        store.resize(groups);
+        store
+    };
+    gatherings.iter().map(new).collect()
+}
+
+impl<'p> Partial<'p> {
+    /// Nothing yet.
+    pub(super) fn new(plan: &'p Plan, budget: usize) -> Self {
+        Self {
+            plan,
+            budget,
+            codes: plan.keys.iter().map(|_| Codes::default()).collect(),
+            groups: Groups::new(plan.keys.len()),
+            stores: stores(&plan.gatherings, 0),
+            other: None,
+            undercount: 0.0,
+            unchecked: 0,
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// Adds the matching events of a chunk.
+    pub(super) fn fold(&mut self, chunk: &ChunkMatches<'_>) {
+        let conditions = &self.plan.conditions;
+        let mut evaluators: Vec<_> = conditions
+            .iter()
+            .map(|condition| Evaluator::new(condition.expr(), *chunk.context(), chunk.view()))
+            .collect();
+        for table in chunk.tables() {
+            self.assign(&table);
+            let passing: Vec<Vec<u32>> = evaluators
+                .iter_mut()
+                .map(|evaluator| {
+                    let mut rows = table.rows().to_vec();
+                    evaluator.retain(table.table(), &mut rows);
+                    rows
+                })
+                .collect();
+            let groups = self.groups.len();
+            for (store, gathering) in self.stores.iter_mut().zip(&self.plan.gatherings) {
+                store.resize(groups);
+                let rows = gathering.condition.map_or(table.rows(), |condition| &passing[condition]);
+                gather(store, gathering, &table.narrowed(rows), &self.buffers.group_of);
+            }
+            self.unchecked += table.rows().len();
+        }
+        if self.unchecked > EVENTS_BETWEEN_CHECKS.max(4 * self.groups.len()) {
+            self.unchecked = 0;
+            self.bound();
+        }
+    }
+
+    /// Determines the group of each matching row.
+    fn assign(&mut self, table: &TableMatches<'_>) {
+        let Buffers { group_of, codes } = &mut self.buffers;
+        let rows = table.rows();
+        if group_of.len() < table.table().len() {
+            group_of.resize(table.table().len(), 0);
+        }
+        codes.resize_with(self.plan.keys.len(), Vec::new);
+        for ((key, own), out) in self.plan.keys.iter().zip(&mut self.codes).zip(codes.iter_mut()) {
+            out.clear();
+            key.codes(table, own, out);
+        }
+        match &codes[..] {
+            [] => {
+                let group = self.groups.group(&[]);
+                rows.iter().for_each(|row| group_of[*row as usize] = group);
+            }
+            [codes] => {
+                for (row, code) in rows.iter().zip(codes) {
+                    group_of[*row as usize] = self.groups.group(&[*code]);
+                }
+            }
+            keys => {
+                let mut combined = vec![0; keys.len()];
+                let (mut last, mut group) = (vec![u32::MAX; keys.len()], 0);
+                for (position, row) in rows.iter().enumerate() {
+                    keys.iter().zip(&mut combined).for_each(|(codes, code)| *code = codes[position]);
+                    if combined != last {
+                        group = self.groups.group(&combined);
+                        last.copy_from_slice(&combined);
+                    }
+                    group_of[*row as usize] = group;
+                }
+            }
+        }
+    }
+
+    /// Adds another result of the same plan.
+    pub(super) fn merge(&mut self, other: &Partial<'_>) {
+        self.absorb(other, 0..other.groups.len());
+        if let Some(rest) = &other.other {
+            self.add_to_other(rest, 0);
+        }
+        self.undercount += other.undercount;
+        self.bound();
+    }
+
+    /// Adds groups of another result.
+    fn absorb(&mut self, other: &Partial<'_>, groups: impl Iterator<Item = usize>) {
+        let values: Vec<Vec<Datum>> = other.codes.iter().map(Codes::values).collect();
+        let mut codes = vec![0; self.codes.len()];
+        for from in groups {
+            for (at, code) in other.groups.codes(from).iter().enumerate() {
+                codes[at] = self.codes[at].code(values[at][*code as usize].value());
+            }
+            let to = self.groups.group(&codes) as usize;
+            for (own, theirs) in self.stores.iter_mut().zip(&other.stores) {
+                own.resize(self.groups.len());
+                own.merge(to, theirs, from);
+            }
+        }
+    }
+
+    fn add_to_other(&mut self, rest: &[Store], from: usize) {
+        let other = self.other.get_or_insert_with(|| stores(&self.plan.gatherings, 1));
+        other.iter_mut().zip(rest).for_each(|(own, theirs)| own.merge(0, theirs, from));
+    }
+
+    /// Bytes of memory, roughly.
+    fn bytes(&self) -> usize {
+        let codes: usize = self.codes.iter().map(Codes::bytes).sum();
+        let stores: usize = self.stores.iter().map(Store::bytes).sum();
+        codes + stores + self.groups.bytes()
+    }
+
+    /// If the groups use too much memory, keeps those that lead in the order of the result, at half of it.
+    fn bound(&mut self) {
+        let bytes = self.bytes();
+        if bytes <= self.budget || self.groups.len() < 2 {
+            return;
+        }
+        let mut weights: Vec<(f64, usize)> =
+            (0..self.groups.len()).map(|group| (self.weight(group), group)).collect();
+        let kept = (self.groups.len() as f64 * self.budget as f64 / bytes as f64 / 2.0) as usize;
+        weights.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let (kept, dropped) = weights.split_at(kept.clamp(1, weights.len()));
+        let mut bounded = Self::new(self.plan, self.budget);
+        bounded.other = self.other.take();
+        bounded.undercount = self.undercount + dropped.first().map_or(0.0, |(weight, _)| weight.max(0.0));
+        for (_, group) in dropped {
+            bounded.add_to_other(&self.stores, *group);
+        }
+        bounded.absorb(self, kept.iter().map(|(_, group)| *group));
+        bounded.buffers = std::mem::take(&mut self.buffers);
+        *self = bounded;
+    }
+
+    /// What decides which groups are kept: what the first sorted column counts or sums.
+    fn weight(&self, group: usize) -> f64 {
+        let (function, gathering) = self.plan.weight;
+        match self.stores[gathering].value(function, group) {
+            Cell::Number(number) => number as f64,
+            Cell::Real(number) => number,
+            Cell::Missing | Cell::Datum(_) => 0.0,
+        }
+    }
+
+    /// Everything that was gathered, in one group.
+    pub(super) fn total(&self) -> Vec<Store> {
+        let mut total = stores(&self.plan.gatherings, 1);
+        for (sum, store) in total.iter_mut().zip(&self.stores) {
+            (0..self.groups.len()).for_each(|group| sum.merge(0, store, group));
+        }
+        if let Some(other) = &self.other {
+            total.iter_mut().zip(other).for_each(|(sum, store)| sum.merge(0, store, 0));
+        }
+        total
+    }
+
+    /// Makes sure that there is a group if events are not grouped: nothing has a count, too.
+    pub(super) fn complete(&mut self) {
+        if self.plan.keys.is_empty() {
+            self.groups.group(&[]);
+            self.stores.iter_mut().for_each(|store| store.resize(1));
+        }
+    }
+
+    /// Stores of the groups that differ only in the first key, put together: the codes of the other keys, and the stores.
+    pub(super) fn without_first_key(&self) -> (Groups, Vec<Store>) {
+        let mut groups = Groups::new(self.plan.keys.len() - 1);
+        let mut merged = stores(&self.plan.gatherings, 0);
+        for from in 0..self.groups.len() {
+            let to = groups.group(&self.groups.codes(from)[1..]) as usize;
+            for (own, theirs) in merged.iter_mut().zip(&self.stores) {
+                own.resize(groups.len());
+                own.merge(to, theirs, from);
+            }
+        }
+        (groups, merged)
+    }
+}
+
+/// Adds the matching rows of a table to a store.
+fn gather(store: &mut Store, gathering: &Gathering, table: &TableMatches<'_>, group_of: &[u32]) {
+    let group = |row: u32| group_of[row as usize] as usize;
+    let Some((field, _)) = &gathering.field else {
+        if let Store::Count(counts) = store {
+            table.rows().iter().for_each(|row| counts[group(*row)] += 1);
+        }
+        return;
+    };
+    match store {
+        Store::Count(counts) => {
+            let (_, codes) = keys::values(table, field);
+            for (row, code) in table.rows().iter().zip(codes) {
+                counts[group(*row)] += u64::from(code != groups::MISSING);
+            }
+        }
+        Store::Sum(sums) => numbers(table, field, |row, number| sums[group(row)].add(number)),
+        Store::Extremes(list) => {
+            numbers(table, field, |row, number| gathered::extend(&mut list[group(row)], number));
+        }
+        Store::Moments(list) => numbers(table, field, |row, number| list[group(row)].add(number as f64)),
+        Store::Quantiles(list) => numbers(table, field, |row, number| list[group(row)].add(number as f64)),
+        Store::Distinct(list) => {
+            let (values, codes) = keys::values(table, field);
+            let hashes: Vec<u64> = values.values().iter().map(gathered::hash).collect();
+            for (row, code) in table.rows().iter().zip(codes).filter(|(_, code)| *code != groups::MISSING) {
+                list[group(*row)].add(hashes[code as usize]);
+            }
+        }
+        Store::First(list) => timed(table, field, |row, time, value| {
+            gathered::first(&mut list[group(row)], time, value);
+        }),
+        Store::Last(list) => timed(table, field, |row, time, value| {
+            gathered::last(&mut list[group(row)], time, value);
+        }),
+    }
+}
+
+/// Calls `add` with each matching row, when its event started, and a way to get its value.
+fn timed(table: &TableMatches<'_>, field: &Field, mut add: impl FnMut(u32, i64, &mut dyn FnMut() -> Datum)) {
+    let column = table.column(field);
+    let mut scratch = Vec::new();
+    for event in table.events() {
+        let row = event.row as u32;
+        add(row, event.start(), &mut || Datum::from(column.value(row, &mut scratch)));
+    }
+}

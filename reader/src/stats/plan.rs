@@ -1,0 +1,302 @@
+//! A question, parsed: what to group by, what to gather, and how to order the result.
+
+use crate::filter::{Filter, ParseError};
+use crate::model::Binding;
+use crate::text::time::{Span, TimeError};
+
+use super::expr::{Cell, Expr, Row};
+use super::function::{Function, Gathering};
+use super::keys::{Key, KeyError};
+use super::parse::{self, ExprError, Parser};
+use super::unit::{Base, Unit};
+
+/// A question, as it is written.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// Fields to group by, see [`Key::parse`]. Empty for one row about everything.
+    pub by: Vec<String>,
+    /// The width of time steps, ns.
+    pub per: Option<u64>,
+    /// What local time is ahead of UTC, ns: steps of hours and days begin when local ones do.
+    pub utc_offset: i64,
+    /// Columns: `EXPR` or `TITLE = EXPR`. If empty, the number of events, and with groups its rate and share.
+    pub columns: Vec<String>,
+    /// Comparisons of columns, joined by `and` and `or`: only groups that pass are kept.
+    pub having: Option<String>,
+    /// Titles or expressions of columns, or names of keys, each optionally with `:asc` or `:desc`.
+    pub sort: Vec<String>,
+    /// Most groups to keep.
+    pub top: Option<usize>,
+}
+
+/// Why a question is not valid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// What to group by is wrong.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// A column is wrong.
+    #[error(transparent)]
+    Expr(#[from] ExprError),
+    /// A comparison of `having` is wrong.
+    #[error("`{0}` is not a comparison of columns: write one such as count > 100 or p99(evt.latency) > 5ms")]
+    Having(String),
+    /// There is neither a column nor a key of this name to sort by.
+    #[error("cannot sort by `{0}`: it is neither a column nor a key; there are {1}")]
+    Sort(String, String),
+}
+
+/// A column of the result.
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its title.
+    pub title: String,
+    pub(super) expr: Expr,
+}
+
+impl Column {
+    /// The unit of its numbers.
+    pub fn unit(&self) -> Unit {
+        self.expr.unit()
+    }
+}
+
+/// What rows are ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortBy {
+    /// A key, by its index.
+    Key(usize),
+    /// A column, by its index.
+    Column(usize),
+}
+
+/// A comparison between two expressions.
+#[derive(Clone, Debug)]
+struct Comparison {
+    left: Expr,
+    is_true: Test,
+    right: Expr,
+}
+
+/// Alternatives, each of comparisons that all have to be true.
+#[derive(Clone, Debug)]
+pub(super) struct Having(Vec<Vec<Comparison>>);
+
+impl Having {
+    /// Whether a group is kept. A missing value fails every comparison.
+    pub(super) fn accepts(&self, row: &dyn Row) -> bool {
+        let holds = |comparison: &Comparison| {
+            let side = |expr: &Expr| Cell::number(&expr.evaluate(row));
+            matches!((side(&comparison.left), side(&comparison.right)), (Some(l), Some(r)) if (comparison.is_true)(l, r))
+        };
+        self.0.iter().any(|all| all.iter().all(holds))
+    }
+}
+
+/// A parsed question.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(super) keys: Vec<Key>,
+    pub(super) columns: Vec<Column>,
+    pub(super) gatherings: Vec<Gathering>,
+    pub(super) conditions: Vec<Filter>,
+    pub(super) having: Option<Having>,
+    /// Each with whether it is descending.
+    pub(super) sort: Vec<(SortBy, bool)>,
+    pub(super) top: Option<usize>,
+    /// What groups are kept by when they do not fit into memory.
+    pub(super) weight: (Function, usize),
+}
+
+impl Plan {
+    /// Parses a question.
+    ///
+    /// # Errors
+    /// See [`QuestionError`].
+    pub fn new(question: &Question) -> Result<Self, QuestionError> {
+        let step = question.per.map(|width| Key::step(width, question.utc_offset));
+        let named =
+            question.by.iter().flat_map(|text| parse::split(text, ',')).filter(|text| !text.is_empty());
+        let keys: Result<Vec<Key>, KeyError> =
+            step.into_iter().map(Ok).chain(named.map(Key::parse)).collect();
+        let keys = keys?;
+        let mut parser = Parser::default();
+        let mut columns = Vec::new();
+        for text in question.columns.iter().flat_map(|text| parse::split(text, ',')).filter(|t| !t.is_empty())
+        {
+            let (title, expr) = parse::split_title(text);
+            columns.push(Column { title: title.unwrap_or(text).to_owned(), expr: parser.expr(expr)? });
+        }
+        if columns.is_empty() {
+            let defaults: &[&str] =
+                if keys.is_empty() { &["count", "rate"] } else { &["count", "rate", "share"] };
+            for title in defaults {
+                columns.push(Column { title: (*title).to_owned(), expr: parser.expr(title)? });
+            }
+        }
+        let having =
+            question.having.as_deref().map(|text| having(text, &columns, &mut parser)).transpose()?;
+        let mut sort = question
+            .sort
+            .iter()
+            .flat_map(|text| parse::split(text, ','))
+            .map(|text| sort_by(text, &keys, &columns, &mut parser))
+            .collect::<Result<Vec<_>, _>>()?;
+        if sort.is_empty() {
+            sort = default_sort(&keys, &columns);
+        }
+        let events = parser.count(None);
+        let weight = sort
+            .iter()
+            .find_map(|(by, _)| match by {
+                SortBy::Column(at) => additive(&columns[*at].expr),
+                SortBy::Key(_) => None,
+            })
+            .or_else(|| additive(&events))
+            .unwrap_or((Function::Count, 0));
+        let Parser { gatherings, conditions } = parser;
+        Ok(Self { keys, columns, gatherings, conditions, having, sort, top: question.top, weight })
+    }
+
+    /// What it groups by.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// What rows are ordered by, each with whether it is descending.
+    pub fn sort(&self) -> &[(SortBy, bool)] {
+        &self.sort
+    }
+
+    /// The conditions of columns, for hints.
+    pub fn conditions(&self) -> &[Filter] {
+        &self.conditions
+    }
+
+    /// Checks the names in the conditions of columns against captures, and resolves times in them.
+    ///
+    /// # Errors
+    /// As [`Filter::check`] and [`Filter::resolve`].
+    pub fn resolve<'b>(
+        &mut self,
+        captures: impl Iterator<Item = &'b Binding> + Clone,
+        span: &Span,
+    ) -> Result<(), ResolveError> {
+        for condition in &mut self.conditions {
+            condition.check(captures.clone())?;
+            condition.resolve(span)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a condition does not fit the captures.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// It names something that no capture has.
+    #[error(transparent)]
+    Unknown(#[from] ParseError),
+    /// It has a time that cannot be resolved.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+}
+
+/// The function in an expression that grows with every event, and what it is computed from.
+fn additive(expr: &Expr) -> Option<(Function, usize)> {
+    match expr {
+        Expr::Aggregate { function: function @ (Function::Count | Function::Sum), gathering, .. } => {
+            Some((*function, *gathering))
+        }
+        Expr::Aggregate { .. } | Expr::Literal(..) => None,
+        Expr::PerSecond(inner) | Expr::Share(inner) => additive(inner),
+        Expr::Binary(_, left, right) => additive(left).or_else(|| additive(right)),
+    }
+}
+
+/// By time if there are steps, then by the first column with numbers, greatest first.
+fn default_sort(keys: &[Key], columns: &[Column]) -> Vec<(SortBy, bool)> {
+    let by_time = keys.first().filter(|key| key.step_width().is_some()).map(|_| (SortBy::Key(0), false));
+    let is_number = |column: &Column| !matches!(column.unit().base, Base::Field(_));
+    let by_number = columns.iter().position(is_number).map(|at| (SortBy::Column(at), true));
+    by_time.into_iter().chain(by_number).collect()
+}
+
+fn sort_by(
+    text: &str,
+    keys: &[Key],
+    columns: &[Column],
+    parser: &mut Parser,
+) -> Result<(SortBy, bool), QuestionError> {
+    let (name, descending) = match text.rsplit_once(':') {
+        Some((name, "asc")) => (name.trim(), Some(false)),
+        Some((name, "desc")) => (name.trim(), Some(true)),
+        _ => (text, None),
+    };
+    if let Some(at) = columns.iter().position(|column| column.title == name) {
+        return Ok((SortBy::Column(at), descending.unwrap_or(true)));
+    }
+    if let Some(at) = keys.iter().position(|key| key.name == name) {
+        return Ok((SortBy::Key(at), descending.unwrap_or(false)));
+    }
+    // The expression of a column that has another title.
+    if let Ok(expr) = parser.expr(name)
+        && let Some(at) = columns.iter().position(|column| column.expr == expr)
+    {
+        return Ok((SortBy::Column(at), descending.unwrap_or(true)));
+    }
+    let names = keys.iter().map(|key| key.name.as_str()).chain(columns.iter().map(|c| c.title.as_str()));
+    let names: Vec<&str> = names.collect();
+    Err(QuestionError::Sort(name.to_owned(), names.join(", ")))
+}
+
+fn having(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Having, QuestionError> {
+    let alternatives = text.split(" or ").map(|all| {
+        let parts = all.split(" and ");
+        parts.map(|part| comparison(part.trim(), columns, parser)).collect::<Result<Vec<_>, _>>()
+    });
+    alternatives.collect::<Result<_, _>>().map(Having)
+}
+
+/// Compares two numbers.
+type Test = fn(f64, f64) -> bool;
+
+/// The operators of comparisons; longer ones first.
+const COMPARISONS: [(&str, Test); 6] = [
+    (">=", |a, b| a >= b),
+    ("<=", |a, b| a <= b),
+    ("!=", |a, b| a != b),
+    (">", |a, b| a > b),
+    ("<", |a, b| a < b),
+    ("=", |a, b| a == b),
+];
+
+fn comparison(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Comparison, QuestionError> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => {
+                let found = COMPARISONS.iter().find(|(operator, _)| text[at..].starts_with(operator));
+                if let Some((operator, is_true)) = found {
+                    let mut side = |text: &str| {
+                        let text = text.trim();
+                        match columns.iter().find(|column| column.title == text) {
+                            Some(column) => Ok(column.expr.clone()),
+                            None => parser.expr(text),
+                        }
+                    };
+                    let (left, right) = (side(&text[..at])?, side(&text[at + operator.len()..])?);
+                    return Ok(Comparison { left, is_true: *is_true, right });
+                }
+            }
+            _ => {}
+        }
+    }
+    Err(QuestionError::Having(text.to_owned()))
+}
