@@ -35,6 +35,7 @@ mod sched;
 mod signal;
 mod stall;
 mod start;
+mod stats;
 mod strace_comparison;
 mod stress;
 mod structs;

@@ -1,6 +1,6 @@
 //! Installs Debian packages of the programs that tests and benchmarks run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 const COMPARED_PACKAGES: &[(&str, &str)] =
     &[("/usr/sbin/nginx", "nginx-light"), ("/usr/bin/redis-server", "redis-server")];
 
+/// What the answers of `ktape stats` are compared with: a Python package, with its version.
+const DUCKDB: &str = "duckdb==2.0.1";
+
 /// Timeouts, so that neither an unresponsive server nor another installation blocks apt forever.
 pub const APT_OPTIONS: &[&str] =
     &["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=120"];
@@ -42,6 +45,38 @@ pub const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// If this is not Debian, the user is not root, or a download fails; the message names the packages.
 pub fn install_test_programs() -> Result<()> {
     install(TEST_PACKAGES)
+}
+
+/// Where [`install_python_packages`] puts packages: a value for `PYTHONPATH`.
+pub fn python_path() -> PathBuf {
+    run::target_dir(&run::workspace_root()).join("python")
+}
+
+/// Installs the Python packages of tests, beside the system's own.
+///
+/// # Errors
+/// If there is no Python, or the download fails.
+pub fn install_python_packages() -> Result<()> {
+    let path = python_path();
+    let mut probe = Command::new("python3");
+    let probe = probe.args(["-c", "import duckdb; print(duckdb.__version__)"]).env("PYTHONPATH", &path);
+    if run::try_output(probe).is_some_and(|version| DUCKDB.ends_with(version.trim())) {
+        return Ok(());
+    }
+    if run::try_output(Command::new("python3").args(["-m", "pip", "--version"])).is_none() {
+        apt(&["python3", "python3-pip"])?;
+    }
+    let mut pip = Command::new("python3");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--only-binary=:all:",
+        "--upgrade",
+    ]);
+    run::run(pip.arg("--target").arg(path).arg(DUCKDB))
 }
 
 /// Installs the programs that are compared with strace.

@@ -43,6 +43,7 @@ pub fn test(root: &Path, quick: bool, runner: &[String]) -> Result<()> {
     let mut steps = Steps { done: Vec::new(), deadline: Instant::now() + TOTAL_LIMIT };
     if is_root {
         steps.step("install", INSTALL_LIMIT, packages::install_test_programs)?;
+        steps.step("Python packages", INSTALL_LIMIT, packages::install_python_packages)?;
     }
     let has_guests = is_root && steps.step("virtual machines", INSTALL_LIMIT, prepare_guests)?;
     if quick {

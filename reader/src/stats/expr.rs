@@ -73,6 +73,10 @@ impl Expr {
     /// The value for a group.
     pub(super) fn evaluate(&self, row: &dyn Row) -> Cell {
         match self {
+            // 2^53: all whole numbers up to there are exact.
+            Self::Literal(number, _) if number.fract() == 0.0 && number.abs() <= 9e15 => {
+                Cell::Number(*number as i128)
+            }
             Self::Literal(number, _) => Cell::real(*number),
             Self::Aggregate { function, gathering, hundredths, .. } => {
                 let cell = row.aggregate(*function, *gathering);

@@ -40,6 +40,9 @@ mod quantiles;
 pub mod text;
 mod unit;
 
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::thread;
 

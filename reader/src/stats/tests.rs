@@ -1,0 +1,260 @@
+use super::*;
+use crate::scan::{Captures, Query};
+
+fn golden() -> Captures {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
+    Captures::open(&[format!("{root}/calls-0.1.ktape"), format!("{root}/kinds-0.1.ktape")]).unwrap()
+}
+
+fn question(by: &[&str], columns: &[&str]) -> Question {
+    let own = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    Question { by: own(by), columns: own(columns), ..Question::default() }
+}
+
+fn plan(by: &[&str], columns: &[&str]) -> Plan {
+    Plan::new(&question(by, columns)).unwrap()
+}
+
+fn answer(question: &Question, query: &str) -> Answer {
+    let captures = golden();
+    let query = if query.is_empty() { Query::default() } else { Query::parse(query).unwrap() };
+    captures.query(query).unwrap().answer(&Plan::new(question).unwrap()).0
+}
+
+fn error(by: &[&str], columns: &[&str]) -> String {
+    Plan::new(&question(by, columns)).unwrap_err().to_string()
+}
+
+/// Every kind of aggregate.
+const COLUMNS: [&str; 12] = [
+    "count",
+    "count(fd.name)",
+    "sum(evt.latency)",
+    "avg(evt.latency)",
+    "min(evt.latency)",
+    "max(evt.latency)",
+    "stddev(evt.latency)",
+    "p90(evt.latency)",
+    "distinct(fd.name)",
+    "first(fd.name)",
+    "last(evt.rawres)",
+    "share(evt.latency if evt.failed = true)",
+];
+
+/// Cells are equal; sums of real numbers may differ in their last digits.
+fn assert_same(a: &Answer, b: &Answer) {
+    assert_eq!(a.rows.len(), b.rows.len());
+    let check = |(a, b): (&Cell, &Cell)| match (a, b) {
+        (Cell::Real(a), Cell::Real(b)) => assert!((a - b).abs() <= 1e-9 * a.abs().max(b.abs()), "{a} {b}"),
+        (a, b) => assert_eq!(a, b),
+    };
+    for (a, b) in a.rows.iter().zip(&b.rows) {
+        assert_eq!(a.key, b.key);
+        a.cells.iter().zip(&b.cells).for_each(check);
+    }
+    a.total.iter().zip(&b.total).for_each(check);
+}
+
+/// One result for each chunk.
+fn parts<'p>(captures: &Captures, plan: &'p Plan) -> Vec<Partial<'p>> {
+    let mut parts = Vec::new();
+    captures.query(Query::default()).unwrap().for_each_chunk(|chunk| {
+        let mut part = Partial::new(plan, BUDGET);
+        part.fold(chunk);
+        parts.push(part);
+    });
+    parts
+}
+
+#[test]
+fn merging_in_any_order_equals_the_whole() {
+    let captures = golden();
+    for by in [&["proc.name", "evt.type"][..], &["fd.name"], &[]] {
+        let plan = plan(by, &COLUMNS);
+        let whole = captures.query(Query::default()).unwrap().answer(&plan).0;
+        let range = captures.query(Query::default()).unwrap().range();
+        assert!(parts(&captures, &plan).len() >= 2);
+        for seed in 0..8u64 {
+            let mut parts = parts(&captures, &plan);
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            // Merges two at a time, as in a random tree.
+            while parts.len() > 1 {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let from = parts.swap_remove((random >> 33) as usize % parts.len());
+                let to = (random >> 13) as usize % parts.len();
+                parts[to].merge(&from);
+            }
+            assert_same(&Answer::new(&plan, parts.pop().unwrap(), range), &whole);
+        }
+    }
+}
+
+#[test]
+fn groups_that_do_not_fit_are_added_up() {
+    let captures = golden();
+    let plan = plan(&["fd.name", "evt.latency"], &["count", "sum(evt.latency)"]);
+    let search = captures.query(Query::default()).unwrap();
+    let whole = search.answer(&plan).0;
+    assert!(whole.other.is_none() && whole.undercount == 0.0);
+    // Memory is checked after each chunk here.
+    let mut all = Partial::new(&plan, 4 << 10);
+    parts(&captures, &plan).iter().for_each(|part| all.merge(part));
+    let bounded = Answer::new(&plan, all, search.range());
+    assert!(bounded.rows.len() < whole.rows.len() / 2, "{} of {}", bounded.rows.len(), whole.rows.len());
+    assert_eq!(bounded.total, whole.total);
+    let other = bounded.other.as_ref().unwrap();
+    let count = |cells: &[Cell]| cells[0].number().unwrap();
+    let sum: f64 = bounded.rows.iter().map(|row| count(&row.cells)).sum::<f64>() + count(other);
+    assert_eq!(sum, count(&whole.total));
+    // The largest group is among them, and is too low by no more than is said.
+    let (first, own) = (&whole.rows[0], &bounded.rows[0]);
+    assert_eq!(first.key, own.key);
+    let missing = count(&first.cells) - count(&own.cells);
+    assert!(missing >= 0.0 && missing <= bounded.undercount, "{missing} {}", bounded.undercount);
+}
+
+#[test]
+fn without_groups_there_is_one_row() {
+    let none = answer(
+        &question(&[], &["count", "sum(evt.buflen)", "avg(evt.latency)", "first(proc.name)"]),
+        "proc.name = none",
+    );
+    assert_eq!(none.rows.len(), 1);
+    assert_eq!(none.rows[0].cells, [Cell::Number(0), Cell::Number(0), Cell::Missing, Cell::Missing]);
+    assert!(answer(&question(&["proc.name"], &["count"]), "proc.name = none").rows.is_empty());
+}
+
+#[test]
+fn conditions_arithmetic_and_titles() {
+    let columns = ["ALL = count", "count(evt.failed = true)", "count(if evt.failed = true) / ALL_ = count"];
+    assert!(Plan::new(&question(&[], &columns)).is_err());
+    let columns = [
+        "ALL = count",
+        "BAD = count(evt.failed = true)",
+        "100 * count(if evt.failed = true) / count",
+        "count - 1 - 2 * (3 - 1)",
+    ];
+    let all = answer(&question(&[], &columns), "evt.category = syscall");
+    let cells = &all.rows[0].cells;
+    let number = |at: usize| cells[at].number().unwrap();
+    assert!(number(1) > 0.0 && number(1) < number(0));
+    assert_eq!(number(2), 100.0 * number(1) / number(0));
+    assert_eq!(cells[3], Cell::Number(number(0) as i128 - 5));
+    let parsed = plan(&[], &columns);
+    let titles: Vec<&str> = parsed.columns().iter().map(|column| column.title.as_str()).collect();
+    assert_eq!(titles[..2], ["ALL", "BAD"]);
+    // The same numbers are gathered once: all events, and those that failed.
+    assert_eq!((parsed.gatherings.len(), parsed.conditions.len()), (2, 1));
+}
+
+#[test]
+fn units_follow_from_fields_and_arithmetic() {
+    let unit = |text: &str| plan(&[], &[text]).columns()[0].unit();
+    assert_eq!(unit("count"), Unit::PLAIN);
+    assert_eq!(unit("rate"), Unit::PLAIN.per_second());
+    assert_eq!(unit("sum(evt.buflen)"), Unit::of(Base::Size));
+    assert_eq!(unit("rate(evt.buflen)"), Unit::of(Base::Size).per_second());
+    assert_eq!(unit("p99(evt.latency)"), Unit::of(Base::Duration));
+    assert_eq!(unit("sum(evt.latency) / count"), Unit::of(Base::Duration));
+    assert_eq!(unit("sum(evt.latency) / sum(switch.ran)"), Unit::PLAIN);
+    assert_eq!(unit("max(evt.time) - min(evt.time)"), Unit::of(Base::Duration));
+    assert_eq!(unit("share"), Unit::of(Base::Share));
+    assert_eq!(unit("distinct(evt.latency)"), Unit::PLAIN);
+    assert_eq!(unit("2 * sum(evt.buflen)"), Unit::of(Base::Size));
+}
+
+#[test]
+fn rates_are_per_second_of_the_range_or_step() {
+    let captures = golden();
+    let search = captures.query(Query::default()).unwrap();
+    let (from, to) = search.range().unwrap();
+    let whole = search.answer(&plan(&[], &["count", "rate"])).0;
+    let number = |cells: &[Cell], at: usize| cells[at].number().unwrap();
+    let seconds = (to - from) as f64 / 1e9;
+    let cells = &whole.rows[0].cells;
+    assert!((number(cells, 1) - number(cells, 0) / seconds).abs() < 1e-9);
+    // A step that lies within the range has its own width, and the steps are in order.
+    let stepped = Plan::new(&Question { per: Some(1_000_000), ..question(&[], &["count", "rate"]) }).unwrap();
+    let steps = search.answer(&stepped).0;
+    let inside = |row: &&AnswerRow| matches!(row.key[0], Datum::Number(at) if at >= from.into() && at + 1_000_000 <= to.into());
+    let mut seen = 0;
+    for row in steps.rows.iter().filter(inside) {
+        assert!((number(&row.cells, 1) - number(&row.cells, 0) * 1000.0).abs() < 1e-6);
+        seen += 1;
+    }
+    assert!(seen > 0 && steps.rows.is_sorted_by(|a, b| a.key < b.key));
+    let sum: f64 = steps.rows.iter().map(|row| number(&row.cells, 0)).sum();
+    assert_eq!(sum, number(cells, 0));
+}
+
+#[test]
+fn order_and_limits() {
+    let by = |sort: &[&str], top| {
+        let sort = sort.iter().map(|text| (*text).to_owned()).collect();
+        answer(&Question { sort, top, ..question(&["evt.type"], &["N = count", "max(evt.latency)"]) }, "")
+    };
+    let all = by(&[], None);
+    let number = |row: &AnswerRow, at: usize| row.cells[at].number();
+    assert!(all.rows.is_sorted_by(|a, b| number(a, 0) >= number(b, 0)));
+    let three = by(&[], Some(3));
+    assert_eq!((three.rows.len(), three.more), (3, all.rows.len() - 3));
+    assert_eq!(three.rows, all.rows[..3]);
+    assert_eq!(three.total, all.total);
+    let ascending = by(&["N:asc"], None);
+    assert!(ascending.rows.is_sorted_by(|a, b| number(a, 0) <= number(b, 0)));
+    assert!(by(&["evt.type"], None).rows.is_sorted_by(|a, b| a.key <= b.key));
+    // Missing values come last, whatever the direction; a column is found by its expression, too.
+    for sort in ["max(evt.latency)", "max(evt.latency):asc"] {
+        let rows = by(&[sort], None).rows;
+        let first_missing = rows.iter().position(|row| number(row, 1).is_none());
+        assert!(rows[first_missing.unwrap_or(rows.len())..].iter().all(|row| number(row, 1).is_none()));
+    }
+}
+
+#[test]
+fn having_selects_groups() {
+    let having =
+        |text: &str| Question { having: Some(text.to_owned()), ..question(&["evt.type"], &["N = count"]) };
+    let all = answer(&question(&["evt.type"], &["count"]), "");
+    let kept = answer(&having("N >= 20 and max(evt.latency) > 1us or N = 1"), "");
+    assert!(!kept.rows.is_empty() && kept.rows.len() < all.rows.len());
+    assert!(kept.rows.iter().all(|row| matches!(row.cells[0], Cell::Number(1 | 20..))));
+    let message = |text: &str| Plan::new(&having(text)).unwrap_err().to_string();
+    assert!(message("count").starts_with("`count` is not a comparison of columns"));
+}
+
+#[test]
+fn wrong_questions_are_explained() {
+    assert_eq!(
+        error(&[], &["sum(fd.name)"]),
+        "`sum(fd.name)`: sum needs a number, and fd.name is of type text; use count, distinct, first or last"
+    );
+    assert!(
+        error(&[], &["cuont"]).starts_with("unknown function `cuont` (did you mean count?)"),
+        "{}",
+        error(&[], &["cuont"])
+    );
+    assert_eq!(
+        error(&[], &["evt.latency"]),
+        "`evt.latency` is not a column: `evt.latency` is a field; use it with a function: sum(evt.latency), \
+         max(evt.latency), last(evt.latency)"
+    );
+    assert_eq!(error(&[], &["sum"]), "`sum` is not a column: sum needs a field: sum(evt.latency)");
+    assert_eq!(
+        error(&[], &["count +"]),
+        "`count +` is not a column: a function or a number is missing at the end"
+    );
+    assert_eq!(error(&[], &["(count"]), "`(count` is not a column: a closing bracket is missing");
+    assert_eq!(error(&[], &["count count"]), "`count count` is not a column: `count` was not expected");
+    assert!(error(&[], &["sum(evt.latency if evt.tpye = read)"]).starts_with("`if evt.tpye = read`: "));
+    assert!(error(&[], &["p101(evt.latency)"]).starts_with("unknown function `p101`"));
+    assert!(error(&["proc.nmae"], &[]).starts_with("unknown field `proc.nmae`"));
+    let deep = format!("{}count{}", "(".repeat(100), ")".repeat(100));
+    assert_eq!(error(&[], &[&deep]), format!("`{deep}` is not a column: it has too many brackets"));
+    let sort = Question { sort: vec!["size".to_owned()], ..question(&["proc.name"], &["count"]) };
+    assert_eq!(
+        Plan::new(&sort).unwrap_err().to_string(),
+        "cannot sort by `size`: it is neither a column nor a key; there are proc.name, count"
+    );
+}
