@@ -12,6 +12,7 @@ use crate::{
     column_type::{ColumnType, TableId},
     decode::{self, Body, ColumnData, ColumnPlace, StoredColumn, StoredTable},
     error::FormatError,
+    group::{Distinct, Groups},
     intern::{StrId, Strings},
     schema::{Schema, TableRole, TableSchema},
     summarize,
@@ -26,6 +27,8 @@ pub struct Chunk {
     summary: ChunkSummary,
     body: Body,
     strings: OnceLock<Strings>,
+    /// The first column that could not be decoded.
+    failed: OnceLock<(TableId, u16)>,
     /// By dense index; `None` for tables without rows.
     tables: Vec<Option<StoredTable>>,
     id: u64,
@@ -54,7 +57,8 @@ impl Chunk {
                 return Err(FormatError::invalid(offset, what, rows, summarized.into()));
             }
         }
-        Ok(Self { schema, summary, body, strings: OnceLock::new(), tables, id: next_id() })
+        let (strings, failed) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { schema, summary, body, strings, failed, tables, id: next_id() })
     }
 
     /// A chunk to read from, directly from a builder, without encoding it.
@@ -69,6 +73,7 @@ impl Chunk {
         let tables = builder.tables.into_iter().zip(schema.tables()).map(|(table, schema)| {
             (table.rows() > 0).then(|| StoredTable {
                 rows: table.rows(),
+                groups: OnceLock::new(),
                 columns: table
                     .columns
                     .into_iter()
@@ -82,7 +87,8 @@ impl Chunk {
         });
         let tables = tables.collect();
         let strings = OnceLock::from(builder.strings.into_strings());
-        Ok(Self { schema, summary, body: Body::default(), strings, tables, id: next_id() })
+        let (body, failed) = (Body::default(), OnceLock::new());
+        Ok(Self { schema, summary, body, strings, failed, tables, id: next_id() })
     }
 
     /// The schema of the chunk's segment.
@@ -154,6 +160,13 @@ impl Chunk {
             }
         }
         Ok(())
+    }
+
+    /// Why a column that was used could not be decoded; `None` if none was damaged so far. Who treats such a column as empty
+    /// finds out here.
+    pub fn failure(&self) -> Option<FormatError> {
+        let (table, column) = *self.failed.get()?;
+        self.table(table)?.column(column).err()
     }
 
     fn strings(&self) -> Result<&Strings, FormatError> {
@@ -267,6 +280,7 @@ impl<'a> TableView<'a> {
     /// [`FormatError::ColumnType`] if the column has another type or does not exist; [`FormatError::Column`] if its bytes, or
     /// those of the strings, do not follow the format. This applies to all accessors. References and string numbers that
     /// they return are always in range.
+    #[inline]
     pub fn u64(&self, column: u16) -> Result<&'a [u64], FormatError> {
         match self.get(column)? {
             Some(ColumnData::U64(v)) => Ok(v),
@@ -278,6 +292,7 @@ impl<'a> TableView<'a> {
     ///
     /// # Errors
     /// As [`Self::u64`].
+    #[inline]
     pub fn i64(&self, column: u16) -> Result<&'a [i64], FormatError> {
         match self.get(column)? {
             Some(ColumnData::I64(v)) => Ok(v),
@@ -289,6 +304,7 @@ impl<'a> TableView<'a> {
     ///
     /// # Errors
     /// As [`Self::u64`].
+    #[inline]
     pub fn refs(&self, column: u16) -> Result<&'a [u32], FormatError> {
         match self.get(column)? {
             Some(ColumnData::Refs(v)) => Ok(v),
@@ -300,6 +316,7 @@ impl<'a> TableView<'a> {
     ///
     /// # Errors
     /// As [`Self::u64`].
+    #[inline]
     pub fn bytes(&self, column: u16) -> Result<&'a [StrId], FormatError> {
         match self.get(column)? {
             Some(ColumnData::Strings(v)) => Ok(v),
@@ -311,6 +328,7 @@ impl<'a> TableView<'a> {
     ///
     /// # Errors
     /// As [`Self::u64`].
+    #[inline]
     pub fn list_u64(&self, column: u16) -> Result<ListView<'a, u64>, FormatError> {
         match self.get(column)? {
             Some(ColumnData::ListU64 { ends, values }) => Ok(ListView { ends, values }),
@@ -322,6 +340,7 @@ impl<'a> TableView<'a> {
     ///
     /// # Errors
     /// As [`Self::u64`].
+    #[inline]
     pub fn list_bytes(&self, column: u16) -> Result<ListView<'a, StrId>, FormatError> {
         match self.get(column)? {
             Some(ColumnData::ListStrings { ends, values }) => Ok(ListView { ends, values }),
@@ -360,15 +379,34 @@ impl<'a> TableView<'a> {
         }
     }
 
+    #[inline]
     fn data(&self, column: usize) -> Result<&'a ColumnData, FormatError> {
-        let cell = &self.table.columns[column];
-        match cell.data.get() {
+        match self.table.columns[column].data.get() {
             Some(data) => Ok(data),
-            None => {
-                let data = self.decode(column).map_err(|e| e.in_column(self.schema.id, column))?;
-                Ok(cell.data.get_or_init(|| data))
-            }
+            None => self.decode_now(column),
         }
+    }
+
+    #[cold]
+    fn decode_now(&self, column: usize) -> Result<&'a ColumnData, FormatError> {
+        let decoded = self.decode(column).map_err(|e| e.in_column(self.schema.id, column));
+        let data = decoded.inspect_err(|_| {
+            let _ = self.chunk.failed.set((self.schema.id, column as u16));
+        })?;
+        Ok(self.table.columns[column].data.get_or_init(|| data))
+    }
+
+    /// The rows grouped by a key column; kept for the other columns with the table's key.
+    fn groups(&self, key: u16) -> Result<Arc<Groups>, FormatError> {
+        let new = || Ok(Arc::new(Groups::new(self.u64(key)?, &mut Distinct::default())));
+        if self.schema.key() != Some(key) {
+            return new();
+        }
+        if let Some(groups) = self.table.groups.get() {
+            return Ok(Arc::clone(groups));
+        }
+        let groups = new()?;
+        Ok(Arc::clone(self.table.groups.get_or_init(|| groups)))
     }
 
     fn decode(&self, column: usize) -> Result<ColumnData, FormatError> {
@@ -378,7 +416,7 @@ impl<'a> TableView<'a> {
         let bytes = chunk.body.encoded(&self.table.columns[column].place)?;
         let offset = chunk.body.offset();
         let numbers = |bytes: &[u8]| match self.schema.key() {
-            Some(key) if key as usize != column => decode::numbers(bytes, offset, self.u64(key)?),
+            Some(key) if key as usize != column => decode::numbers(bytes, offset, rows, || self.groups(key)),
             _ => decode::u64s(bytes, offset, rows),
         };
         match ty {
@@ -400,12 +438,14 @@ impl<'a> TableView<'a> {
                 Ok(ColumnData::Strings(ids.into_iter().map(StrId).collect()))
             }
             ColumnType::U64List { key } => {
-                let (ends, values) = decode::list(&bytes, offset, self.u64(key)?, &chunk.body.list_values)?;
+                let (ends, values) =
+                    decode::list(&bytes, offset, rows, || self.groups(key), &chunk.body.list_values)?;
                 Ok(ColumnData::ListU64 { ends, values })
             }
             ColumnType::BytesList { key } => {
                 let bound = chunk.strings()?.len();
-                let (ends, values) = decode::list(&bytes, offset, self.u64(key)?, &chunk.body.list_values)?;
+                let (ends, values) =
+                    decode::list(&bytes, offset, rows, || self.groups(key), &chunk.body.list_values)?;
                 let values = decode::narrow(&values, offset, "string number", bound)?;
                 Ok(ColumnData::ListStrings { ends, values: values.into_iter().map(StrId).collect() })
             }

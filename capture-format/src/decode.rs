@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     cell::RefCell,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::{
     column_type::TableId,
     error::FormatError,
-    group::{Distinct, Groups},
+    group::Groups,
     intern::{StrId, Strings},
     limits::{
         MAX_DECODED, MAX_FRAME, MAX_FRAME_RATIO, MAX_LIST, MAX_LIST_VALUES, MAX_ROWS, MAX_STRING_BYTES,
@@ -39,6 +39,8 @@ pub(crate) enum ColumnData {
 #[derive(Debug)]
 pub(crate) struct StoredTable {
     pub(crate) rows: u32,
+    /// The rows by the table's key, once a column needed them.
+    pub(crate) groups: OnceLock<Arc<Groups>>,
     pub(crate) columns: Vec<StoredColumn>,
 }
 
@@ -188,7 +190,7 @@ pub(crate) fn directory(
             decoded += rows as u64 * column.ty.decoded_bytes();
             columns.push(StoredColumn { place: reader.place(MAX_FRAME)?, data: OnceLock::new() });
         }
-        tables[index] = Some(StoredTable { rows: rows as u32, columns });
+        tables[index] = Some(StoredTable { rows: rows as u32, groups: OnceLock::new(), columns });
     }
     FormatError::limit(offset, "bytes of all columns", decoded, MAX_DECODED)?;
     reader.cursor.end("directory")?;
@@ -225,14 +227,19 @@ impl Directory<'_> {
 }
 
 /// A column of numbers: one stream, or one for each key.
-pub(crate) fn numbers(bytes: &[u8], offset: u64, keys: &[u64]) -> Result<Vec<u64>, FormatError> {
+pub(crate) fn numbers(
+    bytes: &[u8],
+    offset: u64,
+    rows: usize,
+    groups: impl FnOnce() -> Result<Arc<Groups>, FormatError>,
+) -> Result<Vec<u64>, FormatError> {
     if bytes.first() != Some(&stream::GROUPED) {
-        return u64s(bytes, offset, keys.len());
+        return u64s(bytes, offset, rows);
     }
     let mut cursor = Cursor::new(&bytes[1..], offset);
-    let mut out = vec![0; keys.len()];
+    let mut out = vec![0; rows];
     let mut scratch = Vec::new();
-    for rows in Groups::new(keys, &mut Distinct::default()).iter() {
+    for rows in groups()?.iter() {
         scratch.clear();
         stream::decode(&mut cursor, rows.len(), &mut scratch)?;
         rows.iter().zip(&scratch).for_each(|(&row, &value)| out[row as usize] = value);
@@ -280,18 +287,19 @@ pub(crate) fn narrow(
 pub(crate) fn list(
     bytes: &[u8],
     offset: u64,
-    keys: &[u64],
+    rows: usize,
+    groups: impl FnOnce() -> Result<Arc<Groups>, FormatError>,
     taken: &AtomicU64,
 ) -> Result<(Vec<u32>, Vec<u64>), FormatError> {
     let mut cursor = Cursor::new(bytes, offset);
     let groups = match cursor.byte()? {
-        LIST_PLAIN => Groups::single(keys.len()),
-        LIST_GROUPED => Groups::new(keys, &mut Distinct::default()),
+        LIST_PLAIN => Arc::new(Groups::single(rows)),
+        LIST_GROUPED => groups()?,
         found => {
             return Err(FormatError::invalid(offset, "layout of a list column", "0 or 1", found.into()));
         }
     };
-    let mut lens = vec![0u32; keys.len()];
+    let mut lens = vec![0u32; rows];
     let mut scratch = Vec::new();
     for rows in groups.iter() {
         let head = cursor.count("length of lists", MAX_LIST + 1)?;

@@ -87,6 +87,7 @@ impl Distinct {
 
 /// The rows of a table grouped by a key: groups in ascending order of the key, rows in ascending order within a group. Writer and
 /// reader both derive it from the key column, so it is not stored.
+#[derive(Debug)]
 pub(crate) struct Groups {
     rows: Vec<u32>,
     ends: Vec<u32>,

@@ -6,7 +6,7 @@ use std::ptr;
 use capture_format::Header;
 use events::{Kind, KindSet};
 
-use crate::model::{CallEvent, Calls, Event, Rows};
+use crate::model::{Call, CallEvent, Calls, Event, Rows};
 
 use super::ancestors::ProcessGetter;
 use super::cgroup::KnownCgroup;
@@ -57,6 +57,8 @@ pub enum Getter {
     OwnCall(for<'a> fn(&'a Calls, u64, &'a mut Vec<u8>) -> Value<'a>),
     /// The name of the syscall; that of the kind in other events.
     EventType,
+    /// How long the event took; missing if its start is unknown.
+    Duration,
     /// From columns that all events have.
     Event(for<'a> fn(&Event<'a>) -> Value<'a>),
     /// From what all events have, as text that has to be put together.
@@ -67,6 +69,9 @@ pub enum Getter {
     Flag(u32),
     /// From a syscall, or a request of io_uring, with its arguments and result; missing in other events.
     Syscall(for<'a> fn(&CallEvent<'a>, &'a mut Vec<u8>) -> Value<'a>),
+    /// The result of a syscall or request, if it did not fail and its call is one of which this is true; missing in other
+    /// events.
+    Result(fn(&Call) -> bool),
     /// From the files of a syscall or request, which can have several values of which the first is shown; missing in other
     /// events.
     Files(FileGetter),
@@ -94,9 +99,12 @@ impl Getter {
         const CALLS: KindSet = KindSet::of(&[Kind::Syscall, Kind::Uring]);
         match self {
             Self::OwnCall(_) => Some(KindSet::of(&[Kind::Syscall])),
-            Self::Call(_) | Self::Syscall(_) | Self::Files(_) | Self::Argument | Self::RawArgument => {
-                Some(CALLS)
-            }
+            Self::Call(_)
+            | Self::Syscall(_)
+            | Self::Result(_)
+            | Self::Files(_)
+            | Self::Argument
+            | Self::RawArgument => Some(CALLS),
             Self::RequestFiles(_) => Some(KindSet::of(&[Kind::Uring])),
             Self::Sample(_) => Some(KindSet::of(&[Kind::Sample])),
             Self::Column(kind, _)
@@ -113,6 +121,7 @@ impl Getter {
             | Self::Task(_)
             | Self::Process(_)
             | Self::EventType
+            | Self::Duration
             | Self::Event(_)
             | Self::EventText(_)
             | Self::Flag(_) => None,

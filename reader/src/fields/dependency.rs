@@ -32,11 +32,13 @@ pub fn dependency(field: &Field) -> Dependency {
         Getter::Task(_) | Getter::Process(_) => Dependency::Task,
         Getter::Call(_) | Getter::OwnCall(_) | Getter::EventType => Dependency::Call,
         Getter::Files(_) | Getter::RequestFiles(_) => Dependency::Files,
-        Getter::Event(_)
+        Getter::Duration
+        | Getter::Event(_)
         | Getter::EventText(_)
         | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
+        | Getter::Result(_)
         | Getter::Argument
         | Getter::RawArgument
         | Getter::Column(..)

@@ -35,10 +35,6 @@ pub(super) fn since_start<'a>(event: &Event<'a>) -> Value<'a> {
     Value::Int(i128::from(event.start()) - i128::from(event.context.start))
 }
 
-pub(super) fn duration<'a>(event: &Event<'a>) -> Value<'a> {
-    optional(event.duration())
-}
-
 pub(super) fn cpu<'a>(event: &Event<'a>) -> Value<'a> {
     optional(event.cpu())
 }

@@ -1,7 +1,7 @@
 //! What kind of work a syscall does: fields that sysdig has for it.
 
 use super::value::{Value, number, optional};
-use crate::model::{CallEvent, Calls, Event};
+use crate::model::{Call, CallEvent, Calls, Event};
 
 /// Which way bytes go between a descriptor and the process, or two descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,11 +111,9 @@ pub(super) fn wait_latency<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) 
     optional(duration)
 }
 
-/// The bytes that a call transferred.
-pub(super) fn length<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {
-    let is_counted =
-        call.call().and_then(|call| direction(call.name())).is_some_and(|(_, in_bytes)| in_bytes);
-    optional(call.result().filter(|result| is_counted && *result >= 0))
+/// Whether the result of a call is the number of bytes that it transferred.
+pub(super) fn counts_bytes(call: &Call) -> bool {
+    direction(call.name()).is_some_and(|(_, in_bytes)| in_bytes)
 }
 
 pub(super) fn count<'a>(_event: &Event<'a>) -> Value<'a> {

@@ -101,11 +101,13 @@ pub fn of_field(event: &Event<'_>, field: &Field) -> Mark {
         | Getter::Call(_)
         | Getter::OwnCall(_)
         | Getter::EventType
+        | Getter::Duration
         | Getter::Event(_)
         | Getter::EventText(_)
         | Getter::Sample(_)
         | Getter::Flag(_)
         | Getter::Syscall(_)
+        | Getter::Result(_)
         | Getter::Files(_)
         | Getter::RequestFiles(_)
         | Getter::Column(..)

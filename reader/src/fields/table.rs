@@ -85,7 +85,7 @@ const EVENT_FIELDS: &[FieldDecl] = &[
     field(
         "evt.latency",
         Duration,
-        Getter::Event(event::duration),
+        Getter::Duration,
         "duration of the event, in ns; compares with 5ms, 1.5s, 800ns",
     )
     .json(61)
@@ -192,7 +192,7 @@ const EVENT_FIELDS: &[FieldDecl] = &[
     field(
         "evt.buflen",
         Size,
-        Getter::Syscall(io::length),
+        Getter::Result(io::counts_bytes),
         "the bytes that a syscall read or wrote; missing if it failed",
     ),
     field(

@@ -3,7 +3,7 @@
 use capture_format::ColumnView;
 use events::{Kind, Ty};
 
-use crate::model::{BoundColumn, Calls, ChunkView, Context, Event, Rows, column};
+use crate::model::{BoundColumn, CallEvent, Calls, ChunkView, Context, Event, Rows, column};
 
 use super::call::Argument;
 use super::cgroup::KnownCgroup;
@@ -13,7 +13,7 @@ use super::format::{self, ColumnFormat, Read};
 use super::marks::{self, Mark};
 use super::part::{Part, PartGetter};
 use super::task::ThreadRows;
-use super::value::{Value, number};
+use super::value::{Value, number, optional};
 use super::{call, cgroup as of_cgroup, event as of_event};
 
 pub use super::call::{ArgumentKey, argument_value, raw_value, split_member, stored_argument};
@@ -23,6 +23,12 @@ pub use super::task::arguments;
 
 /// The value of a field in an event. `scratch` holds text that has to be built.
 pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    value_of_call(event.call(), field, scratch)
+}
+
+/// The same, with the columns of calls at hand.
+pub(crate) fn value_of_call<'a>(call: CallEvent<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> Value<'a> {
+    let event = call.event;
     match field.getter() {
         Getter::Header(_) | Getter::HeaderByKey(_) | Getter::Table(_) => {
             table_value(event.view, event.rows, field)
@@ -38,6 +44,7 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             Some(task) => get.shown(event.view, task, field.key_position(), scratch),
             None => Value::Missing,
         },
+        Getter::Duration => optional(event.duration()),
         Getter::Event(get) => get(&event),
         Getter::EventText(get) => get(&event, scratch),
         Getter::Sample(get) if event.kind() == Some(Kind::Sample) => get(&event),
@@ -47,22 +54,22 @@ pub fn value<'a>(event: Event<'a>, field: &Field, scratch: &'a mut Vec<u8>) -> V
             if !getter.is_by_call(event.kind()) {
                 return Value::Missing;
             }
-            call_value(&event.view.binding.calls, event.call().key(), field, scratch)
+            call_value(&event.view.binding.calls, call.key(), field, scratch)
         }
-        Getter::Syscall(get) if event.is_about_call() => get(&event.call(), scratch),
-        Getter::Argument if event.is_about_call() => {
-            let call = event.call();
-            ArgumentKey::of(&call, field)
-                .map_or(Value::Missing, |key| argument_value(key.get(&call), scratch))
+        Getter::Syscall(get) if event.is_about_call() => get(&call, scratch),
+        Getter::Result(is_wanted) if event.is_about_call() && call.call().is_some_and(is_wanted) => {
+            optional(call.result().filter(|result| *result >= 0))
         }
+        Getter::Argument if event.is_about_call() => ArgumentKey::of(&call, field)
+            .map_or(Value::Missing, |key| argument_value(key.get(&call), scratch)),
         Getter::RawArgument if event.is_about_call() => {
-            let call = event.call();
             ArgumentKey::of(&call, field).map_or(Value::Missing, |key| raw_value(key.get(&call), scratch))
         }
         Getter::Files(get) | Getter::RequestFiles(get) if field.getter().is_of(event.kind()) => {
-            fd::shown(&event.call(), *get, scratch)
+            fd::shown(&call, *get, scratch)
         }
         Getter::Syscall(_)
+        | Getter::Result(_)
         | Getter::Files(_)
         | Getter::RequestFiles(_)
         | Getter::Argument

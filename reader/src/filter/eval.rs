@@ -130,7 +130,8 @@ impl<'f, 'c> Evaluator<'f, 'c> {
             (0..view.task_rows() as u32).map(accepts).collect()
         });
         let missing = test.accepts(Value::Missing);
-        selected.retain(|row| match rows.task.get(*row as usize) {
+        let tasks = rows.tasks();
+        selected.retain(|row| match tasks.get(*row as usize) {
             Some(task) => answers.get(*task as usize).copied().unwrap_or(missing),
             None => missing,
         });

@@ -77,7 +77,7 @@ impl<'a> Event<'a> {
     /// How long it took, ns; `None` if it has no duration, or its start is not known.
     #[inline]
     pub fn duration(&self) -> Option<u64> {
-        let duration = self.rows.duration.get(self.row).copied();
+        let duration = self.rows.durations().get(self.row).copied();
         duration.filter(|_| self.flags() & flags::START_UNKNOWN == 0)
     }
 
@@ -229,7 +229,7 @@ impl<'a> CallEvent<'a> {
     /// The same, to be looked up when it is needed.
     #[inline]
     pub fn file_ref(&self, slot: u8) -> Option<FileRef<'a>> {
-        let row = *self.columns.files.get(usize::from(slot))?.get(self.event.row)?;
+        let row = *self.columns.files(usize::from(slot)).get(self.event.row)?;
         Some(FileRef { view: self.event.view, row })
     }
 
@@ -243,9 +243,9 @@ impl<'a> CallEvent<'a> {
     #[inline]
     pub fn files_key(&self) -> FilesKey {
         let row = self.event.row;
-        let strings = self.columns.strs.as_ref().map_or(&[][..], |list| list.get(row));
+        let strings = self.columns.strings(row);
         let string = |slot: usize| strings.get(slot).map_or(u32::MAX, |id| id.0);
-        let file = |slot: usize| self.columns.files[slot].get(row).copied().unwrap_or(u32::MAX);
+        let file = |slot: usize| self.columns.files(slot).get(row).copied().unwrap_or(u32::MAX);
         // Where a string is missing, this is the difference between a null pointer and one that was not read.
         let nulls = self.args().iter().enumerate().filter(|(_, value)| **value == 0);
         let null = nulls.fold(0, |bits, (position, _)| bits | 1 << position);
@@ -261,7 +261,7 @@ impl<'a> CallEvent<'a> {
     /// What it returned; `None` if it has not returned, or never gives a result.
     pub fn result(&self) -> Option<i64> {
         match self.event.flags() & (flags::UNFINISHED | flags::NO_RESULT) {
-            0 => self.columns.ret.get(self.event.row).copied(),
+            0 => self.columns.results().get(self.event.row).copied(),
             _ => None,
         }
     }

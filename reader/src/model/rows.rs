@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use capture_format::{Chunk, FormatError, ListView, StrId, TableView};
+use capture_format::{Chunk, FormatError, StrId, TableView};
 use events::flags;
 use events::{CPU_UNKNOWN, KIND_COUNT, KINDS, Kind};
 
@@ -22,19 +22,16 @@ const CGROUP_COLUMNS: [Option<u16>; KIND_COUNT] = {
     columns
 };
 
-/// The columns that only syscalls have, stalls in one, and requests of io_uring. One that the file lacks is empty.
+/// The columns that only syscalls have, stalls in one, and requests of io_uring. Each is decoded when it is first used; one
+/// that the file lacks is empty.
 #[derive(Clone, Copy, Debug)]
 pub struct CallColumns<'c> {
-    /// Which call ([`events::syscall_key`]).
-    pub nr: &'c [u64],
-    /// Results.
-    pub ret: &'c [i64],
-    /// Arguments.
-    pub args: Option<ListView<'c, u64>>,
-    /// Strings.
-    pub strs: Option<ListView<'c, StrId>>,
-    /// Rows of the file dictionary: what its descriptors stand for.
-    pub files: [&'c [u32]; 2],
+    table: TableView<'c>,
+    nr: Option<u16>,
+    ret: Option<u16>,
+    args: Option<u16>,
+    strs: Option<u16>,
+    files: [Option<u16>; 2],
 }
 
 /// What is known of a string argument.
@@ -58,9 +55,10 @@ pub enum CallString<'c> {
 }
 
 impl<'c> CallColumns<'c> {
-    /// The columns of the syscall table.
+    /// The columns of a table.
     pub fn new(rows: &Rows<'c>) -> Self {
-        const C: [u16; 6] = [
+        const NONE: u16 = u16::MAX;
+        const SYSCALL: [u16; 6] = [
             column(Kind::Syscall, "nr"),
             column(Kind::Syscall, "ret"),
             column(Kind::Syscall, "args"),
@@ -68,8 +66,9 @@ impl<'c> CallColumns<'c> {
             column(Kind::Syscall, "file"),
             column(Kind::Syscall, "file2"),
         ];
-        const STALL: [u16; 5] = [
+        const STALL: [u16; 6] = [
             column(Kind::Stall, "nr"),
+            NONE,
             column(Kind::Stall, "args"),
             column(Kind::Stall, "strs"),
             column(Kind::Stall, "file"),
@@ -83,48 +82,54 @@ impl<'c> CallColumns<'c> {
             column(Kind::Uring, "file"),
             column(Kind::Uring, "file2"),
         ];
-        let (event, table) = (rows.event, &rows.table);
-        let refs = |own: u16| event.known(own).and_then(|c| table.refs(c).ok()).unwrap_or(&[]);
-        if event.field_owner() == Some(Kind::Stall) {
-            return Self {
-                nr: event.known(STALL[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
-                ret: &[],
-                args: event.known(STALL[1]).and_then(|c| table.list_u64(c).ok()),
-                strs: event.known(STALL[2]).and_then(|c| table.list_bytes(c).ok()),
-                files: [refs(STALL[3]), refs(STALL[4])],
-            };
-        }
-        if event.kind == Some(Kind::Uring) {
-            return Self {
-                nr: event.known(URING[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
-                ret: event.known(URING[1]).and_then(|c| table.i64(c).ok()).unwrap_or(&[]),
-                args: event.known(URING[2]).and_then(|c| table.list_u64(c).ok()),
-                strs: event.known(URING[3]).and_then(|c| table.list_bytes(c).ok()),
-                files: [refs(URING[4]), refs(URING[5])],
-            };
-        }
-        if event.kind != Some(Kind::Syscall) {
-            return Self { nr: &[], ret: &[], args: None, strs: None, files: [&[], &[]] };
-        }
-        Self {
-            nr: event.known(C[0]).and_then(|c| table.u64(c).ok()).unwrap_or(&[]),
-            ret: event.known(C[1]).and_then(|c| table.i64(c).ok()).unwrap_or(&[]),
-            args: event.known(C[2]).and_then(|c| table.list_u64(c).ok()),
-            strs: event.known(C[3]).and_then(|c| table.list_bytes(c).ok()),
-            files: [refs(C[4]), refs(C[5])],
-        }
+        let own = match (rows.event.field_owner(), rows.event.kind) {
+            (Some(Kind::Stall), _) => STALL,
+            (_, Some(Kind::Uring)) => URING,
+            (_, Some(Kind::Syscall)) => SYSCALL,
+            _ => [NONE; 6],
+        };
+        let [nr, ret, args, strs, file, file2] =
+            own.map(|own| if own == NONE { None } else { rows.event.known(own) });
+        Self { table: rows.table, nr, ret, args, strs, files: [file, file2] }
+    }
+
+    /// Which call ([`events::syscall_key`]), of all rows.
+    #[inline]
+    pub fn keys(&self) -> &'c [u64] {
+        self.nr.and_then(|column| self.table.u64(column).ok()).unwrap_or(&[])
+    }
+
+    /// The results of all rows.
+    #[inline]
+    pub fn results(&self) -> &'c [i64] {
+        self.ret.and_then(|column| self.table.i64(column).ok()).unwrap_or(&[])
+    }
+
+    /// What the descriptors of all rows stand for, by their slot (0 or 1): rows of the file dictionary.
+    #[inline]
+    pub fn files(&self, slot: usize) -> &'c [u32] {
+        let column = self.files.get(slot).copied().flatten();
+        column.and_then(|column| self.table.refs(column).ok()).unwrap_or(&[])
+    }
+
+    /// The strings of a row.
+    #[inline]
+    pub fn strings(&self, row: usize) -> &'c [StrId] {
+        let list = self.strs.and_then(|column| self.table.list_bytes(column).ok());
+        list.map_or(&[], |list| list.get(row))
     }
 
     /// The key of a row's call.
     #[inline]
     pub fn key(&self, row: usize) -> u64 {
-        self.nr.get(row).copied().unwrap_or(u64::MAX)
+        self.keys().get(row).copied().unwrap_or(u64::MAX)
     }
 
     /// The arguments of a row.
     #[inline]
     pub fn args(&self, row: usize) -> &'c [u64] {
-        self.args.as_ref().map_or(&[], |list| list.get(row))
+        let list = self.args.and_then(|column| self.table.list_u64(column).ok());
+        list.map_or(&[], |list| list.get(row))
     }
 
     /// The string in a slot (0 to 2) that belongs to the argument at `position`.
@@ -139,8 +144,7 @@ impl<'c> CallColumns<'c> {
             _ => (flags::STR1_UNREAD, 0),
         };
         let bits = rows.flags(row);
-        let ids = self.strs.as_ref().map_or(&[][..], |list| list.get(row));
-        match ids.get(usize::from(slot)) {
+        match self.strings(row).get(usize::from(slot)) {
             Some(id) if bits & unread == 0 => {
                 let uncertain = bits & flags::STRINGS_UNCERTAIN != 0;
                 CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, uncertain }
@@ -175,8 +179,8 @@ pub struct ChunkView<'c> {
     ranks: OnceCell<Vec<Vec<u32>>>,
 }
 
-/// An event table of a chunk, with the columns that every kind has. A column that the file lacks is
-/// empty.
+/// An event table of a chunk, with the columns that every kind has: each is decoded when it is first used. A column that the
+/// file lacks is empty, and so is one that is damaged ([`Chunk::failure`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'c> {
     /// What the table is.
@@ -185,31 +189,42 @@ pub struct Rows<'c> {
     pub place: usize,
     /// The table.
     pub table: TableView<'c>,
-    /// When events ended, boot clock ns.
-    pub time: &'c [u64],
-    /// How long they took, ns.
-    pub duration: &'c [u64],
-    /// On which CPU.
-    pub cpu: &'c [u64],
-    /// Rows of the task dictionary.
-    pub task: &'c [u32],
-    /// Bits of [`flags`].
-    pub flags: &'c [u64],
 }
 
 impl<'c> Rows<'c> {
-    fn new(event: &'c EventTable, place: usize, table: TableView<'c>) -> Result<Self, FormatError> {
-        let numbers = |column: Option<u16>| column.map_or(Ok(&[][..]), |c| table.u64(c));
-        Ok(Self {
-            event,
-            place,
-            table,
-            time: numbers(event.time)?,
-            duration: numbers(event.duration)?,
-            cpu: numbers(event.known(1))?,
-            task: event.known(2).map_or(Ok(&[][..]), |c| table.refs(c))?,
-            flags: numbers(event.known(3))?,
-        })
+    #[inline]
+    fn u64(&self, column: Option<u16>) -> &'c [u64] {
+        column.and_then(|column| self.table.u64(column).ok()).unwrap_or(&[])
+    }
+
+    /// When events ended, boot clock ns.
+    #[inline]
+    pub fn times(&self) -> &'c [u64] {
+        self.u64(self.event.time)
+    }
+
+    /// How long they took, ns.
+    #[inline]
+    pub fn durations(&self) -> &'c [u64] {
+        self.u64(self.event.duration)
+    }
+
+    /// On which CPU.
+    #[inline]
+    pub fn cpus(&self) -> &'c [u64] {
+        self.u64(self.event.known(1))
+    }
+
+    /// Rows of the task dictionary.
+    #[inline]
+    pub fn tasks(&self) -> &'c [u32] {
+        self.event.known(2).and_then(|column| self.table.refs(column).ok()).unwrap_or(&[])
+    }
+
+    /// Bits of [`flags`].
+    #[inline]
+    pub fn all_flags(&self) -> &'c [u64] {
+        self.u64(self.event.known(3))
     }
 
     /// How many events.
@@ -225,31 +240,31 @@ impl<'c> Rows<'c> {
     /// When an event ended, boot clock ns.
     #[inline]
     pub fn end(&self, row: usize) -> u64 {
-        self.time.get(row).copied().unwrap_or(0)
+        self.times().get(row).copied().unwrap_or(0)
     }
 
     /// When it started; when it ended, if that is all that is known.
     #[inline]
     pub fn start(&self, row: usize) -> u64 {
-        self.end(row).saturating_sub(self.duration.get(row).copied().unwrap_or(0))
+        self.end(row).saturating_sub(self.durations().get(row).copied().unwrap_or(0))
     }
 
     /// The record's flags.
     #[inline]
     pub fn flags(&self, row: usize) -> u32 {
-        self.flags.get(row).copied().unwrap_or(0) as u32
+        self.all_flags().get(row).copied().unwrap_or(0) as u32
     }
 
     /// The CPU that it ended on; `None` for what no CPU in particular did, such as a sample.
     #[inline]
     pub fn cpu(&self, row: usize) -> Option<u64> {
-        self.cpu.get(row).copied().filter(|&cpu| cpu != CPU_UNKNOWN)
+        self.cpus().get(row).copied().filter(|&cpu| cpu != CPU_UNKNOWN)
     }
 
     /// The row of its task.
     #[inline]
     pub fn task(&self, row: usize) -> Option<u32> {
-        self.task.get(row).copied()
+        self.tasks().get(row).copied()
     }
 
     /// A number of one of the kind's own columns, by this version's index.
@@ -283,7 +298,7 @@ impl<'c> Rows<'c> {
 }
 
 impl<'c> ChunkView<'c> {
-    /// Opens a chunk. Decodes the dictionaries and the columns that every kind has.
+    /// Opens a chunk. Decodes the dictionaries.
     ///
     /// # Errors
     /// If one of those is damaged.
@@ -292,8 +307,8 @@ impl<'c> ChunkView<'c> {
             .events
             .iter()
             .enumerate()
-            .map(|(place, event)| chunk.table(event.id).map(|t| Rows::new(event, place, t)).transpose())
-            .collect::<Result<_, _>>()?;
+            .map(|(place, event)| chunk.table(event.id).map(|table| Rows { event, place, table }))
+            .collect();
         Ok(Self {
             chunk,
             binding,
@@ -442,6 +457,6 @@ impl<'c> ChunkView<'c> {
 
     /// Whether some event was written after later ones: then rows are not in order of time.
     pub fn has_late(&self) -> bool {
-        self.tables().any(|rows| rows.flags.iter().any(|f| *f as u32 & flags::LATE != 0))
+        self.tables().any(|rows| rows.all_flags().iter().any(|f| *f as u32 & flags::LATE != 0))
     }
 }

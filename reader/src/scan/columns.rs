@@ -7,7 +7,7 @@ use events::Kind;
 
 use crate::fields::dependency::{Dependency, dependency};
 use crate::fields::{Field, Getter, Value, values};
-use crate::model::{CallColumns, ChunkView, Context, Event, Rows};
+use crate::model::{CallColumns, Calls, ChunkView, Context, Event, Rows};
 
 /// The matching rows of a table.
 #[derive(Debug)]
@@ -92,6 +92,11 @@ impl<'a> TableMatches<'a> {
         self.rows
     }
 
+    /// The system calls of its capture.
+    pub(crate) fn calls(&self) -> &'a Calls {
+        &self.view.binding.calls
+    }
+
     /// The numbers of the matching rows, ascending; at least one.
     pub fn rows(&self) -> &'a [u32] {
         self.matching
@@ -113,7 +118,14 @@ impl<'a> TableMatches<'a> {
 
     /// The values of a field in this table.
     pub fn column(&self, field: &'a Field) -> FieldColumn<'a> {
-        FieldColumn { context: self.context, view: self.view, rows: self.rows, field, ids: self.ids(field) }
+        FieldColumn {
+            context: self.context,
+            view: self.view,
+            rows: self.rows,
+            call: CallColumns::new(self.rows),
+            field,
+            ids: self.ids(field),
+        }
     }
 
     fn ids(&self, field: &Field) -> Ids<'a> {
@@ -123,9 +135,9 @@ impl<'a> TableMatches<'a> {
         match dependency(field) {
             Dependency::Segment | Dependency::Table => Ids::Constant,
             Dependency::Cgroup => Ids::Cgroup,
-            Dependency::Task => Ids::Task(self.rows.task),
+            Dependency::Task => Ids::Task(self.rows.tasks()),
             Dependency::Call if field.getter().is_by_call(self.kind()) => {
-                Ids::Call(CallColumns::new(self.rows).nr)
+                Ids::Call(CallColumns::new(self.rows).keys())
             }
             Dependency::Call => Ids::Constant,
             Dependency::Files => Ids::None,
@@ -167,6 +179,7 @@ pub struct FieldColumn<'a> {
     context: &'a Context<'a>,
     view: &'a ChunkView<'a>,
     rows: &'a Rows<'a>,
+    call: CallColumns<'a>,
     field: &'a Field,
     ids: Ids<'a>,
 }
@@ -213,7 +226,7 @@ impl<'a> FieldColumn<'a> {
         'a: 's,
     {
         let event = Event::new(self.context, self.view, self.rows, row as usize);
-        values::value(event, self.field, scratch)
+        values::value_of_call(event.call_of(self.call), self.field, scratch)
     }
 }
 

@@ -74,7 +74,9 @@ impl MatchedChunk {
         let (selected, matching) = cell.with_dependent(|_, view| {
             let Context { names, start } = *chunk_query.context;
             let chunk_query = ChunkQuery { context: &Context { names, start }, ..chunk_query };
-            select(view, chunk_query, tally)
+            let selected = select(view, chunk_query, tally)?;
+            // A damaged column counts as empty, so that it may have hidden matches.
+            view.chunk.failure().map_or(Ok(selected), Err)
         })?;
         Ok(Self { cell, selected, matching })
     }

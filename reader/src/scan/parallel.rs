@@ -42,6 +42,8 @@ impl<T, I: Fn() -> T, F: Fn(&mut T, &ChunkMatches<'_>)> Job<'_, I, F> {
                     part.report.chunks_read += 1;
                     part.report.matching += chunk.matching;
                     (self.fold)(&mut part.value, &chunk.matches(context));
+                    // Columns are decoded when they are used; those that cannot be count as empty.
+                    part.damaged.extend(chunk.view().chunk.failure().map(|cause| (at, cause)));
                 }
                 Err(cause) => part.damaged.push((at, cause)),
             }

@@ -1,9 +1,10 @@
 //! What events are grouped by, and the code of each event's group.
 
+use events::flags::{NO_RESULT, START_UNKNOWN, UNFINISHED};
 use rustc_hash::FxHashMap;
 
 use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup};
-use crate::model::{CallColumns, FilesKey};
+use crate::model::{Call, CallColumns, FilesKey};
 use crate::scan::{FieldColumn, TableMatches};
 
 use super::groups::Codes;
@@ -196,16 +197,33 @@ impl Coder<'_> {
         }
     }
 
-    /// The same for what follows from the files of calls.
+    /// The same for what follows from the files of calls. Most calls have descriptors alone: then it follows from the call and
+    /// what they stand for.
     fn by_files(&mut self, table: &TableMatches<'_>, column: &FieldColumn<'_>, out: &mut Vec<u32>) {
         let columns = CallColumns::new(table.table());
-        let mut known: FxHashMap<FilesKey, u32> = FxHashMap::default();
-        let mut last: Option<(FilesKey, u32)> = None;
+        let (keys, files) = (columns.keys(), [columns.files(0), columns.files(1)]);
+        let calls = table.calls();
+        let mut with_strings: FxHashMap<FilesKey, u32> = FxHashMap::default();
+        let mut plain: FxHashMap<(u64, u64), u32> = FxHashMap::default();
+        let mut last: Option<((u64, u64), u32)> = None;
+        let (mut last_call, mut is_plain) = (u64::MAX, false);
         for event in table.events() {
-            let key = event.call_of(columns).files_key();
+            let row = event.row;
+            let call = keys.get(row).copied().unwrap_or(u64::MAX);
+            if call != last_call {
+                last_call = call;
+                is_plain = calls.get(call).is_some_and(|call| call.strings.iter().all(Option::is_none));
+            }
+            if !is_plain {
+                let key = event.call_of(columns).files_key();
+                out.push(*with_strings.entry(key).or_insert_with(|| self.code(column, row as u32)));
+                continue;
+            }
+            let file = |slot: usize| u64::from(files[slot].get(row).copied().unwrap_or(u32::MAX));
+            let key = (call, file(0) << 32 | file(1));
             let code = match last {
                 Some((last, code)) if last == key => code,
-                _ => *known.entry(key).or_insert_with(|| self.code(column, event.row as u32)),
+                _ => *plain.entry(key).or_insert_with(|| self.code(column, row as u32)),
             };
             last = Some((key, code));
             out.push(code);
@@ -231,6 +249,20 @@ fn power_of_two(number: i128) -> i128 {
 
 /// Calls `add` with each matching row that has a number, and the number.
 pub(super) fn numbers(table: &TableMatches<'_>, field: &Field, mut add: impl FnMut(u32, i128)) {
+    if let Getter::Duration = field.getter() {
+        let (durations, flags) = (table.table().durations(), table.table().all_flags());
+        for row in table.rows() {
+            let at = *row as usize;
+            let is_known = flags.get(at).is_none_or(|flags| *flags as u32 & START_UNKNOWN == 0);
+            if let Some(duration) = durations.get(at).filter(|_| is_known) {
+                add(*row, i128::from(*duration));
+            }
+        }
+        return;
+    }
+    if let Getter::Result(is_wanted) = field.getter() {
+        return results(table, *is_wanted, add);
+    }
     let column = table.column(field);
     let mut scratch = Vec::new();
     let mut last: Option<(u32, Option<i128>)> = None;
@@ -248,6 +280,27 @@ pub(super) fn numbers(table: &TableMatches<'_>, field: &Field, mut add: impl FnM
         };
         if let Some(number) = number {
             add(*row, number);
+        }
+    }
+}
+
+/// The same for the results of calls of which `is_wanted` is true.
+fn results(table: &TableMatches<'_>, is_wanted: fn(&Call) -> bool, mut add: impl FnMut(u32, i128)) {
+    let columns = CallColumns::new(table.table());
+    let (keys, results, flags) = (columns.keys(), columns.results(), table.table().all_flags());
+    let calls = table.calls();
+    let mut known: FxHashMap<u64, bool> = FxHashMap::default();
+    let (mut last, mut is_counted) = (u64::MAX, false);
+    for row in table.rows() {
+        let at = *row as usize;
+        let (Some(key), Some(result)) = (keys.get(at), results.get(at)) else { continue };
+        if *key != last {
+            last = *key;
+            is_counted = *known.entry(last).or_insert_with(|| calls.get(last).is_some_and(is_wanted));
+        }
+        let flags = flags.get(at).map_or(0, |flags| *flags as u32);
+        if is_counted && *result >= 0 && flags & (UNFINISHED | NO_RESULT) == 0 {
+            add(*row, i128::from(*result));
         }
     }
 }

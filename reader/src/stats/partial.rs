@@ -116,20 +116,30 @@ impl<'p> Partial<'p> {
                 rows.iter().for_each(|row| group_of[*row as usize] = group);
             }
             [codes] => {
+                let (mut last, mut group) = (u32::MAX, 0);
                 for (row, code) in rows.iter().zip(codes) {
-                    group_of[*row as usize] = self.groups.group(&[*code]);
+                    if *code != last {
+                        group = self.groups.group(&[*code]);
+                        last = *code;
+                    }
+                    group_of[*row as usize] = group;
+                }
+            }
+            [first, second] => {
+                let (mut last, mut group) = ((u32::MAX, u32::MAX), 0);
+                for ((row, first), second) in rows.iter().zip(first).zip(second) {
+                    if (*first, *second) != last {
+                        group = self.groups.group(&[*first, *second]);
+                        last = (*first, *second);
+                    }
+                    group_of[*row as usize] = group;
                 }
             }
             keys => {
                 let mut combined = vec![0; keys.len()];
-                let (mut last, mut group) = (vec![u32::MAX; keys.len()], 0);
                 for (position, row) in rows.iter().enumerate() {
                     keys.iter().zip(&mut combined).for_each(|(codes, code)| *code = codes[position]);
-                    if combined != last {
-                        group = self.groups.group(&combined);
-                        last.copy_from_slice(&combined);
-                    }
-                    group_of[*row as usize] = group;
+                    group_of[*row as usize] = self.groups.group(&combined);
                 }
             }
         }
@@ -261,7 +271,7 @@ fn gather(store: &mut Store, gathering: &Gathering, table: &TableMatches<'_>, gr
             numbers(table, field, |row, number| gathered::extend(&mut list[group(row)], number));
         }
         Store::Moments(list) => numbers(table, field, |row, number| list[group(row)].add(number as f64)),
-        Store::Quantiles(list) => numbers(table, field, |row, number| list[group(row)].add(number as f64)),
+        Store::Quantiles(list) => numbers(table, field, |row, number| list[group(row)].add(number)),
         Store::Distinct(list) => {
             let (values, codes) = keys::values(table, field);
             let hashes: Vec<u64> = values.values().iter().map(gathered::hash).collect();

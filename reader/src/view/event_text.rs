@@ -201,7 +201,7 @@ fn stall(event: Event<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
     escape::escape(text(own!(Stall, "phase")), escape::Place::Word, out);
     out.push(b' ');
-    units::write_duration(event.rows.duration.get(event.row).copied().unwrap_or(0), out);
+    units::write_duration(event.rows.durations().get(event.row).copied().unwrap_or(0), out);
     let call = event.call();
     let key = call.key();
     if key != u64::from(NO_CALL) {
