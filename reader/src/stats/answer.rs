@@ -2,19 +2,21 @@
 
 use std::cmp::Ordering;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::datum::Datum;
 use super::expr::{Cell, Row};
 use super::function::Function;
 use super::gathered::Store;
+use super::groups::Codes;
+use super::keys::Key;
 use super::partial::Partial;
 use super::plan::{Plan, SortBy};
 
 /// A row of the answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerRow {
-    /// The values of the keys.
+    /// The values of the keys; in a tree, of the first ones, for the row that adds up all that is below them.
     pub key: Vec<Datum>,
     /// The values of the columns.
     pub cells: Vec<Cell>,
@@ -72,55 +74,126 @@ impl Answer {
         let total_stores = partial.total();
         let whole = range.and_then(|(from, to)| seconds(from, to));
         let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
-        let cells = |group: &Group<'_>| plan.columns.iter().map(|c| c.expr.evaluate(group)).collect();
-        let values: Vec<Vec<Datum>> = partial.codes.iter().map(super::groups::Codes::values).collect();
-        let step = plan.keys.first().and_then(super::keys::Key::step_width);
-        let wanted = step.and(plan.top).map(|top| leading(plan, &partial, &values, whole, top));
-        let mut cut_groups: usize = 0;
-        let mut rows = Vec::with_capacity(partial.groups.len());
-        for at in 0..partial.groups.len() {
-            let codes = partial.groups.codes(at);
-            if let Some((wanted, _)) = &wanted
-                && !wanted.contains_key(&codes[1..])
-            {
-                cut_groups += 1;
-                continue;
-            }
-            let key: Vec<Datum> =
-                codes.iter().zip(&values).map(|(code, values)| values[*code as usize].clone()).collect();
-            let seconds = match (step, key.first(), range) {
-                (Some(width), Some(Datum::Number(start)), Some((from, to))) => {
-                    let start = i64::try_from(*start).unwrap_or(i64::MAX);
-                    let end = start.saturating_add(width);
-                    seconds(start.max(from), end.min(to)).or_else(|| seconds(start, end))
-                }
-                (Some(width), ..) => Some(width as f64 / 1e9),
-                (None, ..) => whole,
-            };
-            let group = Group { stores: &partial.stores, group: at, seconds, total: Some(&total) };
-            if plan.having.as_ref().is_none_or(|having| having.accepts(&group)) {
-                rows.push(AnswerRow { key, cells: cells(&group) });
-            }
-        }
-        rows.sort_by(|a, b| plan.compare(a, b));
-        let mut more = 0;
-        if let Some(top) = plan.top.filter(|_| step.is_none()) {
-            more = rows.len().saturating_sub(top);
-            rows.truncate(top);
-        } else if let Some((wanted, all)) = &wanted {
-            more = all - wanted.len();
-        }
-        debug_assert!(cut_groups == 0 || more > 0, "rows are cut only with groups");
+        let values: Vec<Vec<Datum>> = partial.codes.iter().map(Codes::values).collect();
+        let (rows, more) = if plan.is_tree {
+            tree(plan, &partial, &values, &total)
+        } else {
+            flat(plan, &partial, &values, &total, range)
+        };
         let other = partial
             .other
             .as_ref()
-            .map(|stores| cells(&Group { stores, group: 0, seconds: whole, total: Some(&total) }));
+            .map(|stores| plan.cells(&Group { stores, group: 0, seconds: whole, total: Some(&total) }));
         let is_estimate = partial
             .stores
             .iter()
             .any(|store| (0..partial.groups.len()).any(|group| store.is_estimate(group)));
-        Self { rows, other, total: cells(&total), more, undercount: partial.undercount, is_estimate, range }
+        Self {
+            rows,
+            other,
+            total: plan.cells(&total),
+            more,
+            undercount: partial.undercount,
+            is_estimate,
+            range,
+        }
     }
+}
+
+/// One row for each group, and how many groups were cut.
+fn flat(
+    plan: &Plan,
+    partial: &Partial<'_>,
+    values: &[Vec<Datum>],
+    total: &Group<'_>,
+    range: Option<(i64, i64)>,
+) -> (Vec<AnswerRow>, usize) {
+    let step = plan.keys.first().and_then(Key::step_width);
+    let wanted = step.and(plan.top).map(|top| leading(plan, partial, values, total, top));
+    let mut rows = Vec::with_capacity(partial.groups.len());
+    for at in 0..partial.groups.len() {
+        let codes = partial.groups.codes(at);
+        if wanted.as_ref().is_some_and(|(wanted, _)| !wanted.contains(&codes[1..])) {
+            continue;
+        }
+        let key = data(codes, values);
+        let seconds = match (step, key.first(), range) {
+            (Some(width), Some(Datum::Number(start)), Some((from, to))) => {
+                let start = i64::try_from(*start).unwrap_or(i64::MAX);
+                let end = start.saturating_add(width);
+                // What began before the capture has a step of its own.
+                seconds(start.max(from), end.min(to)).or_else(|| seconds(start, end))
+            }
+            (Some(width), ..) => Some(width as f64 / 1e9),
+            (None, ..) => total.seconds,
+        };
+        let group = Group { stores: &partial.stores, group: at, seconds, total: Some(total) };
+        if plan.having.as_ref().is_none_or(|having| having.accepts(&group)) {
+            rows.push(AnswerRow { key, cells: plan.cells(&group) });
+        }
+    }
+    rows.sort_by(|a, b| plan.compare(a, b));
+    match (&wanted, plan.top) {
+        (Some((wanted, all)), _) => (rows, all - wanted.len()),
+        (None, Some(top)) => {
+            let more = rows.len().saturating_sub(top);
+            rows.truncate(top);
+            (rows, more)
+        }
+        (None, None) => (rows, 0),
+    }
+}
+
+/// For each key, one row for each combination of values up to it, parents first; and how many rows were cut. `having` decides
+/// about the last key, and `top` about what is directly below a row.
+fn tree(
+    plan: &Plan,
+    partial: &Partial<'_>,
+    values: &[Vec<Datum>],
+    total: &Group<'_>,
+) -> (Vec<AnswerRow>, usize) {
+    // Below the codes of a parent: the rows, with their own codes.
+    let mut children: FxHashMap<Vec<u32>, Vec<(Vec<u32>, AnswerRow)>> = FxHashMap::default();
+    for depth in (1..=plan.keys.len()).rev() {
+        let (groups, stores) = partial.rolled_up(depth);
+        for at in 0..groups.len() {
+            let codes = groups.codes(at);
+            let group = Group { stores: &stores, group: at, seconds: total.seconds, total: Some(total) };
+            let is_kept = if depth == plan.keys.len() {
+                plan.having.as_ref().is_none_or(|having| having.accepts(&group))
+            } else {
+                children.contains_key(codes)
+            };
+            if is_kept {
+                let row = AnswerRow { key: data(codes, values), cells: plan.cells(&group) };
+                children.entry(codes[..depth - 1].to_vec()).or_default().push((codes.to_vec(), row));
+            }
+        }
+    }
+    let mut more = 0;
+    for rows in children.values_mut() {
+        rows.sort_by(|a, b| plan.compare(&a.1, &b.1));
+        let top = plan.top.unwrap_or(rows.len());
+        more += rows.len().saturating_sub(top);
+        rows.truncate(top);
+    }
+    let mut rows = Vec::new();
+    let mut open = vec![children.remove(&[][..]).unwrap_or_default().into_iter()];
+    while let Some(level) = open.last_mut() {
+        match level.next() {
+            Some((codes, row)) => {
+                rows.push(row);
+                open.push(children.remove(&codes).unwrap_or_default().into_iter());
+            }
+            None => drop(open.pop()),
+        }
+    }
+    (rows, more)
+}
+
+/// The values that codes stand for.
+fn data(codes: &[u32], values: &[Vec<Datum>]) -> Vec<Datum> {
+    codes.iter().zip(values).map(|(code, values)| values[*code as usize].clone()).collect()
 }
 
 /// The groups without their time step that come first over the whole time, by their codes, and how many there are.
@@ -128,32 +201,34 @@ fn leading(
     plan: &Plan,
     partial: &Partial<'_>,
     values: &[Vec<Datum>],
-    whole: Option<f64>,
+    total: &Group<'_>,
     top: usize,
-) -> (FxHashMap<Vec<u32>, ()>, usize) {
+) -> (FxHashSet<Vec<u32>>, usize) {
     let (groups, stores) = partial.without_first_key();
-    let total_stores = partial.total();
-    let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
     let mut rows: Vec<(AnswerRow, usize)> = (0..groups.len())
         .map(|at| {
-            let group = Group { stores: &stores, group: at, seconds: whole, total: Some(&total) };
-            let own = groups.codes(at).iter().zip(&values[1..]).map(|(code, v)| v[*code as usize].clone());
-            let key = std::iter::once(Datum::Missing).chain(own).collect();
-            (AnswerRow { key, cells: plan.columns.iter().map(|c| c.expr.evaluate(&group)).collect() }, at)
+            let group = Group { stores: &stores, group: at, seconds: total.seconds, total: Some(total) };
+            let key = std::iter::once(Datum::Missing).chain(data(groups.codes(at), &values[1..])).collect();
+            (AnswerRow { key, cells: plan.cells(&group) }, at)
         })
         .collect();
     rows.sort_by(|a, b| plan.compare(&a.0, &b.0));
     let all = rows.len();
     rows.truncate(top);
-    (rows.into_iter().map(|(_, at)| (groups.codes(at).to_vec(), ())).collect(), all)
+    (rows.into_iter().map(|(_, at)| groups.codes(at).to_vec()).collect(), all)
 }
 
 impl Plan {
+    /// The values of all columns for a group.
+    fn cells(&self, group: &Group<'_>) -> Vec<Cell> {
+        self.columns.iter().map(|column| column.expr.evaluate(group)).collect()
+    }
+
     /// The order of two rows: as sorted, then by their keys.
     fn compare(&self, a: &AnswerRow, b: &AnswerRow) -> Ordering {
         for (by, descending) in &self.sort {
             let order = match by {
-                SortBy::Key(at) => directed(a.key[*at].cmp(&b.key[*at]), *descending),
+                SortBy::Key(at) => directed(a.key.get(*at).cmp(&b.key.get(*at)), *descending),
                 SortBy::Column(at) => compare_cells(&a.cells[*at], &b.cells[*at], *descending),
             };
             if order != Ordering::Equal {

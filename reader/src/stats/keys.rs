@@ -1,5 +1,7 @@
 //! What events are grouped by, and the code of each event's group.
 
+use std::collections::BTreeMap;
+
 use events::flags::{NO_RESULT, START_UNKNOWN, UNFINISHED};
 use rustc_hash::FxHashMap;
 
@@ -60,7 +62,37 @@ enum Source {
     },
 }
 
+/// Short names for labels that Docker Compose, Nomad and Kubernetes give to all containers.
+const NAMES: [(&str, &str); 9] = [
+    ("compose.project", "container.label[com.docker.compose.project]"),
+    ("compose.service", "container.label[com.docker.compose.service]"),
+    ("k8s.app", "k8s.pod.label[app.kubernetes.io/name]"),
+    ("k8s.instance", "k8s.pod.label[app.kubernetes.io/instance]"),
+    ("k8s.component", "k8s.pod.label[app.kubernetes.io/component]"),
+    ("nomad.namespace", "container.label[com.hashicorp.nomad.namespace]"),
+    ("nomad.job", "container.label[com.hashicorp.nomad.job_name]"),
+    ("nomad.group", "container.label[com.hashicorp.nomad.task_group_name]"),
+    ("nomad.task", "container.label[com.hashicorp.nomad.task_name]"),
+];
+
 impl Key {
+    /// Parses a field or a short name for one: those in `names` come first, then those of labels that orchestrators give.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn named(text: &str, names: &BTreeMap<String, String>) -> Result<Self, KeyError> {
+        let known = NAMES.iter().find(|(name, _)| *name == text).map(|(_, field)| *field);
+        match names.get(text).map(String::as_str).or(known) {
+            Some(field) => Ok(Self { name: text.to_owned(), ..Self::parse(field)? }),
+            None => Self::parse(text),
+        }
+    }
+
+    /// The built-in short names, each with the field that it stands for.
+    pub fn short_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+        NAMES.into_iter()
+    }
+
     /// Parses a field, `FIELD[COMPONENTS]` of a path, or `log2(FIELD)`.
     ///
     /// # Errors

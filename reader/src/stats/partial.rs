@@ -235,12 +235,21 @@ impl<'p> Partial<'p> {
         }
     }
 
-    /// Stores of the groups that differ only in the first key, put together: the codes of the other keys, and the stores.
+    /// The groups that differ only in the first key, put together: the codes of the other keys, and the stores.
     pub(super) fn without_first_key(&self) -> (Groups, Vec<Store>) {
-        let mut groups = Groups::new(self.plan.keys.len() - 1);
+        self.put_together(self.plan.keys.len() - 1, |codes| &codes[1..])
+    }
+
+    /// The groups that have the same first keys, put together.
+    pub(super) fn rolled_up(&self, keys: usize) -> (Groups, Vec<Store>) {
+        self.put_together(keys, |codes| &codes[..keys])
+    }
+
+    fn put_together(&self, keys: usize, part: impl Fn(&[u32]) -> &[u32]) -> (Groups, Vec<Store>) {
+        let mut groups = Groups::new(keys);
         let mut merged = stores(&self.plan.gatherings, 0);
         for from in 0..self.groups.len() {
-            let to = groups.group(&self.groups.codes(from)[1..]) as usize;
+            let to = groups.group(part(self.groups.codes(from))) as usize;
             for (own, theirs) in merged.iter_mut().zip(&self.stores) {
                 own.resize(groups.len());
                 own.merge(to, theirs, from);

@@ -1,5 +1,7 @@
 //! A question, parsed: what to group by, what to gather, and how to order the result.
 
+use std::collections::BTreeMap;
+
 use crate::filter::{Filter, ParseError};
 use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
@@ -13,8 +15,11 @@ use super::unit::{Base, Unit};
 /// A question, as it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// Fields to group by, see [`Key::parse`]. Empty for one row about everything.
+    /// Fields to group by, see [`Key::parse`]. Empty for one row about everything. A path of fields (`a/b/c`) is a tree: rows
+    /// for `a`, below them for `b`, and so on.
     pub by: Vec<String>,
+    /// Short names of fields to group by, such as `env` for `host.label[env]`.
+    pub names: BTreeMap<String, String>,
     /// The width of time steps, ns.
     pub per: Option<u64>,
     /// What local time is ahead of UTC, ns: steps of hours and days begin when local ones do.
@@ -35,6 +40,9 @@ pub enum QuestionError {
     /// What to group by is wrong.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// A tree together with other groups.
+    #[error("`{0}` is a tree, which cannot be combined with other groups or time steps")]
+    Tree(String),
     /// A column is wrong.
     #[error(transparent)]
     Expr(#[from] ExprError),
@@ -97,6 +105,8 @@ impl Having {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) keys: Vec<Key>,
+    /// Whether the keys are a path, with a row for each part of it.
+    pub(super) is_tree: bool,
     pub(super) columns: Vec<Column>,
     pub(super) gatherings: Vec<Gathering>,
     pub(super) conditions: Vec<Filter>,
@@ -117,9 +127,16 @@ impl Plan {
         let step = question.per.map(|width| Key::step(width, question.utc_offset));
         let named =
             question.by.iter().flat_map(|text| parse::split(text, ',')).filter(|text| !text.is_empty());
-        let keys: Result<Vec<Key>, KeyError> =
-            step.into_iter().map(Ok).chain(named.map(Key::parse)).collect();
-        let keys = keys?;
+        let mut names: Vec<&str> = named.collect();
+        let tree = names.iter().copied().find(|name| parse::split(name, '/').len() > 1);
+        if let Some(path) = tree {
+            if names.len() > 1 || step.is_some() {
+                return Err(QuestionError::Tree(path.to_owned()));
+            }
+            names = parse::split(path, '/');
+        }
+        let named = names.into_iter().map(|name| Key::named(name, &question.names));
+        let keys = step.into_iter().map(Ok).chain(named).collect::<Result<Vec<Key>, KeyError>>()?;
         let mut parser = Parser::default();
         let mut columns = Vec::new();
         for text in question.columns.iter().flat_map(|text| parse::split(text, ',')).filter(|t| !t.is_empty())
@@ -155,12 +172,18 @@ impl Plan {
             .or_else(|| additive(&events))
             .unwrap_or((Function::Count, 0));
         let Parser { gatherings, conditions } = parser;
-        Ok(Self { keys, columns, gatherings, conditions, having, sort, top: question.top, weight })
+        let is_tree = tree.is_some();
+        Ok(Self { keys, is_tree, columns, gatherings, conditions, having, sort, top: question.top, weight })
     }
 
     /// What it groups by.
     pub fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Whether it groups by a path: then rows may have values of the first keys alone, and stand before what is below them.
+    pub fn is_tree(&self) -> bool {
+        self.is_tree
     }
 
     /// The columns.

@@ -258,3 +258,47 @@ fn wrong_questions_are_explained() {
         "cannot sort by `size`: it is neither a column nor a key; there are proc.name, count"
     );
 }
+
+#[test]
+fn a_path_of_keys_is_a_tree_with_subtotals() {
+    let count = |row: &AnswerRow| row.cells[0].number().unwrap();
+    let tree = answer(&question(&["evt.category/evt.type/proc.name"], &["count"]), "");
+    let flat = answer(&question(&["evt.category", "evt.type", "proc.name"], &["count"]), "");
+    let leaves: Vec<&AnswerRow> = tree.rows.iter().filter(|row| row.key.len() == 3).collect();
+    assert_eq!(leaves.len(), flat.rows.len());
+    assert!(flat.rows.iter().all(|row| leaves.contains(&row)));
+    // Each row is the sum of those directly below it, which follow it, greatest first.
+    for (at, row) in tree.rows.iter().enumerate().filter(|(_, row)| row.key.len() < 3) {
+        let below = tree.rows[at + 1..].iter().take_while(|other| other.key.len() > row.key.len());
+        let direct: Vec<&AnswerRow> = below.filter(|other| other.key.len() == row.key.len() + 1).collect();
+        assert!(direct.iter().all(|other| other.key.starts_with(&row.key)));
+        assert_eq!(direct.iter().map(|other| count(other)).sum::<f64>(), count(row));
+        assert!(direct.is_sorted_by(|a, b| count(a) >= count(b)));
+    }
+    // The limit is one for what is below each row, and `having` is about the last key.
+    let top = Question { top: Some(1), ..question(&["evt.category/evt.type"], &["count"]) };
+    let rows = answer(&top, "").rows;
+    assert_eq!(rows.iter().map(|row| row.key.len()).collect::<Vec<_>>(), [1, 2]);
+    let having =
+        Question { having: Some("count = 1".to_owned()), ..question(&["evt.category/evt.type"], &["count"]) };
+    let rows = answer(&having, "").rows;
+    assert!(!rows.is_empty() && rows.iter().filter(|row| row.key.len() == 2).all(|row| count(row) == 1.0));
+    assert!(rows.windows(2).all(|pair| pair[0].key.len() == 2 || pair[1].key.len() == 2));
+    assert_eq!(
+        error(&["proc.name/evt.type", "evt.cpu"], &[]),
+        "`proc.name/evt.type` is a tree, which cannot be combined with other groups or time steps"
+    );
+}
+
+#[test]
+fn short_names_stand_for_labels() {
+    let names = [("env".to_owned(), "host.label[dc]".to_owned())].into();
+    let plan =
+        Plan::new(&Question { names, ..question(&["env/compose.project/k8s.app"], &["count"]) }).unwrap();
+    let keys: Vec<&str> = plan.keys().iter().map(|key| key.name.as_str()).collect();
+    assert_eq!(keys, ["env", "compose.project", "k8s.app"]);
+    assert!(Key::short_names().all(|(name, field)| Key::parse(field).is_ok() && Key::parse(name).is_err()));
+    // A slash within brackets belongs to the key.
+    let plan = Plan::new(&question(&["container.label[a/b]"], &[])).unwrap();
+    assert!(!plan.is_tree() && plan.keys().len() == 1);
+}

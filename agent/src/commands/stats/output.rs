@@ -14,6 +14,9 @@ use ktape_reader::text::time;
 /// The name of the row of groups that did not fit into memory.
 const OTHER: &str = "other";
 
+/// The name of the number of keys that a row of a tree has.
+const LEVEL: &str = "level";
+
 /// A key is not cut to less than this.
 const NARROWEST: usize = 12;
 
@@ -50,8 +53,9 @@ fn is_right(ty: FieldType) -> bool {
 /// Appends an aligned table; keys are cut if it is wider than the terminal.
 pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>, out: &mut Vec<u8>) {
     let format = Formatter::new(zone.clone(), answer.range);
-    let mut columns = Vec::new();
-    for (at, key) in plan.keys().iter().enumerate() {
+    let mut columns = if plan.is_tree() { vec![branches(plan, answer, &format)] } else { Vec::new() };
+    let flat = if plan.is_tree() { &[] } else { plan.keys() };
+    for (at, key) in flat.iter().enumerate() {
         let values = answer.rows.iter().map(|row| format.key(&row.key[at], key.ty));
         let other = answer.other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
         let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(&key.name) };
@@ -97,6 +101,20 @@ pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>
     }
 }
 
+/// The keys of a tree as one column: the last one of each row, indented.
+fn branches(plan: &Plan, answer: &Answer, format: &Formatter) -> TextColumn {
+    let names: Vec<&str> = plan.keys().iter().map(|key| key.name.as_str()).collect();
+    let row = |row: &AnswerRow| {
+        let depth = row.key.len();
+        let own = row.key.last().zip(plan.keys().get(depth.wrapping_sub(1)));
+        let text = own.map_or_else(String::new, |(value, key)| format.key(value, key.ty));
+        format!("{}{text}", "  ".repeat(depth.saturating_sub(1)))
+    };
+    let other = answer.other.iter().map(|_| OTHER.to_owned());
+    let cells = std::iter::once(head(&names.join("/"))).chain(answer.rows.iter().map(row)).chain(other);
+    TextColumn::new(false, true, cells.collect())
+}
+
 fn head(title: &str) -> String {
     escaped(title.to_uppercase().as_bytes(), Place::Free).into_owned()
 }
@@ -135,17 +153,22 @@ pub enum Separator {
 
 /// Appends a header and one line per row, for programs.
 pub fn separated(plan: &Plan, answer: &Answer, separator: Separator, out: &mut Vec<u8>) {
+    let level = |level: usize| plan.is_tree().then(|| level.to_string()).into_iter();
     let heads =
         plan.keys().iter().map(|key| &key.name).chain(plan.columns().iter().map(|column| &column.title));
-    line(heads.map(|head| escaped(head.as_bytes(), Place::Free).into_owned()), separator, out);
+    let heads = heads.map(|head| escaped(head.as_bytes(), Place::Free).into_owned());
+    line(plan.is_tree().then(|| LEVEL.to_owned()).into_iter().chain(heads), separator, out);
     for row in &answer.rows {
-        let keys = row.key.iter().zip(plan.keys()).map(|(value, key)| plain_datum(value, key.ty));
-        line(keys.chain(row.cells.iter().zip(plan.columns()).map(plain_cell)), separator, out);
+        let key = |at: usize, ty| row.key.get(at).map_or_else(String::new, |value| plain_datum(value, ty));
+        let keys = plan.keys().iter().enumerate().map(|(at, own)| key(at, own.ty));
+        let cells = row.cells.iter().zip(plan.columns()).map(plain_cell);
+        line(level(row.key.len()).chain(keys).chain(cells), separator, out);
     }
     if let Some(other) = &answer.other {
         let keys =
             plan.keys().iter().enumerate().map(|(at, _)| (if at == 0 { OTHER } else { "" }).to_owned());
-        line(keys.chain(other.iter().zip(plan.columns()).map(plain_cell)), separator, out);
+        let cells = other.iter().zip(plan.columns()).map(plain_cell);
+        line(level(0).chain(keys).chain(cells), separator, out);
     }
 }
 
@@ -211,9 +234,10 @@ pub fn json(plan: &Plan, answer: &Answer, out: &mut Vec<u8>) {
         values.map(|(cell, column)| (column.title.clone(), json_cell(cell, column))).collect()
     };
     for AnswerRow { key, cells } in &answer.rows {
+        let level = plan.is_tree().then(|| (LEVEL.to_owned(), key.len().into()));
         let keys = key.iter().zip(plan.keys());
         let keys = keys.map(|(value, key)| (key.name.clone(), json_datum(value, key.ty)));
-        object(keys.chain(columns(cells)), out);
+        object(level.into_iter().chain(keys).chain(columns(cells)), out);
     }
     if let Some(cells) = &answer.other {
         object(std::iter::once((OTHER.to_owned(), Value::Bool(true))).chain(columns(cells)), out);

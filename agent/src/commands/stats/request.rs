@@ -1,5 +1,6 @@
 //! The question of `ktape stats`: parsed from the arguments, then answered.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ fn question(args: &StatsArgs) -> Result<Question> {
     };
     Ok(Question {
         by: args.by.clone(),
+        names: BTreeMap::new(),
         per,
         utc_offset: 0,
         columns: args.columns.clone(),
