@@ -121,8 +121,8 @@ server = h.HTTPServer((\"127.0.0.1\", 0), h.SimpleHTTPRequestHandler); print(ser
     Program {
         name: "stress-ng",
         needs: &["stress-ng"],
-        script: "cd $1; for s in access affinity alarm bind-mount brk cap chattr chmod chown chroot clock clone close dev-shm dir \
-                 dnotify dup env eventfd exec fallocate fifo file-ioctl flock fork fstat futex get getdent getrandom io itimer kill \
+        script: "cd $1; for s in access affinity alarm bind-mount brk cap chattr chmod chown chroot clock clone dev-shm dir \
+                 dnotify dup env exec fallocate fifo file-ioctl flock fork fstat futex get getdent getrandom io itimer kill \
                  lease lockf lockofd membarrier mlock mprotect mremap msg msync mutex nanosleep netlink-task nice numa open pidfd \
                  pipe pkey poll prctl quota readahead rename rlimit schedpolicy seal seccomp seek sem-sysv sendfile session set \
                  shm sigchld sigfd sigpending sigq sigrt sigsuspend sigtrap sockdiag sockfd splice sync-file sysinfo tee timer \
