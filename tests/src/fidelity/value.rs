@@ -80,7 +80,8 @@ pub(super) fn same(call: &str, strace: &str, ktape: &str) -> Verdict {
         return not_recorded(call, strace);
     }
     // What the call was given, although it failed; or that it cannot be read.
-    if number(strace).is_some_and(|address| address > 0) && ktape.starts_with(['"', '{', '[', '~', '?']) {
+    let is_target = |address: u64| address > u64::from(u16::MAX) && ktape.starts_with(['"', '{', '[', '~']);
+    if number(strace).is_some_and(|address| is_target(address) || address > 0 && ktape == "?") {
         return Verdict::Address;
     }
     let (theirs, ours) = (words(call, strace), words(call, ktape));
