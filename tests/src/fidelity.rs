@@ -10,6 +10,7 @@ mod programs;
 mod reason;
 mod sockets;
 mod structs;
+mod undecoded;
 mod value;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use value::Verdict;
 pub use names::Names;
 pub use programs::{PROGRAMS, Program};
 pub use reason::Reason;
+pub use undecoded::{Why, why};
 
 /// A call with its arguments as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Figures {
     pub content: u64,
     /// Of these, addresses of buffers without their content, not recorded by design either.
     pub addresses: u64,
+    /// Of these, those for which one of both has a number and the other one a name.
+    pub nameless: u64,
 }
 
 impl Figures {
@@ -60,11 +64,12 @@ impl Figures {
         self.not_recorded += other.not_recorded;
         self.content += other.content;
         self.addresses += other.addresses;
+        self.nameless += other.nameless;
     }
 
     /// Those of which ktape has another value than strace.
     pub fn different(&self) -> u64 {
-        self.positions - self.same - self.not_recorded - self.content - self.addresses
+        self.positions - self.same - self.not_recorded - self.content - self.addresses - self.nameless
     }
 }
 
@@ -79,6 +84,17 @@ pub struct Fidelity {
     pub differences: Vec<String>,
     /// Calls that strace logged and ktape did not record.
     pub missing: Vec<String>,
+    /// Arguments of which ktape does not record what a pointer points to, by call and position.
+    pub undecoded: BTreeMap<(String, usize), Undecoded>,
+}
+
+/// Arguments at one position that ktape does not decode and strace does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undecoded {
+    /// How many.
+    pub count: u64,
+    /// One of them, as strace shows it.
+    pub example: String,
 }
 
 impl Fidelity {
@@ -90,11 +106,27 @@ impl Fidelity {
         self.names.add(other.names);
         self.differences.extend(other.differences);
         self.missing.extend(other.missing);
+        for (at, undecoded) in other.undecoded {
+            let all = self.undecoded.entry(at).or_insert(Undecoded { count: 0, ..undecoded.clone() });
+            all.count += undecoded.count;
+        }
     }
 
-    /// Whether nothing differs, but for known reasons.
+    /// Whether nothing differs and nothing is not decoded, but for known reasons.
     pub fn is_equal(&self) -> bool {
-        self.differences.is_empty() && self.missing.is_empty() && self.names.are_equal()
+        self.differences.is_empty()
+            && self.missing.is_empty()
+            && self.names.are_equal()
+            && self.unexpected().next().is_none()
+    }
+
+    /// Arguments that ktape does not decode for no reason that is known, each with what strace shows.
+    pub fn unexpected(&self) -> impl Iterator<Item = String> {
+        let is_unexpected =
+            |((call, position), _): &(&(String, usize), &Undecoded)| why(call, *position).is_none();
+        self.undecoded.iter().filter(is_unexpected).map(|((call, position), undecoded)| {
+            format!("{call}, argument {position}, {} times: {} (strace)", undecoded.count, undecoded.example)
+        })
     }
 
     /// The sum over all calls.
@@ -107,8 +139,8 @@ impl Fidelity {
     /// A table by system call, those with the most positions that are not recorded, or not by design, first.
     pub fn table(&self) -> String {
         let mut text = String::from(
-            "| call | calls | positions | same | not recorded | content | addresses | different |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|\n",
+            "| call | calls | positions | same | not recorded | content | addresses | nameless | different |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         let mut rows: Vec<(&str, &Figures)> = self.calls.iter().map(|(name, f)| (name.as_str(), f)).collect();
         rows.sort_by_key(|(_, figures)| {
@@ -118,13 +150,14 @@ impl Fidelity {
         for (name, f) in rows.into_iter().chain([("all", &total)]) {
             let _ = writeln!(
                 text,
-                "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} |",
                 f.calls,
                 f.positions,
                 f.same,
                 f.not_recorded,
                 f.content,
                 f.addresses,
+                f.nameless,
                 f.different()
             );
         }
@@ -211,13 +244,23 @@ fn compare_call(expected: &Logged, found: &Logged, fidelity: &mut Fidelity) {
     let figures = fidelity.calls.entry(expected.name.clone()).or_default();
     figures.calls += 1;
     for (position, wanted) in value::positions(&expected.name, &expected.args) {
+        // The thread ended in the call.
+        if wanted.is_empty() || wanted.ends_with("<unfinished ...>") {
+            continue;
+        }
         figures.positions += 1;
         let got = found.args.get(position).map_or("nothing", String::as_str);
         match value::same(&expected.name, wanted, got) {
             Verdict::Same => figures.same += 1,
-            Verdict::NotRecorded => figures.not_recorded += 1,
+            Verdict::NotRecorded => {
+                figures.not_recorded += 1;
+                let undecoded = fidelity.undecoded.entry((expected.name.clone(), position)).or_default();
+                undecoded.count += 1;
+                wanted.clone_into(&mut undecoded.example);
+            }
             Verdict::Content => figures.content += 1,
             Verdict::Address => figures.addresses += 1,
+            Verdict::Nameless => figures.nameless += 1,
             Verdict::Different => fidelity
                 .differences
                 .push(format!("{}, argument {position}: {wanted} (strace), {got} (ktape)", expected.name)),

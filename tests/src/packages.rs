@@ -27,8 +27,11 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// Programs that `cargo xtask fidelity` compares with strace beside those, each with its package.
-const COMPARED_PACKAGES: &[(&str, &str)] =
-    &[("/usr/sbin/nginx", "nginx-light"), ("/usr/bin/redis-server", "redis-server")];
+const COMPARED_PACKAGES: &[(&str, &str)] = &[
+    ("/usr/sbin/nginx", "nginx-light"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("/usr/bin/stress-ng", "stress-ng"),
+];
 
 /// What the answers of `ktape stats` are compared with: a Python package, with its version.
 const DUCKDB: &str = "duckdb==2.0.1";

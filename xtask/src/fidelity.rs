@@ -35,19 +35,19 @@ pub fn compare(names: &[String]) -> Result<()> {
         programs.iter().flat_map(|program| program.needs).filter(is_missing).copied().collect();
     let mut all = Fidelity::default();
     println!(
-        "| program | calls | positions | same | not recorded | content | addresses | different | calls not recorded | names | \
-         equal | explained | unknown | wrong |"
+        "| program | calls | positions | same | not recorded | content | addresses | nameless | different | \
+         calls not recorded | names | equal | explained | unknown | wrong |"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for program in programs {
         if program.needs.iter().any(|command| missing.contains(command)) {
-            println!("| {} | not installed | | | | | | | | | | | | |", program.name);
+            println!("| {} | not installed | | | | | | | | | | | | | |", program.name);
             continue;
         }
         let found = one(program)?;
         let (figures, names) = (found.total(), &found.names);
         println!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             program.name,
             figures.calls,
             figures.positions,
@@ -55,6 +55,7 @@ pub fn compare(names: &[String]) -> Result<()> {
             figures.not_recorded,
             figures.content,
             figures.addresses,
+            figures.nameless,
             found.differences.len(),
             found.missing.len(),
             names.compared,
@@ -63,7 +64,8 @@ pub fn compare(names: &[String]) -> Result<()> {
             names.unknown.len(),
             names.wrong.len()
         );
-        for lines in [&found.differences, &found.missing, &names.unknown, &names.wrong] {
+        let undecoded: Vec<String> = found.unexpected().collect();
+        for lines in [&found.differences, &undecoded, &found.missing, &names.unknown, &names.wrong] {
             lines.iter().take(SHOWN).for_each(|line| eprintln!("{}: {line}", program.name));
         }
         all.add(found);
@@ -71,8 +73,9 @@ pub fn compare(names: &[String]) -> Result<()> {
     println!("\n{}\n{}", all.table(), all.names.table());
     if !all.is_equal() {
         bail!(
-            "{} arguments differ, {} calls are missing, {} names are unknown, {} are wrong",
+            "{} arguments differ, {} are not decoded, {} calls are missing, {} names are unknown, {} are wrong",
             all.differences.len(),
+            all.unexpected().count(),
             all.missing.len(),
             all.names.unknown.len(),
             all.names.wrong.len()

@@ -275,11 +275,11 @@ map_shadow_stack addr:address size:size flags:shadow_stack_flags
 listns req:ptr ns_ids:ptr nr_ns_ids:size flags:flags
 uretprobe
 uprobe
-mbind start:address len:size mode:mempolicy_const nmask:ptr maxnode:size flags:mempolicy_flags
-set_mempolicy mode:mempolicy_const nmask:ptr maxnode:size
-get_mempolicy policy:ints_out nmask:ptr maxnode:size addr:address flags:mempolicy_flags
-migrate_pages pid:pid maxnode:size old_nodes:ptr new_nodes:ptr
-move_pages pid:pid nr_pages:ulong pages:ptr nodes:ptr status:ptr flags:move_pages_flags
+mbind start:address len:size mode:mempolicy_const nmask:nodes_in maxnode:size flags:mempolicy_flags
+set_mempolicy mode:mempolicy_const nmask:nodes_in maxnode:size
+get_mempolicy policy:mempolicies_out nmask:nodes_out maxnode:size addr:address flags:mempolicy_flags
+migrate_pages pid:pid maxnode:size old_nodes:nodes_counted_in new_nodes:nodes_counted_in
+move_pages pid:pid nr_pages:ulong pages:ptr nodes:page_nodes_in status:page_states_out flags:move_pages_flags
 ";
 
 /// Calls that exist only in the 32-bit ABI or take different arguments there: 64-bit values are split into two halves, and

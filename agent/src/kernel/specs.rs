@@ -64,6 +64,7 @@ fn size_of_struct(arg: &Arg, position: u8) -> (u8, u8) {
         Stated::AtAfter => count::POINTED | (position + 1),
         Stated::Before => position.saturating_sub(1),
         Stated::First => 0,
+        Stated::Second => 1,
         Stated::Result => count::RESULT,
     };
     match ty.extent {

@@ -9,7 +9,7 @@ use super::structs::struct_value;
 use super::task::arguments;
 use crate::model::{CallEvent, CallString, FileRow};
 use crate::syscalls::sockaddr::{self, SockAddr};
-use crate::syscalls::{ArgType, Extent, FileArg, Stated};
+use crate::syscalls::{ArgType, Extent, FileArg, Form, Stated};
 use crate::text::paint::{Paint, Style};
 use crate::text::{escape, number};
 
@@ -39,6 +39,8 @@ pub fn write_painted_args(call: &CallEvent<'_>, paint: Paint, out: &mut Vec<u8>)
             if arg.ty == ArgType::StructOrNumber && !known.meanings().is_struct(values) {
                 let value = values.get(i).copied().unwrap_or(0);
                 write_value(ArgType::Ulong, known.meanings().set(i, values), value, out);
+            } else if arg.ty.is_struct() && !known.meanings().is_struct(values) {
+                out.extend_from_slice(if matches!(string, CallString::Null) { b"NULL" } else { b"_" });
             } else if arg.ty.is_struct() {
                 write_struct(call, i, paint, out);
             } else if matches!(string, CallString::Read { .. })
@@ -95,7 +97,7 @@ fn write_struct(call: &CallEvent<'_>, position: usize, paint: Paint, out: &mut V
         }
         Some(CallString::Null) => out.extend_from_slice(b"NULL"),
         Some(CallString::Unread) => out.push(b'?'),
-        // As many elements as the result states: none.
+        // As many elements as the result or an argument states: none.
         Some(CallString::Read { .. }) if is_empty_array(call, position) => out.extend_from_slice(b"[]"),
         // What the call fills in, if it has not.
         Some(CallString::Read { .. } | CallString::NotRecorded) | None => out.push(b'_'),
@@ -121,11 +123,22 @@ fn write_room(call: &CallEvent<'_>, position: usize, room: u64, out: &mut Vec<u8
     out.push(b']');
 }
 
-/// Whether a call that returned fills in as many elements of an array as its result states, and found none.
+/// Whether a call has an array with as many elements as its result or another argument states, and that is none.
 fn is_empty_array(call: &CallEvent<'_>, position: usize) -> bool {
     let ty = call.call().and_then(|known| known.structs[position]);
-    let counts = ty.is_some_and(|ty| ty.extent == Extent::ElementsOf(Stated::Result));
-    counts && call.result() == Some(0)
+    let argument = |at: usize| call.args().get(at).is_some_and(|stated| *stated == 0);
+    match ty.map(|ty| ty.extent) {
+        Some(Extent::ElementsOf(Stated::Result)) => call.result() == Some(0),
+        Some(_) if ty.is_some_and(|ty| ty.form == Form::Members) => false,
+        Some(Extent::ElementsOf(stated) | Extent::BytesOf(stated) | Extent::BitsOf(stated)) => match stated {
+            Stated::After => argument(position + 1),
+            Stated::Before => position.checked_sub(1).is_some_and(argument),
+            Stated::First => argument(0),
+            Stated::Second => argument(1),
+            Stated::AtAfter | Stated::Result => false,
+        },
+        Some(Extent::Elements(_)) | None => false,
+    }
 }
 
 /// Appends what the descriptor stands for that a call returned: `</etc/hosts>`.

@@ -191,9 +191,16 @@ pub fn stored_argument<'a>(call: &CallEvent<'a>, position: usize) -> Argument<'a
     if position >= known.meanings().count(known.signature.args.len(), values) {
         return Argument::Missing;
     }
-    let is_number = arg.ty == ArgType::StructOrNumber && !known.meanings().is_struct(values);
-    if arg.ty.is_struct() && !is_number {
-        return struct_value(call, position).map_or(Argument::Missing, Argument::Struct);
+    let is_struct = arg.ty.is_struct() && known.meanings().is_struct(values);
+    let is_number = arg.ty == ArgType::StructOrNumber && !is_struct;
+    if arg.ty.is_struct() && !is_struct && !is_number {
+        return Argument::Missing;
+    }
+    if is_struct {
+        return match struct_value(call, position) {
+            Some(value) => value.text().map_or(Argument::Struct(value), Argument::Text),
+            None => Argument::Missing,
+        };
     }
     if let Some(Some(slot)) = known.strings.get(position)
         && !is_number

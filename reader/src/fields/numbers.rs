@@ -7,8 +7,6 @@ use crate::text::number;
 /// Appends the name of a value that has one, or the names of its bits; returns false, and appends nothing, if it has none.
 pub fn write_named(value: u64, ty: Option<ArgType>, set: Option<&ValueSet>, out: &mut Vec<u8>) -> bool {
     match (ty, set) {
-        // A pointer or a number without names may be 0, too.
-        (Some(ArgType::Ulong), Some(_)) if value == 0 => false,
         (_, Some(set)) => set.write(value, out),
         (Some(ArgType::Signal), None) => match u32::try_from(value) {
             Ok(signal @ 1..=64) => {

@@ -59,12 +59,26 @@ pub(super) fn struct_value<'a>(call: &CallEvent<'a>, position: usize) -> Option<
     let ty = (*known.structs.get(position)?)?;
     match call.string((*known.strings.get(position)?)?, position) {
         CallString::Read { bytes: bytes @ [_, ..], cut, .. } => {
+            let bytes = if has_half(call, ty) { bytes.get(..HALF).unwrap_or(bytes) } else { bytes };
             let is_option = ty.form == Form::SocketOption;
             let option = is_option.then(|| SocketOption::of(call.args()));
             Some(StructValue { ty, bytes, is_cut: cut, arch: known.arch, option })
         }
         _ => None,
     }
+}
+
+/// Bytes of capabilities of `_LINUX_CAPABILITY_VERSION_1`: the lower 32 bits of each set.
+const HALF: usize = 12;
+
+/// Whether capabilities have only their lower halves, by the header before them (capget(2)).
+fn has_half(call: &CallEvent<'_>, ty: &StructType) -> bool {
+    const VERSION_1: u64 = 0x1998_0330;
+    let version = || {
+        let header = struct_value(call, 0)?;
+        header.member("version")?.of(header.bytes)
+    };
+    ty.name == "cap_data" && version() == Some(VERSION_1)
 }
 
 /// A number in a structure.
@@ -95,8 +109,14 @@ impl<'a> StructValue<'a> {
             Form::WaitStatus => true,
             Form::SocketOption => self.bytes.len() == 4,
             Form::Numbers => self.ty.elements(self.bytes).count() == 1,
-            Form::Members | Form::Array | Form::Bits | Form::Signals => false,
+            Form::Members | Form::Array | Form::Bits | Form::Signals | Form::Text => false,
         }
+    }
+
+    /// What it is if it is a text.
+    pub fn text(&self) -> Option<&'a [u8]> {
+        let is_text = self.ty.form == Form::Text;
+        if is_text { self.bytes.split(|byte| *byte == 0).next() } else { None }
     }
 
     /// The member with this name.
@@ -122,7 +142,7 @@ impl<'a> StructValue<'a> {
             Form::Numbers | Form::WaitStatus => {}
             Form::SocketOption if self.bytes.len() == 4 => {}
             Form::Bits => return Some(bits(self.bytes).map(i128::from).collect()),
-            Form::Members | Form::Array | Form::Signals | Form::SocketOption => return None,
+            Form::Members | Form::Array | Form::Signals | Form::SocketOption | Form::Text => return None,
         }
         let member = self.ty.members.first()?;
         Some(self.values(member).map(|number| number.value).collect())
@@ -148,6 +168,7 @@ impl<'a> StructValue<'a> {
             Form::Signals => write_signals(self.ty.members[0].of(self.bytes).unwrap_or(0), out),
             Form::WaitStatus => write_wait_status(self.ty.members[0].of(self.bytes).unwrap_or(0) as u32, out),
             Form::SocketOption => self.write_option(out),
+            Form::Text => escape::quote(self.text().unwrap_or_default(), out),
         }
     }
 
@@ -280,6 +301,15 @@ fn set_of(member: &Member, arch: Arch) -> Option<&'static ValueSet> {
 fn write_member(member: &Member, value: u64, arch: Arch, out: &mut Vec<u8>) {
     if member.name == "sa_mask" {
         write_signals(value, out);
+        return;
+    }
+    // That of a page is its node, or an error.
+    if member.name == "state"
+        && let error @ -4095..0 = value as i64
+        && let Some(name) = names::errno_name(error.unsigned_abs() as u32)
+    {
+        out.push(b'-');
+        out.extend_from_slice(name.as_bytes());
         return;
     }
     let set = set_of(member, arch);

@@ -137,14 +137,16 @@ impl<'c> CallColumns<'c> {
         if self.args(row).get(position) == Some(&0) {
             return CallString::Null;
         }
+        let bits = rows.flags(row);
+        let ids = self.strings(row);
+        // The third string is read with the second one, if that is whole.
+        let is_third_read = || ids.get(2).is_some_and(|id| !rows.table.chunk().str(*id).is_empty());
         let (unread, cut) = match slot {
             0 => (flags::STR0_UNREAD, flags::STR0_CUT),
-            1 => (flags::STR1_UNREAD, flags::STR1_CUT),
-            // It is read with the second one.
-            _ => (flags::STR1_UNREAD, 0),
+            1 if is_third_read() => (flags::STR1_UNREAD, 0),
+            _ => (flags::STR1_UNREAD, flags::STR1_CUT),
         };
-        let bits = rows.flags(row);
-        match self.strings(row).get(usize::from(slot)) {
+        match ids.get(usize::from(slot)) {
             Some(id) if bits & unread == 0 => {
                 let uncertain = bits & flags::STRINGS_UNCERTAIN != 0;
                 CallString::Read { bytes: rows.table.chunk().str(*id), cut: bits & cut != 0, uncertain }

@@ -22,8 +22,8 @@ enum NamesOf {
 pub struct Meanings {
     names: [NamesOf; 6],
     length: Option<&'static LengthRule>,
-    /// Whether what may be a structure is one, by the second argument.
-    is_struct: Option<fn(u64) -> bool>,
+    /// Whether what may be a structure is one, by the argument at a position.
+    is_struct: Option<StructRule>,
 }
 
 impl Meanings {
@@ -67,13 +67,11 @@ impl Meanings {
         }
     }
 
-    /// Whether an argument that may be a structure or a number is a structure, in a call with these arguments.
+    /// Whether an argument that may be a structure is one, in a call with these arguments.
     #[inline]
     pub fn is_struct(&self, args: &[u64]) -> bool {
-        match (self.is_struct, args.get(1)) {
-            (Some(is_struct), Some(deciding)) => is_struct(*deciding),
-            _ => true,
-        }
+        let Some((at, is_struct)) = self.is_struct else { return true };
+        args.get(usize::from(at)).is_none_or(|deciding| is_struct(*deciding))
     }
 
     /// All sets that values of the argument at `position` can have names of.
@@ -112,12 +110,14 @@ impl LengthRule {
     }
 }
 
-/// Calls with arguments that the kernel uses only with some values of another one (open(2), mq_open(3), fcntl(2), epoll_ctl(2), mremap(2),
-/// futex(2), prctl(2)).
+/// Calls with arguments that the kernel uses only with some values of another one (open(2), mq_open(3), mknod(2), fcntl(2),
+/// epoll_ctl(2), mremap(2), futex(2), prctl(2)).
 const LENGTHS: &[LengthRule] = &[
     LengthRule { call: "open", at: 1, used: |flags| without_mode(flags).then_some(2) },
     LengthRule { call: "openat", at: 2, used: |flags| without_mode(flags).then_some(3) },
     LengthRule { call: "mq_open", at: 1, used: |flags| (flags & O_CREAT == 0).then_some(2) },
+    LengthRule { call: "mknod", at: 1, used: |mode| without_device(mode).then_some(2) },
+    LengthRule { call: "mknodat", at: 2, used: |mode| without_device(mode).then_some(3) },
     LengthRule { call: "fcntl", at: 1, used: fcntl },
     LengthRule { call: "fcntl64", at: 1, used: fcntl },
     // EPOLL_CTL_DEL
@@ -135,6 +135,11 @@ fn without_mode(flags: u64) -> bool {
     flags & (O_CREAT | TMPFILE) == 0
 }
 
+/// Neither `S_IFCHR` nor `S_IFBLK`.
+fn without_device(mode: u64) -> bool {
+    !matches!(mode & 0o170_000, 0o020_000 | 0o060_000)
+}
+
 /// `MREMAP_FIXED` and `MREMAP_DONTUNMAP`.
 const MREMAP_FIXED_OR_DONTUNMAP: u64 = 2 | 4;
 
@@ -143,12 +148,26 @@ fn fcntl(command: u64) -> Option<usize> {
     matches!(command, 1 | 3 | 9 | 11 | 1025 | 1032 | 1034).then_some(2)
 }
 
-/// Whether what may be a structure or a number in this call is a structure, by the call's second argument; `None` if the call has
-/// no such argument.
-pub fn has_struct(call: &str) -> Option<fn(u64) -> bool> {
+/// The position of an argument, and with which of its values an argument of the call is the structure that the table has for it.
+pub type StructRule = (u8, fn(u64) -> bool);
+
+/// Whether what may be a structure in this call is one; `None` if it always is, or if the call has no structure.
+pub fn has_struct(call: &str) -> Option<StructRule> {
+    /// `IPC_64`, which 32-bit callers may set.
+    const IPC_64: u64 = 0x100;
     match call {
-        "fcntl" => Some(fcntl_has_lock),
-        "futex" | "futex_time64" => Some(futex_has_timeout),
+        "fcntl" => Some((1, fcntl_has_lock)),
+        "futex" | "futex_time64" => Some((1, futex_has_timeout)),
+        // LANDLOCK_RULE_PATH_BENEATH
+        "landlock_add_rule" => Some((1, |rule| rule == 1)),
+        // IPC_STAT, MSG_STAT, MSG_STAT_ANY
+        "msgctl" => Some((1, |command| matches!(command & !IPC_64, 2 | 11 | 13))),
+        // IPC_STAT, SHM_STAT, SHM_STAT_ANY
+        "shmctl" => Some((1, |command| matches!(command & !IPC_64, 2 | 13 | 15))),
+        // PR_SET_NAME
+        "prctl" => Some((0, |option| option == 15)),
+        // SECCOMP_SET_MODE_FILTER
+        "seccomp" => Some((0, |operation| operation == 1)),
         _ => None,
     }
 }
@@ -183,15 +202,14 @@ fn futex(operation: u64) -> Option<usize> {
 fn prctl(option: u64) -> Option<usize> {
     match option {
         // PR_GET_DUMPABLE, PR_GET_KEEPCAPS, PR_GET_TIMING, PR_GET_SECCOMP, PR_GET_SECUREBITS, PR_GET_TIMERSLACK,
-        // PR_TASK_PERF_EVENTS_DISABLE and _ENABLE, PR_MCE_KILL_GET, PR_GET_NO_NEW_PRIVS, PR_GET_THP_DISABLE,
-        // PR_GET_IO_FLUSHER.
-        3 | 7 | 13 | 21 | 27 | 30 | 31 | 32 | 34 | 39 | 42 | 58 => Some(1),
+        // PR_TASK_PERF_EVENTS_DISABLE and _ENABLE. Others fail unless all arguments that follow are 0.
+        3 | 7 | 13 | 21 | 27 | 30 | 31 | 32 => Some(1),
         // PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_SET_TIMING, PR_SET_NAME, PR_GET_NAME,
         // PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_TSC, PR_SET_TSC, PR_SET_SECUREBITS, PR_SET_TIMERSLACK,
         // PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, PR_GET_TID_ADDRESS.
         1 | 2 | 4 | 8 | 14 | 15 | 16 | 23 | 24 | 25 | 26 | 28 | 29 | 36 | 37 | 40 => Some(2),
-        // PR_SET_SECCOMP, PR_CAP_AMBIENT, PR_MCE_KILL.
-        22 | 47 | 33 => Some(3),
+        // PR_SET_SECCOMP.
+        22 => Some(3),
         _ => None,
     }
 }

@@ -24,7 +24,7 @@ use std::sync::LazyLock;
 use events::{ALL_ABIS, Abi, SYSCALL_NUMBERS, syscall_key};
 
 pub use file_roles::{FileArg, FileResult, FileRoles, Paths, SocketRole};
-pub use meaning::{Meanings, has_struct};
+pub use meaning::{Meanings, StructRule, has_struct};
 pub use sets::{Arch, BitTest, ValueSet, value_sets};
 pub use signature::{
     Arg, STRINGS_MAX, Signature, SignatureError, StringPositions, argument_name, string_positions,

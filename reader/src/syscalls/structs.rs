@@ -7,6 +7,7 @@
 use super::types::ArgType;
 
 mod layouts;
+mod requests;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,8 @@ pub enum Stated {
     Before,
     /// The first argument.
     First,
+    /// The second argument.
+    Second,
     /// The result.
     Result,
 }
@@ -59,6 +62,74 @@ pub enum Form {
     WaitStatus,
     /// The value of a socket option: a number if it is as long as one.
     SocketOption,
+    /// A text that ends with a NUL: `"main"`.
+    Text,
+}
+
+/// When a member counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// If the first member has one of these bits.
+    Flags(u64),
+    /// If the 32 bits at this place have one of these bits.
+    Word(u8, u32),
+    /// If a signal's information of this kind is there.
+    Info(Info),
+}
+
+/// A part of what a `siginfo_t` has: which ones there are depends on the signal and on who sent it (sigaction(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Info {
+    /// `si_code` has names: those of who sent a signal, or of what a child did.
+    NamedCode,
+    /// It has none.
+    OtherCode,
+    /// Who sent it.
+    Sender,
+    /// What a child did.
+    Child,
+    /// What the sender gave with it.
+    Value,
+    /// A timer that ran out.
+    Timer,
+    /// An address that cannot be used.
+    Fault,
+    /// A file that is ready.
+    Ready,
+}
+
+impl Info {
+    /// Whether it is there.
+    fn is_in(self, element: &[u8]) -> bool {
+        const SI_TIMER: i32 = -2;
+        const SI_SIGIO: i32 = -5;
+        const SI_TKILL: i32 = -6;
+        const SIGCHLD: i32 = 17;
+        const SIGIO: i32 = 29;
+        /// `SIGILL`, `SIGTRAP`, `SIGBUS`, `SIGFPE`, `SIGSEGV`.
+        const FAULTS: [i32; 5] = [4, 5, 7, 8, 11];
+        let (Some(signal), Some(code)) = (word(element, 0), word(element, 8)) else { return false };
+        let (signal, code) = (signal.cast_signed(), code.cast_signed());
+        let is_sent = code <= 0;
+        let is_child = !is_sent && signal == SIGCHLD;
+        match self {
+            Self::NamedCode => is_sent || is_child,
+            Self::OtherCode => !is_sent && !is_child,
+            Self::Sender => is_child || is_sent && code != SI_TIMER && code != SI_SIGIO,
+            Self::Child => is_child,
+            Self::Value => code < 0 && code != SI_SIGIO && code != SI_TKILL,
+            Self::Timer => code == SI_TIMER,
+            Self::Fault => !is_sent && FAULTS.contains(&signal),
+            Self::Ready => code == SI_SIGIO || !is_sent && signal == SIGIO,
+        }
+    }
+}
+
+/// The 32 bits at a place.
+fn word(element: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*element.get(at..)?.first_chunk()?))
 }
 
 /// A number in a structure.
@@ -76,10 +147,10 @@ pub struct Member {
     pub ty: ArgType,
     /// The names of its values: a set of constants. Empty if they have none.
     pub set: &'static str,
-    /// Where its upper half begins, if that is not behind the lower one; else 0.
+    /// Where its upper half begins, if that is not behind the lower one; else 0. It may be missing.
     pub upper: u8,
-    /// Bits of the first member: with none of them, this one does not count. 0 if it always does.
-    pub needs: u64,
+    /// When it counts.
+    pub when: When,
 }
 
 impl Member {
@@ -104,11 +175,8 @@ impl Member {
     /// it, or if it is a text.
     pub fn of(&self, element: &[u8]) -> Option<u64> {
         if self.upper != 0 {
-            let half = |at: u8| {
-                let bytes = element.get(usize::from(at)..)?.first_chunk()?;
-                Some(u64::from(u32::from_le_bytes(*bytes)))
-            };
-            return Some(half(self.at)? | half(self.upper)? << 32);
+            let half = |at: u8| word(element, at.into()).map(u64::from);
+            return Some(half(self.at)? | half(self.upper).unwrap_or(0) << 32);
         }
         let bytes = element.get(usize::from(self.at)..)?.get(..usize::from(self.width))?;
         let mut whole = [0; 8];
@@ -153,7 +221,12 @@ impl StructType {
     /// The values of a member of an element: none if it has none, or they do not count.
     pub fn values<'a>(&self, member: &'a Member, element: &'a [u8]) -> impl Iterator<Item = u64> + use<'a> {
         let first = || self.members.first()?.of(element);
-        let counts = member.needs == 0 || first().is_some_and(|first| first & member.needs != 0);
+        let counts = match member.when {
+            When::Always => true,
+            When::Flags(flags) => first().is_some_and(|first| first & flags != 0),
+            When::Word(at, bits) => word(element, at.into()).is_some_and(|word| word & bits != 0),
+            When::Info(info) => info.is_in(element),
+        };
         let element = if counts { element } else { b"" };
         member.all(element)
     }
@@ -163,6 +236,7 @@ impl StructType {
         // A later kernel's structure may have more members, an earlier caller's fewer.
         let (least, most) = match self.form {
             Form::Members => (self.members.first().map_or(1, |first| usize::from(first.width)), 1),
+            Form::Text => (1, 1),
             _ => (usize::from(self.size), usize::MAX),
         };
         bytes.chunks(usize::from(self.size)).filter(move |element| element.len() >= least).take(most)
@@ -170,11 +244,11 @@ impl StructType {
 }
 
 const fn member(name: &'static str, at: u8, width: u8, ty: ArgType) -> Member {
-    Member { name, at, width, ty, count: 1, set: "", upper: 0, needs: 0 }
+    Member { name, at, width, ty, count: 1, set: "", upper: 0, when: When::Always }
 }
 
 const fn named(name: &'static str, at: u8, width: u8, ty: ArgType, set: &'static str) -> Member {
-    Member { name, at, width, ty, count: 1, set, upper: 0, needs: 0 }
+    Member { name, at, width, ty, count: 1, set, upper: 0, when: When::Always }
 }
 
 const fn one(name: &'static str, size: u8, members: &'static [Member]) -> StructType {
@@ -191,8 +265,16 @@ impl Member {
         Self { upper, ..self }
     }
 
-    const fn needs(self, needs: u64) -> Self {
-        Self { needs, ..self }
+    const fn when(self, when: When) -> Self {
+        Self { when, ..self }
+    }
+
+    const fn needs(self, flags: u64) -> Self {
+        self.when(When::Flags(flags))
+    }
+
+    const fn info(self, info: Info) -> Self {
+        self.when(When::Info(info))
     }
 
     const fn count(self, count: u8) -> Self {
@@ -221,5 +303,5 @@ impl StructType {
 
 /// All structures.
 fn all() -> impl Iterator<Item = &'static StructType> {
-    layouts::STRUCTS.iter().chain(states::STRUCTS)
+    layouts::STRUCTS.iter().chain(requests::STRUCTS).chain(states::STRUCTS)
 }

@@ -56,7 +56,7 @@ fn important_calls() {
         (82, "rename(oldname:path, newname:path)"),
         (92, "chown(filename:path, user:uid, group:gid)"),
         (110, "getppid()"),
-        (157, "prctl(option:prctl_cmd, arg2:ulong, arg3:ulong, arg4:ulong, arg5:ulong)"),
+        (157, "prctl(option:prctl_cmd, arg2:name_either, arg3:ulong, arg4:ulong, arg5:ulong)"),
         (165, "mount(dev_name:path, dir_name:path, type:string, flags:mount_flags, data:ptr)"),
         (166, "umount2(name:path, flags:umount_flags)"),
         (

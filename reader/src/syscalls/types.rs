@@ -166,6 +166,7 @@ impl ArgType {
                 | Self::Signal
                 | Self::Command
                 | Self::Const
+                | Self::Device
         )
     }
 }

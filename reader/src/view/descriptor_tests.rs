@@ -212,3 +212,44 @@ fn colours_are_around_names_files_and_failures() {
     let view = TextView::new(TimeZone::UTC).painted(Paint::Color);
     assert!(lines(chunk, Box::new(view))[0].ends_with("app(7) \x1b[1mexit\x1b[0m process status=1"));
 }
+
+/// The third string is read only behind a second one that is whole, so the mark is that of the last one that was read.
+#[test]
+fn only_the_string_that_is_cut_is_marked() {
+    let request = |description: &[u8], information: &[u8]| {
+        let strs = vec![b"user".to_vec(), description.to_vec(), information.to_vec()];
+        let test = call("request_key", &[1, 1, 1, 0], 5);
+        text(TestCall { strs, flags: events::flags::STR1_CUT, ..test }, [unknown(), unknown()])
+    };
+    assert_eq!(request(b"d", b"abc"), r#"request_key("user", "d", "abc"..., 0) = 5"#);
+    assert_eq!(request(b"d", b""), r#"request_key("user", "d"..., ""..., 0) = 5"#);
+}
+
+/// What was not given in memory is not shown, whatever is behind the pointer.
+#[test]
+fn what_depends_on_a_command_is_shown_with_that_command_only() {
+    let state = |command: u64, bytes: &[u8]| {
+        let test = call("shmctl", &[7, command, 1], 0);
+        text(TestCall { strs: vec![bytes.to_vec()], ..test }, [unknown(), unknown()])
+    };
+    assert!(state(2, &[0; 96]).starts_with("shmctl(7, IPC_STAT, {shm_perm={uid=0, gid=0, mode="));
+    assert_eq!(state(0, b""), "shmctl(7, IPC_RMID, _) = 0");
+    let prctl = |option: u64, value: u64, bytes: &[u8]| {
+        let test = call("prctl", &[option, value, 0, 0, 0], 0);
+        text(TestCall { strs: vec![bytes.to_vec()], ..test }, [unknown(), unknown()])
+    };
+    assert_eq!(prctl(15, 0x7fff_0000_1000, b"worker 1\0"), r#"prctl(PR_SET_NAME, "worker 1") = 0"#);
+    assert_eq!(prctl(4, 0, b""), "prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0");
+    assert_eq!(prctl(24, 0, b""), "prctl(PR_CAPBSET_DROP, CAP_CHOWN) = 0");
+    // Of version 1, there are only the lower halves; what is behind them is not theirs.
+    let capabilities = |version: u32| {
+        let header = [version.to_le_bytes(), [0; 4]].concat();
+        let data = [1, 1, 0, 1 << 8, 0, 0].map(u32::to_le_bytes).concat();
+        let test = call("capget", &[1, 1], 0);
+        text(TestCall { strs: vec![header, data], ..test }, [unknown(), unknown()])
+    };
+    assert!(
+        capabilities(0x1998_0330).ends_with("{effective=CAP_CHOWN, permitted=CAP_CHOWN, inheritable=0}) = 0")
+    );
+    assert!(capabilities(0x2008_0522).contains("effective=CAP_CHOWN|CAP_CHECKPOINT_RESTORE"));
+}

@@ -117,6 +117,18 @@ server = h.HTTPServer((\"127.0.0.1\", 0), h.SimpleHTTPRequestHandler); print(ser
                  while ! redis-cli -s socket ping >pong 2>&1; do sleep .05; done; \
                  for i in 1 2 3; do redis-cli -s socket set k$i v; done; redis-cli -s socket bgrewriteaof; redis-cli -s socket shutdown; wait",
     },
+    // Calls that other programs rarely make, many of which fail.
+    Program {
+        name: "stress-ng",
+        needs: &["stress-ng"],
+        script: "cd $1; for s in access affinity alarm bind-mount brk cap chattr chmod chown chroot clock clone dev-shm dir \
+                 dnotify dup env exec fallocate fifo file-ioctl flock fork fstat futex get getdent getrandom io itimer kill \
+                 lease lockf lockofd membarrier mlock mprotect mremap msg msync mutex nanosleep netlink-task nice numa open pidfd \
+                 pipe pkey poll prctl quota readahead rename rlimit schedpolicy seal seccomp seek sem-sysv sendfile session set \
+                 shm sigchld sigfd sigpending sigq sigrt sigsuspend sigtrap sockdiag sockfd splice sync-file sysinfo tee timer \
+                 touch tun udp unshare userfaultfd utime vfork vm-rw vm-splice wait xattr zombie; \
+                 do timeout 5 stress-ng --$s 1 --$s-ops 1 -t 1 --no-rand-seed --temp-path . >/dev/null 2>&1; done; true",
+    },
     Program {
         name: "container",
         needs: &["busybox", "unshare", "pivot_root", "mount"],

@@ -9,6 +9,8 @@ enum Tree {
     Members(Vec<(String, Tree)>),
     /// `[3, 4]` or `[3 4]`; of signals, `~[CHLD]` are all others.
     List(Vec<Tree>, bool),
+    /// The beginning of a list: `[3, 4...]`.
+    Begin(Vec<Tree>),
     Word(String),
 }
 
@@ -28,6 +30,9 @@ impl Tree {
             );
         }
         let (is_opposite, list) = text.strip_prefix('~').map_or((false, text), |rest| (true, rest));
+        if let Some(inner) = list.strip_prefix('[').and_then(|rest| rest.strip_suffix("...]")) {
+            return Self::Begin(split(inner, true).into_iter().map(Self::parse).collect());
+        }
         if let Some(inner) = list.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             return Self::List(split(inner, true).into_iter().map(Self::parse).collect(), is_opposite);
         }
@@ -40,6 +45,7 @@ impl Tree {
             Self::Word(word) => word == "NULL" || number(word) == Some(0),
             Self::Members(members) => members.iter().all(|(_, value)| value.is_nothing()),
             Self::List(list, is_opposite) => list.is_empty() && !is_opposite,
+            Self::Begin(list) => list.is_empty(),
         }
     }
 }
@@ -47,8 +53,15 @@ impl Tree {
 /// The parts between commas that are in no brackets; of a list also between spaces.
 fn split(text: &str, at_spaces: bool) -> Vec<&str> {
     let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
     for (at, byte) in text.bytes().enumerate() {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
         match byte {
+            b'"' => in_string = true,
             // `1<<CAP_KILL`
             b'<' if text[at..].starts_with("<<") || text[..at].ends_with('<') => {}
             b'{' | b'[' | b'(' | b'<' => depth += 1,
@@ -81,15 +94,21 @@ fn same_tree(strace: &Tree, ktape: &Tree, same_word: &dyn Fn(&str, &str) -> bool
     match (strace, ktape) {
         (Tree::Members(theirs), Tree::Members(ours)) => {
             let mut shared = 0;
+            // strace does not know all of it.
+            let is_begin = theirs.iter().any(|(_, their)| *their == Tree::Word("...".to_owned()));
             let agree = ours.iter().all(|(name, our)| match theirs.iter().find(|(their, _)| their == name) {
                 Some((_, their)) => {
                     shared += 1;
                     same_tree(their, our, same_word)
                 }
                 // What became ready follows the result; the C library's function is not shown by all versions.
-                None => our.is_nothing() || name == "revents" || name == "sa_restorer",
+                None => is_begin || our.is_nothing() || name == "revents" || name == "sa_restorer",
             });
-            agree && shared > 0
+            agree && shared > 0 || theirs.is_empty()
+        }
+        (Tree::List(theirs, false), Tree::Begin(ours)) => {
+            theirs.len() > ours.len()
+                && theirs.iter().zip(ours).all(|(their, our)| same_tree(their, our, same_word))
         }
         (Tree::List(theirs, not_theirs), Tree::List(ours, not_ours)) => {
             not_theirs == not_ours
@@ -106,7 +125,8 @@ fn same_tree(strace: &Tree, ktape: &Tree, same_word: &dyn Fn(&str, &str) -> bool
         }
         (Tree::Word(their), Tree::Word(our)) if their.starts_with("RT") => same_signal(their, our),
         (Tree::Word(their), Tree::Word(our)) => same_word(their, our),
-        (Tree::Word(_) | Tree::Members(_), Tree::List(..)) | (Tree::List(..), _) => false,
+        (Tree::Word(_) | Tree::Members(_), Tree::List(..) | Tree::Begin(_))
+        | (Tree::List(..) | Tree::Begin(_), _) => false,
     }
 }
 

@@ -40,7 +40,7 @@ fn what_strace_logs_is_found_in_what_was_recorded() {
     // Not recorded: the environment, the buffer, the address of a thread id.
     assert_eq!(
         found.total(),
-        Figures { calls: 6, positions: 16, same: 13, content: 1, addresses: 1, not_recorded: 1 }
+        Figures { calls: 6, positions: 16, same: 13, content: 1, addresses: 1, not_recorded: 1, nameless: 0 }
     );
 }
 
@@ -72,6 +72,36 @@ fn another_value_is_a_difference() {
         ("1<<CAP_CHOWN", "1<<CAP_CHOWN", Verdict::Same),
         (r#""\1\x02a""#, r#""\x01\x02a""#, Verdict::Same),
         (r#""a""#, r#""b""#, Verdict::Different),
+        (r#""abc""#, r#""ab"..."#, Verdict::Same),
+        (r#""abc"..."#, r#""abc""#, Verdict::Same),
+        (r#""abc""#, r#""ac"..."#, Verdict::Different),
+        ("0x7ffd00001000", "[0 1]", Verdict::Address),
+        ("0x1", "?", Verdict::Address),
+        ("FASYNC|O_RDWR", "O_RDWR|O_ASYNC", Verdict::Same),
+        ("_IOC(_IOC_WRITE, 0x58, 0x39, 0x30)", "0x40305839", Verdict::Same),
+        ("IOPRIO_PRIO_VALUE(IOPRIO_CLASS_BE, 7)", "IOPRIO_CLASS_BE|0x7", Verdict::Same),
+        ("QCMD(Q_SYNC, USRQUOTA)", "Q_SYNC|USRQUOTA", Verdict::Same),
+        ("IPC_CREAT|21<<SHM_HUGE_SHIFT|0600", "IPC_CREAT|SHM_HUGE_2MB|0600", Verdict::Same),
+        ("IPC_CREAT|30<<SHM_HUGE_SHIFT|0600", "IPC_CREAT|SHM_HUGE_2MB|0600", Verdict::Different),
+        ("[256 => 16]", "[16]", Verdict::Same),
+        ("[256 => 16]", "[8]", Verdict::Different),
+        ("{sa_family=AF_UNSPEC, sa_data=\"\\0\"}", "unspec", Verdict::Same),
+        // Numbers without a name for one of both.
+        ("0x200", "MEMBARRIER_CMD_GET_REGISTRATIONS", Verdict::Nameless),
+        ("0", "PR_MCE_KILL_LATE", Verdict::Nameless),
+        ("A|0xc000", "A|B|0x8000", Verdict::Nameless),
+        ("A|0xc000", "A|B|0xc000", Verdict::Different),
+        ("A", "A|B", Verdict::Different),
+        ("IPC_PRIVATE", "0", Verdict::Different),
+        // The first 512 bytes of a set of nodes.
+        ("[0x00000000000005, 0000000000000000]", "[0 2]", Verdict::Same),
+        ("[0x00000000000005, 0x00000000000001]", "[0 2]", Verdict::Different),
+        ("[0x00000000000005, 0x00000000000001, ...]", "[0 2 64...]", Verdict::Same),
+        // Of an array, the beginning.
+        ("[{a=1}, {a=2}]", "[{a=1}...]", Verdict::Same),
+        ("[{a=1}, {a=2}]", "[{a=2}...]", Verdict::Different),
+        ("[{b=\"x]\", a=1}]", "[{a=1}]", Verdict::Same),
+        ("{a=0, ...}", "{a=0, c=7}", Verdict::Same),
     ] {
         assert_eq!(value::same("read", strace, ktape), expected, "{strace} {ktape}");
     }

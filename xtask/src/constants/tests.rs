@@ -81,6 +81,7 @@ fn every_flag_command_and_constant_has_names_or_a_reason() {
 /// The structures, whose members name their sets.
 const STRUCTS: &str = concat!(
     include_str!("../../../reader/src/syscalls/structs/layouts.rs"),
+    include_str!("../../../reader/src/syscalls/structs/requests.rs"),
     include_str!("../../../reader/src/syscalls/structs/states.rs"),
 );
 

@@ -152,6 +152,14 @@ fn structures_are_read_when_they_are_there_and_as_long_as_they_are() {
     assert_eq!(of("wait4"), Spec { unit: [4, 144], count: [count::ONE; 2], ..waited });
     let state = Spec { read1: read::BYTES_OUT, arg1: 2, ..filled(read::STRING, 1, 0, 0, 0) };
     assert_eq!(of("newfstatat"), Spec { unit: [0, 120], count: [0, count::ONE], ..state });
+    // What is in place of a name may be a number.
+    let name = given(0, 0, [15, 0], [count::ONE | count::IF_POINTER, 0]);
+    assert_eq!(of("prctl"), Spec { arg0: 1, ..name });
+    let timer = Spec { arg0: 1, read1: read::BYTES_OUT, arg1: 2, ..given(0, 0, [20, 4], [count::ONE; 2]) };
+    assert_eq!(of("timer_create"), Spec { flags: spec_flags::FILLS, ..timer });
+    assert_eq!(of("migrate_pages"), Spec { arg0: 2, ..given(read::BYTES, 3, [1; 2], [count::BITS | 1; 2]) });
+    let pages = Spec { arg0: 3, read1: read::BYTES_OUT, arg1: 4, ..given(0, 0, [4; 2], [1; 2]) };
+    assert_eq!(of("move_pages"), Spec { flags: spec_flags::FILLS, ..pages });
     let lock = given(0, 0, [24, 0], [count::ONE | count::IF_POINTER, 0]);
     assert_eq!(of("fcntl"), Spec { arg0: 2, ..lock });
     assert_eq!(of("writev"), Spec { arg0: 1, ..given(0, 0, [16, 0], [2, 0]) });

@@ -10,7 +10,7 @@ use events::{Abi, syscall_key};
 use super::effects::Effect;
 use crate::kernel::{has_no_result, is_filled_in, room_of};
 use crate::record::cpu_stream::CallRecord;
-use ktape_reader::syscalls::{self, ArgType, STRINGS_MAX, sockaddr};
+use ktape_reader::syscalls::{self, ArgType, STRINGS_MAX, StructRule, sockaddr};
 
 /// What of a call's record goes into the file.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +39,8 @@ pub(super) struct StoredCall {
     pub(super) filled_in: bool,
     /// Where its record has the room for that, and the argument that it belongs to.
     room: Option<(u8, u8)>,
-    /// Its first string is a structure if this holds for the second argument; else a number is in its place.
-    has_struct: Option<fn(u64) -> bool>,
+    /// Its first string is a structure if this holds for the argument at that position; else something else is in its place.
+    has_struct: Option<StructRule>,
     /// Bits of each of its events' flags.
     pub(super) flags: u32,
 }
@@ -120,7 +120,7 @@ impl StoredCall {
         strings: [&'a [u8]; 2],
     ) -> (u32, [&'a [u8]; 2]) {
         match self.has_struct {
-            Some(has_struct) if !has_struct(args[1]) => {
+            Some((at, has_struct)) if !has_struct(args[usize::from(at).min(5)]) => {
                 (bits & !(flags::STR0_UNREAD | flags::STR0_CUT | flags::STRINGS_UNCERTAIN), [b"", strings[1]])
             }
             _ => (bits, strings),

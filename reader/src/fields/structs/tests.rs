@@ -112,6 +112,82 @@ fn the_status_of_a_child_is_a_signal_if_one_has_changed_it() {
     assert_eq!(shown(2, 9), format!("{begin}KILLED, si_pid=4711, si_uid=0, si_status=SIGKILL}}"));
 }
 
+/// The expected texts are those of strace.
+#[test]
+fn what_a_signal_comes_with_depends_on_its_sender() {
+    let shown = |signal: i32, code: i32, rest: [u64; 2]| {
+        let mut bytes = [signal, 0, code, 0].map(i32::to_le_bytes).concat();
+        bytes.extend(rest.map(u64::to_le_bytes).concat());
+        text(&value("siginfo_in", &bytes))
+    };
+    let sender = 1000 << 32 | 4711;
+    assert_eq!(shown(10, 0, [sender, 5]), "{si_signo=SIGUSR1, si_code=SI_USER, si_pid=4711, si_uid=1000}");
+    assert_eq!(shown(10, -6, [sender, 5]), "{si_signo=SIGUSR1, si_code=SI_TKILL, si_pid=4711, si_uid=1000}");
+    assert_eq!(
+        shown(34, -1, [sender, 0xffff_ffff]),
+        "{si_signo=SIGRTMIN, si_code=SI_QUEUE, si_pid=4711, si_uid=1000, si_int=-1, si_ptr=0xffffffff}"
+    );
+    assert_eq!(
+        shown(14, -2, [2 << 32 | 1, 7]),
+        "{si_signo=SIGALRM, si_code=SI_TIMER, si_timerid=1, si_overrun=2, si_int=7, si_ptr=0x7}"
+    );
+    assert_eq!(shown(11, 1, [0x10, 0]), "{si_signo=SIGSEGV, si_code=1, si_addr=0x10}");
+    assert_eq!(shown(29, 1, [65, 3]), "{si_signo=SIGIO, si_code=1, si_band=65, si_fd=3}");
+    assert_eq!(shown(17, 0, [sender, 9]), "{si_signo=SIGCHLD, si_code=SI_USER, si_pid=4711, si_uid=1000}");
+}
+
+/// The expected texts are those of `strace -v`, but for members that it does not show.
+#[test]
+fn requests_have_their_members() {
+    assert_eq!(
+        shown("sigevent_in", &[7, 4 << 32 | 14, 4711]),
+        "{sigev_value={sival_int=7, sival_ptr=0x7}, sigev_signo=SIGALRM, sigev_notify=SIGEV_THREAD_ID, \
+         sigev_notify_thread_id=4711}"
+    );
+    assert_eq!(
+        shown("sigevent_in", &[0, 1 << 32, 4711]),
+        "{sigev_value={sival_int=0, sival_ptr=NULL}, sigev_signo=0, sigev_notify=SIGEV_NONE}"
+    );
+    let owner = [1000 << 32 | 0x1234, 1001 << 32 | 100, 0o600 << 32 | 101, 0, 0, 0];
+    let perm = "uid=1000, gid=100, mode=0600, key=4660, cuid=1001, cgid=101";
+    assert_eq!(
+        shown("shmid_ds_out", &[&owner[..], &[4096, 1, 2, 3, 8 << 32 | 7, 9]].concat()),
+        format!(
+            "{{shm_perm={{{perm}}}, shm_segsz=4096, shm_cpid=7, shm_lpid=8, shm_nattch=9, shm_atime=1, shm_dtime=2, shm_ctime=3}}"
+        )
+    );
+    assert_eq!(
+        shown("msqid_ds_out", &[&owner[..], &[1, 2, 3, 4, 5, 6, 8 << 32 | 7]].concat()),
+        format!(
+            "{{msg_perm={{{perm}}}, msg_stime=1, msg_rtime=2, msg_ctime=3, msg_qnum=5, msg_qbytes=6, msg_lspid=7, msg_lrpid=8}}"
+        )
+    );
+    assert_eq!(
+        shown("landlock_ruleset_in", &[0x6, 1, 2]),
+        "{handled_access_fs=LANDLOCK_ACCESS_FS_WRITE_FILE|LANDLOCK_ACCESS_FS_READ_FILE, \
+         handled_access_net=LANDLOCK_ACCESS_NET_BIND_TCP, scoped=LANDLOCK_SCOPE_SIGNAL}"
+    );
+    assert_eq!(
+        shown("landlock_path_beneath_in", &[1, 3]),
+        "{allowed_access=LANDLOCK_ACCESS_FS_EXECUTE, parent_fd=3}"
+    );
+    assert!(
+        shown("timex_inout", &[0x8001, 1, 2, 3, 4, 0x2040, 6, 7, 8, 9, 10])
+            .starts_with("{modes=ADJ_OFFSET_SINGLESHOT, offset=1, freq=2, maxerror=3, esterror=4, status=STA_UNSYNC|STA_NANO, constant=6, precision=7, tolerance=8, time={tv_sec=9, tv_usec=10}")
+    );
+    assert_eq!(shown("io_events_out", &[1, 0x2000, 4096, 0]), "[{data=1, obj=0x2000, res=4096, res2=0}]");
+    assert_eq!(
+        text(&value("sembufs_in", &[2, 0, 0xff, 0xff, 0, 0x10])),
+        "[{sem_num=2, sem_op=-1, sem_flg=SEM_UNDO}]"
+    );
+    assert_eq!(text(&value("mempolicies_out", &[2, 0, 0, 0])), "[MPOL_BIND]");
+    assert_eq!(shown("nodes_in", &[5, 1]), "[0 2 64]");
+    assert_eq!(text(&value("page_states_out", &[1, 0, 0, 0, 0xf2, 0xff, 0xff, 0xff])), "[1, -EFAULT]");
+    let name = value("name_either", b"a\"b\0cdefghijklm");
+    assert_eq!((text(&name), name.text()), (r#""a\"b""#.to_owned(), Some(&b"a\"b"[..])));
+    assert_eq!(text(&value("mq_attr_in", &[0; 32])), "{mq_flags=0, mq_maxmsg=0, mq_msgsize=0, mq_curmsgs=0}");
+}
+
 #[test]
 fn capabilities_are_in_two_halves() {
     let words = [1 << 21 | 1u32, 1 << 21, 0, 1 << 6, 0, 0].map(u32::to_le_bytes).concat();

@@ -11,7 +11,7 @@ const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 const CLONE_CHILD_SETTID: u64 = 0x100_0000;
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-use ArgType::{Address, Flags, Int, Long, Mode, Pid, Signal, Size, Uid, Uint, Ulong};
+use ArgType::{Address, Flags, Int, Long, Mode, Pid, Signal, Size, Uint, Ulong};
 
 /// All structures (`include/uapi/linux/`: `openat2.h`, `sched.h`, `time_types.h`, `resource.h`, `poll.h`, `eventpoll.h`,
 /// `signal.h`, `sched/types.h`, `mount.h`, `io_uring.h`, `capability.h`, `mqueue.h`, `sem.h`).
@@ -158,17 +158,6 @@ pub(super) static STRUCTS: &[StructType] = &[
             member("ss_size", 16, 8, Size),
         ],
     ),
-    one(
-        "siginfo",
-        28,
-        &[
-            member("si_signo", 0, 4, Signal),
-            named("si_code", 8, 4, Int, "child_code_const"),
-            member("si_pid", 16, 4, Pid),
-            member("si_uid", 20, 4, Uid),
-            member("si_status", 24, 4, Int),
-        ],
-    ),
     number("sched_param", &[member("sched_priority", 0, 4, Int)]),
     one(
         "sched_attr",
@@ -231,7 +220,7 @@ pub(super) static STRUCTS: &[StructType] = &[
         "mq_attr",
         32,
         &[
-            named("mq_flags", 0, 8, Flags, "open_flags"),
+            named("mq_flags", 0, 8, Flags, "queue_flags"),
             member("mq_maxmsg", 8, 8, Long),
             member("mq_msgsize", 16, 8, Long),
             member("mq_curmsgs", 24, 8, Long),
@@ -240,7 +229,11 @@ pub(super) static STRUCTS: &[StructType] = &[
     one(
         "sembufs",
         6,
-        &[member("sem_num", 0, 2, Uint), member("sem_op", 2, 2, Int), member("sem_flg", 4, 2, Flags)],
+        &[
+            member("sem_num", 0, 2, Uint),
+            member("sem_op", 2, 2, Int),
+            named("sem_flg", 4, 2, Flags, "sembuf_flags"),
+        ],
     )
     .extent(Extent::ElementsOf(Stated::After))
     .form(Form::Array)
