@@ -22,11 +22,22 @@ pub struct AnswerRow {
     pub cells: Vec<Cell>,
 }
 
+/// A group over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// The group over the whole time; its key lacks the time step.
+    pub whole: AnswerRow,
+    /// When each step begins, wall-clock ns, and the values of the columns in it. Steps without events are missing.
+    pub steps: Vec<(i64, Vec<Cell>)>,
+}
+
 /// The answer to a question.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The rows, in order.
     pub rows: Vec<AnswerRow>,
+    /// With time steps, the same by group: each of them over the whole time, in order.
+    pub series: Vec<Series>,
     /// Groups that did not fit into memory, together; `None` if all did.
     pub other: Option<Vec<Cell>>,
     /// All events together.
@@ -75,11 +86,14 @@ impl Answer {
         let whole = range.and_then(|(from, to)| seconds(from, to));
         let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
         let values: Vec<Vec<Datum>> = partial.codes.iter().map(Codes::values).collect();
+        let is_stepped = plan.keys.first().is_some_and(|key| key.step_width().is_some());
+        let leading = if is_stepped { leading(plan, &partial, &values, &total) } else { Vec::new() };
         let (rows, more) = if plan.is_tree {
             tree(plan, &partial, &values, &total)
         } else {
-            flat(plan, &partial, &values, &total, range)
+            flat(plan, &partial, &values, &total, (&leading, range))
         };
+        let series = if is_stepped { series(leading, &rows, plan.top) } else { Vec::new() };
         let other = partial
             .other
             .as_ref()
@@ -90,6 +104,7 @@ impl Answer {
             .any(|store| (0..partial.groups.len()).any(|group| store.is_estimate(group)));
         Self {
             rows,
+            series,
             other,
             total: plan.cells(&total),
             more,
@@ -106,14 +121,16 @@ fn flat(
     partial: &Partial<'_>,
     values: &[Vec<Datum>],
     total: &Group<'_>,
-    range: Option<(i64, i64)>,
+    (leading, range): (&[(Vec<u32>, AnswerRow)], Option<(i64, i64)>),
 ) -> (Vec<AnswerRow>, usize) {
     let step = plan.keys.first().and_then(Key::step_width);
-    let wanted = step.and(plan.top).map(|top| leading(plan, partial, values, total, top));
+    let top = step.and(plan.top).map(|top| top.min(leading.len()));
+    let wanted: Option<FxHashSet<&[u32]>> =
+        top.map(|top| leading[..top].iter().map(|(codes, _)| &codes[..]).collect());
     let mut rows = Vec::with_capacity(partial.groups.len());
     for at in 0..partial.groups.len() {
         let codes = partial.groups.codes(at);
-        if wanted.as_ref().is_some_and(|(wanted, _)| !wanted.contains(&codes[1..])) {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(&codes[1..])) {
             continue;
         }
         let key = data(codes, values);
@@ -134,7 +151,7 @@ fn flat(
     }
     rows.sort_by(|a, b| plan.compare(a, b));
     match (&wanted, plan.top) {
-        (Some((wanted, all)), _) => (rows, all - wanted.len()),
+        (Some(wanted), _) => (rows, leading.len() - wanted.len()),
         (None, Some(top)) => {
             let more = rows.len().saturating_sub(top);
             rows.truncate(top);
@@ -196,26 +213,44 @@ fn data(codes: &[u32], values: &[Vec<Datum>]) -> Vec<Datum> {
     codes.iter().zip(values).map(|(code, values)| values[*code as usize].clone()).collect()
 }
 
-/// The groups without their time step that come first over the whole time, by their codes, and how many there are.
+/// The groups without their time step, over the whole time and in order, with their codes.
 fn leading(
     plan: &Plan,
     partial: &Partial<'_>,
     values: &[Vec<Datum>],
     total: &Group<'_>,
-    top: usize,
-) -> (FxHashSet<Vec<u32>>, usize) {
+) -> Vec<(Vec<u32>, AnswerRow)> {
     let (groups, stores) = partial.without_first_key();
-    let mut rows: Vec<(AnswerRow, usize)> = (0..groups.len())
+    let mut rows: Vec<(Vec<u32>, AnswerRow)> = (0..groups.len())
         .map(|at| {
             let group = Group { stores: &stores, group: at, seconds: total.seconds, total: Some(total) };
-            let key = std::iter::once(Datum::Missing).chain(data(groups.codes(at), &values[1..])).collect();
-            (AnswerRow { key, cells: plan.cells(&group) }, at)
+            let codes = groups.codes(at).to_vec();
+            // Without a time, all are equal in it.
+            let key = std::iter::once(Datum::Missing).chain(data(&codes, &values[1..])).collect();
+            (codes, AnswerRow { key, cells: plan.cells(&group) })
         })
         .collect();
-    rows.sort_by(|a, b| plan.compare(&a.0, &b.0));
-    let all = rows.len();
-    rows.truncate(top);
-    (rows.into_iter().map(|(_, at)| groups.codes(at).to_vec()).collect(), all)
+    rows.sort_by(|a, b| plan.compare(&a.1, &b.1));
+    rows
+}
+
+/// The rows of each of the first groups.
+fn series(leading: Vec<(Vec<u32>, AnswerRow)>, rows: &[AnswerRow], top: Option<usize>) -> Vec<Series> {
+    let mut by_group: FxHashMap<&[Datum], Vec<(i64, Vec<Cell>)>> = FxHashMap::default();
+    for row in rows {
+        let [Datum::Number(start), group @ ..] = &row.key[..] else { continue };
+        let start = i64::try_from(*start).unwrap_or(i64::MAX);
+        by_group.entry(group).or_default().push((start, row.cells.clone()));
+    }
+    let mut series = Vec::new();
+    for (_, mut whole) in leading.into_iter().take(top.unwrap_or(usize::MAX)) {
+        whole.key.remove(0);
+        // `having` may have removed all of its steps.
+        let Some(mut steps) = by_group.remove(&whole.key[..]) else { continue };
+        steps.sort_by_key(|(start, _)| *start);
+        series.push(Series { whole, steps });
+    }
+    series
 }
 
 impl Plan {

@@ -26,6 +26,7 @@
 //! ```
 
 mod answer;
+pub mod chart;
 mod datum;
 mod distinct;
 mod expr;
@@ -48,7 +49,7 @@ use std::thread;
 
 use crate::scan::{ScanReport, Search};
 
-pub use answer::{Answer, AnswerRow};
+pub use answer::{Answer, AnswerRow, Series};
 pub use datum::Datum;
 pub use distinct::{EXACT, STANDARD_ERROR};
 pub use expr::Cell;

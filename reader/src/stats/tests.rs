@@ -302,3 +302,29 @@ fn short_names_stand_for_labels() {
     let plan = Plan::new(&question(&["container.label[a/b]"], &[])).unwrap();
     assert!(!plan.is_tree() && plan.keys().len() == 1);
 }
+
+#[test]
+fn series_have_the_steps_of_each_group() {
+    let stepped = |top| {
+        let question = Question { per: Some(1_000_000), top, ..question(&["evt.type"], &["count", "rate"]) };
+        answer(&question, "")
+    };
+    let all = stepped(None);
+    let count = |cells: &[Cell]| cells[0].number().unwrap();
+    let whole = answer(&question(&["evt.type"], &["count", "rate"]), "");
+    assert_eq!(
+        all.series.iter().map(|series| &series.whole).collect::<Vec<_>>(),
+        whole.rows.iter().collect::<Vec<_>>()
+    );
+    for series in &all.series {
+        assert!(series.steps.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(
+            series.steps.iter().map(|(_, cells)| count(cells)).sum::<f64>(),
+            count(&series.whole.cells)
+        );
+    }
+    assert_eq!(all.series.iter().map(|series| series.steps.len()).sum::<usize>(), all.rows.len());
+    let two = stepped(Some(2));
+    assert_eq!(two.series, all.series[..2]);
+    assert_eq!(two.more, all.series.len() - 2);
+}
