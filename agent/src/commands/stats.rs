@@ -1,7 +1,9 @@
 //! `ktape stats`: groups, counts and sums events of captures.
 
 mod output;
+mod plot;
 mod request;
+mod table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

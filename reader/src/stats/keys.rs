@@ -143,6 +143,11 @@ impl Key {
         }
     }
 
+    /// Whether its values are powers of two.
+    pub fn is_power_of_two(&self) -> bool {
+        matches!(self.source, Source::Field(_, Reduced::PowerOfTwo))
+    }
+
     /// Appends the code of each matching row of a table.
     pub(super) fn codes(&self, table: &TableMatches<'_>, codes: &mut Codes, out: &mut Vec<u32>) {
         match &self.source {

@@ -186,6 +186,20 @@ impl Plan {
         self.is_tree
     }
 
+    /// Whether it groups by powers of two of one field.
+    pub fn is_histogram(&self) -> bool {
+        matches!(&self.keys[..], [key] if key.is_power_of_two())
+    }
+
+    /// The columns of a group without events; shares and rates of nothing are 0.
+    pub fn nothing(&self) -> Vec<Cell> {
+        let is_sum = |column: &Column| additive(&column.expr).is_some();
+        self.columns
+            .iter()
+            .map(|column| if is_sum(column) { Cell::Number(0) } else { Cell::Missing })
+            .collect()
+    }
+
     /// The columns.
     pub fn columns(&self) -> &[Column] {
         &self.columns

@@ -38,7 +38,7 @@ impl Formatter {
             Datum::Number(number) => match (ty, ty.shape()) {
                 (FieldType::Size, _) => size(*number as f64),
                 (_, Shape::Duration) => duration(*number as f64),
-                (_, Shape::Time) => self.time(*number),
+                (_, Shape::Time) => self.time(clamped(*number)),
                 (_, Shape::Bool) => (if *number == 0 { "false" } else { "true" }).to_owned(),
                 (_, Shape::Hundredths) => format!("{:.2}", *number as f64 / 100.0),
                 (_, Shape::Number | Shape::Code | Shape::Address | Shape::Text | Shape::Any) => {
@@ -58,7 +58,7 @@ impl Formatter {
             }
             (Cell::Number(number), Base::Plain) if !unit.per_second => return count(*number),
             (Cell::Number(number) | Cell::Datum(Datum::Number(number)), Base::Time) => {
-                return self.time(*number);
+                return self.time(clamped(*number));
             }
             (Cell::Datum(Datum::Number(number)), Base::Plain) => return number.to_string(),
             (cell, _) => cell.number().unwrap_or(0.0),
@@ -69,14 +69,14 @@ impl Formatter {
             Base::Duration if unit.per_second => return percent(number / 1e9),
             Base::Duration => duration(number),
             Base::Size => size(number),
-            Base::Time => self.time(number as i128),
+            Base::Time => self.time(number as i64),
             Base::Share => return percent(number),
         };
         if unit.per_second { format!("{text}/s") } else { text }
     }
 
-    fn time(&self, ns: i128) -> String {
-        let ns = i64::try_from(ns).unwrap_or(i64::MAX);
+    /// A time, wall-clock ns: to the second, if it is a whole one.
+    pub fn time(&self, ns: i64) -> String {
         let mut out = Vec::new();
         if self.with_date {
             out.extend_from_slice(time::date_time(ns, &self.zone).get(..11).unwrap_or_default().as_bytes());
@@ -92,6 +92,10 @@ impl Formatter {
             None => text,
         }
     }
+}
+
+fn clamped(ns: i128) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
 }
 
 fn count(number: i128) -> String {

@@ -1,10 +1,9 @@
 //! An answer as a table, CSV, TSV or JSON.
 
-use std::io::{self, IsTerminal};
-
 use jiff::tz::TimeZone;
 use serde_json::{Number, Value};
 
+use super::table::{self, TextColumn};
 use ktape_reader::fields::{FieldType, Shape};
 use ktape_reader::stats::text::Formatter;
 use ktape_reader::stats::{Answer, AnswerRow, Base, Cell, Column, Datum, Plan};
@@ -17,31 +16,6 @@ const OTHER: &str = "other";
 /// The name of the number of keys that a row of a tree has.
 const LEVEL: &str = "level";
 
-/// A key is not cut to less than this.
-const NARROWEST: usize = 12;
-
-/// The width of the terminal; `None` if standard output is none.
-pub fn width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    (io::stdout().is_terminal() && size.ws_col > 0).then_some(usize::from(size.ws_col))
-}
-
-/// A column of a table as text.
-struct TextColumn {
-    is_right: bool,
-    /// Whether it may be cut to fit the terminal.
-    is_key: bool,
-    cells: Vec<String>,
-    width: usize,
-}
-
-impl TextColumn {
-    fn new(is_right: bool, is_key: bool, cells: Vec<String>) -> Self {
-        let width = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
-        Self { is_right, is_key, cells, width }
-    }
-}
-
 /// Whether values of a key are lined up at their right ends.
 fn is_right(ty: FieldType) -> bool {
     match ty.shape() {
@@ -50,59 +24,53 @@ fn is_right(ty: FieldType) -> bool {
     }
 }
 
-/// Appends an aligned table; keys are cut if it is wider than the terminal.
-pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>, out: &mut Vec<u8>) {
-    let format = Formatter::new(zone.clone(), answer.range);
-    let mut columns = if plan.is_tree() { vec![branches(plan, answer, &format)] } else { Vec::new() };
-    let flat = if plan.is_tree() { &[] } else { plan.keys() };
-    for (at, key) in flat.iter().enumerate() {
-        let values = answer.rows.iter().map(|row| format.key(&row.key[at], key.ty));
-        let other = answer.other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
-        let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(&key.name) };
-        columns.push(TextColumn::new(
-            is_right(key.ty),
-            true,
-            std::iter::once(head).chain(values).chain(other).collect(),
-        ));
+/// The columns of a table: first those of the keys from `first_key` on, then the values.
+pub fn columns<'r>(
+    plan: &Plan,
+    rows: impl Iterator<Item = &'r AnswerRow> + Clone,
+    other: Option<&'r Vec<Cell>>,
+    (first_key, format): (usize, &Formatter),
+) -> Vec<TextColumn> {
+    let mut columns = Vec::new();
+    if plan.is_tree() {
+        columns.push(branches(plan, rows.clone(), other.is_some(), format));
+    } else {
+        for (at, key) in plan.keys()[first_key..].iter().enumerate() {
+            let values = rows.clone().map(|row| format.key(&row.key[at], key.ty));
+            let other = other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
+            let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(&key.name) };
+            let cells = std::iter::once(head).chain(values).chain(other).collect();
+            columns.push(if is_right(key.ty) {
+                TextColumn::numbers(cells)
+            } else {
+                TextColumn::names(cells)
+            });
+        }
     }
     for (at, column) in plan.columns().iter().enumerate() {
         let unit = column.unit();
-        let rows = answer.rows.iter().map(|row| &row.cells).chain(&answer.other);
-        let values = rows.map(|cells| format.cell(&cells[at], unit));
-        let is_right = !matches!(unit.base, Base::Field(_));
-        columns.push(TextColumn::new(
-            is_right,
-            !is_right,
-            std::iter::once(head(&column.title)).chain(values).collect(),
-        ));
+        let values =
+            rows.clone().map(|row| &row.cells).chain(other).map(|cells| format.cell(&cells[at], unit));
+        let cells = std::iter::once(head(&column.title)).chain(values).collect();
+        let is_text = matches!(unit.base, Base::Field(_));
+        columns.push(if is_text { TextColumn::names(cells) } else { TextColumn::numbers(cells) });
     }
-    if let Some(width) = width {
-        fit(&mut columns, width);
-    }
-    let lines = columns.first().map_or(0, |column| column.cells.len());
-    for line in 0..lines {
-        let mut text = String::new();
-        for (at, column) in columns.iter().enumerate() {
-            if at > 0 {
-                text.push_str("  ");
-            }
-            let cell = cut(&column.cells[line], column.width);
-            let pad = column.width - cell.chars().count();
-            if column.is_right {
-                text.extend(std::iter::repeat_n(' ', pad));
-                text.push_str(&cell);
-            } else {
-                text.push_str(&cell);
-                text.extend(std::iter::repeat_n(' ', pad));
-            }
-        }
-        out.extend_from_slice(text.trim_end().as_bytes());
-        out.push(b'\n');
-    }
+    columns
+}
+
+/// Appends an aligned table; names are cut if it is wider than the terminal.
+pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>, out: &mut Vec<u8>) {
+    let format = Formatter::new(zone.clone(), answer.range);
+    table::write(columns(plan, answer.rows.iter(), answer.other.as_ref(), (0, &format)), width, out);
 }
 
 /// The keys of a tree as one column: the last one of each row, indented.
-fn branches(plan: &Plan, answer: &Answer, format: &Formatter) -> TextColumn {
+fn branches<'r>(
+    plan: &Plan,
+    rows: impl Iterator<Item = &'r AnswerRow>,
+    has_other: bool,
+    format: &Formatter,
+) -> TextColumn {
     let names: Vec<&str> = plan.keys().iter().map(|key| key.name.as_str()).collect();
     let row = |row: &AnswerRow| {
         let depth = row.key.len();
@@ -110,36 +78,12 @@ fn branches(plan: &Plan, answer: &Answer, format: &Formatter) -> TextColumn {
         let text = own.map_or_else(String::new, |(value, key)| format.key(value, key.ty));
         format!("{}{text}", "  ".repeat(depth.saturating_sub(1)))
     };
-    let other = answer.other.iter().map(|_| OTHER.to_owned());
-    let cells = std::iter::once(head(&names.join("/"))).chain(answer.rows.iter().map(row)).chain(other);
-    TextColumn::new(false, true, cells.collect())
+    let other = has_other.then(|| OTHER.to_owned());
+    TextColumn::names(std::iter::once(head(&names.join("/"))).chain(rows.map(row)).chain(other).collect())
 }
 
 fn head(title: &str) -> String {
     escaped(title.to_uppercase().as_bytes(), Place::Free).into_owned()
-}
-
-/// Narrows the widest keys until the table fits, or none can be cut further.
-fn fit(columns: &mut [TextColumn], width: usize) {
-    loop {
-        let all = columns.iter().map(|column| column.width).sum::<usize>() + 2 * (columns.len().max(1) - 1);
-        let keys = columns.iter_mut().filter(|column| column.is_key && column.width > NARROWEST);
-        let Some(widest) = keys.max_by_key(|column| column.width).filter(|_| all > width) else { return };
-        let excess = all - width;
-        widest.width = widest.width.saturating_sub(excess.min(8)).max(NARROWEST);
-    }
-}
-
-/// The end of what does not fit says more than the middle: `/var/lib/...d-shm/data.log`.
-fn cut(cell: &str, width: usize) -> String {
-    let characters: Vec<char> = cell.chars().collect();
-    if characters.len() <= width {
-        return cell.to_owned();
-    }
-    let before = (width - 3) / 3;
-    let after = width - 3 - before;
-    let end = &characters[characters.len() - after..];
-    characters[..before].iter().chain(&['.'; 3]).chain(end).collect()
 }
 
 /// What separates values of a line.

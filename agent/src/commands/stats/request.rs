@@ -45,7 +45,7 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     let (answer, scanned) = search.answer(&plan);
     let mut out = Vec::new();
     match args.format {
-        Format::Table => output::table(&plan, &answer, &span.zone, output::width(), &mut out),
+        Format::Table => output::table(&plan, &answer, &span.zone, super::table::terminal_width(), &mut out),
         Format::Csv => output::separated(&plan, &answer, output::Separator::Comma, &mut out),
         Format::Tsv => output::separated(&plan, &answer, output::Separator::Tab, &mut out),
         Format::Json => output::json(&plan, &answer, &mut out),
