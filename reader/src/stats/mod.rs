@@ -39,6 +39,7 @@ mod plan;
 mod quantiles;
 pub mod text;
 mod unit;
+pub mod views;
 
 use std::num::NonZeroUsize;
 use std::thread;
