@@ -2,8 +2,10 @@
 
 mod output;
 mod request;
+mod view;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -18,6 +20,11 @@ const WHAT: &str = "Groups and columns";
 
 const AFTER_HELP: &str = concat!(
     "\
+Views:
+  files, errors, containers, block, ...     answers to common questions: `ktape
+                                            views` lists them, and explains how
+                                            to write one
+
 Groups:
   proc.name, container.name, fd.name, ...   any field, see `ktape fields`
   container.label[app], host.label[zone]    labels
@@ -42,6 +49,8 @@ Columns:
     selectors!(),
     "
 Examples:
+  ktape stats web.ktape
+  ktape stats web.ktape files 'proc.name = nginx'
   ktape stats web.ktape --by proc.name
   ktape stats web.ktape 'evt.is_io = true' --by fd.name --columns 'count,sum(evt.buflen)'
   ktape stats web.ktape --by syscall.type --columns 'count,p50(evt.latency),p99(evt.latency)'
@@ -54,9 +63,12 @@ Examples:
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct StatsArgs {
-    /// Captures or directories of captures; the last argument may be a filter expression
-    #[arg(value_name = "FILE|EXPR", required = true)]
+    /// Captures or directories of captures, then the name of a view (see Views) [default: overview], then a filter expression
+    #[arg(value_name = "FILE|VIEW|EXPR", required = true)]
     inputs: Vec<OsString>,
+    /// Answer the question of the view in this file; the options below replace its parts
+    #[arg(long, value_name = "FILE", help_heading = WHAT)]
+    view: Option<PathBuf>,
     /// Group by these fields, separated by commas (see Groups) [default: one row for all events]
     #[arg(long, value_name = "FIELDS", help_heading = WHAT)]
     by: Vec<String>,

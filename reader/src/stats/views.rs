@@ -13,6 +13,7 @@ use events::Kind;
 
 use crate::filter::Filter;
 
+use super::parse;
 use super::plan::Question;
 
 pub use file::ViewError;
@@ -75,6 +76,15 @@ impl View {
         file::open(path)
     }
 
+    /// The title of each column and its expression, as they are written.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        let texts = self.ask.columns.iter().flat_map(|text| parse::split(text, ','));
+        texts.filter(|text| !text.is_empty()).map(|text| {
+            let (title, expr) = parse::split_title(text);
+            (title.unwrap_or(text), expr)
+        })
+    }
+
     /// The events that the view is about; `None` if all are.
     pub fn event_filter(&self) -> Option<Filter> {
         // A name that no capture has matches nothing.
@@ -91,5 +101,7 @@ fn is_kind(word: &str) -> bool {
     events::KINDS.iter().any(|kind: &Kind| kind.decl().name == word)
 }
 
+#[cfg(test)]
+mod page_tests;
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use super::{Format, StatsArgs, output};
+use super::{Format, StatsArgs, output, view};
 use crate::commands::selection::{Selection, query_error};
 use crate::commands::{inputs, report};
 use crate::session::messages::message;
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::scan::Input;
+use ktape_reader::stats::views::View;
 use ktape_reader::stats::{Answer, Plan, Question, RELATIVE_ERROR, STANDARD_ERROR};
 use ktape_reader::text::units::{self, count_text};
 
@@ -23,9 +24,10 @@ const ROWS: usize = 50;
 /// # Errors
 /// The arguments are wrong, a capture cannot be read, or the output cannot be written.
 pub fn run(args: &StatsArgs) -> Result<ExitCode> {
-    let (paths, positional) = inputs::split("stats", &args.inputs)?;
+    let (inputs, view) = view::split(args)?;
+    let (paths, positional) = inputs::split("stats", &inputs)?;
     let selection = Selection::new(&args.selection, &args.zone, positional)?;
-    let question = question(args)?;
+    let question = question(args, view.as_ref())?;
     // Wrong names end the command before anything is read.
     let plan = Plan::new(&question).map_err(usage)?;
     plan.conditions().iter().flat_map(Filter::hints).for_each(message);
@@ -35,7 +37,13 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
         );
     };
     let captures = selection.open(set, 0)?;
-    let query = selection.query_on(&captures)?;
+    let mut query = selection.query_on(&captures)?;
+    if let Some(of_view) = view.as_ref().and_then(View::event_filter) {
+        query.filter = Some(match query.filter.take() {
+            Some(filter) => of_view.and(filter),
+            None => of_view,
+        });
+    }
     let span = captures.span();
     let mut plan = Plan::new(&Question { utc_offset: span.utc_offset(), ..question }).map_err(usage)?;
     let bindings = captures.files().iter().flat_map(|capture| &capture.bindings);
@@ -53,28 +61,45 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     stdout.write_all(&out)?;
     stdout.flush()?;
     notes(&answer, args.format);
+    if let Some(view) = &view {
+        view::note_missing(view, &plan, &captures, answer.rows.is_empty());
+    }
     Ok(report::finish(&scanned, args.strict))
 }
 
-fn question(args: &StatsArgs) -> Result<Question> {
-    let per = args.per.as_deref().map(units::duration).transpose().map_err(usage)?;
-    if per == Some(0) {
+/// The question of the view, with the parts that options replace.
+fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
+    let mut question = view.map(|view| view.ask.clone()).unwrap_or_default();
+    if !args.by.is_empty() {
+        question.by.clone_from(&args.by);
+        // What is left is the order by columns.
+        question.sort.retain(|sort| view.is_some_and(|view| view.columns().any(|(title, _)| sort.starts_with(title))));
+    }
+    if !args.columns.is_empty() {
+        question.columns.clone_from(&args.columns);
+        (question.sort, question.having) = (Vec::new(), None);
+    }
+    if let Some(per) = &args.per {
+        question.per = Some(units::duration(per).map_err(usage)?);
+    }
+    if question.per == Some(0) {
         return Err(usage("--per: the time step must be longer than 0"));
     }
-    let top = match args.top {
+    if args.having.is_some() {
+        question.having.clone_from(&args.having);
+    }
+    if !args.sort.is_empty() {
+        question.sort.clone_from(&args.sort);
+    } else if args.per.is_some() {
+        // In the order of time.
+        question.sort.clear();
+    }
+    question.top = match args.top {
         Some(0) => None,
-        None => (args.format == Format::Table).then_some(ROWS),
+        None => question.top.or((args.format == Format::Table).then_some(ROWS)),
         top => top,
     };
-    Ok(Question {
-        by: args.by.clone(),
-        per,
-        utc_offset: 0,
-        columns: args.columns.clone(),
-        having: args.having.clone(),
-        sort: args.sort.clone(),
-        top,
-    })
+    Ok(question)
 }
 
 /// What has to be known about the numbers.
