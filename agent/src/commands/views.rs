@@ -17,8 +17,7 @@ use ktape_reader::stats::views::{View, Views};
 /// Views for all users of a host.
 const OF_HOST: &str = "/etc/ktape/views";
 
-const AFTER_HELP: &str = concat!(
-    "\
+const AFTER_HELP: &str = "\
 A view is a file NAME.toml in ~/.config/ktape/views ($XDG_CONFIG_HOME) or
 /etc/ktape/views, or the file of `ktape stats --view FILE`. NAME has small
 letters, digits and hyphens. A view of yours replaces the one of the same name.
@@ -43,9 +42,11 @@ title and question are required, and by, columns or both. There are also:
     enter = { view = \"threads\", filter = \"proc.pid = {proc.pid}\" }
                                              {GROUP}: the value of the row
 
-`ktape fields` lists what filter, by and columns can use, and `ktape stats
---help` the functions of columns. Units follow from the fields: bytes,
-durations, and percent of a CPU for rate(switch.ran).
+Columns are made of count, count(EXPR), sum(FIELD), avg, min, max, p50, p99,
+distinct(FIELD), first, last(FIELD), rate (per second), rate(FIELD), share and
+sum(FIELD if EXPR), with + - * / between them; `ktape stats --help` has more.
+`ktape fields` lists the fields and how to compare them. Units follow from the
+fields: bytes, durations, and percent of a CPU for rate(switch.ran).
 
 To start from a view that there is:
     mkdir -p ~/.config/ktape/views
@@ -57,8 +58,7 @@ Examples:
   ktape views                     what there is
   ktape views files               its question, groups and columns
   ktape views files --toml        its file
-  ktape stats my.ktape files      its answer"
-);
+  ktape stats my.ktape files      its answer";
 
 /// Arguments of `ktape views`.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,11 +93,12 @@ enum Format {
 /// # Errors
 /// There is no view of this name, it is not valid, or standard output cannot be written.
 pub fn run(args: &ViewsArgs) -> Result<ExitCode> {
+    let mut out = Vec::new();
     if !args.check.is_empty() {
-        return Ok(check(&args.check));
+        let code = check(&args.check, &mut out)?;
+        return print(&out, code);
     }
     let views = all();
-    let mut out = Vec::new();
     match &args.name {
         Some(name) => {
             let view = named(&views, name)?;
@@ -117,9 +118,14 @@ pub fn run(args: &ViewsArgs) -> Result<ExitCode> {
             wrong.for_each(message);
         }
     }
-    match io::stdout().lock().write_all(&out) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        result => Ok(result.map(|()| ExitCode::SUCCESS)?),
+    print(&out, ExitCode::SUCCESS)
+}
+
+/// Prints the text. A closed pipe is no failure.
+fn print(out: &[u8], code: ExitCode) -> Result<ExitCode> {
+    match io::stdout().lock().write_all(out) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(code),
+        result => Ok(result.map(|()| code)?),
     }
 }
 
@@ -154,19 +160,21 @@ pub fn named<'v>(views: &'v Views, name: &str) -> Result<&'v View> {
     }
 }
 
-/// Checks files; they may open each other.
-fn check(files: &[PathBuf]) -> ExitCode {
+/// Checks files, which may open each other.
+fn check(files: &[PathBuf], out: &mut Vec<u8>) -> io::Result<ExitCode> {
     let mut views = all();
     files.iter().for_each(|file| views.add(file));
     let mut code = ExitCode::SUCCESS;
     for file in files {
-        let checked = View::open(file).and_then(|view| views.check_enter(&view));
-        if let Err(error) = checked {
-            message(error);
-            code = ExitCode::FAILURE;
+        match View::open(file).and_then(|view| views.check_enter(&view).map(|()| view)) {
+            Ok(view) => writeln!(out, "{}: the view {} is valid", file.display(), view.name)?,
+            Err(error) => {
+                message(error);
+                code = ExitCode::FAILURE;
+            }
         }
     }
-    code
+    Ok(code)
 }
 
 #[cfg(test)]

@@ -73,7 +73,9 @@ fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
     if !args.by.is_empty() {
         question.by.clone_from(&args.by);
         // What is left is the order by columns.
-        question.sort.retain(|sort| view.is_some_and(|view| view.columns().any(|(title, _)| sort.starts_with(title))));
+        question
+            .sort
+            .retain(|sort| view.is_some_and(|view| view.columns().any(|(title, _)| sort.starts_with(title))));
     }
     if !args.columns.is_empty() {
         question.columns.clone_from(&args.columns);

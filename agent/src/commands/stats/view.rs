@@ -45,7 +45,9 @@ pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
             }
         };
         if at == 0 {
-            return Err(usage(format!("no capture given for the view `{word}`; use: ktape stats FILE {word}")));
+            return Err(usage(format!(
+                "no capture given for the view `{word}`; use: ktape stats FILE {word}"
+            )));
         }
         inputs.remove(at);
         return Ok((inputs, Some(view)));
@@ -86,7 +88,10 @@ pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: boo
                 format!("none happened, or they were not recorded; to record them: ktape capture -e {record}")
             }
         };
-        message(format_args!("the view {name} needs {} events, and there are none: {how}", kinds.join(" or ")));
+        message(format_args!(
+            "the view {name} needs {} events, and there are none: {how}",
+            kinds.join(" or ")
+        ));
     }
     let mut absent: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
     for (title, kinds) in columns.into_iter().filter(|(_, kinds)| is_frequent(kinds)) {

@@ -56,7 +56,10 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
         for (at, column) in plan.columns().iter().enumerate() {
             let head = if at == 0 { "columns" } else { "" };
             let expr = expression(view, column);
-            line(head, &format!("{:<width$}  {}{}", shown(&column.title), shown(&expr), unit_text(column.unit())));
+            line(
+                head,
+                &format!("{:<width$}  {}{}", shown(&column.title), shown(&expr), unit_text(column.unit())),
+            );
         }
     }
     if let Some(having) = &view.ask.having {
@@ -82,8 +85,9 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
 pub fn json(view: &View, out: &mut Vec<u8>) {
     let plan = Plan::new(&view.ask).ok();
     let columns = plan.iter().flat_map(Plan::columns);
-    let columns: Vec<Value> =
-        columns.map(|column| json!({ "title": column.title, "expression": expression(view, column) })).collect();
+    let columns: Vec<Value> = columns
+        .map(|column| json!({ "title": column.title, "expression": expression(view, column) }))
+        .collect();
     let file = match &view.origin {
         Origin::BuiltIn => Value::Null,
         Origin::File(path) => path.display().to_string().into(),

@@ -64,8 +64,9 @@ pub(super) fn is_name(word: &str) -> bool {
 
 /// Parses and checks a view, except for the view that it opens.
 pub(super) fn parse(name: &str, text: String, origin: Origin) -> Result<View, Wrong> {
-    let table: Table =
-        text.parse().map_err(|error: toml::de::Error| (None, defused(error.to_string().trim()).into_owned()))?;
+    let table: Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| (None, defused(error.to_string().trim()).into_owned()))?;
     known(&table, &KEYS, None)?;
     let view = View {
         name: name.to_owned(),
@@ -150,7 +151,9 @@ fn per(table: &Table) -> Result<Option<u64>, Wrong> {
 fn top(table: &Table) -> Result<Option<usize>, Wrong> {
     match table.get("top") {
         None => Ok(None),
-        Some(Value::Integer(number)) if *number > 0 => Ok(Some(usize::try_from(*number).unwrap_or(usize::MAX))),
+        Some(Value::Integer(number)) if *number > 0 => {
+            Ok(Some(usize::try_from(*number).unwrap_or(usize::MAX)))
+        }
         Some(_) => Err((Some("top"), "has to be a number of rows, 1 or more".into())),
     }
 }
@@ -166,7 +169,10 @@ fn enter(table: &Table) -> Result<Option<Enter>, Wrong> {
     };
     known(inner, &ENTER_KEYS, Some("enter"))?;
     let within = |(_, reason): Wrong| (Some("enter"), reason);
-    Ok(Some(Enter { view: required(inner, "view").map_err(within)?, filter: word(inner, "filter").map_err(within)? }))
+    Ok(Some(Enter {
+        view: required(inner, "view").map_err(within)?,
+        filter: word(inner, "filter").map_err(within)?,
+    }))
 }
 
 fn kind_of(value: &Value) -> &'static str {
@@ -182,7 +188,8 @@ fn kind_of(value: &Value) -> &'static str {
 
 /// Checks everything that the keys contain, one after the other, so that the error names the key.
 fn check(view: &View) -> Result<(), Wrong> {
-    for word in view.kinds.iter().flat_map(|words| words.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
+    for word in view.kinds.iter().flat_map(|words| words.split(',')).map(str::trim).filter(|w| !w.is_empty())
+    {
         if !is_kind(word) && checked(&format!("syscall.type = {word}")).is_err() {
             return Err((Some("kinds"), unknown_kind(word)));
         }

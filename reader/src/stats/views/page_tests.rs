@@ -11,7 +11,8 @@ const BEGIN: &str = "<!-- generated: views -->\n";
 const END: &str = "<!-- end generated -->\n";
 
 fn table() -> String {
-    let mut table = "| view | question | grouped by | columns | `capture -e` |\n|---|---|---|---|---|\n".to_owned();
+    let mut table =
+        "| view | question | grouped by | columns | `capture -e` |\n|---|---|---|---|---|\n".to_owned();
     for entry in Views::built_in().entries() {
         let view = entry.view.as_ref().unwrap();
         let plan = Plan::new(&view.ask).unwrap();
@@ -63,5 +64,8 @@ fn example_of_the_page_is_valid() {
     views.check_enter(view).unwrap();
     fs::write(&path, example.replace("reads = count", "reads = cuont")).unwrap();
     let error = super::View::open(&path).unwrap_err();
-    assert!(page.contains(&error.to_string().replace(&format!("{}/", dir.path().display()), "")[..90]), "{error}");
+    assert!(
+        page.contains(&error.to_string().replace(&format!("{}/", dir.path().display()), "")[..90]),
+        "{error}"
+    );
 }

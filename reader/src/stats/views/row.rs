@@ -107,8 +107,12 @@ fn number(value: i128, ty: FieldType) -> String {
     match ty.shape() {
         Shape::Bool => (if value == 0 { "false" } else { "true" }).to_owned(),
         Shape::Time => time::rfc3339(i64::try_from(value).unwrap_or(i64::MAX)),
-        Shape::Hundredths => format!("{}{}.{:02}", if value < 0 { "-" } else { "" }, value.abs() / 100, value.abs() % 100),
-        Shape::Number | Shape::Duration | Shape::Code | Shape::Address | Shape::Text | Shape::Any => value.to_string(),
+        Shape::Hundredths => {
+            format!("{}{}.{:02}", if value < 0 { "-" } else { "" }, value.abs() / 100, value.abs() % 100)
+        }
+        Shape::Number | Shape::Duration | Shape::Code | Shape::Address | Shape::Text | Shape::Any => {
+            value.to_string()
+        }
     }
 }
 

@@ -120,7 +120,10 @@ fn each_type_of_group_has_its_comparison() {
     assert_eq!(of("fd.name[1]", Datum::Missing), "not fd.name exists");
     let steps = Plan::new(&Question { per: Some(1_000_000_000), ..Question::default() }).unwrap();
     let of_step = row_filter(&steps, &[Datum::Number(2_000_000_000)]);
-    assert_eq!(of_step, "evt.time >= 1970-01-01T00:00:02.000000000Z and evt.time < 1970-01-01T00:00:03.000000000Z");
+    assert_eq!(
+        of_step,
+        "evt.time >= 1970-01-01T00:00:02.000000000Z and evt.time < 1970-01-01T00:00:03.000000000Z"
+    );
 }
 
 fn view(text: &str) -> Result<View, String> {
@@ -152,7 +155,9 @@ fn templates_are_filled_with_the_values_of_a_row() {
 
 #[test]
 fn templates_that_need_a_value_report_its_absence() {
-    let view = view("by = [\"sample.cgroup\"]\nenter = { view = \"x\", filter = \"cgroup.path pmatch ({sample.cgroup})\" }");
+    let view = view(
+        "by = [\"sample.cgroup\"]\nenter = { view = \"x\", filter = \"cgroup.path pmatch ({sample.cgroup})\" }",
+    );
     let view = view.unwrap();
     let plan = Plan::new(&view.ask).unwrap();
     let missing = row_filter_of(&view, &plan, &[Datum::Missing]).unwrap_err();
@@ -166,29 +171,50 @@ fn errors_name_the_key_and_what_is_wrong() {
         let found = wrong(text);
         assert!(found.starts_with(expected), "{text}: {found}");
     };
-    starts("colums = [\"count\"]", "unknown key `colums` (did you mean columns?); there are title, question,");
+    starts(
+        "colums = [\"count\"]",
+        "unknown key `colums` (did you mean columns?); there are title, question,",
+    );
     starts("by = 3", "by: has to be a list such as [\"a\", \"b\"], not a number");
     starts("by = [true]", "by: has to be a list such as [\"a\", \"b\"], not true or false");
     starts("by = [\"proc.nam\"]", "by: unknown field `proc.nam` (did you mean proc.name");
     starts("columns = [\"p99(proc.name)\"]", "columns: `p99(proc.name)`: p99 needs a number");
     starts("columns = [\"a = cuont\"]", "columns: unknown function `cuont` (did you mean count?)");
-    starts("columns = [\"count(evt.type = opennat)\"]", "columns: no event kind or syscall is named `opennat`");
+    starts(
+        "columns = [\"count(evt.type = opennat)\"]",
+        "columns: no event kind or syscall is named `opennat`",
+    );
     starts("by = [\"proc.name\"]\nfilter = \"proc.nam = x\"", "filter: unknown field `proc.nam`");
-    starts("by = [\"proc.name\"]\nfilter = \"evt.type = opennat\"", "filter: no event kind or syscall is named");
-    starts("by = [\"proc.name\"]\nkinds = [\"blok\"]", "kinds: `blok` is neither a kind of event nor a syscall (did you mean block?)");
+    starts(
+        "by = [\"proc.name\"]\nfilter = \"evt.type = opennat\"",
+        "filter: no event kind or syscall is named",
+    );
+    starts(
+        "by = [\"proc.name\"]\nkinds = [\"blok\"]",
+        "kinds: `blok` is neither a kind of event nor a syscall (did you mean block?)",
+    );
     starts("by = [\"proc.name\"]\nhaving = \"count\"", "having: `count` is not a comparison of columns");
     starts("by = [\"proc.name\"]\nsort = [\"size\"]", "sort: cannot sort by `size`");
     starts("by = [\"proc.name\"]\nper = \"1 parsec\"", "per: ");
     starts("by = [\"proc.name\"]\nper = \"0s\"", "per: the time step must be longer than 0");
     starts("by = [\"proc.name\"]\ntop = 0", "top: has to be a number of rows, 1 or more");
-    starts("by = [\"proc.name\"]\nenter = \"files\"", "enter: has to be a table such as { view = \"files\" }, not text");
-    starts("by = [\"proc.name\"]\nenter = { vew = \"files\" }", "enter: unknown key `vew` (did you mean view?)");
+    starts(
+        "by = [\"proc.name\"]\nenter = \"files\"",
+        "enter: has to be a table such as { view = \"files\" }, not text",
+    );
+    starts(
+        "by = [\"proc.name\"]\nenter = { vew = \"files\" }",
+        "enter: unknown key `vew` (did you mean view?)",
+    );
     starts("by = [\"proc.name\"]\nenter = { }", "enter: the key `view` is missing");
     starts(
         "by = [\"proc.name\"]\nenter = { view = \"files\", filter = \"proc.pid = {proc.pid}\" }",
         "enter: `{proc.pid}` is none of the groups of `by`: proc.name",
     );
-    starts("by = [\"proc.name\"]\nenter = { view = \"files\", filter = \"proc.pid = {proc.name}\" }", "enter: ");
+    starts(
+        "by = [\"proc.name\"]\nenter = { view = \"files\", filter = \"proc.pid = {proc.name}\" }",
+        "enter: ",
+    );
     starts("top = 3", "a view needs groups or columns");
     starts("needs = \"\"\nby = [\"proc.name\"]", "needs: is empty");
     let syntax = wrong("by = [\"proc.name\"");
