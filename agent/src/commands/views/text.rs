@@ -26,9 +26,10 @@ pub fn list<'v>(views: impl Iterator<Item = &'v View>, out: &mut Vec<u8>) {
 
 /// Appends everything that is to be known about a view.
 pub fn explain(view: &View, out: &mut Vec<u8>) {
+    wrapped("", &format!("{}: {}", view.name, shown(&view.title)), out);
+    wrapped("", &shown(&view.question), out);
+    out.push(b'\n');
     let mut line = |head: &str, text: &str| wrapped(&format!("{head:<10}"), text, out);
-    line(&view.name, &shown(&view.title));
-    line("", &shown(&view.question));
     if let Origin::File(path) = &view.origin {
         line("file", &shown(&path.display().to_string()));
     }
