@@ -52,10 +52,10 @@ Examples:
   ktape stats web.ktape
   ktape stats web.ktape files 'proc.name = nginx'
   ktape stats web.ktape --by proc.name
-  ktape stats web.ktape 'evt.is_io = true' --by fd.name --columns 'count,sum(evt.buflen)'
-  ktape stats web.ktape --by syscall.type --columns 'count,p50(evt.latency),p99(evt.latency)'
-  ktape stats web.ktape -e connect --by container.name --per 1s --columns rate
-  ktape stats web.ktape --by container.name --columns 'failed = count(evt.failed = true)'
+  ktape stats web.ktape 'evt.is_io = true' --by fd.name -c 'sum(evt.buflen)'
+  ktape stats web.ktape --by syscall.type -c 'count,p99(evt.latency)'
+  ktape stats web.ktape -e connect --by container.name --per 1s -c rate
+  ktape stats web.ktape --by proc.name -c 'failed = count(evt.failed = true)'
   ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv"
 );
 

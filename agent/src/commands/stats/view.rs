@@ -100,8 +100,7 @@ pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: boo
             None => absent.push((kinds, vec![title])),
         }
     }
-    // That kinds are missing is what the overview shows.
-    for (kinds, titles) in absent.into_iter().filter(|_| name != OVERVIEW && !is_empty) {
+    for (kinds, titles) in absent.into_iter().filter(|_| !is_empty) {
         message(format_args!(
             "no values for {}: there are no {} events; record them with: ktape capture -e {}",
             titles.join(", "),

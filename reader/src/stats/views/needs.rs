@@ -46,8 +46,16 @@ impl View {
         })
     }
 
-    /// The words for `capture -e` that record what it needs.
+    /// Whether its rows are kinds of events: then it is about whatever there is.
+    fn is_of_any_kind(&self) -> bool {
+        self.kinds.is_empty() && self.ask.by.iter().any(|key| key == "evt.category" || key == "evt.type")
+    }
+
+    /// The words for `capture -e` that record what it needs; none if any capture does.
     pub fn to_record(&self, plan: &Plan) -> Vec<String> {
+        if self.is_of_any_kind() {
+            return Vec::new();
+        }
         let own = self.kinds.iter().flat_map(|words| words.split(',')).map(|word| word.trim().to_owned());
         let mut words: Vec<String> = own.filter(|word| !word.is_empty()).collect();
         let has_calls = words.iter().any(|word| !is_kind(word)) || words.iter().any(|word| word == "syscall");
@@ -69,6 +77,9 @@ impl View {
         let has = |set: KindSet| set.iter().any(|kind| recorded.contains(kind));
         if !needed.is_empty() && !has(needed) {
             return Missing { kinds: names(needed), columns: Vec::new() };
+        }
+        if self.is_of_any_kind() {
+            return Missing::default();
         }
         let columns = plan.columns().iter().filter_map(|column| {
             let absent = kinds_of(plan, column).into_iter().find(|set| !has(*set))?;

@@ -280,6 +280,7 @@ fn what_a_capture_lacks_is_reported() {
     assert_eq!(missing("block"), (Missing { kinds: vec!["block"], columns: vec![] }, "block".into()));
     assert_eq!(missing("syscalls"), (Missing::default(), "syscall".into()));
     assert_eq!(missing("losses").1, "");
+    assert_eq!(missing("overview"), (Missing::default(), String::new()));
     let (of_containers, record) = missing("containers");
     let titles: Vec<&str> = of_containers.columns.iter().map(|(title, _)| title.as_str()).collect();
     assert_eq!((titles, record.as_str()), (vec!["cpu", "memory"], "switch,sample,syscall"));
