@@ -105,4 +105,5 @@ topics![
     replay,
     tree,
     usage,
+    views,
 ];

@@ -86,13 +86,13 @@ fn is_parsable(input: &OsStr) -> bool {
 }
 
 /// Whether there is nothing with this name. Standard input (`-`), and what exists but cannot be examined, is not missing.
-fn is_missing(input: &OsStr) -> bool {
+pub fn is_missing(input: &OsStr) -> bool {
     let kinds = [ErrorKind::NotFound, ErrorKind::NotADirectory, ErrorKind::InvalidFilename];
     input != "-" && fs::metadata(input).is_err_and(|error| kinds.contains(&error.kind()))
 }
 
 /// Whether an argument that does not exist looks like a file: named `*.ktape`, or a path without an operator.
-fn looks_like_file(input: &OsStr) -> bool {
+pub fn looks_like_file(input: &OsStr) -> bool {
     let path = Path::new(input);
     let starts = [".", "..", "/"].iter().any(|start| path.starts_with(start));
     path.extension().is_some_and(|extension| extension == "ktape")
@@ -101,6 +101,6 @@ fn looks_like_file(input: &OsStr) -> bool {
 }
 
 /// Whether it has nothing that an expression consists of beside names and values.
-fn is_word(input: &OsStr) -> bool {
+pub fn is_word(input: &OsStr) -> bool {
     !input.as_encoded_bytes().iter().any(|byte| b" \t\n=!<>()'\"".contains(byte))
 }

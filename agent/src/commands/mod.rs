@@ -16,4 +16,5 @@ mod report;
 mod selection;
 pub mod stats;
 pub mod tree;
+pub mod views;
 pub mod watch;

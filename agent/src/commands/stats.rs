@@ -4,8 +4,10 @@ mod output;
 mod plot;
 mod request;
 mod table;
+mod view;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -18,8 +20,15 @@ use ktape_reader::scan::container_match::Ambiguous;
 
 const WHAT: &str = "Groups and columns";
 
+const PICTURES: &str = "Pictures";
+
 const AFTER_HELP: &str = concat!(
     "\
+Views:
+  files, errors, containers, block, ...     answers to common questions: `ktape
+                                            views` lists them, and explains how
+                                            to write one
+
 Groups:
   proc.name, container.name, fd.name, ...   any field, see `ktape fields`
   container.label[app], host.label[zone]    labels
@@ -44,21 +53,28 @@ Columns:
     selectors!(),
     "
 Examples:
+  ktape stats web.ktape
+  ktape stats web.ktape files 'proc.name = nginx'
   ktape stats web.ktape --by proc.name
-  ktape stats web.ktape --by fd.name -c 'count,sum(evt.buflen)'
+  ktape stats web.ktape 'evt.is_io = true' --by fd.name -c 'sum(evt.buflen)'
   ktape stats web.ktape --by syscall.type -c 'count,p99(evt.latency)'
   ktape stats web.ktape -e connect --by container.name --per 1s -c rate
   ktape stats web.ktape --by proc.name -c 'failed = count(evt.failed = true)'
-  ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv"
+  ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv
+  ktape stats web.ktape 'evt.type = fsync' --histogram evt.latency
+  ktape stats web.ktape --by container.name --per 1s --plot"
 );
 
 /// Arguments of `ktape stats`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct StatsArgs {
-    /// Captures or directories of captures; the last argument may be a filter expression
-    #[arg(value_name = "FILE|EXPR", required = true)]
+    /// Captures or directories of captures, then the name of a view (see Views) [default: overview], then a filter expression
+    #[arg(value_name = "FILE|VIEW|EXPR", required = true)]
     inputs: Vec<OsString>,
+    /// Answer the question of the view in this file; the options below replace its parts
+    #[arg(long, value_name = "FILE", help_heading = WHAT)]
+    view: Option<PathBuf>,
     /// Group by these fields, separated by commas (see Groups) [default: one row for all events]
     #[arg(long, value_name = "FIELDS", help_heading = WHAT)]
     by: Vec<String>,
@@ -78,6 +94,15 @@ pub struct StatsArgs {
     /// Only the first N groups; 0: all. With --per, those that come first over the whole time [default: 50 in tables]
     #[arg(short = 'n', long, value_name = "N", help_heading = WHAT)]
     top: Option<usize>,
+    /// Draw the first column: as a bar for each row, or with --per and other groups as a line over time
+    #[arg(long, help_heading = PICTURES)]
+    plot: bool,
+    /// Group by powers of two of this field and draw a bar for each
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["by", "per", "view", "heatmap", "sort"], help_heading = PICTURES)]
+    histogram: Option<String>,
+    /// Draw powers of two of this field over time, darker where there is more of the first column; --per sets the time step
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["by", "view", "sort", "top"], help_heading = PICTURES)]
+    heatmap: Option<String>,
     /// Which events.
     #[command(flatten)]
     selection: SelectionOptions,
@@ -91,6 +116,13 @@ pub struct StatsArgs {
     /// Exit with code 3 if events that could match were lost, or if data is damaged
     #[arg(long, help_heading = OUTPUT)]
     strict: bool,
+}
+
+impl StatsArgs {
+    /// Whether a table has pictures.
+    fn is_plot(&self) -> bool {
+        self.plot || self.histogram.is_some()
+    }
 }
 
 /// The values of `--format`.

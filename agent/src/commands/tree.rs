@@ -97,7 +97,7 @@ pub fn run(args: &TreeArgs) -> Result<ExitCode> {
     let written = match args.format {
         Format::Text => {
             let style = Style {
-                is_ascii: args.ascii || !is_utf8(|name| std::env::var(name).ok()),
+                is_ascii: args.ascii || !is_utf8(),
                 width: stdout.is_terminal().then(text::terminal_width).flatten(),
             };
             Lines::new(&tree, captures.span().start).write(style, &mut out)
@@ -111,7 +111,11 @@ pub fn run(args: &TreeArgs) -> Result<ExitCode> {
 }
 
 /// Whether the locale's characters are UTF-8.
-fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+pub fn is_utf8() -> bool {
+    is_utf8_in(|name| std::env::var(name).ok())
+}
+
+fn is_utf8_in(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = ["LC_ALL", "LC_CTYPE", "LANG"].iter().filter_map(|name| variable(name));
     let locale = { set }.find(|value| !value.is_empty()).unwrap_or_default().to_ascii_lowercase();
     locale.contains("utf-8") || locale.contains("utf8")

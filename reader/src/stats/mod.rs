@@ -34,12 +34,14 @@ mod function;
 mod gathered;
 mod groups;
 mod keys;
+pub mod names;
 mod parse;
 mod partial;
 mod plan;
 mod quantiles;
 pub mod text;
 mod unit;
+pub mod views;
 
 #[cfg(test)]
 mod tests;

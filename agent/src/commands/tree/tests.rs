@@ -185,7 +185,7 @@ fn a_parent_known_by_its_id_is_the_youngest_process_with_it_before_its_child() {
 #[test]
 fn the_locale_decides_which_characters_draw_lines() {
     let is_utf8 = |set: &[(&str, &str)]| {
-        is_utf8(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
+        is_utf8_in(|name| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned()))
     };
     assert!(is_utf8(&[("LANG", "en_US.UTF-8")]));
     assert!(is_utf8(&[("LC_ALL", ""), ("LANG", "C.utf8")]));

@@ -1,0 +1,116 @@
+//! The view among the arguments of `ktape stats`, and what of it a capture does not have.
+
+use std::ffi::{OsStr, OsString};
+
+use anyhow::Result;
+
+use super::StatsArgs;
+use crate::commands::inputs::{is_missing, is_word};
+use crate::commands::views;
+use crate::session::messages::message;
+use crate::usage::usage;
+use events::{Kind, KindSet};
+use ktape_reader::scan::Captures;
+use ktape_reader::stats::Plan;
+use ktape_reader::stats::views::{Missing, OVERVIEW, View, recorded_kinds};
+
+/// Kinds that every capture has that records them.
+const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sample]);
+
+/// The arguments without the name of a view, and the view: that of `--view`, that of the arguments, or the overview if nothing
+/// else is asked for. A file of that name wins.
+///
+/// # Errors
+/// There is no such view, or it is not valid.
+pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
+    let mut inputs = args.inputs.clone();
+    let views = views::all();
+    let word = word(&inputs);
+    if let Some(file) = &args.view {
+        if let Some((_, word)) = word {
+            return Err(usage(format!("there can be one view, and --view is another than `{word}`")));
+        }
+        let view = View::open(file)?;
+        views.check_enter(&view)?;
+        return Ok((inputs, Some(view)));
+    }
+    if let Some((at, word)) = word {
+        let view = match views.get(&word) {
+            Some(_) => views::named(&views, &word)?.clone(),
+            None => {
+                let hint = views.hint(&word);
+                return Err(usage(format!(
+                    "`{word}` is neither a file nor a view{hint}; `ktape views` lists all views"
+                )));
+            }
+        };
+        if at == 0 {
+            return Err(usage(format!(
+                "no capture given for the view `{word}`; use: ktape stats FILE {word}"
+            )));
+        }
+        inputs.remove(at);
+        return Ok((inputs, Some(view)));
+    }
+    let is_asked = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
+    let is_asked = is_asked || args.having.is_some() || !args.sort.is_empty();
+    let is_asked = is_asked || args.histogram.is_some() || args.heatmap.is_some();
+    Ok((inputs, if is_asked { None } else { Some(views::named(&views, OVERVIEW)?.clone()) }))
+}
+
+/// The place of the argument that can only be a view: the last one, or the one before the expression.
+fn word(inputs: &[OsString]) -> Option<(usize, String)> {
+    let missing: Vec<usize> = (0..inputs.len()).filter(|at| is_missing(&inputs[*at])).collect();
+    let last = inputs.len().checked_sub(1)?;
+    let at = match missing[..] {
+        [at] if at == last => at,
+        [at, expression] if expression == last && at + 1 == last && !is_word(&inputs[last]) => at,
+        _ => return None,
+    };
+    let word = inputs[at].to_str().filter(|word| is_view_word(word))?;
+    // A single word is a file that does not exist, unless a view has that name.
+    let is_view = at > 0 || views::all().get(word).is_some();
+    is_view.then(|| (at, word.to_owned()))
+}
+
+fn is_view_word(word: &str) -> bool {
+    !word.is_empty() && is_word(OsStr::new(word)) && !word.contains(['.', '/', ',', '['])
+}
+
+/// Prints what the view needs and the captures do not have.
+pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: bool) {
+    let Missing { kinds, columns } = view.missing(plan, recorded_kinds(captures));
+    let name = &view.name;
+    if !kinds.is_empty() && is_empty {
+        let how = match view.to_record(plan).join(",") {
+            record if record.is_empty() => "none happened".to_owned(),
+            record if is_frequent(&kinds) => format!("record them with: ktape capture -e {record}"),
+            record => {
+                format!("none happened, or they were not recorded; to record them: ktape capture -e {record}")
+            }
+        };
+        message(format_args!(
+            "the view {name} needs {} events, and there are none: {how}",
+            kinds.join(" or ")
+        ));
+    }
+    let mut absent: Vec<(Vec<&str>, Vec<String>)> = Vec::new();
+    for (title, kinds) in columns.into_iter().filter(|(_, kinds)| is_frequent(kinds)) {
+        match absent.iter_mut().find(|(known, _)| *known == kinds) {
+            Some((_, titles)) => titles.push(title),
+            None => absent.push((kinds, vec![title])),
+        }
+    }
+    for (kinds, titles) in absent.into_iter().filter(|_| !is_empty) {
+        message(format_args!(
+            "no values for {}: there are no {} events; record them with: ktape capture -e {}",
+            titles.join(", "),
+            kinds.join(" or "),
+            kinds[0]
+        ));
+    }
+}
+
+fn is_frequent(kinds: &[&str]) -> bool {
+    FREQUENT.iter().any(|kind| kinds.contains(&kind.decl().name))
+}

@@ -1,0 +1,33 @@
+//! The views that are part of ktape.
+
+/// The names of views with their files, in the order in which `ktape views` lists them.
+pub(super) const FILES: &[(&str, &str)] = &[
+    ("overview", include_str!("overview.toml")),
+    ("containers", include_str!("containers.toml")),
+    ("processes", include_str!("processes.toml")),
+    ("threads", include_str!("threads.toml")),
+    ("cpu", include_str!("cpu.toml")),
+    ("runqueue", include_str!("runqueue.toml")),
+    ("wait-time", include_str!("wait-time.toml")),
+    ("syscalls", include_str!("syscalls.toml")),
+    ("errors", include_str!("errors.toml")),
+    ("files", include_str!("files.toml")),
+    ("directories", include_str!("directories.toml")),
+    ("connections", include_str!("connections.toml")),
+    ("endpoints", include_str!("endpoints.toml")),
+    ("listeners", include_str!("listeners.toml")),
+    ("dns-like-udp", include_str!("dns-like-udp.toml")),
+    ("block", include_str!("block.toml")),
+    ("block-latency", include_str!("block-latency.toml")),
+    ("stalls", include_str!("stalls.toml")),
+    ("memory-and-limits", include_str!("memory-and-limits.toml")),
+    ("sizing", include_str!("sizing.toml")),
+    ("pids", include_str!("pids.toml")),
+    ("oom", include_str!("oom.toml")),
+    ("signals", include_str!("signals.toml")),
+    ("execs", include_str!("execs.toml")),
+    ("forks", include_str!("forks.toml")),
+    ("exits", include_str!("exits.toml")),
+    ("containers-lifecycle", include_str!("containers-lifecycle.toml")),
+    ("losses", include_str!("losses.toml")),
+];
