@@ -57,8 +57,10 @@ impl Formatter {
                 return self.key(value, FieldType::Text);
             }
             (Cell::Number(number), Base::Plain) if !unit.per_second => return count(*number),
+            // When something happened is of interest to the millisecond.
             (Cell::Number(number) | Cell::Datum(Datum::Number(number)), Base::Time) => {
-                return self.time(clamped(*number));
+                let time = clamped(*number);
+                return self.time(time - time.rem_euclid(1_000_000));
             }
             (Cell::Datum(Datum::Number(number)), Base::Plain) => return number.to_string(),
             (cell, _) => cell.number().unwrap_or(0.0),
@@ -85,9 +87,9 @@ impl Formatter {
         let text = String::from_utf8_lossy(&out).into_owned();
         // A time step begins at a whole unit: digits that are 0 in all of them are noise.
         match text.split_once('.') {
-            Some((whole, fraction)) => match fraction.trim_end_matches('0') {
-                "" => whole.to_owned(),
-                digits => format!("{whole}.{:0<3}", digits),
+            Some((whole, fraction)) => match fraction.trim_end_matches('0').len().next_multiple_of(3) {
+                0 => whole.to_owned(),
+                digits => format!("{whole}.{}", &fraction[..digits]),
             },
             None => text,
         }
@@ -172,6 +174,9 @@ mod tests {
         assert_eq!(key(Datum::Missing, FieldType::Text), "-");
         assert_eq!(key(Datum::Number(1_000_000_000), FieldType::Time), "00:00:01");
         assert_eq!(key(Datum::Number(1_500_000_000), FieldType::Time), "00:00:01.500");
+        assert_eq!(key(Datum::Number(1_500_010_000), FieldType::Time), "00:00:01.500010");
+        let last = Cell::Number(1_500_010_000);
+        assert_eq!(formatter().cell(&last, Unit::of(Base::Time)), "00:00:01.500");
         let days = Formatter::new(TimeZone::UTC, Some((0, 86_400_000_000_000)));
         assert_eq!(days.key(&Datum::Number(1_000_000_000), FieldType::Time), "1970-01-01 00:00:01");
     }
