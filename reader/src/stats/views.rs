@@ -17,7 +17,7 @@ use super::parse;
 use super::plan::Question;
 
 pub use file::ViewError;
-pub use list::{Entry, Views};
+pub use list::Views;
 pub use needs::{Missing, recorded_kinds};
 pub use row::{RowFilterError, row_filter, row_filter_of};
 
