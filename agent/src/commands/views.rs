@@ -106,18 +106,18 @@ pub fn run(args: &ViewsArgs) -> Result<ExitCode> {
             let view = named(&views, name)?;
             match args.format {
                 _ if args.toml => out.extend_from_slice(view.text.as_bytes()),
-                Format::Text => text::explain(view, &mut out),
-                Format::Json => text::json(view, &mut out),
+                Format::Text => text::explain(&view, &mut out),
+                Format::Json => text::json(&view, &mut out),
             }
         }
         None => {
-            let valid = views.entries().iter().filter_map(|entry| entry.view.as_ref().ok());
+            let (valid, wrong): (Vec<_>, Vec<_>) = views.all().into_iter().partition(Result::is_ok);
+            let valid: Vec<View> = valid.into_iter().flatten().collect();
             match args.format {
-                Format::Text => text::list(valid, &mut out),
-                Format::Json => valid.for_each(|view| text::json(view, &mut out)),
+                Format::Text => text::list(&valid, &mut out),
+                Format::Json => valid.iter().for_each(|view| text::json(view, &mut out)),
             }
-            let wrong = views.entries().iter().filter_map(|entry| entry.view.as_ref().err());
-            wrong.for_each(message);
+            wrong.into_iter().filter_map(Result::err).for_each(message);
         }
     }
     print(&out, ExitCode::SUCCESS)
@@ -171,7 +171,7 @@ fn directories(config: Option<OsString>, home: Option<OsString>) -> Vec<PathBuf>
 ///
 /// # Errors
 /// There is none, or its file is not valid.
-pub fn named<'v>(views: &'v Views, name: &str) -> Result<&'v View> {
+pub fn named(views: &Views, name: &str) -> Result<View> {
     match views.get(name) {
         Some(Ok(view)) => Ok(view),
         Some(Err(error)) => bail!("{error}"),

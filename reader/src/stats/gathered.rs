@@ -175,9 +175,10 @@ impl Store {
                 extremes[group].map_or(Cell::Missing, |(_, greatest)| Cell::Number(greatest))
             }
             (Self::Moments(moments), _) => real(moments[group].stddev()),
-            (Self::Quantiles(quantiles), Function::Quantile(quantile)) => {
-                real(quantiles[group].quantile(quantile))
-            }
+            // Values are whole numbers.
+            (Self::Quantiles(quantiles), Function::Quantile(quantile)) => quantiles[group]
+                .quantile(quantile)
+                .map_or(Cell::Missing, |value| Cell::Number(value.round() as i128)),
             (Self::Quantiles(_), _) => Cell::Missing,
             (Self::Distinct(distinct), _) => Cell::Number(distinct[group].count().0.into()),
             (Self::First(values) | Self::Last(values), _) => match &values[group] {

@@ -58,25 +58,32 @@ pub enum ExprError {
 }
 
 /// Splits at `separator` outside brackets and quotes.
-pub(super) fn split(text: &str, separator: char) -> Vec<&str> {
+pub(super) fn split<'t>(text: &'t str, separator: &str) -> Vec<&'t str> {
     let mut parts = Vec::new();
-    let (mut depth, mut quote, mut start) = (0usize, None, 0);
+    let mut rest = text;
+    while let Some(at) = find(rest, separator) {
+        parts.push(rest[..at].trim());
+        rest = &rest[at + separator.len()..];
+    }
+    parts.push(rest.trim());
+    parts
+}
+
+/// Where `wanted` is first found outside brackets and quotes.
+pub(super) fn find(text: &str, wanted: &str) -> Option<usize> {
+    let (mut depth, mut quote) = (0usize, None);
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), _) if c == open => quote = None,
             (Some(_), _) => {}
+            (None, _) if depth == 0 && text[at..].starts_with(wanted) => return Some(at),
             (None, '"' | '\'') => quote = Some(c),
             (None, '(' | '[') => depth += 1,
             (None, ')' | ']') => depth = depth.saturating_sub(1),
-            (None, _) if c == separator && depth == 0 => {
-                parts.push(text[start..at].trim());
-                start = at + c.len_utf8();
-            }
             (None, _) => {}
         }
     }
-    parts.push(text[start..].trim());
-    parts
+    None
 }
 
 /// The title and the expression of `TITLE = EXPR`; a title has no operator and no bracket.
@@ -186,12 +193,10 @@ impl Parser {
                 reason: format!("{name} needs a field: {name}(evt.latency)"),
             }),
             // An expression says clearly enough which events to count.
-            (Function::Count, _) if condition.is_none() && lookup(field).is_err() => {
-                match Filter::parse(field) {
-                    Ok(condition) => Ok(self.count(Some(condition))),
-                    Err(_) => self.aggregate(function, name, field, None),
-                }
-            }
+            (Function::Count, _) if condition.is_none() && !is_field(field) => match Filter::parse(field) {
+                Ok(condition) => Ok(self.count(Some(condition))),
+                Err(_) => self.aggregate(function, name, field, None),
+            },
             _ => self.aggregate(function, name, field, condition),
         }
     }
@@ -204,9 +209,7 @@ impl Parser {
         let (field, condition) = split_condition(argument)?;
         match (field, condition) {
             ("", condition) => Ok(self.count(condition)),
-            (field, condition) if lookup(field).is_ok() => {
-                self.aggregate(Function::Sum, "sum", field, condition)
-            }
+            (field, condition) if is_field(field) => self.aggregate(Function::Sum, "sum", field, condition),
             _ => {
                 let mut cursor = Cursor { parser: self, text: argument, at: 0, depth };
                 let expr = cursor.sum()?;
@@ -218,6 +221,11 @@ impl Parser {
             }
         }
     }
+}
+
+/// Whether a text names a field. What can only be an expression is not looked up: finding similar names takes time.
+fn is_field(text: &str) -> bool {
+    !text.contains(['=', '<', '>', '(', ' ']) && lookup(text).is_ok()
 }
 
 /// Where a thing is in a list; adds it if it is new.
@@ -233,8 +241,8 @@ fn split_condition(argument: &str) -> Result<(&str, Option<Filter>), ExprError> 
     let argument = argument.trim();
     let (field, condition) = match argument.strip_prefix("if ") {
         Some(condition) => ("", condition),
-        None => match argument.split_once(" if ") {
-            Some((field, condition)) => (field.trim(), condition),
+        None => match find(argument, " if ") {
+            Some(at) => (argument[..at].trim(), &argument[at + " if ".len()..]),
             None => return Ok((argument, None)),
         },
     };
@@ -319,7 +327,7 @@ impl<'t> Cursor<'_, 't> {
             return Ok(Expr::Literal(number, unit));
         }
         let argument = self.brackets()?;
-        if argument.is_none() && Function::named(word).is_none() && lookup(word).is_ok() {
+        if argument.is_none() && Function::named(word).is_none() && is_field(word) {
             return Err(self.wrong(format!(
                 "`{word}` is a field; use it with a function: sum({word}), max({word}), last({word})"
             )));

@@ -126,20 +126,20 @@ impl Plan {
     pub fn new(question: &Question) -> Result<Self, QuestionError> {
         let step = question.per.map(|width| Key::step(width, question.utc_offset));
         let named =
-            question.by.iter().flat_map(|text| parse::split(text, ',')).filter(|text| !text.is_empty());
+            question.by.iter().flat_map(|text| parse::split(text, ",")).filter(|text| !text.is_empty());
         let mut names: Vec<&str> = named.collect();
-        let tree = names.iter().copied().find(|name| parse::split(name, '/').len() > 1);
+        let tree = names.iter().copied().find(|name| parse::split(name, "/").len() > 1);
         if let Some(path) = tree {
             if names.len() > 1 || step.is_some() {
                 return Err(QuestionError::Tree(path.to_owned()));
             }
-            names = parse::split(path, '/');
+            names = parse::split(path, "/");
         }
         let named = names.into_iter().map(|name| Key::named(name, &question.names));
         let keys = step.into_iter().map(Ok).chain(named).collect::<Result<Vec<Key>, KeyError>>()?;
         let mut parser = Parser::default();
         let mut columns = Vec::new();
-        for text in question.columns.iter().flat_map(|text| parse::split(text, ',')).filter(|t| !t.is_empty())
+        for text in question.columns.iter().flat_map(|text| parse::split(text, ",")).filter(|t| !t.is_empty())
         {
             let (title, expr) = parse::split_title(text);
             columns.push(Column { title: title.unwrap_or(text).to_owned(), expr: parser.expr(expr)? });
@@ -156,7 +156,7 @@ impl Plan {
         let mut sort = question
             .sort
             .iter()
-            .flat_map(|text| parse::split(text, ','))
+            .flat_map(|text| parse::split(text, ","))
             .map(|text| sort_by(text, &keys, &columns, &mut parser))
             .collect::<Result<Vec<_>, _>>()?;
         if sort.is_empty() {
@@ -292,9 +292,9 @@ fn sort_by(
 }
 
 fn having(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Having, QuestionError> {
-    let alternatives = text.split(" or ").map(|all| {
-        let parts = all.split(" and ");
-        parts.map(|part| comparison(part.trim(), columns, parser)).collect::<Result<Vec<_>, _>>()
+    let alternatives = parse::split(text, " or ").into_iter().map(|all| {
+        let parts = parse::split(all, " and ").into_iter();
+        parts.map(|part| comparison(part, columns, parser)).collect::<Result<Vec<_>, _>>()
     });
     alternatives.collect::<Result<_, _>>().map(Having)
 }
@@ -302,7 +302,7 @@ fn having(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Having,
 /// Compares two numbers.
 type Test = fn(f64, f64) -> bool;
 
-/// The operators of comparisons; longer ones first.
+/// The operators of comparisons.
 const COMPARISONS: [(&str, Test); 6] = [
     (">=", |a, b| a >= b),
     ("<=", |a, b| a <= b),
@@ -313,27 +313,19 @@ const COMPARISONS: [(&str, Test); 6] = [
 ];
 
 fn comparison(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Comparison, QuestionError> {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ if depth == 0 => {
-                let found = COMPARISONS.iter().find(|(operator, _)| text[at..].starts_with(operator));
-                if let Some((operator, is_true)) = found {
-                    let mut side = |text: &str| {
-                        let text = text.trim();
-                        match columns.iter().find(|column| column.title == text) {
-                            Some(column) => Ok(column.expr.clone()),
-                            None => parser.expr(text),
-                        }
-                    };
-                    let (left, right) = (side(&text[..at])?, side(&text[at + operator.len()..])?);
-                    return Ok(Comparison { left, is_true: *is_true, right });
-                }
+    let places = COMPARISONS.iter().filter_map(|test| Some((parse::find(text, test.0)?, test)));
+    // The first one; of those at the same place, the longest.
+    let first = places.min_by_key(|(at, (operator, _))| (*at, std::cmp::Reverse(operator.len())));
+    if let Some((at, (operator, is_true))) = first {
+        let mut side = |text: &str| {
+            let text = text.trim();
+            match columns.iter().find(|column| column.title == text) {
+                Some(column) => Ok(column.expr.clone()),
+                None => parser.expr(text),
             }
-            _ => {}
-        }
+        };
+        let (left, right) = (side(&text[..at])?, side(&text[at + operator.len()..])?);
+        return Ok(Comparison { left, is_true: *is_true, right });
     }
     Err(QuestionError::Having(text.to_owned()))
 }

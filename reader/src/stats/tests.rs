@@ -220,6 +220,10 @@ fn having_selects_groups() {
     let kept = answer(&having("N >= 20 and max(evt.latency) > 1us or N = 1"), "");
     assert!(!kept.rows.is_empty() && kept.rows.len() < all.rows.len());
     assert!(kept.rows.iter().all(|row| matches!(row.cells[0], Cell::Number(1 | 20..))));
+    // Words and operators within brackets and quotes belong to conditions.
+    let conditions =
+        "count(evt.failed = true and proc.name != \"a or b\") >= 1 or count(evt.type = \"x if y\") > 5";
+    assert!(!answer(&having(conditions), "").rows.is_empty());
     let message = |text: &str| Plan::new(&having(text)).unwrap_err().to_string();
     assert!(message("count").starts_with("`count` is not a comparison of columns"));
 }

@@ -17,7 +17,7 @@ use super::parse;
 use super::plan::Question;
 
 pub use file::ViewError;
-pub use list::{Entry, Views};
+pub use list::Views;
 pub use needs::{Missing, recorded_kinds};
 pub use row::{RowFilterError, row_filter, row_filter_of};
 
@@ -78,7 +78,7 @@ impl View {
 
     /// The title of each column and its expression, as they are written.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
-        let texts = self.ask.columns.iter().flat_map(|text| parse::split(text, ','));
+        let texts = self.ask.columns.iter().flat_map(|text| parse::split(text, ","));
         texts.filter(|text| !text.is_empty()).map(|text| {
             let (title, expr) = parse::split_title(text);
             (title.unwrap_or(text), expr)

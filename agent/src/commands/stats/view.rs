@@ -12,7 +12,7 @@ use crate::usage::usage;
 use events::{Kind, KindSet};
 use ktape_reader::scan::Captures;
 use ktape_reader::stats::Plan;
-use ktape_reader::stats::views::{Missing, OVERVIEW, View, recorded_kinds};
+use ktape_reader::stats::views::{Missing, OVERVIEW, View, Views, recorded_kinds};
 
 /// Kinds that every capture has that records them.
 const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sample]);
@@ -25,7 +25,7 @@ const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sampl
 pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
     let mut inputs = args.inputs.clone();
     let views = views::all();
-    let word = word(&inputs);
+    let word = word(&inputs, &views);
     if let Some(file) = &args.view {
         if let Some((_, word)) = word {
             return Err(usage(format!("there can be one view, and --view is another than `{word}`")));
@@ -35,31 +35,28 @@ pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
         return Ok((inputs, Some(view)));
     }
     if let Some((at, word)) = word {
-        let view = match views.get(&word) {
-            Some(_) => views::named(&views, &word)?.clone(),
-            None => {
-                let hint = views.hint(&word);
-                return Err(usage(format!(
-                    "`{word}` is neither a file nor a view{hint}; `ktape views` lists all views"
-                )));
-            }
-        };
+        if !views.has(&word) {
+            let hint = views.hint(&word);
+            return Err(usage(format!(
+                "`{word}` is neither a file nor a view{hint}; `ktape views` lists all views"
+            )));
+        }
         if at == 0 {
             return Err(usage(format!(
                 "no capture given for the view `{word}`; use: ktape stats FILE {word}"
             )));
         }
         inputs.remove(at);
-        return Ok((inputs, Some(view)));
+        return Ok((inputs, Some(views::named(&views, &word)?)));
     }
     let is_asked = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
     let is_asked = is_asked || args.having.is_some() || !args.sort.is_empty();
     let is_asked = is_asked || args.histogram.is_some() || args.heatmap.is_some();
-    Ok((inputs, if is_asked { None } else { Some(views::named(&views, OVERVIEW)?.clone()) }))
+    Ok((inputs, if is_asked { None } else { Some(views::named(&views, OVERVIEW)?) }))
 }
 
 /// The place of the argument that can only be a view: the last one, or the one before the expression.
-fn word(inputs: &[OsString]) -> Option<(usize, String)> {
+fn word(inputs: &[OsString], views: &Views) -> Option<(usize, String)> {
     let missing: Vec<usize> = (0..inputs.len()).filter(|at| is_missing(&inputs[*at])).collect();
     let last = inputs.len().checked_sub(1)?;
     let at = match missing[..] {
@@ -69,7 +66,7 @@ fn word(inputs: &[OsString]) -> Option<(usize, String)> {
     };
     let word = inputs[at].to_str().filter(|word| is_view_word(word))?;
     // A single word is a file that does not exist, unless a view has that name.
-    let is_view = at > 0 || views::all().get(word).is_some();
+    let is_view = at > 0 || views.has(word);
     is_view.then(|| (at, word.to_owned()))
 }
 

@@ -11,8 +11,7 @@ use ktape_reader::text::units::duration_text;
 const WIDTH: usize = 80;
 
 /// Appends a paragraph for each view: name, title, question.
-pub fn list<'v>(views: impl Iterator<Item = &'v View>, out: &mut Vec<u8>) {
-    let views: Vec<&View> = views.collect();
+pub fn list(views: &[View], out: &mut Vec<u8>) {
     let width = views.iter().map(|view| view.name.chars().count()).max().unwrap_or(0) + 2;
     for view in views {
         let title = match &view.origin {

@@ -8,31 +8,24 @@ use crate::text::suggest;
 use super::file::{self, ViewError};
 use super::{Enter, Origin, View, built_in};
 
-/// A view, or what is wrong with its file.
+/// Where a view is to be read from.
 #[derive(Clone, Debug)]
-pub struct Entry {
-    /// The name of the view.
-    pub name: String,
-    /// The view.
-    pub view: Result<View, ViewError>,
+enum Source {
+    BuiltIn(&'static str),
+    File(PathBuf),
 }
 
-/// Views by name.
+/// Views by name. Each is read when it is asked for.
 #[derive(Clone, Debug)]
 pub struct Views {
-    entries: Vec<Entry>,
+    sources: Vec<(String, Source)>,
 }
 
 impl Views {
     /// The views that are part of ktape.
     pub fn built_in() -> Self {
-        let entries = built_in::FILES.iter().map(|(name, text)| {
-            let view = file::parse(name, (*text).to_owned(), Origin::BuiltIn).map_err(|(key, reason)| {
-                ViewError { file: format!("{name}.toml"), key: key.map(str::to_owned), reason }
-            });
-            Entry { name: (*name).to_owned(), view }
-        });
-        Self { entries: entries.collect() }
+        let sources = built_in::FILES.iter().map(|(name, text)| ((*name).to_owned(), Source::BuiltIn(text)));
+        Self { sources: sources.collect() }
     }
 
     /// Those, and the files `*.toml` in these directories, if they exist. Of several with one name, the last one counts.
@@ -51,31 +44,50 @@ impl Views {
     /// Adds a file, in place of a view of the same name.
     pub fn add(&mut self, path: &Path) {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let entry = Entry { name, view: View::open(path) };
-        match self.entries.iter_mut().find(|known| known.name == entry.name) {
-            Some(known) => *known = entry,
-            None => self.entries.push(entry),
+        let source = Source::File(path.to_path_buf());
+        match self.sources.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = source,
+            None => self.sources.push((name, source)),
         }
     }
 
-    /// All of them: first those that are built in.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The names of all of them: first those that are built in.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The view with this name.
-    pub fn get(&self, name: &str) -> Option<&Result<View, ViewError>> {
-        self.entries.iter().find(|entry| entry.name == name).map(|entry| &entry.view)
+    /// All of them, in the order of [`Self::names`]; an error for each file that is not valid.
+    pub fn all(&self) -> Vec<Result<View, ViewError>> {
+        self.names().filter_map(|name| self.get(name)).collect()
+    }
+
+    /// Whether there is one of this name, or a file that should be one.
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|known| known == name)
+    }
+
+    /// The view with this name; `None` if there is none.
+    pub fn get(&self, name: &str) -> Option<Result<View, ViewError>> {
+        let (_, source) = self.sources.iter().find(|(known, _)| known == name)?;
+        Some(match source {
+            Source::File(path) => View::open(path),
+            Source::BuiltIn(text) => {
+                file::parse(name, (*text).to_owned(), Origin::BuiltIn).map_err(|(key, reason)| ViewError {
+                    file: format!("{name}.toml"),
+                    key: key.map(str::to_owned),
+                    reason,
+                })
+            }
+        })
     }
 
     /// ` (did you mean a, b?)` for a word that is no view; empty if none is similar.
     pub fn hint(&self, word: &str) -> String {
-        let names = || self.entries.iter().map(|entry| entry.name.as_str());
         let word = word.to_ascii_lowercase();
-        match suggest::did_you_mean(&word, names()) {
+        match suggest::did_you_mean(&word, self.names()) {
             // A part of a name: `limits`, `lifecycle`.
             hint if hint.is_empty() && word.len() > 2 => {
-                let parts: Vec<&str> = names().filter(|name| name.contains(&word)).collect();
+                let parts: Vec<&str> = self.names().filter(|name| name.contains(&word)).collect();
                 suggest::in_brackets(&parts)
             }
             hint => hint,
@@ -88,7 +100,7 @@ impl Views {
     /// There is none of that name.
     pub fn check_enter(&self, view: &View) -> Result<(), ViewError> {
         let Some(Enter { view: opened, .. }) = &view.enter else { return Ok(()) };
-        if self.get(opened).is_some() {
+        if self.has(opened) {
             return Ok(());
         }
         Err(ViewError {

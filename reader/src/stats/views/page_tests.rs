@@ -13,8 +13,8 @@ const END: &str = "<!-- end generated -->\n";
 fn table() -> String {
     let mut table =
         "| view | question | grouped by | columns | `capture -e` |\n|---|---|---|---|---|\n".to_owned();
-    for entry in Views::built_in().entries() {
-        let view = entry.view.as_ref().unwrap();
+    for view in Views::built_in().all() {
+        let view = view.unwrap();
         let plan = Plan::new(&view.ask).unwrap();
         let titles: Vec<&str> = view.columns().map(|(title, _)| title).collect();
         let by: Vec<String> = view.ask.by.iter().map(|key| format!("`{key}`")).collect();
@@ -60,8 +60,8 @@ fn example_of_the_page_is_valid() {
     fs::write(&path, example).unwrap();
     let mut views = Views::built_in();
     views.add(&path);
-    let view = views.get("slow-reads").unwrap().as_ref().unwrap();
-    views.check_enter(view).unwrap();
+    let view = views.get("slow-reads").unwrap().unwrap();
+    views.check_enter(&view).unwrap();
     fs::write(&path, example.replace("reads = count", "reads = cuont")).unwrap();
     let error = super::View::open(&path).unwrap_err();
     assert!(

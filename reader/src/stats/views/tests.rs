@@ -14,15 +14,15 @@ const GOLDEN: [&str; 2] = ["../tests/golden/calls-0.1.ktape", "../tests/golden/k
 #[test]
 fn built_in_views_are_valid() {
     let views = Views::built_in();
-    for entry in views.entries() {
-        let view = entry.view.as_ref().unwrap_or_else(|error| panic!("{error}"));
-        views.check_enter(view).unwrap_or_else(|error| panic!("{error}"));
+    for view in views.all() {
+        let view = view.unwrap_or_else(|error| panic!("{error}"));
+        views.check_enter(&view).unwrap_or_else(|error| panic!("{error}"));
         assert!(view.question.ends_with('?') && view.title.chars().count() < 50, "{}", view.name);
         assert!(file::is_name(&view.name), "{}", view.name);
     }
     let files = fs::read_dir("src/stats/views").unwrap().flatten();
     let files = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "toml"));
-    assert_eq!(files.count(), views.entries().len(), "every file is a view");
+    assert_eq!(files.count(), views.names().count(), "every file is a view");
 }
 
 /// The rows of a view have to be found again: by the filter of the row in the events of the view.
@@ -31,8 +31,8 @@ fn filters_of_rows_find_the_events_of_the_rows() {
     let mut rows = 0;
     for path in GOLDEN {
         let captures = Captures::open(&[path]).unwrap();
-        for entry in Views::built_in().entries() {
-            let view = entry.view.as_ref().unwrap();
+        for view in Views::built_in().all() {
+            let view = view.unwrap();
             let counted = Question { columns: vec!["count".into()], top: None, ..view.ask.clone() };
             let plan = Plan::new(&Question { sort: Vec::new(), having: None, ..counted }).unwrap();
             let all = Query { filter: view.event_filter(), ..Query::default() };
@@ -253,16 +253,16 @@ fn own_views_replace_others_of_the_same_name() {
     fs::write(user.path().join("ours.toml"), "broken").unwrap();
     let dirs = [host.path().to_owned(), user.path().to_owned(), host.path().join("none")];
     let views = Views::with_directories(&dirs);
-    let title = |name: &str| views.get(name).unwrap().as_ref().unwrap().title.as_str();
-    assert_eq!((title("files"), title("web"), title("errors")), ("of the host", "of the user", "Errors"));
+    let title = |name: &str| views.get(name).unwrap().unwrap().title;
+    assert_eq!([title("files"), title("web"), title("errors")], ["of the host", "of the user", "Errors"]);
     // A file with an error does not make way for another one.
     assert!(views.get("ours").unwrap().is_err());
     assert!(views.get("readme").is_none());
-    assert_eq!(views.entries().len(), Views::built_in().entries().len() + 2);
+    assert_eq!(views.names().count(), Views::built_in().names().count() + 2);
     assert_eq!(views.hint("filess"), " (did you mean files?)");
     assert_eq!(views.hint("limits"), " (did you mean memory-and-limits?)");
     assert_eq!(views.hint("xyzzy"), "");
-    let mut opens = views.get("web").unwrap().clone().unwrap();
+    let mut opens = views.get("web").unwrap().unwrap();
     opens.enter = Some(Enter { view: "filess".into(), filter: None });
     let error = views.check_enter(&opens).unwrap_err().to_string();
     assert!(error.ends_with("web.toml: enter: no view is named `filess` (did you mean files?)"), "{error}");
@@ -273,7 +273,7 @@ fn what_a_capture_lacks_is_reported() {
     let captures = Captures::open(&GOLDEN[..1]).unwrap();
     let recorded = recorded_kinds(&captures);
     let missing = |name: &str| {
-        let view = Views::built_in().get(name).unwrap().clone().unwrap();
+        let view = Views::built_in().get(name).unwrap().unwrap();
         let plan = Plan::new(&view.ask).unwrap();
         (view.missing(&plan, recorded), view.to_record(&plan).join(","))
     };
@@ -288,8 +288,8 @@ fn what_a_capture_lacks_is_reported() {
 
 #[test]
 fn titles_and_questions_are_shown_as_they_are() {
-    for entry in Views::built_in().entries() {
-        let view = entry.view.as_ref().unwrap();
+    for view in Views::built_in().all() {
+        let view = view.unwrap();
         for text in [&view.title, &view.question] {
             assert_eq!(escaped(text.as_bytes(), crate::text::escape::Place::Free), *text);
         }
