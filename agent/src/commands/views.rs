@@ -136,6 +136,8 @@ fn print(out: &[u8], code: ExitCode) -> Result<ExitCode> {
 /// # Errors
 /// A file is not valid, or cannot be read.
 pub fn names() -> Result<BTreeMap<String, String>> {
+    const NONE: [io::ErrorKind; 3] =
+        [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::PermissionDenied];
     let mut all = BTreeMap::new();
     for directory in directories(env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")) {
         let path = directory.with_file_name("names.toml");
@@ -144,7 +146,8 @@ pub fn names() -> Result<BTreeMap<String, String>> {
                 let names = ktape_reader::stats::names::parse(&text);
                 all.extend(names.map_err(|error| usage(format!("{}: {error}", path.display())))?);
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // There is none, or the home directory is someone else's (sudo -u).
+            Err(error) if NONE.contains(&error.kind()) => {}
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
     }
