@@ -52,6 +52,9 @@ pub struct Answer {
     pub range: Option<(i64, i64)>,
 }
 
+/// A group over the whole time, with its codes without that of the time step.
+type WholeGroup = (Vec<u32>, AnswerRow);
+
 /// One group, as expressions see it.
 struct Group<'a> {
     stores: &'a [Store],
@@ -121,7 +124,7 @@ fn flat(
     partial: &Partial<'_>,
     values: &[Vec<Datum>],
     total: &Group<'_>,
-    (leading, range): (&[(Vec<u32>, AnswerRow)], Option<(i64, i64)>),
+    (leading, range): (&[WholeGroup], Option<(i64, i64)>),
 ) -> (Vec<AnswerRow>, usize) {
     let step = plan.keys.first().and_then(Key::step_width);
     let top = step.and(plan.top).map(|top| top.min(leading.len()));
@@ -214,14 +217,9 @@ fn data(codes: &[u32], values: &[Vec<Datum>]) -> Vec<Datum> {
 }
 
 /// The groups without their time step, over the whole time and in order, with their codes.
-fn leading(
-    plan: &Plan,
-    partial: &Partial<'_>,
-    values: &[Vec<Datum>],
-    total: &Group<'_>,
-) -> Vec<(Vec<u32>, AnswerRow)> {
+fn leading(plan: &Plan, partial: &Partial<'_>, values: &[Vec<Datum>], total: &Group<'_>) -> Vec<WholeGroup> {
     let (groups, stores) = partial.without_first_key();
-    let mut rows: Vec<(Vec<u32>, AnswerRow)> = (0..groups.len())
+    let mut rows: Vec<WholeGroup> = (0..groups.len())
         .map(|at| {
             let group = Group { stores: &stores, group: at, seconds: total.seconds, total: Some(total) };
             let codes = groups.codes(at).to_vec();
@@ -235,7 +233,7 @@ fn leading(
 }
 
 /// The rows of each of the first groups.
-fn series(leading: Vec<(Vec<u32>, AnswerRow)>, rows: &[AnswerRow], top: Option<usize>) -> Vec<Series> {
+fn series(leading: Vec<WholeGroup>, rows: &[AnswerRow], top: Option<usize>) -> Vec<Series> {
     let mut by_group: FxHashMap<&[Datum], Vec<(i64, Vec<Cell>)>> = FxHashMap::default();
     for row in rows {
         let [Datum::Number(start), group @ ..] = &row.key[..] else { continue };
