@@ -103,6 +103,7 @@ topics![
     not_captures,
     recording,
     replay,
+    stats,
     tree,
     usage,
     views,
