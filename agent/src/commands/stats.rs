@@ -32,6 +32,8 @@ Views:
 Groups:
   proc.name, container.name, fd.name, ...   any field, see `ktape fields`
   container.label[app], host.label[zone]    labels
+  host.label[zone]/k8s.ns.name/proc.name    a tree, each row with the sum of what is
+                                            below it
   fd.directory[2]                           the first two components of a path
   log2(evt.latency)                         powers of two
 
@@ -106,8 +108,8 @@ pub struct StatsArgs {
     /// Which events.
     #[command(flatten)]
     selection: SelectionOptions,
-    /// Output format: table, csv (with a header line), tsv or json (one JSON object per line); numbers of csv, tsv and json
-    /// are whole, in ns and bytes
+    /// Output format: table, csv (with a header line), tsv or json (one JSON object per line); the last three have numbers in ns
+    /// and bytes, without units
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, help_heading = OUTPUT)]
     format: Format,
     /// The zone of times.

@@ -12,8 +12,11 @@ use super::groups::{self, Codes, Groups};
 use super::keys::{self, numbers};
 use super::plan::Plan;
 
-/// Check memory after so many events, and after four times as many as there are groups.
+/// Check memory after so many events: groups that exist can grow, too.
 const EVENTS_BETWEEN_CHECKS: usize = 1 << 18;
+
+/// Check memory when there are so many more groups.
+const GROUPS_BETWEEN_CHECKS: usize = 1 << 14;
 
 /// What some chunks contribute to the groups.
 #[derive(Debug)]
@@ -29,7 +32,10 @@ pub(super) struct Partial<'p> {
     pub(super) other: Option<Vec<Store>>,
     /// By how much the leading column of a group may be too low, because part of it is in `other`.
     pub(super) undercount: f64,
+    /// Events since the last check of memory.
     unchecked: usize,
+    /// Groups at the last check.
+    checked_groups: usize,
     buffers: Buffers,
 }
 
@@ -63,6 +69,7 @@ impl<'p> Partial<'p> {
             other: None,
             undercount: 0.0,
             unchecked: 0,
+            checked_groups: 0,
             buffers: Buffers::default(),
         }
     }
@@ -92,8 +99,8 @@ impl<'p> Partial<'p> {
             }
             self.unchecked += table.rows().len();
         }
-        if self.unchecked > EVENTS_BETWEEN_CHECKS.max(4 * self.groups.len()) {
-            self.unchecked = 0;
+        let is_due = self.groups.len() > self.checked_groups + GROUPS_BETWEEN_CHECKS;
+        if is_due || self.unchecked > EVENTS_BETWEEN_CHECKS {
             self.bound();
         }
     }
@@ -186,6 +193,7 @@ impl<'p> Partial<'p> {
     /// If the groups use too much memory, keeps those that lead in the order of the result, at half of it.
     fn bound(&mut self) {
         let bytes = self.bytes();
+        (self.unchecked, self.checked_groups) = (0, self.groups.len());
         if bytes <= self.budget || self.groups.len() < 2 {
             return;
         }
@@ -202,6 +210,7 @@ impl<'p> Partial<'p> {
         }
         bounded.absorb(self, kept.iter().map(|(_, group)| *group));
         bounded.buffers = std::mem::take(&mut self.buffers);
+        bounded.checked_groups = bounded.groups.len();
         *self = bounded;
     }
 

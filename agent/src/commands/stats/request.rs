@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Format, StatsArgs, output, plot, view};
 use crate::commands::selection::{Selection, query_error};
@@ -68,8 +68,7 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
         Format::Json => output::json(&plan, &answer, &mut out),
     }
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&out)?;
-    stdout.flush()?;
+    stdout.write_all(&out).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
     notes(&answer, args.format);
     if let Some(view) = &view {
         view::note_missing(view, &plan, &captures, answer.rows.is_empty());

@@ -45,22 +45,34 @@ impl TextColumn {
     }
 }
 
+/// Spaces between columns, and where the terminal is too narrow for that.
+const GAPS: [usize; 2] = [2, 1];
+
 /// The width of a table.
 pub fn width_of(columns: &[TextColumn]) -> usize {
-    columns.iter().map(|column| column.width).sum::<usize>() + 2 * columns.len().saturating_sub(1)
+    with_gaps(columns, GAPS[0])
+}
+
+fn with_gaps(columns: &[TextColumn], gap: usize) -> usize {
+    columns.iter().map(|column| column.width).sum::<usize>() + gap * columns.len().saturating_sub(1)
 }
 
 /// Appends a table, its names cut to fit into `width`.
 pub fn write(mut columns: Vec<TextColumn>, width: Option<usize>, out: &mut Vec<u8>) {
+    let gap = match width {
+        // A narrow gap is better than a name that cannot be recognised.
+        Some(width) if width_of(&columns) > width => GAPS[1],
+        _ => GAPS[0],
+    };
     if let Some(width) = width {
-        fit(&mut columns, width);
+        fit(&mut columns, width, gap);
     }
     let lines = columns.first().map_or(0, |column| column.cells.len());
     for line in 0..lines {
         let mut text = String::new();
         for (at, column) in columns.iter().enumerate() {
             if at > 0 {
-                text.push_str("  ");
+                text.extend(std::iter::repeat_n(' ', gap));
             }
             let cell = cut(&column.cells[line], column.width);
             let pad = column.width - cell.width().min(column.width);
@@ -78,8 +90,8 @@ pub fn write(mut columns: Vec<TextColumn>, width: Option<usize>, out: &mut Vec<u
 }
 
 /// Narrows the widest names until the table fits, or none can be cut further.
-fn fit(columns: &mut [TextColumn], width: usize) {
-    while let Some(excess) = width_of(columns).checked_sub(width).filter(|excess| *excess > 0) {
+fn fit(columns: &mut [TextColumn], width: usize, gap: usize) {
+    while let Some(excess) = with_gaps(columns, gap).checked_sub(width).filter(|excess| *excess > 0) {
         let names = columns.iter_mut().filter(|column| column.is_cuttable && column.width > NARROWEST);
         let Some(widest) = names.max_by_key(|column| column.width) else { return };
         widest.width = widest.width.saturating_sub(excess.min(8)).max(NARROWEST);
@@ -140,9 +152,9 @@ mod tests {
         let columns =
             || vec![TextColumn::names(cells(&["FILE", path])), TextColumn::numbers(cells(&["N", "123"]))];
         assert_eq!(table(columns(), Some(80)), format!("{:28}    N\n{path}  123\n", "FILE"));
-        assert_eq!(table(columns(), Some(25)), "FILE                    N\n/var/...ere/data.log  123\n");
+        assert_eq!(table(columns(), Some(25)), "FILE                    N\n/var/l...ere/data.log 123\n");
         // Not below what can still be recognised.
-        assert_eq!(table(columns(), Some(5)), "FILE            N\n/va...ta.log  123\n");
+        assert_eq!(table(columns(), Some(5)), "FILE           N\n/va...ta.log 123\n");
         assert_eq!(cut("日本語日本語", 9), "日...本語");
     }
 }
