@@ -99,6 +99,13 @@ struct LogParser {
     uncertain: HashSet<u32>,
 }
 
+/// Whether a call goes on after its line. An exec by a thread that is not the leader ends it with `<pid changed to N ...>` if
+/// nothing else was logged since it began; it is resumed under the leader's id.
+fn is_open(tail: &str) -> bool {
+    let is_renamed = || tail.rsplit_once('<').is_some_and(|(_, mark)| mark.starts_with("pid changed to "));
+    tail.ends_with("<unfinished ...>") || tail.ends_with("<detached ...>") || is_renamed()
+}
+
 impl LogParser {
     fn line(&mut self, line: &str) {
         let (tid, rest) = line.split_once(' ').unwrap_or_else(|| panic!("no thread id: {line}"));
@@ -120,7 +127,7 @@ impl LogParser {
             let before = if name == "exit_group" { self.exiting.replace(tid) } else { None };
             match outcome(tail) {
                 Some(outcome) => self.push(tid, name, outcome),
-                None if tail.ends_with("<unfinished ...>") || tail.ends_with("<detached ...>") => {
+                None if is_open(tail) => {
                     self.open.insert(tid, name.to_owned());
                     if before.is_some_and(|other| other != tid) {
                         self.uncertain.insert(tid);

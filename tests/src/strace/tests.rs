@@ -69,22 +69,24 @@ fn interleaved_and_interrupted_calls_are_parsed() {
 
 #[test]
 fn a_thread_that_calls_execve_continues_as_the_leader() {
-    let threads = parse(concat!(
-        "7 futex(0x7f00, FUTEX_WAIT, 8, NULL <unfinished ...>\n",
-        "8 execve(\"/bin/true\", [\"true\"], 0x7ffe /* 3 vars */ <unfinished ...>\n",
-        "7 +++ superseded by execve in pid 8 +++\n",
-        "7 <... execve resumed>) = 0\n",
-        "7 brk(NULL) = 0x55d0\n",
-    ));
-    assert_eq!(
-        threads[&7],
-        [
-            call("futex", Outcome::Never),
-            call("execve", Outcome::Value(0)),
-            call("brk", Outcome::Value(0x55d0)),
-        ]
-    );
-    assert!(!threads.contains_key(&8));
+    for mark in ["<unfinished ...>", "<pid changed to 7 ...>"] {
+        let threads = parse(&format!(
+            "7 futex(0x7f00, FUTEX_WAIT, 8, NULL <unfinished ...>\n\
+             8 execve(\"/bin/true\", [\"true\"], 0x7ffe /* 3 vars */ {mark}\n\
+             7 +++ superseded by execve in pid 8 +++\n\
+             7 <... execve resumed>) = 0\n\
+             7 brk(NULL) = 0x55d0\n",
+        ));
+        assert_eq!(
+            threads[&7],
+            [
+                call("futex", Outcome::Never),
+                call("execve", Outcome::Value(0)),
+                call("brk", Outcome::Value(0x55d0)),
+            ]
+        );
+        assert!(!threads.contains_key(&8));
+    }
 }
 
 #[test]
