@@ -1,5 +1,10 @@
 //! Which events of captures a command is about: the options that `replay` and `stats` have in common.
 
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
@@ -120,7 +125,7 @@ impl Selection {
         })
     }
 
-    /// Opens the files that can have events in the range, and so many ns before and after it.
+    /// Opens the files that can have events in the range, or up to `margin` ns before or after it.
     ///
     /// # Errors
     /// A file cannot be read, or a time cannot be resolved.
@@ -144,6 +149,9 @@ impl Selection {
         for error in captures.unreadable() {
             message(format_args!("{error}; file ignored"));
         }
+        for path in twice(&captures) {
+            message(format_args!("{} is read twice: its events count twice", path.display()));
+        }
         Ok(captures)
     }
 
@@ -158,6 +166,16 @@ impl Selection {
         query.filter.iter().try_for_each(|filter| check_ids(filter, captures))?;
         Ok(query)
     }
+}
+
+/// Files that are among the captures more than once, under whatever names.
+fn twice(captures: &Captures) -> impl Iterator<Item = &Path> {
+    let mut known = HashSet::new();
+    captures
+        .files()
+        .iter()
+        .map(|capture| capture.path.as_path())
+        .filter(move |path| fs::metadata(path).is_ok_and(|file| !known.insert((file.dev(), file.ino()))))
 }
 
 /// A query that does not fit the captures is wrong usage; which containers an id prefix matches is explained elsewhere.

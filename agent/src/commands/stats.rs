@@ -38,7 +38,7 @@ Groups:
   log2(evt.latency)                         powers of two
 
 Columns:
-  count                        events
+  count                        events; count(FIELD): those that have the field
   sum, avg, min, max, stddev   of a field: sum(evt.buflen)
   p50, p99, p99.9, ...         percentiles, at most 1 % off: p99(evt.latency)
   distinct                     different values, exact up to 4,096

@@ -31,7 +31,13 @@ pub enum FieldError {
 /// If there is no field with this name, or its argument is missing or wrong.
 pub fn lookup(text: &str) -> Result<(Field, FieldType), FieldError> {
     let (name, key) = match text.split_once('[') {
-        Some((name, rest)) => (name, Some(rest.strip_suffix(']').unwrap_or(rest))),
+        Some((name, rest)) => match rest.strip_suffix(']') {
+            Some(key) => (name, Some(key)),
+            None => {
+                let reason = "has no closing bracket after its argument";
+                return Err(FieldError::Argument { name: name.to_owned(), reason });
+            }
+        },
         None => (text, None),
     };
     if key.is_none()

@@ -20,6 +20,9 @@ pub struct Captures {
     unreadable: Vec<InputError>,
 }
 
+/// Longer times without a chunk are gaps between captures, ns: a recorder writes a chunk every second.
+const MOST_BETWEEN_CHUNKS: i64 = 10_000_000_000;
+
 /// Why a query does not fit the captures.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -77,6 +80,30 @@ impl Captures {
     /// The time span of the captures, and the zone for times of day.
     pub fn span(&self) -> &Span {
         &self.span
+    }
+
+    /// How much of a time range (wall-clock ns) the captures cover, and how long it is; `None` if that is all or almost all of it.
+    pub fn gaps(&self, range: Option<(i64, i64)>) -> Option<(u64, u64)> {
+        let (from, to) = range?;
+        let entries = self.files.iter().flat_map(|capture| capture.file.chunks());
+        let time = |boot: u64, offset: i64| (boot as i64).saturating_add(offset).clamp(from, to);
+        let mut spans: Vec<(i64, i64)> = entries
+            .map(|entry| &entry.summary)
+            .map(|s| (time(s.end_min, s.wall_offset), time(s.end_max, s.wall_offset)))
+            .collect();
+        spans.sort_unstable();
+        let (mut covered, mut last) = (0u64, from);
+        for (start, end) in spans {
+            // Between the chunks of a quiet capture, there are seconds at most.
+            if start.saturating_sub(last) < MOST_BETWEEN_CHUNKS {
+                covered += end.max(last).abs_diff(last);
+            } else {
+                covered += end.abs_diff(start.max(last));
+            }
+            last = last.max(end);
+        }
+        let range = to.abs_diff(from);
+        (covered < range / 10 * 9).then_some((covered, range))
     }
 
     /// The ids of all containers in the captures.

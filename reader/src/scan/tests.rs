@@ -398,3 +398,18 @@ fn absurd_values_are_printed_not_tripped_over() {
         assert!(!text.bytes().any(|b| b < 0x20 && b != b'\n'));
     }
 }
+
+#[test]
+fn times_between_captures_are_gaps() {
+    const SECOND: u64 = 1_000_000_000;
+    let at =
+        |from: u64| file(&header(1), vec![calls(1, "read", &[from * SECOND, (from + 2) * SECOND], 0)], &[]);
+    let range = |seconds: u64| Some((WALL, WALL + (seconds * SECOND) as i64));
+    let two = captures([at(0), at(100)]);
+    assert_eq!(two.gaps(range(102)), Some((4 * SECOND, 102 * SECOND)));
+    assert_eq!(two.gaps(None), None);
+    // Less than what is between two chunks of one capture is no gap.
+    assert_eq!(captures([at(0), at(5), at(12)]).gaps(range(14)), None);
+    // Captures that overlap count once.
+    assert_eq!(captures([at(0), at(1), at(100)]).gaps(range(102)), Some((5 * SECOND, 102 * SECOND)));
+}

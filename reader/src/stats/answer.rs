@@ -8,7 +8,7 @@ use super::datum::Datum;
 use super::expr::{Cell, Row};
 use super::function::Function;
 use super::gathered::Store;
-use super::groups::Codes;
+use super::groups::{Codes, OTHER};
 use super::keys::Key;
 use super::partial::Partial;
 use super::plan::{Plan, SortBy};
@@ -44,7 +44,9 @@ pub struct Answer {
     pub total: Vec<Cell>,
     /// Rows that are not among [`Self::rows`] because only the first ones were wanted.
     pub more: usize,
-    /// If not all groups did fit: by how much the leading column of a row may be too low.
+    /// Whether some groups did not fit into memory.
+    pub is_bounded: bool,
+    /// If so, by how much what groups are kept by ([`Plan::kept_by`]) may be too low in a row.
     pub undercount: f64,
     /// Whether some number of different values is an estimate ([`super::STANDARD_ERROR`]).
     pub is_estimate: bool,
@@ -111,6 +113,7 @@ impl Answer {
             other,
             total: plan.cells(&total),
             more,
+            is_bounded: partial.is_bounded,
             undercount: partial.undercount,
             is_estimate,
             range,
@@ -165,7 +168,7 @@ fn flat(
 }
 
 /// For each key, one row for each combination of values up to it, parents first; and how many rows were cut. `having` decides
-/// about the last key, and `top` about what is directly below a row.
+/// about the last key, and `top` about what is directly below a row. What did not fit below a row is one row, the last.
 fn tree(
     plan: &Plan,
     partial: &Partial<'_>,
@@ -178,8 +181,14 @@ fn tree(
         let (groups, stores) = partial.rolled_up(depth);
         for at in 0..groups.len() {
             let codes = groups.codes(at);
+            // Nothing is known of what is below.
+            if codes[..depth - 1].contains(&OTHER) {
+                continue;
+            }
             let group = Group { stores: &stores, group: at, seconds: total.seconds, total: Some(total) };
-            let is_kept = if depth == plan.keys.len() {
+            let is_kept = if codes[depth - 1] == OTHER {
+                plan.having.is_none()
+            } else if depth == plan.keys.len() {
                 plan.having.as_ref().is_none_or(|having| having.accepts(&group))
             } else {
                 children.contains_key(codes)
@@ -192,10 +201,13 @@ fn tree(
     }
     let mut more = 0;
     for rows in children.values_mut() {
+        let other =
+            rows.iter().position(|(codes, _)| codes.last() == Some(&OTHER)).map(|at| rows.swap_remove(at));
         rows.sort_by(|a, b| plan.compare(&a.1, &b.1));
         let top = plan.top.unwrap_or(rows.len());
         more += rows.len().saturating_sub(top);
         rows.truncate(top);
+        rows.extend(other);
     }
     let mut rows = Vec::new();
     let mut open = vec![children.remove(&[][..]).unwrap_or_default().into_iter()];

@@ -12,6 +12,8 @@ pub enum Datum {
     Number(i128),
     /// Text, as bytes.
     Text(Box<[u8]>),
+    /// In a tree: all values below the same parent that did not fit into memory, together.
+    Other,
 }
 
 impl From<Value<'_>> for Datum {
@@ -25,10 +27,10 @@ impl From<Value<'_>> for Datum {
 }
 
 impl Datum {
-    /// The same value, borrowed.
+    /// The same value, borrowed; missing for [`Self::Other`].
     pub fn value(&self) -> Value<'_> {
         match self {
-            Self::Missing => Value::Missing,
+            Self::Missing | Self::Other => Value::Missing,
             Self::Number(number) => Value::Int(*number),
             Self::Text(text) => Value::Bytes(text),
         }
@@ -38,7 +40,7 @@ impl Datum {
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Missing | Self::Number(_) => 0,
+            Self::Missing | Self::Number(_) | Self::Other => 0,
         }
     }
 }

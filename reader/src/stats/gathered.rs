@@ -122,7 +122,7 @@ impl Store {
         }
     }
 
-    /// Makes room for so many groups.
+    /// Makes room for this number of groups.
     pub(super) fn resize(&mut self, groups: usize) {
         for_each_store!(self, list => list.resize_with(groups, Default::default));
     }

@@ -11,7 +11,13 @@ use super::datum::Datum;
 /// The code of [`Value::Missing`].
 pub(super) const MISSING: u32 = 0;
 
-/// Numbers for the different values of a key. [`MISSING`] stands for no value.
+/// The code of [`Datum::Other`].
+pub(super) const OTHER: u32 = 1;
+
+/// How many codes stand for no value of their own.
+const RESERVED: usize = 2;
+
+/// Numbers for the different values of a key. [`MISSING`] and [`OTHER`] are the same for all keys.
 #[derive(Debug, Default)]
 pub(super) struct Codes {
     numbers: FxHashMap<i128, u32>,
@@ -40,12 +46,13 @@ impl Codes {
 
     /// How many codes there are.
     pub(super) fn len(&self) -> usize {
-        self.numbers.len() + self.texts.len() + 1
+        self.numbers.len() + self.texts.len() + RESERVED
     }
 
     /// All values, by code.
     pub(super) fn values(&self) -> Vec<Datum> {
         let mut values = vec![Datum::Missing; self.len()];
+        values[OTHER as usize] = Datum::Other;
         for (number, code) in &self.numbers {
             values[*code as usize] = Datum::Number(*number);
         }

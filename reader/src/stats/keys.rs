@@ -38,15 +38,17 @@ enum Reduced {
     Not,
     /// The first components of a path: 2 for `/var/log` of `/var/log/nginx/access.log`.
     Components(u8),
-    /// The greatest power of two that it is not less than; 0 for numbers below 1.
+    /// The greatest power of two that it is not less than; 0 for 0, and missing for negative numbers.
     PowerOfTwo,
 }
 
 /// Something that events are grouped by.
 #[derive(Clone, Debug)]
 pub struct Key {
-    /// Its name: as it was written, or given in a view.
+    /// Its name: as it was written, such as a short name.
     pub name: String,
+    /// What it stands for: a field, `FIELD[N]`, or `log2(FIELD)`.
+    pub field: String,
     /// The type of its values.
     pub ty: FieldType,
     source: Source,
@@ -98,12 +100,12 @@ impl Key {
     /// # Errors
     /// If there is no such field, or it does not have such values.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        let name = text.to_owned();
+        let of = |ty, source| Self { name: text.to_owned(), field: text.to_owned(), ty, source };
         if let Some(inner) = text.strip_prefix("log2(").and_then(|rest| rest.strip_suffix(')')) {
             let (field, ty) = lookup(inner.trim())?;
             return match ty.shape() {
                 Shape::Number | Shape::Duration | Shape::Any => {
-                    Ok(Self { name, ty, source: Source::Field(field, Reduced::PowerOfTwo) })
+                    Ok(of(ty, Source::Field(field, Reduced::PowerOfTwo)))
                 }
                 Shape::Hundredths
                 | Shape::Time
@@ -114,7 +116,7 @@ impl Key {
             };
         }
         match lookup(text) {
-            Ok((field, ty)) => Ok(Self { name, ty, source: Source::Field(field, Reduced::Not) }),
+            Ok((field, ty)) => Ok(of(ty, Source::Field(field, Reduced::Not))),
             Err(error) => {
                 let components = text.strip_suffix(']').and_then(|text| text.rsplit_once('['));
                 let Some((path, Ok(count))) = components.map(|(path, count)| (path, count.parse())) else {
@@ -124,15 +126,16 @@ impl Key {
                 if ty.shape() != Shape::Text || count == 0 {
                     return Err(KeyError::NotPath(path.to_owned(), count));
                 }
-                Ok(Self { name, ty, source: Source::Field(field, Reduced::Components(count)) })
+                Ok(of(ty, Source::Field(field, Reduced::Components(count))))
             }
         }
     }
 
-    /// Steps of so many ns, which begin at multiples of it; `offset` is what local time is ahead of UTC, in ns.
+    /// Steps of `width` ns, which begin at multiples of it; `offset` is what local time is ahead of UTC, in ns.
     pub fn step(width: u64, offset: i64) -> Self {
         let width = i64::try_from(width).unwrap_or(i64::MAX).max(1);
-        Self { name: "evt.time".to_owned(), ty: FieldType::Time, source: Source::Step { width, offset } }
+        let name = "evt.time".to_owned();
+        Self { field: name.clone(), name, ty: FieldType::Time, source: Source::Step { width, offset } }
     }
 
     /// The width of its time steps, ns.
@@ -200,8 +203,8 @@ impl Coder<'_> {
         let value = column.value(row, &mut self.scratch);
         self.codes.code(match (self.reduced, value) {
             (Reduced::Components(count), Value::Bytes(path)) => Value::Bytes(components(path, count)),
-            (Reduced::PowerOfTwo, Value::Int(number)) => Value::Int(power_of_two(number)),
-            (Reduced::PowerOfTwo, Value::Bytes(_)) => Value::Missing,
+            (Reduced::PowerOfTwo, Value::Int(number @ 0..)) => Value::Int(power_of_two(number)),
+            (Reduced::PowerOfTwo, Value::Int(_) | Value::Bytes(_)) => Value::Missing,
             (_, value) => value,
         })
     }
@@ -367,8 +370,8 @@ mod tests {
 
     #[test]
     fn numbers_are_reduced_to_powers_of_two() {
-        let reduced = [-5, 0, 1, 2, 3, 4, 1023, 1024].map(power_of_two);
-        assert_eq!(reduced, [0, 0, 1, 2, 2, 4, 512, 1024]);
+        let reduced = [0, 1, 2, 3, 4, 1023, 1024].map(power_of_two);
+        assert_eq!(reduced, [0, 1, 2, 2, 4, 512, 1024]);
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub use unit::{Base, Unit};
 use partial::Partial;
 
 /// Most bytes that the groups of all threads use. If there are more, those that lead are kept.
-const BUDGET: usize = 24 << 20;
+const BUDGET: usize = 16 << 20;
 
 impl Search<'_> {
     /// Answers a question about the events that match.

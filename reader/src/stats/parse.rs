@@ -44,11 +44,19 @@ pub enum ExprError {
         /// The type of the field.
         ty: &'static str,
     },
+    /// Times are added up.
+    #[error("`{function}({field})`: times cannot be added up; use min, max, first or last")]
+    Time {
+        /// The function.
+        function: String,
+        /// The field.
+        field: String,
+    },
     /// A field is wrong.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// The condition after `if` is wrong.
-    #[error("`if {text}`: {cause}")]
+    /// A condition is wrong.
+    #[error("`{text}`: {cause}")]
     Condition {
         /// The condition.
         text: String,
@@ -100,6 +108,8 @@ pub(super) fn split_title(text: &str) -> (Option<&str>, &str) {
 pub(super) struct Parser {
     pub(super) gatherings: Vec<Gathering>,
     pub(super) conditions: Vec<Filter>,
+    /// Advice on columns that are valid, and most likely not what was meant.
+    pub(super) hints: Vec<String>,
 }
 
 impl Parser {
@@ -108,7 +118,12 @@ impl Parser {
     /// # Errors
     /// See [`ExprError`].
     pub(super) fn expr(&mut self, text: &str) -> Result<Expr, ExprError> {
-        let mut cursor = Cursor { parser: self, text, at: 0, depth: 0 };
+        self.nested(text, 0)
+    }
+
+    /// The same within brackets.
+    fn nested(&mut self, text: &str, depth: usize) -> Result<Expr, ExprError> {
+        let mut cursor = Cursor { parser: self, text, at: 0, depth };
         let expr = cursor.sum()?;
         cursor.space();
         match cursor.rest() {
@@ -149,6 +164,15 @@ impl Parser {
             let (function, field) = (name.to_owned(), field.to_owned());
             return Err(ExprError::NotNumber { function, field, ty: ty.name() });
         }
+        if function == Function::Sum && ty.shape() == Shape::Time {
+            return Err(ExprError::Time { function: name.to_owned(), field: field.to_owned() });
+        }
+        if function == Function::Count && ty == FieldType::Bool {
+            self.hints.push(format!(
+                "count({field}) counts events that have the field, whatever its value; those of which it is true: \
+                 count({field} = true)"
+            ));
+        }
         let of_field = Unit::of_field(ty);
         let unit = match function {
             Function::Count | Function::Distinct => Unit::PLAIN,
@@ -156,6 +180,8 @@ impl Parser {
                 Base::Plain if ty == FieldType::Any => Unit::of(Base::Field(ty)),
                 _ => of_field,
             },
+            // How far times are apart.
+            Function::Stddev if of_field.base == Base::Time => Unit::of(Base::Duration),
             _ => of_field,
         };
         let hundredths = ty.shape() == Shape::Hundredths;
@@ -166,14 +192,14 @@ impl Parser {
     /// A call of a function: its name and what is in the brackets.
     fn call(&mut self, name: &str, argument: Option<&str>, depth: usize) -> Result<Expr, ExprError> {
         match name {
-            "rate" => return Ok(Expr::PerSecond(Box::new(self.amount(argument, depth)?))),
-            "share" => return Ok(Expr::Share(Box::new(self.amount(argument, depth)?))),
+            "rate" => return Ok(Expr::PerSecond(Box::new(self.amount(name, argument, depth)?))),
+            "share" => return Ok(Expr::Share(Box::new(self.amount(name, argument, depth)?))),
             _ => {}
         }
         let Some(function) = Function::named(name) else {
             let names: Vec<&str> = Function::names().collect();
             let mut scored: Vec<(usize, &str)> =
-                names.iter().map(|known| (suggest::distance(name, known), *known)).collect();
+                names.iter().map(|known| (suggest::distance(&name.to_lowercase(), known), *known)).collect();
             scored.sort_unstable();
             let closest = scored.into_iter().filter(|(score, _)| *score <= 2).take(3);
             return Err(ExprError::Function {
@@ -192,9 +218,12 @@ impl Parser {
                 text: name.to_owned(),
                 reason: format!("{name} needs a field: {name}(evt.latency)"),
             }),
-            // An expression says clearly enough which events to count.
+            // Also without `if`, it is clear which events to count.
             (Function::Count, _) if condition.is_none() && !is_field(field) => match Filter::parse(field) {
                 Ok(condition) => Ok(self.count(Some(condition))),
+                Err(cause) if field.contains(['=', '<', '>']) => {
+                    Err(ExprError::Condition { text: field.to_owned(), cause })
+                }
                 Err(_) => self.aggregate(function, name, field, None),
             },
             _ => self.aggregate(function, name, field, condition),
@@ -202,23 +231,16 @@ impl Parser {
     }
 
     /// What `rate` and `share` apply to: the number of events, the sum of a field, or an expression.
-    fn amount(&mut self, argument: Option<&str>, depth: usize) -> Result<Expr, ExprError> {
+    fn amount(&mut self, name: &str, argument: Option<&str>, depth: usize) -> Result<Expr, ExprError> {
         let Some(argument) = argument.filter(|text| !text.trim().is_empty()) else {
             return Ok(self.count(None));
         };
         let (field, condition) = split_condition(argument)?;
         match (field, condition) {
             ("", condition) => Ok(self.count(condition)),
-            (field, condition) if is_field(field) => self.aggregate(Function::Sum, "sum", field, condition),
-            _ => {
-                let mut cursor = Cursor { parser: self, text: argument, at: 0, depth };
-                let expr = cursor.sum()?;
-                cursor.space();
-                match cursor.rest() {
-                    "" => Ok(expr),
-                    rest => Err(cursor.wrong(format!("`{rest}` was not expected"))),
-                }
-            }
+            (field, condition) if is_field(field) => self.aggregate(Function::Sum, name, field, condition),
+            (_, None) if let Ok(condition) = Filter::parse(argument) => Ok(self.count(Some(condition))),
+            _ => self.nested(argument, depth),
         }
     }
 }

@@ -12,10 +12,10 @@ use super::groups::{self, Codes, Groups};
 use super::keys::{self, numbers};
 use super::plan::Plan;
 
-/// Check memory after so many events: groups that exist can grow, too.
+/// Check memory after this number of events: groups that exist can grow, too.
 const EVENTS_BETWEEN_CHECKS: usize = 1 << 18;
 
-/// Check memory when there are so many more groups.
+/// Check memory when this number of groups has been added.
 const GROUPS_BETWEEN_CHECKS: usize = 1 << 14;
 
 /// What some chunks contribute to the groups.
@@ -30,8 +30,10 @@ pub(super) struct Partial<'p> {
     pub(super) stores: Vec<Store>,
     /// The sum of the groups that did not fit, if there were any.
     pub(super) other: Option<Vec<Store>>,
-    /// By how much the leading column of a group may be too low, because part of it is in `other`.
+    /// By how much what groups are kept by may be too low, because part of it is elsewhere ([`Plan::kept_by`]).
     pub(super) undercount: f64,
+    /// Whether some groups did not fit.
+    pub(super) is_bounded: bool,
     /// Events since the last check of memory.
     unchecked: usize,
     /// Groups at the last check.
@@ -68,6 +70,7 @@ impl<'p> Partial<'p> {
             stores: stores(&plan.gatherings, 0),
             other: None,
             undercount: 0.0,
+            is_bounded: false,
             unchecked: 0,
             checked_groups: 0,
             buffers: Buffers::default(),
@@ -154,21 +157,30 @@ impl<'p> Partial<'p> {
 
     /// Adds another result of the same plan.
     pub(super) fn merge(&mut self, other: &Partial<'_>) {
-        self.absorb(other, 0..other.groups.len());
+        self.absorb(other, 0..other.groups.len(), false);
         if let Some(rest) = &other.other {
             self.add_to_other(rest, 0);
         }
         self.undercount += other.undercount;
+        self.is_bounded |= other.is_bounded;
         self.bound();
     }
 
-    /// Adds groups of another result.
-    fn absorb(&mut self, other: &Partial<'_>, groups: impl Iterator<Item = usize>) {
+    /// Adds groups of another result. With `is_up`, they do not fit: each becomes part of what does not fit below its parent, or
+    /// of all that does not fit.
+    fn absorb(&mut self, other: &Partial<'_>, groups: impl Iterator<Item = usize>, is_up: bool) {
         let values: Vec<Vec<Datum>> = other.codes.iter().map(Codes::values).collect();
         let mut codes = vec![0; self.codes.len()];
         for from in groups {
-            for (at, code) in other.groups.codes(from).iter().enumerate() {
-                codes[at] = self.codes[at].code(values[at][*code as usize].value());
+            codes.copy_from_slice(other.groups.codes(from));
+            if is_up && !(self.plan.is_tree && to_parent(&mut codes)) {
+                self.add_to_other(&other.stores, from);
+                continue;
+            }
+            for ((code, own), values) in codes.iter_mut().zip(&mut self.codes).zip(&values) {
+                if *code != groups::OTHER {
+                    *code = own.code(values[*code as usize].value());
+                }
             }
             let to = self.groups.group(&codes) as usize;
             for (own, theirs) in self.stores.iter_mut().zip(&other.stores) {
@@ -192,25 +204,39 @@ impl<'p> Partial<'p> {
 
     /// If the groups use too much memory, keeps those that lead in the order of the result, at half of it.
     fn bound(&mut self) {
-        let bytes = self.bytes();
-        (self.unchecked, self.checked_groups) = (0, self.groups.len());
-        if bytes <= self.budget || self.groups.len() < 2 {
-            return;
+        // In a tree, parents can be too many, too: each round removes a level of them.
+        for _ in 0..self.plan.keys.len().max(1) {
+            let bytes = self.bytes();
+            if bytes <= self.budget || self.groups.len() < 2 {
+                break;
+            }
+            self.halve(bytes);
         }
-        let mut weights: Vec<(f64, usize)> =
-            (0..self.groups.len()).map(|group| (self.weight(group), group)).collect();
+        (self.unchecked, self.checked_groups) = (0, self.groups.len());
+    }
+
+    fn halve(&mut self, bytes: usize) {
         let kept = (self.groups.len() as f64 * self.budget as f64 / bytes as f64 / 2.0) as usize;
-        weights.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let (kept, dropped) = weights.split_at(kept.clamp(1, weights.len()));
+        let weights = (0..self.groups.len()).map(|group| (self.weight(group), group));
+        // What did not fit below a parent makes its sum whole: it comes first, but not before all others.
+        let (mut others, mut own): (Vec<_>, Vec<_>) =
+            weights.partition(|(_, group)| self.groups.codes(*group).last() == Some(&groups::OTHER));
+        for list in [&mut others, &mut own] {
+            list.sort_unstable_by(|a: &(f64, usize), b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        }
+        let of_others = others.len().min(kept.div_ceil(2).max(kept.saturating_sub(own.len())));
+        let of_own = own.len().min(kept - of_others.min(kept)).max(usize::from(of_others == 0));
+        let dropped: Vec<(f64, usize)> = [others.split_off(of_others), own.split_off(of_own)].concat();
+        let kept = others.into_iter().chain(own);
+        let most = dropped.iter().map(|(weight, _)| *weight).fold(0.0, f64::max);
         let mut bounded = Self::new(self.plan, self.budget);
         bounded.other = self.other.take();
-        bounded.undercount = self.undercount + dropped.first().map_or(0.0, |(weight, _)| weight.max(0.0));
-        for (_, group) in dropped {
-            bounded.add_to_other(&self.stores, *group);
-        }
-        bounded.absorb(self, kept.iter().map(|(_, group)| *group));
+        bounded.is_bounded = true;
+        // A group loses itself or, in a tree, what does not fit directly below it: one of those that are dropped.
+        bounded.undercount = self.undercount + most;
+        bounded.absorb(self, kept.map(|(_, group)| group), false);
+        bounded.absorb(self, dropped.iter().map(|(_, group)| *group), true);
         bounded.buffers = std::mem::take(&mut self.buffers);
-        bounded.checked_groups = bounded.groups.len();
         *self = bounded;
     }
 
@@ -266,6 +292,16 @@ impl<'p> Partial<'p> {
         }
         (groups, merged)
     }
+}
+
+/// Replaces the last value of a group in a tree by what does not fit below its parent; false if the group has no parent.
+fn to_parent(codes: &mut [u32]) -> bool {
+    let depth = codes.iter().position(|code| *code == groups::OTHER).unwrap_or(codes.len());
+    if depth < 2 {
+        return false;
+    }
+    codes[depth - 1] = groups::OTHER;
+    true
 }
 
 /// Adds the matching rows of a table to a store.

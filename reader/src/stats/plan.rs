@@ -1,6 +1,6 @@
 //! A question, parsed: what to group by, what to gather, and how to order the result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::{Filter, ParseError};
 use crate::model::Binding;
@@ -46,6 +46,9 @@ pub enum QuestionError {
     /// A column is wrong.
     #[error(transparent)]
     Expr(#[from] ExprError),
+    /// Two columns or keys have one name.
+    #[error("there are two columns `{0}`; give one of them another title: TITLE = EXPRESSION")]
+    Twice(String),
     /// A comparison of `having` is wrong.
     #[error("`{0}` is not a comparison of columns: write one such as count > 100 or p99(evt.latency) > 5ms")]
     Having(String),
@@ -110,6 +113,7 @@ pub struct Plan {
     pub(super) columns: Vec<Column>,
     pub(super) gatherings: Vec<Gathering>,
     pub(super) conditions: Vec<Filter>,
+    hints: Vec<String>,
     pub(super) having: Option<Having>,
     /// Each with whether it is descending.
     pub(super) sort: Vec<(SortBy, bool)>,
@@ -151,6 +155,11 @@ impl Plan {
                 columns.push(Column { title: (*title).to_owned(), expr: parser.expr(title)? });
             }
         }
+        let names = keys.iter().map(|key| &key.name).chain(columns.iter().map(|column| &column.title));
+        let mut known = BTreeSet::new();
+        if let Some(name) = { names }.find(|name| !known.insert(*name)) {
+            return Err(QuestionError::Twice(name.clone()));
+        }
         let having =
             question.having.as_deref().map(|text| having(text, &columns, &mut parser)).transpose()?;
         let mut sort = question
@@ -171,9 +180,21 @@ impl Plan {
             })
             .or_else(|| additive(&events))
             .unwrap_or((Function::Count, 0));
-        let Parser { gatherings, conditions } = parser;
+        let Parser { gatherings, conditions, mut hints } = parser;
+        hints.extend(conditions.iter().flat_map(Filter::hints).cloned());
         let is_tree = tree.is_some();
-        Ok(Self { keys, is_tree, columns, gatherings, conditions, having, sort, top: question.top, weight })
+        Ok(Self {
+            keys,
+            is_tree,
+            columns,
+            gatherings,
+            conditions,
+            hints,
+            having,
+            sort,
+            top: question.top,
+            weight,
+        })
     }
 
     /// What it groups by.
@@ -189,6 +210,30 @@ impl Plan {
     /// Whether it groups by powers of two of one field.
     pub fn is_histogram(&self) -> bool {
         matches!(&self.keys[..], [key] if key.is_power_of_two())
+    }
+
+    /// Whether a column is a rate, so that the length of the time range matters.
+    pub fn has_rates(&self) -> bool {
+        fn is_rate(expr: &Expr) -> bool {
+            match expr {
+                Expr::PerSecond(_) => true,
+                Expr::Share(inner) => is_rate(inner),
+                Expr::Binary(_, left, right) => is_rate(left) || is_rate(right),
+                Expr::Literal(..) | Expr::Aggregate { .. } => false,
+            }
+        }
+        self.columns.iter().any(|column| is_rate(&column.expr))
+    }
+
+    /// What groups are kept by when they do not fit into memory, and its unit.
+    pub fn kept_by(&self) -> (String, Unit) {
+        let (function, gathering) = self.weight;
+        match (function, &self.gatherings[gathering].field) {
+            (Function::Sum, Some((field, ty))) => {
+                (format!("sum({})", field.decl().name), Unit::of_field(*ty))
+            }
+            _ => ("count".to_owned(), Unit::PLAIN),
+        }
     }
 
     /// The columns of a group without events; shares and rates of nothing are 0.
@@ -210,9 +255,14 @@ impl Plan {
         &self.sort
     }
 
-    /// The conditions of columns, for hints.
+    /// The conditions of columns.
     pub fn conditions(&self) -> &[Filter] {
         &self.conditions
+    }
+
+    /// Advice on columns that are valid, and most likely not what was meant.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 
     /// Checks the names in the conditions of columns against captures, and resolves times in them.

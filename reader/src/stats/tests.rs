@@ -1,5 +1,10 @@
+use std::io::Cursor;
+
+use capture_format::CaptureFile;
+
 use super::*;
-use crate::scan::{Captures, Query};
+use crate::model::testing::{TestChunk, call, file, header, id};
+use crate::scan::{Capture, Captures, Query};
 
 fn golden() -> Captures {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
@@ -114,6 +119,83 @@ fn groups_that_do_not_fit_are_added_up() {
     assert!(missing >= 0.0 && missing <= bounded.undercount, "{missing} {}", bounded.undercount);
 }
 
+/// Chunks of calls by three processes, of which the second makes most calls and the third only one.
+fn many_calls() -> Captures {
+    let chunks = (0..8u64).map(|at| {
+        let mut chunk = TestChunk::new(&header(1));
+        let cgroup = chunk.cgroup(7, "/docker/x", &[id('d')]);
+        let tasks =
+            [(10, "few"), (11, "many"), (12, "one")].map(|(pid, name)| chunk.task(pid, pid, name, cgroup));
+        for number in 0..600 {
+            let task = tasks[if number % 3 == 0 { 0 } else { 1 }];
+            chunk.call(at * 1_000_000 + number, task, &call("getppid", &[], 1));
+        }
+        if at == 3 {
+            chunk.call(at * 1_000_000 + 700, tasks[2], &call("getppid", &[], 1));
+        }
+        chunk
+    });
+    let file = CaptureFile::from_reader(Cursor::new(file(&header(1), chunks.collect(), &[]))).unwrap();
+    Captures::new(vec![Capture::new("test", file)])
+}
+
+#[test]
+fn parents_in_a_tree_keep_what_does_not_fit_below_them() {
+    let captures = many_calls();
+    let search = captures.query(Query::default()).unwrap();
+    let count = |row: &AnswerRow| row.cells[0].number().unwrap();
+    for (path, budget) in [("proc.name/evt.num", 32 << 10), ("evt.category/proc.name/evt.num", 32 << 10)] {
+        let plan = plan(&[path], &["count", "sum(evt.latency)"]);
+        let whole = search.answer(&plan).0;
+        let mut all = Partial::new(&plan, budget);
+        parts(&captures, &plan).iter().for_each(|part| all.merge(part));
+        let bounded = Answer::new(&plan, all, search.range());
+        assert!(bounded.is_bounded && bounded.rows.len() < whole.rows.len() / 2);
+        assert_eq!(bounded.total, whole.total);
+        // Nothing is missing from any parent, and each is the sum of the rows directly below it.
+        let inner = |answer: &Answer| -> Vec<AnswerRow> {
+            let is_inner =
+                |row: &&AnswerRow| row.key.len() < plan.keys().len() && !row.key.contains(&Datum::Other);
+            answer.rows.iter().filter(is_inner).cloned().collect()
+        };
+        assert_eq!(inner(&bounded), inner(&whole));
+        let mut others = 0;
+        for (at, row) in bounded.rows.iter().enumerate() {
+            others += usize::from(row.key.last() == Some(&Datum::Other));
+            let below = bounded.rows[at + 1..].iter().take_while(|other| other.key.len() > row.key.len());
+            let direct: Vec<&AnswerRow> =
+                below.filter(|other| other.key.len() == row.key.len() + 1).collect();
+            if let Some(last) = direct.last() {
+                assert_eq!(direct.iter().map(|row| count(row)).sum::<f64>(), count(row));
+                assert!(direct.iter().all(|row| row.key.last() != Some(&Datum::Other) || row == last));
+            }
+        }
+        assert!(others > 0);
+        assert_eq!(plan.kept_by(), ("count".to_owned(), Unit::PLAIN));
+    }
+}
+
+#[test]
+fn parents_that_do_not_fit_become_part_of_theirs() {
+    let captures = many_calls();
+    let plan = plan(&["proc.name/evt.num/thread.tid"], &["count"]);
+    let search = captures.query(Query::default()).unwrap();
+    let whole = search.answer(&plan).0;
+    let mut all = Partial::new(&plan, 64 << 10);
+    parts(&captures, &plan).iter().for_each(|part| all.merge(part));
+    assert!(all.groups.len() < whole.rows.len() / 2, "{} groups", all.groups.len());
+    let bounded = Answer::new(&plan, all, search.range());
+    let top = |answer: &Answer| -> Vec<AnswerRow> {
+        answer.rows.iter().filter(|row| row.key.len() == 1).cloned().collect()
+    };
+    for row in top(&bounded) {
+        let count = |row: &AnswerRow| row.cells[0].number().unwrap();
+        let of_whole = top(&whole).into_iter().find(|other| other.key == row.key).unwrap();
+        let missing = count(&of_whole) - count(&row);
+        assert!((0.0..=bounded.undercount).contains(&missing), "{row:?}: {missing}, {}", bounded.undercount);
+    }
+}
+
 #[test]
 fn without_groups_there_is_one_row() {
     let none = answer(
@@ -149,6 +231,36 @@ fn conditions_arithmetic_and_titles() {
 }
 
 #[test]
+fn rates_and_shares_of_conditions_and_advice() {
+    let columns = ["share(evt.failed = true)", "count(evt.failed = true)"];
+    let rows = answer(&question(&["proc.name"], &columns), "").rows;
+    let sum = |at: usize| rows.iter().map(|row| row.cells[at].number().unwrap()).sum::<f64>();
+    let all = sum(1);
+    assert!(all > 0.0 && (sum(0) - 1.0).abs() < 1e-9);
+    assert!(rows.iter().all(|row| row.cells[0].number() == row.cells[1].number().map(|count| count / all)));
+    assert!(
+        plan(&[], &["rate(evt.failed = true)", "count"]).has_rates() && !plan(&[], &["count"]).has_rates()
+    );
+    let advised = plan(&[], &["count(evt.failed)"]);
+    let [hint] = advised.hints() else { panic!("{:?}", advised.hints()) };
+    assert!(hint.ends_with("those of which it is true: count(evt.failed = true)"), "{hint}");
+    assert!(plan(&[], &["count(evt.failed = true)", "count(evt.latency)"]).hints().is_empty());
+}
+
+#[test]
+fn negative_numbers_have_no_power_of_two() {
+    let rows = answer(
+        &question(&["log2(evt.rawres)"], &["count", "min(evt.rawres)", "max(evt.rawres)"]),
+        "evt.rawres exists",
+    )
+    .rows;
+    let number = |row: &AnswerRow, at: usize| row.cells[at].number().unwrap();
+    let of = |key: Datum| rows.iter().find(|row| row.key == [key.clone()]).unwrap();
+    assert!(number(of(Datum::Missing), 2) < 0.0);
+    assert_eq!((number(of(Datum::Number(0)), 1), number(of(Datum::Number(0)), 2)), (0.0, 0.0));
+}
+
+#[test]
 fn units_follow_from_fields_and_arithmetic() {
     let unit = |text: &str| plan(&[], &[text]).columns()[0].unit();
     assert_eq!(unit("count"), Unit::PLAIN);
@@ -160,6 +272,7 @@ fn units_follow_from_fields_and_arithmetic() {
     assert_eq!(unit("sum(evt.latency) / sum(switch.ran)"), Unit::PLAIN);
     assert_eq!(unit("max(evt.time) - min(evt.time)"), Unit::of(Base::Duration));
     assert_eq!(unit("share"), Unit::of(Base::Share));
+    assert_eq!(unit("stddev(evt.time)"), Unit::of(Base::Duration));
     assert_eq!(unit("distinct(evt.latency)"), Unit::PLAIN);
     assert_eq!(unit("2 * sum(evt.buflen)"), Unit::of(Base::Size));
 }
@@ -251,9 +364,28 @@ fn wrong_questions_are_explained() {
     );
     assert_eq!(error(&[], &["(count"]), "`(count` is not a column: a closing bracket is missing");
     assert_eq!(error(&[], &["count count"]), "`count count` is not a column: `count` was not expected");
-    assert!(error(&[], &["sum(evt.latency if evt.tpye = read)"]).starts_with("`if evt.tpye = read`: "));
+    assert!(error(&[], &["sum(evt.latency if evt.tpye = read)"]).starts_with("`evt.tpye = read`: "));
     assert!(error(&[], &["p101(evt.latency)"]).starts_with("unknown function `p101`"));
     assert!(error(&["proc.nmae"], &[]).starts_with("unknown field `proc.nmae`"));
+    assert_eq!(
+        error(&[], &["rate(evt.time)"]),
+        "`rate(evt.time)`: times cannot be added up; use min, max, first or last"
+    );
+    assert!(
+        error(&[], &["COUNT"]).starts_with("unknown function `COUNT` (did you mean count"),
+        "{}",
+        error(&[], &["COUNT"])
+    );
+    assert!(error(&[], &["count(evt.failed = tru)"]).starts_with("`evt.failed = tru`: "));
+    assert_eq!(
+        error(&["proc.name"], &["count", "A = rate", "A = share"]),
+        "there are two columns `A`; give one of them another title: TITLE = EXPRESSION"
+    );
+    assert!(error(&["proc.name"], &["proc.name = count"]).starts_with("there are two columns `proc.name`"));
+    assert_eq!(
+        error(&["container.label[app"], &[]),
+        "`container.label` has no closing bracket after its argument"
+    );
     let deep = format!("{}count{}", "(".repeat(100), ")".repeat(100));
     assert_eq!(error(&[], &[&deep]), format!("`{deep}` is not a column: it has too many brackets"));
     let sort = Question { sort: vec!["size".to_owned()], ..question(&["proc.name"], &["count"]) };

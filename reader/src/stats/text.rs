@@ -7,12 +7,18 @@ use crate::text::escape::{Place, escaped};
 use crate::text::time;
 use crate::text::units::{count_text, duration_text, size_text};
 
+use super::answer::Answer;
 use super::datum::Datum;
 use super::expr::Cell;
+use super::keys::Key;
+use super::plan::Plan;
 use super::unit::{Base, Unit};
 
 /// Stands for a value that is missing.
 pub const MISSING: &str = "-";
+
+/// Stands for groups that did not fit into memory.
+pub const OTHER: &str = "other";
 
 /// Writes values as text: numbers with units and separators, times in a zone, hostile bytes escaped.
 #[derive(Clone, Debug)]
@@ -22,6 +28,14 @@ pub struct Formatter {
 }
 
 impl Formatter {
+    /// For an answer: times in `zone`, with their date if it is about several days, or steps of days.
+    pub fn of(plan: &Plan, answer: &Answer, zone: &TimeZone) -> Self {
+        const DAY: i64 = 86_400_000_000_000;
+        let own = Self::new(zone.clone(), answer.range);
+        let step = plan.keys().first().and_then(Key::step_width);
+        Self { with_date: own.with_date || step.is_some_and(|width| width >= DAY), ..own }
+    }
+
     /// Times in `zone`, with their date if `range` (wall-clock ns) has several.
     pub fn new(zone: TimeZone, range: Option<(i64, i64)>) -> Self {
         let day = |ns: i64| time::date_time(ns, &zone).get(..10).map(str::to_owned);
@@ -33,6 +47,7 @@ impl Formatter {
     pub fn key(&self, value: &Datum, ty: FieldType) -> String {
         match value {
             Datum::Missing => MISSING.to_owned(),
+            Datum::Other => OTHER.to_owned(),
             Datum::Text(text) if text.is_empty() => "\"\"".to_owned(),
             Datum::Text(text) => escaped(text, Place::Free).into_owned(),
             Datum::Number(number) => match (ty, ty.shape()) {
@@ -53,7 +68,7 @@ impl Formatter {
         let number = match (cell, unit.base) {
             (Cell::Missing, _) => return MISSING.to_owned(),
             (Cell::Datum(value), Base::Field(ty)) => return self.key(value, ty),
-            (Cell::Datum(value @ (Datum::Text(_) | Datum::Missing)), _) => {
+            (Cell::Datum(value @ (Datum::Text(_) | Datum::Missing | Datum::Other)), _) => {
                 return self.key(value, FieldType::Text);
             }
             (Cell::Number(number), Base::Plain) if !unit.per_second => return count(*number),
@@ -67,7 +82,7 @@ impl Formatter {
         };
         let text = match unit.base {
             Base::Plain | Base::Field(_) => real(number),
-            // So many ns in each second is a part of one CPU, or of one thread's time.
+            // ns per second are a part of one CPU, or of one thread's time.
             Base::Duration if unit.per_second => return percent(number / 1e9),
             Base::Duration => duration(number),
             Base::Size => size(number),

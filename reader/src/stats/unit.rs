@@ -25,7 +25,7 @@ pub enum Base {
 pub struct Unit {
     /// What is counted.
     pub base: Base,
-    /// Whether it is so many of them per second.
+    /// Whether it is a rate: their number per second.
     pub per_second: bool,
 }
 
@@ -51,7 +51,7 @@ impl Unit {
         })
     }
 
-    /// So many per second.
+    /// Their number per second.
     #[must_use]
     pub const fn per_second(self) -> Self {
         Self { per_second: true, ..self }

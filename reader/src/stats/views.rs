@@ -58,7 +58,7 @@ pub struct View {
     /// Which of these events.
     pub filter: Option<String>,
     /// Groups, columns and order.
-    pub ask: Question,
+    pub table: Question,
     /// What opening a row shows; without it, the events of the row.
     pub enter: Option<Enter>,
     /// Where it is from.
@@ -78,7 +78,7 @@ impl View {
 
     /// The title of each column and its expression, as they are written.
     pub fn columns(&self) -> impl Iterator<Item = (&str, &str)> {
-        let texts = self.ask.columns.iter().flat_map(|text| parse::split(text, ","));
+        let texts = self.table.columns.iter().flat_map(|text| parse::split(text, ","));
         texts.filter(|text| !text.is_empty()).map(|text| {
             let (title, expr) = parse::split_title(text);
             (title.unwrap_or(text), expr)

@@ -74,8 +74,7 @@ def path_prefix(field, count):
 def timed(field, order):
     """The value of the first (ASC) or last (DESC) event that has one; of several, the least or greatest."""
     name = column(field)
-    function = "first" if order == "ASC" else "first"
-    return f'{function}({name} ORDER BY "evt.rawtime" {order}, {name} {order}) FILTER ({name} IS NOT NULL)'
+    return f'first({name} ORDER BY "evt.rawtime" {order}, {name} {order}) FILTER ({name} IS NOT NULL)'
 
 
 # Keys: as ktape has them, and as SQL.

@@ -1,17 +1,13 @@
 //! An answer as a table, CSV, TSV or JSON.
 
-use jiff::tz::TimeZone;
 use serde_json::{Number, Value};
 
-use super::table::{self, TextColumn};
+use super::table::{self, Paper, TextColumn};
 use ktape_reader::fields::{FieldType, Shape};
-use ktape_reader::stats::text::Formatter;
+use ktape_reader::stats::text::{Formatter, OTHER};
 use ktape_reader::stats::{Answer, AnswerRow, Base, Cell, Column, Datum, Plan};
 use ktape_reader::text::escape::{Place, escaped};
 use ktape_reader::text::time;
-
-/// The name of the row of groups that did not fit into memory.
-const OTHER: &str = "other";
 
 /// The name of the number of keys that a row of a tree has.
 const LEVEL: &str = "level";
@@ -59,9 +55,9 @@ pub fn columns<'r>(
 }
 
 /// Appends an aligned table; names are cut if it is wider than the terminal.
-pub fn table(plan: &Plan, answer: &Answer, zone: &TimeZone, width: Option<usize>, out: &mut Vec<u8>) {
-    let format = Formatter::new(zone.clone(), answer.range);
-    table::write(columns(plan, answer.rows.iter(), answer.other.as_ref(), (0, &format)), width, out);
+pub fn table(plan: &Plan, answer: &Answer, paper: &Paper, out: &mut Vec<u8>) {
+    let format = Formatter::of(plan, answer, &paper.zone);
+    table::write(columns(plan, answer.rows.iter(), answer.other.as_ref(), (0, &format)), paper.width, out);
 }
 
 /// The keys of a tree as one column: the last one of each row, indented.
@@ -136,6 +132,7 @@ fn line(cells: impl Iterator<Item = String>, separator: Separator, out: &mut Vec
 fn plain_datum(value: &Datum, ty: FieldType) -> String {
     match value {
         Datum::Missing => String::new(),
+        Datum::Other => OTHER.to_owned(),
         Datum::Text(text) => escaped(text, Place::Free).into_owned(),
         Datum::Number(number) => match ty.shape() {
             Shape::Time => rfc3339(*number),
@@ -181,7 +178,8 @@ pub fn json(plan: &Plan, answer: &Answer, out: &mut Vec<u8>) {
         let level = plan.is_tree().then(|| (LEVEL.to_owned(), key.len().into()));
         let keys = key.iter().zip(plan.keys());
         let keys = keys.map(|(value, key)| (key.name.clone(), json_datum(value, key.ty)));
-        object(level.into_iter().chain(keys).chain(columns(cells)), out);
+        let other = (key.last() == Some(&Datum::Other)).then(|| (OTHER.to_owned(), Value::Bool(true)));
+        object(level.into_iter().chain(keys).chain(other).chain(columns(cells)), out);
     }
     if let Some(cells) = &answer.other {
         object(std::iter::once((OTHER.to_owned(), Value::Bool(true))).chain(columns(cells)), out);
@@ -201,14 +199,16 @@ fn json_cell(cell: &Cell, column: &Column) -> Value {
         (Cell::Missing | Cell::Datum(Datum::Missing), _) => Value::Null,
         (Cell::Real(number), _) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
         (Cell::Datum(value), Base::Field(ty)) => json_datum(value, ty),
-        (Cell::Number(number), base) if base != Base::Time => whole(*number),
+        (Cell::Number(number) | Cell::Datum(Datum::Number(number)), base) if base != Base::Time => {
+            whole(*number)
+        }
         (cell, _) => Value::String(plain_cell((cell, column))),
     }
 }
 
 fn json_datum(value: &Datum, ty: FieldType) -> Value {
     match value {
-        Datum::Missing => Value::Null,
+        Datum::Missing | Datum::Other => Value::Null,
         Datum::Number(number) if ty.shape() == Shape::Bool => Value::Bool(*number != 0),
         Datum::Number(number) if !matches!(ty.shape(), Shape::Time | Shape::Hundredths) => whole(*number),
         value => Value::String(plain_datum(value, ty)),

@@ -1,10 +1,8 @@
 //! Answers as pictures: bars, lines over time, heatmaps.
 
-use jiff::tz::TimeZone;
-
 use super::output;
-use super::table::{self, TextColumn};
-use ktape_reader::stats::chart::{self, Ink};
+use super::table::{self, Paper, TextColumn};
+use ktape_reader::stats::chart;
 use ktape_reader::stats::text::Formatter;
 use ktape_reader::stats::{Answer, AnswerRow, Cell, Datum, Plan};
 
@@ -16,14 +14,9 @@ const NARROWEST: usize = 10;
 
 /// Appends a table with a picture of its first column: with time steps and other keys, a line over time for each group, else
 /// a bar for each row.
-pub fn table(
-    plan: &Plan,
-    answer: &Answer,
-    zone: &TimeZone,
-    (width, ink): (Option<usize>, Ink),
-    out: &mut Vec<u8>,
-) {
-    let format = Formatter::new(zone.clone(), answer.range);
+pub fn table(plan: &Plan, answer: &Answer, paper: &Paper, out: &mut Vec<u8>) {
+    let (width, ink) = (paper.width, paper.ink);
+    let format = Formatter::of(plan, answer, &paper.zone);
     let is_stepped = plan.keys().first().is_some_and(|key| key.step_width().is_some());
     if !is_stepped || plan.keys().len() == 1 {
         let rows = filled(plan, answer);
@@ -116,14 +109,9 @@ fn filled(plan: &Plan, answer: &Answer) -> Vec<AnswerRow> {
 
 /// Appends a heatmap: time from left to right, powers of two from bottom to top, darker where there is more of the first
 /// column. The question groups by time steps and powers of two.
-pub fn heatmap(
-    plan: &Plan,
-    answer: &Answer,
-    zone: &TimeZone,
-    (width, ink): (Option<usize>, Ink),
-    out: &mut Vec<u8>,
-) {
-    let format = Formatter::new(zone.clone(), answer.range);
+pub fn heatmap(plan: &Plan, answer: &Answer, paper: &Paper, out: &mut Vec<u8>) {
+    let (width, ink) = (paper.width, paper.ink);
+    let format = Formatter::of(plan, answer, &paper.zone);
     let starts = starts(plan, answer);
     let Some(key) = plan.keys().get(1) else { return };
     let mut rows: Vec<(&Datum, Vec<f64>)> = Vec::new();

@@ -5,17 +5,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::table::{Paper, terminal_width};
 use super::{Format, StatsArgs, output, plot, view};
 use crate::commands::selection::{Selection, query_error};
 use crate::commands::tree::is_utf8;
 use crate::commands::{inputs, report};
 use crate::session::messages::message;
 use crate::usage::usage;
-use ktape_reader::filter::Filter;
-use ktape_reader::scan::Input;
+use ktape_reader::scan::{Captures, Input};
 use ktape_reader::stats::chart::Ink;
+use ktape_reader::stats::text::Formatter;
 use ktape_reader::stats::views::View;
-use ktape_reader::stats::{Answer, Plan, Question, RELATIVE_ERROR, STANDARD_ERROR};
+use ktape_reader::stats::{Answer, Cell, Plan, Question, RELATIVE_ERROR, STANDARD_ERROR};
 use ktape_reader::text::units::{self, count_text};
 
 /// Rows of a table, unless more are wanted.
@@ -32,7 +33,7 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     let mut question = question(args, view.as_ref())?;
     // Wrong names end the command before anything is read.
     let plan = Plan::new(&question).map_err(usage)?;
-    plan.conditions().iter().flat_map(Filter::hints).for_each(message);
+    plan.hints().iter().for_each(message);
     let Input::Files(set) = Input::open(&paths)? else {
         bail!(
             "`ktape stats` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
@@ -58,27 +59,30 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     let search = captures.query(query).map_err(query_error)?;
     let (answer, scanned) = search.answer(&plan);
     let mut out = Vec::new();
-    let paper = (super::table::terminal_width(), if is_utf8() { Ink::Unicode } else { Ink::Ascii });
+    let ink = if is_utf8() { Ink::Unicode } else { Ink::Ascii };
+    let paper = Paper { zone: span.zone.clone(), width: terminal_width(), ink };
     match args.format {
-        Format::Table if args.heatmap.is_some() => plot::heatmap(&plan, &answer, &span.zone, paper, &mut out),
-        Format::Table if args.is_plot() => plot::table(&plan, &answer, &span.zone, paper, &mut out),
-        Format::Table => output::table(&plan, &answer, &span.zone, paper.0, &mut out),
+        Format::Table if args.heatmap.is_some() => plot::heatmap(&plan, &answer, &paper, &mut out),
+        Format::Table if args.is_plot() => plot::table(&plan, &answer, &paper, &mut out),
+        Format::Table => output::table(&plan, &answer, &paper, &mut out),
         Format::Csv => output::separated(&plan, &answer, output::Separator::Comma, &mut out),
         Format::Tsv => output::separated(&plan, &answer, output::Separator::Tab, &mut out),
         Format::Json => output::json(&plan, &answer, &mut out),
     }
     let mut stdout = io::stdout().lock();
     stdout.write_all(&out).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
-    notes(&answer, args.format);
-    if let Some(view) = &view {
-        view::note_missing(view, &plan, &captures, answer.rows.is_empty());
+    let is_empty = answer.rows.is_empty();
+    notes(&plan, &answer, &captures, args.format);
+    let is_explained = view.as_ref().is_some_and(|view| view::note_missing(view, &plan, &captures, is_empty));
+    if is_empty && !is_explained && args.format == Format::Table {
+        message("no event matches");
     }
     Ok(report::finish(&scanned, args.strict))
 }
 
 /// The question of the view, with the parts that options replace.
 fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
-    let mut question = view.map(|view| view.ask.clone()).unwrap_or_default();
+    let mut question = view.map(|view| view.table.clone()).unwrap_or_default();
     question.names = crate::commands::views::names()?;
     if !args.by.is_empty() {
         question.by.clone_from(&args.by);
@@ -130,7 +134,7 @@ fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
     Ok(question)
 }
 
-/// A time step for about 60 steps in a range of so many ns.
+/// A time step for about 60 steps in a range, both in ns.
 fn step(range: u64) -> u64 {
     const SECOND: u64 = 1_000_000_000;
     let decimal = (0..10).flat_map(|power| [1, 2, 5].map(|digit| digit * 10u64.pow(power)));
@@ -140,15 +144,24 @@ fn step(range: u64) -> u64 {
 }
 
 /// What has to be known about the numbers.
-fn notes(answer: &Answer, format: Format) {
+fn notes(plan: &Plan, answer: &Answer, captures: &Captures, format: Format) {
+    if let Some((covered, range)) = plan.has_rates().then(|| captures.gaps(answer.range)).flatten() {
+        message(format_args!(
+            "the captures cover {} of {}; rates are per second of all of it",
+            units::duration_text(covered),
+            units::duration_text(range)
+        ));
+    }
     if answer.more > 0 && format == Format::Table {
         message(format_args!("{} more groups; --top 0 prints all", count_text(answer.more as u64)));
     }
-    if answer.other.is_some() {
+    if answer.is_bounded {
+        let (kept_by, unit) = plan.kept_by();
+        let most =
+            Formatter::of(plan, answer, &captures.span().zone).cell(&Cell::Real(answer.undercount), unit);
         message(format_args!(
-            "there are more groups than fit into memory: the least of them are together in the last row, and numbers of \
-             others may be too low, those of the leading column by at most {}",
-            count_text(answer.undercount as u64)
+            "there are more groups than fit into memory: the least of them are together in rows `other`, and numbers of \
+             the rest may be too low, their {kept_by} by at most {most}"
         ));
     }
     if answer.is_estimate {

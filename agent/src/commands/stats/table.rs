@@ -2,10 +2,24 @@
 
 use std::io::{self, IsTerminal};
 
+use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr;
+
+use ktape_reader::stats::chart::Ink;
 
 /// A column that may be cut is not cut to less than this.
 const NARROWEST: usize = 12;
+
+/// What answers are drawn on, and with.
+#[derive(Clone, Debug)]
+pub struct Paper {
+    /// The zone of times.
+    pub zone: TimeZone,
+    /// Columns of the terminal; `None` if the output is none.
+    pub width: Option<usize>,
+    /// Which characters the terminal has.
+    pub ink: Ink,
+}
 
 /// The width of the terminal; `None` if standard output is none.
 pub fn terminal_width() -> Option<usize> {

@@ -17,8 +17,8 @@ use ktape_reader::stats::views::{Missing, OVERVIEW, View, Views, recorded_kinds}
 /// Kinds that every capture has that records them.
 const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sample]);
 
-/// The arguments without the name of a view, and the view: that of `--view`, that of the arguments, or the overview if nothing
-/// else is asked for. A file of that name wins.
+/// The arguments without the name of a view, and the view: that of `--view`, that of the arguments, or the overview if there are no
+/// groups or columns. A file of that name wins.
 ///
 /// # Errors
 /// There is no such view, or it is not valid.
@@ -49,10 +49,10 @@ pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
         inputs.remove(at);
         return Ok((inputs, Some(views::named(&views, &word)?)));
     }
-    let is_asked = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
-    let is_asked = is_asked || args.having.is_some() || !args.sort.is_empty();
-    let is_asked = is_asked || args.histogram.is_some() || args.heatmap.is_some();
-    Ok((inputs, if is_asked { None } else { Some(views::named(&views, OVERVIEW)?) }))
+    let is_given = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
+    let is_given = is_given || args.having.is_some() || !args.sort.is_empty();
+    let is_given = is_given || args.histogram.is_some() || args.heatmap.is_some();
+    Ok((inputs, if is_given { None } else { Some(views::named(&views, OVERVIEW)?) }))
 }
 
 /// The place of the argument that can only be a view: the last one, or the one before the expression.
@@ -74,11 +74,12 @@ fn is_view_word(word: &str) -> bool {
     !word.is_empty() && is_word(OsStr::new(word)) && !word.contains(['.', '/', ',', '['])
 }
 
-/// Prints what the view needs and the captures do not have.
-pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: bool) {
+/// Prints what the view needs and the captures do not have. Returns whether that is why there are no rows.
+pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: bool) -> bool {
     let Missing { kinds, columns } = view.missing(plan, recorded_kinds(captures));
     let name = &view.name;
-    if !kinds.is_empty() && is_empty {
+    let is_reason = !kinds.is_empty() && is_empty;
+    if is_reason {
         let how = match view.to_record(plan).join(",") {
             record if record.is_empty() => "none happened".to_owned(),
             record if is_frequent(&kinds) => format!("record them with: ktape capture -e {record}"),
@@ -106,6 +107,7 @@ pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: boo
             kinds[0]
         ));
     }
+    is_reason
 }
 
 fn is_frequent(kinds: &[&str]) -> bool {

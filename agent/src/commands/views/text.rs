@@ -32,7 +32,7 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
     if let Origin::File(path) = &view.origin {
         line("file", &shown(&path.display().to_string()));
     }
-    let plan = Plan::new(&view.ask);
+    let plan = Plan::new(&view.table);
     if let Ok(plan) = &plan {
         line("records", &record_with(view, plan));
     }
@@ -45,10 +45,10 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
     if let Some(filter) = &view.filter {
         line("filter", &shown(filter));
     }
-    if !view.ask.by.is_empty() {
-        line("by", &shown(&view.ask.by.join(", ")));
+    if !view.table.by.is_empty() {
+        line("by", &shown(&view.table.by.join(", ")));
     }
-    if let Some(per) = view.ask.per {
+    if let Some(per) = view.table.per {
         line("per", &duration_text(per));
     }
     if let Ok(plan) = &plan {
@@ -62,20 +62,20 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
             );
         }
     }
-    if let Some(having) = &view.ask.having {
+    if let Some(having) = &view.table.having {
         line("having", &shown(having));
     }
-    if !view.ask.sort.is_empty() {
-        line("sort", &shown(&view.ask.sort.join(", ")));
+    if !view.table.sort.is_empty() {
+        line("sort", &shown(&view.table.sort.join(", ")));
     }
-    if let Some(top) = view.ask.top {
+    if let Some(top) = view.table.top {
         line("top", &top.to_string());
     }
     let enter = match &view.enter {
         None => "the events of the row".to_owned(),
         Some(enter) => match &enter.filter {
             Some(filter) => format!("the view {} of events with {filter}", enter.view),
-            None => format!("the view {} of events with the same {}", enter.view, view.ask.by.join(", ")),
+            None => format!("the view {} of events with the same {}", enter.view, view.table.by.join(", ")),
         },
     };
     line("Enter", &shown(&enter));
@@ -83,7 +83,7 @@ pub fn explain(view: &View, out: &mut Vec<u8>) {
 
 /// Appends an object.
 pub fn json(view: &View, out: &mut Vec<u8>) {
-    let plan = Plan::new(&view.ask).ok();
+    let plan = Plan::new(&view.table).ok();
     let columns = plan.iter().flat_map(Plan::columns);
     let columns: Vec<Value> = columns
         .map(|column| json!({ "title": column.title, "expression": expression(view, column) }))
@@ -101,12 +101,12 @@ pub fn json(view: &View, out: &mut Vec<u8>) {
         "needs": view.needs,
         "kinds": view.kinds,
         "filter": view.filter,
-        "by": view.ask.by,
-        "per": view.ask.per,
+        "by": view.table.by,
+        "per": view.table.per,
         "columns": columns,
-        "having": view.ask.having,
-        "sort": view.ask.sort,
-        "top": view.ask.top,
+        "having": view.table.having,
+        "sort": view.table.sort,
+        "top": view.table.top,
         "enter": view.enter.as_ref().map(|enter| json!({ "view": enter.view, "filter": enter.filter })),
     });
     out.extend_from_slice(object.to_string().as_bytes());

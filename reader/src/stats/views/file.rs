@@ -76,7 +76,7 @@ pub(super) fn parse(name: &str, text: String, origin: Origin) -> Result<View, Wr
         needs: word(&table, "needs")?,
         kinds: list(&table, "kinds")?,
         filter: word(&table, "filter")?,
-        ask: Question {
+        table: Question {
             by: list(&table, "by")?,
             names: BTreeMap::new(),
             per: per(&table)?,
@@ -199,18 +199,18 @@ fn check(view: &View) -> Result<(), Wrong> {
     if let Some(filter) = &view.filter {
         checked(filter).map_err(|error| (Some("filter"), error.to_string()))?;
     }
-    let ask = &view.ask;
-    if ask.by.is_empty() && ask.columns.is_empty() {
+    let table = &view.table;
+    if table.by.is_empty() && table.columns.is_empty() {
         return Err((None, "a view needs groups or columns: the key `by`, `columns`, or both".into()));
     }
     let wrong = |key| move |error: QuestionError| (Some(key), error.to_string());
-    let by = Question { by: ask.by.clone(), per: ask.per, ..Question::default() };
+    let by = Question { by: table.by.clone(), per: table.per, ..Question::default() };
     Plan::new(&by).map_err(wrong("by"))?;
-    let columns = Question { columns: ask.columns.clone(), ..by };
+    let columns = Question { columns: table.columns.clone(), ..by };
     Plan::new(&columns).map_err(wrong("columns"))?;
-    let having = Question { having: ask.having.clone(), ..columns };
+    let having = Question { having: table.having.clone(), ..columns };
     Plan::new(&having).map_err(wrong("having"))?;
-    let plan = Plan::new(&Question { sort: ask.sort.clone(), ..having }).map_err(wrong("sort"))?;
+    let plan = Plan::new(&Question { sort: table.sort.clone(), ..having }).map_err(wrong("sort"))?;
     let resolved = plan.conditions().iter().try_for_each(|condition| condition.check(iter::empty()));
     resolved.map_err(|error| (Some("columns"), error.to_string()))?;
     match &view.enter {

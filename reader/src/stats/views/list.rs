@@ -15,7 +15,7 @@ enum Source {
     File(PathBuf),
 }
 
-/// Views by name. Each is read when it is asked for.
+/// Views by name. Each is read when it is needed.
 #[derive(Clone, Debug)]
 pub struct Views {
     sources: Vec<(String, Source)>,

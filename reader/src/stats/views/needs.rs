@@ -48,7 +48,7 @@ impl View {
 
     /// Whether its rows are kinds of events: then it is about whatever there is.
     fn is_of_any_kind(&self) -> bool {
-        self.kinds.is_empty() && self.ask.by.iter().any(|key| key == "evt.category" || key == "evt.type")
+        self.kinds.is_empty() && self.table.by.iter().any(|key| key == "evt.category" || key == "evt.type")
     }
 
     /// The words for `capture -e` that record what it needs; none if any capture does.

@@ -15,9 +15,9 @@ fn table() -> String {
         "| view | question | grouped by | columns | `capture -e` |\n|---|---|---|---|---|\n".to_owned();
     for view in Views::built_in().all() {
         let view = view.unwrap();
-        let plan = Plan::new(&view.ask).unwrap();
+        let plan = Plan::new(&view.table).unwrap();
         let titles: Vec<&str> = view.columns().map(|(title, _)| title).collect();
-        let by: Vec<String> = view.ask.by.iter().map(|key| format!("`{key}`")).collect();
+        let by: Vec<String> = view.table.by.iter().map(|key| format!("`{key}`")).collect();
         let record = match view.to_record(&plan).join(",") {
             record if record.is_empty() => "any".to_owned(),
             record => format!("`{record}`"),

@@ -26,7 +26,9 @@ pub enum RowFilterError {
 /// Fields with several values per event, such as `fd.name`, match if one of the values is that of the row: the expression
 /// can find more events than the row counts.
 pub fn row_filter(plan: &Plan, row: &[Datum]) -> String {
-    let parts: Vec<String> = plan.keys().iter().zip(row).map(|(key, value)| of_key(key, value)).collect();
+    // Of what did not fit below a parent, the parent is known.
+    let known = plan.keys().iter().zip(row).filter(|(_, value)| **value != Datum::Other);
+    let parts: Vec<String> = known.map(|(key, value)| of_key(key, value)).collect();
     parts.join(" and ")
 }
 
@@ -53,25 +55,26 @@ fn of_key(key: &Key, value: &Datum) -> String {
         let at = |ns: i128| time::rfc3339(i64::try_from(ns).unwrap_or(i64::MAX));
         return format!("evt.time >= {} and evt.time < {}", at(*start), at(start + i128::from(width)));
     }
-    if let Some(field) = key.name.strip_prefix("log2(").and_then(|rest| rest.strip_suffix(')')) {
+    if let Some(field) = key.field.strip_prefix("log2(").and_then(|rest| rest.strip_suffix(')')) {
         let field = field.trim();
         return match value {
-            Datum::Number(0) => format!("{field} < 1"),
+            Datum::Number(0) => format!("{field} = 0"),
             Datum::Number(from) => {
                 format!("{field} >= {} and {field} < {}", number(*from, key.ty), number(from * 2, key.ty))
             }
-            Datum::Missing | Datum::Text(_) => format!("not {field} exists"),
+            // Or it is negative.
+            Datum::Missing | Datum::Text(_) | Datum::Other => format!("not {field} >= 0"),
         };
     }
-    if let (Err(_), Some((path, components))) = (lookup(&key.name), components(&key.name)) {
+    if let (Err(_), Some((path, components))) = (lookup(&key.field), components(&key.field)) {
         return match value {
             Datum::Text(text) => beginning(path, components, text),
-            Datum::Missing | Datum::Number(_) => format!("not {path} exists"),
+            Datum::Missing | Datum::Number(_) | Datum::Other => format!("not {path} exists"),
         };
     }
     match literal(value, key.ty) {
-        Some(literal) => format!("{} = {literal}", key.name),
-        None => format!("not {} exists", key.name),
+        Some(literal) => format!("{} = {literal}", key.field),
+        None => format!("not {} exists", key.field),
     }
 }
 
@@ -81,7 +84,7 @@ fn components(name: &str) -> Option<(&str, usize)> {
     Some((path, count.parse().ok()?))
 }
 
-/// A path, or all below it if it has so many components that more may have followed.
+/// A path, or all below it if it has as many components as are kept, so that more may have followed.
 fn beginning(field: &str, components: usize, path: &[u8]) -> String {
     let whole = quoted(path);
     let is_beginning = path.first() == Some(&b'/')
@@ -97,7 +100,7 @@ fn beginning(field: &str, components: usize, path: &[u8]) -> String {
 /// A value as an expression compares it; `None` if it is missing.
 fn literal(value: &Datum, ty: FieldType) -> Option<String> {
     match value {
-        Datum::Missing => None,
+        Datum::Missing | Datum::Other => None,
         Datum::Text(text) => Some(quoted(text)),
         Datum::Number(value) => Some(number(*value, ty)),
     }
