@@ -271,6 +271,11 @@ impl ChunkBuilder {
         self.wall_offset = ns;
     }
 
+    /// Wall clock minus boot clock, in ns.
+    pub fn wall_offset(&self) -> i64 {
+        self.wall_offset
+    }
+
     /// Removes all rows and strings but keeps the memory, for the next chunk. Earlier numbers of strings and rows become
     /// invalid.
     pub fn clear(&mut self) {

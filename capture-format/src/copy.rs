@@ -71,6 +71,14 @@ impl CopyCache {
         Ok(())
     }
 
+    /// The same for a target whose schema begins with the tables of the source.
+    fn begin_extended(&mut self, source: &Chunk, target: &ChunkBuilder) -> Result<(), FormatError> {
+        if self.source != source.id() && !target.schema().tables().starts_with(source.schema().tables()) {
+            return Err(FormatError::SchemaMismatch);
+        }
+        self.begin(source)
+    }
+
     fn string(&mut self, source: &Chunk, target: &mut ChunkBuilder, id: StrId) -> StrId {
         let known = &mut self.strings[id.0 as usize];
         if *known == 0 {
@@ -110,6 +118,36 @@ pub fn copy_rows(
         cache.key = values;
     }
     Ok(())
+}
+
+/// The row of `target` that is equal to a dictionary row of `source`; copies the row unless it was copied before. The schema of
+/// `target` may have more tables than that of `source`, behind those.
+///
+/// # Errors
+/// As [`copy_rows`].
+pub fn copy_row(
+    source: &Chunk,
+    target: &mut ChunkBuilder,
+    table: TableId,
+    row: u32,
+    cache: &mut CopyCache,
+) -> Result<u32, FormatError> {
+    cache.begin_extended(source, target)?;
+    dictionary_row(source, target, table, row, cache)
+}
+
+/// The number in `target` of a string of `source`, as [`copy_row`].
+///
+/// # Errors
+/// As [`copy_rows`].
+pub fn copy_string(
+    source: &Chunk,
+    target: &mut ChunkBuilder,
+    string: StrId,
+    cache: &mut CopyCache,
+) -> Result<StrId, FormatError> {
+    cache.begin_extended(source, target)?;
+    Ok(cache.string(source, target, string))
 }
 
 fn no_row(row: u32, rows: usize) -> FormatError {

@@ -148,7 +148,7 @@ pub use builder::{ChunkBuilder, TableBuilder};
 pub use chunk::{Chunk, ColumnView, ListView, TableView};
 pub use column_type::{ColumnType, TableId};
 pub use compression::Compression;
-pub use copy::{CopyCache, copy_rows};
+pub use copy::{CopyCache, copy_row, copy_rows, copy_string};
 pub use encode::{ColumnLayout, ColumnSize, EncodeOptions, EncodedBlock, Encoder};
 pub use error::{Damage, FormatError};
 pub use file::CaptureFile;

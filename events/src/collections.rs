@@ -71,6 +71,12 @@ impl KindSet {
         Self(self.0 | 1 << kind.index())
     }
 
+    /// The kinds that are in one of the two.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// Whether a kind is in it.
     #[inline]
     pub const fn contains(self, kind: Kind) -> bool {

@@ -353,6 +353,18 @@ kinds! {
         user_data: U64, "the number by which the program knows the request";
         more: Bool, "whether more completions of the same request follow (multishot)";
     }
+    /// a part of a thread's time: on a CPU, waiting for one, asleep or blocked, and in which system call; all parts of a thread add up to its life
+    ThreadState = 23, "thread_state", Reader, "computed when a capture is read, from switch, syscall, fork, block and stall" {
+        dur: Duration, "how long";
+        state: Text, "running, runnable (waits for a CPU), sleeping, blocked (in uninterruptible sleep: D), stopped, idle (a kernel thread without work), off_cpu (not on a CPU; why is not recorded) or unknown";
+        call: Syscall, "the system call that it was in; none in user space, or in a call that is not recorded";
+        args: SyscallArgs, "the call's arguments";
+        strs: SyscallStrings, "its paths and socket addresses";
+        file: File, "what the call's first descriptor stands for, or the directory that its path starts from";
+        file2: File, "the same of a second descriptor or path";
+        wait: Text, "the kernel function that it waited in, if a hang was reported";
+        dev: Text, "the block device that it waited for: that of a hang, or of its own request that was completed while it was blocked";
+    }
 }
 
 /// The highest number of a kind.

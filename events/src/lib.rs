@@ -27,6 +27,8 @@ pub enum Ring {
     Lifecycle,
     /// None: the agent makes the event itself.
     Agent,
+    /// None: it follows from other events, and is computed when a capture is read. It is in no file.
+    Reader,
 }
 
 /// The value of a [`Ty::Cpu`] column for what no CPU is known of.
@@ -96,6 +98,19 @@ pub struct KindDecl {
     pub source: &'static str,
 }
 
+/// The kinds that a recorder writes: all that are not [derived](Kind::is_derived).
+pub const RECORDED: KindSet = {
+    let mut set = KindSet::EMPTY;
+    let mut i = 0;
+    while i < KIND_COUNT {
+        if !KINDS[i].is_derived() {
+            set = set.with(KINDS[i]);
+        }
+        i += 1;
+    }
+    set
+};
+
 /// The columns that every kind starts with, in this order.
 pub const COMMON: &[Column] = &[
     col("time", Ty::Time, "when the event ended (boot clock)"),
@@ -115,9 +130,28 @@ impl Kind {
         matches!(self, Kind::Loss | Kind::Clock)
     }
 
+    /// Whether it is computed from other events when a capture is read. No file has events of such a kind.
+    pub const fn is_derived(self) -> bool {
+        matches!(self.decl().ring, Ring::Reader)
+    }
+
+    /// The kinds that a [derived](Self::is_derived) one is computed from. Without the first of them, there are none of it.
+    pub const fn computed_from(self) -> &'static [Self] {
+        match self {
+            Self::ThreadState => &[Self::Switch, Self::Syscall, Self::Fork, Self::Block, Self::Stall],
+            _ => &[],
+        }
+    }
+
     /// Whether its events are about a call: a system call, or a request of io_uring that does the same as one.
     pub const fn is_about_call(self) -> bool {
         matches!(self, Kind::Syscall | Kind::Uring)
+    }
+
+    /// Whether its events have a call with its files, paths and addresses: those [about a call](Self::is_about_call), and the
+    /// parts of a thread's time, most of which are in one.
+    pub const fn has_files(self) -> bool {
+        matches!(self, Kind::Syscall | Kind::Uring | Kind::ThreadState)
     }
 
     /// Whether some column of this kind refers to a task or cgroup besides the subject: the event concerns that too.

@@ -87,6 +87,7 @@
 //! | [`names`], [`text`] | names of errors and signals; escaping, numbers, times, units |
 
 pub mod containers;
+mod derive;
 pub mod fields;
 pub mod filter;
 pub mod model;

@@ -202,7 +202,7 @@ fn sep(absent: &[&str]) -> &'static str {
 
 fn load() -> Result<record::Prepared> {
     Ok(record::prepare(Request {
-        kinds: events::KINDS.to_vec(),
+        kinds: events::RECORDED.iter().collect(),
         selection: SyscallSelection::All,
         containers: ContainerFilter::default(),
         sockets: Sockets::None,

@@ -63,7 +63,8 @@ impl TableIndex {
     /// If the schema is another one.
     pub fn new(schema: &Schema) -> Self {
         let of = |id| schema.index(id).expect("a table of our own schema");
-        let events = KindMap::new(|kind| of(event_table(kind)));
+        // Nothing is written of kinds that are computed by readers.
+        let events = KindMap::new(|kind| if kind.is_derived() { usize::MAX } else { of(event_table(kind)) });
         Self { process: of(PROCESS), task: of(TASK), cgroup: of(CGROUP), file: of(FILE), events }
     }
 

@@ -1,7 +1,7 @@
 //! `-e LIST`: event kinds and names of syscalls.
 
 use anyhow::{Result, bail};
-use events::{KINDS, Kind, SAMPLES, STALLS};
+use events::{Kind, RECORDED, SAMPLES, STALLS};
 
 use crate::kernel::SyscallSelection;
 use ktape_reader::syscalls;
@@ -20,14 +20,14 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
         .filter(|name| !name.is_empty())
         .collect();
     if names.is_empty() {
-        return Ok((KINDS.to_vec(), SyscallSelection::All));
+        return Ok((RECORDED.iter().collect(), SyscallSelection::All));
     }
     let mut kinds = vec![Kind::Loss, Kind::Clock];
     let mut calls = Vec::new();
     let mut every_call = false;
     for name in names {
         // `fork` and `exit` are both a kind and a system call, and select both.
-        let kind = KINDS.into_iter().find(|kind| kind.decl().name == name);
+        let kind = RECORDED.iter().find(|kind| kind.decl().name == name);
         let is_call = !syscalls::table().by_name(name).is_empty();
         match kind {
             Some(Kind::Syscall) => every_call = true,
@@ -35,7 +35,7 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
             Some(Kind::Stall) => kinds.extend(STALLS),
             Some(kind) => kinds.push(kind),
             None if !is_call => {
-                let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();
+                let known: Vec<&str> = RECORDED.iter().map(|kind| kind.decl().name).collect();
                 bail!(
                     "`{name}` is neither a syscall nor an event kind; event kinds are {}",
                     known.join(", ")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capture_format::{ChunkSummary, EncodeOptions, EncodedBlock, Encoder, FormatError, Schema};
-use events::{KINDS, Kind};
+use events::{Kind, RECORDED};
 
 use crate::containers::Hierarchy;
 use crate::record::unwritten_rows;
@@ -31,7 +31,7 @@ impl Unwritten {
     /// Counts the events of a chunk, and the `lost` events that it would have reported. Returns the number of its events.
     pub fn add(&mut self, summary: &ChunkSummary, lost: u64) -> u64 {
         let mut events = 0;
-        for kind in KINDS.into_iter().filter(|kind| !kind.is_about_recording()) {
+        for kind in RECORDED.iter().filter(|kind| !kind.is_about_recording()) {
             let rows = u64::from(summary.rows(event_table(kind)));
             self.count(Some(kind), rows);
             events += rows;

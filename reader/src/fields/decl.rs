@@ -97,14 +97,12 @@ impl Getter {
     pub fn kinds(&self) -> Option<KindSet> {
         /// [`Kind::is_about_call`].
         const CALLS: KindSet = KindSet::of(&[Kind::Syscall, Kind::Uring]);
+        /// [`Kind::has_files`].
+        const WITH_FILES: KindSet = CALLS.with(Kind::ThreadState);
         match self {
             Self::OwnCall(_) => Some(KindSet::of(&[Kind::Syscall])),
-            Self::Call(_)
-            | Self::Syscall(_)
-            | Self::Result(_)
-            | Self::Files(_)
-            | Self::Argument
-            | Self::RawArgument => Some(CALLS),
+            Self::Call(_) | Self::Files(_) => Some(WITH_FILES),
+            Self::Syscall(_) | Self::Result(_) | Self::Argument | Self::RawArgument => Some(CALLS),
             Self::RequestFiles(_) => Some(KindSet::of(&[Kind::Uring])),
             Self::Sample(_) => Some(KindSet::of(&[Kind::Sample])),
             Self::Column(kind, _)
@@ -126,6 +124,12 @@ impl Getter {
             | Self::EventText(_)
             | Self::Flag(_) => None,
         }
+    }
+
+    /// The kinds that have the field, if all of them are computed from others ([`Kind::is_derived`]).
+    pub fn derived(&self) -> KindSet {
+        let kinds = self.kinds().unwrap_or_default();
+        if kinds.iter().all(Kind::is_derived) { kinds } else { KindSet::EMPTY }
     }
 
     /// Whether events with the fields of this kind can have the field; `None` is an unknown kind.

@@ -21,6 +21,7 @@ static COLUMNS: &[(Kind, &str, FieldType)] = &[
     (Kind::Oom, "scope", OneOf(&words::OOM_SCOPES)),
     (Kind::Stall, "phase", OneOf(&words::STALL_PHASES)),
     (Kind::Stall, "dev_from", OneOf(&words::STALL_DEVICES)),
+    (Kind::ThreadState, "state", OneOf(&words::THREAD_STATES)),
     (Kind::Uring, "sqe_flags", FieldType::Flags(&words::URING_FLAGS)),
 ];
 

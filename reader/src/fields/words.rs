@@ -87,6 +87,12 @@ pub static STALL_PHASES: Words =
 /// `stall.dev_from`.
 pub static STALL_DEVICES: Words = words("a source of a device", &["fd", "writeback"]);
 
+/// `thread_state.state`.
+pub static THREAD_STATES: Words = words(
+    "a state of a thread",
+    &["running", "runnable", "sleeping", "blocked", "stopped", "idle", "off_cpu", "unknown"],
+);
+
 const TCP_STATE_NAMES: [&str; 14] = [
     "SYN_SENT",
     "SYN_RECV",

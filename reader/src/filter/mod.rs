@@ -24,7 +24,7 @@ mod request_tests;
 #[cfg(test)]
 mod tests;
 
-use events::{Kind, KindSet, SAMPLES};
+use events::{KINDS, Kind, KindSet, SAMPLES};
 
 use crate::fields::{Field, Getter, Summarized, lookup};
 use crate::model::Binding;
@@ -91,10 +91,10 @@ impl Filter {
     pub fn of_events(list: &[String], is_call: impl Fn(&str) -> bool) -> Result<Option<Self>, String> {
         let (mut kinds, mut calls) = (Vec::new(), Vec::new());
         for word in list.iter().flat_map(|l| l.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
-            let kind = events::KINDS.iter().any(|k| k.decl().name == word);
+            let kind = KINDS.iter().any(|k| k.decl().name == word);
             let call = is_call(word);
             if !kind && !call {
-                let names: Vec<&str> = events::KINDS.iter().map(|k| k.decl().name).collect();
+                let names: Vec<&str> = KINDS.iter().map(|k| k.decl().name).collect();
                 return Err(format!(
                     "`{word}` is neither a kind of event ({}) nor a syscall of this capture{}",
                     names.join(", "),
@@ -190,6 +190,11 @@ impl Filter {
                 }
             })
         })
+    }
+
+    /// The kinds among those that it names that are computed from others ([`Kind::is_derived`]).
+    pub fn derived(&self) -> KindSet {
+        KINDS.into_iter().filter(|kind| kind.is_derived() && self.asks_for(*kind)).collect()
     }
 
     /// Whether it selects events by more than kind, call and time: by who they are about, or by their contents.

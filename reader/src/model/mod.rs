@@ -23,5 +23,5 @@ pub use dict_rows::{CgroupRow, FileRow, ProcessRow, TaskRow};
 pub use event::{CallEvent, Context, Event, FileRef, FilesKey};
 pub use metadata::ContainerNames;
 pub use rows::{CallColumns, CallString, ChunkView, Rows, short_id};
-pub use schema::{CALLS, column, event_table, schema};
+pub use schema::{CALLS, column, event_table, schema, with_derived};
 pub use select::ContainerSelector;

@@ -82,9 +82,18 @@ impl<'c> CallColumns<'c> {
             column(Kind::Uring, "file"),
             column(Kind::Uring, "file2"),
         ];
+        const THREAD_STATE: [u16; 6] = [
+            column(Kind::ThreadState, "call"),
+            NONE,
+            column(Kind::ThreadState, "args"),
+            column(Kind::ThreadState, "strs"),
+            column(Kind::ThreadState, "file"),
+            column(Kind::ThreadState, "file2"),
+        ];
         let own = match (rows.event.field_owner(), rows.event.kind) {
             (Some(Kind::Stall), _) => STALL,
             (_, Some(Kind::Uring)) => URING,
+            (_, Some(Kind::ThreadState)) => THREAD_STATE,
             (_, Some(Kind::Syscall)) => SYSCALL,
             _ => [NONE; 6],
         };

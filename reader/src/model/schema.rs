@@ -1,9 +1,9 @@
 //! The schema that a new file carries, derived from the table of kinds and the dictionaries.
 
-use capture_format::{ColumnSchema, ColumnType, Schema, TableId, TableRole, TableSchema};
-use events::{COMMON, Column, KINDS, Kind, Ring, Storage, Ty};
+use capture_format::{ColumnSchema, ColumnType, FormatError, Schema, TableId, TableRole, TableSchema};
+use events::{COMMON, Column, KINDS, Kind, RECORDED, Ring, Storage, Ty};
 
-use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, FILE, TASK};
+use super::dictionaries::{self, CGROUP, DICTIONARIES, DictTy, Dictionary, FILE, TASK};
 
 /// The name of the header's vocabulary of syscalls: from syscall key to signature.
 pub const CALLS: &str = "syscall";
@@ -33,7 +33,7 @@ pub const fn cgroup_column(kind: Kind) -> Option<u16> {
             Some(i) => Some(COMMON.len() as u16 + i),
             None => None,
         },
-        Ring::Event | Ring::Lifecycle => None,
+        Ring::Event | Ring::Lifecycle | Ring::Reader => None,
     }
 }
 
@@ -43,35 +43,52 @@ pub const fn cgroup_column(kind: Kind) -> Option<u16> {
 /// # Panics
 /// If the declarations contradict each other, which a test rules out.
 pub fn schema() -> Schema {
-    let events = KINDS.iter().map(|kind| {
-        let decl = kind.decl();
-        let columns: Vec<Column> = COMMON.iter().chain(decl.columns).copied().collect();
-        // The list columns are grouped by the call they belong to.
-        let key = dictionaries::position(&columns, "nr").unwrap_or(0);
-        TableSchema {
-            id: event_table(*kind),
-            name: decl.name.to_owned(),
-            role: TableRole::Event,
-            time: dictionaries::position(&columns, "time"),
-            duration: columns.iter().position(|c| c.ty == Ty::Duration).map(|i| i as u16),
-            summary: columns
-                .iter()
-                .enumerate()
-                .filter(|(_, c)| c.ty == Ty::Syscall)
-                .map(|(i, _)| i as u16)
-                .collect(),
-            columns: columns
-                .iter()
-                .map(|c| ColumnSchema {
-                    name: c.name.to_owned(),
-                    ty: storage(c.ty, key),
-                    semantic: c.ty.name().to_owned(),
-                    doc: c.doc.to_owned(),
-                })
-                .collect(),
-        }
-    });
-    let dictionaries = DICTIONARIES.iter().map(|dictionary| TableSchema {
+    let tables = RECORDED.iter().map(events_of).chain(DICTIONARIES.iter().map(rows_of));
+    // The declarations are constants and a test builds the schema from them, so this cannot fail.
+    Schema::new(tables.collect()).expect("the declared tables form a schema")
+}
+
+/// The schema of a file with tables for the kinds that are computed when it is read, behind its own ones.
+///
+/// # Errors
+/// If the file has tables that collide with them, as only a file of a later version can have.
+pub fn with_derived(file: &Schema) -> Result<Schema, FormatError> {
+    let absent = DICTIONARIES.iter().filter(|dictionary| file.get(dictionary.id).is_none()).map(rows_of);
+    let derived = KINDS.iter().filter(|kind| kind.is_derived()).map(|kind| events_of(*kind));
+    Schema::new(file.tables().iter().cloned().chain(absent).chain(derived).collect())
+}
+
+fn events_of(kind: Kind) -> TableSchema {
+    let decl = kind.decl();
+    let columns: Vec<Column> = COMMON.iter().chain(decl.columns).copied().collect();
+    // The list columns are grouped by the call they belong to.
+    let key = dictionaries::position(&columns, "nr").unwrap_or(0);
+    TableSchema {
+        id: event_table(kind),
+        name: decl.name.to_owned(),
+        role: TableRole::Event,
+        time: dictionaries::position(&columns, "time"),
+        duration: columns.iter().position(|c| c.ty == Ty::Duration).map(|i| i as u16),
+        summary: columns
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.ty == Ty::Syscall)
+            .map(|(i, _)| i as u16)
+            .collect(),
+        columns: columns
+            .iter()
+            .map(|c| ColumnSchema {
+                name: c.name.to_owned(),
+                ty: storage(c.ty, key),
+                semantic: c.ty.name().to_owned(),
+                doc: c.doc.to_owned(),
+            })
+            .collect(),
+    }
+}
+
+fn rows_of(dictionary: &Dictionary) -> TableSchema {
+    TableSchema {
         id: dictionary.id,
         name: dictionary.name.to_owned(),
         role: TableRole::Dictionary,
@@ -100,9 +117,7 @@ pub fn schema() -> Schema {
                 doc: c.doc.to_owned(),
             })
             .collect(),
-    });
-    // The declarations are constants and a test builds the schema from them, so this cannot fail.
-    Schema::new(events.chain(dictionaries).collect()).expect("the declared tables form a schema")
+    }
 }
 
 /// How a column of this type is stored. `key` is the column that lists are grouped by.

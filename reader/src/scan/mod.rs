@@ -7,6 +7,7 @@ mod columns;
 pub mod container_match;
 mod copy;
 mod damaged;
+mod derived;
 mod file_order;
 mod find_around;
 pub mod follow;

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use capture_format::FormatError;
+use events::KindSet;
+
+use crate::filter::Filter;
 
 use super::captures::Search;
 use super::columns::ChunkMatches;
@@ -102,13 +105,31 @@ impl Search<'_> {
 
     /// Processes all chunks that may have matches, in any order and on all cores. Each thread starts with `new()` and adds
     /// chunks to it with `fold`; `merge` combines the results of the threads. Only the columns that are used are decoded.
+    ///
+    /// If the query names a kind that is computed from others ([`events::Kind::is_derived`]), its events are among them.
     pub fn scan<T: Send>(
         &self,
         new: impl Fn() -> T + Sync,
         fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
         merge: impl FnMut(&mut T, T),
     ) -> (T, ScanReport) {
-        let (value, report) = scan(self, new, fold, merge);
+        self.scan_with(KindSet::EMPTY, new, fold, merge)
+    }
+
+    /// The same with events of more kinds that are computed from others.
+    pub(crate) fn scan_with<T: Send>(
+        &self,
+        derived: KindSet,
+        new: impl Fn() -> T + Sync,
+        fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
+        merge: impl FnMut(&mut T, T),
+    ) -> (T, ScanReport) {
+        let derived = derived.union(self.query().filter.as_ref().map_or(KindSet::EMPTY, Filter::derived));
+        let (value, report) = if derived.is_empty() {
+            scan(self, new, fold, merge)
+        } else {
+            super::derived::scan(self, derived, new, fold, merge)
+        };
         (value, self.finished(report))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capture_format::{ChunkEntry, FormatError};
+use capture_format::{ChunkEntry, FormatError, Header};
 
 use crate::model::{Binding, Context};
 
@@ -23,6 +23,16 @@ pub(super) struct ChunkPlan<'a> {
 }
 
 impl ChunkPlan<'_> {
+    /// The header of its segment.
+    pub(super) fn header(&self) -> &Arc<Header> {
+        &self.binding.header
+    }
+
+    /// Whether a query has matches in it.
+    pub(super) fn relevance_to(&self, query: &Query) -> ChunkRelevance {
+        query.relevance(self.binding, &self.entry.summary)
+    }
+
     /// Reads the chunk and selects its rows.
     ///
     /// # Errors
@@ -34,6 +44,21 @@ impl ChunkPlan<'_> {
         decode: bool,
         lost: &mut LossTally,
     ) -> Result<MatchedChunk, FormatError> {
+        self.open_as(query, self.relevance, context, decode, lost)
+    }
+
+    /// The same, if it is of this relevance.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn open_as(
+        &self,
+        query: &Query,
+        relevance: ChunkRelevance,
+        context: &Context<'_>,
+        decode: bool,
+        lost: &mut LossTally,
+    ) -> Result<MatchedChunk, FormatError> {
         let source = ChunkSource {
             chunk: Box::new(self.capture.file.read_chunk(self.entry)?),
             binding: Arc::clone(self.binding),
@@ -41,7 +66,7 @@ impl ChunkPlan<'_> {
         };
         let Context { names, start } = *context;
         let context = &Context { names, start };
-        MatchedChunk::new(source, ChunkQuery { query, relevance: self.relevance, context, decode }, lost)
+        MatchedChunk::new(source, ChunkQuery { query, relevance, context, decode }, lost)
     }
 }
 

@@ -146,6 +146,14 @@ impl Key {
         }
     }
 
+    /// The field; none for a time step.
+    pub(super) fn of_field(&self) -> Option<&Field> {
+        match &self.source {
+            Source::Field(field, _) => Some(field),
+            Source::Step { .. } => None,
+        }
+    }
+
     /// Whether its values are powers of two.
     pub fn is_power_of_two(&self) -> bool {
         matches!(self.source, Source::Field(_, Reduced::PowerOfTwo))

@@ -75,8 +75,14 @@ impl Search<'_> {
 
     fn answer_within(&self, plan: &Plan, budget: usize) -> (Answer, ScanReport) {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (partial, report) =
-            self.scan(|| Partial::new(plan, budget / threads), Partial::fold, |all, part| all.merge(&part));
+        let (partial, report) = self.scan_with(
+            plan.derived(),
+            || Partial::new(plan, budget / threads),
+            Partial::fold,
+            |all, part| {
+                all.merge(&part);
+            },
+        );
         (Answer::new(plan, partial, self.range()), report)
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use events::KindSet;
+
 use crate::filter::{Filter, ParseError};
 use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
@@ -258,6 +260,14 @@ impl Plan {
     /// The conditions of columns.
     pub fn conditions(&self) -> &[Filter] {
         &self.conditions
+    }
+
+    /// The kinds of events that have to be computed from others ([`events::Kind::is_derived`]).
+    pub fn derived(&self) -> KindSet {
+        let keys = self.keys.iter().filter_map(Key::of_field);
+        let columns = self.gatherings.iter().filter_map(|gathering| Some(&gathering.field.as_ref()?.0));
+        let of_fields = keys.chain(columns).map(|field| field.getter().derived());
+        of_fields.chain(self.conditions.iter().map(Filter::derived)).fold(KindSet::EMPTY, KindSet::union)
     }
 
     /// Advice on columns that are valid, and most likely not what was meant.

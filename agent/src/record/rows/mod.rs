@@ -306,9 +306,10 @@ impl RowWriter {
             Some(Kind::Signal) => self.signal(builder, bytes),
             Some(Kind::Oom) => self.oom(builder, bytes),
             Some(Kind::Uring) => self.uring(builder, bytes),
-            // In the CPUs' own ring buffers, or made by the agent.
+            // In the CPUs' own ring buffers, or made by the agent or by readers.
             Some(
                 Kind::Switch
+                | Kind::ThreadState
                 | Kind::Loss
                 | Kind::Clock
                 | Kind::Stall

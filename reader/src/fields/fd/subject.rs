@@ -1,6 +1,6 @@
 //! What a call works on: the file of a descriptor, or what its paths and addresses name.
 
-use events::flags;
+use events::{Kind, flags};
 
 use super::ends::{Ends, is_something};
 use super::file_value::FileValue;
@@ -210,7 +210,7 @@ impl<'c, 'a> Subject<'c, 'a> {
 /// How much there is of a text that is made from the argument that `argument` returns.
 pub(super) fn mark(event: &Event<'_>, argument: impl Fn(&Subject<'_, '_>) -> Option<u8>) -> Mark {
     const ANY: u32 = flags::STR0_UNREAD | flags::STR0_CUT | flags::STR1_UNREAD | flags::STR1_CUT;
-    if !event.is_about_call() || event.flags() & ANY == 0 {
+    if !event.kind().is_some_and(Kind::has_files) || event.flags() & ANY == 0 {
         return Mark::Whole;
     }
     let call = event.call();

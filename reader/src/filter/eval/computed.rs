@@ -33,7 +33,7 @@ impl<'c> Evaluator<'_, 'c> {
         // What a row lacks has a key of its own.
         let known = |key: Option<u32>| key.map_or(u64::MAX, u64::from);
         match common(&fields) {
-            Dependency::Call if rows.event.kind.is_some_and(Kind::is_about_call) => {
+            Dependency::Call if rows.event.kind.is_some_and(Kind::has_files) => {
                 let columns = CallColumns::new(rows);
                 // The type of a request is not that of the call that does the same.
                 let of_table = u64::from(rows.event.kind == Some(Kind::Syscall)) << 63;

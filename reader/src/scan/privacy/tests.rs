@@ -3,7 +3,7 @@ mod ancestors;
 use std::io::Cursor;
 
 use capture_format::{CaptureFile, MetadataKey, MetadataRecord, StrId, SummaryValue};
-use events::{COMMON, KINDS, Kind, Storage, Ty};
+use events::{COMMON, Kind, RECORDED, Storage, Ty};
 use jiff::tz::TimeZone;
 
 use super::*;
@@ -192,7 +192,7 @@ fn rows_of(captures: &Captures, kind: Kind) -> u64 {
 
 #[test]
 fn other_parties_in_containers_that_are_not_selected_are_hidden() {
-    for kind in KINDS {
+    for kind in RECORDED.iter() {
         let original = one(kind, |parties| (parties.a, parties.b));
         if kind.has_other_parties() && kind != Kind::Sample {
             let all = everything(&original);
@@ -219,7 +219,7 @@ fn other_parties_in_containers_that_are_not_selected_are_hidden() {
 
 #[test]
 fn subjects_in_containers_that_are_not_selected_are_hidden() {
-    for kind in KINDS.into_iter().filter(|kind| kind.has_other_parties()) {
+    for kind in RECORDED.iter().filter(|kind| kind.has_other_parties()) {
         let original = one(kind, |parties| (parties.b, parties.a));
         let copy = copied(&original, container(&original, "aaaa"));
         let concerns = !matches!(kind, Kind::Stall | Kind::StallOngoing | Kind::Sample);

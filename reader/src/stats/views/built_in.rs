@@ -8,6 +8,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("threads", include_str!("threads.toml")),
     ("cpu", include_str!("cpu.toml")),
     ("runqueue", include_str!("runqueue.toml")),
+    ("time", include_str!("time.toml")),
     ("wait-time", include_str!("wait-time.toml")),
     ("syscalls", include_str!("syscalls.toml")),
     ("errors", include_str!("errors.toml")),
