@@ -356,7 +356,7 @@ kinds! {
     /// a part of a thread's time: on a CPU, waiting for one, asleep or blocked, and in which system call; all parts of a thread add up to its life
     ThreadState = 23, "thread_state", Reader, "computed when a capture is read, from switch, syscall, fork, block and stall" {
         dur: Duration, "how long";
-        state: Text, "running, runnable (waits for a CPU), sleeping, blocked (in uninterruptible sleep: D), stopped, idle (a kernel thread without work), off_cpu (not on a CPU; why is not recorded) or unknown";
+        state: Text, "running, runnable (waits for a CPU), sleeping, blocked (in uninterruptible sleep: D), stopped, idle (a kernel thread without work), off_cpu (not on a CPU, since before the capture) or unknown";
         call: Syscall, "the system call that it was in; none in user space, or in a call that is not recorded";
         args: SyscallArgs, "the call's arguments";
         strs: SyscallStrings, "its paths and socket addresses";

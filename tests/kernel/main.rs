@@ -40,4 +40,5 @@ mod strace_comparison;
 mod stress;
 mod structs;
 mod syscalls;
+mod thread_states;
 mod uring;

@@ -1,7 +1,7 @@
 //! `-e LIST`: event kinds and names of syscalls.
 
 use anyhow::{Result, bail};
-use events::{Kind, RECORDED, SAMPLES, STALLS};
+use events::{KINDS, Kind, RECORDED, SAMPLES, STALLS};
 
 use crate::kernel::SyscallSelection;
 use ktape_reader::syscalls;
@@ -27,15 +27,21 @@ pub fn parse(list: &[String]) -> Result<(Vec<Kind>, SyscallSelection)> {
     let mut every_call = false;
     for name in names {
         // `fork` and `exit` are both a kind and a system call, and select both.
-        let kind = RECORDED.iter().find(|kind| kind.decl().name == name);
+        let kind = KINDS.into_iter().find(|kind| kind.decl().name == name);
         let is_call = !syscalls::table().by_name(name).is_empty();
         match kind {
             Some(Kind::Syscall) => every_call = true,
             Some(Kind::Sample) => kinds.extend(SAMPLES),
             Some(Kind::Stall) => kinds.extend(STALLS),
+            // What it is computed from when the capture is read.
+            Some(kind) if kind.is_derived() => {
+                kinds.extend(kind.computed_from());
+                kinds.extend(STALLS.into_iter().filter(|stall| kind.computed_from().contains(stall)));
+                every_call |= kind.computed_from().contains(&Kind::Syscall);
+            }
             Some(kind) => kinds.push(kind),
             None if !is_call => {
-                let known: Vec<&str> = RECORDED.iter().map(|kind| kind.decl().name).collect();
+                let known: Vec<&str> = KINDS.iter().map(|kind| kind.decl().name).collect();
                 bail!(
                     "`{name}` is neither a syscall nor an event kind; event kinds are {}",
                     known.join(", ")

@@ -21,6 +21,23 @@ use thread_state::ThreadStates;
 /// which threads are at its end.
 pub const MARGIN: i64 = 10_000_000_000;
 
+/// What is wanted of derived events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Which kinds.
+    pub kinds: KindSet,
+    /// Whether the files and arguments of calls.
+    pub files: bool,
+}
+
+impl Wanted {
+    /// What is needed for either of two purposes.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { kinds: self.kinds.union(other.kinds), files: self.files || other.files }
+    }
+}
+
 /// A time range in boot-clock ns.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
@@ -48,21 +65,23 @@ pub struct Derivation {
 }
 
 impl Derivation {
-    /// Events of these kinds from the chunks of the capture with this header. `range` is what is asked for: parts of threads'
+    /// Events from the chunks of the capture with this header. `range` is what is asked for: parts of threads'
     /// time are cut at its ends.
     ///
     /// # Errors
     /// If the tables of the file collide with those of the kinds.
-    pub fn new(header: &Header, kinds: KindSet, range: Range) -> Result<Self, FormatError> {
+    pub fn new(header: &Header, wanted: Wanted, range: Range) -> Result<Self, FormatError> {
         let schema = Arc::new(with_derived(&header.schema)?);
         let own = Header { schema: Arc::clone(&schema), ..header.clone() };
         let make = |kind: Kind| -> Option<Box<dyn Derive>> {
             match kind {
-                Kind::ThreadState => Some(Box::new(ThreadStates::new(Recorded::of(header), range))),
+                Kind::ThreadState => {
+                    Some(Box::new(ThreadStates::new(Recorded::of(header), wanted.files, range)))
+                }
                 _ => None,
             }
         };
-        let derived = kinds.iter().filter_map(make).collect();
+        let derived = wanted.kinds.iter().filter_map(make).collect();
         Ok(Self { binding: Arc::new(Binding::new(Arc::new(own))), derived, out: Output::new(schema) })
     }
 
@@ -119,7 +138,8 @@ struct Recorded {
 
 impl Recorded {
     fn of(header: &Header) -> Self {
-        let has_word = |list: &str| list.split(',').any(|known| known.trim() == "fork");
+        let has_word =
+            |list: &str| list.split(',').any(|word| ["fork", "thread_state"].contains(&word.trim()));
         let has_command = header.command_line.iter().any(|word| word == b"--");
         Self {
             started: header.created.saturating_sub(header.wall_offset).max(0) as u64,

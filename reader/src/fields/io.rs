@@ -37,43 +37,6 @@ fn direction(name: &str) -> Option<(Direction, bool)> {
     Some((direction, true))
 }
 
-/// Calls whose purpose is to wait: for time, descriptors, processes, signals, locks or messages.
-const WAITS: &[&str] = &[
-    "clock_nanosleep",
-    "clock_nanosleep_time64",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "epoll_wait",
-    "futex",
-    "futex_time64",
-    "futex_wait",
-    "futex_waitv",
-    "io_getevents",
-    "io_pgetevents",
-    "io_pgetevents_time64",
-    "msgrcv",
-    "nanosleep",
-    "pause",
-    "poll",
-    "ppoll",
-    "ppoll_time64",
-    "pselect6",
-    "pselect6_time64",
-    "restart_syscall",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "rt_sigtimedwait_time64",
-    "select",
-    "_newselect",
-    "semop",
-    "semtimedop",
-    "semtimedop_time64",
-    "sigsuspend",
-    "wait4",
-    "waitid",
-    "waitpid",
-];
-
 fn of(calls: &Calls, key: u64) -> Option<Direction> {
     Some(direction(calls.get(key)?.name())?.0)
 }
@@ -103,7 +66,7 @@ pub(super) fn is_wait<'a>(calls: &'a Calls, key: u64, _scratch: &'a mut Vec<u8>)
 }
 
 fn waits(calls: &Calls, key: u64) -> bool {
-    calls.get(key).is_some_and(|call| WAITS.contains(&call.name()))
+    calls.get(key).is_some_and(|call| call.is_wait)
 }
 
 pub(super) fn wait_latency<'a>(call: &CallEvent<'a>, _scratch: &'a mut Vec<u8>) -> Value<'a> {

@@ -26,6 +26,7 @@ mod tests;
 
 use events::{KINDS, Kind, KindSet, SAMPLES};
 
+use crate::derive::Wanted;
 use crate::fields::{Field, Getter, Summarized, lookup};
 use crate::model::Binding;
 use crate::model::dictionaries::Shown;
@@ -195,6 +196,13 @@ impl Filter {
     /// The kinds among those that it names that are computed from others ([`Kind::is_derived`]).
     pub fn derived(&self) -> KindSet {
         KINDS.into_iter().filter(|kind| kind.is_derived() && self.asks_for(*kind)).collect()
+    }
+
+    /// What it needs of events that are computed from others.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let kinds = self.derived();
+        let mut fields = self.comparisons().into_iter().flat_map(Comparison::fields);
+        Wanted { kinds, files: fields.any(|field| field.getter().files().is_some()) }
     }
 
     /// Whether it selects events by more than kind, call and time: by who they are about, or by their contents.

@@ -24,6 +24,8 @@ pub struct Call {
     pub structs: [Option<&'static StructType>; 6],
     /// The architecture of the recording host.
     pub arch: Arch,
+    /// Whether its purpose is to wait: for time, descriptors, processes, signals, locks or messages.
+    pub is_wait: bool,
     meanings: OnceLock<Meanings>,
     file_roles: OnceLock<FileRoles>,
 }
@@ -38,7 +40,16 @@ impl Call {
         for (known, arg) in structs.iter_mut().zip(&signature.args).filter(|(_, arg)| arg.ty.is_struct()) {
             *known = StructType::of_tag(&arg.tag);
         }
-        Self { signature, strings, structs, arch, meanings: OnceLock::new(), file_roles: OnceLock::new() }
+        let is_wait = syscalls::is_wait(&signature.name);
+        Self {
+            signature,
+            strings,
+            structs,
+            arch,
+            is_wait,
+            meanings: OnceLock::new(),
+            file_roles: OnceLock::new(),
+        }
     }
 
     /// What its arguments mean together. Looked up on first use, since few of the calls of a file are shown.

@@ -1,6 +1,7 @@
 //! Small captures for tests, made row by row.
 
 mod requests;
+mod threads;
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::{CALLS, event_table, schema};
 use crate::syscalls;
 
 pub use requests::requests;
+pub use threads::TestSwitch;
 
 /// 2026-11-22T12:00:00Z, when boot time 0 is in these captures.
 pub const WALL: i64 = 1_795_348_800_000_000_000;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use capture_format::{Chunk, FormatError, Header};
-use events::{Kind, KindSet};
+use events::Kind;
 
-use crate::derive::{Derivation, MARGIN, Range};
+use crate::derive::{Derivation, MARGIN, Range, Wanted};
 use crate::model::{Binding, Context};
 
 use super::captures::Search;
@@ -34,7 +34,7 @@ struct Batch {
 /// Computes the events of all captures.
 struct Reader<'a> {
     search: &'a Search<'a>,
-    kinds: KindSet,
+    wanted: Wanted,
     /// The query without its expression: any lost event may be one that others follow from.
     any: Query,
     captures: Vec<Derivation>,
@@ -55,7 +55,7 @@ impl Reader<'_> {
                 let query = self.search.query();
                 let boot = |wall: i64| wall.saturating_sub(header.wall_offset).max(0) as u64;
                 let range = Range { from: query.from.map_or(0, boot), to: query.to.map_or(u64::MAX, boot) };
-                self.captures.push(Derivation::new(header, self.kinds, range)?);
+                self.captures.push(Derivation::new(header, self.wanted, range)?);
                 self.captures.len() - 1
             }
         };
@@ -126,7 +126,7 @@ fn fold_batch<T>(
 /// See [`Search::scan`].
 pub(super) fn scan<T: Send>(
     search: &Search<'_>,
-    kinds: KindSet,
+    wanted: Wanted,
     new: impl Fn() -> T + Sync,
     fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
     mut merge: impl FnMut(&mut T, T),
@@ -140,7 +140,7 @@ pub(super) fn scan<T: Send>(
     let plans = plan::by_time(search.captures().files(), &wide);
     let any = Query { filter: None, around: None, ..query.clone() };
     let report = ScanReport::default();
-    let mut reader = Reader { search, kinds, any, captures: Vec::new(), headers: Vec::new(), report };
+    let mut reader = Reader { search, wanted, any, captures: Vec::new(), headers: Vec::new(), report };
     let mut damaged = Vec::new();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (sender, receiver) = mpsc::sync_channel::<Batch>(WAITING);

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use capture_format::FormatError;
-use events::KindSet;
 
+use crate::derive::Wanted;
 use crate::filter::Filter;
 
 use super::captures::Search;
@@ -113,22 +113,24 @@ impl Search<'_> {
         fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
         merge: impl FnMut(&mut T, T),
     ) -> (T, ScanReport) {
-        self.scan_with(KindSet::EMPTY, new, fold, merge)
+        // What is done with the events is not known.
+        self.scan_with(Wanted { files: true, ..Wanted::default() }, new, fold, merge)
     }
 
     /// The same with events of more kinds that are computed from others.
     pub(crate) fn scan_with<T: Send>(
         &self,
-        derived: KindSet,
+        wanted: Wanted,
         new: impl Fn() -> T + Sync,
         fold: impl Fn(&mut T, &ChunkMatches<'_>) + Sync,
         merge: impl FnMut(&mut T, T),
     ) -> (T, ScanReport) {
-        let derived = derived.union(self.query().filter.as_ref().map_or(KindSet::EMPTY, Filter::derived));
-        let (value, report) = if derived.is_empty() {
+        let filter = self.query().filter.as_ref();
+        let wanted = wanted.and(filter.map_or(Wanted::default(), Filter::wanted));
+        let (value, report) = if wanted.kinds.is_empty() {
             scan(self, new, fold, merge)
         } else {
-            super::derived::scan(self, derived, new, fold, merge)
+            super::derived::scan(self, wanted, new, fold, merge)
         };
         (value, self.finished(report))
     }

@@ -76,7 +76,7 @@ impl Search<'_> {
     fn answer_within(&self, plan: &Plan, budget: usize) -> (Answer, ScanReport) {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (partial, report) = self.scan_with(
-            plan.derived(),
+            plan.wanted(),
             || Partial::new(plan, budget / threads),
             Partial::fold,
             |all, part| {

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use events::KindSet;
-
+use crate::derive::Wanted;
 use crate::filter::{Filter, ParseError};
 use crate::model::Binding;
 use crate::text::time::{Span, TimeError};
@@ -262,12 +261,15 @@ impl Plan {
         &self.conditions
     }
 
-    /// The kinds of events that have to be computed from others ([`events::Kind::is_derived`]).
-    pub fn derived(&self) -> KindSet {
+    /// What it needs of events that are computed from others.
+    pub(crate) fn wanted(&self) -> Wanted {
         let keys = self.keys.iter().filter_map(Key::of_field);
         let columns = self.gatherings.iter().filter_map(|gathering| Some(&gathering.field.as_ref()?.0));
-        let of_fields = keys.chain(columns).map(|field| field.getter().derived());
-        of_fields.chain(self.conditions.iter().map(Filter::derived)).fold(KindSet::EMPTY, KindSet::union)
+        let of_fields = keys.chain(columns).map(|field| {
+            let getter = field.getter();
+            Wanted { kinds: getter.derived(), files: getter.files().is_some() }
+        });
+        of_fields.chain(self.conditions.iter().map(Filter::wanted)).fold(Wanted::default(), Wanted::and)
     }
 
     /// Advice on columns that are valid, and most likely not what was meant.

@@ -11,6 +11,7 @@ mod signature;
 pub mod sockaddr;
 mod structs;
 mod types;
+mod waits;
 
 #[cfg(test)]
 mod page_tests;
@@ -31,6 +32,7 @@ pub use signature::{
 };
 pub use structs::{Extent, Form, Member, STRUCT_MAX, Stated, StructType};
 pub use types::{ArgType, kept, stored};
+pub use waits::is_wait;
 
 /// One call of one ABI.
 #[derive(Clone, Debug)]

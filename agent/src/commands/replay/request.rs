@@ -16,7 +16,7 @@ use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
-use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, ScanReport};
+use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, Query, ScanReport};
 use ktape_reader::text::time::{self, Span};
 use ktape_reader::text::units;
 
@@ -89,6 +89,7 @@ impl<'a> Replay<'a> {
         let margin = self.around.as_ref().map_or(0, |around| around.margin);
         let captures = self.selection.open(set, margin)?;
         let mut query = self.selection.query_on(&captures)?;
+        no_derived(&query)?;
         if let Some(around) = &self.around {
             check_ids(&around.filter, &captures)?;
         }
@@ -137,6 +138,7 @@ impl<'a> Replay<'a> {
         let span = Span { start: header.created, end: None, zone };
         let calls = ktape_reader::model::Calls::new(&header);
         let query = self.selection.query(&span, |name| calls.has(name))?;
+        no_derived(&query)?;
         let sink = || output::sink(self.args, span.zone, self.pace.take());
         let mut sink = (!self.args.count).then(sink).transpose()?;
         let sink = sink.as_mut().map(|s| s as &mut dyn EventSink);
@@ -147,4 +149,17 @@ impl<'a> Replay<'a> {
         })?;
         output::finish(self.args, &report)
     }
+}
+
+/// Events that are computed from others are for `ktape stats`.
+fn no_derived(query: &Query) -> Result<()> {
+    let Some(kind) = query.filter.as_ref().and_then(|filter| filter.derived().iter().next()) else {
+        return Ok(());
+    };
+    let from: Vec<&str> = kind.computed_from().iter().map(|from| from.decl().name).collect();
+    let name = kind.decl().name;
+    Err(usage(format!(
+        "{name} events are computed from others: use ktape stats -e {name}, or replay those that they follow from: -e {}",
+        from.join(",")
+    )))
 }

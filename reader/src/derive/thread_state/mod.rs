@@ -37,6 +37,9 @@ const STRING_FLAGS: u32 =
 /// How the names of the recorder's threads begin.
 const RECORDER: &[u8] = b"ktape";
 
+/// Parts in which a thread runs its own code, between short calls, are put together up to this length, ns.
+const MOST_OWN_TIME: u64 = 1_000_000;
+
 /// No thread.
 const NONE: u32 = u32::MAX;
 
@@ -51,6 +54,8 @@ macro_rules! own {
 pub(super) struct ThreadStates {
     range: Range,
     recorded: Recorded,
+    /// Whether files and arguments of calls are wanted.
+    has_files: bool,
     threads: Vec<Thread>,
     by_tid: FxHashMap<u64, u32>,
     free: Vec<u32>,
@@ -101,10 +106,11 @@ struct Call<'a, 'c> {
 }
 
 impl ThreadStates {
-    pub(super) fn new(recorded: Recorded, range: Range) -> Self {
+    pub(super) fn new(recorded: Recorded, has_files: bool, range: Range) -> Self {
         Self {
             range,
             recorded,
+            has_files,
             threads: Vec::new(),
             by_tid: FxHashMap::default(),
             free: Vec::new(),
@@ -212,15 +218,58 @@ impl ThreadStates {
     ) -> Result<(), FormatError> {
         let mut parts = mem::take(&mut self.parts);
         parts.clear();
-        self.threads[index as usize].pieces.split(entry, &mut parts);
-        if !self.threads[index as usize].is_followed {
+        let thread = &mut self.threads[index as usize];
+        thread.pieces.split(entry, &mut parts);
+        if !thread.is_followed {
             parts.clear();
         }
-        let written = parts.iter().try_for_each(|(piece, is_inside)| {
-            self.write_piece(view, task, *piece, call.filter(|_| *is_inside), out)
-        });
+        let mut written = Ok(());
+        for (piece, is_inside) in &parts {
+            let call = call.filter(|_| *is_inside);
+            if call.is_none() && piece.state == State::Running {
+                if self.own_time(index, piece) {
+                    continue;
+                }
+                written = written.and_then(|()| self.write_own_time(view, (index, task), out));
+                self.threads[index as usize].own_time = Some(*piece);
+            } else {
+                if piece.state != State::Running {
+                    written = written.and_then(|()| self.write_own_time(view, (index, task), out));
+                }
+                written = written.and_then(|()| self.write_piece(view, task, *piece, call, out));
+            }
+        }
         self.parts = parts;
         written
+    }
+
+    /// Adds a part in which the thread ran its own code to the one before, if only short calls are between them: most of the
+    /// parts of a busy thread are of this kind.
+    #[inline]
+    fn own_time(&mut self, index: u32, piece: &Piece) -> bool {
+        let range = self.range;
+        let Some(last) = &mut self.threads[index as usize].own_time else { return false };
+        let is_within = |time: u64| !(last.start < time && time < piece.end);
+        // At the ends of the range, parts are cut.
+        if piece.end - last.start > MOST_OWN_TIME || !is_within(range.from) || !is_within(range.to) {
+            return false;
+        }
+        last.end = piece.end;
+        last.dur += piece.dur;
+        true
+    }
+
+    /// Writes these parts.
+    fn write_own_time(
+        &mut self,
+        view: &ChunkView<'_>,
+        (index, task): (u32, u32),
+        out: &mut Output,
+    ) -> Result<(), FormatError> {
+        match self.threads[index as usize].own_time.take() {
+            Some(piece) => self.write_piece(view, task, piece, None, out),
+            None => Ok(()),
+        }
     }
 
     fn write_piece(
@@ -250,6 +299,8 @@ impl ThreadStates {
         let mut files = [self.texts.no_file; 2];
         if let Some(call) = call {
             key = call.columns.key(call.row);
+        }
+        if let Some(call) = call.filter(|_| self.has_files) {
             args = call.columns.args(call.row);
             marks = call.rows.flags(call.row) & STRING_FLAGS;
             for (to, from) in strings.iter_mut().zip(call.columns.strings(call.row)) {
@@ -262,7 +313,12 @@ impl ThreadStates {
                 }
             }
         }
-        let state = self.texts.states[piece.state as usize];
+        let waits = || call.is_some() && view.binding.calls.get(key).is_some_and(|call| call.is_wait);
+        let state = match piece.state {
+            State::OffCpu if waits() => State::Sleeping,
+            state => state,
+        };
+        let state = self.texts.states[state as usize];
         out.event(Kind::ThreadState, Common { time: end, task, flags: marks }, |table| {
             // Parts that were put together are shorter than what lies between start and end.
             table.push_u64(4, piece.dur.min(end - start));
@@ -278,7 +334,13 @@ impl ThreadStates {
     }
 
     /// Keeps what is needed of the threads of a chunk.
-    fn leave_chunk(&mut self, view: &ChunkView<'_>, out: &Output) -> Result<(), FormatError> {
+    fn leave_chunk(&mut self, view: &ChunkView<'_>, out: &mut Output) -> Result<(), FormatError> {
+        for at in 0..self.touched.len() {
+            let index = self.touched[at];
+            if let Some(task) = self.threads[index as usize].task {
+                self.write_own_time(view, (index, task), out)?;
+            }
+        }
         let carry = self.carry.get_or_insert_with(|| Carry::new(Arc::clone(out.schema()), TASK));
         for index in self.touched.drain(..) {
             let thread = &mut self.threads[index as usize];
@@ -434,6 +496,7 @@ impl Derive for ThreadStates {
             let Some(task) = thread.carried else { continue };
             thread.end(end);
             self.write(&view, (index, task), (u64::MAX, None), out)?;
+            self.write_own_time(&view, (index, task), out)?;
         }
         Ok(())
     }

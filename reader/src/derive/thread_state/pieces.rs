@@ -4,6 +4,8 @@ use events::task_state;
 
 /// Most parts of one thread.
 const MOST: usize = 4096;
+/// Parts at the beginning that are never put together.
+const FIRST: usize = 8;
 
 /// What a thread did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +98,10 @@ impl Pieces {
     }
 
     /// A call that lasts has too many parts: those of a state become one. Only how many there were, and how long each of them
-    /// was, is lost.
+    /// was, is lost. The first ones stay: most likely, the call began in one of them.
     fn condense(&mut self) {
         let mut condensed: Vec<Piece> = Vec::new();
-        for piece in self.0.drain(..) {
+        for piece in self.0.drain(FIRST..) {
             let same = |known: &&mut Piece| {
                 (known.state, known.wait, known.dev) == (piece.state, piece.wait, piece.dev)
             };
@@ -108,7 +110,7 @@ impl Pieces {
                 None => condensed.push(piece),
             }
         }
-        self.0 = condensed;
+        self.0.append(&mut condensed);
     }
 
     /// Sets where and for what the thread waited, of parts in which it was blocked and that were not over before `since`.

@@ -28,6 +28,8 @@ pub(super) struct Thread {
     /// What it does since then: running, or why it left the CPU. `None`: no event has shown it.
     now: Option<State>,
     pub(super) pieces: Pieces,
+    /// The last parts in which it ran its own code, which can grow by more of them.
+    pub(super) own_time: Option<Piece>,
     /// Its row in the task dictionary of the current chunk.
     pub(super) task: Option<u32>,
     /// The same in the rows that are carried over.
@@ -50,6 +52,7 @@ impl Thread {
             cursor: began,
             now: None,
             pieces: Pieces::default(),
+            own_time: None,
             task: None,
             carried: None,
             is_over: false,
@@ -93,7 +96,7 @@ impl Thread {
         match (ran, self.now) {
             // The switch that gave it the CPU was lost.
             (Some(ran), Some(state)) if state != State::Running => {
-                self.advance(time.saturating_sub(ran), state)
+                self.advance(time.saturating_sub(ran), state);
             }
             (Some(ran), None) => self.advance(time.saturating_sub(ran), State::OffCpu),
             (None, Some(state)) => self.advance(time, state),

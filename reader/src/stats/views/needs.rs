@@ -69,7 +69,7 @@ impl View {
             }
         }
         words.retain(|word| !matches!(word.as_str(), "loss" | "clock"));
-        recorded(words)
+        words
     }
 
     /// What of it a capture does not have that has events of these kinds.
@@ -88,20 +88,6 @@ impl View {
         });
         Missing { kinds: Vec::new(), columns: columns.collect() }
     }
-}
-
-/// The words with those for kinds that others are computed from, instead of these.
-fn recorded(words: Vec<String>) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for word in words {
-        let derived = KINDS.into_iter().find(|kind| kind.decl().name == word && kind.is_derived());
-        let own: Vec<String> = match derived {
-            Some(kind) => kind.computed_from().iter().map(|from| from.decl().name.to_owned()).collect(),
-            None => vec![word],
-        };
-        all.extend(own.into_iter().filter(|word| !all.contains(word)).collect::<Vec<_>>());
-    }
-    all
 }
 
 fn names(kinds: KindSet) -> Vec<&'static str> {
