@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use super::allocator;
 use super::selection::{SelectionOptions, ZoneOptions, times};
 use crate::session::options::{OUTPUT, selectors};
 use crate::store::output::is_broken_pipe;
@@ -146,6 +147,7 @@ enum Format {
 /// # Errors
 /// The arguments are wrong, a capture cannot be read, or the output cannot be written.
 pub fn run(args: &StatsArgs) -> Result<ExitCode> {
+    allocator::keep_memory();
     match request::run(args) {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is::<Ambiguous>() => Err(usage(error)),

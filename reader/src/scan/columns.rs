@@ -97,6 +97,16 @@ impl<'a> TableMatches<'a> {
         &self.view.binding.calls
     }
 
+    /// How many rows the task dictionary of the chunk has.
+    pub(crate) fn task_rows(&self) -> usize {
+        self.view.task_rows()
+    }
+
+    /// Whether it is known what a row of the file dictionary stands for.
+    pub(crate) fn is_known_file(&self, row: u32) -> bool {
+        self.view.file(row).is_known()
+    }
+
     /// The numbers of the matching rows, ascending; at least one.
     pub fn rows(&self) -> &'a [u32] {
         self.matching
@@ -203,6 +213,11 @@ impl<'a> FieldColumn<'a> {
             Ids::String(ids) => ids.get(at).map(|id| id.0),
             Ids::None => None,
         }
+    }
+
+    /// The ids of all rows of the table, if they are rows of the task dictionary.
+    pub(crate) fn task_ids(&self) -> Option<&'a [u32]> {
+        if let Ids::Task(ids) = self.ids { Some(ids) } else { None }
     }
 
     /// The stored numbers of all rows of the table, not only of matching ones, if the field is a plain number.

@@ -22,7 +22,7 @@ const RESERVED: usize = 2;
 pub(super) struct Codes {
     numbers: FxHashMap<i128, u32>,
     // Text of a file is hostile, so its hash has a seed.
-    texts: HashMap<Box<[u8]>, u32>,
+    texts: HashMap<Box<[u8]>, u32, foldhash::quality::RandomState>,
     bytes: usize,
 }
 

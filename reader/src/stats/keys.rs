@@ -1,12 +1,14 @@
 //! What events are grouped by, and the code of each event's group.
 
+mod by_files;
+
 use std::collections::BTreeMap;
 
 use events::flags::{NO_RESULT, START_UNKNOWN, UNFINISHED};
 use rustc_hash::FxHashMap;
 
 use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup};
-use crate::model::{Call, CallColumns, FilesKey};
+use crate::model::{Call, CallColumns};
 use crate::scan::{FieldColumn, TableMatches};
 
 use super::groups::Codes;
@@ -180,7 +182,7 @@ fn field_codes(
     if column.has_ids() {
         coder.by_id(table, &column, out);
     } else if let Getter::Files(_) | Getter::RequestFiles(_) = field.getter() {
-        coder.by_files(table, &column, out);
+        by_files::codes(&mut coder, table, (field, &column), out);
     } else {
         out.extend(table.rows().iter().map(|row| coder.code(&column, *row)));
     }
@@ -200,6 +202,7 @@ fn steps(table: &TableMatches<'_>, width: i64, offset: i64, codes: &mut Codes, o
     }
 }
 
+/// Gives codes to the values of rows.
 struct Coder<'c> {
     reduced: Reduced,
     codes: &'c mut Codes,
@@ -217,11 +220,41 @@ impl Coder<'_> {
         })
     }
 
+    /// The same for fields of threads, whose rows are numbered from 0: the most frequent ones.
+    fn by_task(
+        &mut self,
+        table: &TableMatches<'_>,
+        (column, ids): (&FieldColumn<'_>, &[u32]),
+        out: &mut Vec<u32>,
+    ) {
+        let mut codes = vec![UNSET; table.task_rows()];
+        let (mut last, mut last_code) = (UNSET, 0);
+        out.extend(table.rows().iter().map(|row| {
+            let id = ids.get(*row as usize).copied().unwrap_or(UNSET);
+            if id != last || id == UNSET {
+                last = id;
+                last_code = match codes.get_mut(id as usize) {
+                    Some(code) => {
+                        if *code == UNSET {
+                            *code = self.code(column, *row);
+                        }
+                        *code
+                    }
+                    None => self.code(column, *row),
+                };
+            }
+            last_code
+        }));
+    }
+
     /// Looks at each value once.
     fn by_id(&mut self, table: &TableMatches<'_>, column: &FieldColumn<'_>, out: &mut Vec<u32>) {
         let mut dense: Vec<u32> = Vec::new();
         let mut sparse: FxHashMap<u32, u32> = FxHashMap::default();
         let (mut last, mut last_code) = (None, 0);
+        if let Some(ids) = column.task_ids() {
+            return self.by_task(table, (column, ids), out);
+        }
         for row in table.rows() {
             let id = column.id(*row);
             if id.is_none() || id != last {
@@ -242,39 +275,6 @@ impl Coder<'_> {
                 last = id;
             }
             out.push(last_code);
-        }
-    }
-
-    /// The same for what follows from the files of calls. Most calls have descriptors alone: then it follows from the call and
-    /// what they stand for.
-    fn by_files(&mut self, table: &TableMatches<'_>, column: &FieldColumn<'_>, out: &mut Vec<u32>) {
-        let columns = CallColumns::new(table.table());
-        let (keys, files) = (columns.keys(), [columns.files(0), columns.files(1)]);
-        let calls = table.calls();
-        let mut with_strings: FxHashMap<FilesKey, u32> = FxHashMap::default();
-        let mut plain: FxHashMap<(u64, u64), u32> = FxHashMap::default();
-        let mut last: Option<((u64, u64), u32)> = None;
-        let (mut last_call, mut is_plain) = (u64::MAX, false);
-        for event in table.events() {
-            let row = event.row;
-            let call = keys.get(row).copied().unwrap_or(u64::MAX);
-            if call != last_call {
-                last_call = call;
-                is_plain = calls.get(call).is_some_and(|call| call.strings.iter().all(Option::is_none));
-            }
-            if !is_plain {
-                let key = event.call_of(columns).files_key();
-                out.push(*with_strings.entry(key).or_insert_with(|| self.code(column, row as u32)));
-                continue;
-            }
-            let file = |slot: usize| u64::from(files[slot].get(row).copied().unwrap_or(u32::MAX));
-            let key = (call, file(0) << 32 | file(1));
-            let code = match last {
-                Some((last, code)) if last == key => code,
-                _ => *plain.entry(key).or_insert_with(|| self.code(column, row as u32)),
-            };
-            last = Some((key, code));
-            out.push(code);
         }
     }
 }
