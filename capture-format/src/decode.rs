@@ -300,9 +300,12 @@ pub(crate) fn list(
         }
     };
     let mut lens = vec![0u32; rows];
+    // Of each group, the length of its lists if all have the same one.
+    let mut fixed = Vec::new();
     let mut scratch = Vec::new();
     for rows in groups.iter() {
         let head = cursor.count("length of lists", MAX_LIST + 1)?;
+        fixed.push((head > 0).then(|| head as u32 - 1));
         if head > 0 {
             rows.iter().for_each(|&row| lens[row as usize] = head as u32 - 1);
             continue;
@@ -326,7 +329,17 @@ pub(crate) fn list(
     }
     let mut values = vec![0; total as usize];
     let mut having = Vec::new();
-    for rows in groups.iter() {
+    for (rows, fixed) in groups.iter().zip(fixed) {
+        if let Some(len) = fixed {
+            for position in 0..len {
+                scratch.clear();
+                stream::decode(&mut cursor, rows.len(), &mut scratch)?;
+                for (&row, &value) in rows.iter().zip(&scratch) {
+                    values[(ends[row as usize] - len + position) as usize] = value;
+                }
+            }
+            continue;
+        }
         for position in 0.. {
             having.clear();
             having.extend(rows.iter().copied().filter(|&row| lens[row as usize] > position));

@@ -246,16 +246,21 @@ impl<'a> CallEvent<'a> {
         let strings = self.columns.strings(row);
         let string = |slot: usize| strings.get(slot).map_or(u32::MAX, |id| id.0);
         let file = |slot: usize| self.columns.files(slot).get(row).copied().unwrap_or(u32::MAX);
+        let marks = self.event.flags() & FilesKey::MARKS;
         // Where a string is missing, this is the difference between a null pointer and one that was not read.
-        let nulls = self.args().iter().enumerate().filter(|(_, value)| **value == 0);
-        let null = nulls.fold(0, |bits, (position, _)| bits | 1 << position);
-        FilesKey {
-            call: self.key(),
-            files: [file(0), file(1)],
-            strings: [string(0), string(1)],
-            marks: self.event.flags() & FilesKey::MARKS,
-            null,
-        }
+        let null = if marks & (flags::STR0_UNREAD | flags::STR1_UNREAD) == 0 {
+            0
+        } else {
+            let nulls = self.args().iter().enumerate().filter(|(_, value)| **value == 0);
+            nulls.fold(0, |bits, (position, _)| bits | 1 << position)
+        };
+        FilesKey { call: self.key(), files: [file(0), file(1)], strings: [string(0), string(1)], marks, null }
+    }
+
+    /// Whether the path that is the argument at a position is empty or missing; `None` if its type has none.
+    pub fn is_empty_path(&self, position: u8) -> Option<bool> {
+        let slot = (*self.call()?.strings.get(usize::from(position))?)?;
+        Some(self.columns.is_empty_path(self.event.rows, self.event.row, slot, position.into()))
     }
 
     /// What it returned; `None` if it has not returned, or never gives a result.

@@ -141,13 +141,25 @@ impl<'c> CallColumns<'c> {
         list.map_or(&[], |list| list.get(row))
     }
 
+    /// Whether the path in a slot (0 or 1) that belongs to the argument at `position` is empty or missing.
+    pub fn is_empty_path(&self, rows: &Rows<'c>, row: usize, slot: u8, position: usize) -> bool {
+        let unread = if slot == 0 { flags::STR0_UNREAD } else { flags::STR1_UNREAD };
+        match self.strings(row).get(usize::from(slot)) {
+            // That of a null pointer is marked as one that could not be read.
+            Some(id) if rows.flags(row) & unread == 0 => rows.table.chunk().str(*id).is_empty(),
+            _ => self.args(row).get(position) == Some(&0),
+        }
+    }
+
     /// The string in a slot (0 to 2) that belongs to the argument at `position`.
     pub fn string(&self, rows: &Rows<'c>, row: usize, slot: u8, position: usize) -> CallString<'c> {
-        if self.args(row).get(position) == Some(&0) {
-            return CallString::Null;
-        }
         let bits = rows.flags(row);
         let ids = self.strings(row);
+        // Arguments are decoded only where a null pointer is possible.
+        let is_there = ids.get(usize::from(slot)).is_some_and(|id| !rows.table.chunk().str(*id).is_empty());
+        if !is_there && self.args(row).get(position) == Some(&0) {
+            return CallString::Null;
+        }
         // The third string is read with the second one, if that is whole.
         let is_third_read = || ids.get(2).is_some_and(|id| !rows.table.chunk().str(*id).is_empty());
         let (unread, cut) = match slot {

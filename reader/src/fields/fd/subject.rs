@@ -58,10 +58,7 @@ impl<'c, 'a> Subject<'c, 'a> {
         let FileArg::Directory(slot) = *self.roles.args.get(usize::from(path.checked_sub(1)?))? else {
             return None;
         };
-        match self.call.string_argument(path)? {
-            CallString::Null | CallString::Read { bytes: b"", .. } => self.call.file(slot),
-            CallString::Unread | CallString::NotRecorded | CallString::Read { .. } => None,
-        }
+        if self.call.is_empty_path(path)? { self.call.file(slot) } else { None }
     }
 
     /// Appends the absolute path that the argument at a position stands for, where the call has opened it, the one that the
