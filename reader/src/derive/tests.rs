@@ -1,7 +1,7 @@
 use std::io::Cursor;
 
 use capture_format::{CaptureFile, Header};
-use events::{UNKNOWN, flags, task_state};
+use events::{Kind, UNKNOWN, flags, task_state};
 
 use crate::model::testing::{TestCall, TestChunk, TestSwitch, WALL, call, file, header, openat};
 use crate::scan::{Capture, Captures, Query};
@@ -222,4 +222,39 @@ fn long_calls_with_many_parts_keep_their_sums() {
     assert_eq!(sum("runnable", "fsync"), 20_000 * 4_000);
     assert_eq!(sum("running", "fsync"), 2 * S - 20_000 * 10_000);
     assert_eq!(sum("running", "-"), S - BORN);
+}
+
+#[test]
+fn what_a_thread_is_blocked_by_is_that_of_a_hang() {
+    let chunk = two_threads(|chunk, a, b| {
+        chunk.switch(S, TestSwitch::new(a, task_state::UNINTERRUPTIBLE, b));
+        chunk.hang(Kind::StallOngoing, (3 * S, 2 * S), a, "asleep");
+        chunk.switch(5 * S, TestSwitch { from: b, ran: 4 * S, ..entered(a, 4 * S, 0) });
+    });
+    let captures = captures(&header(1), vec![chunk]);
+    let found = parts(&captures);
+    assert_eq!(found[..2], [part(10, "running", "-", "-", S - BORN), part(10, "blocked", "-", "-", 4 * S)]);
+}
+
+#[test]
+fn many_short_threads_leave_nothing_behind() {
+    let chunks = (0..20u64).map(|round| {
+        let mut chunk = TestChunk::new(&header(1));
+        let host = chunk.cgroup(1, "/", &[]);
+        let parent = chunk.task(10, 10, "a", host);
+        for i in 0..1_000 {
+            let tid = 1_000 + i;
+            let time = S + round * S / 2 + i * 10_000;
+            chunk.fork(time, parent, tid, host);
+            let child = chunk.task(tid, tid, "child", host);
+            chunk.call(time + 5_000, child, &TestCall { dur: 1_000, ..call("getppid", &[], 10) });
+            chunk.exit(time + 9_000, child, 0, 0);
+        }
+        chunk
+    });
+    let found = parts(&captures(&header(1), chunks.collect()));
+    let sum: u64 = found.iter().filter(|part| part.0 >= 1_000).map(|part| part.4).sum();
+    assert_eq!(sum, 20_000 * 9_000);
+    let in_call: u64 = found.iter().filter(|part| part.2 == "getppid").map(|part| part.4).sum();
+    assert_eq!(in_call, 20_000 * 1_000);
 }

@@ -92,6 +92,11 @@ impl Key {
         }
     }
 
+    /// The same with another name.
+    pub(super) fn titled(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// The built-in short names, each with the field that it stands for.
     pub fn short_names() -> impl Iterator<Item = (&'static str, &'static str)> {
         NAMES.into_iter()

@@ -16,7 +16,7 @@ use super::unit::{Base, Unit};
 /// A question, as it is written.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// Fields to group by, see [`Key::parse`]. Empty for one row about everything. A path of fields (`a/b/c`) is a tree: rows
+    /// Fields to group by, see [`Key::parse`], or `TITLE = FIELD`. Empty for one row about everything. A path of fields (`a/b/c`) is a tree: rows
     /// for `a`, below them for `b`, and so on.
     pub by: Vec<String>,
     /// Short names of fields to group by, such as `env` for `host.label[env]`.
@@ -140,7 +140,14 @@ impl Plan {
             }
             names = parse::split(path, "/");
         }
-        let named = names.into_iter().map(|name| Key::named(name, &question.names));
+        let named = names.into_iter().map(|text| {
+            let (title, field) = parse::split_title(text);
+            let key = Key::named(field, &question.names)?;
+            Ok(match title {
+                Some(title) => key.titled(title),
+                None => key,
+            })
+        });
         let keys = step.into_iter().map(Ok).chain(named).collect::<Result<Vec<Key>, KeyError>>()?;
         let mut parser = Parser::default();
         let mut columns = Vec::new();

@@ -464,3 +464,14 @@ fn series_have_the_steps_of_each_group() {
     assert_eq!(two.series, all.series[..2]);
     assert_eq!(two.more, all.series.len() - 2);
 }
+
+#[test]
+fn fields_to_group_by_can_have_a_title() {
+    let plan = plan(&["program = proc.name", "syscall.type"], &["count"]);
+    assert_eq!(plan.keys()[0].name, "program");
+    assert_eq!(plan.keys()[0].field, "proc.name");
+    let sorted =
+        Question { sort: vec!["program".to_owned()], ..question(&["program = proc.name"], &["count"]) };
+    assert!(Plan::new(&sorted).is_ok());
+    assert!(error(&["x = proc.name", "x = thread.tid"], &["count"]).contains("two columns `x`"));
+}

@@ -17,7 +17,7 @@ fn table() -> String {
         let view = view.unwrap();
         let plan = Plan::new(&view.table).unwrap();
         let titles: Vec<&str> = view.columns().map(|(title, _)| title).collect();
-        let by: Vec<String> = view.table.by.iter().map(|key| format!("`{key}`")).collect();
+        let by: Vec<String> = plan.keys().iter().map(|key| format!("`{}`", key.field)).collect();
         let record = match view.to_record(&plan).join(",") {
             record if record.is_empty() => "any".to_owned(),
             record => format!("`{record}`"),
