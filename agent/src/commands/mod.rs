@@ -1,5 +1,6 @@
 //! The commands, each with its options and what it does.
 
+mod around;
 pub mod capture;
 mod cell;
 pub mod check;
