@@ -395,7 +395,8 @@ fn comparison(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Com
     if let Some((at, (operator, is_true))) = first {
         let mut side = |text: &str| {
             let text = text.trim();
-            match columns.iter().find(|column| column.title == text) {
+            let unquoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+            match columns.iter().find(|column| column.title == unquoted) {
                 Some(column) => Ok(column.expr.clone()),
                 None => parser.expr(text),
             }
