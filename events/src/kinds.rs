@@ -162,7 +162,7 @@ kinds! {
         preempted: Bool, "whether the thread was preempted";
         ran: MaybeDuration, "how long the thread had been on the CPU";
         next: Task, "the thread that got the CPU; `idle`, with process and thread id 0, if none did";
-        off_cpu: MaybeDuration, "how long the next thread had been off the CPU";
+        off_cpu: MaybeDuration, "how long the next thread had been off the CPU: it belongs to switch.next, not to the event's own thread, which leaves the CPU now";
         runnable: MaybeDuration, "how long of that time the next thread was runnable: its wait for a CPU";
     }
     /// a completed disk request: time in the queue and in the device, submitter, owner of the memory; its thread is the submitter

@@ -27,6 +27,7 @@ mod oom;
 mod output_readers;
 mod overhead;
 mod privacy;
+mod questions;
 mod requirements;
 mod rotation;
 mod samples;

@@ -180,6 +180,8 @@ pub mod stat {
     pub const WRITE_MERGES: usize = 5;
     /// Sectors written.
     pub const WRITE_SECTORS: usize = 6;
+    /// Time of all writes together, ms.
+    pub const WRITE_MS: usize = 7;
     /// Discards completed.
     pub const DISCARDS: usize = 11;
     /// Sectors discarded.

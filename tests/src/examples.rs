@@ -9,6 +9,8 @@ pub struct Example {
     pub place: String,
     /// The command line from `ktape` on, including further pipeline stages as long as they run ktape.
     pub line: String,
+    /// The question that it answers: the last line in bold before it, without the asterisks; empty if there is none.
+    pub question: String,
 }
 
 impl Example {
@@ -49,10 +51,13 @@ pub fn all(repository: &Path) -> Vec<Example> {
 fn of_page(name: &str, text: &str) -> Vec<Example> {
     let mut examples = Vec::new();
     let mut is_fenced = false;
+    let mut question = String::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if line.trim_start().starts_with("```") {
             is_fenced = !is_fenced;
+        } else if let Some(bold) = line.strip_prefix("**").and_then(|rest| rest.strip_suffix("**")) {
+            bold.clone_into(&mut question);
         } else if is_fenced || line.starts_with("    ") {
             let mut whole = line.trim().to_owned();
             while let Some(begun) = whole.strip_suffix('\\') {
@@ -60,7 +65,8 @@ fn of_page(name: &str, text: &str) -> Vec<Example> {
                 whole = format!("{begun}{next}");
             }
             if let Some(line) = command(&whole) {
-                examples.push(Example { place: format!("{name}:{}", number + 1), line });
+                let place = format!("{name}:{}", number + 1);
+                examples.push(Example { place, line, question: question.clone() });
             }
         }
     }
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn commands_of_code_blocks_are_examples() {
         let page = "ktape is a tool.\n\n    sudo ktape capture -o /var/x/ -d 1s   # until then\n    ktape replay a.ktape 'x = /y' \\\n        --count | jq .\n\
-                    ```\n$ cargo run --release -- capture -o - | ktape replay -\nmake\n```\nktape info a.ktape\n";
+                    **How many?**\n\n```\n$ cargo run --release -- capture -o - | ktape replay -\nmake\n```\nktape info a.ktape\n";
         let examples = of_page("a.md", page);
         let lines: Vec<&str> = examples.iter().map(|example| example.line.as_str()).collect();
         assert_eq!(
@@ -102,6 +108,7 @@ mod tests {
             ]
         );
         assert_eq!(examples[1].place, "a.md:4");
+        assert_eq!((examples[1].question.as_str(), examples[2].question.as_str()), ("", "How many?"));
         assert_eq!(examples[0].with_paths("dir/"), "ktape capture -o dir/ -d 1s");
         assert_eq!(examples[1].with_paths("dir/"), lines[1]);
         assert!(examples[0].records() && !examples[1].records());

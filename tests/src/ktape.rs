@@ -102,6 +102,20 @@ pub fn replay_json(file: &Path, args: &[&str]) -> Vec<Value> {
         .collect()
 }
 
+/// Rows of `ktape stats FILE ARGS` as JSON objects.
+///
+/// # Panics
+/// If it fails or prints invalid JSON.
+pub fn stats_json(file: &Path, args: &[&str]) -> Vec<Value> {
+    let file = file.to_string_lossy();
+    let mut all = vec!["stats", &file, "--format", "json"];
+    all.extend(args);
+    stdout(&all)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}")))
+        .collect()
+}
+
 /// Number of events in a file that match an expression.
 ///
 /// # Panics

@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ktape_tests::container::{Options, Runtime, with_mount};
-use ktape_tests::device::{Loop, Mount, Undo};
+use ktape_tests::device::{Loop, Mount, Undo, stat};
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::{v1, workload};
 use serde_json::{Value, json};
 
-use super::{cgroup, container, ended, id, short};
+use super::{cgroup, ended, id, short};
 
 /// What each of three threads writes, and what the container may write in a second.
 const KIB: u64 = 768;
 const RATE: u64 = 512 << 10;
 
-/// A container that writes to `mount` and is limited on the device `limited` (major:minor), and its recording.
-fn hang(mount: &Mount, limited: &str, file: &Path) {
+/// A container that writes to `mount` and is limited on the device `limited` (major:minor), and its recording. Returns what it
+/// printed.
+fn hang(mount: &Mount, limited: &str, file: &Path) -> String {
     let runtime = Runtime::new(&[workload!()]);
     let capture = Capture::start(file, &["--stall", "500ms", "--sample", "500ms"]);
     // Should this test be killed, its writes shall not be held for long.
@@ -39,24 +40,37 @@ fn hang(mount: &Mount, limited: &str, file: &Path) {
         });
     });
     ended(&load);
-    eprintln!("{}", load.output());
+    let output = load.output();
+    eprintln!("{output}");
     drop(lift);
     drop(load);
     capture.stop();
+    output
 }
 
-fn stalls(file: &Path) -> Vec<Value> {
-    ktape::replay_json(file, &["-e", "stall", "--container", &id('a')[..6]])
+/// The longest of its calls is that of the program's log: which has the time around it, in whole ms.
+fn assert_as_logged(row: &Value, output: &str) {
+    let ms = 1_000_000;
+    let direct = logged(output, "direct-0").max(logged(output, "direct-1"));
+    let write = int(row, "longest write").unwrap();
+    assert!((direct - 300 * ms..direct + ms).contains(&write), "{write} {direct}");
+    let (fsync, logged) = (int(row, "longest fsync").unwrap(), logged(output, "fsync-0"));
+    assert!((logged - 300 * ms..logged + ms).contains(&fsync), "{fsync} {logged}");
 }
 
-/// The longest stall, and the longest time that the device took for a write, in ns; and all bytes written to it.
-fn longest(file: &Path, device: &Loop) -> (i64, i64, u64) {
-    let stalled = stalls(file).iter().filter_map(|stall| int(stall, "stall.dur")).max().unwrap();
-    let expression = format!("block.dev = {} and block.op = write", device.name());
-    let writes = ktape::replay_json(file, &["-e", "block", &expression]);
-    let served = writes.iter().filter_map(|block| int(block, "block.service")).max().unwrap();
-    let bytes: i64 = writes.iter().filter_map(|block| int(block, "block.bytes")).sum();
-    (stalled, served, u64::try_from(bytes).unwrap())
+/// What the program's log has: how long each of its threads wrote, ns.
+fn logged(output: &str, thread: &str) -> i64 {
+    let line = output.lines().find_map(|line| line.strip_prefix(thread)).expect("a line for each thread");
+    line.trim().parse::<i64>().expect("a number of ms") * 1_000_000
+}
+
+/// The answer to "slow or throttled?": the rows of the container, and of the disk in it.
+fn answer(file: &Path, device: &Loop) -> (Value, Value) {
+    let rows = ktape::stats_json(file, &["slow-or-throttled", "--container", &id('a')[..6]]);
+    eprintln!("{rows:#?}");
+    let number = device.number();
+    let disk = rows.iter().find(|row| text(row, "block.devno|fd.dev") == Some(&*number)).expect("the disk");
+    (rows[0].clone(), disk.clone())
 }
 
 #[test]
@@ -67,53 +81,51 @@ fn a_throttled_container() {
     let mount = device.mount();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
-    hang(&mount, &device.number(), &file);
+    let before = device.stat();
+    let output = hang(&mount, &device.number(), &file);
+    let counted = device.stat().since(&before);
+    let (all, disk) = answer(&file, &device);
 
-    // Who waits, and for what?
-    let stalls = stalls(&file);
+    // Its writes took seconds, as its log has it, and its three threads hung.
+    assert_as_logged(&disk, &output);
+    assert_eq!(
+        (text(&all, "block.owner.container|container.id"), int(&all, "hung threads")),
+        (Some(&*short('a')), Some(3))
+    );
+    let hang = int(&all, "longest hang").unwrap();
+    // 2.25 MiB at 512 KiB/s.
+    assert!(hang > 2_000_000_000, "{hang}");
+    // The disk was not slow: the kernel counts less time for all of its writes together.
+    let (served, counted_ms) = (int(&disk, "longest in disk").unwrap(), counted[stat::WRITE_MS] as i64);
+    assert!(served <= (counted_ms + 1) * 1_000_000 && served * 4 < hang, "{served} {counted_ms} {hang}");
+    let bytes = int(&disk, "bytes").unwrap();
+    let sectors = counted[stat::WRITE_SECTORS] as i64;
+    assert!(bytes >= (3 * KIB << 10) as i64 && bytes <= sectors * 512, "{bytes} {sectors}");
+    // A limit held its requests, and this is the limit.
+    assert!(int(&disk, "throttled").unwrap() > 0, "{disk}");
+    let limits = text(&all, "limits").unwrap();
+    assert!(limits.contains(&device.number()) && limits.contains(&RATE.to_string()), "{limits}");
+
+    // In which call and kernel function did each thread hang?
+    let by = "stall.nr,thread.name";
+    let columns = "hangs = count,longest = max(stall.dur),stack = last(stall.stack),disk = last(stall.dev)";
+    let selected = ["-e", "stall", "--container", &id('a')[..6]];
+    let hangs = ktape::stats_json(&file, &[&selected[..], &["--by", by, "-c", columns]].concat());
     let mut waiting = BTreeSet::new();
-    for stall in &stalls {
-        assert_eq!(container(stall), short('a'), "{stall}");
-        assert_eq!(text(stall, "proc.name"), Some("ktape-workload"), "{stall}");
-        assert!(int(stall, "stall.dur").unwrap() >= 500_000_000, "{stall}");
-        let thread = text(stall, "thread.name").unwrap();
+    for row in &hangs {
+        let thread = text(row, "thread.name").unwrap();
         waiting.insert(thread);
         let (call, function) = match thread {
             "fsync-0" => ("fsync", "ext4_sync_file"),
             _ => ("write", "iomap_dio"),
         };
-        assert_eq!(text(stall, "stall.nr"), Some(call), "{stall}");
-        assert!(text(stall, "stall.stack").unwrap().contains(function), "{stall}");
-        assert!(!text(stall, "stall.wait").unwrap().is_empty(), "{stall}");
-        assert_eq!(text(stall, "stall.dev"), Some(device.name()), "{stall}");
+        assert_eq!((text(row, "stall.nr"), text(row, "disk")), (Some(call), Some(device.name())), "{row}");
+        assert!(text(row, "stack").unwrap().contains(function), "{row}");
+        assert!(int(row, "longest").unwrap() >= 500_000_000, "{row}");
     }
     assert_eq!(waiting, BTreeSet::from(["direct-0", "direct-1", "fsync-0"]));
-    // Reported once at its end, and while it lasted.
-    let phases: BTreeSet<_> = stalls.iter().filter_map(|stall| text(stall, "stall.phase")).collect();
-    assert!(phases.contains("woken") && !phases.contains("asleep"), "{phases:?}");
+    // They were reported while they lasted, too.
     assert!(ktape::count(&file, "evt.type = stall_ongoing and stall.phase = asleep") >= 3);
-
-    // Was the disk slow? Its slowest request shows that it was not, and all that was written went through it.
-    let (stalled, served, bytes) = longest(&file, &device);
-    eprintln!("longest stall {stalled} ns, slowest write {served} ns");
-    // 2.25 MiB at 512 KiB/s.
-    assert!(stalled > 2_000_000_000, "{stalled}");
-    assert!(served * 4 < stalled, "the disk took {served} ns");
-    assert!(bytes >= (3 * KIB) << 10, "{bytes}");
-
-    // Was it the container's limit? Kernel workers submitted what it had held, and it belongs to the container all the same.
-    let held =
-        ktape::replay_json(&file, &["-e", "block", "--container", &id('a')[..6], "block.throttled = true"]);
-    assert!(held.iter().any(|block| text(block, "block.dev") == Some(device.name())), "{held:#?}");
-    assert!(held.iter().all(|block| text(block, "block.owner") == Some(&*cgroup('a'))), "{held:#?}");
-
-    // So who held them back?
-    let samples = ktape::replay_json(&file, &["-e", "sample", "--container", &id('a')[..6]]);
-    let limits: BTreeSet<_> = samples.iter().filter_map(|sample| text(sample, "sample.io_limits")).collect();
-    eprintln!("{limits:?}");
-    let number = device.number();
-    let told = |limit: &&str| limit.contains(&RATE.to_string()) && limit.contains(&number);
-    assert!(limits.iter().any(told), "{limits:?}");
 }
 
 /// The same from the container's side, but now its disk is slow: it lies in a file on another one, which is held back.
@@ -128,12 +140,17 @@ fn a_slow_disk() {
     let mount = device.mount();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.ktape");
-    hang(&mount, &below.number(), &file);
-    let stalls = stalls(&file);
-    assert!(stalls.iter().any(|stall| text(stall, "stall.dev") == Some(device.name())), "{stalls:#?}");
-    let (stalled, served, bytes) = longest(&file, &device);
-    eprintln!("longest stall {stalled} ns, slowest write {served} ns");
-    assert!(stalled > 2_000_000_000, "{stalled}");
-    assert!(served * 2 > stalled, "the disk took {served} ns");
-    assert!(bytes >= (3 * KIB) << 10, "{bytes}");
+    let before = device.stat();
+    let output = hang(&mount, &below.number(), &file);
+    let counted = device.stat().since(&before);
+    let (all, disk) = answer(&file, &device);
+    assert_as_logged(&disk, &output);
+    let (hang, served) = (int(&all, "longest hang").unwrap(), int(&disk, "longest in disk").unwrap());
+    let counted_ms = counted[stat::WRITE_MS] as i64;
+    assert!(hang > 2_000_000_000, "{hang}");
+    // This time it is the disk, by the kernel's count as well.
+    assert!(served * 2 > hang && served <= (counted_ms + 1) * 1_000_000, "{served} {counted_ms} {hang}");
+    assert_eq!(int(&disk, "throttled"), Some(0), "{disk}");
+    let limits = text(&all, "limits").unwrap_or_default();
+    assert!(!limits.contains(&device.number()), "{limits}");
 }

@@ -6,7 +6,7 @@ use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::workload;
 use serde_json::json;
 
-use super::{cgroup, container, ended, id, short};
+use super::{cgroup, ended, id};
 
 const LIMIT: i64 = 60;
 
@@ -38,40 +38,32 @@ fn c_thread_leak() {
     let (made, refused) = (words.next().unwrap(), words.next().unwrap());
     assert_eq!((made, refused), (LIMIT - 1, 50), "{said}");
 
-    // Which calls failed?
-    let failed = ktape::replay_json(&file, &["evt.type in (clone, clone3) and evt.failed = true"]);
-    assert_eq!(failed.len() as i64, refused, "{failed:#?}");
-    for call in &failed {
-        assert_eq!(container(call), short('d'), "{call}");
-        assert_eq!(text(call, "evt.res"), Some("EAGAIN"), "{call}");
-        assert_eq!(int(call, "proc.pid"), Some(pid), "{call}");
-    }
-    let first = int(&failed[0], "evt.rawtime").unwrap();
-
-    // Whose threads grow, against which limit?
-    let samples = ktape::replay_json(&file, &["-e", "sample", "--container", &id('d')[..6]]);
-    let threads: Vec<_> = samples.iter().filter_map(|sample| int(sample, "sample.threads")).collect();
-    eprintln!("threads {threads:?}");
-    assert_eq!(threads.iter().max(), Some(&LIMIT), "{threads:?}");
-    let alive: Vec<_> = threads.iter().copied().take_while(|threads| *threads < LIMIT).collect();
-    assert!(alive.len() >= 2 && alive.is_sorted() && alive.first() < alive.last(), "{threads:?}");
-    let full: Vec<_> = samples.iter().filter(|sample| int(sample, "sample.pids") == Some(LIMIT)).collect();
-    assert!(!full.is_empty(), "{samples:#?}");
-    assert!(full.iter().all(|sample| int(sample, "sample.pids_max") == Some(LIMIT)), "{full:#?}");
-    // How often the limit was hit, as the kernel counts it.
-    let hit = samples.iter().filter_map(|sample| int(sample, "sample.pids_failures")).max();
-    assert!(hit.is_some_and(|hit| (1..=refused).contains(&hit)), "{hit:?}");
-    let quiet = ktape::replay_json(&file, &["-e", "sample", "--container", &id('e')[..6]]);
-    assert!(quiet.iter().filter_map(|sample| int(sample, "sample.threads")).all(|threads| threads <= 1));
+    // Whose threads grow, against which limit, and which calls failed because of it?
+    let rows = ktape::stats_json(&file, &["pids"]);
+    let leaky = &rows[0];
+    eprintln!("{leaky:#?}");
+    assert_eq!(text(leaky, "sample.cgroup|cgroup.path"), Some(&*cgroup('d')), "{leaky}");
+    let numbers =
+        ["threads", "pids", "limit", "highest %", "failed calls"].map(|name| int(leaky, name).unwrap());
+    assert_eq!(numbers, [LIMIT, LIMIT, LIMIT, 100, refused], "{leaky}");
+    assert!(int(leaky, "first threads").unwrap() < LIMIT / 2, "{leaky}");
+    assert_eq!((text(leaky, "error"), text(leaky, "process")), (Some("EAGAIN"), Some("ktape-workload")));
+    // As the kernel counted them until the last sample.
+    let by_kernel = int(leaky, "refused forks").unwrap();
+    assert!((1..=refused).contains(&by_kernel), "{by_kernel}");
+    // Those of the program, and the ones of runc that made its process.
+    let started = int(leaky, "started").unwrap();
+    assert!((made..made + 20).contains(&started), "{started}");
+    let quiet =
+        rows.iter().find(|row| text(row, "sample.cgroup|cgroup.path") == Some(&*cgroup('e'))).unwrap();
+    assert_eq!((int(quiet, "threads"), int(quiet, "failed calls")), (Some(1), Some(0)), "{quiet}");
 
     // Who died of it, and how?
-    let expression = format!("evt.category = exit and proc.pid = {pid} and exit.process = true");
-    let exits = ktape::replay_json(&file, &[&expression]);
+    let exits = ktape::stats_json(&file, &["exits", "--container", &id('d')[..6], "exit.signal exists"]);
     assert_eq!(exits.len(), 1, "{exits:#?}");
     // abort() sends SIGABRT, which the first process of a pid namespace does not feel, and then runs an instruction that
     // kills.
-    assert_eq!(text(&exits[0], "exit.signal"), Some("SIGSEGV"), "{exits:#?}");
-    assert!(int(&exits[0], "evt.rawtime").unwrap() > first, "{exits:#?}");
+    assert_eq!((text(&exits[0], "exit.signal"), int(&exits[0], "processes")), (Some("SIGSEGV"), Some(1)));
     // All but the main one; runc's own threads, which its exec of the program ended, had this process id too.
     let all = format!("evt.category = exit and proc.pid = {pid} and thread.name startswith pool-");
     assert_eq!(ktape::count(&file, &all) as i64, LIMIT - 1);

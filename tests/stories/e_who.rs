@@ -8,9 +8,9 @@ use ktape_tests::device::Loop;
 use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::workload;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{cgroup, container, ended, finished, printed, short};
+use super::{cgroup, ended, finished, printed, short};
 
 #[test]
 #[ignore = "needs root and a kernel with BTF"]
@@ -45,41 +45,61 @@ fn e_who_killed_it() {
     });
     let hungry_pid = i64::from(hungry.pid);
     ended(&hungry);
+    let touched = hungry.output();
     drop((victim, hungry));
     capture.stop();
 
-    let signals =
-        ktape::replay_json(&file, &[&format!("signal.signal = SIGKILL and signal.target_pid = {pid}")]);
-    let first = &signals[0];
-    assert_eq!(int(first, "proc.pid"), Some(killer_pid), "{first}");
-    assert_eq!(text(first, "proc.name"), Some("sh"), "{first}");
-    assert_eq!(container(first), "host", "{first}");
-    assert_eq!(text(first, "signal.cause"), Some("user"), "{first}");
-    assert_eq!(text(first, "signal.result"), Some("delivered"), "{first}");
+    // Who killed it?
+    let killed = ["signals", "signal.signal = SIGKILL and signal.cause = user", "--by"];
+    let by = "proc.name,proc.pid,container.id,signal.target.pid,signal.target.container,signal.result";
+    let of_victim = format!("signal.signal = SIGKILL and signal.cause = user and signal.target.pid = {pid}");
+    let rows = ktape::stats_json(&file, &["signals", &of_victim, "--by", by, "--sort", "last:asc"]);
+    let first = &rows[0];
+    assert_eq!((text(first, "proc.name"), int(first, "proc.pid")), (Some("sh"), Some(killer_pid)), "{first}");
+    assert_eq!(
+        (text(first, "container.id"), text(first, "signal.result")),
+        (Some("host"), Some("delivered"))
+    );
     assert_eq!(text(first, "signal.target.container"), Some(short('1').as_str()), "{first}");
-    let exits = |pid: i64| {
-        let expression = format!("evt.category = exit and proc.pid = {pid} and exit.process = true");
-        ktape::replay_json(&file, &[&expression])
-    };
-    assert_eq!(text(&exits(pid)[0], "exit.signal"), Some("SIGKILL"));
-    assert!(int(&exits(pid)[0], "evt.rawtime") > int(first, "evt.rawtime"));
+    // Nothing sent one to the other container.
+    let others = ktape::stats_json(&file, &[&killed[..], &["signal.target.pid"]].concat());
+    assert!(others.iter().all(|row| int(row, "signal.target.pid") != Some(hungry_pid)), "{others:#?}");
 
-    // The other one died of the same signal, without a sender.
-    assert_eq!(text(&exits(hungry_pid)[0], "exit.signal"), Some("SIGKILL"));
-    let sent =
-        format!("signal.signal = SIGKILL and signal.target_pid = {hungry_pid} and signal.cause = user");
-    assert_eq!(ktape::count(&file, &sent), 0);
-    let ooms = ktape::replay_json(&file, &["-e", "oom"]);
+    // That one reached its memory limit.
+    let ooms = ktape::stats_json(&file, &["oom"]);
     assert_eq!(ooms.len(), 1, "{ooms:#?}");
     let oom = &ooms[0];
-    assert_eq!(int(oom, "proc.pid"), Some(hungry_pid), "{oom}");
-    assert_eq!(container(oom), short('2'), "{oom}");
-    assert_eq!(text(oom, "oom.scope"), Some("cgroup"), "{oom}");
-    assert_eq!(int(oom, "oom.limit"), Some(limit), "{oom}");
-    let anon = int(oom, "oom.anon").unwrap();
-    assert!((limit * 3 / 4..=limit).contains(&anon), "{oom}");
-    let memory = int(oom, "oom.memory").unwrap();
-    assert!((anon..=limit).contains(&memory), "{oom}");
+    assert_eq!((int(oom, "proc.pid"), text(oom, "oom.scope")), (Some(hungry_pid), Some("cgroup")), "{oom}");
+    assert_eq!((text(oom, "oom.limited"), int(oom, "limit")), (Some(&*cgroup('2')), Some(limit)), "{oom}");
+    let (anon, memory) = (int(oom, "victim anon").unwrap(), int(oom, "memory").unwrap());
+    assert!((limit * 3 / 4..=limit).contains(&anon) && (anon..=limit).contains(&memory), "{oom}");
+
+    // What did it do in the 500 ms before? It printed each MiB that it touched.
+    let printed: i64 = touched.lines().filter(|line| line.starts_with("ate")).count() as i64;
+    let near = ["--before", "evt.type = oom", "500ms", "proc.name = ktape-workload"];
+    let rows = ktape::stats_json(
+        &file,
+        &[
+            &near[..],
+            &["--by", "syscall.type", "-c", "calls = count,longest = max(evt.latency),first = min(evt.time)"],
+        ]
+        .concat(),
+    );
+    let of = |call: &str| rows.iter().find(|row| text(row, "syscall.type") == Some(call));
+    let (mapped, wrote) =
+        (int(of("mmap").unwrap(), "calls").unwrap(), int(of("write").unwrap(), "calls").unwrap());
+    eprintln!("{printed} MiB, {rows:#?}");
+    // All of it was in that time: the last MiB was mapped, and never printed.
+    assert_eq!(wrote, printed, "{rows:#?}");
+    assert!((printed..=printed + 30).contains(&mapped), "{rows:#?}");
+    let time = text(oom, "time").unwrap();
+    let earliest = rows.iter().filter_map(|row| text(row, "first")).min().unwrap();
+    assert!(earliest <= time, "{earliest} {time}");
+    let all = ktape::count(
+        &file,
+        &format!("container.id = {} and evt.type = write and proc.name = ktape-workload", short('2')),
+    );
+    assert_eq!(all as i64, printed);
 }
 
 #[test]
@@ -114,6 +134,7 @@ fn e_who_filled_the_disk_and_who_holds_the_descriptors() {
     };
     let holder = runtime.start("holder", &options);
     printed(&holder, "ready");
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", holder.pid)).unwrap().count() as i64;
     // Two samples later it has been seen.
     let seen = std::time::Instant::now();
     ktape_tests::wait::until("two samples", super::TIMEOUT, || {
@@ -122,51 +143,112 @@ fn e_who_filled_the_disk_and_who_holds_the_descriptors() {
     capture.stop();
     drop((logs, other, holder));
 
-    // Into which files, by whom? The descriptors are those of the calls that opened them.
-    let opened = ktape::replay_json(&file, &["evt.type in (open, openat) and fd.name startswith /data/"]);
-    let mut files = BTreeMap::new();
-    for open in &opened {
-        // What was lost on a busy machine passes every filter.
-        if text(open, "evt.type") == Some("loss") {
-            eprintln!("lost: {open}");
-            continue;
-        }
-        let key = (int(open, "proc.pid"), int(open, "evt.rawres"));
-        files.insert(key, text(open, "evt.arg.filename").unwrap().to_owned());
-    }
-    let mut written: BTreeMap<(String, String), i64> = BTreeMap::new();
-    for write in ktape::replay_json(&file, &["evt.type = write and evt.failed = false and proc.name = dd"]) {
-        // busybox moves the descriptor to 1.
-        let pid = int(&write, "proc.pid");
-        let Some((_, name)) = files.iter().find(|(key, _)| key.0 == pid) else { continue };
-        if int(&write, "evt.arg.count") == Some(1 << 20) {
-            let key = (container(&write).to_owned(), name.clone());
-            *written.entry(key).or_default() += int(&write, "evt.rawres").unwrap();
-        }
-    }
-    assert_eq!(
-        written,
-        BTreeMap::from([
-            ((short('3'), "/data/logs".to_owned()), 40 << 20),
-            ((short('4'), "/data/other".to_owned()), 2 << 20),
-        ])
-    );
-    // And the room that is left.
-    let expression = format!("sample_fs.mount = {:?}", mount.path().to_str().unwrap());
-    let room: Vec<_> = ktape::replay_json(&file, &["-e", "sample_fs", &expression])
+    // Into which files, by whom, how much? As much as there is in them.
+    let size = |name: &str| std::fs::metadata(mount.path().join(name)).unwrap().len() as i64;
+    let in_data = "fd.name startswith /data/";
+    let rows = ktape::stats_json(&file, &["files", in_data, "--by", "container.id,fd.name"]);
+    let written: BTreeMap<_, _> = rows
         .iter()
-        .filter_map(|sample| int(sample, "sample_fs.bytes_free"))
+        .map(|row| {
+            (
+                (text(row, "container.id").unwrap(), text(row, "fd.name").unwrap()),
+                int(row, "written").unwrap(),
+            )
+        })
         .collect();
-    let gone = room.first().unwrap() - room.last().unwrap();
-    assert!((38 << 20..=46 << 20).contains(&gone), "{room:?}");
+    let (third, fourth) = (short('3'), short('4'));
+    let of_files = [((&*third, "/data/logs"), size("logs")), ((&*fourth, "/data/other"), size("other"))];
+    assert_eq!(written, BTreeMap::from(of_files));
+    assert_eq!(size("logs"), 40 << 20);
+    // Into which directories?
+    let rows = ktape::stats_json(&file, &["directories", in_data]);
+    let directory = &rows[0];
+    assert_eq!(
+        (text(directory, "fd.directory"), int(directory, "files")),
+        (Some("/data"), Some(2)),
+        "{rows:#?}"
+    );
+    assert_eq!(int(directory, "written"), Some(size("logs") + size("other")), "{rows:#?}");
+    // And the room that is left.
+    let room = [
+        "-e",
+        "sample_fs",
+        "--by",
+        "sample_fs.mount",
+        "-c",
+        "used = max(sample_fs.bytes_free) - min(sample_fs.bytes_free)",
+    ];
+    let rows = ktape::stats_json(&file, &room);
+    let ours = rows.iter().find(|row| text(row, "sample_fs.mount") == mount.path().to_str()).unwrap();
+    assert!((38 << 20..=46 << 20).contains(&int(ours, "used").unwrap()), "{ours}");
 
-    // The most descriptors of each container.
-    let mut fds: BTreeMap<String, i64> = BTreeMap::new();
-    for sample in ktape::replay_json(&file, &["-e", "sample", "container.id != host"]) {
-        let most = fds.entry(container(&sample).to_owned()).or_default();
-        *most = (*most).max(int(&sample, "sample.fds").unwrap_or(0));
+    // Who has the most descriptors?
+    let rows = ktape::stats_json(&file, &["pids", "container.id != host", "--sort", "descriptors"]);
+    assert_eq!(text(&rows[0], "sample.cgroup|cgroup.path"), Some(&*cgroup('5')), "{rows:#?}");
+    assert_eq!(int(&rows[0], "descriptors"), Some(fds), "{rows:#?}");
+}
+
+/// Its script reads a file and deletes it, two shells below its first process.
+const THEFT: &str = "cd /data/vault; sh -c 'cat key > /tmp/copy; rm ./key; true'; true";
+
+#[test]
+#[ignore = "needs root and a kernel with BTF"]
+fn e_who_read_and_deleted_a_file() {
+    let _guard = Guard::exclusive();
+    let runtime = Runtime::new(&[]);
+    let data = tempfile::tempdir().unwrap();
+    std::fs::create_dir(data.path().join("vault")).unwrap();
+    let secret = vec![b's'; 5_000];
+    std::fs::write(data.path().join("vault/key"), &secret).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.ktape");
+    let capture = Capture::start(&file, &[]);
+    let options = Options { cgroup: &cgroup('8'), args: &["/bin/sh", "-c", THEFT], seccomp: false };
+    let thief = runtime.start_with("thief", &options, |config| with_mount(config, data.path(), "/data"));
+    ended(&thief);
+    let pid = i64::from(thief.pid);
+    drop(thief);
+    capture.stop();
+    assert!(!data.path().join("vault/key").exists());
+
+    let rows = ktape::stats_json(&file, &["file-users", "fd.name = /data/vault/key"]);
+    eprintln!("{rows:#?}");
+    let of = |name: &str| rows.iter().find(|row| text(row, "proc.name") == Some(name)).unwrap();
+    let (cat, rm) = (of("cat"), of("rm"));
+    // busybox copies it with sendfile.
+    let numbers = ["opened", "read", "copied", "written", "deleted"].map(|name| int(cat, name).unwrap());
+    assert_eq!(numbers, [1, 0, secret.len() as i64, 0, 0], "{cat}");
+    assert_eq!((int(rm, "opened"), int(rm, "read"), int(rm, "deleted")), (Some(0), Some(0), Some(1)));
+    assert_eq!(
+        (text(rm, "command"), int(rm, "user")),
+        (Some("rm -c cat key > /tmp/copy; rm ./key; true"), Some(0)),
+        "{rm}"
+    );
+    // Both below two shells, in this container: the inner one has the commands among its arguments.
+    for row in [cat, rm] {
+        assert!(ancestors(row, "proc.aname").starts_with("sh sh"), "{row}");
+        assert!(ancestors(row, "ancestors").contains("cat key > /tmp/copy"), "{row}");
     }
-    let most = fds.iter().max_by_key(|(_, fds)| **fds).unwrap();
-    assert_eq!(*most.0, short('5'), "{fds:?}");
-    assert!((700..=710).contains(most.1), "{fds:?}");
+    // By the ids of all ancestors as well.
+    let by = [
+        "--by",
+        "proc.name,proc.apid[2],container.id",
+        "-c",
+        "count",
+        "fd.name = /data/vault/key and evt.type in (unlink, unlinkat)",
+    ];
+    let rows = ktape::stats_json(&file, &by);
+    assert_eq!(rows.len(), 1, "{rows:#?}");
+    assert_eq!(
+        (int(&rows[0], "proc.apid[2]"), text(&rows[0], "container.id")),
+        (Some(pid), Some(&*short('8')))
+    );
+}
+
+/// All ancestors of a row, as one text.
+fn ancestors(row: &Value, column: &str) -> String {
+    match &row[column] {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        other => other.as_str().unwrap_or_default().to_owned(),
+    }
 }

@@ -1,6 +1,5 @@
 //! f. What did a container do in the second before it died? Who talks to the container daemon?
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
@@ -11,7 +10,7 @@ use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 use ktape_tests::workload;
 
-use super::{at, cgroup, container, count, ended, finished, id, short};
+use super::{cgroup, ended, finished, id, short};
 
 /// It looks for its configuration for two seconds, one file after the other, and gives up.
 const SCRIPT: &str = "n=0; while [ $n -lt 20 ]; do cat /etc/app/config-$n; n=$((n+1)); sleep 0.1; done; \
@@ -32,33 +31,32 @@ fn f_last_second_before_death() {
     drop(app);
     capture.stop();
 
-    // When did it die, and how?
-    let expression = format!("evt.category = exit and proc.pid = {pid} and exit.process = true");
-    let exit = &ktape::replay_json(&file, &[&expression, "--container", &id('6')[..6]])[0];
-    assert_eq!(int(exit, "exit.status"), Some(3), "{exit}");
-    let died = int(exit, "evt.rawtime").unwrap();
+    // How did it die?
+    let died = format!("evt.category = exit and proc.pid = {pid} and exit.process = true");
+    let exits = ktape::stats_json(&file, &["exits", &died]);
+    assert_eq!((exits.len(), int(&exits[0], "exit.status")), (1, Some(3)), "{exits:#?}");
 
-    // What had it looked for?
-    let (from, to) = (at(died - 1_000_000_000), at(died));
+    // What had it looked for in the second before?
     let id = id('6');
-    let last = ["--from", &from, "--to", &to, "--container", &id[..6]];
-    let mut args = last.to_vec();
-    args.push("evt.type in (open, openat) and fd.name startswith /etc/app");
-    let events = ktape::replay_json(&file, &args);
-    let names: Vec<_> = events.iter().map(|event| text(event, "evt.arg.filename").unwrap()).collect();
+    let before = ["--before", &died, "1s", "--container", &id[..6]];
+    let looked_for = "evt.type in (open, openat) and fd.name startswith /etc/app";
+    let by = ["--by", "fd.name,evt.res", "-c", "calls = count,time = last(evt.time)", "--sort", "time:asc"];
+    let rows = ktape::stats_json(&file, &[&[looked_for], &before[..], &by].concat());
+    let names: Vec<_> = rows.iter().map(|row| text(row, "fd.name").unwrap()).collect();
     eprintln!("{names:?}");
+    // One every 0.1 s, until the last one: those are what the script says that it looks for, in its order.
+    let expected: Vec<String> = (21 - names.len()..20).map(|n| format!("/etc/app/config-{n}")).collect();
+    assert!((5..=12).contains(&names.len()), "{names:?}");
+    assert_eq!(names[..names.len() - 1], expected);
     assert_eq!(names.last(), Some(&"/etc/app/secret"));
-    assert!(names.len() >= 5 && names.len() <= 12, "{names:?}");
-    assert!(names.contains(&"/etc/app/config-19") && !names.contains(&"/etc/app/config-5"), "{names:?}");
-    assert!(events.iter().all(|event| text(event, "evt.res") == Some("ENOENT")), "{events:#?}");
-    assert!(events.iter().all(|event| container(event) == short('6')));
-    // Nothing of it comes later than its end.
-    let everything = ktape::replay_json(&file, &last);
-    assert!(everything.iter().all(|event| int(event, "evt.rawtime").unwrap() <= died));
-    let mut programs = last.to_vec();
-    // busybox is all of its programs: their first argument selects one.
-    programs.push("exec.args contains /etc/app");
-    assert!((5..=12).contains(&count(&file, &programs)));
+    assert!(rows.iter().all(|row| text(row, "evt.res") == Some("ENOENT") && int(row, "calls") == Some(1)));
+    // The events themselves are in that time, too.
+    let events = ktape::replay_json(&file, &before);
+    let end = events.iter().filter_map(|event| int(event, "evt.rawtime")).max().unwrap();
+    let death = events.iter().find(|event| {
+        text(event, "evt.type") == Some("exit") && int(event, "proc.pid") == Some(i64::from(pid))
+    });
+    assert_eq!(death.and_then(|event| int(event, "evt.rawtime")), Some(end));
 }
 
 #[test]
@@ -101,12 +99,17 @@ fn f_who_talks_to_the_daemon() {
     drop(watcher);
     capture.stop();
 
-    let mut clients: BTreeMap<(String, String), u64> = BTreeMap::new();
-    for call in ktape::replay_json(&file, &["evt.type = connect and fd.name endswith /docker.sock"]) {
-        assert_eq!(text(&call, "evt.res"), Some("SUCCESS"), "{call}");
-        let who = (container(&call).to_owned(), text(&call, "proc.name").unwrap().to_owned());
-        *clients.entry(who).or_default() += 1;
-    }
-    let name = "ktape-workload".to_owned();
-    assert_eq!(clients, BTreeMap::from([((short('7'), name.clone()), 3), (("host".to_owned(), name), 2)]));
+    let by = ["--by", "container.id,proc.name,evt.res", "-c", "requests = count"];
+    let rows = ktape::stats_json(
+        &file,
+        &[&["evt.type = connect and fd.name endswith /docker.sock"], &by[..]].concat(),
+    );
+    let clients: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (text(row, "container.id").unwrap(), text(row, "evt.res").unwrap(), int(row, "requests").unwrap())
+        })
+        .collect();
+    assert_eq!(clients, [(&*short('7'), "SUCCESS", 3), ("host", "SUCCESS", 2)]);
+    assert!(rows.iter().all(|row| text(row, "proc.name") == Some("ktape-workload")), "{rows:#?}");
 }

@@ -1,5 +1,5 @@
 //! Incidents, made with real load, and explained by `ktape` from the file alone. `README.md` beside this file
-//! tells each as the engineer who is paged would work through it.
+//! describes each as the engineer who is paged would work through it.
 
 mod a_hangs;
 mod b_flood;
@@ -7,15 +7,15 @@ mod c_threads;
 mod d_sizes;
 mod e_who;
 mod f_last_second;
+mod g_server;
+mod h_forks;
+mod j_connections;
 
-use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ktape_tests::container::Container;
-use ktape_tests::ktape::{self, text};
 use ktape_tests::wait::until;
-use serde_json::Value;
 
 /// How long a part of a story may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,19 +73,6 @@ fn at(ns: i64) -> String {
     let year = year + era * 400 + i64::from(month <= 2);
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{rest:09}Z")
-}
-
-/// How many events match, with more arguments than an expression.
-fn count(file: &Path, args: &[&str]) -> u64 {
-    let file = file.to_string_lossy();
-    let mut all = vec!["replay", &file, "--count"];
-    all.extend(args);
-    ktape::stdout(&all).trim().parse().expect("a bare number")
-}
-
-/// The container of an event.
-fn container(event: &Value) -> &str {
-    text(event, "container.id").unwrap_or_default()
 }
 
 #[test]

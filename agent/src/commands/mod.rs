@@ -1,6 +1,7 @@
 //! The commands, each with its options and what it does.
 
 mod allocator;
+mod around;
 pub mod capture;
 mod cell;
 pub mod check;

@@ -27,6 +27,7 @@ Examples:
   ktape replay web.ktape 'proc.name = nginx and evt.failed = true'
   ktape replay web.ktape --container web --from 12:00:01 --to 12:00:02
   ktape replay web.ktape --container web --around 'exit.signal = SIGKILL' 1s
+  ktape replay web.ktape --before 'evt.type = oom' 500ms
   ktape replay web.ktape -e exec,connect --format json
   ktape replay web.ktape -e exec --fields proc.pid,proc.cmdline
   ktape replay web.ktape -e openat -p '%proc.name %evt.res %fd.name'
@@ -44,9 +45,6 @@ pub struct ReplayArgs {
     /// Which events.
     #[command(flatten)]
     selection: SelectionOptions,
-    /// Only events within TIME before and after those that match EXPR, whatever the other options select
-    #[arg(long, num_args = 2, value_names = ["EXPR", "TIME"], help_heading = EVENTS)]
-    around: Option<Vec<String>>,
     /// Stop after N events
     #[arg(short = 'n', value_name = "N", help_heading = EVENTS)]
     limit: Option<u64>,

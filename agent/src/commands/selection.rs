@@ -8,12 +8,15 @@ use std::path::Path;
 use anyhow::Result;
 use jiff::tz::TimeZone;
 
+use super::around::Near;
 use crate::session::messages::message;
 use crate::session::options::{OUTPUT, parse_selectors};
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::scan::container_match::Ambiguous;
-use ktape_reader::scan::{CaptureSet, Captures, Containers, KnownContainers, Query, QueryError};
+use ktape_reader::scan::{
+    CaptureSet, Captures, Containers, KnownContainers, Margins, Query, QueryError, ScanReport,
+};
 use ktape_reader::text::time::{self, Span, TimeSpec};
 
 /// The group of options in `--help` that select events.
@@ -54,6 +57,12 @@ pub struct SelectionOptions {
     /// Only events that started at or before TIME
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = EVENTS)]
     to: Option<String>,
+    /// Only events within TIME before and after those that match EXPR, whatever the other options select
+    #[arg(long, num_args = 2, value_names = ["EXPR", "TIME"], help_heading = EVENTS)]
+    around: Option<Vec<String>>,
+    /// The same with TIME before them only: what led to it
+    #[arg(long, num_args = 2, value_names = ["EXPR", "TIME"], conflicts_with = "around", help_heading = EVENTS)]
+    before: Option<Vec<String>>,
 }
 
 /// Options for the time zone of the output.
@@ -75,6 +84,7 @@ pub struct Selection {
     containers: Vec<String>,
     from: Option<TimeSpec>,
     to: Option<TimeSpec>,
+    near: Option<Near>,
     /// The zone of the output, if it is not that of the recording host.
     pub zone: Option<TimeZone>,
 }
@@ -99,6 +109,7 @@ impl Selection {
             containers: options.container.clone(),
             from: spec(&options.from)?,
             to: spec(&options.to)?,
+            near: Near::parse(options.around.as_deref(), options.before.as_deref())?,
             zone,
         })
     }
@@ -115,21 +126,28 @@ impl Selection {
         let events = Filter::of_events(&self.events, is_call).map_err(usage)?;
         let resolve = |t: &Option<TimeSpec>| t.as_ref().map(|t| t.resolve(span)).transpose().map_err(usage);
         let containers = parse_selectors(&self.containers).map_err(usage)?;
+        let (from, to) = (resolve(&self.from)?, resolve(&self.to)?);
+        if let (Some(from), Some(to)) = (from, to)
+            && from > to
+        {
+            let at = |ns: i64| time::date_time(ns, &span.zone);
+            return Err(usage(format!("--from {} is after --to {}", at(from), at(to))));
+        }
         Ok(Query {
             containers: (!containers.is_empty()).then(|| Containers::new(containers)),
             cgroups: None,
-            from: resolve(&self.from)?,
-            to: resolve(&self.to)?,
+            from,
+            to,
             filter: both(events, filter),
             around: None,
         })
     }
 
-    /// Opens the files that can have events in the range, or up to `margin` ns before or after it.
+    /// Opens the files that can have events in the range, or such that these are near.
     ///
     /// # Errors
     /// A file cannot be read, or a time cannot be resolved.
-    pub fn open(&self, mut set: CaptureSet, margin: u64) -> Result<Captures> {
+    pub fn open(&self, mut set: CaptureSet) -> Result<Captures> {
         let span = (set.is_many() && (self.from.is_some() || self.to.is_some()))
             .then(|| set.span(self.zone.clone()))
             .transpose()?;
@@ -137,10 +155,12 @@ impl Selection {
             (Some(t), Some(span)) => t.resolve(span).map(Some).map_err(usage),
             _ => Ok(None),
         };
-        let margin = i64::try_from(margin).unwrap_or(i64::MAX);
+        // Events outside the range may be those that others are near.
+        let margins = self.near.as_ref().map_or_else(Margins::default, |near| near.margins);
+        let [before, after] = [margins.before, margins.after].map(|ns| i64::try_from(ns).unwrap_or(i64::MAX));
         let (from, to) = (at(&self.from)?, at(&self.to)?);
-        let from = from.map(|from: i64| from.saturating_sub(margin));
-        let mut captures = set.open(from, to.map(|to: i64| to.saturating_add(margin)))?;
+        let from = from.map(|from: i64| from.saturating_sub(after));
+        let mut captures = set.open(from, to.map(|to: i64| to.saturating_add(before)))?;
         if let Some(span) = span {
             captures = captures.within(span);
         } else if let Some(zone) = &self.zone {
@@ -155,16 +175,27 @@ impl Selection {
         Ok(captures)
     }
 
-    /// The query on open captures; prints a message if its range is outside them.
+    /// The query on open captures; prints a message if its range is outside them. With `--around` and `--before`, there is
+    /// also the report of the pass that found the events.
     ///
     /// # Errors
     /// As [`Self::query`], and if an id prefix matches several containers.
-    pub fn query_on(&self, captures: &Captures) -> Result<Query> {
+    pub fn query_on(&self, captures: &Captures) -> Result<(Query, Option<ScanReport>)> {
         let span = captures.span();
-        let query = self.query(span, |name| captures.has_call(name))?;
+        let mut query = self.query(span, |name| captures.has_call(name))?;
         note_empty_range(&query, span);
         query.filter.iter().try_for_each(|filter| check_ids(filter, captures))?;
-        Ok(query)
+        self.near.iter().try_for_each(|near| check_ids(&near.filter, captures))?;
+        let report = self.near.as_ref().map(|near| near.limit(&mut query, captures)).transpose()?;
+        Ok((query, report))
+    }
+
+    /// Checks that one pass over the events is enough, for what cannot be read twice.
+    ///
+    /// # Errors
+    /// `--around` or `--before` is given.
+    pub fn check_one_pass(&self) -> Result<()> {
+        self.near.as_ref().map_or(Ok(()), |near| Err(near.needs_two_passes()))
     }
 }
 
@@ -212,9 +243,6 @@ fn note_empty_range(query: &Query, span: &Span) {
     let at = |ns: i64| time::date_time(ns, &span.zone);
     let end = span.end.unwrap_or(i64::MAX);
     match (query.from, query.to) {
-        (Some(from), Some(to)) if from > to => {
-            message(format_args!("no events: --from {} is after --to {}", at(from), at(to)));
-        }
         (Some(from), _) if from > end => {
             message(format_args!(
                 "no events: --from {} is after the end of the capture, {}",

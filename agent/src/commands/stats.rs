@@ -64,6 +64,7 @@ Examples:
   ktape stats web.ktape -e connect --by container.name --per 1s -c rate
   ktape stats web.ktape --by proc.name -c 'failed = count(evt.failed = true)'
   ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv
+  ktape stats web.ktape --before 'evt.type = oom' 500ms --by proc.name
   ktape stats web.ktape 'evt.type = fsync' --histogram evt.latency
   ktape stats web.ktape --by container.name --per 1s --plot"
 );

@@ -100,7 +100,7 @@ pub fn run(args: &ViewsArgs) -> Result<ExitCode> {
         let code = check(&args.check, &mut out)?;
         return print(&out, code);
     }
-    let views = all();
+    let views = all()?;
     match &args.name {
         Some(name) => {
             let view = named(&views, name)?;
@@ -155,8 +155,12 @@ pub fn names() -> Result<BTreeMap<String, String>> {
 }
 
 /// The views that are built in, of this host, and of this user.
-pub fn all() -> Views {
-    Views::with_directories(&directories(env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME")))
+///
+/// # Errors
+/// As [`names`].
+pub fn all() -> Result<Views> {
+    let directories = directories(env::var_os("XDG_CONFIG_HOME"), env::var_os("HOME"));
+    Ok(Views::with_directories(&directories).with_names(names()?))
 }
 
 /// Where views are looked for; later ones come before earlier ones.
@@ -186,12 +190,13 @@ pub fn named(views: &Views, name: &str) -> Result<View> {
 }
 
 /// Checks files, which may open each other.
-fn check(files: &[PathBuf], out: &mut Vec<u8>) -> io::Result<ExitCode> {
-    let mut views = all();
+fn check(files: &[PathBuf], out: &mut Vec<u8>) -> Result<ExitCode> {
+    let mut views = all()?;
+    let names = names()?;
     files.iter().for_each(|file| views.add(file));
     let mut code = ExitCode::SUCCESS;
     for file in files {
-        match View::open(file).and_then(|view| views.check_enter(&view).map(|()| view)) {
+        match View::open(file, &names).and_then(|view| views.check_enter(&view).map(|()| view)) {
             Ok(view) => writeln!(out, "{}: the view {} is valid", file.display(), view.name)?,
             Err(error) => {
                 message(error);

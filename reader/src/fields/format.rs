@@ -89,7 +89,7 @@ impl ColumnFormat {
             Ty::Args => row(Text, Bytes(args), Plain),
             Ty::Text => row(Text, Bytes(word), Word),
             Ty::Task => row(Text, Row(task), TextStyle::Thread).parts(part::THREAD),
-            Ty::Cgroup => row(Text, Row(cgroup), Plain),
+            Ty::Cgroup => row(Text, Row(cgroup), Plain).parts(part::CGROUP),
             Ty::File => row(Text, OfCall, Plain),
             Ty::MaybeDuration => row(Duration, U64(maybe), TextStyle::Duration),
             Ty::MaybeU64 => row(Unsigned, U64(maybe), Plain),

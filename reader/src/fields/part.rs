@@ -23,8 +23,8 @@ pub struct Part {
 /// How to get a part of a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PartGetter {
-    /// From a row of the task dictionary.
-    Task(for<'a> fn(&Event<'a>, u32, &'a mut Vec<u8>) -> Value<'a>),
+    /// From a row of the dictionary that the column refers to.
+    Row(for<'a> fn(&Event<'a>, u32, &'a mut Vec<u8>) -> Value<'a>),
     /// From the column's bytes.
     Bytes(for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> Value<'a>),
 }
@@ -43,24 +43,35 @@ pub(super) const THREAD: &[Part] = &[
         name: "pid",
         ty: FieldType::Unsigned,
         doc: "the process id of that thread",
-        get: PartGetter::Task(|event, task, scratch| id(event, task, task::pid, scratch)),
+        get: PartGetter::Row(|event, task, scratch| id(event, task, task::pid, scratch)),
     },
     Part {
         name: "tid",
         ty: FieldType::Unsigned,
         doc: "the thread id of that thread",
-        get: PartGetter::Task(|event, task, scratch| id(event, task, task::tid, scratch)),
+        get: PartGetter::Row(|event, task, scratch| id(event, task, task::tid, scratch)),
     },
     Part {
         name: "container",
         ty: FieldType::Text,
         doc: "the container of that thread, as container.id",
-        get: PartGetter::Task(|event, task, _| {
+        get: PartGetter::Row(|event, task, _| {
             let cgroup = cgroup::KnownCgroup::new(event.context, event.view, event.view.cgroup_of(task));
             cgroup.map_or(Value::Missing, |cgroup| cgroup::container_id(&cgroup))
         }),
     },
 ];
+
+/// The parts of a cgroup.
+pub(super) const CGROUP: &[Part] = &[Part {
+    name: "container",
+    ty: FieldType::Text,
+    doc: "the container of that cgroup, as container.id",
+    get: PartGetter::Row(|event, row, _| {
+        let cgroup = cgroup::KnownCgroup::new(event.context, event.view, Some(row));
+        cgroup.map_or(Value::Missing, |cgroup| cgroup::container_id(&cgroup))
+    }),
+}];
 
 /// The parts of a socket address.
 pub(super) const ADDRESS: &[Part] = &[

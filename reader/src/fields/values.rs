@@ -253,8 +253,8 @@ pub(crate) fn stored_part<'a>(
 ) -> Value<'a> {
     let table = &event.rows.table;
     match part.get {
-        PartGetter::Task(get) => match table.refs(column).ok().and_then(|refs| refs.get(event.row)) {
-            Some(task) => get(&event, *task, scratch),
+        PartGetter::Row(get) => match table.refs(column).ok().and_then(|refs| refs.get(event.row)) {
+            Some(row) => get(&event, *row, scratch),
             None => Value::Missing,
         },
         PartGetter::Bytes(get) => match table.bytes(column).ok().and_then(|ids| ids.get(event.row)) {

@@ -20,9 +20,18 @@ pub enum AroundError {
     TooMany,
 }
 
+/// How far the time around an event reaches, in ns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Margins {
+    /// Before it started.
+    pub before: u64,
+    /// After it ended.
+    pub after: u64,
+}
+
 impl Captures {
-    /// The time around all events that pass an expression: from `margin` ns before each one started until `margin` ns after
-    /// it ended. `within`: as [`Query::from`] and [`Query::to`]; events that are not near this range are not looked for. The
+    /// The time around all events that pass an expression: from some time before each one started until some time
+    /// after it ended. `within`: as [`Query::from`] and [`Query::to`]; events that are not near this range are not looked for. The
     /// report is that of reading all of these events.
     ///
     /// # Errors
@@ -30,13 +39,14 @@ impl Captures {
     pub fn around(
         &self,
         filter: Filter,
-        margin: u64,
+        margins: Margins,
         within: (Option<i64>, Option<i64>),
     ) -> Result<(Around, ScanReport), AroundError> {
-        let margin = i64::try_from(margin).unwrap_or(i64::MAX);
+        let [before, after] = [margins.before, margins.after].map(|ns| i64::try_from(ns).unwrap_or(i64::MAX));
+        // Those that ended long before the range can still reach into it, and those that started long after it.
         let search = self.query(Query {
-            from: within.0.map(|from| from.saturating_sub(margin)),
-            to: within.1.map(|to| to.saturating_add(margin)),
+            from: within.0.map(|from| from.saturating_sub(after)),
+            to: within.1.map(|to| to.saturating_add(before)),
             filter: Some(filter),
             ..Query::default()
         })?;
@@ -46,8 +56,8 @@ impl Captures {
                 for table in chunk.tables() {
                     table.events().for_each(|event| {
                         collected.add(Window {
-                            from: event.start().saturating_sub(margin),
-                            to: event.end().saturating_add(margin),
+                            from: event.start().saturating_sub(before),
+                            to: event.end().saturating_add(after),
                         });
                     });
                 }

@@ -34,7 +34,7 @@ pub use captures::{Captures, QueryError, Search};
 pub use columns::{ChunkMatches, FieldColumn, TableMatches};
 pub use container_match::{Containers, KnownContainers};
 pub use damaged::Damaged;
-pub use find_around::AroundError;
+pub use find_around::{AroundError, Margins};
 pub use input::{Capture, InputError};
 pub use live::Live;
 pub use query::{ChunkRelevance, LossTally, Query};

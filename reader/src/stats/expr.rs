@@ -103,6 +103,17 @@ impl Expr {
         }
     }
 
+    /// Time per time is in ns per second: gives a number that stands for a part of a whole the same unit.
+    pub(super) fn as_time_per_time(self, other: Unit) -> Self {
+        let unit = Unit::of(Base::Duration).per_second();
+        match self.unit() {
+            own if other == unit && own != unit => {
+                Self::Binary(Operator::Multiply, Box::new(Self::Literal(1e9, unit)), Box::new(self))
+            }
+            _ => self,
+        }
+    }
+
     /// The unit of its values.
     pub(super) fn unit(&self) -> Unit {
         match self {
@@ -136,14 +147,16 @@ fn compute(operator: Operator, left: &Cell, right: &Cell) -> Cell {
     })
 }
 
-/// The unit of a result. Units that do not fit each other give a plain number.
+/// The unit of a result. Products of units that do not fit each other give a plain number.
 fn unit_of(operator: Operator, left: Unit, right: Unit) -> Unit {
     match operator {
         Operator::Subtract if left == right && left == Unit::of(Base::Time) => Unit::of(Base::Duration),
-        Operator::Add | Operator::Subtract if left == right => left,
-        Operator::Add | Operator::Subtract => Unit::PLAIN,
+        // A time of which a duration later or earlier is meant, or a part of a whole with a number: 1 - share.
+        Operator::Add | Operator::Subtract if left.is_plain() || right.base == Base::Time => right,
+        Operator::Add | Operator::Subtract => left,
         Operator::Multiply | Operator::Divide if right.is_plain() => left,
         Operator::Multiply if left.is_plain() => right,
+        Operator::Multiply if right == Unit::of(Base::Share) => left,
         Operator::Multiply | Operator::Divide => Unit::PLAIN,
     }
 }

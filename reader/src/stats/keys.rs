@@ -11,7 +11,7 @@ use crate::fields::{Field, FieldError, FieldType, Getter, Shape, Value, lookup};
 use crate::model::{Call, CallColumns};
 use crate::scan::{FieldColumn, TableMatches};
 
-use super::groups::Codes;
+use super::groups::{Codes, MISSING};
 
 /// Ids above this are looked up in a map.
 const MOST_DENSE_IDS: u32 = 1 << 17;
@@ -31,6 +31,9 @@ pub enum KeyError {
     /// Components of something else than a path.
     #[error("`{0}[{1}]`: only of paths, such as fd.directory, the first components can be chosen")]
     NotPath(String, u8),
+    /// Alternatives whose values are of different types.
+    #[error("`{0}`: {1} is of type {2}, and {3} of type {4}; alternatives need values of one kind")]
+    Mixed(String, String, &'static str, String, &'static str),
 }
 
 /// What is done with the value of a field before events are grouped by it.
@@ -49,7 +52,7 @@ enum Reduced {
 pub struct Key {
     /// Its name: as it was written, such as a short name.
     pub name: String,
-    /// What it stands for: a field, `FIELD[N]`, or `log2(FIELD)`.
+    /// What it stands for: a field, `FIELD[N]`, `log2(FIELD)`, or several of them with `|` between.
     pub field: String,
     /// The type of its values.
     pub ty: FieldType,
@@ -59,6 +62,8 @@ pub struct Key {
 #[derive(Clone, Debug)]
 enum Source {
     Field(Field, Reduced),
+    /// The value of the first of these that the event has.
+    First(Vec<Key>),
     /// The beginning of the time step in which the event started.
     Step {
         width: i64,
@@ -85,6 +90,10 @@ impl Key {
     /// # Errors
     /// As [`Self::parse`].
     pub fn named(text: &str, names: &BTreeMap<String, String>) -> Result<Self, KeyError> {
+        if text.contains('|') {
+            let keys = text.split('|').map(|part| Self::named(part.trim(), names));
+            return Self::first(text, keys.collect::<Result<_, _>>()?);
+        }
         let known = NAMES.iter().find(|(name, _)| *name == text).map(|(_, field)| *field);
         match names.get(text).map(String::as_str).or(known) {
             Some(field) => Ok(Self { name: text.to_owned(), ..Self::parse(field)? }),
@@ -102,11 +111,37 @@ impl Key {
         NAMES.into_iter()
     }
 
-    /// Parses a field, `FIELD[COMPONENTS]` of a path, or `log2(FIELD)`.
+    /// The first of several that an event has.
+    fn first(text: &str, keys: Vec<Self>) -> Result<Self, KeyError> {
+        let is_text = |ty: FieldType| matches!(ty.shape(), Shape::Text | Shape::Address | Shape::Code);
+        let first = &keys[0];
+        if let Some(other) =
+            keys.iter().find(|key| key.ty != first.ty && !(is_text(key.ty) && is_text(first.ty)))
+        {
+            let (name, other_name) = (first.name.clone(), other.name.clone());
+            return Err(KeyError::Mixed(text.to_owned(), name, first.ty.name(), other_name, other.ty.name()));
+        }
+        let ty = if keys.iter().all(|key| key.ty == first.ty) { first.ty } else { FieldType::Text };
+        let fields: Vec<&str> = keys.iter().map(|key| key.field.as_str()).collect();
+        Ok(Self { name: text.to_owned(), field: fields.join("|"), ty, source: Source::First(keys) })
+    }
+
+    /// The alternatives, if it is the first of several that an event has.
+    pub(super) fn alternatives(&self) -> &[Self] {
+        match &self.source {
+            Source::First(keys) => keys,
+            Source::Field(..) | Source::Step { .. } => &[],
+        }
+    }
+
+    /// Parses a field, `FIELD[COMPONENTS]` of a path, or `log2(FIELD)`, or several of them with `|` between.
     ///
     /// # Errors
     /// If there is no such field, or it does not have such values.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
+        if text.contains('|') {
+            return Self::named(text, &BTreeMap::new());
+        }
         let of = |ty, source| Self { name: text.to_owned(), field: text.to_owned(), ty, source };
         if let Some(inner) = text.strip_prefix("log2(").and_then(|rest| rest.strip_suffix(')')) {
             let (field, ty) = lookup(inner.trim())?;
@@ -149,15 +184,16 @@ impl Key {
     pub fn step_width(&self) -> Option<i64> {
         match self.source {
             Source::Step { width, .. } => Some(width),
-            Source::Field(..) => None,
+            Source::Field(..) | Source::First(_) => None,
         }
     }
 
-    /// The field; none for a time step.
-    pub(super) fn of_field(&self) -> Option<&Field> {
+    /// The fields; none for a time step.
+    pub(super) fn fields(&self) -> Vec<&Field> {
         match &self.source {
-            Source::Field(field, _) => Some(field),
-            Source::Step { .. } => None,
+            Source::Field(field, _) => vec![field],
+            Source::First(keys) => keys.iter().flat_map(Self::fields).collect(),
+            Source::Step { .. } => Vec::new(),
         }
     }
 
@@ -171,6 +207,23 @@ impl Key {
         match &self.source {
             Source::Step { width, offset } => steps(table, *width, *offset, codes, out),
             Source::Field(field, reduced) => field_codes(table, field, *reduced, codes, out),
+            Source::First(keys) => first_codes(table, keys, codes, out),
+        }
+    }
+}
+
+/// Rows that lack the value of a key have that of a later one.
+fn first_codes(table: &TableMatches<'_>, keys: &[Key], codes: &mut Codes, out: &mut Vec<u32>) {
+    let start = out.len();
+    let mut others = Vec::new();
+    for key in keys {
+        if out.len() == start {
+            key.codes(table, codes, out);
+        } else if out[start..].contains(&MISSING) {
+            others.clear();
+            key.codes(table, codes, &mut others);
+            let missing = out[start..].iter_mut().zip(&others).filter(|(code, _)| **code == MISSING);
+            missing.for_each(|(code, other)| *code = *other);
         }
     }
 }
@@ -392,6 +445,8 @@ mod tests {
         assert!(Key::parse("fd.directory[2]").is_ok());
         assert!(Key::parse("container.label[app]").is_ok());
         assert!(Key::parse("log2(evt.latency)").is_ok());
+        assert_eq!(Key::parse("fd.rip | fd.name").unwrap().ty, FieldType::Text);
+        assert_eq!(Key::named("k8s.app|container.name", &BTreeMap::new()).unwrap().alternatives().len(), 2);
         let wrong = |text: &str| Key::parse(text).map(|_| ()).unwrap_err().to_string();
         assert_eq!(wrong("log2(fd.name)"), "`log2(fd.name)` needs a number, and fd.name is of type text");
         assert_eq!(
@@ -402,6 +457,10 @@ mod tests {
             wrong("proc.nam").starts_with("unknown field `proc.nam` (did you mean"),
             "{}",
             wrong("proc.nam")
+        );
+        assert_eq!(
+            wrong("proc.name|proc.pid"),
+            "`proc.name|proc.pid`: proc.name is of type text, and proc.pid of type number; alternatives need values of one kind"
         );
     }
 }

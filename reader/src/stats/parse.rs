@@ -94,6 +94,23 @@ pub(super) fn find(text: &str, wanted: &str) -> Option<usize> {
     None
 }
 
+/// Whether each bracket that is closed has been opened, and the other way round.
+pub(super) fn is_balanced(text: &str) -> bool {
+    let (mut depth, mut quote) = (0i32, None);
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 0 => return false,
+            (None, ')') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    depth == 0
+}
+
 /// The title and the expression of `TITLE = EXPR`; a title has no operator and no bracket.
 pub(super) fn split_title(text: &str) -> (Option<&str>, &str) {
     let Some((title, rest)) = text.split_once('=') else { return (None, text) };
@@ -305,7 +322,14 @@ impl<'t> Cursor<'_, 't> {
         let mut left = self.product()?;
         while let Some(sign) = self.one_of(&['+', '-']) {
             let operator = if sign == '+' { Operator::Add } else { Operator::Subtract };
-            left = Expr::Binary(operator, Box::new(left), Box::new(self.product()?));
+            let right = self.product()?;
+            let (one, other) = (left.unit(), right.unit());
+            if !one.adds_to(other) {
+                let reason = format!("it adds or subtracts {} and {}", one.name(), other.name());
+                return Err(self.wrong(reason));
+            }
+            let (left_part, right_part) = (left.as_time_per_time(other), right.as_time_per_time(one));
+            left = Expr::Binary(operator, Box::new(left_part), Box::new(right_part));
         }
         Ok(left)
     }
@@ -346,6 +370,9 @@ impl<'t> Cursor<'_, 't> {
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             let (number, unit) =
                 unit::literal(word).ok_or_else(|| self.wrong(format!("`{word}` is not a number")))?;
+            if unit.is_plain() && self.one_of(&['%']).is_some() {
+                return Ok(Expr::Literal(number / 100.0, Unit::of(Base::Share)));
+            }
             return Ok(Expr::Literal(number, unit));
         }
         let argument = self.brackets()?;

@@ -53,6 +53,14 @@ pub enum QuestionError {
     /// A comparison of `having` is wrong.
     #[error("`{0}` is not a comparison of columns: write one such as count > 100 or p99(evt.latency) > 5ms")]
     Having(String),
+    /// Units of a comparison do not fit each other.
+    #[error("`{0}` compares {1} with {2}")]
+    Units(String, &'static str, &'static str),
+    /// A number of events is compared with a part of a whole.
+    #[error(
+        "`{0}` compares a number with a part of a whole: write share(...) for the part of all, or divide by count"
+    )]
+    Part(String),
     /// There is neither a column nor a key of this name to sort by.
     #[error("cannot sort by `{0}`: it is neither a column nor a key; there are {1}")]
     Sort(String, String),
@@ -84,24 +92,32 @@ pub enum SortBy {
 
 /// A comparison between two expressions.
 #[derive(Clone, Debug)]
-struct Comparison {
+pub(super) struct Comparison {
     left: Expr,
     is_true: Test,
     right: Expr,
 }
 
-/// Alternatives, each of comparisons that all have to be true.
+/// Which groups are kept.
 #[derive(Clone, Debug)]
-pub(super) struct Having(Vec<Vec<Comparison>>);
+pub(super) enum Having {
+    Any(Vec<Having>),
+    All(Vec<Having>),
+    Compare(Comparison),
+}
 
 impl Having {
     /// Whether a group is kept. A missing value fails every comparison.
     pub(super) fn accepts(&self, row: &dyn Row) -> bool {
-        let holds = |comparison: &Comparison| {
-            let side = |expr: &Expr| Cell::number(&expr.evaluate(row));
-            matches!((side(&comparison.left), side(&comparison.right)), (Some(l), Some(r)) if (comparison.is_true)(l, r))
-        };
-        self.0.iter().any(|all| all.iter().all(holds))
+        match self {
+            Self::Any(parts) => parts.iter().any(|part| part.accepts(row)),
+            Self::All(parts) => parts.iter().all(|part| part.accepts(row)),
+            Self::Compare(comparison) => {
+                let side = |expr: &Expr| Cell::number(&expr.evaluate(row));
+                let sides = (side(&comparison.left), side(&comparison.right));
+                matches!(sides, (Some(left), Some(right)) if (comparison.is_true)(left, right))
+            }
+        }
     }
 }
 
@@ -270,7 +286,7 @@ impl Plan {
 
     /// What it needs of events that are computed from others.
     pub(crate) fn wanted(&self) -> Wanted {
-        let keys = self.keys.iter().filter_map(Key::of_field);
+        let keys = self.keys.iter().flat_map(Key::fields);
         let columns = self.gatherings.iter().filter_map(|gathering| Some(&gathering.field.as_ref()?.0));
         let of_fields = keys.chain(columns).map(|field| {
             let getter = field.getter();
@@ -346,7 +362,8 @@ fn sort_by(
     if let Some(at) = columns.iter().position(|column| column.title == name) {
         return Ok((SortBy::Column(at), descending.unwrap_or(true)));
     }
-    if let Some(at) = keys.iter().position(|key| key.name == name) {
+    let is_step = |key: &Key| key.step_width().is_some() && matches!(name, "time" | "TIME");
+    if let Some(at) = keys.iter().position(|key| key.name == name || is_step(key)) {
         return Ok((SortBy::Key(at), descending.unwrap_or(false)));
     }
     // The expression of a column that has another title.
@@ -361,11 +378,20 @@ fn sort_by(
 }
 
 fn having(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Having, QuestionError> {
-    let alternatives = parse::split(text, " or ").into_iter().map(|all| {
-        let parts = parse::split(all, " and ").into_iter();
-        parts.map(|part| comparison(part, columns, parser)).collect::<Result<Vec<_>, _>>()
-    });
-    alternatives.collect::<Result<_, _>>().map(Having)
+    // Of brackets around all of it, the content counts, unless it is one side of a comparison: (sum(a) - sum(b)) > 5.
+    if let Some(inner) = text.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')'))
+        && parse::is_balanced(inner)
+    {
+        return having(inner, columns, parser);
+    }
+    for (word, put_together) in [(" or ", Having::Any as fn(Vec<Having>) -> Having), (" and ", Having::All)] {
+        let parts = parse::split(text, word);
+        if parts.len() > 1 {
+            let parts = parts.into_iter().map(|part| having(part, columns, parser));
+            return parts.collect::<Result<_, _>>().map(put_together);
+        }
+    }
+    comparison(text, columns, parser).map(Having::Compare)
 }
 
 /// Compares two numbers.
@@ -388,12 +414,31 @@ fn comparison(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Com
     if let Some((at, (operator, is_true))) = first {
         let mut side = |text: &str| {
             let text = text.trim();
-            match columns.iter().find(|column| column.title == text) {
+            let unquoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+            match columns.iter().find(|column| column.title == unquoted) {
                 Some(column) => Ok(column.expr.clone()),
                 None => parser.expr(text),
             }
         };
         let (left, right) = (side(&text[..at])?, side(&text[at + operator.len()..])?);
+        let units = (left.unit(), right.unit());
+        // A number without a unit is one of whatever it is compared with: of nanoseconds, of bytes.
+        let is_bare = |expr: &Expr| matches!(expr, Expr::Literal(_, unit) if unit.is_plain());
+        if !units.0.compares_with(units.1) && !is_bare(&left) && !is_bare(&right) {
+            let kinds = (units.0.name(), units.1.name());
+            return Err(QuestionError::Units(text.trim().to_owned(), kinds.0, kinds.1));
+        }
+        let is_amount = |expr: &Expr| {
+            matches!(expr, Expr::Aggregate { .. } | Expr::PerSecond(_)) && expr.unit().base == Base::Plain
+        };
+        let is_percent = |expr: &Expr| matches!(expr, Expr::Literal(_, unit) if unit.is_part());
+        if is_amount(&left) && is_percent(&right) || is_percent(&left) && is_amount(&right) {
+            return Err(QuestionError::Part(text.trim().to_owned()));
+        }
+        let (left, right) = match is_percent(&left) || is_percent(&right) {
+            true => (left.as_time_per_time(units.1), right.as_time_per_time(units.0)),
+            false => (left, right),
+        };
         return Ok(Comparison { left, is_true: *is_true, right });
     }
     Err(QuestionError::Having(text.to_owned()))

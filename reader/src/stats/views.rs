@@ -7,6 +7,7 @@ mod list;
 mod needs;
 mod row;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use events::Kind;
@@ -68,12 +69,13 @@ pub struct View {
 }
 
 impl View {
-    /// Reads a file; its name without `.toml` is that of the view.
+    /// Reads a file; its name without `.toml` is that of the view. `names`: short names for fields, as of
+    /// [`Question::names`].
     ///
     /// # Errors
     /// The file cannot be read, or is not a valid view.
-    pub fn open(path: &Path) -> Result<Self, ViewError> {
-        file::open(path)
+    pub fn open(path: &Path, names: &BTreeMap<String, String>) -> Result<Self, ViewError> {
+        file::open(path, names)
     }
 
     /// The title of each column and its expression, as they are written.

@@ -10,15 +10,12 @@ use jiff::tz::TimeZone;
 
 use super::{ReplayArgs, output};
 use crate::commands::inputs;
-use crate::commands::selection::{Selection, check_ids, query_error};
-use crate::session::messages::message;
+use crate::commands::selection::{Selection, query_error};
 use crate::usage::usage;
-use ktape_reader::filter::Filter;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
 use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, Query, ScanReport};
 use ktape_reader::text::time::{self, Span};
-use ktape_reader::text::units;
 
 /// The parsed arguments, before anything has been read.
 pub struct Replay<'a> {
@@ -26,24 +23,6 @@ pub struct Replay<'a> {
     paths: Vec<PathBuf>,
     selection: Selection,
     pace: Option<Playback>,
-    around: Option<AroundOption>,
-}
-
-/// The values of `--around`.
-struct AroundOption {
-    filter: Filter,
-    /// Time before and after each event that passes, ns.
-    margin: u64,
-}
-
-impl AroundOption {
-    fn parse(values: &[String]) -> Result<Option<Self>> {
-        let [expression, time] = values else { return Ok(None) };
-        let filter = Filter::parse(expression).map_err(|error| usage(format!("--around: {error}")))?;
-        filter.hints().iter().for_each(message);
-        let margin = units::duration(time).map_err(|error| usage(format!("--around: {error}")))?;
-        Ok(Some(Self { filter, margin }))
-    }
 }
 
 impl<'a> Replay<'a> {
@@ -62,8 +41,7 @@ impl<'a> Replay<'a> {
         };
         // Wrong names end the command before anything is read.
         args.output.view(TimeZone::UTC)?;
-        let around = AroundOption::parse(args.around.as_deref().unwrap_or_default())?;
-        Ok(Self { args, paths, selection, pace, around })
+        Ok(Self { args, paths, selection, pace })
     }
 
     /// Reads the captures and prints or copies what matches.
@@ -85,25 +63,9 @@ impl<'a> Replay<'a> {
     }
 
     fn files(mut self, set: CaptureSet) -> Result<ExitCode> {
-        // Events outside the range may be those that others are around.
-        let margin = self.around.as_ref().map_or(0, |around| around.margin);
-        let captures = self.selection.open(set, margin)?;
-        let mut query = self.selection.query_on(&captures)?;
+        let captures = self.selection.open(set)?;
+        let (query, first_pass) = self.selection.query_on(&captures)?;
         no_derived(&query)?;
-        if let Some(around) = &self.around {
-            check_ids(&around.filter, &captures)?;
-        }
-        let mut first_pass = None;
-        if let Some(around) = &self.around {
-            let within = (query.from, query.to);
-            let (around, report) =
-                captures.around(around.filter.clone(), around.margin, within).map_err(usage)?;
-            if around.is_empty() {
-                message("no event matches the expression of --around");
-            }
-            query.around = Some(around);
-            first_pass = Some(report);
-        }
         let search = captures.query(query).map_err(query_error)?;
         let mut report = if let Some(path) = &self.args.write {
             output::copy(path, self.args.force, &search)?
@@ -119,11 +81,7 @@ impl<'a> Replay<'a> {
     }
 
     fn stream(mut self, from: impl io::Read, name: &str) -> Result<ExitCode> {
-        if self.around.is_some() {
-            return Err(usage(
-                "--around reads a capture twice: save it to a file first (ktape capture -o FILE), and replay that without --follow",
-            ));
-        }
+        self.selection.check_one_pass()?;
         if self.args.write.is_some() {
             return Err(usage(
                 "--write cannot copy standard input: save the capture to a file first (ktape capture -o FILE)",

@@ -39,8 +39,8 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
             "`ktape stats` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
         );
     };
-    let captures = selection.open(set, 0)?;
-    let mut query = selection.query_on(&captures)?;
+    let captures = selection.open(set)?;
+    let (mut query, first_pass) = selection.query_on(&captures)?;
     if let Some(of_view) = view.as_ref().and_then(View::event_filter) {
         query.filter = Some(match query.filter.take() {
             Some(filter) => of_view.and(filter),
@@ -57,7 +57,10 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     let bindings = captures.files().iter().flat_map(|capture| &capture.bindings);
     plan.resolve(bindings.map(AsRef::as_ref), span).map_err(usage)?;
     let search = captures.query(query).map_err(query_error)?;
-    let (answer, scanned) = search.answer(&plan);
+    let (answer, mut scanned) = search.answer(&plan);
+    if let Some(first_pass) = first_pass {
+        scanned.damaged.add_pass(&first_pass.damaged);
+    }
     let mut out = Vec::new();
     let ink = if is_utf8() { Ink::Unicode } else { Ink::Ascii };
     let paper = Paper { zone: span.zone.clone(), width: terminal_width(), ink };

@@ -24,19 +24,19 @@ const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sampl
 /// There is no such view, or it is not valid.
 pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
     let mut inputs = args.inputs.clone();
-    let views = views::all();
-    let word = word(&inputs, &views);
+    let all = views::all()?;
+    let word = word(&inputs, &all);
     if let Some(file) = &args.view {
         if let Some((_, word)) = word {
             return Err(usage(format!("there can be one view, and --view is another than `{word}`")));
         }
-        let view = View::open(file)?;
-        views.check_enter(&view)?;
+        let view = View::open(file, &views::names()?)?;
+        all.check_enter(&view)?;
         return Ok((inputs, Some(view)));
     }
     if let Some((at, word)) = word {
-        if !views.has(&word) {
-            let hint = views.hint(&word);
+        if !all.has(&word) {
+            let hint = all.hint(&word);
             return Err(usage(format!(
                 "`{word}` is neither a file nor a view{hint}; `ktape views` lists all views"
             )));
@@ -47,12 +47,12 @@ pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
             )));
         }
         inputs.remove(at);
-        return Ok((inputs, Some(views::named(&views, &word)?)));
+        return Ok((inputs, Some(views::named(&all, &word)?)));
     }
     let is_given = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
     let is_given = is_given || args.having.is_some() || !args.sort.is_empty();
     let is_given = is_given || args.histogram.is_some() || args.heatmap.is_some();
-    Ok((inputs, if is_given { None } else { Some(views::named(&views, OVERVIEW)?) }))
+    Ok((inputs, if is_given { None } else { Some(views::named(&all, OVERVIEW)?) }))
 }
 
 /// The place of the argument that can only be a view: the last one, or the one before the expression.

@@ -21,8 +21,12 @@ fn captures(chunks: &[&[(&'static str, u64, u64)]]) -> Captures {
     Captures::new(vec![Capture::new("test", CaptureFile::from_reader(io::Cursor::new(bytes)).unwrap())])
 }
 
+fn both(margin: u64) -> Margins {
+    Margins { before: margin, after: margin }
+}
+
 fn around(captures: &Captures, expression: &str, margin: u64) -> Around {
-    captures.around(Filter::parse(expression).unwrap(), margin, (None, None)).unwrap().0
+    captures.around(Filter::parse(expression).unwrap(), both(margin), (None, None)).unwrap().0
 }
 
 /// The ends of the events around those that pass, and how many were counted.
@@ -62,6 +66,29 @@ fn events_near_others_are_found() {
 }
 
 #[test]
+fn time_before_others_ends_with_them() {
+    let captures = captures(&[&[
+        ("getpid", 900, 0),
+        ("getpid", 960, 0),
+        ("getppid", 1000, 0),
+        ("getpid", 1010, 0),
+        ("getpid", 1100, 0),
+    ]]);
+    let found = |margins: Margins, within: (Option<i64>, Option<i64>)| {
+        let filter = Filter::parse("evt.type = getppid").unwrap();
+        let (around, _) = captures.around(filter, margins, within).unwrap();
+        let query = Query { from: within.0, to: within.1, around: Some(around), ..Query::default() };
+        captures.query(query).unwrap().count().matching
+    };
+    let before = Margins { before: 50, after: 0 };
+    assert_eq!(found(before, (None, None)), 2);
+    assert_eq!(found(Margins { before: 0, after: 50 }, (None, None)), 2);
+    // The other event is outside the range.
+    assert_eq!(found(before, (None, Some(WALL + 980))), 1);
+    assert_eq!(found(before, (Some(WALL + 1005), None)), 0);
+}
+
+#[test]
 fn time_counts_from_the_start_and_the_end_of_an_event() {
     let captures =
         captures(&[&[("getpid", 90, 0), ("getpid", 500, 0), ("getppid", 1000, 900), ("getpid", 1150, 200)]]);
@@ -79,10 +106,10 @@ fn events_outside_the_range_can_be_near_it() {
     let captures = captures(&[&[("getppid", 1000, 0), ("getpid", 1040, 0), ("getpid", 1200, 0)]]);
     let filter = Filter::parse("evt.type = getppid").unwrap();
     let within = (Some(WALL + 1030), None);
-    let (near, _) = captures.around(filter.clone(), 50, within).unwrap();
+    let (near, _) = captures.around(filter.clone(), both(50), within).unwrap();
     let search = captures.query(Query { from: within.0, around: Some(near), ..Query::default() }).unwrap();
     assert_eq!(search.count().matching, 1);
-    let (far, _) = captures.around(filter, 50, (Some(WALL + 1060), None)).unwrap();
+    let (far, _) = captures.around(filter, both(50), (Some(WALL + 1060), None)).unwrap();
     assert!(far.is_empty());
 }
 

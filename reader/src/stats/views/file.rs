@@ -36,10 +36,13 @@ pub struct ViewError {
     pub reason: String,
 }
 
+/// Short names for fields, each with the field.
+pub(super) type Names = BTreeMap<String, String>;
+
 /// What is wrong with a key.
 type Wrong = (Option<&'static str>, String);
 
-pub(super) fn open(path: &Path) -> Result<View, ViewError> {
+pub(super) fn open(path: &Path, names: &Names) -> Result<View, ViewError> {
     let fail = |reason: String| ViewError { file: path.display().to_string(), key: None, reason };
     let io = |error: io::Error| fail(error.to_string());
     let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -53,7 +56,7 @@ pub(super) fn open(path: &Path) -> Result<View, ViewError> {
         return Err(fail(format!("too large for a view: at most {}", units::size_text(MOST_BYTES))));
     }
     let text = fs::read_to_string(path).map_err(io)?;
-    parse(&name, text, Origin::File(path.to_path_buf()))
+    parse(&name, text, Origin::File(path.to_path_buf()), names)
         .map_err(|(key, reason)| ViewError { key: key.map(str::to_owned), ..fail(reason) })
 }
 
@@ -64,7 +67,7 @@ pub(super) fn is_name(word: &str) -> bool {
 }
 
 /// Parses and checks a view, except for the view that it opens.
-pub(super) fn parse(name: &str, text: String, origin: Origin) -> Result<View, Wrong> {
+pub(super) fn parse(name: &str, text: String, origin: Origin, names: &Names) -> Result<View, Wrong> {
     let table: Table = text
         .parse()
         .map_err(|error: toml::de::Error| (None, defused(error.to_string().trim()).into_owned()))?;
@@ -78,7 +81,7 @@ pub(super) fn parse(name: &str, text: String, origin: Origin) -> Result<View, Wr
         filter: word(&table, "filter")?,
         table: Question {
             by: list(&table, "by")?,
-            names: BTreeMap::new(),
+            names: names.clone(),
             per: per(&table)?,
             utc_offset: 0,
             columns: list(&table, "columns")?,
@@ -204,7 +207,8 @@ fn check(view: &View) -> Result<(), Wrong> {
         return Err((None, "a view needs groups or columns: the key `by`, `columns`, or both".into()));
     }
     let wrong = |key| move |error: QuestionError| (Some(key), error.to_string());
-    let by = Question { by: table.by.clone(), per: table.per, ..Question::default() };
+    let by =
+        Question { by: table.by.clone(), names: table.names.clone(), per: table.per, ..Question::default() };
     Plan::new(&by).map_err(wrong("by"))?;
     let columns = Question { columns: table.columns.clone(), ..by };
     Plan::new(&columns).map_err(wrong("columns"))?;

@@ -1,11 +1,12 @@
 //! All views that there are: those that are built in, and those of the user, which come before them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::text::suggest;
 
-use super::file::{self, ViewError};
+use super::file::{self, Names, ViewError};
 use super::{Enter, Origin, View, built_in};
 
 /// Where a view is to be read from.
@@ -19,13 +20,14 @@ enum Source {
 #[derive(Clone, Debug)]
 pub struct Views {
     sources: Vec<(String, Source)>,
+    names: Names,
 }
 
 impl Views {
     /// The views that are part of ktape.
     pub fn built_in() -> Self {
         let sources = built_in::FILES.iter().map(|(name, text)| ((*name).to_owned(), Source::BuiltIn(text)));
-        Self { sources: sources.collect() }
+        Self { sources: sources.collect(), names: Names::new() }
     }
 
     /// Those, and the files `*.toml` in these directories, if they exist. Of several with one name, the last one counts.
@@ -39,6 +41,12 @@ impl Views {
             files.iter().for_each(|path| views.add(path));
         }
         views
+    }
+
+    /// The same views, whose files may have these short names for fields.
+    #[must_use]
+    pub fn with_names(self, names: BTreeMap<String, String>) -> Self {
+        Self { names, ..self }
     }
 
     /// Adds a file, in place of a view of the same name.
@@ -70,9 +78,10 @@ impl Views {
     pub fn get(&self, name: &str) -> Option<Result<View, ViewError>> {
         let (_, source) = self.sources.iter().find(|(known, _)| known == name)?;
         Some(match source {
-            Source::File(path) => View::open(path),
+            Source::File(path) => View::open(path, &self.names),
             Source::BuiltIn(text) => {
-                file::parse(name, (*text).to_owned(), Origin::BuiltIn).map_err(|(key, reason)| ViewError {
+                let parsed = file::parse(name, (*text).to_owned(), Origin::BuiltIn, &Names::new());
+                parsed.map_err(|(key, reason)| ViewError {
                     file: format!("{name}.toml"),
                     key: key.map(str::to_owned),
                     reason,

@@ -1,5 +1,6 @@
 //! `docs/views.md` lists the views of this version.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::stats::Plan;
@@ -63,7 +64,7 @@ fn example_of_the_page_is_valid() {
     let view = views.get("slow-reads").unwrap().unwrap();
     views.check_enter(&view).unwrap();
     fs::write(&path, example.replace("reads = count", "reads = cuont")).unwrap();
-    let error = super::View::open(&path).unwrap_err();
+    let error = super::View::open(&path, &BTreeMap::new()).unwrap_err();
     assert!(
         page.contains(&error.to_string().replace(&format!("{}/", dir.path().display()), "")[..90]),
         "{error}"

@@ -72,9 +72,32 @@ fn of_key(key: &Key, value: &Datum) -> String {
             Datum::Missing | Datum::Number(_) | Datum::Other => format!("not {path} exists"),
         };
     }
+    if !key.alternatives().is_empty() {
+        return of_alternatives(key.alternatives(), value);
+    }
     match literal(value, key.ty) {
         Some(literal) => format!("{} = {literal}", key.field),
         None => format!("not {} exists", key.field),
+    }
+}
+
+/// The value is that of a key, and the event has none of the keys before it.
+fn of_alternatives(keys: &[Key], value: &Datum) -> String {
+    let absent =
+        |keys: &[Key]| -> Vec<String> { keys.iter().map(|key| of_key(key, &Datum::Missing)).collect() };
+    if *value == Datum::Missing {
+        return absent(keys).join(" and ");
+    }
+    let each = keys.iter().enumerate().filter_map(|(at, key)| {
+        let own = of_key(key, value);
+        // Not every key can have the value: the path of a file is no address.
+        Filter::parse(&own).ok()?;
+        Some(absent(&keys[..at]).into_iter().chain([own]).collect::<Vec<_>>().join(" and "))
+    });
+    let each: Vec<String> = each.collect();
+    match &each[..] {
+        [only] => only.clone(),
+        several => format!("({})", several.join(" or ")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The views that are built in, files with errors, and filters of rows.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use crate::filter::Filter;
@@ -118,6 +119,12 @@ fn each_type_of_group_has_its_comparison() {
         of("fd.directory[2]", text(b"/var/log")),
         "(fd.directory = \"/var/log\" or fd.directory startswith \"/var/log/\")"
     );
+    assert_eq!(of("fd.rip|fd.name", text(b"/x")), "not fd.rip exists and fd.name = \"/x\"");
+    assert_eq!(
+        of("fd.rip|fd.name", text(b"10.0.0.1")),
+        "(fd.rip = \"10.0.0.1\" or not fd.rip exists and fd.name = \"10.0.0.1\")"
+    );
+    assert_eq!(of("fd.rip|fd.name", Datum::Missing), "not fd.rip exists and not fd.name exists");
     assert_eq!(of("fd.directory[2]", text(b"/var")), "fd.directory = \"/var\"");
     assert_eq!(of("fd.directory[1]", text(b"/")), "fd.directory = \"/\"");
     assert_eq!(of("fd.name[1]", text(b"pipe:[7]")), "fd.name = \"pipe:[7]\"");
@@ -135,7 +142,7 @@ fn view(text: &str) -> Result<View, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("web.toml");
     fs::write(&path, format!("{head}{text}")).unwrap();
-    View::open(&path).map_err(|error| {
+    View::open(&path, &BTreeMap::new()).map_err(|error| {
         assert_eq!(error.file, path.display().to_string());
         error.key.map_or_else(|| error.reason.clone(), |key| format!("{key}: {}", error.reason))
     })
@@ -232,14 +239,35 @@ fn the_name_of_the_file_is_that_of_the_view() {
     for name in ["Web.toml", "web view.toml", "1st.toml", ".toml"] {
         let path = dir.path().join(name);
         fs::write(&path, "title = \"T\"\nquestion = \"Q?\"\nby = [\"proc.name\"]").unwrap();
-        let error = View::open(&path).unwrap_err().to_string();
+        let error = View::open(&path, &BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("the name of the file becomes the name of the view"), "{error}");
     }
-    let missing = View::open(&dir.path().join("no.toml")).unwrap_err().to_string();
+    let missing = View::open(&dir.path().join("no.toml"), &BTreeMap::new()).unwrap_err().to_string();
     assert!(missing.contains("no.toml: No such file"), "{missing}");
     let large = dir.path().join("large.toml");
     fs::write(&large, "#".repeat(70_000)).unwrap();
-    assert!(View::open(&large).unwrap_err().to_string().ends_with("too large for a view: at most 64.0 KiB"));
+    assert!(
+        View::open(&large, &BTreeMap::new())
+            .unwrap_err()
+            .to_string()
+            .ends_with("too large for a view: at most 64.0 KiB")
+    );
+}
+
+#[test]
+fn short_names_are_names_of_groups() {
+    let names = BTreeMap::from([("env".to_owned(), "host.label[env]".to_owned())]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ours.toml");
+    let content = "title = \"T\"\nquestion = \"Q?\"\nby = [\"env\"]\nsort = [\"env\"]\n\
+                enter = { view = \"files\", filter = \"host.label[env] = {env}\" }";
+    fs::write(&path, content).unwrap();
+    assert!(View::open(&path, &BTreeMap::new()).unwrap_err().to_string().contains("by: unknown field `env`"));
+    let mut views = Views::built_in().with_names(names);
+    views.add(&path);
+    let view = views.get("ours").unwrap().unwrap();
+    let plan = Plan::new(&view.table).unwrap();
+    assert_eq!(row_filter(&plan, &[text(b"eu1")]), "host.label[env] = \"eu1\"");
 }
 
 #[test]

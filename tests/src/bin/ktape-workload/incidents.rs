@@ -2,7 +2,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -11,18 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::services;
 use crate::sys;
 use crate::sys::{exit, pipe};
 
 /// Runs the incident that `words` name; returns false if they are invalid:
 ///
 /// - `stuck DIR KIB`: three threads write files, with O_DIRECT or with fsync
-/// - `flood tcp|udp ADDRESS N`: makes N connections or sends N datagrams
+/// - `flood tcp|udp ADDRESS N`: makes N connections or sends N datagrams, see `services.rs` as for the next two
+/// - `dial ADDRESS N BYTES MS`: makes N connections, each for MS milliseconds and with BYTES each way
+/// - `serve LISTEN BACKEND LOG N`: answers N requests, each with a line in a file and a question to another server
 /// - `leak-threads MS FAILURES`: creates a thread every MS milliseconds, until that has failed FAILURES times
 /// - `busy MIB PERCENT`: holds memory and uses a CPU
 /// - `eat MIB`: touches more and more memory
 /// - `hold-fds N`: holds N descriptors open
 /// - `ask SOCKET N`: sends N requests to a Unix socket
+/// - `spawn N US`: starts N processes, one after the other, which each use a CPU for US microseconds
 /// - `fork-bomb MS`: forks as fast as possible for MS milliseconds
 /// - `hold-mmap PATH`: blocks on a page fault with the memory map locked
 /// - `ping-pong N`: two threads pass a byte back and forth N times
@@ -44,8 +47,10 @@ pub fn run(words: &[&str]) -> bool {
             (_, Some(n)) => read_direct(path, n),
             _ => return false,
         },
+        (["spawn", ..], Some([n, us])) => spawn(*n, *us),
+        (["dial" | "serve", ..], _) => return services::run(words),
         (["flood", protocol @ ("tcp" | "udp"), to, n], _) => match (to.parse(), number(n)) {
-            (Ok(to), Some(n)) => flood(protocol, to, n),
+            (Ok(to), Some(n)) => services::flood(protocol, to, n),
             _ => return false,
         },
         _ => return false,
@@ -105,22 +110,6 @@ fn stuck(dir: &str, kib: usize) {
     }
 }
 
-/// Opens and closes `n` connections, or sends `n` datagrams from one socket.
-fn flood(protocol: &str, to: SocketAddr, n: u64) {
-    if protocol == "udp" {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        for _ in 0..n {
-            // If the receiver's buffer is full, the kernel drops the datagram there.
-            socket.send_to(b"flood", to).expect("a datagram");
-        }
-    } else {
-        for _ in 0..n {
-            drop(TcpStream::connect(to).expect("the server accepts"));
-        }
-    }
-    println!("{n}");
-}
-
 /// Creates a thread that never exits every `ms` milliseconds, until the kernel has refused `failures` times. Prints the number
 /// of threads and of failures, and aborts, as language runtimes do.
 fn leak_threads(ms: u64, failures: u64) {
@@ -161,13 +150,13 @@ fn busy(mib: usize, percent: u64) {
     }
 }
 
-/// Touches up to `mib` MiB of memory, 1 MiB at a time.
+/// Touches up to `mib` MiB of memory, 1 MiB at a time, each with a line of output.
 fn eat(mib: usize) {
     let mut all = Vec::new();
     for _ in 0..mib {
         all.push(DirectBuffer::new(1 << 20));
+        println!("ate {} MiB", all.len());
     }
-    println!("ate {} MiB", all.len());
 }
 
 /// Holds `n` descriptors open until killed.
@@ -190,6 +179,31 @@ fn ask(socket: &str, n: u64) {
         stream.read_to_end(&mut answer).expect("an answer");
     }
     println!("{n}");
+}
+
+/// Starts `n` processes, one after the other, which each use a CPU for `us` microseconds. Prints for how long, in ns, and the
+/// CPU time that they used by the kernel's count, in ns.
+fn spawn(n: u64, us: u64) {
+    let start = Instant::now();
+    for _ in 0..n {
+        let child = sys!(SYS_clone, libc::SIGCHLD, 0, 0, 0, 0).expect("a process");
+        if child == 0 {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(us) {
+                std::hint::spin_loop();
+            }
+            exit(0);
+        }
+        sys!(SYS_wait4, child, 0, 0, 0).expect("our own child");
+    }
+    // SAFETY: `usage` is a struct of integers, for which all bits are valid, and lives during the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
+        usage
+    };
+    let ns = |time: libc::timeval| time.tv_sec * 1_000_000_000 + time.tv_usec * 1_000;
+    println!("{} {}", start.elapsed().as_nanos(), ns(usage.ru_utime) + ns(usage.ru_stime));
 }
 
 /// Every process forks as often as it can, for `ms` milliseconds. Prints the number of successful and of failed forks.

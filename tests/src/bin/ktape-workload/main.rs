@@ -16,6 +16,7 @@ mod procs;
 mod races;
 mod sched;
 mod seccomp;
+mod services;
 mod signals;
 mod sockets;
 mod structs;
