@@ -3,6 +3,7 @@
 //! These tests belong to package ktape, so that `cargo test` builds the binary that they run.
 
 mod cases;
+mod completions;
 mod coverage;
 mod documentation;
 #[path = "../src/examples.rs"]
