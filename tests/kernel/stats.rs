@@ -52,7 +52,7 @@ fn answers_equal_those_of_duckdb() {
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     // As many queries as the script has, on all that was recorded.
     let last = text.lines().last().unwrap();
-    assert!(last.starts_with("68 queries on ") && last.ends_with(" 0 wrong"), "{last}");
+    assert!(last.starts_with("72 queries on ") && last.ends_with(" 0 wrong"), "{last}");
     let all: u64 = ktape::count(&file, "evt.category != loss");
     assert!(last.contains(&format!(" {all} events")), "{last}: {all} were recorded");
 }

@@ -3,11 +3,11 @@
 //! These tests belong to package ktape, so that `cargo test` builds the binary that they run.
 
 mod cases;
-mod completions;
 mod coverage;
 mod documentation;
 #[path = "../src/examples.rs"]
 mod examples;
 mod golden;
+mod own_names;
 mod sandbox;
 mod tool;
