@@ -8,5 +8,6 @@ mod documentation;
 #[path = "../src/examples.rs"]
 mod examples;
 mod golden;
+mod own_names;
 mod sandbox;
 mod tool;

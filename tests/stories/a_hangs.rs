@@ -100,7 +100,7 @@ fn a_throttled_container() {
     assert!(served <= (counted_ms + 1) * 1_000_000 && served * 4 < hang, "{served} {counted_ms} {hang}");
     let bytes = int(&disk, "bytes").unwrap();
     let sectors = counted[stat::WRITE_SECTORS] as i64;
-    assert!(bytes >= (3 * KIB << 10) as i64 && bytes <= sectors * 512, "{bytes} {sectors}");
+    assert!(bytes >= ((3 * KIB) << 10) as i64 && bytes <= sectors * 512, "{bytes} {sectors}");
     // A limit held its requests, and this is the limit.
     assert!(int(&disk, "throttled").unwrap() > 0, "{disk}");
     let limits = text(&all, "limits").unwrap();

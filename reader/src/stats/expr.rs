@@ -104,7 +104,7 @@ impl Expr {
     }
 
     /// Time per time is in ns per second: gives a number that stands for a part of a whole the same unit.
-    pub(super) fn as_time_per_time(self, other: Unit) -> Self {
+    pub(super) fn into_time_per_time(self, other: Unit) -> Self {
         let unit = Unit::of(Base::Duration).per_second();
         match self.unit() {
             own if other == unit && own != unit => {

@@ -32,8 +32,8 @@ pub enum KeyError {
     #[error("`{0}[{1}]`: only of paths, such as fd.directory, the first components can be chosen")]
     NotPath(String, u8),
     /// Alternatives whose values are of different types.
-    #[error("`{0}`: {1} is of type {2}, and {3} of type {4}; alternatives need values of one kind")]
-    Mixed(String, String, &'static str, String, &'static str),
+    #[error("`{0}`: one is of type {1}, another of type {2}; alternatives need values of one kind")]
+    Mixed(String, &'static str, &'static str),
 }
 
 /// What is done with the value of a field before events are grouped by it.
@@ -118,8 +118,7 @@ impl Key {
         if let Some(other) =
             keys.iter().find(|key| key.ty != first.ty && !(is_text(key.ty) && is_text(first.ty)))
         {
-            let (name, other_name) = (first.name.clone(), other.name.clone());
-            return Err(KeyError::Mixed(text.to_owned(), name, first.ty.name(), other_name, other.ty.name()));
+            return Err(KeyError::Mixed(text.to_owned(), first.ty.name(), other.ty.name()));
         }
         let ty = if keys.iter().all(|key| key.ty == first.ty) { first.ty } else { FieldType::Text };
         let fields: Vec<&str> = keys.iter().map(|key| key.field.as_str()).collect();
@@ -460,7 +459,7 @@ mod tests {
         );
         assert_eq!(
             wrong("proc.name|proc.pid"),
-            "`proc.name|proc.pid`: proc.name is of type text, and proc.pid of type number; alternatives need values of one kind"
+            "`proc.name|proc.pid`: one is of type text, another of type number; alternatives need values of one kind"
         );
     }
 }

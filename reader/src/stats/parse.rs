@@ -328,7 +328,7 @@ impl<'t> Cursor<'_, 't> {
                 let reason = format!("it adds or subtracts {} and {}", one.name(), other.name());
                 return Err(self.wrong(reason));
             }
-            let (left_part, right_part) = (left.as_time_per_time(other), right.as_time_per_time(one));
+            let (left_part, right_part) = (left.into_time_per_time(other), right.into_time_per_time(one));
             left = Expr::Binary(operator, Box::new(left_part), Box::new(right_part));
         }
         Ok(left)

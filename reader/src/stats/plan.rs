@@ -436,7 +436,7 @@ fn comparison(text: &str, columns: &[Column], parser: &mut Parser) -> Result<Com
             return Err(QuestionError::Part(text.trim().to_owned()));
         }
         let (left, right) = match is_percent(&left) || is_percent(&right) {
-            true => (left.as_time_per_time(units.1), right.as_time_per_time(units.0)),
+            true => (left.into_time_per_time(units.1), right.into_time_per_time(units.0)),
             false => (left, right),
         };
         return Ok(Comparison { left, is_true: *is_true, right });

@@ -146,6 +146,19 @@ MORE = [
     (["--by", "evt.type", "-c", "count,max(evt.latency)", "--having", "max(evt.latency) > 1ms and count < 1000 or count = 1"],
      'SELECT "evt.type", count(*), max("evt.latency") FROM events GROUP BY 1 '
      'HAVING max("evt.latency") > 1000000 AND count(*) < 1000 OR count(*) = 1'),
+    (["--by", "evt.type", "-c", "count,max(evt.latency)", "--having", "(count = 1 or max(evt.latency) > 1ms) and count < 1000"],
+     'SELECT "evt.type", count(*), max("evt.latency") FROM events GROUP BY 1 '
+     'HAVING (max("evt.latency") > 1000000 OR count(*) = 1) AND count(*) < 1000'),
+    (["--by", "proc.name", "-c", "count", "--having", "count(evt.failed = true) / count > 5 %"],
+     'SELECT "proc.name", count(*) FROM events GROUP BY 1 HAVING count(*) FILTER ("evt.failed") / count(*) > 0.05'),
+    (["--by", "fd.directory|user.name|evt.type", "-c", "count,sum(evt.latency)"],
+     'SELECT coalesce("fd.directory", "user.name", "evt.type"), count(*), coalesce(sum("evt.latency"), 0) '
+     'FROM events GROUP BY 1'),
+    (["--before", "evt.type = exit and proc.name = cat", "500us", "--by", "evt.type", "-c", "count"],
+     """SELECT "evt.type", count(*) FROM events e WHERE EXISTS (
+            SELECT 1 FROM events x WHERE x."evt.type" = 'exit' AND x."proc.name" = 'cat'
+            AND e."evt.rawtime" + coalesce(e."evt.latency", 0) >= x."evt.rawtime" - 500000
+            AND e."evt.rawtime" <= x."evt.rawtime") GROUP BY 1"""),
     (["--by", "proc.name", "-c", "count", "--top", "3"],
      'SELECT "proc.name", count(*) FROM events GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 3'),
     (["--by", "proc.name", "-c", "count", "--sort", "proc.name:desc", "--top", "4"],

@@ -13,7 +13,7 @@ pub fn run(words: &[&str]) -> bool {
     match words {
         ["dial", to, n, bytes, ms] => match (to.parse(), number(n), number(bytes), number(ms)) {
             (Ok(to), Some(n), Some(bytes), Some(ms)) => {
-                dial(to, n, bytes as usize, Duration::from_millis(ms))
+                dial(to, n, bytes as usize, Duration::from_millis(ms));
             }
             _ => return false,
         },
