@@ -376,4 +376,29 @@ fn stall_on_a_throttled_device_names_the_device() {
     let write = ktape::replay_json(&file, &["-e", "write", &format!("thread.tid={tid} and evt.latency>1s")]);
     assert!(int(&write[0], "evt.latency").unwrap() >= dur, "{}", write[0]);
     assert!(dur > Duration::from_millis(1500).as_nanos() as i64, "{woken}");
+
+    // The same sleep among the thread's states.
+    let of_thread = format!("thread.tid={tid} and thread_state.state=blocked");
+    let by = "thread_state.state,thread_state.call,thread_state.wait,thread_state.dev";
+    let states = ktape::stdout(&[
+        "stats",
+        file.to_str().unwrap(),
+        &of_thread,
+        "-e",
+        "thread_state",
+        "--by",
+        by,
+        "-c",
+        "longest=max(thread_state.dur)",
+        "--format",
+        "json",
+    ]);
+    let state: Value = serde_json::from_str(states.lines().next().unwrap()).unwrap();
+    let waited = text(&asleep, "stall.wait");
+    assert!(waited.is_some_and(|function| !function.is_empty()), "{asleep}");
+    assert_eq!(text(&state, "thread_state.state"), Some("blocked"), "{states}");
+    assert_eq!(text(&state, "thread_state.call"), Some("write"), "{states}");
+    assert_eq!(text(&state, "thread_state.wait"), waited, "{states}");
+    assert_eq!(text(&state, "thread_state.dev"), text(&asleep, "stall.dev"), "{states}");
+    assert!((dur - int(&state, "longest").unwrap()).abs() < 5 * MS, "{states}");
 }

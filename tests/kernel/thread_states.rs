@@ -8,6 +8,7 @@ use ktape_tests::guard::Guard;
 use ktape_tests::ktape::{self, Capture, int, text};
 
 const MS: i64 = 1_000_000;
+const DURATION: &str = "thread_state.dur";
 
 /// Prints for each of two threads: its id, wall-clock times before and after, CPU time and time that it was runnable in
 /// between. The first one computes, sleeps, and waits for a pipe; the second one writes to the pipe, and competes with two
@@ -67,8 +68,7 @@ fn the_time_of_threads_adds_up_and_is_what_the_kernel_counts() {
     for thread in &threads {
         let [tid, from, to, cpu, delay] = thread[..] else { panic!("{out}") };
         let states = ["running", "runnable", "sleeping", "blocked", "off_cpu", "unknown"];
-        let sums =
-            states.map(|state| format!("{state} = sum(thread_state.dur if thread_state.state = {state})"));
+        let sums = states.map(|state| format!("{state} = sum({DURATION} if thread_state.state = {state})"));
         let answer = ktape::stdout(&[
             "stats",
             file.to_str().unwrap(),
@@ -80,7 +80,7 @@ fn the_time_of_threads_adds_up_and_is_what_the_kernel_counts() {
             "--to",
             &time(to),
             "-c",
-            &format!("total = sum(thread_state.dur),{}", sums.join(",")),
+            &format!("total = sum({DURATION}),{}", sums.join(",")),
             "--format",
             "json",
         ]);
