@@ -15,10 +15,11 @@ use rustc_hash::FxHashSet;
 use crate::model::{Binding, ChunkView};
 use crate::text::time::{Span, TimeError};
 
-use super::incoming::Incoming;
+use super::incoming::{ArrivedChunk, Incoming};
 use super::open::MatchedChunk;
 use super::privacy::Privacy;
 use super::query::{ChunkRelevance, LossTally, Query};
+use super::report::ScanReport;
 use super::sink::EventSink;
 
 /// A query on a running capture.
@@ -101,6 +102,23 @@ impl Live {
             self.lost.add(&lost);
         }
         self.incoming.send(open, sink)
+    }
+
+    /// Passes a chunk to `take`, with the events that match, and adds what was lost and how many matched to the report.
+    ///
+    /// # Errors
+    /// If the chunk does not fit the schema.
+    pub fn pass(
+        &mut self,
+        builder: ChunkBuilder,
+        report: &mut ScanReport,
+        take: &mut dyn FnMut(&ArrivedChunk<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, FormatError> {
+        let open = self.open(builder, &mut report.lost)?;
+        report.chunks_read += 1;
+        report.matching += open.matching;
+        let summary = open.view().chunk.summary();
+        Ok(self.incoming.pass(summary, Some(&open), report, take))
     }
 
     /// A chunk with the matching events and all events about the recording itself (`loss`, `clock`). With `by_cgroup`,

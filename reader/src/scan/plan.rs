@@ -23,6 +23,12 @@ pub(super) struct ChunkPlan<'a> {
 }
 
 impl ChunkPlan<'_> {
+    /// The number of its events.
+    pub(super) fn events(&self) -> u64 {
+        let tables = self.binding.events.iter();
+        tables.map(|table| u64::from(self.entry.summary.rows(table.id))).sum()
+    }
+
     /// Reads the chunk and selects its rows.
     ///
     /// # Errors
@@ -52,8 +58,7 @@ pub(super) fn by_time<'a>(captures: &'a [Capture], query: &Query) -> Vec<ChunkPl
     let mut number = 0;
     for plan in &mut plans {
         plan.first_number = number;
-        let tables = plan.binding.events.iter();
-        number += tables.map(|table| u64::from(plan.entry.summary.rows(table.id))).sum::<u64>();
+        number += plan.events();
     }
     plans.retain(|plan| plan.relevance != ChunkRelevance::Skip);
     plans

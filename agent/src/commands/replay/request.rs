@@ -12,11 +12,12 @@ use super::{ReplayArgs, output};
 use crate::commands::inputs;
 use crate::commands::selection::{Selection, check_ids, query_error};
 use crate::session::messages::message;
+use crate::session::scan_line::with_line;
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
-use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, ScanReport};
+use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, ScanProgress, ScanReport};
 use ktape_reader::text::time::{self, Span};
 use ktape_reader::text::units;
 
@@ -103,11 +104,12 @@ impl<'a> Replay<'a> {
             query.around = Some(around);
             first_pass = Some(report);
         }
-        let search = captures.query(query).map_err(query_error)?;
+        let progress = ScanProgress::default();
+        let search = captures.query(query).map_err(query_error)?.with_progress(&progress);
         let mut report = if let Some(path) = &self.args.write {
-            output::copy(path, self.args.force, &search)?
+            with_line(&progress, || output::copy(path, self.args.force, &search))?
         } else if self.args.count {
-            search.count()
+            with_line(&progress, || search.count())
         } else {
             search.send(&mut output::sink(self.args, captures.span().zone.clone(), self.pace.take())?)?
         };
