@@ -187,3 +187,26 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
         },
     }
 }
+
+#[cfg(test)]
+mod kind_tests {
+    use events::{KINDS, Kind};
+
+    use crate::filter::Filter;
+
+    #[test]
+    fn kinds_that_cannot_pass_follow_from_names_and_fields() {
+        let of = |text: &str| {
+            let filter = Filter::parse(text).unwrap();
+            KINDS.into_iter().filter(|kind| filter.may_match_kind(*kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("evt.category = exec"), [Kind::Exec]);
+        assert_eq!(of("evt.type = fsync"), [Kind::Syscall]);
+        assert_eq!(of("evt.type = fork and proc.name = sh"), [Kind::Syscall, Kind::Fork]);
+        assert_eq!(of("block.service > 10ms or evt.category = oom"), [Kind::Block, Kind::Oom]);
+        // What others lack, they do not equal.
+        assert_eq!(of("block.service != 10ms"), KINDS);
+        assert_eq!(of("not evt.category = exec").len(), KINDS.len() - 1);
+        assert_eq!(of("proc.name = sh"), KINDS);
+    }
+}

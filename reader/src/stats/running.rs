@@ -182,3 +182,75 @@ impl<'p> Window<'p> {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::ops::ControlFlow;
+
+    use capture_format::StreamReader;
+
+    use super::*;
+    use crate::scan::stream::first_header;
+    use crate::scan::{Captures, ScanReport, scan_stream};
+    use crate::stats::{Cell, Question};
+
+    const CALLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/calls-0.1.ktape");
+
+    fn plan(by: &str, per: Option<u64>) -> Plan {
+        let columns = ["count", "sum(evt.latency)", "p90(evt.latency)", "rate"].map(str::to_owned).to_vec();
+        Plan::new(&Question { by: vec![by.to_owned()], per, columns, ..Question::default() }).unwrap()
+    }
+
+    /// The golden capture, as it comes through a pipe.
+    fn streamed<'p>(plan: &'p Plan, query: &Query, last: Option<u64>) -> Running<'p> {
+        let mut reader = StreamReader::new(File::open(CALLS).unwrap());
+        let mut report = ScanReport::default();
+        let header = first_header(&mut reader, &mut report).unwrap();
+        let mut running = Running::new(plan, query, header.created);
+        if let Some(last) = last {
+            running = running.of_last(last);
+        }
+        let take = |chunk: &ArrivedChunk<'_>| {
+            running.take(chunk);
+            ControlFlow::Continue(())
+        };
+        scan_stream(&mut reader, header, query.clone(), &mut report, take).unwrap();
+        running
+    }
+
+    #[test]
+    fn a_stream_has_the_answer_of_the_file() {
+        let captures = Captures::open(&[CALLS]).unwrap();
+        for filter in ["evt.num >= 0", "proc.name = sh", "proc.name = nobody"] {
+            let query = Query::parse(filter).unwrap();
+            let plan = plan("proc.name", None);
+            let (whole, _) = captures.query(query.clone()).unwrap().answer(&plan);
+            let found = streamed(&plan, &query, None).answer();
+            assert_eq!(
+                (found.rows, found.total.clone(), found.range),
+                (whole.rows, whole.total, whole.range),
+                "{filter}"
+            );
+            // All of it is newer than a minute.
+            let recent = streamed(&plan, &query, Some(60_000_000_000)).answer();
+            assert_eq!((recent.total[0].clone(), recent.range), (found.total[0].clone(), found.range));
+        }
+    }
+
+    #[test]
+    fn steps_leave_once_and_are_all_of_the_answer() {
+        let plan = plan("proc.name", Some(1_000_000));
+        let mut running = streamed(&plan, &Query::default(), None);
+        let whole = running.answer();
+        assert!(running.take_complete_steps().is_none(), "the last second is not complete");
+        let (from, to) = running.range();
+        let middle = i64::midpoint(from, to);
+        let first = running.take_steps_before(middle).unwrap();
+        let second = running.take_all_steps().unwrap();
+        assert!(running.take_all_steps().is_none());
+        assert_eq!(running.answer().total[0], Cell::Number(0));
+        let rows: Vec<_> = first.rows.into_iter().chain(second.rows).collect();
+        assert_eq!(rows, whole.rows);
+    }
+}
