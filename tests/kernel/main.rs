@@ -37,6 +37,7 @@ mod signal;
 mod stall;
 mod start;
 mod stats;
+mod stats_live;
 mod strace_comparison;
 mod stress;
 mod structs;

@@ -65,6 +65,18 @@ pub struct SelectionOptions {
     before: Option<Vec<String>>,
 }
 
+impl SelectionOptions {
+    /// The values of `-e`.
+    pub fn events(&self) -> &[String] {
+        &self.events
+    }
+
+    /// The values of `--container`.
+    pub fn containers(&self) -> &[String] {
+        &self.container
+    }
+}
+
 /// Options for the time zone of the output.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ZoneOptions {

@@ -1,8 +1,12 @@
 //! `ktape stats`: groups, counts and sums events of captures.
 
+mod arriving;
+mod live;
 mod output;
 mod plot;
 mod request;
+mod screen;
+mod stream;
 mod table;
 mod view;
 
@@ -22,6 +26,8 @@ use ktape_reader::scan::container_match::Ambiguous;
 const WHAT: &str = "Groups and columns";
 
 const PICTURES: &str = "Pictures";
+
+const RUNNING: &str = "Running captures";
 
 const AFTER_HELP: &str = concat!(
     "\
@@ -66,15 +72,19 @@ Examples:
   ktape stats web.ktape --by proc.name --having 'count > 1000' --format csv
   ktape stats web.ktape --before 'evt.type = oom' 500ms --by proc.name
   ktape stats web.ktape 'evt.type = fsync' --histogram evt.latency
-  ktape stats web.ktape --by container.name --per 1s --plot"
+  ktape stats web.ktape --by container.name --per 1s --plot
+  ktape stats -f web.ktape --by proc.name --last 10s
+  ktape stats --live -d 30s files 'proc.name = nginx'
+  ktape stats --live --by syscall.type -- make
+  ktape capture -o - | ktape stats - --by proc.name"
 );
 
 /// Arguments of `ktape stats`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct StatsArgs {
-    /// Captures or directories of captures, then the name of a view (see Views) [default: overview], then a filter expression
-    #[arg(value_name = "FILE|VIEW|EXPR", required = true)]
+    /// Captures, directories of captures or `-` for stdin, then the name of a view (see Views) [default: overview], then a filter expression
+    #[arg(value_name = "FILE|VIEW|EXPR", required_unless_present = "live")]
     inputs: Vec<OsString>,
     /// Answer the question of the view in this file; the options below replace its parts
     #[arg(long, value_name = "FILE", help_heading = WHAT)]
@@ -117,12 +127,39 @@ pub struct StatsArgs {
     /// The zone of times.
     #[command(flatten)]
     zone: ZoneOptions,
+    /// Record, and answer the question about what happens from now on, without a file: ktape stats --live [VIEW] [EXPR]
+    #[arg(long, conflicts_with_all = ["follow", "from", "to"], help_heading = RUNNING)]
+    live: bool,
+    /// With --live: stop after this time, such as 30s or 10m [default: run until Ctrl-C]
+    #[arg(short, long, value_name = "DURATION", requires = "live", help_heading = RUNNING)]
+    duration: Option<String>,
+    /// Read on while the file grows and show the table again and again; for a directory, follow the newest file and its
+    /// successors
+    #[arg(short, long, help_heading = RUNNING)]
+    follow: bool,
+    /// How often the table is shown again
+    #[arg(long, value_name = "TIME", default_value = "2s", help_heading = RUNNING)]
+    interval: String,
+    /// Only the events that ended in the last TIME
+    #[arg(long, value_name = "TIME", help_heading = RUNNING)]
+    last: Option<String>,
     /// Exit with code 3 if events that could match were lost, or if data is damaged
     #[arg(long, help_heading = OUTPUT)]
     strict: bool,
+    /// Options of --live.
+    #[command(flatten)]
+    recorder: live::RecorderOptions,
+    /// With --live: run this command, count only what it and its descendants do, and stop when it exits
+    #[arg(last = true, value_name = "COMMAND", requires = "live")]
+    command: Vec<OsString>,
 }
 
 impl StatsArgs {
+    /// Whether the events are those of a capture that goes on.
+    fn is_running(&self) -> bool {
+        self.follow || self.live
+    }
+
     /// Whether a table has pictures.
     fn is_plot(&self) -> bool {
         self.plot || self.histogram.is_some()

@@ -18,7 +18,7 @@ use crate::session::messages::{
     Advice, explain_loss, message, report_lost, report_missing, report_unidentified, report_unmatched,
 };
 use crate::session::options::{OUTPUT, RecordOptions, WHAT, selectors};
-use crate::session::run::{Session, SessionEnd, Signals};
+use crate::session::run::{PRINTED, Session, SessionEnd, Signals};
 use crate::store::header;
 use crate::usage::usage;
 use ktape_reader::model;
@@ -92,7 +92,7 @@ pub fn run(args: &WatchArgs) -> Result<ExitCode> {
         record::to_viewer(schema, Printer { live, sink: printer }, pending_filter, &progress);
     let signals = Signals::catch()?;
     let recording = prepared.attach()?.start(&header, sink, &progress)?;
-    let (began, name) = (Instant::now(), "standard output".to_owned());
+    let (began, name) = (Instant::now(), PRINTED.to_owned());
     let counters = progress.clone();
     let SessionEnd { outcome, .. } =
         Session { recording, stages, progress, began, duration, name, show: false, rotated: false }

@@ -42,6 +42,6 @@ pub use drain::{Outcome, Stop};
 pub use prepare::{Prepared, prepare};
 pub use progress::{End, Progress};
 pub use request::{RecordError, Request};
-pub use sink::{ChunkSender, Destination, Stages, Viewer, to_destination, to_viewer};
+pub use sink::{ChunkSender, Destination, Stages, Viewer, to_counter, to_destination, to_viewer};
 pub use start::{Attached, Recording};
 pub use unwritten::unwritten_rows;

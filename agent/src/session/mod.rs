@@ -1,10 +1,12 @@
 //! What commands that record have in common: options, the recorded command, privileges, messages, and waiting for the end.
 
 pub mod child;
+pub mod interrupt;
 pub mod messages;
 pub mod options;
 pub mod privileges;
 pub mod run;
+pub mod scan_line;
 pub mod select;
 pub mod service;
 

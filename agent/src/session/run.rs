@@ -27,6 +27,9 @@ const COMMAND_EXIT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long shutdown may take in all before the process exits regardless.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(4500);
 
+/// The name of an output that is printed and not read again.
+pub const PRINTED: &str = "the output";
+
 /// The result of a capture.
 pub struct SessionEnd<T> {
     /// What the recorder reports.
@@ -217,7 +220,11 @@ fn end_after_timeout(name: &str) -> ! {
 
 /// Exits without waiting for threads that may be stuck.
 fn give_up(why: &str, name: &str) -> ! {
-    let line = format!("ktape: {why}: {name} is readable up to its last complete chunk\n");
+    let line = match name {
+        // Nothing of it can be read again.
+        PRINTED => format!("ktape: {why}\n"),
+        name => format!("ktape: {why}: {name} is readable up to its last complete chunk\n"),
+    };
     // SAFETY: plain system calls on valid memory. Not through std's stderr, whose lock may be held
     // by a thread that is stuck; not blocking, for the same reason.
     unsafe {

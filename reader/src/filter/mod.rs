@@ -205,6 +205,11 @@ impl Filter {
         Wanted { kinds, files: fields.any(|field| field.getter().files().is_some()) }
     }
 
+    /// Whether events of this kind can pass; if not, they need not be recorded.
+    pub fn may_match_kind(&self, kind: Kind) -> bool {
+        prune::may_match_kind(&self.expr, kind)
+    }
+
     /// Whether it selects events by more than kind, call and time: by who they are about, or by their contents.
     pub fn selects_parties(&self) -> bool {
         let fields = self.comparisons().into_iter().flat_map(Comparison::fields);

@@ -127,6 +127,33 @@ pub fn may_match_lost(expr: &Expr, context: &Context<'_>, view: &ChunkView<'_>, 
     }
 }
 
+/// Whether events of this kind can pass, whatever their values are.
+pub fn may_match_kind(expr: &Expr, kind: Kind) -> bool {
+    match expr {
+        Expr::And(parts) => parts.iter().all(|part| may_match_kind(part, kind)),
+        Expr::Or(parts) => parts.iter().any(|part| may_match_kind(part, kind)),
+        Expr::Comparison(test) => kind_may_pass(test, kind),
+    }
+}
+
+fn kind_may_pass(test: &Comparison, kind: Kind) -> bool {
+    let has = |getter: &Getter| getter.is_of(Some(kind.field_owner()));
+    if test.computed.is_some() {
+        return test.fields().iter().all(|field| has(field.getter())) || test.accepts(Value::Missing);
+    }
+    let decl = test.compared.decl();
+    let has_kind_name = || test.accepts(Value::Bytes(kind.decl().name.as_bytes()));
+    match decl.summarized {
+        Summarized::KindName => has_kind_name(),
+        // The names of calls.
+        Summarized::TypeName => kind == Kind::Syscall || has_kind_name(),
+        Summarized::Time => true,
+        Summarized::CallName | Summarized::Chain(_) | Summarized::No => {
+            has(&decl.getter) || test.accepts(Value::Missing)
+        }
+    }
+}
+
 fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>, lost: &LostEvents) -> bool {
     let table = view.binding.events.iter().find(|t| u64::from(t.id.0) == lost.kind);
     let syscall = table.is_some_and(|t| t.kind == Some(Kind::Syscall));
@@ -158,5 +185,28 @@ fn lost_may_pass(test: &Comparison, context: &Context<'_>, view: &ChunkView<'_>,
             | Dependency::Files
             | Dependency::Row => can_have(&decl.getter),
         },
+    }
+}
+
+#[cfg(test)]
+mod kind_tests {
+    use events::{KINDS, Kind};
+
+    use crate::filter::Filter;
+
+    #[test]
+    fn kinds_that_cannot_pass_follow_from_names_and_fields() {
+        let of = |text: &str| {
+            let filter = Filter::parse(text).unwrap();
+            KINDS.into_iter().filter(|kind| filter.may_match_kind(*kind)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("evt.category = exec"), [Kind::Exec]);
+        assert_eq!(of("evt.type = fsync"), [Kind::Syscall]);
+        assert_eq!(of("evt.type = fork and proc.name = sh"), [Kind::Syscall, Kind::Fork]);
+        assert_eq!(of("block.service > 10ms or evt.category = oom"), [Kind::Block, Kind::Oom]);
+        // What others lack, they do not equal.
+        assert_eq!(of("block.service != 10ms"), KINDS);
+        assert_eq!(of("not evt.category = exec").len(), KINDS.len() - 1);
+        assert_eq!(of("proc.name = sh"), KINDS);
     }
 }

@@ -8,6 +8,7 @@ use crate::text::time::{Span, TimeError};
 
 use super::container_match::{Ambiguous, KnownContainers};
 use super::input::{self, Capture, InputError};
+use super::progress::ScanProgress;
 use super::query::Query;
 use super::report::ScanReport;
 
@@ -22,6 +23,40 @@ pub struct Captures {
 
 /// Longer times without a chunk are gaps between captures, ns: a recorder writes a chunk every second.
 const MOST_BETWEEN_CHUNKS: i64 = 10_000_000_000;
+
+/// How much of a time range is covered by chunks, which are added in the order in which they begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Coverage {
+    from: i64,
+    to: i64,
+    last: i64,
+    covered: u64,
+}
+
+impl Coverage {
+    /// Of the range between these times, wall-clock ns.
+    pub(crate) fn new(from: i64, to: i64) -> Self {
+        Self { from, to: to.max(from), last: from, covered: 0 }
+    }
+
+    /// Adds a chunk, by when its first and last event ended.
+    pub(crate) fn add(&mut self, start: i64, end: i64) {
+        let (start, end) = (start.clamp(self.from, self.to), end.clamp(self.from, self.to));
+        // Between the chunks of a quiet capture, there are seconds at most.
+        if start.saturating_sub(self.last) < MOST_BETWEEN_CHUNKS {
+            self.covered += end.max(self.last).abs_diff(self.last);
+        } else {
+            self.covered += end.abs_diff(start.max(self.last));
+        }
+        self.last = self.last.max(end);
+    }
+
+    /// The time that is covered up to `to`, and the whole time; `None` if that is all or almost all of it.
+    pub(crate) fn gaps(&self, to: i64) -> Option<(u64, u64)> {
+        let range = to.abs_diff(self.from);
+        (self.covered < range / 10 * 9).then_some((self.covered, range))
+    }
+}
 
 /// Why a query does not fit the captures.
 #[derive(Debug, thiserror::Error)]
@@ -92,18 +127,9 @@ impl Captures {
             .map(|s| (time(s.end_min, s.wall_offset), time(s.end_max, s.wall_offset)))
             .collect();
         spans.sort_unstable();
-        let (mut covered, mut last) = (0u64, from);
-        for (start, end) in spans {
-            // Between the chunks of a quiet capture, there are seconds at most.
-            if start.saturating_sub(last) < MOST_BETWEEN_CHUNKS {
-                covered += end.max(last).abs_diff(last);
-            } else {
-                covered += end.abs_diff(start.max(last));
-            }
-            last = last.max(end);
-        }
-        let range = to.abs_diff(from);
-        (covered < range / 10 * 9).then_some((covered, range))
+        let mut coverage = Coverage::new(from, to);
+        spans.into_iter().for_each(|(start, end)| coverage.add(start, end));
+        coverage.gaps(to)
     }
 
     /// The ids of all containers in the captures.
@@ -131,7 +157,7 @@ impl Captures {
             containers.resolve(&self.containers(), &self.names)?;
         }
         let context = Context { names: &self.names, start: self.span.start };
-        Ok(Search { captures: self, query, context })
+        Ok(Search { captures: self, query, context, progress: None })
     }
 }
 
@@ -141,6 +167,7 @@ pub struct Search<'a> {
     captures: &'a Captures,
     query: Query,
     context: Context<'a>,
+    progress: Option<&'a ScanProgress>,
 }
 
 impl<'a> Search<'a> {
@@ -152,6 +179,16 @@ impl<'a> Search<'a> {
     /// The query, with relative times and container prefixes resolved.
     pub fn query(&self) -> &Query {
         &self.query
+    }
+
+    /// Counts the events that [`Self::scan`] and [`Self::copy`] look at.
+    #[must_use]
+    pub fn with_progress(self, progress: &'a ScanProgress) -> Self {
+        Self { progress: Some(progress), ..self }
+    }
+
+    pub(super) fn progress(&self) -> Option<&'a ScanProgress> {
+        self.progress
     }
 
     pub(super) fn context(&self) -> &Context<'a> {

@@ -46,6 +46,10 @@ fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, Format
     let query = search.query();
     let mut privacy = Privacy::of(query);
     let captures = search.captures().files();
+    if let Some(progress) = search.progress() {
+        let plans = captures.iter().flat_map(|capture| plan::by_place(capture, query));
+        progress.begin(plans.map(|plan| plan.events()).sum());
+    }
     for capture in captures {
         let plans: Vec<ChunkPlan<'_>> = plan::by_place(capture, query).collect();
         for of_segment in plans.chunk_by(|a, b| a.entry.segment == b.entry.segment) {
@@ -55,6 +59,9 @@ fn copy<W: Write>(search: &Search<'_>, out: &mut W) -> Result<ScanReport, Format
             let mut shared = Some(SegmentContext { out: &mut *out, encoder: &mut encoder, privacy });
             let mut copy: Option<Copy<'_, W>> = None;
             for plan in of_segment {
+                if let Some(progress) = search.progress() {
+                    progress.add(plan.events());
+                }
                 match plan.open(query, search.context(), true, &mut report.lost) {
                     Ok(open) => {
                         report.chunks_read += 1;

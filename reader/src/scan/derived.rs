@@ -10,7 +10,7 @@ use capture_format::{Chunk, FormatError, Header};
 use events::Kind;
 
 use crate::derive::{Derivation, MARGIN, Range, Wanted};
-use crate::model::{Binding, Context};
+use crate::model::{Binding, ChunkView, Context};
 
 use super::captures::Search;
 use super::columns::ChunkMatches;
@@ -31,28 +31,48 @@ struct Batch {
     binding: Arc<Binding>,
 }
 
-/// Computes the events of all captures.
-struct Reader<'a> {
-    search: &'a Search<'a>,
+/// Computes the events of captures.
+#[derive(Debug)]
+pub(super) struct Deriver {
     wanted: Wanted,
-    /// The query without its expression: any lost event may be one that others follow from.
-    any: Query,
     captures: Vec<Derivation>,
     /// Headers that were seen, and which of these they belong to.
     headers: Vec<(Arc<Header>, usize)>,
-    report: ScanReport,
 }
 
-impl Reader<'_> {
+/// Chunks of derived events, with the schema that they have.
+pub(super) type Derived = (Vec<Chunk>, Arc<Binding>);
+
+impl Deriver {
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self { wanted, captures: Vec::new(), headers: Vec::new() }
+    }
+
+    /// What follows from the next chunk.
+    ///
+    /// # Errors
+    /// If a column that is needed is damaged.
+    pub(super) fn chunk(&mut self, view: &ChunkView<'_>, query: &Query) -> Result<Derived, FormatError> {
+        let at = self.capture(&view.binding.header, query)?;
+        let derived = self.captures[at].chunk(view)?;
+        Ok((derived, Arc::clone(self.captures[at].binding())))
+    }
+
+    /// What follows from the ends of all captures.
+    pub(super) fn finish(&mut self) -> Vec<Derived> {
+        // What is damaged was reported with its chunk.
+        let ends = self.captures.iter_mut();
+        ends.filter_map(|capture| Some((capture.finish().ok()?, Arc::clone(capture.binding())))).collect()
+    }
+
     /// Which of the captures a chunk belongs to.
-    fn capture(&mut self, header: &Arc<Header>) -> Result<usize, FormatError> {
+    fn capture(&mut self, header: &Arc<Header>, query: &Query) -> Result<usize, FormatError> {
         if let Some((_, at)) = self.headers.iter().find(|(known, _)| Arc::ptr_eq(known, header)) {
             return Ok(*at);
         }
         let at = match self.captures.iter().position(|capture| capture.is_of(header)) {
             Some(at) => at,
             None => {
-                let query = self.search.query();
                 let boot = |wall: i64| wall.saturating_sub(header.wall_offset).max(0) as u64;
                 let range = Range { from: query.from.map_or(0, boot), to: query.to.map_or(u64::MAX, boot) };
                 self.captures.push(Derivation::new(header, self.wanted, range)?);
@@ -62,7 +82,35 @@ impl Reader<'_> {
         self.headers.push((Arc::clone(header), at));
         Ok(at)
     }
+}
 
+/// A chunk of derived events, if some of them may match.
+pub(super) fn matched(
+    chunk: Chunk,
+    binding: &Arc<Binding>,
+    (query, context): (&Query, &Context<'_>),
+) -> Option<MatchedChunk> {
+    let relevance = query.relevance(binding, chunk.summary());
+    if relevance != ChunkRelevance::Read {
+        return None;
+    }
+    let Context { names, start } = *context;
+    let source = ChunkSource { chunk: Box::new(chunk), binding: Arc::clone(binding), first_number: 0 };
+    let chunk_query = ChunkQuery { query, relevance, context: &Context { names, start }, decode: false };
+    // A chunk that was just made has no damage.
+    MatchedChunk::new(source, chunk_query, &mut LossTally::default()).ok()
+}
+
+/// Reads the chunks of captures.
+struct Reader<'a> {
+    search: &'a Search<'a>,
+    /// The query without its expression: any lost event may be one that others follow from.
+    any: Query,
+    deriver: Deriver,
+    report: ScanReport,
+}
+
+impl Reader<'_> {
     fn read(&mut self, plan: &ChunkPlan<'_>) -> Result<Batch, FormatError> {
         let (query, context) = (self.search.query(), self.search.context());
         let relevance = plan.relevance_to(query);
@@ -73,9 +121,7 @@ impl Reader<'_> {
             let Context { names, start } = *context;
             let _ = self.any.losses(&Context { names, start }, view, rows, &mut self.report.lost);
         }
-        let at = self.capture(plan.header())?;
-        let derived = self.captures[at].chunk(view)?;
-        let binding = Arc::clone(self.captures[at].binding());
+        let (derived, binding) = self.deriver.chunk(view, query)?;
         view.chunk.failure().map_or(Ok(()), Err)?;
         let own = (relevance == ChunkRelevance::Read).then_some(chunk);
         self.report.matching += own.as_ref().map_or(0, |chunk| chunk.matching);
@@ -84,12 +130,8 @@ impl Reader<'_> {
 
     /// What follows from the ends of all captures.
     fn finish(&mut self) -> Vec<Batch> {
-        let ends = self.captures.iter_mut().filter_map(|capture| {
-            // What is damaged was reported with its chunk.
-            let derived = capture.finish().ok()?;
-            Some(Batch { own: None, derived, binding: Arc::clone(capture.binding()) })
-        });
-        ends.collect()
+        let ends = self.deriver.finish().into_iter();
+        ends.map(|(derived, binding)| Batch { own: None, derived, binding }).collect()
     }
 }
 
@@ -106,19 +148,10 @@ fn fold_batch<T>(
     }
     let mut matching = 0;
     for chunk in batch.derived {
-        let relevance = query.relevance(&batch.binding, chunk.summary());
-        if relevance != ChunkRelevance::Read {
-            continue;
+        if let Some(chunk) = matched(chunk, &batch.binding, (query, context)) {
+            matching += chunk.matching;
+            fold(value, &chunk.matches(context));
         }
-        let Context { names, start } = *context;
-        let source =
-            ChunkSource { chunk: Box::new(chunk), binding: Arc::clone(&batch.binding), first_number: 0 };
-        let context_here = Context { names, start };
-        let chunk_query = ChunkQuery { query, relevance, context: &context_here, decode: false };
-        // A chunk that was just made has no damage.
-        let Ok(chunk) = MatchedChunk::new(source, chunk_query, &mut LossTally::default()) else { continue };
-        matching += chunk.matching;
-        fold(value, &chunk.matches(context));
     }
     matching
 }
@@ -138,9 +171,12 @@ pub(super) fn scan<T: Send>(
         ..Query::default()
     };
     let plans = plan::by_time(search.captures().files(), &wide);
+    if let Some(progress) = search.progress() {
+        progress.begin(plans.iter().map(ChunkPlan::events).sum());
+    }
     let any = Query { filter: None, around: None, ..query.clone() };
     let report = ScanReport::default();
-    let mut reader = Reader { search, wanted, any, captures: Vec::new(), headers: Vec::new(), report };
+    let mut reader = Reader { search, any, deriver: Deriver::new(wanted), report };
     let mut damaged = Vec::new();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (sender, receiver) = mpsc::sync_channel::<Batch>(WAITING);
@@ -176,6 +212,9 @@ pub(super) fn scan<T: Send>(
             match reader.read(plan) {
                 Ok(batch) => pass(batch),
                 Err(cause) => damaged.push((plan, cause)),
+            }
+            if let Some(progress) = search.progress() {
+                progress.add(plan.events());
             }
         }
         reader.finish().into_iter().for_each(&mut pass);

@@ -6,6 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::input::{self, InputError};
@@ -22,6 +24,8 @@ pub struct Follower {
     path: PathBuf,
     /// Whether later files in the directory continue this one.
     rotated: bool,
+    /// Ends the wait for more when it is set.
+    stop: Arc<AtomicBool>,
 }
 
 impl Follower {
@@ -35,7 +39,13 @@ impl Follower {
         input::regular(&path)?;
         let file =
             File::open(&path).map_err(|source| InputError::Io { path: path.clone(), error: source })?;
-        Ok(Self { file, path, rotated })
+        Ok(Self { file, path, rotated, stop: Arc::default() })
+    }
+
+    /// The same; ends when there is nothing more to read and `stop` is set.
+    #[must_use]
+    pub fn until(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// The file being read.
@@ -62,7 +72,7 @@ impl Follower {
                 return Ok(true);
             }
             // The writer takes a moment between two files.
-            if began.elapsed() > NEXT_FILE_TIMEOUT {
+            if began.elapsed() > NEXT_FILE_TIMEOUT || self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
             std::thread::sleep(POLL_INTERVAL);
@@ -91,6 +101,9 @@ impl Read for Follower {
             let read = self.file.read(buffer)?;
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(0);
             }
             if written {
                 std::thread::sleep(POLL_INTERVAL);

@@ -12,13 +12,15 @@ use events::Kind;
 use jiff::tz::TimeZone;
 use rustc_hash::FxHashSet;
 
+use crate::derive::Wanted;
 use crate::model::{Binding, ChunkView};
 use crate::text::time::{Span, TimeError};
 
-use super::incoming::Incoming;
+use super::incoming::{ArrivedChunk, Incoming};
 use super::open::MatchedChunk;
 use super::privacy::Privacy;
 use super::query::{ChunkRelevance, LossTally, Query};
+use super::report::ScanReport;
 use super::sink::EventSink;
 
 /// A query on a running capture.
@@ -101,6 +103,39 @@ impl Live {
             self.lost.add(&lost);
         }
         self.incoming.send(open, sink)
+    }
+
+    /// Passes a chunk to `take`, with the events that match, and adds what was lost and how many matched to the report.
+    ///
+    /// # Errors
+    /// If the chunk does not fit the schema.
+    pub fn pass(
+        &mut self,
+        builder: ChunkBuilder,
+        report: &mut ScanReport,
+        take: &mut dyn FnMut(&ArrivedChunk<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, FormatError> {
+        let open = self.open(builder, &mut report.lost)?;
+        report.chunks_read += 1;
+        report.matching += open.matching;
+        let summary = open.view().chunk.summary().clone();
+        let open = self.incoming.with_derived(open, report);
+        Ok(self.incoming.pass(&summary, &open, report, take))
+    }
+
+    /// Passes events that are computed from others and follow from the end to `take`.
+    pub fn pass_end(
+        &mut self,
+        report: &mut ScanReport,
+        take: &mut dyn FnMut(&ArrivedChunk<'_>) -> ControlFlow<()>,
+    ) {
+        let _ = self.incoming.pass_end(report, take);
+    }
+
+    /// The same with events that are computed from others, for [`Self::pass`].
+    #[must_use]
+    pub fn deriving(self, wanted: Wanted) -> Self {
+        Self { incoming: self.incoming.deriving(wanted), ..self }
     }
 
     /// A chunk with the matching events and all events about the recording itself (`loss`, `clock`). With `by_cgroup`,

@@ -50,6 +50,9 @@ impl<T, I: Fn() -> T, F: Fn(&mut T, &ChunkMatches<'_>)> Job<'_, I, F> {
                 }
                 Err(cause) => part.damaged.push((at, cause)),
             }
+            if let Some(progress) = self.search.progress() {
+                progress.add(plan.events());
+            }
         }
     }
 }
@@ -62,6 +65,9 @@ pub(super) fn scan<T: Send>(
     mut merge: impl FnMut(&mut T, T),
 ) -> (T, ScanReport) {
     let plans = plan::by_time(search.captures().files(), search.query());
+    if let Some(progress) = search.progress() {
+        progress.begin(plans.iter().map(ChunkPlan::events).sum());
+    }
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = cores.min(plans.len()).max(1);
     let job = Job { search, plans: &plans, next: AtomicUsize::new(0), new, fold };

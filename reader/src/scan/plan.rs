@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use capture_format::{ChunkEntry, FormatError, Header};
+use capture_format::{ChunkEntry, FormatError};
 
 use crate::model::{Binding, Context};
 
@@ -23,14 +23,15 @@ pub(super) struct ChunkPlan<'a> {
 }
 
 impl ChunkPlan<'_> {
-    /// The header of its segment.
-    pub(super) fn header(&self) -> &Arc<Header> {
-        &self.binding.header
-    }
-
     /// Whether a query has matches in it.
     pub(super) fn relevance_to(&self, query: &Query) -> ChunkRelevance {
         query.relevance(self.binding, &self.entry.summary)
+    }
+
+    /// The number of its events.
+    pub(super) fn events(&self) -> u64 {
+        let tables = self.binding.events.iter();
+        tables.map(|table| u64::from(self.entry.summary.rows(table.id))).sum()
     }
 
     /// Reads the chunk and selects its rows.
@@ -77,8 +78,7 @@ pub(super) fn by_time<'a>(captures: &'a [Capture], query: &Query) -> Vec<ChunkPl
     let mut number = 0;
     for plan in &mut plans {
         plan.first_number = number;
-        let tables = plan.binding.events.iter();
-        number += tables.map(|table| u64::from(plan.entry.summary.rows(table.id))).sum::<u64>();
+        number += plan.events();
     }
     plans.retain(|plan| plan.relevance != ChunkRelevance::Skip);
     plans

@@ -3,16 +3,19 @@
 
 use std::io::{self, Read};
 use std::iter;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use capture_format::{FormatError, Header, StreamItem, StreamReader};
+use capture_format::{ChunkSummary, FormatError, Header, StreamItem, StreamReader};
 
+use crate::derive::Wanted;
 use crate::filter::ParseError;
 use crate::model::Binding;
 
 use super::container_match::{Ambiguous, KnownContainers};
-use super::incoming::Incoming;
+use super::incoming::{ArrivedChunk, Incoming};
+use super::open::MatchedChunk;
 use super::query::{ChunkRelevance, Query};
 use super::report::ScanReport;
 use super::sink::EventSink;
@@ -65,47 +68,92 @@ pub fn replay_stream<R: Read>(
     mut sink: Option<&mut dyn EventSink>,
     report: &mut ScanReport,
 ) -> Result<(), StreamError> {
-    let binding = Binding::new(header);
-    if let Some(filter) = &query.filter {
-        filter.check(iter::once(&binding))?;
+    let mut incoming = Incoming::new(Binding::new(header), query);
+    each_chunk(reader, &mut incoming, report, |incoming, _, open, _| match (open, &mut sink) {
+        (Some(open), Some(sink)) => incoming.send(open, *sink),
+        _ => Ok(ControlFlow::Continue(())),
+    })?;
+    if let Some(sink) = sink {
+        sink.flush()?;
     }
-    let mut incoming = Incoming::new(binding, query);
+    Ok(())
+}
+
+/// Passes the chunks that arrive after `header` to `take` until it wants no more, with the events that match, and those that are
+/// computed from others, if some are wanted. Only the columns that are used are decoded.
+///
+/// # Errors
+/// If reading fails, a prefix of a container id becomes ambiguous, or an expression names what the first segment does not
+/// have.
+pub fn scan_stream<R: Read>(
+    reader: &mut StreamReader<R>,
+    header: Arc<Header>,
+    (query, wanted): (Query, Wanted),
+    report: &mut ScanReport,
+    mut take: impl FnMut(&ArrivedChunk<'_>) -> ControlFlow<()>,
+) -> Result<(), StreamError> {
+    let mut incoming = Incoming::new(Binding::new(header), query).undecoded().deriving(wanted);
+    each_chunk(reader, &mut incoming, report, |incoming, summary, open, report| {
+        let open = open.map(|open| incoming.with_derived(open, report)).unwrap_or_default();
+        Ok(incoming.pass(summary, &open, report, &mut take))
+    })?;
+    let _ = incoming.pass_end(report, &mut take);
+    Ok(())
+}
+
+/// Reads to the end and passes each chunk to `take`, without its events if it has none that match.
+fn each_chunk<R: Read>(
+    reader: &mut StreamReader<R>,
+    incoming: &mut Incoming,
+    report: &mut ScanReport,
+    mut take: impl FnMut(
+        &mut Incoming,
+        &ChunkSummary,
+        Option<MatchedChunk>,
+        &mut ScanReport,
+    ) -> io::Result<ControlFlow<()>>,
+) -> Result<(), StreamError> {
+    if let Some(filter) = &incoming.query.filter {
+        filter.check(iter::once(incoming.binding.as_ref()))?;
+    }
     let mut known = KnownContainers::default();
     while let Some(item) = reader.next_item()? {
         match item {
             StreamItem::Header(header) => incoming.binding = Arc::new(Binding::new(header)),
             StreamItem::Metadata(records) => {
                 records.iter().for_each(|record| incoming.names.add(record));
-                resolve(&mut incoming, &known)?;
+                resolve(incoming, &known)?;
             }
             StreamItem::Chunk(chunk) => {
                 let (_, bytes) = chunk.place();
                 if learn(&chunk, &incoming.binding, &mut known) {
-                    resolve(&mut incoming, &known)?;
+                    resolve(incoming, &known)?;
                 }
-                let relevance = incoming.query.relevance(&incoming.binding, chunk.summary());
-                if relevance == ChunkRelevance::Skip {
+                let summary = chunk.summary().clone();
+                let relevance = incoming.query.relevance(&incoming.binding, &summary);
+                let open = if relevance == ChunkRelevance::Skip && !incoming.needs_all() {
                     incoming.pass_over(&chunk);
-                    continue;
-                }
-                match incoming.open(chunk, relevance, &mut report.lost) {
-                    Ok(open) => {
-                        report.chunks_read += 1;
-                        report.matching += open.matching;
-                        let Some(sink) = sink.as_mut() else { continue };
-                        if incoming.send(open, *sink)?.is_break() {
-                            break;
+                    None
+                } else {
+                    match incoming.open(chunk, relevance, &mut report.lost) {
+                        Ok(open) => {
+                            report.chunks_read += 1;
+                            report.matching += open.matching;
+                            Some(open)
+                        }
+                        Err(cause) => {
+                            report.damaged.chunk(Path::new("-"), bytes, &cause);
+                            None
                         }
                     }
-                    Err(cause) => report.damaged.chunk(Path::new("-"), bytes, &cause),
+                };
+                if take(incoming, &summary, open, report)?.is_break() {
+                    break;
                 }
             }
             StreamItem::Damage(damage) => report.damaged.add(Path::new("-"), u64::MAX, &[damage]),
             _ => {}
         }
-    }
-    if let Some(sink) = sink {
-        sink.flush()?;
     }
     if let Some(containers) = &incoming.query.containers {
         report.unknown_containers = containers.unknown().to_vec();

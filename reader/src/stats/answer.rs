@@ -85,18 +85,18 @@ fn seconds(from: i64, to: i64) -> Option<f64> {
 
 impl Answer {
     /// The answer that follows from the result of all chunks.
-    pub(super) fn new(plan: &Plan, mut partial: Partial<'_>, range: Option<(i64, i64)>) -> Self {
+    pub(super) fn new(plan: &Plan, partial: &mut Partial<'_>, range: Option<(i64, i64)>) -> Self {
         partial.complete();
         let total_stores = partial.total();
         let whole = range.and_then(|(from, to)| seconds(from, to));
         let total = Group { stores: &total_stores, group: 0, seconds: whole, total: None };
         let values: Vec<Vec<Datum>> = partial.codes.iter().map(Codes::values).collect();
         let is_stepped = plan.keys.first().is_some_and(|key| key.step_width().is_some());
-        let leading = if is_stepped { leading(plan, &partial, &values, &total) } else { Vec::new() };
+        let leading = if is_stepped { leading(plan, partial, &values, &total) } else { Vec::new() };
         let (rows, more) = if plan.is_tree {
-            tree(plan, &partial, &values, &total)
+            tree(plan, partial, &values, &total)
         } else {
-            flat(plan, &partial, &values, &total, (&leading, range))
+            flat(plan, partial, &values, &total, (&leading, range))
         };
         let series = if is_stepped { series(leading, &rows, plan.top) } else { Vec::new() };
         let other = partial

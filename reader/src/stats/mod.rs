@@ -39,6 +39,7 @@ mod parse;
 mod partial;
 mod plan;
 mod quantiles;
+mod running;
 pub mod text;
 mod unit;
 pub mod views;
@@ -60,6 +61,7 @@ pub use keys::{Key, KeyError};
 pub use parse::ExprError;
 pub use plan::{Column, Plan, Question, QuestionError, ResolveError, SortBy};
 pub use quantiles::RELATIVE_ERROR;
+pub use running::Running;
 pub use unit::{Base, Unit};
 
 use partial::Partial;
@@ -75,7 +77,7 @@ impl Search<'_> {
 
     fn answer_within(&self, plan: &Plan, budget: usize) -> (Answer, ScanReport) {
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (partial, report) = self.scan_with(
+        let (mut partial, report) = self.scan_with(
             plan.wanted(),
             || Partial::new(plan, budget / threads),
             Partial::fold,
@@ -83,7 +85,7 @@ impl Search<'_> {
                 all.merge(&part);
             },
         );
-        (Answer::new(plan, partial, self.range()), report)
+        (Answer::new(plan, &mut partial, self.range()), report)
     }
 
     /// The time that the query is about, wall-clock ns.

@@ -166,6 +166,25 @@ impl<'p> Partial<'p> {
         self.bound();
     }
 
+    /// Removes the groups whose first key is a time step before this one, wall-clock ns, and returns them as a result of their
+    /// own.
+    pub(super) fn take_before(&mut self, step: i64) -> Self {
+        let steps = self.codes.first().map(Codes::values).unwrap_or_default();
+        let is_before = |group: &usize| {
+            let code = self.groups.codes(*group)[0] as usize;
+            matches!(steps.get(code), Some(Datum::Number(start)) if *start < i128::from(step))
+        };
+        let (before, rest): (Vec<usize>, Vec<usize>) = (0..self.groups.len()).partition(is_before);
+        let (mut taken, mut kept) = (Self::new(self.plan, self.budget), Self::new(self.plan, self.budget));
+        taken.absorb(self, before.into_iter(), false);
+        kept.absorb(self, rest.into_iter(), false);
+        kept.other = self.other.take();
+        (kept.undercount, kept.is_bounded) = (self.undercount, self.is_bounded);
+        kept.buffers = std::mem::take(&mut self.buffers);
+        *self = kept;
+        taken
+    }
+
     /// Adds groups of another result. With `is_up`, they do not fit: each becomes part of what does not fit below its parent, or
     /// of all that does not fit.
     fn absorb(&mut self, other: &Partial<'_>, groups: impl Iterator<Item = usize>, is_up: bool) {

@@ -285,7 +285,7 @@ impl Plan {
     }
 
     /// What it needs of events that are computed from others.
-    pub(crate) fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> Wanted {
         let keys = self.keys.iter().flat_map(Key::fields);
         let columns = self.gatherings.iter().filter_map(|gathering| Some(&gathering.field.as_ref()?.0));
         let of_fields = keys.chain(columns).map(|field| {

@@ -90,7 +90,7 @@ fn merging_in_any_order_equals_the_whole() {
                 let to = (random >> 13) as usize % parts.len();
                 parts[to].merge(&from);
             }
-            assert_same(&Answer::new(&plan, parts.pop().unwrap(), range), &whole);
+            assert_same(&Answer::new(&plan, &mut parts.pop().unwrap(), range), &whole);
         }
     }
 }
@@ -105,7 +105,7 @@ fn groups_that_do_not_fit_are_added_up() {
     // Memory is checked after each chunk here.
     let mut all = Partial::new(&plan, 4 << 10);
     parts(&captures, &plan).iter().for_each(|part| all.merge(part));
-    let bounded = Answer::new(&plan, all, search.range());
+    let bounded = Answer::new(&plan, &mut all, search.range());
     assert!(bounded.rows.len() < whole.rows.len() / 2, "{} of {}", bounded.rows.len(), whole.rows.len());
     assert_eq!(bounded.total, whole.total);
     let other = bounded.other.as_ref().unwrap();
@@ -149,7 +149,7 @@ fn parents_in_a_tree_keep_what_does_not_fit_below_them() {
         let whole = search.answer(&plan).0;
         let mut all = Partial::new(&plan, budget);
         parts(&captures, &plan).iter().for_each(|part| all.merge(part));
-        let bounded = Answer::new(&plan, all, search.range());
+        let bounded = Answer::new(&plan, &mut all, search.range());
         assert!(bounded.is_bounded && bounded.rows.len() < whole.rows.len() / 2);
         assert_eq!(bounded.total, whole.total);
         // Nothing is missing from any parent, and each is the sum of the rows directly below it.
@@ -184,7 +184,7 @@ fn parents_that_do_not_fit_become_part_of_theirs() {
     let mut all = Partial::new(&plan, 64 << 10);
     parts(&captures, &plan).iter().for_each(|part| all.merge(part));
     assert!(all.groups.len() < whole.rows.len() / 2, "{} groups", all.groups.len());
-    let bounded = Answer::new(&plan, all, search.range());
+    let bounded = Answer::new(&plan, &mut all, search.range());
     let top = |answer: &Answer| -> Vec<AnswerRow> {
         answer.rows.iter().filter(|row| row.key.len() == 1).cloned().collect()
     };

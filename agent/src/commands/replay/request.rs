@@ -11,10 +11,11 @@ use jiff::tz::TimeZone;
 use super::{ReplayArgs, output};
 use crate::commands::inputs;
 use crate::commands::selection::{Selection, query_error};
+use crate::session::scan_line::with_line;
 use crate::usage::usage;
 use ktape_reader::scan::follow::Follower;
 use ktape_reader::scan::stream::{self, StreamError};
-use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, Query, ScanReport};
+use ktape_reader::scan::{CaptureSet, EventSink, Input, Playback, Query, ScanProgress, ScanReport};
 use ktape_reader::text::time::{self, Span};
 
 /// The parsed arguments, before anything has been read.
@@ -66,11 +67,12 @@ impl<'a> Replay<'a> {
         let captures = self.selection.open(set)?;
         let (query, first_pass) = self.selection.query_on(&captures)?;
         no_derived(&query)?;
-        let search = captures.query(query).map_err(query_error)?;
+        let progress = ScanProgress::default();
+        let search = captures.query(query).map_err(query_error)?.with_progress(&progress);
         let mut report = if let Some(path) = &self.args.write {
-            output::copy(path, self.args.force, &search)?
+            with_line(&progress, || output::copy(path, self.args.force, &search))?
         } else if self.args.count {
-            search.count()
+            with_line(&progress, || search.count())
         } else {
             search.send(&mut output::sink(self.args, captures.span().zone.clone(), self.pace.take())?)?
         };

@@ -93,11 +93,21 @@ pub enum Separator {
 
 /// Appends a header and one line per row, for programs.
 pub fn separated(plan: &Plan, answer: &Answer, separator: Separator, out: &mut Vec<u8>) {
-    let level = |level: usize| plan.is_tree().then(|| level.to_string()).into_iter();
+    heads(plan, separator, out);
+    lines(plan, answer, separator, out);
+}
+
+/// Appends the header.
+pub fn heads(plan: &Plan, separator: Separator, out: &mut Vec<u8>) {
+    let level = plan.is_tree().then(|| LEVEL.to_owned()).into_iter();
     let heads =
         plan.keys().iter().map(|key| &key.name).chain(plan.columns().iter().map(|column| &column.title));
-    let heads = heads.map(|head| escaped(head.as_bytes(), Place::Free).into_owned());
-    line(plan.is_tree().then(|| LEVEL.to_owned()).into_iter().chain(heads), separator, out);
+    line(level.chain(heads.map(|head| escaped(head.as_bytes(), Place::Free).into_owned())), separator, out);
+}
+
+/// Appends one line per row.
+pub fn lines(plan: &Plan, answer: &Answer, separator: Separator, out: &mut Vec<u8>) {
+    let level = |level: usize| plan.is_tree().then(|| level.to_string()).into_iter();
     for row in &answer.rows {
         let key = |at: usize, ty| row.key.get(at).map_or_else(String::new, |value| plain_datum(value, ty));
         let keys = plan.keys().iter().enumerate().map(|(at, own)| key(at, own.ty));

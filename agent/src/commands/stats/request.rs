@@ -1,86 +1,211 @@
 //! The question of `ktape stats`: parsed from the arguments, then answered.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use events::KindSet;
+use jiff::tz::TimeZone;
 
 use super::table::{Paper, terminal_width};
-use super::{Format, StatsArgs, output, plot, view};
+use super::{Format, StatsArgs, live, output, plot, stream, view};
 use crate::commands::selection::{Selection, query_error};
 use crate::commands::tree::is_utf8;
 use crate::commands::{inputs, report};
 use crate::session::messages::message;
+use crate::session::scan_line::with_line;
 use crate::usage::usage;
-use ktape_reader::scan::{Captures, Input};
+use ktape_reader::filter::Filter;
+use ktape_reader::model::Binding;
+use ktape_reader::scan::{CaptureSet, Input, Query, ScanProgress};
 use ktape_reader::stats::chart::Ink;
 use ktape_reader::stats::text::Formatter;
-use ktape_reader::stats::views::View;
+use ktape_reader::stats::views::{View, recorded_kinds};
 use ktape_reader::stats::{Answer, Cell, Plan, Question, RELATIVE_ERROR, STANDARD_ERROR};
+use ktape_reader::text::time::Span;
 use ktape_reader::text::units::{self, count_text};
 
 /// Rows of a table, unless more are wanted.
 const ROWS: usize = 50;
+
+/// The shortest `--interval`, ns.
+const SHORTEST_INTERVAL: u64 = 100_000_000;
+
+/// The shortest `--last`, ns: the recorder hands events over once a second.
+const SHORTEST_LAST: u64 = 1_000_000_000;
+
+/// What failed if the output cannot be written.
+pub const CANNOT_WRITE: &str = "cannot write to standard output";
+
+/// The parsed arguments, before anything has been read.
+pub struct Asked<'a> {
+    pub args: &'a StatsArgs,
+    pub selection: Selection,
+    pub question: Question,
+    pub view: Option<View>,
+    /// How often the table of a running capture is shown.
+    pub interval: Duration,
+    /// The time that the answer about a running capture goes back, ns.
+    pub last: Option<u64>,
+}
+
+impl<'a> Asked<'a> {
+    /// Parses all arguments but those that name captures.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub fn new(args: &'a StatsArgs, view: Option<View>, expression: Option<Filter>) -> Result<Self> {
+        let selection = Selection::new(&args.selection, &args.zone, expression)?;
+        let question = question(args, view.as_ref())?;
+        // Wrong names end the command before anything is read.
+        let plan = Plan::new(&question).map_err(usage)?;
+        plan.hints().iter().for_each(message);
+        let interval = units::duration(&args.interval).map_err(usage)?;
+        if interval < SHORTEST_INTERVAL {
+            return Err(usage(format!("--interval must be at least 100 ms, not `{}`", args.interval)));
+        }
+        let last = args.last.as_deref().map(units::duration).transpose().map_err(usage)?;
+        if last.is_some_and(|last| last < SHORTEST_LAST) {
+            return Err(usage("--last must be at least 1 s: events arrive once a second"));
+        }
+        if last.is_some() && !args.is_running() {
+            return Err(usage(
+                "--last is about a running capture (--live or -f); of a file, use --from -10s",
+            ));
+        }
+        Ok(Self { args, selection, question, view, interval: Duration::from_nanos(interval), last })
+    }
+
+    /// The query on captures with this span.
+    ///
+    /// # Errors
+    /// As [`Selection::query`].
+    pub fn query(&self, span: &Span, is_call: impl Fn(&str) -> bool) -> Result<Query> {
+        Ok(self.of_view(self.selection.query(span, is_call)?))
+    }
+
+    /// A query, and the events that the view is about.
+    pub fn of_view(&self, mut query: Query) -> Query {
+        if let Some(of_view) = self.view.as_ref().and_then(View::event_filter) {
+            query.filter = Some(match query.filter.take() {
+                Some(filter) => of_view.and(filter),
+                None => of_view,
+            });
+        }
+        query
+    }
+
+    /// The plan for captures with these headers. A heatmap has about 60 steps in `range`, ns.
+    ///
+    /// # Errors
+    /// A column does not fit the captures.
+    pub fn plan<'b>(
+        &self,
+        bindings: impl Iterator<Item = &'b Binding> + Clone,
+        span: &Span,
+        range: u64,
+    ) -> Result<Plan> {
+        let mut question = self.question.clone();
+        question.utc_offset = span.utc_offset();
+        if self.args.heatmap.is_some() && question.per.is_none() {
+            question.per = Some(step(range));
+        }
+        let mut plan = Plan::new(&question).map_err(usage)?;
+        plan.resolve(bindings, span).map_err(usage)?;
+        Ok(plan)
+    }
+
+    /// Prints the answer, and what has to be known about it.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn print(&self, plan: &Plan, answer: &Answer, found: &Found<'_>) -> Result<()> {
+        let out = text(self.args, plan, answer, found.zone);
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&out).and_then(|()| stdout.flush()).context(CANNOT_WRITE)?;
+        drop(stdout);
+        notes(plan, answer, found, self.args.format);
+        let is_empty = answer.rows.is_empty();
+        let is_explained =
+            self.view.as_ref().is_some_and(|view| view::note_missing(view, plan, found.kinds, is_empty));
+        if is_empty && !is_explained && self.args.format == Format::Table {
+            message("no event matches");
+        }
+        Ok(())
+    }
+}
+
+/// The answer as text.
+pub fn text(args: &StatsArgs, plan: &Plan, answer: &Answer, zone: &TimeZone) -> Vec<u8> {
+    let mut out = Vec::new();
+    let ink = if is_utf8() { Ink::Unicode } else { Ink::Ascii };
+    let paper = Paper { zone: zone.clone(), width: terminal_width(), ink };
+    match args.format {
+        Format::Table if args.heatmap.is_some() => plot::heatmap(plan, answer, &paper, &mut out),
+        Format::Table if args.is_plot() => plot::table(plan, answer, &paper, &mut out),
+        Format::Table => output::table(plan, answer, &paper, &mut out),
+        Format::Csv => output::separated(plan, answer, output::Separator::Comma, &mut out),
+        Format::Tsv => output::separated(plan, answer, output::Separator::Tab, &mut out),
+        Format::Json => output::json(plan, answer, &mut out),
+    }
+    out
+}
+
+/// What is known of the captures that were read.
+pub struct Found<'a> {
+    /// The zone of times.
+    pub zone: &'a TimeZone,
+    /// The kinds of their events.
+    pub kinds: KindSet,
+    /// The time that they cover, and the time from the first to the last; `None` if it is almost the same.
+    pub gaps: Option<(u64, u64)>,
+}
 
 /// Answers the question.
 ///
 /// # Errors
 /// The arguments are wrong, a capture cannot be read, or the output cannot be written.
 pub fn run(args: &StatsArgs) -> Result<ExitCode> {
+    if args.live {
+        let (expression, view) = view::split_live(args)?;
+        let expression = expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
+        return live::run(&Asked::new(args, view, expression)?);
+    }
     let (inputs, view) = view::split(args)?;
-    let (paths, positional) = inputs::split("stats", &inputs)?;
-    let selection = Selection::new(&args.selection, &args.zone, positional)?;
-    let mut question = question(args, view.as_ref())?;
-    // Wrong names end the command before anything is read.
-    let plan = Plan::new(&question).map_err(usage)?;
-    plan.hints().iter().for_each(message);
-    let Input::Files(set) = Input::open(&paths)? else {
-        bail!(
-            "`ktape stats` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
-        );
-    };
-    let captures = selection.open(set)?;
-    let (mut query, first_pass) = selection.query_on(&captures)?;
-    if let Some(of_view) = view.as_ref().and_then(View::event_filter) {
-        query.filter = Some(match query.filter.take() {
-            Some(filter) => of_view.and(filter),
-            None => of_view,
-        });
+    let (paths, expression) = inputs::split("stats", &inputs)?;
+    let asked = Asked::new(args, view, expression)?;
+    if args.follow && !paths.iter().any(|path| path == Path::new("-")) {
+        let [path] = &paths[..] else {
+            return Err(usage("--follow takes exactly one file or directory"));
+        };
+        return stream::follow(&asked, path);
     }
+    match Input::open(&paths)? {
+        Input::Files(set) => files(&asked, set),
+        Input::Pipe => stream::stdin(&asked),
+    }
+}
+
+fn files(asked: &Asked<'_>, set: CaptureSet) -> Result<ExitCode> {
+    let captures = asked.selection.open(set)?;
+    let (query, first_pass) = asked.selection.query_on(&captures)?;
+    let query = asked.of_view(query);
     let span = captures.span();
-    question.utc_offset = span.utc_offset();
-    if args.heatmap.is_some() && question.per.is_none() {
-        let range = query.from.unwrap_or(span.start)..query.to.or(span.end).unwrap_or(span.start);
-        question.per = Some(step(range.end.saturating_sub(range.start).unsigned_abs()));
-    }
-    let mut plan = Plan::new(&question).map_err(usage)?;
+    let range = query.from.unwrap_or(span.start)..query.to.or(span.end).unwrap_or(span.start);
     let bindings = captures.files().iter().flat_map(|capture| &capture.bindings);
-    plan.resolve(bindings.map(AsRef::as_ref), span).map_err(usage)?;
-    let search = captures.query(query).map_err(query_error)?;
-    let (answer, mut scanned) = search.answer(&plan);
+    let range = range.end.saturating_sub(range.start).unsigned_abs();
+    let plan = asked.plan(bindings.map(AsRef::as_ref), span, range)?;
+    let progress = ScanProgress::default();
+    let search = captures.query(query).map_err(query_error)?.with_progress(&progress);
+    let (answer, mut scanned) = with_line(&progress, || search.answer(&plan));
     if let Some(first_pass) = first_pass {
         scanned.damaged.add_pass(&first_pass.damaged);
     }
-    let mut out = Vec::new();
-    let ink = if is_utf8() { Ink::Unicode } else { Ink::Ascii };
-    let paper = Paper { zone: span.zone.clone(), width: terminal_width(), ink };
-    match args.format {
-        Format::Table if args.heatmap.is_some() => plot::heatmap(&plan, &answer, &paper, &mut out),
-        Format::Table if args.is_plot() => plot::table(&plan, &answer, &paper, &mut out),
-        Format::Table => output::table(&plan, &answer, &paper, &mut out),
-        Format::Csv => output::separated(&plan, &answer, output::Separator::Comma, &mut out),
-        Format::Tsv => output::separated(&plan, &answer, output::Separator::Tab, &mut out),
-        Format::Json => output::json(&plan, &answer, &mut out),
-    }
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&out).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
-    let is_empty = answer.rows.is_empty();
-    notes(&plan, &answer, &captures, args.format);
-    let is_explained = view.as_ref().is_some_and(|view| view::note_missing(view, &plan, &captures, is_empty));
-    if is_empty && !is_explained && args.format == Format::Table {
-        message("no event matches");
-    }
-    Ok(report::finish(&scanned, args.strict))
+    let gaps = captures.gaps(answer.range);
+    asked.print(&plan, &answer, &Found { zone: &span.zone, kinds: recorded_kinds(&captures), gaps })?;
+    Ok(report::finish(&scanned, asked.args.strict))
 }
 
 /// The question of the view, with the parts that options replace.
@@ -147,8 +272,8 @@ fn step(range: u64) -> u64 {
 }
 
 /// What has to be known about the numbers.
-fn notes(plan: &Plan, answer: &Answer, captures: &Captures, format: Format) {
-    if let Some((covered, range)) = plan.has_rates().then(|| captures.gaps(answer.range)).flatten() {
+fn notes(plan: &Plan, answer: &Answer, found: &Found<'_>, format: Format) {
+    if let Some((covered, range)) = found.gaps.filter(|_| plan.has_rates()) {
         message(format_args!(
             "the captures cover {} of {}; rates are per second of all of it",
             units::duration_text(covered),
@@ -160,8 +285,7 @@ fn notes(plan: &Plan, answer: &Answer, captures: &Captures, format: Format) {
     }
     if answer.is_bounded {
         let (kept_by, unit) = plan.kept_by();
-        let most =
-            Formatter::of(plan, answer, &captures.span().zone).cell(&Cell::Real(answer.undercount), unit);
+        let most = Formatter::of(plan, answer, found.zone).cell(&Cell::Real(answer.undercount), unit);
         message(format_args!(
             "there are more groups than fit into memory: the least of them are together in rows `other`, and numbers of \
              the rest may be too low, their {kept_by} by at most {most}"

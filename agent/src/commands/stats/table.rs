@@ -125,7 +125,7 @@ fn cut(cell: &str, width: usize) -> String {
 }
 
 /// As many characters as fit into `width`.
-fn prefix(characters: impl Iterator<Item = char>, width: usize) -> String {
+pub fn prefix(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut taken = String::new();
     for c in characters {
         taken.push(c);

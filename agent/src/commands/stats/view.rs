@@ -5,14 +5,14 @@ use std::ffi::{OsStr, OsString};
 use anyhow::Result;
 
 use super::StatsArgs;
-use crate::commands::inputs::{is_missing, is_word};
+use crate::commands::inputs::{is_missing, is_word, looks_like_file};
 use crate::commands::views;
 use crate::session::messages::message;
 use crate::usage::usage;
 use events::{Kind, KindSet};
-use ktape_reader::scan::Captures;
 use ktape_reader::stats::Plan;
-use ktape_reader::stats::views::{Missing, OVERVIEW, View, Views, recorded_kinds};
+use ktape_reader::stats::views::{Missing, OVERVIEW, View, Views};
+use ktape_reader::text::escape::{Place, escaped};
 
 /// Kinds that every capture has that records them.
 const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sample]);
@@ -49,10 +49,59 @@ pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
         inputs.remove(at);
         return Ok((inputs, Some(views::named(&all, &word)?)));
     }
+    Ok((inputs, overview(args, &all)?))
+}
+
+/// The view that is shown if the arguments name neither a view nor groups or columns.
+fn overview(args: &StatsArgs, views: &Views) -> Result<Option<View>> {
     let is_given = !args.by.is_empty() || !args.columns.is_empty() || args.per.is_some();
     let is_given = is_given || args.having.is_some() || !args.sort.is_empty();
     let is_given = is_given || args.histogram.is_some() || args.heatmap.is_some();
-    Ok((inputs, if is_given { None } else { Some(views::named(&all, OVERVIEW)?) }))
+    Ok(if is_given { None } else { Some(views::named(views, OVERVIEW)?) })
+}
+
+/// The expression and the view among the arguments of `--live`: `[VIEW] [EXPR]`.
+///
+/// # Errors
+/// There are others, or there is no such view.
+pub fn split_live(args: &StatsArgs) -> Result<(Option<String>, Option<View>)> {
+    let all = views::all()?;
+    let mut inputs = &args.inputs[..];
+    let shown = |input: &OsString| escaped(input.as_encoded_bytes(), Place::Free).into_owned();
+    let mut view = None;
+    if let [first, others @ ..] = inputs
+        && let Some(word) = first.to_str().filter(|word| is_view_word(word))
+    {
+        if !all.has(word) {
+            let hint = all.hint(word);
+            return Err(usage(format!("there is no view `{word}`{hint}; `ktape views` lists all views")));
+        }
+        if args.view.is_some() {
+            return Err(usage(format!("there can be one view, and --view is another than `{word}`")));
+        }
+        view = Some(views::named(&all, word)?);
+        inputs = others;
+    }
+    if let Some(file) = &args.view {
+        let of_file = View::open(file, &views::names()?)?;
+        all.check_enter(&of_file)?;
+        view = Some(of_file);
+    }
+    let expression = match inputs {
+        [] => None,
+        [one] if looks_like_file(one) => {
+            return Err(usage(format!("--live records and reads no captures such as {}", shown(one))));
+        }
+        [one] => Some(one.to_str().ok_or_else(|| usage("the expression is not valid UTF-8"))?.to_owned()),
+        [_, other, ..] => {
+            return Err(usage(format!(
+                "unexpected argument `{}`; use: ktape stats --live [VIEW] ['EXPR']",
+                shown(other)
+            )));
+        }
+    };
+    let view = if view.is_some() { view } else { overview(args, &all)? };
+    Ok((expression, view))
 }
 
 /// The place of the argument that can only be a view: the last one, or the one before the expression.
@@ -75,8 +124,8 @@ fn is_view_word(word: &str) -> bool {
 }
 
 /// Prints what the view needs and the captures do not have. Returns whether that is why there are no rows.
-pub fn note_missing(view: &View, plan: &Plan, captures: &Captures, is_empty: bool) -> bool {
-    let Missing { kinds, columns } = view.missing(plan, recorded_kinds(captures));
+pub fn note_missing(view: &View, plan: &Plan, recorded: KindSet, is_empty: bool) -> bool {
+    let Missing { kinds, columns } = view.missing(plan, recorded);
     let name = &view.name;
     let is_reason = !kinds.is_empty() && is_empty;
     if is_reason {

@@ -187,8 +187,27 @@ pub fn to_viewer<V: Viewer>(
     filter: Option<Live>,
     progress: &Arc<Progress>,
 ) -> (ChunkSender, Stages<V>) {
+    view(ChunkSender::dropping(schema, progress.clone()), viewer, filter, progress)
+}
+
+/// The same for a viewer that counts: the drain waits for it, so that the kernel counts what is lost, as it does for a file.
+pub fn to_counter<V: Viewer>(
+    schema: Arc<Schema>,
+    viewer: V,
+    filter: Option<Live>,
+    progress: &Arc<Progress>,
+) -> (ChunkSender, Stages<V>) {
+    view(ChunkSender::waiting(schema, progress.clone()), viewer, filter, progress)
+}
+
+fn view<V: Viewer>(
+    (sink, receiver): (ChunkSender, ChunkReceiver),
+    viewer: V,
+    filter: Option<Live>,
+    progress: &Arc<Progress>,
+) -> (ChunkSender, Stages<V>) {
     // A shown chunk keeps its builder, so nothing ever comes back.
-    let (sink, ChunkReceiver { chunks, .. }) = ChunkSender::dropping(schema, progress.clone());
+    let ChunkReceiver { chunks, .. } = receiver;
     let stage = ViewerStage::new(viewer, PendingChunks::new(filter, progress.clone()), progress.clone());
     let chunks = taken(chunks, progress.clone());
     let last = spawn("ktape-view", progress, move || stage.run(chunks));
