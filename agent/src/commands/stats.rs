@@ -6,6 +6,7 @@ mod output;
 mod plot;
 mod request;
 mod screen;
+mod sources;
 mod stream;
 mod table;
 mod view;
@@ -127,7 +128,7 @@ pub struct StatsArgs {
     /// The zone of times.
     #[command(flatten)]
     zone: ZoneOptions,
-    /// Record, and answer the question about what happens from now on, without a file: ktape stats --live [VIEW] [EXPR]
+    /// Record, and answer the question about what happens from now on, without a file: `ktape stats --live [VIEW] [EXPR]`
     #[arg(long, conflicts_with_all = ["follow", "from", "to"], help_heading = RUNNING)]
     live: bool,
     /// With --live: stop after this time, such as 30s or 10m [default: run until Ctrl-C]
@@ -186,7 +187,7 @@ enum Format {
 /// The arguments are wrong, a capture cannot be read, or the output cannot be written.
 pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     allocator::keep_memory();
-    match request::run(args) {
+    match sources::run(args) {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is::<Ambiguous>() => Err(usage(error)),
         result => result,

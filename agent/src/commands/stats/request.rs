@@ -1,8 +1,6 @@
-//! The question of `ktape stats`: parsed from the arguments, then answered.
+//! The question of `ktape stats`: parsed from the arguments, and how its answer is printed.
 
 use std::io::{self, Write};
-use std::path::Path;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,19 +8,17 @@ use events::KindSet;
 use jiff::tz::TimeZone;
 
 use super::table::{Paper, terminal_width};
-use super::{Format, StatsArgs, live, output, plot, stream, view};
-use crate::commands::selection::{Selection, query_error};
+use super::{Format, StatsArgs, output, plot, view};
+use crate::commands::selection::Selection;
 use crate::commands::tree::is_utf8;
-use crate::commands::{inputs, report};
 use crate::session::messages::message;
-use crate::session::scan_line::with_line;
 use crate::usage::usage;
 use ktape_reader::filter::Filter;
 use ktape_reader::model::Binding;
-use ktape_reader::scan::{CaptureSet, Input, Query, ScanProgress};
+use ktape_reader::scan::Query;
 use ktape_reader::stats::chart::Ink;
 use ktape_reader::stats::text::Formatter;
-use ktape_reader::stats::views::{View, recorded_kinds};
+use ktape_reader::stats::views::View;
 use ktape_reader::stats::{Answer, Cell, Plan, Question, RELATIVE_ERROR, STANDARD_ERROR};
 use ktape_reader::text::time::Span;
 use ktape_reader::text::units::{self, count_text};
@@ -161,51 +157,6 @@ pub struct Found<'a> {
     pub kinds: KindSet,
     /// The time that they cover, and the time from the first to the last; `None` if it is almost the same.
     pub gaps: Option<(u64, u64)>,
-}
-
-/// Answers the question.
-///
-/// # Errors
-/// The arguments are wrong, a capture cannot be read, or the output cannot be written.
-pub fn run(args: &StatsArgs) -> Result<ExitCode> {
-    if args.live {
-        let (expression, view) = view::split_live(args)?;
-        let expression = expression.as_deref().map(Filter::parse).transpose().map_err(usage)?;
-        return live::run(&Asked::new(args, view, expression)?);
-    }
-    let (inputs, view) = view::split(args)?;
-    let (paths, expression) = inputs::split("stats", &inputs)?;
-    let asked = Asked::new(args, view, expression)?;
-    if args.follow && !paths.iter().any(|path| path == Path::new("-")) {
-        let [path] = &paths[..] else {
-            return Err(usage("--follow takes exactly one file or directory"));
-        };
-        return stream::follow(&asked, path);
-    }
-    match Input::open(&paths)? {
-        Input::Files(set) => files(&asked, set),
-        Input::Pipe => stream::stdin(&asked),
-    }
-}
-
-fn files(asked: &Asked<'_>, set: CaptureSet) -> Result<ExitCode> {
-    let captures = asked.selection.open(set)?;
-    let (query, first_pass) = asked.selection.query_on(&captures)?;
-    let query = asked.of_view(query);
-    let span = captures.span();
-    let range = query.from.unwrap_or(span.start)..query.to.or(span.end).unwrap_or(span.start);
-    let bindings = captures.files().iter().flat_map(|capture| &capture.bindings);
-    let range = range.end.saturating_sub(range.start).unsigned_abs();
-    let plan = asked.plan(bindings.map(AsRef::as_ref), span, range)?;
-    let progress = ScanProgress::default();
-    let search = captures.query(query).map_err(query_error)?.with_progress(&progress);
-    let (answer, mut scanned) = with_line(&progress, || search.answer(&plan));
-    if let Some(first_pass) = first_pass {
-        scanned.damaged.add_pass(&first_pass.damaged);
-    }
-    let gaps = captures.gaps(answer.range);
-    asked.print(&plan, &answer, &Found { zone: &span.zone, kinds: recorded_kinds(&captures), gaps })?;
-    Ok(report::finish(&scanned, asked.args.strict))
 }
 
 /// The question of the view, with the parts that options replace.
