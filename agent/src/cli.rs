@@ -49,6 +49,7 @@ pub struct Cli {
 
 /// The commands, in the order of `ktape --help`.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for the life of the process")]
 pub enum Command {
     /// Record events to a file (needs root)
     Capture(capture::CaptureArgs),

@@ -77,10 +77,9 @@ impl Incoming {
         let Some(deriver) = &mut self.deriver else { return vec![open] };
         let derived = deriver.chunk(open.view(), &self.query);
         let mut all = vec![open];
-        match derived {
-            Ok(derived) => all.extend(self.matched(vec![derived], report)),
-            // That of a column, which is reported when the chunk is passed.
-            Err(_) => {}
+        // A damaged column is reported when the chunk is passed.
+        if let Ok(derived) = derived {
+            all.extend(self.matched(vec![derived], report));
         }
         all
     }

@@ -215,7 +215,7 @@ mod tests {
             running.take(chunk);
             ControlFlow::Continue(())
         };
-        scan_stream(&mut reader, header, query.clone(), &mut report, take).unwrap();
+        scan_stream(&mut reader, header, (query.clone(), plan.wanted()), &mut report, take).unwrap();
         running
     }
 

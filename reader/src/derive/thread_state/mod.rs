@@ -6,6 +6,7 @@
 
 mod names;
 mod pieces;
+mod texts;
 mod thread;
 
 use std::mem;
@@ -23,7 +24,8 @@ use crate::model::dictionaries::{FILE, TASK};
 use crate::model::{Binding, CallColumns, ChunkView, Rows, column};
 
 use names::Names;
-use pieces::{Piece, STATES, State};
+use pieces::{Piece, State};
+use texts::Texts;
 use thread::{Switch, Thread};
 
 /// The kinds that it is computed from. Of events at the same time, forks come first, and returns of calls before switches.
@@ -69,33 +71,6 @@ pub(super) struct ThreadStates {
     texts: Texts,
     /// For [`Self::write`].
     parts: Vec<(Piece, bool)>,
-}
-
-/// Strings and rows of the current output chunk that most parts need.
-#[derive(Debug)]
-struct Texts {
-    generation: u64,
-    empty: StrId,
-    no_file: u32,
-    /// By [`State`].
-    states: [StrId; STATES.len()],
-}
-
-impl Texts {
-    fn new(out: &mut Output) -> Self {
-        Self {
-            generation: out.generation(),
-            empty: out.text(b""),
-            no_file: out.unknown(FILE),
-            states: STATES.map(|state| out.text(state.name().as_bytes())),
-        }
-    }
-}
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self { generation: 0, empty: StrId(0), no_file: 0, states: [StrId(0); STATES.len()] }
-    }
 }
 
 /// The call that a part was in.
