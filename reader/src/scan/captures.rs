@@ -41,7 +41,8 @@ impl Coverage {
 
     /// Adds a chunk, by when its first and last event ended.
     pub(crate) fn add(&mut self, start: i64, end: i64) {
-        let (start, end) = (start.clamp(self.from, self.to), end.clamp(self.from, self.to));
+        let within = |time: i64| time.max(self.from).min(self.to);
+        let (start, end) = (within(start), within(end));
         // Between the chunks of a quiet capture, there are seconds at most.
         if start.saturating_sub(self.last) < MOST_BETWEEN_CHUNKS {
             self.covered += end.max(self.last).abs_diff(self.last);
@@ -53,6 +54,9 @@ impl Coverage {
 
     /// The time that is covered up to `to`, and the whole time; `None` if that is all or almost all of it.
     pub(crate) fn gaps(&self, to: i64) -> Option<(u64, u64)> {
+        if to <= self.from {
+            return None;
+        }
         let range = to.abs_diff(self.from);
         (self.covered < range / 10 * 9).then_some((self.covered, range))
     }
@@ -119,7 +123,8 @@ impl Captures {
 
     /// How much of a time range (wall-clock ns) the captures cover, and how long it is; `None` if that is all or almost all of it.
     pub fn gaps(&self, range: Option<(i64, i64)>) -> Option<(u64, u64)> {
-        let (from, to) = range?;
+        // A range outside the captures has no length.
+        let (from, to) = range.filter(|(from, to)| from < to)?;
         let entries = self.files.iter().flat_map(|capture| capture.file.chunks());
         let time = |boot: u64, offset: i64| (boot as i64).saturating_add(offset).clamp(from, to);
         let mut spans: Vec<(i64, i64)> = entries
