@@ -6,6 +6,8 @@ mod request;
 mod table;
 mod view;
 
+pub use table::terminal_width;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -118,9 +120,60 @@ pub struct StatsArgs {
     /// Exit with code 3 if events that could match were lost, or if data is damaged
     #[arg(long, help_heading = OUTPUT)]
     strict: bool,
+    /// The view that a command of its own stands for.
+    #[arg(skip)]
+    own: Option<OwnView>,
+}
+
+/// The view of a command that is a question of `ktape stats`.
+#[derive(Clone, Copy, Debug)]
+struct OwnView {
+    /// Its name, which is that of the command.
+    name: &'static str,
+    /// Whether the options stand for its groups, even if they name none.
+    is_grouped: bool,
 }
 
 impl StatsArgs {
+    /// Makes it the question of a command with the name of a view; with `is_grouped`, without the groups of the view.
+    pub(super) fn answer(&mut self, name: &'static str, is_grouped: bool) {
+        self.own = Some(OwnView { name, is_grouped });
+    }
+
+    /// Whether the output is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Whether groups are given that are not those of a view.
+    pub(super) fn is_grouped(&self) -> bool {
+        !self.by.is_empty() || self.per.is_some() || self.histogram.is_some() || self.heatmap.is_some()
+    }
+
+    /// Whether columns are given.
+    pub(super) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Groups, unless some are given.
+    pub(super) fn set_by(&mut self, by: &str) {
+        if self.by.is_empty() {
+            self.by.push(by.to_owned());
+        }
+    }
+
+    /// Columns, unless some are given.
+    pub(super) fn set_columns(&mut self, columns: Vec<String>) {
+        if self.columns.is_empty() {
+            self.columns = columns;
+        }
+    }
+
+    /// The name of the command.
+    fn command(&self) -> &'static str {
+        self.own.map_or("stats", |own| own.name)
+    }
+
     /// Whether a table has pictures.
     fn is_plot(&self) -> bool {
         self.plot || self.histogram.is_some()

@@ -28,7 +28,7 @@ const ROWS: usize = 50;
 /// The arguments are wrong, a capture cannot be read, or the output cannot be written.
 pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     let (inputs, view) = view::split(args)?;
-    let (paths, positional) = inputs::split("stats", &inputs)?;
+    let (paths, positional) = inputs::split(args.command(), &inputs)?;
     let selection = Selection::new(&args.selection, &args.zone, positional)?;
     let mut question = question(args, view.as_ref())?;
     // Wrong names end the command before anything is read.
@@ -36,7 +36,8 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
     plan.hints().iter().for_each(message);
     let Input::Files(set) = Input::open(&paths)? else {
         bail!(
-            "`ktape stats` cannot read standard input: save the capture to a file first (ktape capture -o FILE)"
+            "`ktape {}` cannot read standard input: save the capture to a file first (ktape capture -o FILE)",
+            args.command()
         );
     };
     let captures = selection.open(set, 0)?;
@@ -84,7 +85,7 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
 fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
     let mut question = view.map(|view| view.table.clone()).unwrap_or_default();
     question.names = crate::commands::views::names()?;
-    if !args.by.is_empty() {
+    if !args.by.is_empty() || args.own.is_some_and(|own| own.is_grouped) {
         question.by.clone_from(&args.by);
         // What is left is the order by columns.
         question

@@ -25,6 +25,9 @@ const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sampl
 pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
     let mut inputs = args.inputs.clone();
     let views = views::all();
+    if let Some(own) = args.own {
+        return Ok((inputs, Some(views::named(&views, own.name)?)));
+    }
     let word = word(&inputs, &views);
     if let Some(file) = &args.view {
         if let Some((_, word)) = word {

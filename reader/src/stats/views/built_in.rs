@@ -14,6 +14,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("errors", include_str!("errors.toml")),
     ("files", include_str!("files.toml")),
     ("directories", include_str!("directories.toml")),
+    ("conns", include_str!("conns.toml")),
     ("connections", include_str!("connections.toml")),
     ("endpoints", include_str!("endpoints.toml")),
     ("listeners", include_str!("listeners.toml")),
