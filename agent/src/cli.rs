@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::commands::{
-    capture, check, completions, containers, doctor, fields, info, replay, stats, tree, views, watch,
+    capture, check, completions, conns, containers, doctor, fields, info, replay, stats, tree, views, watch,
 };
 
 const EXAMPLES: &str = "\
@@ -59,6 +59,8 @@ pub enum Command {
     Replay(replay::ReplayArgs),
     /// Count, sum and rank recorded events by any field
     Stats(stats::StatsArgs),
+    /// List connections with both ends, bytes, lifetime and how they ended
+    Conns(conns::ConnsArgs),
     /// List, explain and check the views of `stats`
     Views(views::ViewsArgs),
     /// Summarize captures: time range, host, size, event counts, lost events, containers

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use ktape::cli::{self, Cli, Command};
 use ktape::commands::{
-    capture, check, completions, containers, doctor, fields, info, replay, stats, tree, views, watch,
+    capture, check, completions, conns, containers, doctor, fields, info, replay, stats, tree, views, watch,
 };
 use ktape::session::child::CannotRun;
 use ktape::session::messages::{MessageFormat, message};
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Watch(args) => watch::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Stats(args) => stats::run(&args),
+        Command::Conns(args) => conns::run(&args),
         Command::Views(args) => views::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Containers(args) => containers::run(&args),

@@ -365,6 +365,24 @@ kinds! {
         wait: Text, "the kernel function that it waited in, if a hang was reported";
         dev: Text, "the block device that it waited for: that of a hang, or of its own request that was completed while it was blocked";
     }
+    /// a connection (TCP, unix) or a pair of datagram sockets (UDP, unix): both ends with their processes, bytes each way, lifetime, how it ended; its thread is the client's, or the server's if the client is not known
+    Conn = 24, "conn", Reader, "computed when a capture is read, from net, syscall, uring and exit" {
+        dur: Duration, "its age at its end, or so far; of datagrams, from the first to the last one";
+        client: Task, "the thread that connects, or sends the first datagram; unknown if it is not on this host";
+        server: Task, "the thread at the other end; unknown if it is not on this host";
+        client_addr: SockAddr, "the client's address";
+        server_addr: SockAddr, "the server's address";
+        proto: Text, "tcp, udp or unix";
+        path: Path, "of unix sockets: the path or abstract name that the server is bound to";
+        state: Text, "open (at the end of the capture or of the time range), or why it ended: closed, refused, reset, aborted, timed_out, unreachable, given_up, error, see net.reason";
+        sent: Size, "bytes from the client to the server";
+        received: Size, "bytes from the server to the client";
+        calls: U64, "system calls and requests of io_uring of both ends that transferred data";
+        errors: U64, "calls on it that failed, except those that would have had to wait";
+        error: Errno, "the last error of such a call, or of the connection";
+        retrans: MaybeU64, "retransmitted TCP segments, if their counters are recorded";
+        id: U64, "a number that no other connection of the same capture has";
+    }
 }
 
 /// The highest number of a kind.

@@ -135,10 +135,21 @@ impl Kind {
         matches!(self.decl().ring, Ring::Reader)
     }
 
-    /// The kinds that a [derived](Self::is_derived) one is computed from. Without the first of them, there are none of it.
+    /// The kinds that a [derived](Self::is_derived) one is computed from. Without the [first](Self::follows_from) of them, there are
+    /// none of it.
     pub const fn computed_from(self) -> &'static [Self] {
         match self {
             Self::ThreadState => &[Self::Switch, Self::Syscall, Self::Fork, Self::Block, Self::Stall],
+            Self::Conn => &[Self::Net, Self::Syscall, Self::Uring, Self::Exit],
+            _ => &[],
+        }
+    }
+
+    /// The kinds of which one has to be there if there are to be any of this [derived](Self::is_derived) one.
+    pub const fn follows_from(self) -> &'static [Self] {
+        match self {
+            Self::ThreadState => &[Self::Switch],
+            Self::Conn => &[Self::Net, Self::Syscall, Self::Uring],
             _ => &[],
         }
     }

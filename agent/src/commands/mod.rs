@@ -6,6 +6,7 @@ pub mod capture;
 mod cell;
 pub mod check;
 pub mod completions;
+pub mod conns;
 pub mod containers;
 pub mod doctor;
 pub mod event_format;

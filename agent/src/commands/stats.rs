@@ -11,6 +11,8 @@ mod stream;
 mod table;
 mod view;
 
+pub use table::terminal_width;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -153,9 +155,60 @@ pub struct StatsArgs {
     /// With --live: run this command, count only what it and its descendants do, and stop when it exits
     #[arg(last = true, value_name = "COMMAND", requires = "live")]
     command: Vec<OsString>,
+    /// The view that a command of its own stands for.
+    #[arg(skip)]
+    own: Option<OwnView>,
+}
+
+/// The view of a command that is a question of `ktape stats`.
+#[derive(Clone, Copy, Debug)]
+struct OwnView {
+    /// Its name, which is that of the command.
+    name: &'static str,
+    /// Whether the options stand for its groups, even if they name none.
+    is_grouped: bool,
 }
 
 impl StatsArgs {
+    /// Makes it the question of a command with the name of a view; with `is_grouped`, without the groups of the view.
+    pub(super) fn answer(&mut self, name: &'static str, is_grouped: bool) {
+        self.own = Some(OwnView { name, is_grouped });
+    }
+
+    /// Whether the output is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Whether groups are given that are not those of a view.
+    pub(super) fn is_grouped(&self) -> bool {
+        !self.by.is_empty() || self.per.is_some() || self.histogram.is_some() || self.heatmap.is_some()
+    }
+
+    /// Whether columns are given.
+    pub(super) fn has_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Groups, unless some are given.
+    pub(super) fn set_by(&mut self, by: &str) {
+        if self.by.is_empty() {
+            self.by.push(by.to_owned());
+        }
+    }
+
+    /// Columns, unless some are given.
+    pub(super) fn set_columns(&mut self, columns: Vec<String>) {
+        if self.columns.is_empty() {
+            self.columns = columns;
+        }
+    }
+
+    /// The name of the command.
+    fn command(&self) -> &'static str {
+        self.own.map_or("stats", |own| own.name)
+    }
+
     /// Whether the events are those of a capture that goes on.
     fn is_running(&self) -> bool {
         self.follow || self.live

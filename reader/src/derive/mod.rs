@@ -2,6 +2,7 @@
 //! chunk in the order of time, and then filtered, grouped and shown like all others.
 
 mod carry;
+mod conn;
 mod merged;
 mod output;
 mod thread_state;
@@ -14,6 +15,7 @@ use events::{Kind, KindSet};
 
 use crate::model::{Binding, ChunkView, with_derived};
 
+use conn::Conns;
 use output::Output;
 use thread_state::ThreadStates;
 
@@ -78,6 +80,7 @@ impl Derivation {
                 Kind::ThreadState => {
                     Some(Box::new(ThreadStates::new(Recorded::of(header), wanted.files, range)))
                 }
+                Kind::Conn => Some(Box::new(Conns::new(header, range))),
                 _ => None,
             }
         };

@@ -22,6 +22,8 @@ static COLUMNS: &[(Kind, &str, FieldType)] = &[
     (Kind::Stall, "phase", OneOf(&words::STALL_PHASES)),
     (Kind::Stall, "dev_from", OneOf(&words::STALL_DEVICES)),
     (Kind::ThreadState, "state", OneOf(&words::THREAD_STATES)),
+    (Kind::Conn, "proto", OneOf(&words::CONN_PROTOCOLS)),
+    (Kind::Conn, "state", OneOf(&words::CONN_STATES)),
     (Kind::Uring, "sqe_flags", FieldType::Flags(&words::URING_FLAGS)),
 ];
 

@@ -93,6 +93,14 @@ pub static THREAD_STATES: Words = words(
     &["running", "runnable", "sleeping", "blocked", "stopped", "idle", "off_cpu", "unknown"],
 );
 
+/// `conn.proto`.
+pub static CONN_PROTOCOLS: Words = words("a protocol of a connection", &["tcp", "udp", "unix"]);
+/// `conn.state`: `open`, and the words of `net.reason`.
+pub static CONN_STATES: Words = words(
+    "a state of a connection",
+    &["open", "closed", "refused", "reset", "aborted", "timed_out", "unreachable", "given_up", "error"],
+);
+
 const TCP_STATE_NAMES: [&str; 14] = [
     "SYN_SENT",
     "SYN_RECV",

@@ -12,6 +12,9 @@ use ktape_reader::text::time;
 /// The name of the number of keys that a row of a tree has.
 const LEVEL: &str = "level";
 
+/// The number of a connection.
+const CONN_ID: &str = "conn.id";
+
 /// Whether values of a key are lined up at their right ends.
 fn is_right(ty: FieldType) -> bool {
     match ty.shape() {
@@ -34,7 +37,11 @@ pub fn columns<'r>(
         for (at, key) in plan.keys()[first_key..].iter().enumerate() {
             let values = rows.clone().map(|row| format.key(&row.key[at], key.ty));
             let other = other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
-            let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(&key.name) };
+            // It keeps rows apart, and says nothing.
+            if key.name == CONN_ID && plan.keys().len() > 1 {
+                continue;
+            }
+            let head = if key.step_width().is_some() { "TIME".to_owned() } else { head(short(&key.name)) };
             let cells = std::iter::once(head).chain(values).chain(other).collect();
             columns.push(if is_right(key.ty) {
                 TextColumn::numbers(cells)
@@ -76,6 +83,15 @@ fn branches<'r>(
     };
     let other = has_other.then(|| OTHER.to_owned());
     TextColumn::names(std::iter::once(head(&names.join("/"))).chain(rows.map(row)).chain(other).collect())
+}
+
+/// What the fields of a connection are named in a table, where they are next to each other.
+fn short(name: &str) -> &str {
+    let Some(own) = name.strip_prefix("conn.") else { return name };
+    match own.split_once('.') {
+        Some(("client" | "server", part @ ("pid" | "tid" | "container"))) => part,
+        _ => own,
+    }
 }
 
 fn head(title: &str) -> String {

@@ -163,7 +163,7 @@ pub struct Found<'a> {
 fn question(args: &StatsArgs, view: Option<&View>) -> Result<Question> {
     let mut question = view.map(|view| view.table.clone()).unwrap_or_default();
     question.names = crate::commands::views::names()?;
-    if !args.by.is_empty() {
+    if !args.by.is_empty() || args.own.is_some_and(|own| own.is_grouped) {
         question.by.clone_from(&args.by);
         // What is left is the order by columns.
         question

@@ -26,7 +26,7 @@ pub fn run(args: &StatsArgs) -> Result<ExitCode> {
         return live::run(&Asked::new(args, view, expression)?);
     }
     let (inputs, view) = view::split(args)?;
-    let (paths, expression) = inputs::split("stats", &inputs)?;
+    let (paths, expression) = inputs::split(args.command(), &inputs)?;
     let asked = Asked::new(args, view, expression)?;
     if args.follow && !paths.iter().any(|path| path == Path::new("-")) {
         let [path] = &paths[..] else {

@@ -25,6 +25,9 @@ const FREQUENT: KindSet = KindSet::of(&[Kind::Syscall, Kind::Switch, Kind::Sampl
 pub fn split(args: &StatsArgs) -> Result<(Vec<OsString>, Option<View>)> {
     let mut inputs = args.inputs.clone();
     let all = views::all()?;
+    if let Some(own) = args.own {
+        return Ok((inputs, Some(views::named(&all, own.name)?)));
+    }
     let word = word(&inputs, &all);
     if let Some(file) = &args.view {
         if let Some((_, word)) = word {
@@ -68,8 +71,8 @@ pub fn split_live(args: &StatsArgs) -> Result<(Option<String>, Option<View>)> {
     let all = views::all()?;
     let mut inputs = &args.inputs[..];
     let shown = |input: &OsString| escaped(input.as_encoded_bytes(), Place::Free).into_owned();
-    let mut view = None;
-    if let [first, others @ ..] = inputs
+    let mut view = args.own.map(|own| views::named(&all, own.name)).transpose()?;
+    if let ([first, others @ ..], None) = (inputs, &view)
         && let Some(word) = first.to_str().filter(|word| is_view_word(word))
     {
         if !all.has(word) {

@@ -310,6 +310,7 @@ impl RowWriter {
             Some(
                 Kind::Switch
                 | Kind::ThreadState
+                | Kind::Conn
                 | Kind::Loss
                 | Kind::Clock
                 | Kind::Stall

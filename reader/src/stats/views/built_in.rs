@@ -16,6 +16,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("files", include_str!("files.toml")),
     ("directories", include_str!("directories.toml")),
     ("file-users", include_str!("file-users.toml")),
+    ("conns", include_str!("conns.toml")),
     ("connections", include_str!("connections.toml")),
     ("tcp-clients", include_str!("tcp-clients.toml")),
     ("endpoints", include_str!("endpoints.toml")),

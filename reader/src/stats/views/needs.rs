@@ -33,8 +33,8 @@ pub fn recorded_kinds(captures: &Captures) -> KindSet {
             }
         }
     }
-    let has_first = |kind: &Kind| kind.computed_from().first().is_some_and(|first| kinds.contains(*first));
-    KINDS.into_iter().filter(has_first).fold(kinds, KindSet::with)
+    let follows = |kind: &Kind| kind.follows_from().iter().any(|from| kinds.contains(*from));
+    KINDS.into_iter().filter(follows).fold(kinds, KindSet::with)
 }
 
 impl View {
