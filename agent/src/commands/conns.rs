@@ -75,6 +75,8 @@ Examples:
         .value_name("FILE|EXPR")
         .help("Captures or directories of captures, then a filter expression")
         .long_help("Captures or directories of captures, then a filter expression")),
+    // Changing an argument moves it behind the others: this one has to stay the last.
+    mut_arg("command", |arg| arg),
     mut_arg("view", |arg| arg.hide(true)),
     mut_arg("by", |arg| arg.help("Group by these fields, separated by commas [default: one row per connection]")),
     mut_arg("columns", |arg| arg.help("What to compute for each row, separated by commas (see `ktape stats --help`)")),

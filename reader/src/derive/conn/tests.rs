@@ -6,6 +6,7 @@ use events::{Kind, KindSet, UNKNOWN, flags};
 use super::connection::{sockaddr, unix_sockaddr};
 use super::*;
 use crate::derive::Derivation;
+use crate::derive::Wanted;
 use crate::model::event_table;
 use crate::model::testing::{TestCall, TestChunk, TestFile, call, header};
 
@@ -137,7 +138,8 @@ const CLOSE: TestNet<'_> = TestNet { states: ["LAST_ACK", "CLOSE"], reason: "clo
 
 /// The connections, a line each.
 fn rows(header: &Header, chunks: Vec<TestChunk>, range: Range) -> Vec<String> {
-    let mut derivation = Derivation::new(header, KindSet::of(&[Kind::Conn]), range).unwrap();
+    let mut derivation =
+        Derivation::new(header, Wanted { kinds: KindSet::of(&[Kind::Conn]), files: true }, range).unwrap();
     let binding = Binding::new(Arc::new(header.clone()));
     let mut made: Vec<Chunk> = Vec::new();
     for chunk in chunks {
