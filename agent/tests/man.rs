@@ -19,6 +19,9 @@ fn man_pages_have_every_command_and_option() {
         assert!(page("ktape").contains(&page_name), "{page_name} is not in ktape.1");
         let page = page(&page_name);
         for arg in command.get_arguments().chain(root.get_arguments().filter(|arg| arg.is_global_set())) {
+            if arg.is_hide_set() {
+                continue;
+            }
             let help = arg.get_help().unwrap().to_string();
             let flags = arg.get_long().map(|long| format!("--{long}"));
             let flags = flags.into_iter().chain(arg.get_short().map(|short| format!("-{short}")));
