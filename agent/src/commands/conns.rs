@@ -73,8 +73,7 @@ Examples:
     after_help = AFTER_HELP,
     mut_arg("inputs", |arg| arg
         .value_name("FILE|EXPR")
-        .help("Captures or directories of captures, then a filter expression")
-        .long_help("Captures or directories of captures, then a filter expression")),
+        .help("Captures or directories of captures, then a filter expression")),
     mut_arg("view", |arg| arg.hide(true)),
     mut_arg("by", |arg| arg.help("Group by these fields, separated by commas [default: one row per connection]")),
     mut_arg("columns", |arg| arg.help("What to compute for each row, separated by commas (see `ktape stats --help`)")),
