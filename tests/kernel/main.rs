@@ -10,6 +10,7 @@ mod charged_io;
 mod clean_clone;
 mod clock;
 mod command_line;
+mod conns;
 mod crash_safety;
 mod damage;
 mod descriptors;

@@ -73,8 +73,7 @@ Examples:
     after_help = AFTER_HELP,
     mut_arg("inputs", |arg| arg
         .value_name("FILE|EXPR")
-        .help("Captures or directories of captures, then a filter expression")
-        .long_help("Captures or directories of captures, then a filter expression")),
+        .help("Captures or directories of captures, then a filter expression")),
     // Changing an argument moves it behind the others: this one has to stay the last.
     mut_arg("command", |arg| arg),
     mut_arg("view", |arg| arg.hide(true)),

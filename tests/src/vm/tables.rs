@@ -98,6 +98,7 @@ pub const SUITES: &[Suite] = &[
         )],
         ..kernel_suite("net")
     },
+    kernel_suite("conns"),
     kernel_suite("arguments"),
     kernel_suite("syscalls"),
     kernel_suite("structs"),

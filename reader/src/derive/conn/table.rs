@@ -3,7 +3,6 @@
 mod retire;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::mem;
 use std::net::{IpAddr, SocketAddr};
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -11,6 +10,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::connection::{Conn, End, NONE, OPEN, Proto};
 use crate::derive::Range;
 
+/// Most pairs of datagram sockets that are compared with one.
+const MOST_CANDIDATES: usize = 64;
 /// Paths and ports of which something is remembered.
 const MOST_NAMES: usize = 65_536;
 
@@ -55,8 +56,8 @@ pub(super) struct Table {
     by_datagram_socket: BTreeSet<(u64, u32)>,
     /// TCP by both addresses, the lesser one first.
     by_addresses: FxHashMap<(SocketAddr, SocketAddr), Vec<u32>>,
-    /// UDP by both ports, the lesser one first.
-    by_ports: FxHashMap<(u16, u16), Vec<u32>>,
+    /// UDP of which one end is known, by its address and the other one's port.
+    by_ports: BTreeSet<(SocketAddr, u16, u32)>,
     /// Unix sockets whose other end is missing, by process and peer, each with its number.
     waiting: FxHashMap<(u32, u32), VecDeque<(u32, u64)>>,
     by_pid: BTreeSet<(u32, u32)>,
@@ -92,7 +93,7 @@ impl Table {
             by_peer: FxHashMap::default(),
             by_datagram_socket: BTreeSet::new(),
             by_addresses: FxHashMap::default(),
-            by_ports: FxHashMap::default(),
+            by_ports: BTreeSet::new(),
             waiting: FxHashMap::default(),
             by_pid: BTreeSet::new(),
             lingering: VecDeque::new(),
@@ -234,7 +235,7 @@ impl Table {
         let Some((own, far)) = conn.addresses(place.side).filter(|both| Some(*both) != before) else {
             return place;
         };
-        let proto = conn.proto;
+        let (proto, is_single) = (conn.proto, !conn.is_paired());
         if own.port() == 0 || far.port() == 0 {
             return place;
         }
@@ -244,12 +245,11 @@ impl Table {
         if let Some(other) = self.other_end(place, proto, (own, far)) {
             return self.merge(other, place.conn);
         }
-        let known = match proto {
-            Proto::Tcp => self.by_addresses.entry(sorted(own, far)).or_default(),
-            Proto::Udp => self.by_ports.entry(sorted(own.port(), far.port())).or_default(),
-            Proto::Unix => return place,
-        };
-        known.push(place.conn);
+        match proto {
+            Proto::Tcp => self.by_addresses.entry(sorted(own, far)).or_default().push(place.conn),
+            Proto::Udp if is_single => _ = self.by_ports.insert((own, far.port(), place.conn)),
+            Proto::Udp | Proto::Unix => {}
+        }
         place
     }
 
@@ -263,12 +263,8 @@ impl Table {
             }
             _ => a == b,
         };
-        let list = match proto {
-            Proto::Tcp => self.by_addresses.get(&sorted(own, far)),
-            _ => self.by_ports.get(&sorted(own.port(), far.port())),
-        };
-        let fits = |at: &&u32| {
-            let Some(other) = self.get(**at).filter(|_| **at != place.conn) else { return false };
+        let fits = |at: &u32| {
+            let Some(other) = self.get(*at).filter(|_| *at != place.conn) else { return false };
             let Some((near, its_far)) = other.addresses(0) else { return false };
             // Each namespace has a loopback device of its own.
             let namespaces = [this.ends[0].netns, other.ends[0].netns];
@@ -281,7 +277,19 @@ impl Table {
             let is_single = !other.is_paired() && !other.is_from_anyone;
             is_single && is_same(near, far) && is_same(its_far, own) && !is_apart && !is_earlier
         };
-        list?.iter().rev().find(fits).copied()
+        if proto == Proto::Tcp {
+            return self.by_addresses.get(&sorted(own, far))?.iter().rev().copied().find(fits);
+        }
+        // The other end may be bound to all addresses.
+        let any = match far.ip() {
+            IpAddr::V4(_) => IpAddr::from([0; 4]),
+            IpAddr::V6(_) => IpAddr::from([0; 16]),
+        };
+        let ends = [far, SocketAddr::new(any, far.port()), SocketAddr::from(([0; 16], far.port()))];
+        ends.into_iter().find_map(|end| {
+            let list = self.by_ports.range((end, own.port(), 0)..=(end, own.port(), NONE));
+            list.rev().map(|(.., at)| *at).take(MOST_CANDIDATES).find(fits)
+        })
     }
 
     /// The end of a TCP connection with these addresses whose socket is not known by the number that it is looked for with.
@@ -337,6 +345,11 @@ impl Table {
         if end.sock != 0 {
             self.by_sock.insert(end.sock, place);
         }
+        if let Some((own, far)) =
+            self.get(first).filter(|conn| conn.proto == Proto::Udp).and_then(|conn| conn.addresses(0))
+        {
+            self.forget_addresses(first, Proto::Udp, (own, far));
+        }
         let Some(conn) = self.get_mut(first) else { return place };
         let was_closed = conn.end.is_some();
         let other_end = other.end;
@@ -360,7 +373,7 @@ impl Table {
         }
         match proto {
             Proto::Tcp => remove(&mut self.by_addresses, sorted(own, far), conn),
-            Proto::Udp => remove(&mut self.by_ports, sorted(own.port(), far.port()), conn),
+            Proto::Udp => _ = self.by_ports.remove(&(own, far.port(), conn)),
             Proto::Unix => {}
         }
     }
@@ -473,18 +486,6 @@ impl Table {
         if let Some(receiver) = self.receiver(name) {
             receiver.task = task;
         }
-    }
-
-    /// The rows of carried tasks that are in use, to be renumbered.
-    pub(super) fn tasks(&mut self) -> impl Iterator<Item = &mut u32> {
-        let ends = self.slots.iter_mut().flatten().flat_map(|conn| &mut conn.ends).map(|end| &mut end.task);
-        let receivers = self.receivers.values_mut().map(|receiver| &mut receiver.task);
-        ends.chain(receivers).filter(|task| **task != NONE)
-    }
-
-    /// Takes those to be written.
-    pub(super) fn take_ready(&mut self) -> Vec<Conn> {
-        mem::take(&mut self.ready)
     }
 }
 

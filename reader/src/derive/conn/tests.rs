@@ -490,7 +490,7 @@ fn many_peers_get_rows_before_there_are_too_many() {
         let mut conn = Conn::new(connection::Proto::Udp, peer.into());
         (conn.ends[0].socket, conn.ends[0].peer) = (7, Some(u64::from(peer) + 1));
         table.add(conn);
-        assert!(table.live() <= 65_536, "{peer}");
+        assert!(table.live() <= 16_384, "{peer}");
     }
     table.finish();
     assert_eq!(table.ready.len(), 200_000);

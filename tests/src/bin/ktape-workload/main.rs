@@ -4,6 +4,7 @@ mod addresses;
 mod bench;
 mod block;
 mod calls;
+mod conns;
 mod descriptors;
 mod given;
 mod identity;
@@ -58,6 +59,8 @@ const USAGE: &str = "ktape-workload:
   tcp-refused ADDRESS            make a connection that is refused
   tcp-unreachable                make connections to hosts that do not answer in a new network namespace
   tcp-hold ADDRESS               connect after a line on stdin, and wait until the server closes
+  conns-serve DIR                serve TCP, UDP and unix sockets until DIR/done exists
+  conns-client DIR N             use them, N connections of a few bytes among them, and print a line for each
   tcp-prefork IP                 serve one connection in a child of the process that listens
   signal-origins                 receive signals of every origin
   uring DIR                      make requests of io_uring, keep one in flight until stdin is closed
@@ -160,6 +163,11 @@ fn main() -> ExitCode {
         },
         ["tcp-many", n] => match number(n) {
             Some(n) => net::many(n),
+            None => return usage(),
+        },
+        ["conns-serve", dir] => conns::serve(dir),
+        ["conns-client", dir, needless] => match number(needless) {
+            Some(needless) => conns::client(dir, needless),
             None => return usage(),
         },
         ["tcp-retransmit"] => net::retransmit(),

@@ -1,18 +1,19 @@
 //! When connections leave the table: at their ends, or when there are too many.
 
+use std::mem;
 use std::net::SocketAddr;
 
 use super::{Name, Table};
-use crate::derive::conn::connection::{Conn, Evidence, Proto};
+use crate::derive::conn::connection::{Conn, Evidence, NONE, Proto};
 
 /// How long a connection that has ended waits for what still belongs to it: calls that return late, and the other end.
 const LINGER: u64 = 5_000_000_000;
 /// Most that wait.
 const MOST_LINGERING: usize = 16_384;
 /// Most connections in memory. If there are more, those without data for the longest time get their row.
-const MOST: usize = 131_072;
+const MOST: usize = 65_536;
 /// The same of pairs of datagram sockets.
-const MOST_UDP: usize = 65_536;
+const MOST_UDP: usize = 16_384;
 /// Numbers of sockets that have ended, to recognise what comes later.
 const MOST_ENDED: usize = 65_536;
 
@@ -140,5 +141,17 @@ impl Table {
             Proto::Udp => Some(Name::Port(conn.ends[usize::from(!conn.is_from_anyone)].address?.port())),
             Proto::Unix => Some(Name::Path(conn.path.clone()?)),
         }
+    }
+
+    /// The rows of carried tasks that are in use, to be renumbered.
+    pub(in crate::derive::conn) fn tasks(&mut self) -> impl Iterator<Item = &mut u32> {
+        let ends = self.slots.iter_mut().flatten().flat_map(|conn| &mut conn.ends).map(|end| &mut end.task);
+        let receivers = self.receivers.values_mut().map(|receiver| &mut receiver.task);
+        ends.chain(receivers).filter(|task| **task != NONE)
+    }
+
+    /// Takes those to be written.
+    pub(in crate::derive::conn) fn take_ready(&mut self) -> Vec<Conn> {
+        mem::take(&mut self.ready)
     }
 }
