@@ -36,6 +36,10 @@ impl Table {
             return;
         }
         let is_end = net.new == b"CLOSE";
+        if net.old == b"CLOSE" {
+            // If another socket had the number, its end was lost.
+            self.forget_sock(net.sock);
+        }
         let place = self.of_sock(net.sock).or_else(|| {
             let both = net.local.zip(net.remote)?;
             let place = self.of_addresses(both, net.thread.1, |end| end.sock == 0)?;
@@ -82,6 +86,7 @@ impl Table {
         }
         if is_end {
             self.close(place, net.time, state(net.reason));
+            self.forget_sock(net.sock);
         }
     }
 }

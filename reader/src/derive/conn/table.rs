@@ -1,6 +1,7 @@
 //! The connections that have not been written yet, and how they are found.
 
 mod retire;
+mod socks;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -120,11 +121,6 @@ impl Table {
         self.by_socket.get(&socket).copied()
     }
 
-    /// The end of a socket of `net` events.
-    pub(super) fn of_sock(&self, sock: u64) -> Option<Place> {
-        self.by_sock.get(&sock).copied()
-    }
-
     /// The end of a socket that exchanges datagrams with this peer.
     pub(super) fn of_peer(&self, socket: u64, peer: u64) -> Option<Place> {
         self.by_peer.get(&(socket, peer)).copied()
@@ -169,14 +165,6 @@ impl Table {
         self.slots[at as usize] = Some(conn);
         self.make_room();
         place
-    }
-
-    /// The number among `net` events of an end becomes known.
-    pub(super) fn set_sock(&mut self, place: Place, sock: u64) {
-        if let Some(conn) = self.get_mut(place.conn) {
-            conn.ends[place.side].sock = sock;
-            self.by_sock.insert(sock, place);
-        }
     }
 
     /// The call's socket of an end becomes known.
@@ -342,9 +330,7 @@ impl Table {
             None if end.socket != 0 => _ = self.by_socket.insert(end.socket, place),
             None => {}
         }
-        if end.sock != 0 {
-            self.by_sock.insert(end.sock, place);
-        }
+        self.move_sock(end.sock, second, place);
         if let Some((own, far)) =
             self.get(first).filter(|conn| conn.proto == Proto::Udp).and_then(|conn| conn.addresses(0))
         {

@@ -79,9 +79,7 @@ impl Table {
             if end.pid != 0 {
                 self.by_pid.remove(&(end.pid, at));
             }
-            if end.sock != 0 {
-                self.by_sock.remove(&end.sock);
-            }
+            self.remove_sock(end.sock, at);
             if let Some(peer) = end.peer {
                 self.by_peer.remove(&(end.socket, peer));
                 self.by_datagram_socket.remove(&(end.socket, at));
