@@ -258,3 +258,30 @@ fn many_short_threads_leave_nothing_behind() {
     let in_call: u64 = found.iter().filter(|part| part.2 == "getppid").map(|part| part.4).sum();
     assert_eq!(in_call, 20_000 * 1_000);
 }
+
+#[test]
+fn the_time_of_kernel_threads_is_that_of_each_chunk() {
+    // More parts than are kept for a call, and there is none.
+    let chunks = (0..4u64).map(|round| {
+        let mut chunk = TestChunk::new(&header(1));
+        let host = chunk.cgroup(1, "/", &[]);
+        let worker = chunk.kernel_thread(30, "kworker/0:1", host);
+        let other = chunk.task(20, 20, "b", host);
+        for i in 0..2_000 {
+            let time = (1 + round) * S + i * 400_000;
+            let back = TestSwitch { from: other, ..entered(worker, 300_000, 0) };
+            chunk.switch(time, back);
+            let left = TestSwitch { ran: 100_000, ..TestSwitch::new(worker, task_state::IDLE, other) };
+            chunk.switch(time + 100_000, left);
+        }
+        chunk
+    });
+    let captures = captures(&header(1), chunks.collect());
+    for round in 0..4 {
+        let second = (1 + round) * S;
+        let parts = parts_within(&captures, Some(second), Some(second + 8 * S / 10));
+        let running = parts.iter().filter(|part| part.0 == 30 && part.1 == "running");
+        let (sum, count) = running.fold((0, 0), |(sum, count), part| (sum + part.4, count + 1));
+        assert_eq!((sum, count), (2_000 * 100_000, 2_000), "{round}");
+    }
+}

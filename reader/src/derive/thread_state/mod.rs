@@ -132,10 +132,11 @@ impl ThreadStates {
             self.remove(index);
             return None;
         }
+        let has_program = !process.exe.is_empty() || !process.args.is_empty();
+        let thread = &mut self.threads[index as usize];
+        thread.is_kernel = !has_program;
         // Of others, there is no more than the name.
-        if self.recorded.is_scoped && !(process.exe.is_empty() && process.args.is_empty()) {
-            self.threads[index as usize].is_followed = true;
-        }
+        thread.is_followed |= self.recorded.is_scoped && has_program;
         self.known[task as usize] = index;
         let thread = &mut self.threads[index as usize];
         if thread.task.is_none() {
@@ -312,9 +313,12 @@ impl ThreadStates {
     fn leave_chunk(&mut self, view: &ChunkView<'_>, out: &mut Output) -> Result<(), FormatError> {
         for at in 0..self.touched.len() {
             let index = self.touched[at];
-            if let Some(task) = self.threads[index as usize].task {
-                self.write_own_time(view, (index, task), out)?;
+            let thread = &self.threads[index as usize];
+            let Some(task) = thread.task else { continue };
+            if thread.is_kernel {
+                self.write(view, (index, task), (u64::MAX, None), out)?;
             }
+            self.write_own_time(view, (index, task), out)?;
         }
         let carry = self.carry.get_or_insert_with(|| Carry::new(Arc::clone(out.schema()), TASK));
         for index in self.touched.drain(..) {
@@ -383,8 +387,9 @@ impl ThreadStates {
             return Ok(());
         };
         let has_returned = bits & flags::UNFINISHED == 0;
-        self.threads[index as usize].is_followed = true;
-        self.threads[index as usize].call(end, has_returned);
+        let thread = &mut self.threads[index as usize];
+        (thread.is_followed, thread.is_kernel) = (true, false);
+        thread.call(end, has_returned);
         self.write(view, (index, task), (entry, Some(&Call { columns, rows, row })), out)
     }
 

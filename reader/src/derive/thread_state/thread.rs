@@ -38,6 +38,8 @@ pub(super) struct Thread {
     pub(super) is_over: bool,
     /// Whether all of its switches are recorded.
     pub(super) is_followed: bool,
+    /// Whether it seems to be one of the kernel, which makes no calls that its time could belong to.
+    pub(super) is_kernel: bool,
     /// The last report of a hang that lasts: when, where it waits, and for which device.
     pub(super) hang: Option<(u64, u32, u32)>,
     /// Its last request to a disk that was completed: when, and by which.
@@ -57,6 +59,7 @@ impl Thread {
             carried: None,
             is_over: false,
             is_followed: false,
+            is_kernel: false,
             hang: None,
             block: None,
         }
