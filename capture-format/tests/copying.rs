@@ -2,7 +2,9 @@
 
 mod support;
 
-use capture_format::{Chunk, ChunkBuilder, CopyCache, FormatError, Hidden, TableId, copy_rows};
+use capture_format::{
+    Chunk, ChunkBuilder, CopyCache, FormatError, Hidden, Schema, TableId, copy_row, copy_rows, copy_string,
+};
 use support::{CGROUP, EXIT, PROCESS, Random, SYSCALL, TASK, digest, encoder, fill, schema};
 
 fn chunk(seed: u64, events: u64, containers: u64) -> Chunk {
@@ -96,6 +98,39 @@ fn missing_rows_tables_and_other_schemas_are_refused() {
     assert!(matches!(error, FormatError::Invalid { .. }));
     let mut other = ChunkBuilder::new(std::sync::Arc::default());
     let error = copy_rows(&source, &mut other, SYSCALL, &[0], &mut cache).expect_err("another schema");
+    assert!(matches!(error, FormatError::SchemaMismatch));
+}
+
+#[test]
+fn single_rows_and_strings_fit_a_schema_with_more_tables() {
+    let source = chunk(1, 300, 5);
+    let mut tables = schema().tables().to_vec();
+    let mut more = tables[0].clone();
+    (more.id, more.name) = (TableId(77), "more".to_owned());
+    tables.push(more);
+    let mut target = ChunkBuilder::new(std::sync::Arc::new(Schema::new(tables).expect("a schema")));
+    let mut cache = CopyCache::new();
+    let tasks = source.table(SYSCALL).expect("syscalls").refs(2).expect("tasks");
+    let copied: Vec<u32> = tasks
+        .iter()
+        .map(|task| copy_row(&source, &mut target, TASK, *task, &mut cache).expect("copied"))
+        .collect();
+    let string = source.table(PROCESS).expect("processes").bytes(4).expect("names")[0];
+    let own = copy_string(&source, &mut target, string, &mut cache).expect("copied");
+    let copy = Chunk::from_builder(target).expect("a chunk");
+    assert_eq!(copy.str(own), source.str(string));
+    // Each task has the process that it had, and is there once.
+    let name = |chunk: &Chunk, task: u32| {
+        let process = chunk.table(TASK).expect("tasks").refs(0).expect("processes")[task as usize] as usize;
+        chunk.str(chunk.table(PROCESS).expect("processes").bytes(4).expect("names")[process]).to_vec()
+    };
+    for (from, to) in tasks.iter().zip(&copied) {
+        assert_eq!(name(&source, *from), name(&copy, *to));
+    }
+    let distinct = |rows: &[u32]| rows.iter().collect::<std::collections::BTreeSet<_>>().len();
+    assert_eq!(copy.table(TASK).expect("tasks").rows(), distinct(&copied));
+    let mut other = ChunkBuilder::new(std::sync::Arc::default());
+    let error = copy_row(&source, &mut other, TASK, 0, &mut CopyCache::new()).expect_err("another schema");
     assert!(matches!(error, FormatError::SchemaMismatch));
 }
 

@@ -209,7 +209,8 @@ fn connections_between_containers_are_those_of_their_logs() {
     assert_eq!(int(&all[0], "conns"), Some(NEEDLESS as i64 + 2), "{}", all[0]);
     assert_eq!(int(&all[0], "open"), Some(1), "{}", all[0]);
     assert_eq!(int(&all[0], "sent"), Some(NEEDLESS as i64 * 16 + 105_000), "{}", all[0]);
-    assert_eq!(int(&ktape::info(&file), "lost"), Some(0));
+    // Requests to disks are no part of a connection: the kernel skips some on some machines (docs/kernels.md).
+    assert_eq!(ktape::count(&file, "evt.category = loss and loss.kind != block"), 0);
 }
 
 #[test]

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::run::runtime;
+
 /// How long a pipe is read on after the first signal: a recorder that got it, too, writes its last chunk.
 const REST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,10 +35,7 @@ impl Interrupt {
     /// # Errors
     /// Signals cannot be handled.
     pub fn catch() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the timers and signals")?;
+        let runtime = runtime()?;
         let context = runtime.enter();
         let (mut interrupt, mut terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);

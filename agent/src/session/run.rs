@@ -60,6 +60,16 @@ pub struct Session<T> {
     pub rotated: bool,
 }
 
+/// What waits for timers and signals, on one thread.
+///
+/// # Errors
+///
+/// It cannot be created.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().context("cannot start the timers and signals")
+}
+
 /// Signals that end a session, queued until it looks.
 pub struct Signals {
     runtime: tokio::runtime::Runtime,
@@ -76,10 +86,7 @@ impl Signals {
     ///
     /// Signals cannot be handled.
     pub fn catch() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the timers and signals")?;
+        let runtime = runtime()?;
         let context = runtime.enter();
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;

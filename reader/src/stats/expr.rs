@@ -151,7 +151,7 @@ fn compute(operator: Operator, left: &Cell, right: &Cell) -> Cell {
 fn unit_of(operator: Operator, left: Unit, right: Unit) -> Unit {
     match operator {
         Operator::Subtract if left == right && left == Unit::of(Base::Time) => Unit::of(Base::Duration),
-        // A time of which a duration later or earlier is meant, or a part of a whole with a number: 1 - share.
+        // A time plus or minus a duration is a time; a number minus a part of a whole is a part: 1 - share.
         Operator::Add | Operator::Subtract if left.is_plain() || right.base == Base::Time => right,
         Operator::Add | Operator::Subtract => left,
         Operator::Multiply | Operator::Divide if right.is_plain() => left,

@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_stream_has_the_answer_of_the_file() {
         let captures = Captures::open(&[CALLS]).unwrap();
-        for filter in ["evt.num >= 0", "proc.name = sh", "proc.name = nobody"] {
+        for filter in ["evt.num >= 0", "proc.name = sh", "proc.name = missing"] {
             let query = Query::parse(filter).unwrap();
             let plan = plan("proc.name", None);
             let (whole, _) = captures.query(query.clone()).unwrap().answer(&plan);
