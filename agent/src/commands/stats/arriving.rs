@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 use jiff::tz::TimeZone;
 
 use super::output::{self, Separator};
-use super::request::{Asked, CANNOT_WRITE, Found};
+use super::request::{CANNOT_WRITE, Found, Parsed};
 use super::screen::Screen;
 use super::{Format, StatsArgs};
 use crate::commands::report;
@@ -88,24 +88,24 @@ impl Arriving {
     ///
     /// # Errors
     /// A thread cannot be started.
-    pub fn new(asked: &Asked<'_>, plan: Plan, subject: Subject) -> Result<Self> {
+    pub fn new(parsed: &Parsed<'_>, plan: Plan, subject: Subject) -> Result<Self> {
         let plan: LastingPlan = Box::leak(Box::new(plan));
         let mut running = Running::new(plan, &subject.query, subject.start);
-        if let Some(last) = asked.last {
+        if let Some(last) = parsed.last {
             running = running.of_last(last);
         }
         let Subject { zone, stop, is_shown, .. } = subject;
         let shared = Arc::new(Shared { plan, running: Mutex::new(running), zone, stop });
         let is_stepped = plan.keys().first().is_some_and(|key| key.step_width().is_some());
-        let show = match asked.args.format {
+        let show = match parsed.args.format {
             _ if !is_shown => None,
             Format::Table => Screen::of_stdout().map(Show::Table),
             Format::Csv | Format::Tsv | Format::Json => {
-                (is_stepped && asked.last.is_none()).then_some(Show::Steps)
+                (is_stepped && parsed.last.is_none()).then_some(Show::Steps)
             }
         };
         let has_steps = matches!(show, Some(Show::Steps));
-        let thread = show.map(|show| Self::show(asked, &shared, show)).transpose()?;
+        let thread = show.map(|show| Self::show(parsed, &shared, show)).transpose()?;
         Ok(Self { shared, thread, has_steps })
     }
 
@@ -120,14 +120,14 @@ impl Arriving {
     }
 
     fn show(
-        asked: &Asked<'_>,
+        parsed: &Parsed<'_>,
         shared: &Arc<Shared>,
         mut show: Show,
     ) -> Result<(SyncSender<()>, JoinHandle<io::Result<()>>)> {
         let (end, ended) = sync_channel(0);
         let shared = shared.clone();
-        let painter = Painter { args: asked.args.clone(), last: asked.last };
-        let interval = if matches!(show, Show::Steps) { STEPS_INTERVAL } else { asked.interval };
+        let painter = Painter { args: parsed.args.clone(), last: parsed.last };
+        let interval = if matches!(show, Show::Steps) { STEPS_INTERVAL } else { parsed.interval };
         let work = move || {
             let mut shown = match show {
                 Show::Steps => painter.heads(&shared),
@@ -155,7 +155,7 @@ impl Arriving {
     ///
     /// # Errors
     /// Standard output cannot be written.
-    pub fn finish(mut self, asked: &Asked<'_>, scanned: &ScanReport) -> Result<std::process::ExitCode> {
+    pub fn finish(mut self, parsed: &Parsed<'_>, scanned: &ScanReport) -> Result<std::process::ExitCode> {
         if let Some((end, thread)) = self.thread.take() {
             drop(end);
             let shown = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -165,14 +165,14 @@ impl Arriving {
         let mut running = self.shared.running();
         if self.has_steps {
             if let Some(answer) = running.take_all_steps() {
-                rows(asked.args, plan, &answer).context(CANNOT_WRITE)?;
+                rows(parsed.args, plan, &answer).context(CANNOT_WRITE)?;
             }
         } else {
             let answer = running.answer();
             let found = Found { zone, kinds: running.kinds(), gaps: running.gaps() };
-            asked.print(plan, &answer, &found)?;
+            parsed.print(plan, &answer, &found)?;
         }
-        Ok(report::finish(scanned, asked.args.strict))
+        Ok(report::finish(scanned, parsed.args.strict))
     }
 }
 

@@ -11,7 +11,7 @@ use capture_format::{ChunkBuilder, FormatError};
 use events::{Kind, STALLS};
 
 use super::arriving::{Arriving, ChunkTaker, Subject};
-use super::request::Asked;
+use super::request::Parsed;
 use super::stream::HEATMAP_RANGE;
 use super::{RUNNING, StatsArgs};
 use crate::kernel::SyscallSelection;
@@ -49,9 +49,9 @@ pub struct RecorderOptions {
 }
 
 /// The options of other commands that record; what has no option here is as it is by default there.
-fn record_options(asked: &Asked<'_>) -> RecordOptions {
-    let args: &StatsArgs = asked.args;
-    let of_view = || asked.view.as_ref().map(|view| view.kinds.clone()).unwrap_or_default();
+fn record_options(parsed: &Parsed<'_>) -> RecordOptions {
+    let args: &StatsArgs = parsed.args;
+    let of_view = || parsed.view.as_ref().map(|view| view.kinds.clone()).unwrap_or_default();
     let given = args.selection.events();
     let recorder = &args.recorder;
     RecordOptions {
@@ -88,24 +88,24 @@ fn narrow(request: &mut Request, query: &Query, wanted: Wanted) {
 ///
 /// # Errors
 /// Recording cannot begin, or the output cannot be written.
-pub fn run(asked: &Asked<'_>) -> Result<ExitCode> {
-    let args = asked.args;
-    let options = record_options(asked);
-    asked.selection.check_one_pass()?;
+pub fn run(parsed: &Parsed<'_>) -> Result<ExitCode> {
+    let args = parsed.args;
+    let options = record_options(parsed);
+    parsed.selection.check_one_pass()?;
     let duration = options.duration()?;
     let schema = Arc::new(model::schema());
     let header = header::new(&schema, Vec::new(), Vec::new(), true, &options.host_root())?;
-    let zone = asked.selection.zone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
+    let zone = parsed.selection.zone.clone().unwrap_or_else(jiff::tz::TimeZone::system);
     let span = Span { start: header.created, end: None, zone: zone.clone() };
     let calls = Calls::new(&header);
-    let mut query = asked.query(&span, |name| calls.has(name))?;
+    let mut query = parsed.query(&span, |name| calls.has(name))?;
     // The recorder selects containers.
     query.containers = None;
     if let Some(filter) = &query.filter {
         filter.check(iter::empty()).map_err(usage)?;
     }
     let range = duration.map_or(HEATMAP_RANGE, |duration| duration.as_nanos() as u64);
-    let plan = asked.plan(iter::empty(), &span, range)?;
+    let plan = parsed.plan(iter::empty(), &span, range)?;
     let mut request = options.request()?;
     narrow(&mut request, &query, plan.wanted());
     request.live = true;
@@ -129,7 +129,7 @@ pub fn run(asked: &Asked<'_>) -> Result<ExitCode> {
         is_shown: child.is_none() || args.format != super::Format::Table,
         stop: Arc::default(),
     };
-    let arriving = Arriving::new(asked, plan, subject)?;
+    let arriving = Arriving::new(parsed, plan, subject)?;
     let progress = Arc::new(Progress::default());
     let counter = Counter { live, report: ScanReport::default(), taker: arriving.taker() };
     let (sink, stages) = record::to_counter(schema, counter, pending_filter, &progress);
@@ -147,7 +147,7 @@ pub fn run(asked: &Asked<'_>) -> Result<ExitCode> {
     let session = Session { recording, stages, progress, began, duration, name, show: false, rotated: false };
     let SessionEnd { outcome, behind, command } = session.run(signals, child)?;
     let report = behind.map(Counter::finish).unwrap_or_default();
-    let code = arriving.finish(asked, &report)?;
+    let code = arriving.finish(parsed, &report)?;
     report_unidentified(&counters);
     report_unmatched(&outcome, &options.container);
     report_missing(&hierarchy, options.cgroup_hierarchy.as_deref());

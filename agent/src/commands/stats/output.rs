@@ -37,7 +37,7 @@ pub fn columns<'r>(
         for (at, key) in plan.keys()[first_key..].iter().enumerate() {
             let values = rows.clone().map(|row| format.key(&row.key[at], key.ty));
             let other = other.iter().map(|_| (if at == 0 { OTHER } else { "" }).to_owned());
-            // It keeps rows apart, and says nothing.
+            // It keeps rows apart, and means nothing to people.
             if key.name == CONN_ID && plan.keys().len() > 1 {
                 continue;
             }

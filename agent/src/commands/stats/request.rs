@@ -36,7 +36,7 @@ const SHORTEST_LAST: u64 = 1_000_000_000;
 pub const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// The parsed arguments, before anything has been read.
-pub struct Asked<'a> {
+pub struct Parsed<'a> {
     pub args: &'a StatsArgs,
     pub selection: Selection,
     pub question: Question,
@@ -47,7 +47,7 @@ pub struct Asked<'a> {
     pub last: Option<u64>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Parsed<'a> {
     /// Parses all arguments but those that name captures.
     ///
     /// # Errors

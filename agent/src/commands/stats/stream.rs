@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use capture_format::StreamReader;
 
 use super::arriving::{Arriving, Subject};
-use super::request::Asked;
+use super::request::Parsed;
 use crate::session::interrupt::{Interrupt, InterruptiblePipe};
 use crate::usage::usage;
 use ktape_reader::model::Binding;
@@ -27,45 +27,45 @@ pub const HEATMAP_RANGE: u64 = 60_000_000_000;
 ///
 /// # Errors
 /// It is not a capture, an argument does not fit it, or the output cannot be written.
-pub fn stdin(asked: &Asked<'_>) -> Result<ExitCode> {
+pub fn stdin(parsed: &Parsed<'_>) -> Result<ExitCode> {
     let interrupt = Interrupt::catch()?;
     let pipe = InterruptiblePipe::new(io::stdin().lock(), interrupt);
     // After a signal, a pipe is read to its end.
-    answer(asked, pipe, "standard input", Arc::default())
+    answer(parsed, pipe, "standard input", Arc::default())
 }
 
 /// Answers the question about a file that grows, or the newest file of a directory and its successors.
 ///
 /// # Errors
 /// As [`stdin`].
-pub fn follow(asked: &Asked<'_>, path: &Path) -> Result<ExitCode> {
+pub fn follow(parsed: &Parsed<'_>, path: &Path) -> Result<ExitCode> {
     let follower = Follower::open(path)?;
     let interrupt = Interrupt::catch()?;
     let stop = interrupt.flag();
-    answer(asked, follower.until(stop.clone()), &path.display().to_string(), stop)
+    answer(parsed, follower.until(stop.clone()), &path.display().to_string(), stop)
 }
 
-fn answer(asked: &Asked<'_>, from: impl Read, name: &str, stop: Arc<AtomicBool>) -> Result<ExitCode> {
-    asked.selection.check_one_pass()?;
+fn answer(parsed: &Parsed<'_>, from: impl Read, name: &str, stop: Arc<AtomicBool>) -> Result<ExitCode> {
+    parsed.selection.check_one_pass()?;
     let mut reader = StreamReader::new(from);
     let mut report = ScanReport::default();
     let header = stream::first_header(&mut reader, &mut report)
         .with_context(|| format!("cannot read a capture from {name}"))?;
-    let zone = asked.selection.zone.clone();
+    let zone = parsed.selection.zone.clone();
     let zone = zone.unwrap_or_else(|| time::host_zone(&header.time_zone, header.utc_offset));
     let span = Span { start: header.created, end: None, zone };
     let binding = Binding::new(header.clone());
-    let query = asked.query(&span, |name| binding.calls.has(name))?;
-    let plan = asked.plan(iter::once(&binding), &span, HEATMAP_RANGE)?;
+    let query = parsed.query(&span, |name| binding.calls.has(name))?;
+    let plan = parsed.plan(iter::once(&binding), &span, HEATMAP_RANGE)?;
     let wanted = plan.wanted();
     let subject = Subject {
         query: query.clone(),
         start: span.start,
         zone: span.zone,
-        is_shown: asked.args.follow,
+        is_shown: parsed.args.follow,
         stop,
     };
-    let arriving = Arriving::new(asked, plan, subject)?;
+    let arriving = Arriving::new(parsed, plan, subject)?;
     let taker = arriving.taker();
     let take = |chunk: &ArrivedChunk<'_>| taker.take(chunk);
     scan_stream(&mut reader, header, (query, wanted), &mut report, take).map_err(|error| match error {
@@ -73,5 +73,5 @@ fn answer(asked: &Asked<'_>, from: impl Read, name: &str, stop: Arc<AtomicBool>)
         StreamError::Unknown(unknown) => usage(unknown),
         other => anyhow::Error::from(other),
     })?;
-    arriving.finish(asked, &report)
+    arriving.finish(parsed, &report)
 }

@@ -1,4 +1,4 @@
-//! What calls say about connections.
+//! What follows from calls for connections.
 
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
@@ -94,7 +94,7 @@ impl Call<'_> {
 }
 
 impl Table {
-    /// Takes note of a call. `has_net`: whether `net` events say when TCP connections begin and end.
+    /// Takes note of a call. `has_net`: whether `net` events have the beginnings and ends of TCP connections.
     pub(super) fn call(&mut self, mut call: Call<'_>, has_net: bool) {
         let [first, second] = [call.sockets[0].take(), call.sockets[1].take()];
         let bytes = u64::try_from(call.result).ok();

@@ -164,7 +164,7 @@ pub(super) struct Conn {
     pub(super) peer_pid: u32,
     /// Whether it consists of datagrams that a socket got from senders that are not known.
     pub(super) is_from_anyone: bool,
-    /// Whether `net` events say when it ends.
+    /// Whether `net` events have its end.
     pub(super) has_net: bool,
 }
 
@@ -228,7 +228,7 @@ impl Conn {
             1 => other.path.or(self.path.take()),
             _ => self.path.take().or(other.path),
         };
-        // Which of two that do not know it began earlier says nothing.
+        // Which of two without it began earlier means nothing.
         if other.knows_start && (!self.knows_start || other.start < self.start) {
             self.start = other.start;
         } else if !self.knows_start {

@@ -43,7 +43,7 @@ macro_rules! own {
 #[derive(Debug)]
 pub(super) struct Conns {
     table: Table,
-    /// Whether the capture has `net` events, so that they say when TCP connections begin and end.
+    /// Whether the capture has `net` events, which have the beginnings and ends of TCP connections.
     has_net: bool,
     carry: Option<(Carry, Arc<Binding>)>,
     /// By row of the chunk's task dictionary: the row of the carried ones, and the process id.

@@ -1,4 +1,4 @@
-//! What `net` events say about TCP connections.
+//! What follows from `net` events for TCP connections.
 
 use std::net::SocketAddr;
 
